@@ -1,0 +1,5 @@
+"""`python -m evals` is `llm-economist`."""
+
+from evals.cli import main
+
+main()

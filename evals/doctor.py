@@ -1,0 +1,78 @@
+"""`llm-economist doctor`: what is installed, what is set, and whether a model answers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline.config import RunConfig
+from pipeline.errors import EconomistError
+from pipeline.minds import Minds
+from pipeline.query import connect
+from programs.lm import OPENAI_KEYS, default_model, environment, without_secrets
+
+PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
+
+
+def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -> int:
+    """Print one line a check; 0 if nothing that was asked for is broken, else 1."""
+    console.print(f"python {platform.python_version()} on {platform.system()}", highlight=False)
+    console.print(", ".join(f"{package} {version(package)}" for package in PACKAGES), highlight=False)
+    console.print(f"W&B (extra wandb): {'installed' if importlib.util.find_spec('wandb') else 'not installed'}")
+    for name in OPENAI_KEYS:
+        console.print(f"{name}: {'set' if environment().get(name) else 'not set'}", highlight=False)
+    model, why = default_model()
+    console.print(f"model without --llm: {model} ({why})", highlight=False)
+    checks = [_database(console, db)]
+    if llm or base_url:
+        checks += [_model(console, llm or model, base_url), _listed(console, base_url)]
+    return 0 if all(checks) else 1
+
+
+def _database(console: Console, db: str) -> bool:
+    if not Path(db).exists():
+        console.print(f"database {escape(db)}: not there yet; `llm-economist run` makes it", highlight=False)
+        return True
+    try:
+        connection = connect(db)
+    except EconomistError as error:
+        console.print(f"database: [red]{escape(str(error))}[/red]", highlight=False)
+        return False
+    row = connection.execute("SELECT count(*) FROM runs").fetchone()
+    connection.close()
+    console.print(f"database {escape(db)}: {row[0] if row else 0} runs", highlight=False)
+    return True
+
+
+def _model(console: Console, llm: str, base_url: str | None) -> bool:
+    """One tiny call."""
+    try:
+        minds = Minds(RunConfig(llm=llm, base_url=base_url), llm, 3)
+        asyncio.run(minds.preflight())
+    except EconomistError as error:
+        console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)
+        return False
+    console.print(f"model {escape(minds.shown_model)}: answers ({minds.usage.tokens} tokens)", highlight=False)
+    return True
+
+
+def _listed(console: Console, base_url: str | None) -> bool:
+    """The models that an OpenAI-compatible server lists."""
+    import openai
+
+    known = environment()
+    key = next((known[name] for name in OPENAI_KEYS if known.get(name)), "none")
+    try:
+        client = openai.OpenAI(base_url=base_url, api_key=key, timeout=10, max_retries=0)
+        names = sorted(model.id for model in client.models.list())
+    except openai.OpenAIError as error:
+        console.print(f"models listed: none ({escape(without_secrets(str(error))[:120])})", highlight=False)
+        return True  # a server may answer and list nothing
+    console.print(f"models listed: {escape(', '.join(names[:20]))}{' ...' if len(names) > 20 else ''}", highlight=False)
+    return True

@@ -1,0 +1,87 @@
+"""Command line options made from the fields of `RunConfig`, so that a setting is described in one place."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from pipeline.config import RunConfig
+from pipeline.errors import UsageError
+
+
+def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command`, which takes `**settings`, one option per field of `RunConfig`; unset options are None."""
+    own = [
+        p
+        for p in inspect.signature(command, eval_str=True).parameters.values()
+        if p.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    hints = get_type_hints(RunConfig, include_extras=True)
+    default = RunConfig()
+    made = [
+        _option(field.name, hints[field.name], field.metadata["description"], getattr(default, field.name))
+        for field in fields(RunConfig)
+    ]
+    command.__annotations__ = {p.name: p.annotation for p in own + made}
+    command.__signature__ = inspect.Signature(own + made)  # type: ignore[attr-defined]
+    return command
+
+
+def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Parameter:
+    flag, kind = f"--{name.replace('_', '-')}", _plain(annotation)
+    shown = "" if default in (None, "", {}, False) else f" [default: {_shown(default)}]"
+    option = typer.Option(*([flag, f"--no-{flag[2:]}"] if kind is bool else [flag]), help=f"{help}{shown}")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _plain(annotation: Any) -> Any:
+    """What the command line has to parse: a Literal's choices, a number, a flag, or text for pydantic to read."""
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is Literal or annotation in (int, float, bool):
+        return annotation
+    return str
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """A run file: the same keys as the flags, dashes or underscores. UsageError in one line where it is not one."""
+    import tomllib
+
+    try:
+        settings = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise UsageError(f"--config {path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not TOML: {error}") from error
+    return {key.replace("-", "_"): value for key, value in settings.items()}
+
+
+def gather_elasticities(arguments: list[str]) -> list[str]:
+    """Let `--elasticity 0.18 0.11 0.57` stand as v1 had it: several values after one flag.
+
+    >>> gather_elasticities(["--elasticity", "0.1", "0.2", "--seed", "1"])
+    ['--elasticity', '0.1,0.2', '--seed', '1']
+    """
+    gathered: list[str] = []
+    for argument in arguments:
+        number = re.fullmatch(r"\d*\.?\d+", argument)
+        if number and len(gathered) > 1 and gathered[-2] == "--elasticity":
+            gathered[-1] += f",{argument}"
+        else:
+            gathered.append(argument)
+    return gathered

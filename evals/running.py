@@ -1,0 +1,174 @@
+"""`llm-economist run`: from settings to a finished run, with progress on the way and a summary at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from evals.progress import Progress
+from evals.summary import summary
+from pipeline.config import RunConfig, build
+from pipeline.errors import EconomistError, UsageError
+from pipeline.minds import Minds
+from pipeline.records import Year
+from pipeline.simulation import Simulation
+from pipeline.store import Store, check_path
+from programs.lm import RULES, default_model
+
+log = logging.getLogger("llm_economist")
+
+INTERRUPTED = 130
+BRACKETS = {"flat": 1, "three": 3, "US_FED": 7}
+
+
+class Capped(Exception):
+    """The next year could pass --max-cost-usd or --max-tokens."""
+
+
+def configure(settings: Mapping[str, Any]) -> RunConfig:
+    """Settings with a name and, where none is given, none of the model. UsageError in one line."""
+    try:
+        config = build(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if config.name:
+        return config
+    model = _file_name(config.llm or "default")
+    made = f"{config.scenario}-{model}-{config.num_agents}x{config.max_timesteps}-seed{config.seed}"
+    return replace(config, name=made)
+
+
+def _file_name(text: str) -> str:
+    """`text` as part of a file name."""
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
+def choose_model(config: RunConfig) -> tuple[str, str]:
+    """The model of a run and why it was chosen."""
+    if config.worker_type == "FIXED" and config.planner_type != "LLM":
+        return RULES, f"nobody is asked: workers are FIXED and the planner is {config.planner_type}"
+    return (config.llm, "--llm") if config.llm else default_model()
+
+
+def run(settings: Mapping[str, Any], console: Console) -> int:
+    """Play a run and print its summary; the exit code. EconomistError carries what a user must be told."""
+    config = configure(settings)
+    model, why = choose_model(config)
+    console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+    check_path(config.db)
+    minds = Minds(config, model, BRACKETS[config.bracket_setting])
+    asyncio.run(minds.preflight())
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(config.db))
+        stack.enter_context(_text_log(config))
+        simulation = Simulation(config, store, minds)
+        progress = stack.enter_context(Progress(console, config, minds.usage))
+        observers = [progress.on_year, _log_year, _cap(config, minds)]
+        if config.wandb:
+            from evals.wandb_log import WandbLog
+
+            observers.append(stack.enter_context(WandbLog(config, minds.usage)).on_year)
+
+        def on_year(year: Year) -> None:
+            for observe in observers:
+                observe(year)
+
+        simulation.on_year = on_year
+        code = _play(simulation, store, console)
+        progress.stop()
+        if code == 0 or simulation.world.outcome is not None:
+            console.print(summary(simulation))
+    _tell_where(simulation, console)
+    return code
+
+
+def _play(simulation: Simulation, store: Store, console: Console) -> int:
+    """Run to an end and set the run's status whatever that end is."""
+    try:
+        asyncio.run(simulation.play())
+    except KeyboardInterrupt:
+        store.finish_run(simulation.run_id, "interrupted")
+        console.print("[bold]interrupted[/bold]: all finished years are stored")
+        return INTERRUPTED
+    except Capped as cap:
+        store.finish_run(simulation.run_id, "stopped", str(cap))
+        console.print(f"[bold]stopped[/bold]: {cap}")
+        return 0
+    except EconomistError as error:
+        if hasattr(simulation, "run_id"):
+            store.finish_run(simulation.run_id, "failed", str(error))
+        raise
+    store.finish_run(simulation.run_id, "finished")
+    return 0
+
+
+def _cap(config: RunConfig, minds: Minds) -> Any:
+    """Stop while the next year, taken to be as dear as the dearest so far, still fits under the caps."""
+    spent, dearest = [0.0, 0.0], [0.0, 0.0]
+    caps = (config.max_cost_usd, config.max_tokens)
+
+    def on_year(year: Year) -> None:
+        for i, (cap, total) in enumerate(zip(caps, (minds.usage.cost_usd, minds.usage.tokens), strict=True)):
+            dearest[i] = max(dearest[i], total - spent[i])
+            spent[i] = total
+            if cap is not None and total + dearest[i] > cap and year.year + 1 < config.max_timesteps:
+                unit = "dollars (--max-cost-usd)" if i == 0 else "tokens (--max-tokens)"
+                raise Capped(f"after year {year.year}, another year could pass the cap of {cap:g} {unit}")
+
+    return on_year
+
+
+def _log_year(year: Year) -> None:
+    log.info(
+        "year %d: welfare %.6g, mean hours %.1f, failed %d",
+        year.year,
+        year.welfare,
+        year.outcome.labor.mean(),
+        year.failed,
+    )
+
+
+class _text_log:
+    """The run's text log, `LOG_DIR/NAME.log`; with --debug every failed call, too."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+    def __enter__(self) -> None:
+        logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
+        folder = Path(self.config.log_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.handler = logging.FileHandler(folder / f"{_file_name(self.config.name)}.log", mode="w")
+        except OSError as error:
+            raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
+        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(self.handler)
+        log.propagate = False
+        log.setLevel(logging.DEBUG if self.config.debug else logging.INFO)
+        log.info("run %s: %s", self.config.name, self.config.public())
+
+    def __exit__(self, *exc: object) -> None:
+        log.removeHandler(self.handler)
+        self.handler.close()
+
+
+def _tell_where(simulation: Simulation, console: Console) -> None:
+    db, run_id = simulation.config.db, simulation.run_id
+    console.print(
+        f"Run {run_id} is in [bold]{escape(str(Path(db).absolute()))}[/bold]", highlight=False, soft_wrap=True
+    )
+    console.print(
+        f'Next: llm-economist sql "select year, rates, welfare from years where run_id = {run_id}" --db {escape(db)}',
+        highlight=False,
+        soft_wrap=True,
+    )

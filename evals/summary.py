@@ -1,0 +1,114 @@
+"""The table at the end of a run: its welfare beside what other planners reach with the same population."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pipeline.baselines import BASELINES
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evals.progress import cost_in_words
+from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share
+from pipeline.economy.tax import BRACKETS, uniform
+from pipeline.economy.welfare import WELFARE, idle_share
+from pipeline.simulation import Simulation
+from pipeline.world import START_RATE, World
+from signatures.types import TaxSchedule
+
+BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
+
+
+def summary(simulation: Simulation) -> RenderableType:
+    """The table and the notes under it."""
+    return Group(welfare_table(simulation.world), *map(Text, notes(simulation)))
+
+
+def welfare_table(world: World) -> Table:
+    """One row per policy, one column per welfare function; best responses but for the first row."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+        title_justify="left",
+        title="Welfare of the same people",
+    )
+    table.add_column("policy")
+    for name in WELFARE:
+        head = name.replace("_", "_\n")
+        table.add_column(Text(f"{head} *" if name == world.config.welfare else head), justify="right", overflow="fold")
+    outcome, adjusted = world.outcome, world.adjusted
+    assert outcome is not None
+    assert adjusted is not None
+    _row(table, world, "last year as played", adjusted, outcome.income)
+    for label, schedule in policies(world):
+        best = equilibrium(world.economy, schedule, world.population.wage)
+        _row(table, world, label, best.utility, best.income)
+    return table
+
+
+def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
+    """The run's last schedule, where it started, and the planners without a model; every worker best-responds."""
+    yield "last schedule", world.schedule
+    if world.config.planner_type == "LLM":
+        yield f"start ({START_RATE:g} %)", uniform(world.schedule.thresholds, START_RATE)
+    for name in BESIDE:
+        yield name, BASELINES[name](world.setting())
+
+
+def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -> None:
+    values = (float(function(u, z, world.population.wage)) for function in WELFARE.values())
+    table.add_row(label, *(f" {value:,.0f}" if abs(value) >= 1000 else f" {value:.4g}" for value in values))
+
+
+def notes(simulation: Simulation) -> Iterator[str]:
+    """What a reader has to know beside the figures."""
+    world, usage = simulation.world, simulation.minds.usage
+    yield "* the planner's objective. All rows but the first: every worker best-responds to the schedule."
+    yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
+    share = share_of_oracle(world)
+    if share is not None:
+        yield f"Planner share: {share:.0%} of ORACLE's gain over the starting schedule."
+    kinds = world.population.utility_type
+    others = int((kinds != "egotistical").sum())
+    if others:
+        wants = "they want social welfare or its opposite, and carry no persona"
+        yield f"{others} altruistic or adversarial workers: {wants}."
+    yield (
+        f"Calls: {usage.calls:,}, of them failed {usage.failed:,}; tokens {usage.tokens:,}; "
+        f"cost {cost_in_words(usage)}; "
+        f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
+    )
+    yield from _degenerate(world, world.outcome)
+
+
+def _rates(schedule: TaxSchedule) -> str:
+    return "/".join(f"{rate:.0f}" for rate in schedule.rates)
+
+
+def share_of_oracle(world: World) -> float | None:
+    """How much of ORACLE's gain over the start the last schedule realises; None where the law was given."""
+    if world.config.planner_type != "LLM":
+        return None
+    welfare = WELFARE[world.config.welfare]
+
+    def reached(schedule: TaxSchedule) -> float:
+        best = equilibrium(world.economy, schedule, world.population.wage)
+        return float(welfare(best.utility, best.income, world.population.wage))
+
+    start = uniform(BRACKETS[world.config.bracket_setting], START_RATE)
+    best = BASELINES["ORACLE"](world.setting())
+    return planner_share(reached(start), reached(world.schedule), reached(best))
+
+
+def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:
+    if world.config.welfare == "paper" and outcome is not None and world.adjusted is not None:
+        share = idle_share(world.adjusted, outcome.income)
+        if share > 0.5:
+            yield (
+                f"Warning: workers without income carry {share:.0%} of the `paper` welfare, which divides by income; "
+                "prefer --welfare inverse_income."
+            )

@@ -1,0 +1,105 @@
+"""Planners and workers that need no language model: what a model's taxes and hours are compared with.
+
+A baseline is a function from a `Setting` to a tax schedule, and one entry in `BASELINES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.economy import equilibrium, tax
+from pipeline.economy import saez as saez_formula
+from pipeline.economy.tax import BRACKETS, FloatArray, uniform
+from pipeline.economy.utility import Economy
+from pipeline.economy.welfare import WELFARE
+from signatures.types import TaxSchedule
+
+FIXED_HOURS = (40, 60)
+"""The least and the most hours a week of workers who never change them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a baseline may look at.
+
+    `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
+    `WELFARE`. `elasticities`: one, or one for each bracket. `uniform_rate`: percent.
+    """
+
+    economy: Economy
+    thresholds: tuple[float, ...]
+    wages: FloatArray
+    welfare: str = "inverse_income"
+    elasticities: tuple[float, ...] = (0.4,)
+    uniform_rate: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.welfare not in WELFARE:
+            raise ValueError(f"no welfare function {self.welfare!r}; there are {', '.join(WELFARE)}")
+
+
+def us_fed(setting: Setting) -> TaxSchedule:
+    """The federal income tax of 2024, always on its own seven brackets; source at `pipeline.economy.tax.US_FED`."""
+    return tax.US_FED
+
+
+def uniform_rate(setting: Setting) -> TaxSchedule:
+    """The setting's one rate in every bracket."""
+    return uniform(setting.thresholds, setting.uniform_rate)
+
+
+def free_market(setting: Setting) -> TaxSchedule:
+    """No tax and no rebate."""
+    return uniform(setting.thresholds, 0.0)
+
+
+def saez(setting: Setting) -> TaxSchedule:
+    """Saez (2001) rates on the run's brackets, with the setting's elasticities."""
+    return saez_formula.saez(setting.economy, setting.thresholds, setting.wages, setting.elasticities)
+
+
+def saez_flat(setting: Setting) -> TaxSchedule:
+    """The optimal linear tax at elasticity 0.4: one rate on every dollar, written on the run's brackets."""
+    flat = saez_formula.saez(setting.economy, BRACKETS["flat"], setting.wages, (0.4,))
+    return uniform(setting.thresholds, flat.rates[0])
+
+
+def saez_three(setting: Setting) -> TaxSchedule:
+    """Saez (2001) rates on the brackets `three`, always, at the elasticities 0.18, 0.11 and 0.57 of the LLM
+    Economist's baseline (Karten et al. 2025, arXiv 2507.15815)."""
+    return saez_formula.saez(setting.economy, BRACKETS["three"], setting.wages, (0.18, 0.11, 0.57))
+
+
+RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
+    "US_FED": us_fed,
+    "UNIFORM": uniform_rate,
+    "FREE_MARKET": free_market,
+    "SAEZ": saez,
+    "SAEZ_FLAT": saez_flat,
+    "SAEZ_THREE": saez_three,
+}
+"""The planners that follow a rule; the oracle starts from what they set."""
+
+
+def oracle(setting: Setting) -> TaxSchedule:
+    """The best schedule on the run's brackets for workers who best-respond, never below another baseline there."""
+    rivals = [rule(setting) for rule in RULES.values()]
+    objective = WELFARE[setting.welfare]
+    return equilibrium.oracle(setting.economy, setting.thresholds, setting.wages, objective, rivals)
+
+
+BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE": oracle}
+"""Every planner that needs no language model, by the name that `--planner-type` takes."""
+
+
+def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Hours a week (num_agents,), drawn once, whole numbers from 40 to 60: the FIXED worker of the LLM Economist.
+
+    >>> fixed_hours(3, np.random.default_rng(0))
+    array([57, 53, 50])
+    """
+    return rng.integers(*FIXED_HOURS, size=num_agents, endpoint=True)

@@ -1,0 +1,171 @@
+"""Every setting of a run, once: the command line, the TOML run file and the `runs` table are made from these fields.
+
+A plain dataclass, validated by pydantic in `build`: `llm-economist --help` reads this file, and importing pydantic
+alone would take longer than the rest of the help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from annotated_types import Ge, Gt, Le
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+ROLES = ("worker", "planner", "voter", "persona")
+"""Who is asked: each role has its own strategy and its own program."""
+
+Scenario = Literal["rational", "bounded", "democratic"]
+WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
+PlannerType = Literal["LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE"]
+Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
+Percent = Annotated[float, Ge(0), Le(100)]
+Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field with its help text. Defaults are never changed, so a shared dict is safe."""
+    return field(default_factory=lambda: default, metadata={"description": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A run's settings. Field names are the flags (`--num-agents`), the TOML keys and the JSON in `runs.config`."""
+
+    scenario: Scenario = setting("rational", "the game that is played")
+    num_agents: Count = setting(5, "number of workers")
+    max_timesteps: Count = setting(1000, "years to simulate")
+    two_timescale: Count = setting(25, "years between two changes of the tax schedule")
+    history_len: Count = setting(50, "years that a worker remembers")
+    llm: str | None = setting(
+        None,
+        "model: an OpenAI name, any provider/model of DSPy, rules, or engine:module:Class "
+        "(default: gpt-4o-mini with a key, else rules)",
+    )
+    base_url: str | None = setting(None, "an OpenAI-compatible server to ask instead of the provider")
+    prompt_algo: str = setting("io", "prompt strategy of every role: io, cot or module:Name")
+    strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
+    program: dict[str, str] = setting({}, "saved program by role, e.g. worker=FILE.json")
+    adapter: Literal["chat", "json"] = setting("chat", "format of prompts and replies")
+    worker_type: WorkerType = setting("LLM", "who the workers are; FIXED draws hours once from 40-60")
+    planner_type: PlannerType = setting("LLM", "who sets the tax rates")
+    percent_ego: Percent = setting(100, "percent of workers who want their own utility")
+    percent_alt: Percent = setting(0, "percent of workers who want social welfare")
+    percent_adv: Percent = setting(0, "percent of workers who want the opposite of social welfare")
+    agent_mix: Literal["us_income", "uniform", "acs"] | None = setting(
+        None, "where wages come from (default: us_income in rational, acs where there are personas)"
+    )
+    bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
+    platforms: bool = setting(False, "candidates stand and propose before the vote (democratic)")
+    election_rule: Literal["plurality"] = setting("plurality", "how votes elect a leader")
+    warmup: Whole = setting(0, "years before the first change of the tax schedule")
+    elasticity: tuple[Annotated[float, Ge(0)], ...] = setting(
+        (0.4,), "elasticity of taxable income for SAEZ: one, or one per bracket"
+    )
+    uniform_rate: Percent = setting(50, "the rate of planner UNIFORM, in percent")
+    economy: Literal["weekly", "v1"] = setting("weekly", "units of effort: per week, or as in v1")
+    welfare: Welfare = setting("inverse_income", "the planner's objective")
+    seed: Whole = setting(42, "seed of everything random")
+    name: str = setting("", "name of the run (default: made from the settings)")
+    log_dir: str = setting("logs", "folder of the run's text log")
+    db: str = setting("economist.duckdb", "DuckDB file of the traces")
+    timeout: Positive = setting(30, "seconds before a model call counts as failed")
+    temperature: Annotated[float, Ge(0), Le(2)] = setting(0.7, "sampling temperature")
+    concurrency: Count = setting(64, "model calls in flight at once")
+    max_cost_usd: Positive | None = setting(None, "stop before this cost is passed")
+    max_tokens: Count | None = setting(None, "stop before this many tokens are passed")
+    use_multithreading: bool = setting(False, "kept from v1; years are always concurrent (--concurrency)")
+    wandb: bool = setting(False, "log years to Weights & Biases (extra: wandb)")
+    debug: bool = setting(False, "log every model call that failed, and why")
+
+    def __post_init__(self) -> None:
+        for role in [*self.strategy, *self.program]:
+            if role not in ROLES:
+                raise ValueError(f"unknown role {role!r}: choose one of {', '.join(ROLES)}")
+        total = self.percent_ego + self.percent_alt + self.percent_adv
+        if abs(total - 100) > 1e-6:
+            raise ValueError(
+                f"--percent-ego {self.percent_ego:g} + --percent-alt {self.percent_alt:g} + --percent-adv "
+                f"{self.percent_adv:g} = {total:g}; they must add to 100"
+            )
+        if self.scenario == "democratic" and self.planner_type != "LLM":
+            raise ValueError(
+                f"--planner-type {self.planner_type} with --scenario democratic: there the leader is elected; "
+                "use --planner-type LLM, or another scenario"
+            )
+        if self.platforms and self.scenario != "democratic":
+            raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
+        brackets = {"flat": 1, "three": 3, "US_FED": 7}[self.bracket_setting]
+        if len(self.elasticity) not in (1, brackets):
+            raise ValueError(
+                f"--elasticity has {len(self.elasticity)} values; "
+                f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
+            )
+
+    def public(self) -> dict[str, Any]:
+        """The settings as stored and shown: a URL loses its credentials and its query."""
+        shown = asdict(self)
+        if self.base_url is not None:
+            url = urlsplit(self.base_url)
+            shown["base_url"] = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+        return shown
+
+    def strategy_of(self, role: str) -> str:
+        """The strategy name of `role`: its own, else everybody's."""
+        return self.strategy.get(role, self.prompt_algo)
+
+
+def by_role(text: str) -> dict[str, str]:
+    """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`."""
+    pairs: dict[str, str] = {}
+    for entry in filter(None, text.split(",")):
+        role, separator, value = entry.partition("=")
+        if not separator or not value:
+            raise ValueError(f"{entry!r} is not role=value, e.g. worker=cot,planner=io")
+        pairs[role.strip()] = value.strip()
+    return pairs
+
+
+def build(settings: Mapping[str, Any]) -> RunConfig:
+    """A `RunConfig`, or a ValueError whose one line names the flag, the value and what was expected."""
+    from pydantic import TypeAdapter, ValidationError
+
+    known = {f.name for f in fields(RunConfig)}
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"unknown setting {name!r}: the settings are the flags of `llm-economist run --help`")
+    try:
+        return TypeAdapter(RunConfig).validate_python({name: _plain(name, value) for name, value in settings.items()})
+    except ValidationError as error:
+        raise ValueError(_one_line(error)) from None
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Text from the command line as the value it stands for: roles by `=`, several numbers by commas."""
+    if name in ("strategy", "program") and isinstance(value, str):
+        return by_role(value)
+    if name == "elasticity":
+        return (
+            tuple(value.replace(",", " ").split())
+            if isinstance(value, str)
+            else value
+            if isinstance(value, list | tuple)
+            else (value,)
+        )
+    return value
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    name = str(first["loc"][0])
+    flag = f"--{name.replace('_', '-')}"
+    return f"{flag} {first['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,222 @@
+"""The Stackelberg game between a planner and workers, solved: what happens, what was best, what it cost.
+
+`settle` books a year as it was worked, `equilibrium` lets everybody work their best hours, `regret` is what a
+worker gave up, and `oracle` is the schedule that a planner would set who knew it all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.economy.tax import FloatArray, rebate, tax
+from pipeline.economy.utility import Economy, best_response, income, respond, utility
+from signatures.types import TaxSchedule
+
+WelfareFunction = Callable[[FloatArray, FloatArray, FloatArray], Any]
+"""f(utility, income, wage) over the last axis, as in `pipeline.economy.welfare.WELFARE`."""
+
+CHUNK = 2**17
+"""Schedules are solved so many worker-schedule pairs at a time: what is in work fits the processor's cache."""
+
+GRID = range(0, 101, 10)
+"""The rates a planner can reach from 50 percent, in percent."""
+
+SCOUTS = 500
+"""Where a search is worth starting is found out with at most so many workers, evenly spaced by wage."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One year, agent by agent: arrays (N,), dollars a year but for `labor`, hours a week.
+
+    `posttax` = income - tax + rebate; the rebate is the same for all, so the budget balances.
+    """
+
+    labor: FloatArray
+    income: FloatArray
+    tax: FloatArray
+    rebate: float
+    posttax: FloatArray
+    utility: FloatArray
+
+    @property
+    def revenue(self) -> float:
+        """All taxes, dollars a year."""
+        return float(self.tax.sum())
+
+
+class Regret(NamedTuple):
+    """Per worker (N,), dollars a year: the utility that was possible, and how much of it was missed."""
+
+    best_utility: FloatArray
+    regret: FloatArray
+
+
+def settle(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, labor: ArrayLike) -> Outcome:
+    """The year in which workers with hourly `wages` (N,) work `labor` (N,) hours a week under `schedule`.
+
+    >>> from pipeline.economy.tax import US_FED
+    >>> year = settle(Economy(), US_FED, [10, 50], [40, 40])
+    >>> year.rebate, year.revenue
+    (10133.25, 20266.5)
+    """
+    hours = np.asarray(labor, dtype=float)
+    earned = income(wages, hours)
+    taken = tax(schedule, earned)
+    share = rebate(taken)
+    posttax = earned - taken + share
+    return Outcome(hours, earned, taken, share, posttax, utility(economy, posttax, hours))
+
+
+def equilibrium(economy: Economy, schedule: TaxSchedule, wages: ArrayLike) -> Outcome:
+    """The year in which every worker works the hours that are best for them, in continuous hours."""
+    return settle(economy, schedule, wages, best_response(economy, schedule, wages))
+
+
+def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: Outcome) -> Regret:
+    """What each worker could have had with the rebate of `outcome`, and that less what they had: 0 or more.
+
+    >>> from pipeline.economy.tax import US_FED
+    >>> regret(Economy(), US_FED, [20], settle(Economy(), US_FED, [20], [60])).regret.round(2)
+    array([16198.57])
+    """
+    hours = best_response(economy, schedule, wages)
+    earned = income(wages, hours)
+    possible = utility(economy, earned - tax(schedule, earned) + outcome.rebate, hours)
+    # the two ways to the same hours may differ in the last bit
+    best = np.maximum(possible, outcome.utility)
+    return Regret(best, best - outcome.utility)
+
+
+def planner_share(start: float, achieved: float, best: float) -> float:
+    """Share of the possible gain in welfare, from `start` to `best`, that was `achieved`; nan if there is none.
+
+    >>> planner_share(10, 25, 30)
+    0.75
+    """
+    return (achieved - start) / (best - start) if best != start else float("nan")
+
+
+def oracle(
+    economy: Economy,
+    thresholds: tuple[float, ...],
+    wages: ArrayLike,
+    welfare_function: WelfareFunction,
+    candidates: Iterable[TaxSchedule] = (),
+) -> TaxSchedule:
+    """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare when workers best-respond.
+
+    Up to three brackets: the best of all rates that are multiples of ten. More: coordinate ascent from several
+    starts. Both then climb from the best of the `candidates` on the same thresholds, too, so the result
+    is at least as good as each of them, and no change of one rate by ten or twenty points improves it.
+    Deterministic. `welfare_function` must work along the last axis. `wages` (N,) dollars an hour.
+
+    >>> from pipeline.economy.welfare import utilitarian
+    >>> oracle(Economy(), (0, 90_000), [10, 20, 80], utilitarian).rates
+    (0.0, 0.0)
+    """
+    wage = np.asarray(wages, dtype=float)
+
+    def welfare(rates: FloatArray) -> FloatArray:
+        return welfare_of(economy, thresholds, rates, wage, welfare_function)
+
+    if len(thresholds) <= 3:
+        grid = np.array(list(itertools.product(GRID, repeat=len(thresholds))), dtype=float)
+        starts = _highest(welfare, grid, 1)
+    else:
+        starts = _scouted(economy, thresholds, wage, welfare_function)[:4]
+    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds])
+    if len(rivals):
+        starts = np.vstack([starts, rivals[np.argmax(welfare(rivals))]])
+    best = _highest(welfare, np.array([_climb(welfare, start) for start in starts]), 1)[0]
+    return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in best))
+
+
+def welfare_of(
+    economy: Economy,
+    thresholds: tuple[float, ...],
+    rates: FloatArray,
+    wages: FloatArray,
+    welfare_function: WelfareFunction,
+) -> FloatArray:
+    """Welfare (S,) of each of the `rates` (S, B), in percent, when workers with `wages` (N,) best-respond."""
+    rows = max(1, CHUNK // len(wages))
+    chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
+    return np.concatenate([_welfare(economy, thresholds, chunk, wages, welfare_function) for chunk in chunks])
+
+
+def _welfare(
+    economy: Economy,
+    thresholds: tuple[float, ...],
+    rates: FloatArray,
+    wages: FloatArray,
+    welfare_function: WelfareFunction,
+) -> FloatArray:
+    """`welfare_of` for as many schedules as fit in memory at once."""
+    reply = respond(economy, thresholds, rates, wages)
+    u = reply.surplus + reply.tax.mean(axis=1, keepdims=True)
+    return np.asarray(welfare_function(u, reply.income, wages), dtype=float)
+
+
+def _scouted(
+    economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, welfare_function: WelfareFunction
+) -> FloatArray:
+    """Local optima (K, B) for at most `SCOUTS` workers, from many starts, the better ones first.
+
+    The starts are 50 percent, good schedules of few steps that are far from each other, and some of all kinds.
+    """
+    few = wages if len(wages) <= SCOUTS else np.quantile(wages, np.linspace(0, 1, SCOUTS))
+
+    def welfare(rates: FloatArray) -> FloatArray:
+        return welfare_of(economy, thresholds, rates, few, welfare_function)
+
+    scanned = np.array(sorted(set(_few_steps(len(thresholds)))), dtype=float)
+    scanned = _highest(welfare, scanned, len(scanned))
+    starts = [np.full(len(thresholds), 50.0), *scanned[:: len(scanned) // 20]]
+    for rates in scanned:
+        if min(np.abs(rates - other).max() for other in starts) > 20:
+            starts.append(rates)
+        if len(starts) == 32:
+            break
+    peaks = np.unique([_climb(welfare, start) for start in starts], axis=0)
+    return _highest(welfare, peaks, len(peaks))
+
+
+def _climb(welfare: Callable[[FloatArray], FloatArray], start: FloatArray) -> FloatArray:
+    """From `start` (B,) always to the best of the neighbours, until none is better."""
+    here, height = start, welfare(start[None])[0]
+    while True:
+        around = _neighbours(here)
+        heights = welfare(around)
+        best = int(np.argmax(heights))
+        # rounding is not progress, and could go round in circles
+        if heights[best] <= height + 1e-12 * abs(height):
+            return here
+        here, height = around[best], heights[best]
+
+
+def _highest(welfare: Callable[[FloatArray], FloatArray], rates: FloatArray, count: int) -> FloatArray:
+    """The `count` best of `rates` (S, B), best first; among equals the order they came in."""
+    return rates[np.argsort(-welfare(rates), kind="stable")[:count]]
+
+
+def _neighbours(rates: FloatArray) -> FloatArray:
+    """All schedules (M, B) that differ from `rates` (B,) by 10 or 20 points in one rate or in two; in [0, 100]."""
+    unit = np.eye(len(rates))
+    moves = [size * rate for rate in unit for size in (-20, -10, 10, 20)]
+    pairs = itertools.combinations(range(len(moves)), 2)
+    # two moves of one rate are a third move of that rate or none: no harm, and no case to tell apart
+    return np.clip(rates + np.array([*moves, *(moves[i] + moves[j] for i, j in pairs)]), 0, 100)
+
+
+def _few_steps(brackets: int) -> Iterator[tuple[int, ...]]:
+    """Every schedule of at most three rates out of 0, 20 ... 100, each held over neighbouring brackets."""
+    for first, second in itertools.combinations(range(1, brackets), 2):
+        for low, middle, high in itertools.product(GRID[::2], repeat=3):
+            yield (low,) * first + (middle,) * (second - first) + (high,) * (brackets - second)

@@ -1,0 +1,191 @@
+"""What work is worth to a worker, and the hours that are best.
+
+    u = 52*w*l - T(52*w*l) + R - weeks*c*l**delta        dollars a year
+
+with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
+(arXiv 2507.15815), read in the unit in which they make sense: a week and an hourly wage.
+
+The rebate plays no part in any choice here: it enters as a sum that one worker's hours do not move
+(everybody is small), and utility is linear in money, so there is no income effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.economy.tax import FloatArray, tax
+from signatures.types import TaxSchedule
+
+WEEKS = 52
+"""Weeks of work in a year."""
+
+MAX_HOURS = 100
+"""The most that anybody can work in a week."""
+
+
+@dataclass(frozen=True)
+class Economy:
+    """How effort hurts: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1."""
+
+    c: float = 0.0005
+    delta: float = 3.5
+    weeks: float = WEEKS
+
+    @property
+    def elasticity(self) -> float:
+        """Elasticity of hours, and so of income, with respect to the net-of-tax wage.
+
+        >>> Economy().elasticity
+        0.4
+        """
+        return 1 / (self.delta - 1)
+
+
+ECONOMIES: dict[str, Economy] = {"weekly": Economy(), "v1": Economy(weeks=1)}
+"""`weekly` is the default. `v1` counts one week of effort against a year of pay, as the first release did:
+there nearly everybody works 100 hours at nearly every tax."""
+
+
+class Response(NamedTuple):
+    """Best replies of N workers to S schedules, each field (S, N).
+
+    `labor` in hours a week; `income` and `tax` in dollars a year; `surplus` = income - tax - effort cost,
+    which is utility before the rebate.
+    """
+
+    labor: FloatArray
+    income: FloatArray
+    tax: FloatArray
+    surplus: FloatArray
+
+
+def income(wage: ArrayLike, labor: ArrayLike) -> FloatArray:
+    """Yearly pre-tax income in dollars at `wage` dollars an hour and `labor` hours a week.
+
+    >>> float(income(25, 40))
+    52000.0
+    """
+    return np.asarray(WEEKS * np.asarray(wage, dtype=float) * np.asarray(labor, dtype=float))
+
+
+def effort_cost(economy: Economy, labor: ArrayLike) -> FloatArray:
+    """What `labor` hours a week cost the worker, in dollars a year.
+
+    >>> round(float(effort_cost(Economy(), 40)), 2)
+    10524.06
+    """
+    return np.asarray(economy.weeks * economy.c * np.asarray(labor, dtype=float) ** economy.delta)
+
+
+def utility(economy: Economy, posttax_income: ArrayLike, labor: ArrayLike) -> FloatArray:
+    """Isoelastic utility in dollars a year: income after tax and rebate, less the cost of effort.
+
+    >>> round(float(utility(Economy(), 40_000, 40)), 2)
+    29475.94
+    """
+    return np.asarray(posttax_income, dtype=float) - effort_cost(economy, labor)
+
+
+def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -> FloatArray:
+    """Utility as felt by workers who judge the tax policy: u, or u - (1-r)*|u| where not `satisfied`.
+
+    The absolute value keeps dissatisfaction a loss when utility is negative; r*u would be a gain.
+
+    >>> adjusted_utility([100, 100, -100], [True, False, False])
+    array([ 100.,   50., -150.])
+    """
+    u = np.asarray(utility, dtype=float)
+    return np.where(np.asarray(satisfied, dtype=bool), u, u - (1 - r) * np.abs(u))
+
+
+def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike) -> Response:
+    """Exact best replies to many schedules on the same brackets, in continuous hours.
+
+    `thresholds` (B,) dollars a year, `rates` (S, B) percent, `wages` (N,) dollars an hour. Within a bracket
+    utility is concave, so its best hours are the interior optimum clipped to the hours that earn an income
+    in that bracket; the best of the brackets is the best of all, whether or not the rates rise. Clipping covers the
+    kinks, 0 and 100. Equally good hours: the fewer. Memory is O(S*N); the caller cuts S into chunks.
+
+    Raises ValueError if a wage is not positive.
+    """
+    edges, laws, w = (np.asarray(x, dtype=float) for x in (thresholds, rates, wages))
+    if not (w > 0).all():
+        raise ValueError(f"wages must be positive dollars an hour, not {w.min():g}")
+    # tax owed on reaching each lower edge, (S, B)
+    owed = np.cumsum(laws[:, :-1] / 100 * np.diff(edges), axis=1)
+    owed = np.concatenate([np.zeros((len(laws), 1)), owed], axis=1)
+    best = _best_in_bracket(economy, edges, 0, laws, owed, w)
+    for bracket in range(1, len(edges)):
+        other = _best_in_bracket(economy, edges, bracket, laws, owed, w)
+        # strictly better: brackets come in order of hours, so a tie stays with the fewer
+        better = other.surplus > best.surplus
+        for kept, new in zip(best, other, strict=True):
+            np.copyto(kept, new, where=better)
+    return best
+
+
+def _best_in_bracket(
+    economy: Economy, edges: FloatArray, bracket: int, laws: FloatArray, owed: FloatArray, wages: FloatArray
+) -> Response:
+    """The best reply that earns an income in `bracket`; surplus is -inf where 100 hours do not reach it."""
+    # schedules share their rates (a 10-point grid has eleven), so the powers are taken once a rate
+    levels, row = np.unique(laws[:, bracket], return_inverse=True)
+    share = levels[:, None] / 100
+    lowest = edges[bracket] / (WEEKS * wages)
+    highest = edges[bracket + 1] / (WEEKS * wages) if bracket + 1 < len(edges) else np.inf
+    labor = _interior(economy, (1 - share) * wages).clip(lowest, highest).clip(0, MAX_HOURS)
+    earned = income(wages, labor)
+    kept = np.where(lowest < MAX_HOURS, (1 - share) * earned - effort_cost(economy, labor), -np.inf)
+    # in this bracket T(z) = tau*z - offset
+    offset = laws[:, bracket] / 100 * edges[bracket] - owed[:, bracket]
+    taken = (share * earned)[row] - offset[:, None]
+    return Response(labor[row], earned[row], taken, kept[row] + offset[:, None])
+
+
+def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
+    """Hours at which one more hour pays as much as it hurts: 52*(1-tau)*w = weeks*c*delta*l**(delta-1)."""
+    hours: FloatArray = (WEEKS * net_wage / (economy.weeks * economy.c * economy.delta)) ** economy.elasticity
+    return hours
+
+
+def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike) -> FloatArray:
+    """Hours a week, continuous in [0, 100], that give the highest utility at each hourly `wage`, any shape.
+
+    Exact for every schedule, also where rates fall; see `respond`. Raises ValueError for a wage that is not positive.
+
+    >>> from pipeline.economy.tax import US_FED, uniform
+    >>> best_response(Economy(), uniform((0,), 0), [10, 20]).round(2)
+    array([31.83, 41.99])
+    >>> best_response(Economy(), US_FED, [10, 20]).round(2)
+    array([30.25, 39.91])
+    """
+    wages = np.asarray(wage, dtype=float)
+    rates = np.array([schedule.rates])
+    return respond(economy, schedule.thresholds, rates, wages.ravel()).labor.reshape(wages.shape)
+
+
+def best_response_on_grid(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, step: int = 10) -> FloatArray:
+    """The best of the hours 0, `step`, 2*`step` ... up to 100 at each hourly `wage`, any shape; ties go to fewer.
+
+    Raises ValueError unless `step` is from 1 to 100.
+
+    >>> from pipeline.economy.tax import US_FED
+    >>> best_response_on_grid(Economy(), US_FED, [10, 20])
+    array([30., 40.])
+    """
+    if not 1 <= step <= MAX_HOURS:
+        raise ValueError(f"step must be from 1 to {MAX_HOURS} hours, not {step}")
+    wages = np.asarray(wage, dtype=float)
+    best = np.zeros_like(wages)
+    highest = np.zeros_like(wages)  # no work, no tax: surplus 0
+    for hours in range(step, MAX_HOURS + 1, step):
+        earned = income(wages, hours)
+        surplus = utility(economy, earned - tax(schedule, earned), hours)
+        better = surplus > highest
+        best[better] = hours
+        highest = np.maximum(highest, surplus)
+    return best

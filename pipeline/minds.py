@@ -1,0 +1,237 @@
+"""The minds of a run: one program per role over one language model, asked concurrently and traced.
+
+A failed answer is data: after retries and repairs `ask` returns an `Answer` without a prediction, and the caller
+falls back. What no retry can mend (a wrong key, an unknown model) raises `ModelError` and ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+from dspy import lm15
+from dspy.utils import exceptions as dspy_errors
+
+from pipeline.config import ROLES, RunConfig
+from pipeline.errors import ModelError, UsageError
+from pipeline.traces import RUN_STRIDE, Call, Trace
+from programs import files
+from programs.adapter import ADAPTERS
+from programs.lm import RULES, Model, connect, without_secrets
+from programs.persona import PersonaWriter
+from programs.planner import Planner
+from programs.strategies import strategy
+from programs.voter import Voter
+from programs.worker import Worker
+
+log = logging.getLogger("llm_economist")
+
+PROGRAMS = {"worker": Worker, "planner": Planner, "voter": Voter, "persona": PersonaWriter}
+
+QUESTIONS: Mapping[str, tuple[str, str]] = {
+    "WritePersona": ("persona", "write_persona"),
+    "StandForOffice": ("voter", "stand_for_office"),
+    "CastVote": ("voter", "cast_vote"),
+    "GovernAsLeader": ("voter", "govern_as_leader"),
+    "SetTaxRates": ("planner", "set_tax_rates"),
+    "ChooseLabor": ("worker", "choose_labor"),
+    "JudgeTaxPolicy": ("worker", "judge_tax_policy"),
+}
+"""Each signature's role, and the attribute of the role's program that asks it."""
+
+FATAL = (
+    dspy_errors.LMAuthError,
+    dspy_errors.LMBillingError,
+    dspy_errors.LMUnsupportedModelError,
+    dspy_errors.LMConfigurationError,
+    dspy_errors.LMUnsupportedFeatureError,
+)
+"""What no retry and no other prompt can mend."""
+
+
+QUIET = {"disable_history": True, "trace": None, "warn_on_type_mismatch": False}
+"""DSPy's own bookkeeping is off: it would keep every prompt in memory, and the store has them."""
+
+
+@dataclass
+class Answer:
+    """What came of a question: the prediction or None, the attempts made, and the last error."""
+
+    prediction: dspy.Prediction | None
+    calls: list[Call]
+    call_id: int | None = None
+    error: str | None = None
+
+
+@dataclass
+class Usage:
+    """Running totals over a run."""
+
+    calls: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+
+    def add(self, calls: list[Call]) -> None:
+        for call in calls:
+            self.calls += 1
+            self.failed += call.status != "ok"
+            self.prompt_tokens += call.prompt_tokens or 0
+            self.completion_tokens += call.completion_tokens or 0
+            self.cost_usd += call.cost_usd or 0.0
+            self.unpriced += call.cost_usd is None and call.response is not None
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass
+class Minds:
+    """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question."""
+
+    config: RunConfig
+    model: str
+    brackets: int
+    run_id: int = 0
+    usage: Usage = field(default_factory=Usage)
+    calls: list[Call] = field(default_factory=list)
+    last_failure: str = "no attempt was made"
+
+    def __post_init__(self) -> None:
+        config = self.config
+        try:
+            self.lm = connect(
+                Model(
+                    self.model,
+                    base_url=config.base_url,
+                    timeout=config.timeout,
+                    temperature=config.temperature,
+                    concurrency=config.concurrency,
+                )
+            )
+            self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
+            for role, path in config.program.items():
+                files.load(self.programs[role], path, role=role, strategy=config.strategy_of(role))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self.adapter = ADAPTERS[config.adapter]()
+        self.semaphore = asyncio.Semaphore(config.concurrency)
+
+    @property
+    def shown_model(self) -> str:
+        """The model and its server, without what a URL may hide."""
+        url = self.config.public()["base_url"]
+        return self.model if url is None else f"{self.model} at {url}"
+
+    def module(self, question: str) -> dspy.Module:
+        """The module that asks `question` (a signature's name)."""
+        role, attribute = QUESTIONS[question]
+        return getattr(self.programs[role], attribute)
+
+    async def ask(
+        self,
+        question: str,
+        inputs: Mapping[str, Any],
+        *,
+        year: int,
+        agent: int | None,
+        module: dspy.Module | None = None,
+    ) -> Answer:
+        """Ask `question` for `agent` (None: the planner); at most `concurrency` are in flight at once."""
+        role, _ = QUESTIONS[question]
+        trace = self._trace(question, role, year, agent)
+        asked = module or self.module(question)
+        async with self.semaphore:
+            with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, **QUIET):
+                answer = await _attempt(asked, inputs, trace)
+        self._note(answer)
+        return answer
+
+    def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
+        return Trace(
+            run_id=self.run_id,
+            year=year,
+            agent=agent,
+            role=role,
+            signature=question,
+            strategy=self.config.strategy_of(role) if role in ROLES else "io",
+            program=self.config.program.get(role),
+            model=self.model,
+            num_agents=self.config.num_agents,
+            seed=self.config.seed,
+        )
+
+    def enter(self, run_id: int) -> None:
+        """Calls made so far (the preflight) and from now on belong to this run."""
+        self.run_id = run_id
+        for call in self.calls:
+            call.run_id, call.call_id = run_id, call.call_id + run_id * RUN_STRIDE
+
+    def _note(self, answer: Answer) -> None:
+        self.usage.add(answer.calls)
+        self.calls.extend(answer.calls)
+        for call in answer.calls:
+            if call.status != "ok":
+                self.last_failure = f"{call.status}: {call.error}"
+                log.debug("call %s (%s): %s: %s", call.call_id, call.signature, call.status, call.error)
+
+    def drain(self) -> list[Call]:
+        """The calls made since the last drain, in the order of their ids, for the store."""
+        calls, self.calls = sorted(self.calls, key=lambda call: call.call_id), []
+        return calls
+
+    async def preflight(self) -> None:
+        """One tiny call before anything is spent; ModelError says in one line why the model cannot be used."""
+        if self.model == RULES:
+            return
+        trace = self._trace("Preflight", "preflight", 0, None)
+        request = lm15.Request(
+            model=self.lm.model,
+            messages=(lm15.Message.user("Reply with the word OK."),),
+            config=lm15.Config(
+                max_tokens=self.lm.kwargs.get("max_tokens"), temperature=self.lm.kwargs.get("temperature")
+            ),
+        )
+        try:
+            with dspy.context(lineage=trace):
+                await self.lm.acall(request)
+        except dspy_errors.LMError as error:
+            raise ModelError(cannot_use(self.shown_model, error)) from error
+        self._note(Answer(None, trace.calls))
+
+
+async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:
+    try:
+        prediction = await module.acall(**inputs)
+    except FATAL as error:
+        raise ModelError(cannot_use(trace.model, error)) from error
+    except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:
+        return Answer(None, trace.calls, error=without_secrets(str(error))[:300])
+    return Answer(prediction, trace.calls, call_id=trace.answered_by)
+
+
+REASONS = (
+    (
+        dspy_errors.LMAuthError,
+        "the key was refused; check OPENAI_API_KEY or ECON_OPENAI (environment or .env)",
+    ),
+    (dspy_errors.LMBillingError, "the account has no credit left"),
+    (dspy_errors.LMUnsupportedModelError, "the server does not know this model; check --llm"),
+    (dspy_errors.LMRateLimitError, "the server kept refusing for too many requests; try again later"),
+    (dspy_errors.LMTimeoutError, "no answer in time; check the server or raise --timeout"),
+    (dspy_errors.LMTransportError, "the server cannot be reached; check --base-url and the network"),
+    (dspy_errors.LMServerError, "the server failed"),
+)
+
+
+def cannot_use(model: str, error: Exception) -> str:
+    """One line on why a model cannot be used; the server's own words without what could hold a key."""
+    why = next((reason for kind, reason in REASONS if isinstance(error, kind)), "the call failed")
+    return f"{model}: {why} ({without_secrets(str(error))[:160]})"

@@ -1,0 +1,173 @@
+"""From the state of the world to the input fields of a signature: numbers rounded to what matters.
+
+Every function here returns text that a model reads and that the `rules` engine must be able to parse, so a
+change of wording is a change of prompt: tests/golden shows it in the diff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.economy.population import Population
+from pipeline.economy.utility import Economy
+from pipeline.memory import Floats, PlannerMemory, ScheduleRecord, WorkerMemory
+from signatures.types import TaxSchedule
+
+MOST_HOURS_ROWS = 8
+VERBATIM_YEARS = 2
+
+WELFARE_WORDS: Mapping[str, str] = {
+    "inverse_income": "the sum over workers of utility / income at 40 hours a week",
+    "paper": "the sum over workers of utility / own pre-tax income",
+    "utilitarian": "the mean utility of all workers",
+    "rawlsian": "the utility of the worst-off worker",
+    "atkinson": "the geometric mean of all workers' utilities",
+    "equality_productivity": "(1 - gini of utilities) * mean pre-tax income",
+}
+
+
+def money(value: float) -> str:
+    """`$12,345`, with the sign in front."""
+    return f"-${-value:,.0f}" if round(value) < 0 else f"${value:,.0f}"
+
+
+def utility_in_words(economy: Economy) -> str:
+    """The worker's own utility as a formula with its numbers, so that the optimum can be computed."""
+    coefficient = f"{economy.weeks * economy.c:.4f}".rstrip("0")
+    return f"income after tax + rebate - {coefficient} * hours^{economy.delta:g}, in dollars a year"
+
+
+def objective(utility_type: str, economy: Economy, welfare: str) -> str:
+    """What a worker wants: own utility, social welfare, or its opposite."""
+    if utility_type == "egotistical":
+        return f"Maximize your utility = {utility_in_words(economy)}"
+    verb = {"altruistic": "Maximize", "adversarial": "Minimize"}[utility_type]
+    return f"{verb} social welfare = {WELFARE_WORDS[welfare]}; utility = {utility_in_words(economy)}"
+
+
+def planner_objective(economy: Economy, welfare: str) -> str:
+    """What the planner wants."""
+    return f"Maximize social welfare = {WELFARE_WORDS[welfare]}; utility = {utility_in_words(economy)}"
+
+
+def identity(persona: str | None, wage: float) -> str:
+    """Who the worker is: the persona if there is one, and what an hour and a year of its work pay."""
+    pay = f"You earn ${wage:.2f} an hour, {money(wage * 40 * 52)} a year at 40 hours a week."
+    return f"{persona or 'You are a worker.'} {pay}"
+
+
+def last_rebate(rebate: float | None) -> str:
+    return "none yet" if rebate is None else money(rebate)
+
+
+def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> str:
+    """The worker's own years as statistics by hours tried, the last years verbatim, and the best year."""
+    rows = memory.rows()
+    if not len(rows):
+        return "no years yet"
+    hours, value = memory.hours[rows, agent], memory.value[rows, agent]
+    now = np.array([memory.schedule[row] == schedule for row in rows])
+    lines = ["hours: mean value (years); under this schedule", *_by_hours(hours, value, now)]
+    lines.append("last years: hours, income, tax, value")
+    for row in rows[-VERBATIM_YEARS:]:
+        figures = (memory.income[row, agent], memory.tax[row, agent], memory.value[row, agent])
+        lines.append(
+            f"{memory.year[row]}: {memory.hours[row, agent]:g}, " + ", ".join(f"{x:.{_places(x)}f}" for x in figures)
+        )
+    best = int(np.argmax(value))
+    lines.append(f"best: {hours[best]:g} hours, {value[best]:.{_places(value[best])}f}")
+    return "\n".join(lines)
+
+
+def _places(value: float) -> int:
+    """Decimals worth showing: none for dollars, three for welfare near one."""
+    return 0 if abs(value) >= 1000 else 3
+
+
+def _by_hours(hours: Floats, value: Floats, now: np.ndarray) -> list[str]:
+    """One line per hours tried; those tried under this schedule come first when there is no room for all."""
+    tried = np.unique(hours)
+    if len(tried) > MOST_HOURS_ROWS:
+        score = [(not (now & (hours == h)).any(), -value[hours == h].mean()) for h in tried]
+        order = sorted(range(len(tried)), key=lambda i: score[i])
+        tried = np.sort(tried[order[:MOST_HOURS_ROWS]])
+    lines = []
+    for h in tried:
+        mine, here = value[hours == h], value[(hours == h) & now]
+        places = _places(mine.mean())
+        current = f"{here.mean():.{places}f} ({len(here)})" if len(here) else "-"
+        lines.append(f"{h:g}: {mine.mean():.{places}f} ({len(mine)}); {current}")
+    return lines
+
+
+def year_summary(*, hours: float, income: float, tax: float, rebate: float, utility: float) -> str:
+    """One worker's year, as it is told when asked to judge the tax policy."""
+    return (
+        f"You worked {hours:g} hours a week, earned {money(income)}, paid {money(tax)} in tax and received a "
+        f"rebate of {money(rebate)}. Your utility was {money(utility)}."
+    )
+
+
+def economy_summary(
+    schedule: TaxSchedule,
+    *,
+    income: Floats | None,
+    utility: Floats,
+    hours: Floats,
+    rebate: float,
+    welfare: float,
+) -> str:
+    """Last year's economy: workers and mean income by bracket, spread of utility, hours, rebate, welfare."""
+    if income is None:
+        return "no years yet"
+    bracket = np.searchsorted(np.array(schedule.thresholds), income, side="right") - 1
+    lines = []
+    for j, edge in enumerate(schedule.thresholds):
+        inside = income[bracket == j]
+        mean = f", mean income {money(float(inside.mean()))}" if len(inside) else ""
+        lines.append(f"from {money(edge)}: {len(inside)} workers{mean}")
+    low, mid, high = np.quantile(utility, [0.1, 0.5, 0.9])
+    lines.append(f"utility at the 10th/50th/90th percentile: {money(low)} / {money(mid)} / {money(high)}")
+    lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {welfare:.5g}")
+    return "\n".join(lines)
+
+
+def planner_record(memory: PlannerMemory) -> str:
+    """One line per schedule tried: rates, settled welfare, mean welfare, years."""
+    records = memory.shown()
+    if not records:
+        return "no years yet"
+    return "\n".join(["rates: settled welfare, mean welfare (years)", *map(_record_line, records)])
+
+
+def _record_line(record: ScheduleRecord) -> str:
+    rates = "/".join(f"{rate:g}" for rate in record.schedule.rates)
+    return f"{rates}: {record.settled:.5g}, {record.mean_welfare:.5g} ({record.years})"
+
+
+def platform_in_words(changes: Sequence[int] | None) -> str:
+    """`+10/0/-20` points, lowest bracket first."""
+    return "/".join(f"{change:+d}" if change else "0" for change in changes) if changes else "none"
+
+
+def candidate_name(agent: int) -> str:
+    return f"worker {agent}"
+
+
+def candidates_in_words(
+    platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
+) -> str:
+    """One line per candidate: who it is and, where candidates have platforms, what it would change."""
+    lines = []
+    for agent, changes in platforms.items():
+        who = [candidate_name(agent) + (" (you)" if agent == voter else "")]
+        person = population.demographics(agent)
+        if person is not None:
+            who.append(f"{person.occupation}, {person.sex.lower()}, {person.age}")
+        who.append(f"{money(population.wage[agent] * 40 * 52)} at 40 hours")
+        if with_platforms:
+            who.append(f"platform {platform_in_words(changes)}")
+        lines.append("; ".join(who))
+    return "\n".join(lines)

@@ -1,0 +1,71 @@
+"""Personas: taken from the store where this model wrote them before, else written before the first year."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from pipeline import observations as see
+from pipeline.errors import ModelError
+from pipeline.minds import Answer, Minds
+from pipeline.personas import template_persona
+from pipeline.store import Row, Store
+from pipeline.world import World, needs_persona
+
+log = logging.getLogger("llm_economist")
+
+
+async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
+    """Fill `world.personas`: from the store where this model and seed wrote them before, else by the model.
+
+    A worker whose persona could not be written gets the plain template. Returns the rows that are new.
+    """
+    population = world.population
+    strategy = world.config.strategy_of("persona")
+    stored = store.personas(model=minds.model, strategy=strategy, seed=world.config.seed)
+    people = {agent: population.demographics(agent) for agent in needs_persona(world)}
+    keys = {
+        agent: (agent, person.occupation, person.sex, person.age, float(population.wage[agent]))
+        for agent, person in people.items()
+        if person is not None
+    }
+    for agent, key in keys.items():
+        world.personas[agent] = stored.get(key)
+    missing = [agent for agent in keys if world.personas[agent] is None]
+    answers = await asyncio.gather(*(_write_persona(world, minds, agent) for agent in missing))
+    rows: list[Row] = []
+    for agent, answer in zip(missing, answers, strict=True):
+        person = people[agent]
+        assert person is not None
+        if answer.prediction is None:
+            log.warning("persona of worker %d: %s; the plain template is used", agent, answer.error)
+            world.personas[agent] = template_persona(person, float(population.wage[agent]))
+            continue
+        world.personas[agent] = str(answer.prediction.persona)
+        columns = ("agent", "occupation", "sex", "age", "wage")
+        row = dict(zip(columns, keys[agent], strict=True))
+        rows.append(
+            {
+                "model": minds.model,
+                "strategy": strategy,
+                "seed": world.config.seed,
+                **row,
+                "persona": world.personas[agent],
+            }
+        )
+    if missing and len(rows) == 0:
+        raise ModelError(f"{minds.shown_model} wrote no usable persona ({answers[-1].error})")
+    return rows
+
+
+async def _write_persona(world: World, minds: Minds, agent: int) -> Answer:
+    person = world.population.demographics(agent)
+    assert person is not None
+    wage = float(world.population.wage[agent])
+    inputs = {
+        "occupation": person.occupation,
+        "sex": person.sex,
+        "age": person.age,
+        "wage": f"${wage:.2f} an hour, {see.money(wage * 40 * 52)} a year at 40 hours a week",
+    }
+    return await minds.ask("WritePersona", inputs, year=0, agent=agent)

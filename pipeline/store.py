@@ -1,0 +1,186 @@
+"""The trace store: the only module that opens DuckDB for writing.
+
+One process owns a file while it writes. A year is one transaction, and its `years` row marks it as whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipeline.errors import StoreError, UsageError
+
+SCHEMA_VERSION = 1
+OWNER = "llm-economist"
+
+Row = Mapping[str, Any]
+
+
+def now() -> datetime:
+    """The time in UTC without a zone, as all tables have it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def check_path(path: str) -> None:
+    """Refuse a database path that can never be opened, before anything is paid for. Creates nothing."""
+    file = Path(path)
+    if file.is_dir():
+        raise UsageError(f"--db {path} is a folder; expected a DuckDB file, e.g. --db economist.duckdb")
+    if file.exists():
+        Store(path).close()
+        return
+    parent = file.absolute().parent
+    if not parent.is_dir():
+        raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
+
+
+class Store:
+    """A DuckDB file opened for writing, with our schema in it. Use as a context manager.
+
+    Raises StoreError with one line where the file is locked, foreign, damaged, newer or not writable.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self.connection = duckdb.connect(path)
+        except (duckdb.Error, OSError, RuntimeError) as error:
+            raise StoreError(explain(path, error)) from error
+        try:
+            self._adopt()
+        except StoreError:
+            self.connection.close()
+            raise
+        except duckdb.Error as error:
+            self.connection.close()
+            raise StoreError(explain(path, error)) from error
+
+    def _adopt(self) -> None:
+        """Make the schema in a new file; check owner and version of an old one."""
+        check_owner(self.connection, self.path)
+        self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
+        self.connection.execute("SET wal_autocheckpoint = '64MB'")
+        self.connection.execute(files("pipeline").joinpath("schema.sql").read_text())
+        self.connection.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)",
+            [OWNER, str(SCHEMA_VERSION)],
+        )
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
+        """Append rows to tables in one transaction, in the order given; rows of a table share their columns."""
+        self._transact(lambda: self._append_all(tables))
+
+    def _append_all(self, tables: Mapping[str, Sequence[Row]]) -> None:
+        for table, rows in tables.items():
+            if rows:
+                columns = list(rows[0])
+                appender = self.connection.appender(table, columns=columns)
+                appender.append_rows([tuple(row[column] for column in columns) for row in rows])
+                appender.flush()
+
+    def _transact(self, work: Any) -> None:
+        try:
+            self.connection.execute("BEGIN")
+            work()
+            self.connection.execute("COMMIT")
+        except duckdb.FatalException as error:
+            # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
+            raise StoreError(explain(self.path, error)) from error
+        except duckdb.Error as error:
+            self.connection.execute("ROLLBACK")
+            raise StoreError(explain(self.path, error)) from error
+
+    def start_run(self, row: Row) -> int:
+        """Insert a run with status `running`; its number is the next one in this file."""
+        run_id = int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
+        started = {
+            "run_id": run_id,
+            **row,
+            "created_at": now(),
+            "status": "running",
+            "code_version": code_version(),
+        }
+        self.write({"runs": [started]})
+        return run_id
+
+    def finish_run(self, run_id: int, status: str, error: str | None = None) -> None:
+        """Set how a run ended: finished, failed, interrupted or stopped."""
+        statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
+        self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
+
+    def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
+        """The first value of the first row."""
+        row = self.connection.execute(query, list(parameters)).fetchone()
+        return row[0] if row else None
+
+    def personas(self, *, model: str, strategy: str, seed: int) -> dict[tuple[Any, ...], str]:
+        """Stored personas of this model, strategy and seed, by (agent, occupation, sex, age, wage)."""
+        query = """SELECT agent, occupation, sex, age, wage, persona FROM personas
+                   WHERE model = ? AND strategy = ? AND seed = ?"""
+        rows = self.connection.execute(query, [model, strategy, seed]).fetchall()
+        return {tuple(row[:5]): row[5] for row in rows}
+
+
+def code_version() -> str:
+    return version("llm-economist")
+
+
+def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """Refuse a database of another program or of a newer version of this one."""
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        return
+    if "meta" not in tables:
+        raise StoreError(
+            f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
+        )
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    if meta.get("owner") != OWNER:
+        raise StoreError(f"{path} is a database of another program; choose another --db")
+    if int(meta["schema_version"]) > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {meta['schema_version']}, this program knows {SCHEMA_VERSION}: "
+            "upgrade llm-economist, or choose another --db"
+        )
+
+
+def explain(path: str, error: Exception) -> str:
+    """DuckDB's error as one line for a user."""
+    text = " ".join(str(error).split())
+    if "Conflicting lock" in text:
+        holder = text.partition("PID ")[2].partition(")")[0] or "?"
+        return f"{path} is in use by another process (PID {holder}); wait for it, or choose another --db"
+    if "not a valid DuckDB database" in text:
+        return f"{path} is not a DuckDB database; choose another --db"
+    if "newer version" in text:
+        return f"{path} was written by a newer DuckDB; upgrade duckdb, or choose another --db"
+    if "No space left" in text:
+        return f"the disk of {path} is full; free some space (all finished years are safe)"
+    return f"{path} cannot be used: {text[:200]}"
+
+
+def as_json(value: Any) -> str:
+    """JSON text for a JSON column, keys in order."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def row_of(value: Any) -> dict[str, Any]:
+    """A dataclass as a row, without copying its values."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -1,0 +1,161 @@
+"""Every attempt at a model as a row of `lm_calls`: the only place where dspy meets the store.
+
+A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
+to it (programs/lm.py) and adapters report what they could parse (programs/adapter.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from dspy import lm15
+from pydantic_core import to_jsonable_python
+
+from pipeline.store import as_json
+from programs.lm import Attempt, cost_usd, without_secrets
+
+SIGNATURES = (
+    "Preflight",
+    "WritePersona",
+    "StandForOffice",
+    "CastVote",
+    "GovernAsLeader",
+    "SetTaxRates",
+    "ChooseLabor",
+    "JudgeTaxPolicy",
+)
+"""In the order in which a year asks them: the order of call ids."""
+
+MOST_ATTEMPTS = 1000
+RUN_STRIDE = 10**13
+
+KINDS = (
+    (lm15.RateLimitError, "rate_limit"),
+    (lm15.TimeoutError, "timeout"),
+    (lm15.ServerError, "server_error"),
+    (lm15.TransportError, "connection"),
+    (lm15.AuthError, "auth"),
+    (lm15.BillingError, "billing"),
+    (lm15.ContextLengthError, "context_length"),
+    (lm15.InvalidRequestError, "invalid_request"),
+)
+
+
+@dataclass
+class Call:
+    """One row of `lm_calls`; field names are its columns."""
+
+    call_id: int
+    run_id: int
+    year: int
+    agent: int | None
+    role: str
+    signature: str
+    strategy: str
+    program: str | None
+    model: str
+    temperature: float | None
+    sampling_seed: int | None
+    prompt: str
+    response: str | None
+    parsed: str | None
+    status: str
+    error: str | None
+    attempt: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    latency_ms: float
+    started_at: datetime
+
+
+@dataclass
+class Trace:
+    """One question of one agent in one year, and every attempt to have it answered, in order."""
+
+    run_id: int
+    year: int
+    agent: int | None
+    role: str
+    signature: str
+    strategy: str
+    program: str | None
+    model: str
+    num_agents: int
+    seed: int
+    calls: list[Call] = field(default_factory=list)
+    failures: int = 0
+
+    def sampling_seed(self) -> int:
+        """A seed of its own for every attempt, the same whenever the run is played again."""
+        place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{len(self.calls)}"
+        return int.from_bytes(blake2b(place.encode(), digest_size=4).digest()) & 0x7FFFFFFF
+
+    def attempted(self, attempt: Attempt) -> None:
+        response, error = attempt.response, attempt.error
+        usage = response.usage if response is not None else None
+        self.failures = 0 if error is None else self.failures + 1
+        self.calls.append(
+            Call(
+                call_id=self._next_id(),
+                run_id=self.run_id,
+                year=self.year,
+                agent=self.agent,
+                role=self.role,
+                signature=self.signature,
+                strategy=self.strategy,
+                program=self.program,
+                model=self.model,
+                temperature=attempt.request.config.temperature,
+                sampling_seed=attempt.request.config.seed,
+                prompt=prompt_text(attempt.request),
+                response=response.text if response is not None else None,
+                parsed=None,
+                status="ok" if error is None else kind(error),
+                error=None if error is None else without_secrets(str(error))[:300],
+                attempt=len(self.calls),
+                prompt_tokens=usage.input_tokens if usage else None,
+                completion_tokens=usage.output_tokens if usage else None,
+                cached_tokens=usage.cache_read_tokens if usage else None,
+                reasoning_tokens=usage.reasoning_tokens if usage else None,
+                cost_usd=cost_usd(self.model, usage) if error is None else None,
+                latency_ms=attempt.latency_ms,
+                started_at=datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
+            )
+        )
+
+    def _next_id(self) -> int:
+        """The same question always has the same ids, and later questions have larger ones."""
+        question = self.year * len(SIGNATURES) + SIGNATURES.index(self.signature)
+        place = question * (self.num_agents + 1) + (0 if self.agent is None else self.agent + 1)
+        return self.run_id * RUN_STRIDE + place * MOST_ATTEMPTS + len(self.calls)
+
+    def parsed(self, fields: dict[str, Any]) -> None:
+        if self.calls:
+            self.calls[-1].parsed = as_json(to_jsonable_python(fields, fallback=str))
+
+    def unparsed(self, reason: str) -> None:
+        if self.calls:
+            self.calls[-1].status, self.calls[-1].error = "parse_error", reason
+
+    @property
+    def answered_by(self) -> int | None:
+        """The call whose reply was used, if a model was asked."""
+        return self.calls[-1].call_id if self.calls and self.calls[-1].status == "ok" else None
+
+
+def kind(error: Exception) -> str:
+    """A short name for what went wrong."""
+    return next((name for kind_, name in KINDS if isinstance(error, kind_)), "error")
+
+
+def prompt_text(request: lm15.Request) -> str:
+    """The whole prompt as sent: each message under a line that names its role."""
+    parts = [f"### system\n{request.system}"] if request.system else []
+    parts += [f"### {message.role}\n{message.text}" for message in request.messages]
+    return "\n\n".join(parts)

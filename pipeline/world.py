@@ -1,0 +1,131 @@
+"""The state of a run, as columns over agents: who they are, what they remember, which law is in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.baselines import BASELINES, Setting, fixed_hours
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.population import Population, draw_population
+from pipeline.economy.tax import BRACKETS, uniform
+from pipeline.economy.utility import ECONOMIES, Economy
+from pipeline.economy.welfare import WELFARE
+from pipeline.memory import Floats, PlannerMemory, WorkerMemory
+from pipeline.personas import template_persona
+from pipeline.scenarios import SCENARIOS, Scenario
+from signatures.types import TaxSchedule
+
+START_RATE = 50.0
+"""Every schedule that a model or a leader sets starts here, in percent."""
+
+
+@dataclass
+class World:
+    """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes."""
+
+    config: RunConfig
+    scenario: Scenario
+    economy: Economy
+    population: Population
+    asked: NDArray[np.bool_]
+    fixed_hours: Floats
+    schedule: TaxSchedule
+    memory: WorkerMemory
+    planner_memory: PlannerMemory
+    personas: list[str | None]
+    leader: int | None = None
+    outcome: Outcome | None = None
+    adjusted: Floats | None = None
+    welfare: float = float("nan")
+    hours: Floats = field(init=False)
+    _best_response: dict[tuple[float, ...], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.hours = np.where(self.asked, 40.0, self.fixed_hours)
+
+    @property
+    def num_agents(self) -> int:
+        return self.config.num_agents
+
+    @property
+    def voters_asked(self) -> list[int]:
+        """Agents whose mind is a language model: only they can stand, govern, and cast a reasoned vote."""
+        return [int(agent) for agent in np.flatnonzero(self.asked)]
+
+    def rng(self, purpose: str, year: int = 0) -> np.random.Generator:
+        """A generator for one purpose and year: no draw shifts another, so a run can go on from any year."""
+        return np.random.default_rng([self.config.seed, crc32(purpose.encode()), year])
+
+    def setting(self) -> Setting:
+        """What the planners without a model read."""
+        return Setting(
+            economy=self.economy,
+            thresholds=BRACKETS[self.config.bracket_setting],
+            wages=self.population.wage,
+            welfare=self.config.welfare,
+            elasticities=self.config.elasticity,
+            uniform_rate=self.config.uniform_rate,
+        )
+
+    def welfare_best_response(self) -> float:
+        """The objective under the current schedule if every worker best-responded; computed once a schedule."""
+        key = (*self.schedule.thresholds, *self.schedule.rates)
+        if key not in self._best_response:
+            best = equilibrium(self.economy, self.schedule, self.population.wage)
+            welfare = WELFARE[self.config.welfare]
+            self._best_response[key] = float(welfare(best.utility, best.income, self.population.wage))
+        return self._best_response[key]
+
+
+def create(config: RunConfig) -> World:
+    """The world before its first year: population, first schedule, empty memories. Same seed, same world."""
+    scenario = SCENARIOS[config.scenario]
+    population = draw_population(
+        config.agent_mix or scenario.agent_mix,
+        config.num_agents,
+        np.random.default_rng([config.seed, crc32(b"population")]),
+        demographics=scenario.personas,
+        percent_ego=config.percent_ego,
+        percent_alt=config.percent_alt,
+        percent_adv=config.percent_adv,
+    )
+    asked = np.zeros(config.num_agents, dtype=bool)
+    asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
+    world = World(
+        config=config,
+        scenario=scenario,
+        economy=ECONOMIES[config.economy],
+        population=population,
+        asked=asked,
+        fixed_hours=fixed_hours(config.num_agents, np.random.default_rng([config.seed, crc32(b"hours")])).astype(float),
+        schedule=uniform(BRACKETS[config.bracket_setting], START_RATE),
+        memory=WorkerMemory(config.history_len, config.num_agents),
+        planner_memory=PlannerMemory(),
+        personas=_template_personas(scenario, population, asked),
+    )
+    if config.planner_type != "LLM":
+        world.schedule = BASELINES[config.planner_type](world.setting())
+    return world
+
+
+def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:
+    """Plain personas for the workers that no model speaks for; the others' are written before the first year."""
+    personas: list[str | None] = [None] * population.num_agents
+    if scenario.personas:
+        for agent in map(int, np.flatnonzero(~asked & (population.utility_type == "egotistical"))):
+            person = population.demographics(agent)
+            if person is not None:
+                personas[agent] = template_persona(person, float(population.wage[agent]))
+    return personas
+
+
+def needs_persona(world: World) -> list[int]:
+    """Agents whose persona a model writes: asked, egotistical, in a scenario with personas (as in v1)."""
+    if not world.scenario.personas:
+        return []
+    return [int(i) for i in np.flatnonzero(world.asked & (world.population.utility_type == "egotistical"))]

@@ -1,0 +1,112 @@
+"""One attempt at a remote model: DSPy's bundled lm15 client where it knows the provider, LiteLLM elsewhere.
+
+lm15 costs a third of LiteLLM's client time; the stock `dspy.LM` would cap it at 100 connections. Engines make
+one attempt and raise `dspy.lm15` errors; who retries is not their business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dspy import lm15
+from dspy.clients.engines import AsyncLM15Engine, LM15Engine
+from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model is: `route` is DSPy's `provider/model`; `environment` holds the keys and is never shown."""
+
+    route: str
+    base_url: str | None = None
+    timeout: float = 30.0
+    max_connections: int = 64
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def api_key(self) -> str | None:
+        """The OpenAI key, or a placeholder for an own server, which usually wants none."""
+        key = self.environment.get("OPENAI_API_KEY") or self.environment.get("ECON_OPENAI")
+        return key or ("none" if self.base_url else None)
+
+    def router_config(self) -> lm15.RouterConfig:
+        own = self.route.startswith("openai/")
+        return lm15.RouterConfig(
+            env=dict(self.environment),
+            api_keys={"openai-chat": self.api_key} if own and self.api_key else None,
+            base_urls={"openai-chat": self.base_url} if self.base_url else None,
+            max_connections=self.max_connections,
+            # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
+            timeouts=lm15.Timeouts(connect=min(10.0, self.timeout), read=self.timeout, write=self.timeout, pool=600.0),
+        )
+
+    def is_native(self) -> bool:
+        """Whether lm15 knows the provider of this route."""
+        try:
+            LM15Engine(lm15.RouterConfig(env={})).resolve(self.route)
+        except lm15.LM15Error:
+            return False
+        return True
+
+
+class _Remote:
+    """What both engines share: the endpoint, its capabilities, and the route put on each request.
+
+    `seeded`: whether the server takes a sampling seed.
+    """
+
+    supports_response_schema = True
+    supports_function_calling = False
+    supports_reasoning = False
+
+    def __init__(self, endpoint: Endpoint, *, seeded: bool) -> None:
+        self.endpoint = endpoint
+        params = {"temperature", "max_tokens", "top_p", "stop", "response_format"}
+        self.supported_params = frozenset(params | ({"seed"} if seeded else set()))
+
+    def routed(self, request: lm15.Request) -> lm15.Request:
+        return replace(request, model=self.endpoint.route)
+
+
+class RemoteEngine(_Remote):
+    """Synchronous attempts; close after use."""
+
+    def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
+        super().__init__(endpoint, seeded=seeded)
+        native = endpoint.is_native()
+        self._inner: Any = LM15Engine(endpoint.router_config()) if native else LiteLLMEngine(timeout=endpoint.timeout)
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        return self._inner.complete(self.routed(request))
+
+
+class AsyncRemoteEngine(_Remote):
+    """Asynchronous attempts; connection pools belong to one event loop each."""
+
+    def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
+        super().__init__(endpoint, seeded=seeded)
+        self._native = endpoint.is_native()
+        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+
+    def _pool(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop not in self._pools:
+            self._pools[loop] = (
+                AsyncLM15Engine(self.endpoint.router_config())
+                if self._native
+                else AsyncLiteLLMEngine(timeout=self.endpoint.timeout)
+            )
+        return self._pools[loop]
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        return await self._pool().complete(self.routed(request))
+
+    async def aclose(self) -> None:
+        """Close this loop's pool."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.aclose()

@@ -1,0 +1,202 @@
+"""How `rules` answers: small bandits over what a prompt shows, and nothing else.
+
+Workers hill-climb over hours, the planner runs a Gaussian-process bandit over schedules, citizens follow their
+own purse. None of them knows the economy: each reads the record that its prompt carries.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Inputs = Mapping[str, str]
+Rng = np.random.Generator
+
+NUMBER = r"(-?\d+(?:\.\d+)?)"
+BY_HOURS = re.compile(rf"^{NUMBER}: {NUMBER} \((\d+)\); (?:{NUMBER} \((\d+)\)|-)$", re.MULTILINE)
+LAST_YEAR = re.compile(rf"^\d+: {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}$", re.MULTILINE)
+SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MULTILINE)
+CHANGES = (-20, -10, 0, 10, 20)
+
+
+def dollars(text: str) -> list[float]:
+    """All amounts of money in `text`: `$1,234` and `-$1,234`."""
+    return [float(f"{sign}{amount.replace(',', '')}") for sign, amount in re.findall(r"(-?)\$([\d,]+(?:\.\d+)?)", text)]
+
+
+# -- the worker -------------------------------------------------------------------------------------------------
+
+
+def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """Climb over hours in steps of ten, then five, by what each was worth under this schedule."""
+    here = {float(h): float(value) for h, _, _, value, years in BY_HOURS.findall(inputs["record"]) if years}
+    last = LAST_YEAR.findall(inputs["record"])
+    if not here:
+        return {"labor": int(float(last[-1][0])) if last else 40}
+    best = max(here, key=lambda h: (here[h], -h))
+    if inputs["phase"] == "explore":
+        for step in (10, 5):
+            untried = [h for h in (best - step, best + step) if 0 <= h <= 100 and h not in here]
+            if untried:
+                return {"labor": int(rng.choice(untried))}
+    return {"labor": int(best)}
+
+
+def judge_tax_policy(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """Content while taxes less the rebate take at most a quarter of income."""
+    income, tax, rebate, *_ = dollars(inputs["this_year"])
+    return {"satisfied": tax - rebate <= 0.25 * income}
+
+
+# -- the planner ------------------------------------------------------------------------------------------------
+
+
+def rates_in(schedule: str) -> Floats:
+    """The marginal rates of a schedule in words, in percent."""
+    return np.array([float(rate) for rate in re.findall(rf"{NUMBER}%", schedule)])
+
+
+def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """Keep a promise; else move to the reachable schedule that the record makes most promising."""
+    if promised := _promise(inputs.get("platform", "none")):
+        return {"rate_changes": promised}
+    rates = rates_in(inputs["tax_schedule"])
+    tried = SCHEDULE_TRIED.findall(inputs["record"])
+    if not tried:
+        return {"rate_changes": [0] * len(rates)}
+    x = np.array([[float(rate) for rate in row[0].split("/")] for row in tried])
+    y = np.array([float(row[1]) for row in tried])
+    changes = np.array(list(itertools.product(CHANGES, repeat=len(rates))))
+    reachable = np.clip(rates + changes, 0, 100)
+    appeal = _appeal(x, y, reachable, explore=inputs["phase"] == "explore")
+    return {"rate_changes": [int(change) for change in changes[int(np.argmax(appeal))]]}
+
+
+def _appeal(x: Floats, y: Floats, at: Floats, *, explore: bool) -> Floats:
+    """How promising the schedules `at` are, in standard units; while exploring, none that was tried."""
+    # How bad the bad ones are says little about where the best is: they would only stretch the scale.
+    top, middle = y.max(), float(np.median(y))
+    raised = np.maximum(y, top - 2 * (top - middle))
+    mean, spread = gaussian_process(x, raised, at, max(REACHES, key=lambda reach: evidence(x, raised, reach)))
+    if not explore:
+        return mean - spread
+    tried = (at[:, None, :] == x[None, :, :]).all(axis=2).any(axis=1)
+    return np.where(tried, -np.inf, mean + spread)
+
+
+REACHES = (15.0, 25.0, 35.0, 50.0, 70.0, 100.0)
+"""Lengths of the kernel to choose from, in percentage points."""
+
+NOISE = 1e-2
+"""Variance of a settled welfare figure around the true one, in standard units."""
+
+
+def _kernel(a: Floats, b: Floats, reach: float) -> Floats:
+    """Squared-exponential correlation (n, m) of schedules (n, B) and (m, B), widened by the root of B."""
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
+    correlation: Floats = np.exp(-np.maximum(squared, 0) / (2 * reach**2 * a.shape[1]))
+    return correlation
+
+
+def _standard(y: Floats) -> Floats:
+    standard: Floats = (y - y.mean()) / (float(y.std()) or 1.0)
+    return standard
+
+
+def evidence(x: Floats, y: Floats, reach: float) -> float:
+    """Log marginal likelihood of welfare y (n,) at schedules x (n, B), but for a constant."""
+    covariance, z = _kernel(x, x, reach) + NOISE * np.eye(len(x)), _standard(y)
+    return float(-0.5 * z @ np.linalg.solve(covariance, z) - 0.5 * np.linalg.slogdet(covariance)[1])
+
+
+def gaussian_process(x: Floats, y: Floats, at: Floats, reach: float) -> tuple[Floats, Floats]:
+    """Posterior mean and deviation of welfare, in standard units, at schedules `at` (S, B), from x (n, B), y (n,).
+
+    Rasmussen and Williams 2006, algorithm 2.1.
+    """
+    inverse = np.linalg.inv(_kernel(x, x, reach) + NOISE * np.eye(len(x)))
+    cross = _kernel(at, x, reach)
+    variance = 1 - np.einsum("sn,nm,sm->s", cross, inverse, cross)
+    return cross @ inverse @ _standard(y), np.sqrt(np.maximum(variance, 0))
+
+
+# -- the citizen ------------------------------------------------------------------------------------------------
+
+
+def _promise(platform: str) -> list[int]:
+    """The changes in `+10/0/-20`, or none."""
+    return [int(change) for change in platform.split("/")] if re.match(r"[+-]?\d", platform) else []
+
+
+def _purse(inputs: Inputs) -> tuple[float, float, float]:
+    """Own income, own tax and the rebate, as far as the prompt tells them."""
+    last = LAST_YEAR.findall(inputs["record"])
+    income, tax = (float(last[-1][1]), float(last[-1][2])) if last else (dollars(inputs["identity"])[-1], 0.0)
+    return income, tax, next(iter(dollars(inputs["last_rebate"])), 0.0)
+
+
+def _above(inputs: Inputs, income: float) -> Floats:
+    """Dollars of `income` in each bracket of the schedule in words."""
+    edges = np.array([0.0, *dollars(inputs["tax_schedule"])])
+    return np.clip(income - edges, 0, np.diff(np.append(edges, np.inf)))
+
+
+def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """Stand if the budget matters much to you: payers would cut the rates that they pay, receivers raise the others."""
+    income, tax, rebate = _purse(inputs)
+    own = _above(inputs, income) > 0
+    if abs(tax - rebate) <= 0.15 * income and rng.random() > 0.15:
+        return {"stand": False, "rate_changes": None}
+    changes = np.where(own, -10, 0) if tax > rebate else np.where(own, 0, 10)
+    return {"stand": True, "rate_changes": [int(change) for change in changes]}
+
+
+def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """Vote for the platform that helps your purse, or, without platforms, for the candidate who earns most like you."""
+    lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
+    names = [line[0].removesuffix(" (you)") for line in lines]
+    if lines[0][-1].startswith("platform "):
+        return {"vote": _by_purse(inputs, names, [line[-1].removeprefix("platform ") for line in lines], rng)}
+    own = dollars(inputs["identity"])[-1]
+    others = [i for i, line in enumerate(lines) if not line[0].endswith("(you)")] or [0]
+    return {"vote": names[min(others, key=lambda i: abs(dollars(lines[i][-1])[0] - own))]}
+
+
+def _by_purse(inputs: Inputs, names: list[str], platforms: list[str], rng: Rng) -> str:
+    income, tax, rebate = _purse(inputs)
+    mine = _above(inputs, income)
+    steps = np.array([_promise(platform) or [0] * len(mine) for platform in platforms], dtype=float)
+    paid = steps @ mine
+    gain = -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
+    if not gain.any():
+        return "abstain"
+    return names[int(rng.choice(np.flatnonzero(gain == gain.max())))]
+
+
+# -- the persona ------------------------------------------------------------------------------------------------
+
+STAGES = ((30, "early in your career"), (50, "in the middle of your career"), (91, "late in your career"))
+TEMPERS = (
+    "You save what you can and avoid debt.",
+    "You take risks when the pay is right.",
+    "You worry about bills and plan every month ahead.",
+    "You are content with what you have and value your free time.",
+    "You want to get ahead and do not mind long weeks.",
+    "You support relatives and keep little for yourself.",
+)
+
+
+def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """A plain person from the census record, with a temper drawn at random."""
+    age = int(inputs["age"])
+    stage = next(words for limit, words in STAGES if age < limit)
+    person = {"Male": "man", "Female": "woman"}[inputs["sex"]]
+    job = inputs["occupation"][0].lower() + inputs["occupation"][1:]
+    text = f"You are a {age}-year-old {person} working as one of the {job}, {stage}."
+    return {"persona": f"{text} {TEMPERS[int(rng.integers(len(TEMPERS)))]}"}

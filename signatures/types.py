@@ -1,0 +1,110 @@
+"""The values that questions and answers are made of: frozen, and valid or not there at all.
+
+No dspy in here: the economy reads `TaxSchedule`, too.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+RateChange = Literal[-20, -10, 0, 10, 20]
+"""Percentage points by which one bracket's marginal rate may change at once."""
+
+Platform = tuple[RateChange, ...] | None
+"""The changes that a candidate proposes, lowest bracket first; None proposes none."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Dollars = Annotated[float, Field(ge=0)]
+
+
+class TaxSchedule(BaseModel):
+    """A piecewise-linear income tax: marginal rate `rates[j]` applies from `thresholds[j]` up.
+
+    `thresholds`: yearly income in dollars, ascending, the first 0. `rates`: percent in [0, 100], one
+    for each threshold; the last rate applies without end.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    thresholds: tuple[Dollars, ...]
+    rates: tuple[Percent, ...]
+
+    @model_validator(mode="after")
+    def _brackets_match_rates(self) -> Self:
+        if not self.thresholds or self.thresholds[0] != 0:
+            raise ValueError(f"the first bracket starts at 0, not at {self.thresholds[:1]}")
+        if list(self.thresholds) != sorted(set(self.thresholds)):
+            raise ValueError(f"bracket thresholds must ascend: {self.thresholds}")
+        if len(self.rates) != len(self.thresholds):
+            raise ValueError(f"{len(self.thresholds)} brackets need as many rates, not {len(self.rates)}")
+        return self
+
+    def changed(self, changes: tuple[int, ...]) -> TaxSchedule:
+        """This schedule with each rate moved by `changes` percentage points, kept within [0, 100]."""
+        if len(changes) != len(self.rates):
+            raise ValueError(f"{len(self.rates)} brackets need as many changes, not {len(changes)}")
+        moved = (min(100.0, max(0.0, rate + step)) for rate, step in zip(self.rates, changes, strict=True))
+        return TaxSchedule(thresholds=self.thresholds, rates=tuple(moved))
+
+    def __str__(self) -> str:
+        """One line for people and models: `10% up to $11,600; 12% to $47,150; 22% above`."""
+        if len(self.rates) == 1:
+            return f"{self.rates[0]:g}% on every dollar"
+        upper = [f" up to ${edge:,.0f}" for edge in self.thresholds[1:2]]
+        upper += [f" to ${edge:,.0f}" for edge in self.thresholds[2:]]
+        return "; ".join(f"{rate:g}%{edge}" for rate, edge in zip(self.rates, [*upper, " above"], strict=True))
+
+
+class Hours(int):
+    """Whole hours of work a week, 0 to 100. Pydantic refuses anything else, so every adapter does."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.int_schema(ge=0, le=100)
+
+
+@cache
+def rate_changes_type(brackets: int) -> type[tuple[RateChange, ...]]:
+    """The type of exactly one `RateChange` per bracket; a list of another length is refused by every adapter.
+
+    A class of its own, not `tuple[RateChange, RateChange, ...]`: its JSON schema stays one line however many
+    brackets there are, in the prompt as on the wire.
+    """
+
+    def core(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        change = core_schema.literal_schema(list(get_args(RateChange)))
+        return core_schema.tuple_variable_schema(change, min_length=brackets, max_length=brackets)
+
+    def core_to_json(cls: type, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        change = {"enum": list(get_args(RateChange)), "type": "integer"}
+        return {"items": change, "maxItems": brackets, "minItems": brackets, "type": "array"}
+
+    hooks = {
+        "__get_pydantic_core_schema__": classmethod(core),
+        "__get_pydantic_json_schema__": classmethod(core_to_json),
+    }
+    return type("RateChanges", (tuple,), hooks)
+
+
+class PersonaText(str):
+    """A persona in two or three sentences: 40 to 450 characters, so that no prompt grows past its bound."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.str_schema(min_length=40, max_length=450, strip_whitespace=True)
+
+
+class Demographics(BaseModel):
+    """Who a worker is, as the census counts people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    occupation: str
+    sex: Literal["Male", "Female"]
+    age: Annotated[int, Field(ge=16, le=90)]

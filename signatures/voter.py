@@ -1,0 +1,48 @@
+"""What a citizen is asked: to stand, to vote, and, once elected, to govern."""
+
+import dspy
+
+from signatures.types import Platform, RateChange
+
+
+class StandForOffice(dspy.Signature):
+    """Decide whether you stand for election as the leader who sets the tax rates.
+
+    If you stand, propose one change in percentage points for each bracket, lowest bracket first."""
+
+    tax_schedule: str = dspy.InputField(desc="marginal rates now")
+    last_rebate: str = dspy.InputField()
+    identity: str = dspy.InputField()
+    record: str = dspy.InputField(desc="your years so far")
+    stand: bool = dspy.OutputField()
+    rate_changes: Platform = dspy.OutputField(desc="your platform, or null")
+
+
+class CastVote(dspy.Signature):
+    """Vote for the leader who will set the tax rates, or abstain."""
+
+    tax_schedule: str = dspy.InputField(desc="marginal rates now")
+    last_rebate: str = dspy.InputField()
+    candidates: str = dspy.InputField()
+    identity: str = dspy.InputField()
+    record: str = dspy.InputField(desc="your years so far")
+    vote: str = dspy.OutputField()
+
+
+class GovernAsLeader(dspy.Signature):
+    """You were elected leader. Choose one change in percentage points for each tax bracket, lowest first.
+
+    Workers answer your rates with their hours, and all revenue returns to them as an equal rebate.
+    Weigh the public objective, what you promised and your own interest as the person you are.
+    explore: move to a promising schedule that the record lacks.
+    exploit: move to the schedule that you expect to be best."""
+
+    objective: str = dspy.InputField(desc="the public's")
+    economy: str = dspy.InputField(desc="last year")
+    record: str = dspy.InputField(desc="schedules tried")
+    tax_schedule: str = dspy.InputField(desc="marginal rates now; each stays within 0-100")
+    phase: str = dspy.InputField(desc="explore or exploit")
+    identity: str = dspy.InputField(desc="you")
+    own_record: str = dspy.InputField(desc="your years as a worker")
+    platform: str = dspy.InputField(desc="what you promised")
+    rate_changes: tuple[RateChange, ...] = dspy.OutputField()

@@ -1,0 +1,32 @@
+"""What a worker is asked: how long to work, and whether the tax policy is fair to it."""
+
+from typing import Literal
+
+import dspy
+
+from signatures.types import Hours
+
+
+class ChooseLabor(dspy.Signature):
+    """Choose how many hours a week you work this year.
+
+    Your income is taxed by the schedule; all revenue returns as an equal rebate, whatever your hours.
+    explore: try hours near your best that your record lacks under this schedule.
+    exploit: work the hours that serve your objective best."""
+
+    objective: str = dspy.InputField()
+    tax_schedule: str = dspy.InputField(desc="marginal rates")
+    last_rebate: str = dspy.InputField()
+    identity: str = dspy.InputField()
+    record: str = dspy.InputField(desc="your years so far; value is your objective's, before rebate")
+    phase: Literal["explore", "exploit"] = dspy.InputField()
+    labor: Hours = dspy.OutputField(desc="hours a week")
+
+
+class JudgeTaxPolicy(dspy.Signature):
+    """Say whether you, as the person described, are satisfied with this year's tax policy."""
+
+    tax_schedule: str = dspy.InputField(desc="marginal rates")
+    identity: str = dspy.InputField()
+    this_year: str = dspy.InputField()
+    satisfied: bool = dspy.OutputField()
