@@ -49,10 +49,19 @@ def _print_table(result: Result) -> None:
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in result.rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    wide = max((sum(len(cell(value)) + 3 for value in row) for row in [result.columns, *result.rows]), default=80) + 1
     if not console.is_terminal:
-        console = Console(width=max(80, min(wide, 10_000)))
+        console = Console(width=max(80, min(_width(result), 10_000)))
     console.print(table)
+
+
+def _width(result: Result) -> int:
+    """Characters that a table of all rows needs when no cell is folded."""
+    columns = zip(result.columns, *([cell(value) for value in row] for row in result.rows), strict=True)
+    return sum(max(map(_longest_line, column)) + 3 for column in columns) + 1
+
+
+def _longest_line(text: str) -> int:
+    return max(map(len, text.split("\n")))
 
 
 def cell(value: Any) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from pipeline.baselines import BASELINES
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from evals.progress import cost_in_words
+from pipeline.baselines import BASELINES
 from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.welfare import WELFARE, idle_share
@@ -36,7 +36,7 @@ def welfare_table(world: World) -> Table:
         title_justify="left",
         title="Welfare of the same people",
     )
-    table.add_column("policy")
+    table.add_column("policy", no_wrap=True)
     for name in WELFARE:
         head = name.replace("_", "_\n")
         table.add_column(Text(f"{head} *" if name == world.config.welfare else head), justify="right", overflow="fold")
@@ -69,9 +69,8 @@ def notes(simulation: Simulation) -> Iterator[str]:
     world, usage = simulation.world, simulation.minds.usage
     yield "* the planner's objective. All rows but the first: every worker best-responds to the schedule."
     yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
-    share = share_of_oracle(world)
-    if share is not None:
-        yield f"Planner share: {share:.0%} of ORACLE's gain over the starting schedule."
+    if world.config.planner_type == "LLM":
+        yield _share_in_words(world)
     kinds = world.population.utility_type
     others = int((kinds != "egotistical").sum())
     if others:
@@ -89,19 +88,25 @@ def _rates(schedule: TaxSchedule) -> str:
     return "/".join(f"{rate:.0f}" for rate in schedule.rates)
 
 
-def share_of_oracle(world: World) -> float | None:
-    """How much of ORACLE's gain over the start the last schedule realises; None where the law was given."""
-    if world.config.planner_type != "LLM":
-        return None
+def _share_in_words(world: World) -> str:
+    """The planner share, with what there was to gain: a share of next to nothing says nothing."""
+    start, reached, best = start_reached_best(world)
+    gain = f"ORACLE gains {(best - start) / abs(start):.1%} over the start"
+    if best - start < 0.005 * abs(start):
+        return f"Planner share: not telling, {gain}."
+    return f"Planner share: {planner_share(start, reached, best):.0%} ({gain}; everyone best-responding and satisfied)."
+
+
+def start_reached_best(world: World) -> tuple[float, float, float]:
+    """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
     welfare = WELFARE[world.config.welfare]
 
-    def reached(schedule: TaxSchedule) -> float:
+    def value(schedule: TaxSchedule) -> float:
         best = equilibrium(world.economy, schedule, world.population.wage)
         return float(welfare(best.utility, best.income, world.population.wage))
 
     start = uniform(BRACKETS[world.config.bracket_setting], START_RATE)
-    best = BASELINES["ORACLE"](world.setting())
-    return planner_share(reached(start), reached(world.schedule), reached(best))
+    return value(start), value(world.schedule), value(BASELINES["ORACLE"](world.setting()))
 
 
 def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:

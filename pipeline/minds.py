@@ -94,7 +94,10 @@ class Usage:
 
 @dataclass
 class Minds:
-    """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question."""
+    """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
+
+    `heard`: whether any reply came since it was last set to False.
+    """
 
     config: RunConfig
     model: str
@@ -103,6 +106,7 @@ class Minds:
     usage: Usage = field(default_factory=Usage)
     calls: list[Call] = field(default_factory=list)
     last_failure: str = "no attempt was made"
+    heard: bool = False
 
     def __post_init__(self) -> None:
         config = self.config
@@ -177,6 +181,7 @@ class Minds:
     def _note(self, answer: Answer) -> None:
         self.usage.add(answer.calls)
         self.calls.extend(answer.calls)
+        self.heard = self.heard or any(call.response is not None for call in answer.calls)
         for call in answer.calls:
             if call.status != "ok":
                 self.last_failure = f"{call.status}: {call.error}"
@@ -201,7 +206,7 @@ class Minds:
         )
         try:
             with dspy.context(lineage=trace):
-                await self.lm.acall(request)
+                await self.lm.copy(num_retries=1).acall(request)
         except dspy_errors.LMError as error:
             raise ModelError(cannot_use(self.shown_model, error)) from error
         self._note(Answer(None, trace.calls))
@@ -214,6 +219,11 @@ async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace)
         raise ModelError(cannot_use(trace.model, error)) from error
     except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:
         return Answer(None, trace.calls, error=without_secrets(str(error))[:300])
+    except Exception as error:
+        log.exception("strategy %s of role %s failed", trace.strategy, trace.role)
+        what = f"{type(error).__name__}: {without_secrets(str(error))[:200]}"
+        whose = f"strategy {trace.strategy} of role {trace.role}"
+        raise ModelError(f"{whose} failed ({what}); see the run's log") from error
     return Answer(prediction, trace.calls, call_id=trace.answered_by)
 
 

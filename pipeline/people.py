@@ -53,8 +53,8 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
                 "persona": world.personas[agent],
             }
         )
-    if missing and len(rows) == 0:
-        raise ModelError(f"{minds.shown_model} wrote no usable persona ({answers[-1].error})")
+    if missing and not rows and not minds.heard:
+        raise ModelError(f"{minds.shown_model} wrote no persona ({minds.last_failure})")
     return rows
 
 

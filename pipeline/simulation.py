@@ -188,6 +188,7 @@ def _remember(world: World, played: Year) -> None:
 
 
 def _refuse_silence(played: Year, minds: Minds) -> None:
-    """A year in which every question failed is not a result; the model is gone."""
-    if played.asked and played.failed == played.asked:
-        raise ModelError(f"{minds.shown_model} gave no usable answer in year {played.year} ({minds.last_failure})")
+    """A year without a single reply is not a result: the model is gone. Replies that make no sense are one."""
+    if played.asked and played.failed == played.asked and not minds.heard:
+        raise ModelError(f"{minds.shown_model} gave no answer in year {played.year} ({minds.last_failure})")
+    minds.heard = False

@@ -7,12 +7,10 @@ calls are traced, failures included, without the engines knowing of a store.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import os
 import random
 import re
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
 from dspy.clients.model_metadata import model_info, rate
 
+from programs.custom import load_object
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
 from programs.engines.rules import RulesEngine
 
@@ -66,9 +65,9 @@ class Model:
     base_url: str | None = None
     timeout: float = 30.0
     temperature: float = 0.7
-    max_tokens: int = 1000
+    max_tokens: int = 800
     concurrency: int = 64
-    retries: int = 3
+    retries: int = 4
 
 
 @cache
@@ -137,17 +136,6 @@ def _custom_engine(path: str) -> Any:
     if not callable(getattr(engine, "complete", None)):
         raise ValueError(f"--llm engine:{path} has no complete(request): see docs/extending.md")
     return engine
-
-
-def load_object(path: str, flag: str) -> Any:
-    """The object `module:Name`, looked for in the current folder, too. ValueError names `flag` and the cause."""
-    module, _, name = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{flag}{path} cannot be loaded ({error}); expected module:Name") from error
 
 
 def _lineage() -> Lineage | None:

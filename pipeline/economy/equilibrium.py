@@ -189,30 +189,34 @@ def _scouted(
 
 
 def _climb(welfare: Callable[[FloatArray], FloatArray], start: FloatArray) -> FloatArray:
-    """From `start` (B,) always to the best of the neighbours, until none is better."""
+    """From `start` (B,) always to the best neighbour in one rate, or else in two, until none is better."""
     here, height = start, welfare(start[None])[0]
-    while True:
-        around = _neighbours(here)
+    reach = 1
+    while reach <= 2:
+        around = _neighbours(here, reach)
         heights = welfare(around)
         best = int(np.argmax(heights))
         # rounding is not progress, and could go round in circles
-        if heights[best] <= height + 1e-12 * abs(height):
-            return here
-        here, height = around[best], heights[best]
+        if heights[best] > height + 1e-12 * abs(height):
+            here, height, reach = around[best], heights[best], 1
+        else:
+            reach += 1
+    return here
 
 
 def _highest(welfare: Callable[[FloatArray], FloatArray], rates: FloatArray, count: int) -> FloatArray:
     """The `count` best of `rates` (S, B), best first; among equals the order they came in."""
-    return rates[np.argsort(-welfare(rates), kind="stable")[:count]]
+    order = np.argsort(-welfare(rates), kind="stable")
+    best: FloatArray = rates[order[:count]]
+    return best
 
 
-def _neighbours(rates: FloatArray) -> FloatArray:
-    """All schedules (M, B) that differ from `rates` (B,) by 10 or 20 points in one rate or in two; in [0, 100]."""
-    unit = np.eye(len(rates))
-    moves = [size * rate for rate in unit for size in (-20, -10, 10, 20)]
-    pairs = itertools.combinations(range(len(moves)), 2)
-    # two moves of one rate are a third move of that rate or none: no harm, and no case to tell apart
-    return np.clip(rates + np.array([*moves, *(moves[i] + moves[j] for i, j in pairs)]), 0, 100)
+def _neighbours(rates: FloatArray, reach: int) -> FloatArray:
+    """All schedules (M, B) that differ from `rates` (B,) by 10 or 20 points in `reach` of the rates; in [0, 100]."""
+    moves = np.kron(np.eye(len(rates)), [[-20], [-10], [10], [20]])
+    # several moves of one rate are one other move of it, or none: no harm, and no case to tell apart
+    taken = np.array(list(itertools.combinations(range(len(moves)), reach)))
+    return np.asarray(np.clip(rates + moves[taken].sum(axis=1), 0, 100))
 
 
 def _few_steps(brackets: int) -> Iterator[tuple[int, ...]]:

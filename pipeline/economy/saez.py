@@ -106,7 +106,7 @@ def _by_bracket(edges: FloatArray, incomes: FloatArray, weights: FloatArray) -> 
     earned = np.array([incomes[here].sum() for here in residents])
     populated = np.flatnonzero(earned > 0)
     nearest = [populated[np.argmin(np.abs(populated - j))] for j in range(len(edges))]
-    return (earned / taxed)[nearest], weighted / taxed
+    return np.take(earned / taxed, nearest), weighted / taxed
 
 
 def _smoothed(incomes: FloatArray) -> FloatArray:
@@ -114,7 +114,7 @@ def _smoothed(incomes: FloatArray) -> FloatArray:
     logs = np.log(incomes[incomes > 0])
     # never 0, so that workers who bunch on an edge lie on both sides of it
     bandwidth = max(0.01, 1.06 * logs.std() * len(logs) ** -0.2)
-    return np.exp(bandwidth * NODES)[:, None] * incomes
+    return np.asarray(np.exp(bandwidth * NODES)[:, None] * incomes)
 
 
 def _cells(wages: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -161,7 +161,7 @@ def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike) -> F
     >>> best_response(Economy(), uniform((0,), 0), [10, 20]).round(2)
     array([31.83, 41.99])
     >>> best_response(Economy(), US_FED, [10, 20]).round(2)
-    array([30.25, 39.91])
+    array([30.24, 39.9 ])
     """
     wages = np.asarray(wage, dtype=float)
     rates = np.array([schedule.rates])

@@ -22,6 +22,7 @@ NUMBER = r"(-?\d+(?:\.\d+)?)"
 BY_HOURS = re.compile(rf"^{NUMBER}: {NUMBER} \((\d+)\); (?:{NUMBER} \((\d+)\)|-)$", re.MULTILINE)
 LAST_YEAR = re.compile(rf"^\d+: {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}$", re.MULTILINE)
 SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MULTILINE)
+FEW_TRIED = 3
 CHANGES = (-20, -10, 0, 10, 20)
 
 
@@ -40,11 +41,12 @@ def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     if not here:
         return {"labor": int(float(last[-1][0])) if last else 40}
     best = max(here, key=lambda h: (here[h], -h))
-    if inputs["phase"] == "explore":
-        for step in (10, 5):
-            untried = [h for h in (best - step, best + step) if 0 <= h <= 100 and h not in here]
-            if untried:
-                return {"labor": int(rng.choice(untried))}
+    exploring = inputs["phase"] == "explore"
+    # A schedule under which one has hardly worked leaves nothing to exploit yet.
+    for step in (10, 5) if exploring else (10,) if len(here) < FEW_TRIED else ():
+        untried = [h for h in (best - step, best + step) if 0 <= h <= 100 and h not in here]
+        if untried:
+            return {"labor": int(rng.choice(untried))}
     return {"labor": int(best)}
 
 

@@ -1,0 +1,150 @@
+"""The solved game: budgets balance, nobody regrets a best reply, and no planner beats the oracle."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.economy import equilibrium as game
+from pipeline.economy.equilibrium import equilibrium, oracle, planner_share, regret, settle, welfare_of
+from pipeline.economy.skills import wages_us_income
+from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, tax, uniform
+from pipeline.economy.utility import ECONOMIES, best_response_on_grid
+from pipeline.economy.welfare import WELFARE
+from signatures.types import TaxSchedule
+
+WEEKLY = ECONOMIES["weekly"]
+STEPS = (-20, -10, 10, 20)
+
+
+def us_wages(num_agents: int, seed: int = 0) -> FloatArray:
+    return wages_us_income(num_agents, np.random.default_rng(seed))
+
+
+def welfare(law: TaxSchedule, wages: FloatArray, name: str) -> float:
+    """Welfare when everybody best-responds, computed from the booked year and not from the oracle's own tables."""
+    year = equilibrium(WEEKLY, law, wages)
+    return float(WELFARE[name](year.utility, year.income, wages))
+
+
+@given(st.integers(0, 1_000), st.integers(1, 60))
+@settings(max_examples=50, deadline=None)
+def test_a_settled_year_balances_its_budget(seed: int, num_agents: int) -> None:
+    rng = np.random.default_rng(seed)
+    wages = us_wages(num_agents, seed)
+    year = settle(WEEKLY, US_FED, wages, rng.integers(0, 101, num_agents))
+    assert year.rebate * num_agents == pytest.approx(year.revenue, abs=0.01)
+    assert year.posttax.sum() == pytest.approx(year.income.sum(), abs=0.01)
+    assert year.tax == pytest.approx(tax(US_FED, 52 * wages * year.labor))
+    assert year.utility == pytest.approx(year.posttax - 52 * 0.0005 * year.labor**3.5)
+
+
+@given(st.integers(0, 1_000), st.lists(st.integers(0, 100), min_size=3, max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_regret_is_never_negative_and_names_a_utility_that_can_be_had(seed: int, rates: list[int]) -> None:
+    law = TaxSchedule(thresholds=BRACKETS["three"], rates=tuple(rates))
+    wages = us_wages(20, seed)
+    year = settle(WEEKLY, law, wages, np.random.default_rng(seed).integers(0, 101, 20))
+    best, missed = regret(WEEKLY, law, wages, year)
+    assert (missed >= 0).all()
+    assert best - missed == pytest.approx(year.utility)
+    # the same hours on the side of a million others: the rebate stays what it was
+    grid = settle(WEEKLY, law, wages, best_response_on_grid(WEEKLY, law, wages, 1))
+    reachable = grid.utility - grid.rebate + year.rebate
+    assert (best >= reachable - 1e-6).all()
+    assert (best <= reachable + 52 * wages).all()  # an hour at most away, which earns at most its wage
+
+
+@pytest.mark.parametrize("law", [US_FED, uniform((0,), 100), TaxSchedule(thresholds=(0, 5e4), rates=(80, 10))])
+def test_best_replies_are_not_regretted(law: TaxSchedule) -> None:
+    wages = us_wages(200)
+    assert regret(WEEKLY, law, wages, equilibrium(WEEKLY, law, wages)).regret == pytest.approx(np.zeros(200), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", WELFARE)
+def test_welfare_of_many_schedules_is_that_of_each_however_they_are_cut(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = np.random.default_rng(0).integers(0, 101, (25, 3)).astype(float)
+    wages = us_wages(30)
+    each = [welfare(TaxSchedule(thresholds=BRACKETS["three"], rates=tuple(row)), wages, name) for row in rates]
+    for chunk in (1, 100, 10_000):
+        monkeypatch.setattr(game, "CHUNK", chunk)
+        assert welfare_of(WEEKLY, BRACKETS["three"], rates, wages, WELFARE[name]) == pytest.approx(each)
+
+
+def test_without_effects_on_equality_no_tax_is_best() -> None:
+    assert oracle(WEEKLY, BRACKETS["three"], us_wages(50), WELFARE["utilitarian"]).rates == (0, 0, 0)
+
+
+def test_for_the_poorest_alone_the_flat_tax_with_the_most_revenue_is_best() -> None:
+    # incomes go with (1-tau)**0.4, so revenue peaks at 1/1.4 = 71.4 percent; the poorest earn next to nothing
+    wages = np.array([0.01, *np.geomspace(10, 90, 40)])
+    assert oracle(WEEKLY, (0,), wages, WELFARE["rawlsian"]).rates == (70,)
+
+
+@pytest.mark.parametrize("name", WELFARE)
+def test_the_oracle_is_the_best_of_all_rates_on_the_grid(name: str) -> None:
+    wages, edges = us_wages(7, seed=3), (0.0, 60_000.0)
+    grid = [TaxSchedule(thresholds=edges, rates=pair) for pair in itertools.product(range(0, 101, 10), repeat=2)]
+    highest = max(welfare(law, wages, name) for law in grid)
+    assert welfare(oracle(WEEKLY, edges, wages, WELFARE[name]), wages, name) == pytest.approx(highest)
+
+
+@pytest.mark.parametrize("name", WELFARE)
+@pytest.mark.parametrize(("brackets", "num_agents"), [("three", 5), ("three", 100), ("US_FED", 20)])
+def test_no_change_of_one_rate_by_ten_or_twenty_points_improves_the_oracle(
+    name: str, brackets: str, num_agents: int
+) -> None:
+    wages = us_wages(num_agents, seed=1)
+    law = oracle(WEEKLY, BRACKETS[brackets], wages, WELFARE[name])
+    reached = welfare(law, wages, name)
+    for bracket, step in itertools.product(range(len(law.rates)), STEPS):
+        changes = tuple(step if j == bracket else 0 for j in range(len(law.rates)))
+        assert welfare(law.changed(changes), wages, name) <= reached * (1 + 1e-9)
+
+
+def test_on_seven_brackets_the_oracle_finds_what_a_hundred_random_climbs_find() -> None:
+    wages = us_wages(20, seed=1)
+
+    def height(rates: FloatArray) -> FloatArray:
+        return welfare_of(WEEKLY, US_FED.thresholds, rates, wages, WELFARE["atkinson"])
+
+    starts = np.random.default_rng(0).integers(0, 11, (100, 7)) * 10.0
+    found = height(np.array([game._climb(height, start) for start in starts])).max()
+    law = oracle(WEEKLY, US_FED.thresholds, wages, WELFARE["atkinson"])
+    assert welfare(law, wages, "atkinson") >= found * (1 - 1e-9)
+
+
+def test_a_candidate_off_the_grid_is_not_lost() -> None:
+    wages = np.array([0.01, *np.geomspace(10, 90, 40)])
+    peak = uniform((0,), 100 / 1.4)
+    elsewhere = uniform((0, 1_000), 100 / 1.4)
+    assert oracle(WEEKLY, (0,), wages, WELFARE["rawlsian"], [US_FED, peak]).rates == peak.rates
+    assert oracle(WEEKLY, (0,), wages, WELFARE["rawlsian"], [elsewhere]).rates == (70,)
+
+
+@pytest.mark.parametrize("brackets", ["three", "US_FED"])
+def test_the_oracle_gives_the_same_answer_twice(brackets: str) -> None:
+    wages = us_wages(40)
+    first, second = (oracle(WEEKLY, BRACKETS[brackets], wages, WELFARE["atkinson"]) for _ in range(2))
+    assert first == second
+
+
+def test_a_large_population_is_searched_with_scouts_and_climbed_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    wages = us_wages(300)
+    exact = welfare(oracle(WEEKLY, US_FED.thresholds, wages, WELFARE["rawlsian"]), wages, "rawlsian")
+    monkeypatch.setattr(game, "SCOUTS", 30)
+    scouted = welfare(oracle(WEEKLY, US_FED.thresholds, wages, WELFARE["rawlsian"]), wages, "rawlsian")
+    assert scouted == pytest.approx(exact, rel=0.005)
+
+
+def test_planner_share_is_the_part_of_the_way_that_was_gone() -> None:
+    assert planner_share(start=10, achieved=10, best=30) == 0
+    assert planner_share(start=10, achieved=30, best=30) == 1
+    assert planner_share(start=10, achieved=5, best=30) == -0.25
+    assert np.isnan(planner_share(start=10, achieved=10, best=10))

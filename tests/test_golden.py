@@ -1,0 +1,231 @@
+"""Every prompt as the model sees it, one file per signature and strategy, and how long prompts may get.
+
+A changed prompt is meant to show up in the diff of tests/golden: UPDATE_GOLDEN=1 uv run pytest tests/test_golden.py
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import dspy
+import numpy as np
+import pytest
+from village import ECONOMY, PERSONA, Lineage, ask, inputs_of, module_of
+
+from pipeline import observations as see
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.population import Population
+from pipeline.economy.tax import US_FED
+from pipeline.election import MOST_CANDIDATES
+from pipeline.memory import PlannerMemory, WorkerMemory
+from pipeline.minds import QUESTIONS
+from pipeline.traces import prompt_text
+from programs.strategies import STRATEGIES
+from programs.voter import ballot
+from signatures.types import TaxSchedule
+
+GOLDEN = Path(__file__).parent / "golden"
+REGENERATE = "UPDATE_GOLDEN=1 uv run pytest tests/test_golden.py"
+
+WORKER_TOKENS, PLANNER_TOKENS = 700, 1200
+"""What a prompt may come to at any horizon, in tokens of four characters."""
+
+
+def prompts(module: dspy.Module, inputs: dict[str, Any], adapter: str = "chat") -> list[str]:
+    """What the model is sent to answer one question, each text once, with the schema that its reply is held to."""
+    lineage = Lineage()
+    ask(module, inputs, adapter=adapter, lineage=lineage)
+    texts = []
+    for attempt in lineage.attempts:
+        text = prompt_text(attempt.request)
+        if attempt.request.config.response_format:
+            text += f"\n\n### response format\n{json.dumps(attempt.request.config.response_format, indent=1)}"
+        texts.append(text)
+    return list(dict.fromkeys(texts))
+
+
+def compare(name: str, text: str) -> None:
+    """Fail unless tests/golden/`name` holds exactly `text`; write it if asked to."""
+    file = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        file.write_text(text + "\n", encoding="utf-8")
+    found = file.read_text(encoding="utf-8") if file.exists() else ""
+    assert text + "\n" == found, f"tests/golden/{name} is not what the model sees; if this is meant: {REGENERATE}"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_prompt_is_the_one_on_file(question: str, strategy: str) -> None:
+    texts = prompts(module_of(question, strategy), inputs_of(question))
+    compare(f"{question}.{strategy}.txt", "\n\n".join(texts))
+
+
+@pytest.mark.parametrize("question", ["ChooseLabor", "SetTaxRates"])
+def test_the_json_prompt_is_the_one_on_file(question: str) -> None:
+    texts = prompts(module_of(question), inputs_of(question), adapter="json")
+    compare(f"{question}.io.json-adapter.txt", "\n\n".join(texts))
+
+
+def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
+    asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in STRATEGIES}
+    asked |= {"ChooseLabor.io.json-adapter.txt", "SetTaxRates.io.json-adapter.txt"}
+    assert {file.name for file in GOLDEN.iterdir()} == asked
+
+
+# What is said once
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_input_reaches_the_model_word_for_word(question: str) -> None:
+    (text,) = prompts(module_of(question), inputs_of(question))
+    for name, value in inputs_of(question).items():
+        assert f"[[ ## {name} ## ]]\n{value}\n" in text
+
+
+def test_what_all_agents_share_comes_first_so_that_prefixes_can_be_cached() -> None:
+    first = inputs_of("ChooseLabor")
+    second = {**first, "identity": see.identity(None, 12.5), "record": "no years yet"}
+    (one,), (other,) = (prompts(module_of("ChooseLabor"), inputs) for inputs in (first, second))
+    shared = one.partition(first["identity"])[0]
+    assert other.startswith(shared)
+    assert all(first[name] in shared for name in ("objective", "tax_schedule", "last_rebate"))
+
+
+# Budgets: the longest prompts that a run can come to
+
+LONG_PERSONA = (PERSONA + " You have strong opinions, and time to voice them." * 20)[:449] + "."
+LAW = TaxSchedule(thresholds=US_FED.thresholds, rates=(100, 100, 100, 100, 100, 100, 100))
+OLD_LAWS = [LAW.changed(tuple(-10 * ((k // 2**j) % 2) for j in range(7))) for k in range(128)]
+WAGE = 159.1
+YEARS = 50
+
+
+def full_memory(*, utility_type: str = "egotistical", laws: list[TaxSchedule]) -> WorkerMemory:
+    """Fifty years of fifty different hours, late in a long run, under `laws` in turn."""
+    memory = WorkerMemory(YEARS, 1)
+    hours = np.random.default_rng(0).permutation(np.arange(50, 100))
+    for year in range(YEARS):
+        law = laws[year % len(laws)]
+        outcome = settle(ECONOMY, law, [WAGE], [hours[year]])
+        value = outcome.utility - outcome.rebate if utility_type == "egotistical" else np.array([-123.456 - year])
+        memory.remember(
+            year=9_950 + year,
+            schedule=law,
+            hours=outcome.labor,
+            income=outcome.income,
+            tax=outcome.tax,
+            value=value,
+        )
+    return memory
+
+
+def worker_inputs(utility_type: str, laws: list[TaxSchedule]) -> dict[str, Any]:
+    record = see.worker_record(full_memory(utility_type=utility_type, laws=laws), 0, LAW)
+    return {
+        "objective": max((see.objective(utility_type, ECONOMY, welfare) for welfare in see.WELFARE_WORDS), key=len),
+        "tax_schedule": str(LAW),
+        "last_rebate": see.last_rebate(123_456.0),
+        # only egotistical workers have a persona
+        "identity": see.identity(LONG_PERSONA if utility_type == "egotistical" else None, WAGE),
+        "record": record,
+        "phase": "explore",
+    }
+
+
+def planner_inputs() -> dict[str, Any]:
+    """A planner over seven brackets that has tried 200 schedules in a society of a million."""
+    memory = PlannerMemory()
+    tried = [LAW.changed(tuple(-10 * ((k // 3**j) % 3) for j in range(7))) for k in range(200)]
+    for year, law in enumerate(tried):
+        memory.remember(year=year, schedule=law, welfare=-1234.5678 - year, settled=True)
+    earned = np.concatenate([np.full(150_000, edge + 5_000) for edge in LAW.thresholds])
+    return {
+        "objective": max((see.planner_objective(ECONOMY, welfare) for welfare in see.WELFARE_WORDS), key=len),
+        "economy": see.economy_summary(
+            LAW,
+            income=earned,
+            utility=-earned,
+            hours=np.full(len(earned), 100.0),
+            rebate=123_456.0,
+            welfare=-1234.5678,
+        ),
+        "record": see.planner_record(memory),
+        "tax_schedule": str(LAW),
+        "phase": "explore",
+    }
+
+
+def tokens(question: str, strategy: str, inputs: dict[str, Any]) -> float:
+    texts = prompts(module_of(question, strategy, brackets=7), inputs)
+    return max(len(text) for text in texts) / 4
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("laws", [[LAW], OLD_LAWS], ids=["one law", "many laws"])
+@pytest.mark.parametrize("utility_type", ["egotistical", "altruistic", "adversarial"])
+def test_a_worker_is_asked_in_fewer_than_700_tokens(utility_type: str, laws: list[TaxSchedule], strategy: str) -> None:
+    inputs = worker_inputs(utility_type, laws)
+    assert len(LONG_PERSONA) == 450
+    assert len(np.unique(full_memory(laws=laws).hours)) == 50
+    assert tokens("ChooseLabor", strategy, inputs) < WORKER_TOKENS
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_worker_judges_in_fewer_than_700_tokens(strategy: str) -> None:
+    told = see.year_summary(hours=100, income=827_320.0, tax=413_660.0, rebate=123_456.0, utility=-123_456.0)
+    inputs = {"tax_schedule": str(LAW), "identity": see.identity(LONG_PERSONA, WAGE), "this_year": told}
+    assert tokens("JudgeTaxPolicy", strategy, inputs) < WORKER_TOKENS
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_planner_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
+    assert tokens("SetTaxRates", strategy, planner_inputs()) < PLANNER_TOKENS
+
+
+def leader_inputs() -> dict[str, Any]:
+    worker = worker_inputs("egotistical", OLD_LAWS)
+    platform = see.platform_in_words([-20] * 7)
+    own = {"identity": worker["identity"], "own_record": worker["record"], "platform": platform}
+    return {**planner_inputs(), **own}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_leader_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
+    assert tokens("GovernAsLeader", strategy, leader_inputs()) < PLANNER_TOKENS
+
+
+def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> None:
+    lengths = []
+    for years in (200, 2000):
+        workers, planner = WorkerMemory(YEARS, 1), PlannerMemory()
+        for year in range(years):
+            law = OLD_LAWS[year // 10 % len(OLD_LAWS)]
+            outcome = settle(ECONOMY, law, [WAGE], [40.0 + year % 60])
+            columns = {"income": outcome.income, "tax": outcome.tax, "value": outcome.utility - outcome.rebate}
+            workers.remember(year=1000 + year, schedule=law, hours=outcome.labor, **columns)
+            planner.remember(year=1000 + year, schedule=law, welfare=-1234.5, settled=year % 10 == 9)
+        lengths.append((len(see.worker_record(workers, 0, law)), len(see.planner_record(planner))))
+    (worker_then, planner_then), (worker_now, planner_now) = lengths
+    assert worker_now == pytest.approx(worker_then, rel=0.05)
+    assert planner_now == pytest.approx(planner_then, rel=0.05)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
+    population = Population(
+        wage=np.full(MOST_CANDIDATES, WAGE),
+        utility_type=np.full(MOST_CANDIDATES, "egotistical", dtype=object),
+        occupation=np.full(MOST_CANDIDATES, "Registered nurses", dtype=object),
+        sex=np.full(MOST_CANDIDATES, "Female", dtype=object),
+        age=np.full(MOST_CANDIDATES, 45),
+    )
+    names = [see.candidate_name(agent) for agent in range(MOST_CANDIDATES)]
+    nobody_promises = dict.fromkeys(range(MOST_CANDIDATES))
+    told = see.candidates_in_words(nobody_promises, population, voter=0, with_platforms=False)
+    worker = worker_inputs("egotistical", [LAW])
+    citizen = {name: worker[name] for name in ("tax_schedule", "last_rebate", "identity", "record")}
+    module = ballot(module_of("CastVote", strategy), names)
+    (text,) = prompts(module, {**citizen, "candidates": told})
+    assert len(text) / 4 < PLANNER_TOKENS

@@ -1,0 +1,210 @@
+"""The whole program against an OpenAI-compatible server on this machine, which also misbehaves."""
+
+import pytest
+
+from evals.loopback import Loopback, Reply, completion, failure
+
+SMALL = ("--num-agents", "3", "--max-timesteps", "6", "--two-timescale", "3", "--llm", "gpt-4o-mini")
+
+
+def one_in(n, reply):
+    """Every n-th question after the preflight gets `reply`."""
+    return lambda number, body: reply(body) if number and number % n == 0 else None
+
+
+@pytest.mark.parametrize("strategy", ["io", "cot"])
+@pytest.mark.parametrize("scenario", ["rational", "bounded", "democratic --platforms", "democratic"])
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+def test_every_scenario_runs_on_a_server(cli, scenario, strategy, adapter):
+    with Loopback() as server:
+        args = ("--scenario", *scenario.split(), "--prompt-algo", strategy, "--adapter", adapter)
+        result = cli("run", *args, *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    rows = cli.sql("select distinct status from lm_calls", "a.duckdb")
+    assert [row["status"] for row in rows] == ["ok"]
+    (row,) = cli.sql("select count(*) n, sum(cost_usd) usd, count(prompt_tokens) t from lm_calls", "a.duckdb")
+    assert row["n"] == len(server.requests) == row["t"]
+    assert row["usd"] > 0
+
+
+def test_a_server_gets_the_model_the_temperature_and_a_seed_of_its_own_per_question(cli):
+    with Loopback() as server:
+        cli("run", *SMALL, "--base-url", server.url, "--temperature", "0.3", "--db", "a.duckdb")
+    asked = server.requests[1:]
+    assert {body["model"] for body in asked} == {"gpt-4o-mini"}
+    assert {body["temperature"] for body in asked} == {0.3}
+    assert len({body["seed"] for body in asked}) == len(asked)
+    assert all("response_format" not in body for body in asked)
+
+
+def test_the_json_adapter_sends_the_schema_of_the_answer(cli):
+    with Loopback() as server:
+        cli("run", *SMALL, "--adapter", "json", "--base-url", server.url, "--db", "a.duckdb")
+    schemas = [body["response_format"]["json_schema"]["schema"]["properties"] for body in server.requests[1:]]
+    labor = next(schema["labor"] for schema in schemas if "labor" in schema)
+    assert (labor["type"], labor["minimum"], labor["maximum"]) == ("integer", 0, 100)
+    changes = next(schema["rate_changes"] for schema in schemas if "rate_changes" in schema)
+    assert (changes["minItems"], changes["maxItems"], changes["items"]["enum"]) == (3, 3, [-20, -10, 0, 10, 20])
+
+
+FAULTS = {
+    "rate_limit": lambda body: failure(429, "slow down", retry_after=0.05),
+    "server_error": lambda body: failure(500, "oops", retry_after=0.05),
+    "parse_error": lambda body: completion("I would rather not say.", body),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_failures_are_retried_and_every_attempt_is_a_row(cli, kind):
+    with Loopback(fault=one_in(4, FAULTS[kind])) as server:
+        result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    counts = {r["status"]: r["n"] for r in cli.sql("select status, count(*) n from lm_calls group by all", "a.duckdb")}
+    assert set(counts) == {"ok", kind}
+    assert sum(counts.values()) == len(server.requests)
+    (row,) = cli.sql("select count(*) n, sum(fallback::int) f from decisions", "a.duckdb")
+    assert (row["n"], row["f"]) == (18, 0)
+    join = "decisions d join lm_calls c using (call_id) where c.status = 'ok' and c.agent = d.agent"
+    joined = cli.sql(f"select count(*) n from {join}", "a.duckdb")
+    assert joined[0]["n"] == 18
+
+
+def test_the_error_is_told_to_the_model(cli):
+    with Loopback(fault=one_in(4, FAULTS["parse_error"])) as server:
+        cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    repaired = [body["messages"] for body in server.requests if "could not be used" in body["messages"][-1]["content"]]
+    assert repaired
+    assert repaired[0][-2] == {"role": "assistant", "content": "I would rather not say."}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda body: Reply(200, b'{"choices": [{"index": 0, "message": {"role": "assis'),
+        lambda body: Reply(200, b"<html>bad gateway</html>"),
+        lambda body: Reply(200, b'{"object": "chat.completion", "choices": []}'),
+        lambda body: completion("", body),
+        lambda body: completion("[[ ## labor ## ]]\n250\n[[ ## completed ## ]]", body),
+    ],
+    ids=["truncated", "html", "no choices", "empty", "out of range"],
+)
+def test_garbage_never_stops_a_run_and_is_counted(cli, reply):
+    with Loopback(fault=one_in(5, reply)) as server:
+        result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    (row,) = cli.sql("select count(*) n, sum((status <> 'ok')::int) failed from lm_calls", "a.duckdb")
+    assert row["n"] == len(server.requests)
+    assert row["failed"] > 0
+    (row,) = cli.sql("select count(*) n, sum((fallback and call_id is not null)::int) odd from decisions", "a.duckdb")
+    assert (row["n"], row["odd"]) == (18, 0)
+
+
+def test_a_hanging_server_costs_no_more_than_the_timeout(cli):
+    with Loopback(fault=lambda n, body: failure(500, "late", delay=60) if n == 3 else None) as server:
+        result = cli("run", *SMALL, "--timeout", "0.5", "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    (row,) = cli.sql("select error, latency_ms from lm_calls where status = 'timeout'", "a.duckdb")
+    assert "--timeout" in row["error"]
+    assert row["latency_ms"] < 5000
+
+
+def test_an_agent_that_never_answers_keeps_its_hours_and_is_counted(cli):
+    with Loopback() as server:
+        cli("run", *SMALL, "--base-url", server.url, "--db", "w.duckdb")
+    (wage,) = cli.sql("select printf('$%.2f an hour', wage) words from agents where agent = 1", "w.duckdb")
+
+    def deaf(number, body):
+        said = " ".join(message["content"] for message in body["messages"])
+        return completion("no", body) if wage["words"] in said else None
+
+    with Loopback(fault=deaf) as server:
+        result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    rows = cli.sql(
+        "select agent, sum(fallback::int) f, count(distinct labor) h from decisions group by all order by 1", "a.duckdb"
+    )
+    assert [row["f"] for row in rows] == [0, 6, 0]
+    assert rows[1]["h"] == 1
+    assert "fell back to the previous action: 6" in " ".join(result.out.split())
+
+
+@pytest.mark.parametrize(
+    ("server", "model", "words"),
+    [
+        (Loopback(api_key="right"), "gpt-4o-mini", "the key was refused"),
+        (Loopback(), "gpt-9", "does not know this model"),
+        (None, "gpt-4o-mini", "cannot be reached"),
+    ],
+    ids=["wrong key", "unknown model", "unreachable"],
+)
+def test_preflight_says_what_is_wrong_before_anything_is_spent(cli, server, model, words, monkeypatch):
+    if server is None:
+        result = cli("run", "--llm", model, "--base-url", "http://127.0.0.1:9/v1", "--db", "a.duckdb")
+    else:
+        with server:
+            result = cli("run", "--llm", model, "--base-url", server.url, "--db", "a.duckdb")
+        assert len(server.requests) <= 1
+    assert result.code == 1
+    assert result.err.startswith("error: ")
+    assert words in result.err
+    assert result.err.strip().count("\n") == 0
+    assert not cli.exists("a.duckdb")
+
+
+def test_a_server_that_dies_ends_the_run_with_whole_years(cli):
+    with Loopback(fault=lambda n, body: failure(500, "dead", retry_after=0.01) if n > 12 else None) as server:
+        result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 1
+    assert "no answer in year" in result.err
+    (run,) = cli.sql("select status, error from runs", "a.duckdb")
+    assert run["status"] == "failed"
+    (row,) = cli.sql("select count(*) n, count(distinct year) y from decisions", "a.duckdb")
+    assert row["n"] == 3 * row["y"] > 0
+
+
+def test_a_model_that_talks_nonsense_is_a_result_with_its_failures_counted(cli):
+    with Loopback(fault=lambda n, body: completion("[[ ## what ## ]]", body)) as server:
+        result = cli("run", "--scenario", "democratic", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    (row,) = cli.sql("select count(*) n, sum(fallback::int) f, min(labor) l, max(labor) m from decisions", "a.duckdb")
+    assert (row["n"], row["f"], row["l"], row["m"]) == (18, 18, 40, 40)
+    counts = {r["status"]: r["n"] for r in cli.sql("select status, count(*) n from lm_calls group by all", "a.duckdb")}
+    assert counts == {"ok": 1, "parse_error": len(server.requests) - 1}
+
+
+def test_no_key_reaches_a_log_a_trace_or_a_message(cli, monkeypatch):
+    canary = "sk-canary-0123456789abcdef"
+    monkeypatch.setenv("OPENAI_API_KEY", canary)
+    cli.forget_environment()
+    with Loopback(
+        api_key=canary, fault=one_in(4, lambda body: failure(500, f"bad key {canary}", retry_after=0.01))
+    ) as server:
+        good = cli("run", *SMALL, "--debug", "--base-url", server.url, "--db", "a.duckdb")
+    with Loopback(api_key="other") as server:
+        bad = cli("run", *SMALL, "--base-url", server.url, "--db", "b.duckdb")
+    assert good.code == 0
+    assert bad.code == 1
+    assert server.requests == []
+    for text in (good.out, good.err, bad.out, bad.err, *cli.every_file()):
+        assert canary not in text
+        assert "canary" not in text
+
+
+def test_the_caps_stop_a_run_between_years(cli):
+    with Loopback() as server:
+        result = cli("run", *SMALL, "--max-tokens", "5000", "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0
+    assert "stopped" in result.out
+    (row,) = cli.sql("select sum(prompt_tokens + completion_tokens) t from lm_calls", "a.duckdb")
+    assert 0 < row["t"] <= 5000
+    (run,) = cli.sql("select status, (select count(*) from years) n from runs", "a.duckdb")
+    assert run["status"] == "stopped"
+    assert 0 < run["n"] < 6
+
+
+def test_doctor_tries_a_model_and_lists_what_the_server_has(cli):
+    with Loopback() as server:
+        result = cli("doctor", "--llm", "gpt-4o-mini", "--base-url", server.url)
+    assert result.code == 0
+    assert "answers" in result.out
+    assert "gpt-4o" in result.out

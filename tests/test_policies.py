@@ -1,0 +1,368 @@
+"""The bandits behind `rules`, played against the economy that they know nothing of."""
+
+import itertools
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from village import ECONOMY, LAW, POPULATION, inputs_of
+
+from pipeline import observations as see
+from pipeline.economy.census import read_table
+from pipeline.economy.equilibrium import Outcome, regret, settle
+from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
+from pipeline.economy.utility import best_response_on_grid
+from pipeline.memory import PlannerMemory, WorkerMemory
+from programs.engines import policies
+from signatures.types import PersonaText, TaxSchedule
+
+WAGES = np.array([8.0, 15.0, 27.5, 41.0, 96.0])
+LAWS = {
+    "US_FED": US_FED,
+    "half of everything": uniform(BRACKETS["three"], 50),
+    "no tax": uniform(BRACKETS["flat"], 0),
+    "most of everything": uniform(BRACKETS["flat"], 80),
+    "a steep kink": TaxSchedule(thresholds=(0, 40_000), rates=(10, 70)),
+    "falling rates": TaxSchedule(thresholds=(0, 30_000), rates=(70, 10)),
+}
+seeds = pytest.mark.parametrize("seed", range(3))
+laws = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+
+
+def work(law: TaxSchedule, years: range, rng: np.random.Generator, memory: WorkerMemory) -> Outcome:
+    """Workers with `WAGES` live through `years` under `law`, exploit in the last one, and tell what it came to."""
+    for year in years:
+        phase = "exploit" if year == years[-1] else "explore"
+        hours = [
+            policies.choose_labor({"record": see.worker_record(memory, agent, law), "phase": phase}, rng)["labor"]
+            for agent in range(len(WAGES))
+        ]
+        outcome = settle(ECONOMY, law, WAGES, hours)
+        memory.remember(
+            year=year,
+            schedule=law,
+            hours=outcome.labor,
+            income=outcome.income,
+            tax=outcome.tax,
+            value=outcome.utility - outcome.rebate,
+        )
+    return outcome
+
+
+# The worker
+
+
+@seeds
+@laws
+@pytest.mark.parametrize("years", [10, 25])
+def test_a_worker_comes_within_a_percent_of_its_best_utility_in_one_tax_year(
+    years: int, law: TaxSchedule, seed: int
+) -> None:
+    memory = WorkerMemory(50, len(WAGES))
+    outcome = work(law, range(years), np.random.default_rng(seed), memory)
+    missed = regret(ECONOMY, law, WAGES, outcome)
+    assert (missed.regret <= 0.01 * np.abs(missed.best_utility)).all()
+
+
+@seeds
+@laws
+def test_a_worker_finds_the_best_of_all_multiples_of_five_hours(law: TaxSchedule, seed: int) -> None:
+    memory = WorkerMemory(50, len(WAGES))
+    found = work(law, range(12), np.random.default_rng(seed), memory)
+    best = settle(ECONOMY, law, WAGES, best_response_on_grid(ECONOMY, law, WAGES, step=5))
+    # a record shows whole dollars
+    assert (best.utility - best.rebate - (found.utility - found.rebate) < 1).all()
+
+
+@seeds
+def test_a_worker_finds_its_hours_again_when_the_law_changes(seed: int) -> None:
+    rng, memory = np.random.default_rng(seed), WorkerMemory(50, len(WAGES))
+    for turn, law in enumerate(LAWS.values()):
+        outcome = work(law, range(12 * turn, 12 * (turn + 1)), rng, memory)
+        missed = regret(ECONOMY, law, WAGES, outcome)
+        assert (missed.regret <= 0.01 * np.abs(missed.best_utility)).all()
+
+
+def test_a_worker_starts_at_forty_hours_and_stays_put_when_the_law_is_new() -> None:
+    rng = np.random.default_rng(0)
+    assert policies.choose_labor({"record": "no years yet", "phase": "explore"}, rng) == {"labor": 40}
+    memory = WorkerMemory(50, len(WAGES))
+    outcome = work(LAW, range(5), rng, memory)
+    told = see.worker_record(memory, 2, US_FED)
+    assert policies.choose_labor({"record": told, "phase": "explore"}, rng) == {"labor": outcome.labor[2]}
+
+
+def test_an_exploring_worker_tries_what_its_record_lacks_and_never_leaves_the_week() -> None:
+    for hours in (0, 100):
+        record = f"hours: mean value (years); under this schedule\n{hours}: 5 (1); 5 (1)\nlast years: -"
+        tried = {
+            policies.choose_labor({"record": record, "phase": "explore"}, np.random.default_rng(seed))["labor"]
+            for seed in range(20)
+        }
+        assert tried == {abs(hours - 10)}
+
+
+@pytest.mark.parametrize(
+    ("tax_paid", "rebate", "satisfied"), [(20_000, 5_000, True), (25_000, 0, True), (25_001, 0, False)]
+)
+def test_a_worker_is_content_while_it_loses_at_most_a_quarter(tax_paid: float, rebate: float, satisfied: bool) -> None:
+    told = see.year_summary(hours=40, income=100_000, tax=tax_paid, rebate=rebate, utility=-500)
+    answer = policies.judge_tax_policy({"this_year": told}, np.random.default_rng(0))
+    assert answer == {"satisfied": satisfied}
+
+
+# The planner
+
+
+def bell(*best: float, width: float = 40) -> Callable[[tuple[float, ...]], float]:
+    """A welfare that is 1 at the rates `best` and falls smoothly around them."""
+    return lambda rates: float(np.exp(-np.mean((np.array(rates) - best) ** 2) / (2 * width**2)))
+
+
+def plan(welfare: Callable[[tuple[float, ...]], float], brackets: str, moves: int = 20) -> list[TaxSchedule]:
+    """The schedules of a planner that starts at 50 percent and exploits in the last fifth of its moves."""
+    law, memory, played = uniform(BRACKETS[brackets], 50), PlannerMemory(), []
+    for move in range(moves):
+        memory.remember(year=move, schedule=law, welfare=welfare(law.rates), settled=True)
+        inputs = {
+            "record": see.planner_record(memory),
+            "tax_schedule": str(law),
+            "phase": "exploit" if move >= 0.8 * moves else "explore",
+        }
+        changes = policies.set_tax_rates(inputs, np.random.default_rng(0))["rate_changes"]
+        law = law.changed(tuple(changes))
+        played.append(law)
+    return played
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+@pytest.mark.parametrize(
+    "best", [(70, 30, 50), (20, 40, 80), (0, 0, 0), (100, 100, 100), (90, 10, 50), (33, 47, 71)], ids=str
+)
+def test_a_planner_gains_nine_tenths_of_what_is_possible_in_twenty_moves(best: tuple[float, ...], width: float) -> None:
+    welfare = bell(*best, width=width)
+    start, end = welfare((50, 50, 50)), welfare(plan(welfare, "three")[-1].rates)
+    possible = max(map(welfare, itertools.product(range(0, 101, 10), repeat=3)))
+    assert end - start >= 0.9 * (possible - start)
+
+
+nothing_left = pytest.mark.xfail(strict=True, reason="with every reachable schedule tried, the first change wins: -20")
+
+
+@pytest.mark.parametrize("best", [0, 33, 50, 70, pytest.param(100, marks=nothing_left)])
+def test_a_planner_of_one_rate_comes_within_ten_points_of_the_best(best: float) -> None:
+    assert abs(plan(bell(best), "flat")[-1].rates[0] - best) <= 10
+
+
+def test_a_planner_that_stands_at_the_best_stays_there() -> None:
+    laws = plan(bell(60, 60, 60), "three")
+    assert {law.rates for law in laws[-3:]} == {(60, 60, 60)}
+
+
+@pytest.mark.parametrize("best", [50, 70, 100])
+@nothing_left
+def test_a_planner_with_nothing_left_to_explore_does_not_drift_away(best: float) -> None:
+    laws = plan(bell(best), "flat", moves=60)
+    assert abs(np.mean([law.rates[0] for law in laws[24:48]]) - best) <= 25
+
+
+@pytest.mark.parametrize(
+    ("level", "spread"),
+    [
+        (0.0, 1.0),
+        (40_000.0, 20_000.0),
+        pytest.param(
+            120_000.0, 20_000.0, marks=pytest.mark.xfail(strict=True, reason="the record says 1.2e+05, read as nothing")
+        ),
+    ],
+)
+def test_a_planner_learns_whatever_the_units_of_welfare_are(level: float, spread: float) -> None:
+    toy = bell(70, 30, 50)
+    final = plan(lambda rates: level + spread * toy(rates), "three")[-1]
+    assert toy(final.rates) > 0.98
+
+
+def test_a_planner_without_a_record_changes_nothing() -> None:
+    inputs = {"record": "no years yet", "tax_schedule": str(LAW), "phase": "explore"}
+    assert policies.set_tax_rates(inputs, np.random.default_rng(0)) == {"rate_changes": [0, 0, 0]}
+
+
+def test_a_planner_of_seven_rates_answers_with_seven_changes() -> None:
+    (law,) = plan(bell(*[70] * 7), "US_FED", moves=1)
+    assert len(law.rates) == 7
+
+
+GRID = np.array(list(itertools.product((0.0, 50.0, 100.0), repeat=2)))
+
+
+def test_the_gaussian_process_goes_through_what_it_saw() -> None:
+    welfare = np.array([bell(70, 30)(tuple(rates)) for rates in GRID])
+    mean, spread = policies.gaussian_process(GRID, welfare, GRID, 35.0)
+    standard = (welfare - welfare.mean()) / welfare.std()
+    assert np.abs(mean - standard).max() < 0.1
+    assert spread.max() < 0.15
+
+
+def test_the_gaussian_process_interpolates_between_what_it_saw() -> None:
+    x = np.array([[0.0], [20.0], [40.0], [60.0], [80.0], [100.0]])
+    y = np.array([bell(60)(tuple(rates)) for rates in x])
+    at = np.array([[10.0], [30.0], [50.0], [70.0]])
+    mean, _ = policies.gaussian_process(x, y, at, 35.0)
+    truth = np.array([bell(60)(tuple(rates)) for rates in at])
+    assert np.abs(mean - (truth - y.mean()) / y.std()).max() < 0.1
+
+
+def test_the_gaussian_process_knows_what_it_does_not_know() -> None:
+    x, y = np.array([[50.0, 50.0], [60.0, 50.0]]), np.array([1.0, 2.0])
+    mean, spread = policies.gaussian_process(x, y, np.array([[50.0, 50.0], [90.0, 10.0], [9_000.0, 0.0]]), 35.0)
+    assert spread[0] < spread[1] < spread[2]
+    assert (mean[2], spread[2]) == pytest.approx((0, 1))
+
+
+def test_equal_welfare_everywhere_breaks_nothing() -> None:
+    mean, spread = policies.gaussian_process(GRID, np.full(len(GRID), 3.0), GRID, 35.0)
+    assert np.allclose(mean, 0)
+    assert np.isfinite(spread).all()
+
+
+# The citizen
+
+PAYER, RECEIVER = 4, 0
+"""The lawyer pays more than the rebate, the cashier gets more than it pays."""
+
+
+def citizen(agent: int, law: TaxSchedule = LAW) -> dict[str, str]:
+    """What `agent` knows after one year of forty hours under `law`."""
+    memory = WorkerMemory(50, POPULATION.num_agents)
+    year = settle(ECONOMY, law, POPULATION.wage, np.full(POPULATION.num_agents, 40.0))
+    memory.remember(
+        year=0, schedule=law, hours=year.labor, income=year.income, tax=year.tax, value=year.utility - year.rebate
+    )
+    return {
+        "tax_schedule": str(law),
+        "last_rebate": see.last_rebate(year.rebate),
+        "identity": see.identity(None, POPULATION.wage[agent]),
+        "record": see.worker_record(memory, agent, law),
+    }
+
+
+def vote(agent: int, *platforms: tuple[int, ...] | None, law: TaxSchedule = LAW) -> int | None:
+    """Which of `platforms` gets the vote of `agent`, or None."""
+    told = see.candidates_in_words(dict(enumerate(platforms)), POPULATION, voter=agent, with_platforms=True)
+    said = policies.cast_vote({**citizen(agent, law), "candidates": told}, np.random.default_rng(0))["vote"]
+    return None if said == "abstain" else int(said.removeprefix("worker "))
+
+
+def test_the_payer_votes_for_the_platform_that_cuts_its_tax() -> None:
+    assert vote(PAYER, (10, 10, 10), (-10, -10, -10)) == 1
+    assert vote(PAYER, (-10, 0, 0), (0, 0, -20)) == 0, "most of its income lies in the first bracket"
+
+
+def test_the_receiver_votes_for_the_platform_that_raises_the_rates_of_others() -> None:
+    assert vote(RECEIVER, (0, 0, 0), (0, 10, 20)) == 1
+    assert vote(RECEIVER, (10, 0, 0), (0, 0, 10)) == 1, "not its own"
+    assert vote(RECEIVER, (0, -10, -10), (0, 10, 10)) == 1
+
+
+def test_who_gains_nothing_from_any_platform_abstains() -> None:
+    assert vote(PAYER, (0, 0, 0), (0, 0, 0)) is None
+    assert vote(PAYER, None, None) is None
+    assert vote(RECEIVER, (0, 0, 0)) is None
+    low = TaxSchedule(thresholds=(0, 300_000), rates=(50, 50))
+    assert vote(PAYER, (0, 20), (0, -20), law=low) is None, "its income does not reach that bracket"
+
+
+steps = st.tuples(*[st.sampled_from(policies.CHANGES)] * 3)
+
+
+@given(platforms=st.lists(steps, min_size=1, max_size=5))
+def test_no_platform_would_have_taken_less_from_the_payer(platforms: list[tuple[int, ...]]) -> None:
+    chosen = vote(PAYER, *platforms)
+    income = settle(ECONOMY, LAW, POPULATION.wage, np.full(POPULATION.num_agents, 40.0)).income[PAYER]
+    paid = [float(tax(LAW.changed(changes), income)) for changes in platforms]
+    if chosen is None:
+        assert paid == pytest.approx([float(tax(LAW, income))] * len(paid))
+    else:
+        assert paid[chosen] == pytest.approx(min(paid))
+
+
+def test_ties_are_drawn() -> None:
+    told = see.candidates_in_words({0: (0, 0, -10), 1: (0, 0, -10)}, POPULATION, voter=PAYER, with_platforms=True)
+    inputs = {**citizen(PAYER), "candidates": told}
+    votes = {policies.cast_vote(inputs, np.random.default_rng(seed))["vote"] for seed in range(20)}
+    assert votes == {"worker 0", "worker 1"}
+
+
+def test_without_platforms_the_vote_goes_to_the_other_who_earns_most_alike() -> None:
+    for voter, expected in ((0, "worker 1"), (3, "worker 2"), (4, "worker 3")):
+        everybody = dict.fromkeys(range(POPULATION.num_agents))
+        told = see.candidates_in_words(everybody, POPULATION, voter=voter, with_platforms=False)
+        answer = policies.cast_vote({**citizen(voter), "candidates": told}, np.random.default_rng(0))
+        assert answer == {"vote": expected}
+
+
+def test_a_payer_stands_for_lower_rates_on_what_it_earns() -> None:
+    law = TaxSchedule(thresholds=(0, 90_000, 300_000), rates=(30, 40, 60))
+    answer = policies.stand_for_office(citizen(PAYER, law), np.random.default_rng(0))
+    assert answer == {"stand": True, "rate_changes": [-10, -10, 0]}
+
+
+def test_a_receiver_stands_for_higher_rates_on_what_others_earn() -> None:
+    answer = policies.stand_for_office(citizen(RECEIVER), np.random.default_rng(0))
+    assert answer == {"stand": True, "rate_changes": [0, 10, 10]}
+
+
+def test_who_is_left_cold_by_the_budget_seldom_stands() -> None:
+    untaxed = uniform(BRACKETS["three"], 0)
+    answers = [
+        policies.stand_for_office(citizen(PAYER, untaxed), np.random.default_rng(seed))["stand"] for seed in range(200)
+    ]
+    assert 0 < np.mean(answers) < 0.3
+
+
+def test_a_citizen_without_a_past_still_answers() -> None:
+    inputs = {**citizen(PAYER), "record": "no years yet", "last_rebate": see.last_rebate(None)}
+    told = see.candidates_in_words({0: (10, 0, 0), 1: (-10, 0, 0)}, POPULATION, voter=PAYER, with_platforms=True)
+    rng = np.random.default_rng(0)
+    assert policies.stand_for_office(inputs, rng)["stand"] in (True, False)
+    assert policies.cast_vote({**inputs, "candidates": told}, rng)["vote"] in ("worker 0", "worker 1", "abstain")
+
+
+@pytest.mark.parametrize("promise", [(10, 0, -20), (0, 0, 0), (-20, -20, -20)])
+def test_a_leader_keeps_its_promise(promise: tuple[int, ...]) -> None:
+    inputs = {**inputs_of("GovernAsLeader"), "platform": see.platform_in_words(promise)}
+    assert policies.set_tax_rates(inputs, np.random.default_rng(0)) == {"rate_changes": list(promise)}
+
+
+def test_a_leader_that_promised_nothing_governs_as_a_planner_does() -> None:
+    inputs = {**inputs_of("GovernAsLeader"), "platform": see.platform_in_words(None)}
+    planner = policies.set_tax_rates(inputs_of("SetTaxRates"), np.random.default_rng(0))
+    assert policies.set_tax_rates(inputs, np.random.default_rng(0)) == planner
+
+
+# The persona
+
+OCCUPATIONS = sorted({str(row["occupation"]) for row in read_table("occupations")})
+
+
+@pytest.mark.parametrize("age", [16, 29, 30, 49, 50, 90])
+def test_every_census_record_becomes_a_persona_of_valid_length(age: int) -> None:
+    valid = TypeAdapter(PersonaText)
+    for occupation, sex in itertools.product(OCCUPATIONS, ("Male", "Female")):
+        inputs = {"occupation": occupation, "sex": sex, "age": str(age)}
+        for seed in range(6):
+            text = policies.write_persona(inputs, np.random.default_rng(seed))["persona"]
+            assert valid.validate_python(text) == text
+            assert f"{age}-year-old" in text
+
+
+@pytest.mark.parametrize("age", [18, 80, 84])
+@pytest.mark.xfail(strict=True, reason="a 18-year-old")
+def test_a_persona_is_written_in_good_english(age: int) -> None:
+    inputs = {"occupation": "Carpenters", "sex": "Male", "age": str(age)}
+    text = policies.write_persona(inputs, np.random.default_rng(0))["persona"]
+    assert re.search(rf"\ban {age}-year-old", text)

@@ -1,0 +1,220 @@
+"""Reading the store: one SELECT, which can change nothing and reach nothing but the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline import query
+from pipeline.errors import StoreError, UsageError
+from pipeline.query import select
+from pipeline.store import OWNER, Store
+
+DB = "traces.duckdb"
+
+
+@pytest.fixture(scope="module")
+def five_runs(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The content of a store with five runs."""
+    path = tmp_path_factory.mktemp("store") / DB
+    with Store(str(path)) as store:
+        for run in range(5):
+            store.start_run({"name": f"run {run}", "seed": run})
+    return path.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def traces(nobody_pays: None, five_runs: bytes) -> None:
+    """That store in the current folder, and a file beside it that is none of its business."""
+    Path(DB).write_bytes(five_runs)
+    Path("secret.csv").write_text("secret\n42\n")
+
+
+def test_a_select_gives_columns_and_rows() -> None:
+    result = select(DB, "SELECT run_id, name FROM runs WHERE seed < 2 ORDER BY run_id")
+    assert result.columns == ["run_id", "name"]
+    assert result.rows == [(1, "run 0"), (2, "run 1")]
+    assert not result.more
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "WITH r AS (SELECT * FROM runs) SELECT count(*) FROM r",
+        "FROM runs SELECT count(*);",
+        "select count(*) from runs -- how many?",
+        "EXPLAIN SELECT * FROM runs",
+        "DESCRIBE runs",
+        "SHOW TABLES",
+        "SUMMARIZE runs",
+        "VALUES (1)",
+    ],
+)
+def test_everything_that_only_reads_is_a_query(text: str) -> None:
+    assert select(DB, text).rows
+
+
+def test_parameters_are_values_and_never_sql() -> None:
+    name = "run 1'; DROP TABLE runs; --"
+    assert select(DB, "SELECT ?, count(*) FROM runs WHERE name <> ?", [name, name]).rows == [(name, 5)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "rows", "more"), [(1, 1, True), (4, 4, True), (5, 5, False), (6, 5, False), (None, 5, False)]
+)
+def test_a_limit_cuts_and_says_so(limit: int | None, rows: int, more: bool) -> None:
+    result = select(DB, "SELECT run_id FROM runs ORDER BY run_id", limit=limit)
+    assert result.rows == [(run + 1,) for run in range(rows)]
+    assert result.more is more
+
+
+REFUSED = {
+    "insert": "INSERT INTO runs(run_id) VALUES (9)",
+    "update": "UPDATE runs SET name = 'x'",
+    "delete": "DELETE FROM runs",
+    "truncate": "TRUNCATE runs",
+    "drop": "DROP TABLE runs",
+    "create": "CREATE TABLE t AS SELECT 1",
+    "create temp": "CREATE TEMP TABLE t AS SELECT 1",
+    "create macro": "CREATE MACRO f() AS 1",
+    "alter": "ALTER TABLE runs ADD COLUMN x INTEGER",
+    "attach": "ATTACH 'new.duckdb'",
+    "attach itself": f"ATTACH '{DB}' AS again",
+    "detach": "DETACH traces",
+    "copy to": "COPY runs TO 'new.csv'",
+    "copy select": "COPY (SELECT 1) TO 'new.csv'",
+    "copy from": "COPY runs FROM 'secret.csv'",
+    "export": "EXPORT DATABASE 'new'",
+    "import": "IMPORT DATABASE 'new'",
+    "install": "INSTALL httpfs",
+    "load": "LOAD httpfs",
+    "pragma": "PRAGMA database_size",
+    "pragma profiling": "PRAGMA enable_profiling",
+    "set": "SET enable_external_access = true",
+    "set threads": "SET threads = 1",
+    "reset": "RESET threads",
+    "set variable": "SET VARIABLE a = 1",
+    "call": "CALL pragma_version()",
+    "checkpoint": "CHECKPOINT",
+    "vacuum": "VACUUM",
+    "begin": "BEGIN",
+    "prepare": "PREPARE p AS SELECT 1",
+    "use": "USE memory",
+    "two": "SELECT 1; SELECT 2",
+    "a query and a deed": "SELECT 1; DROP TABLE runs",
+    "none": "",
+    "a comment": "-- nothing",
+    "not SQL": "SELEC 1",
+    "no such table": "SELECT * FROM weather",
+    "a missing parameter": "SELECT ?",
+    "read_csv": "SELECT * FROM read_csv('/etc/passwd')",
+    "read_csv beside": "SELECT * FROM read_csv('secret.csv')",
+    "read_text": "SELECT * FROM read_text('secret.csv')",
+    "read_blob": "SELECT * FROM read_blob('secret.csv')",
+    "sniff_csv": "SELECT * FROM sniff_csv('secret.csv')",
+    "a file as a table": "SELECT * FROM 'secret.csv'",
+    "a file as a named table": "SELECT * FROM query_table('secret.csv')",
+    "another database": "SELECT * FROM read_duckdb('other.duckdb')",
+    "glob": "SELECT * FROM glob('*')",
+    "the network": "SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')",
+    "copy in a CTE": "WITH x AS (COPY runs TO 'new.csv') SELECT * FROM x",
+    "delete in a CTE": "WITH x AS (DELETE FROM runs RETURNING *) SELECT * FROM x",
+    "insert in a CTE": "WITH x AS (INSERT INTO runs(run_id) VALUES (77) RETURNING *) SELECT * FROM x",
+    "explain analyze delete": "EXPLAIN ANALYZE DELETE FROM runs",
+    "explain analyze copy": "EXPLAIN ANALYZE COPY runs TO 'new.csv'",
+    "the environment": "SELECT getenv('HOME')",
+    "a python variable": "SELECT * FROM REFUSED",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_everything_else_is_refused_in_one_line_and_leaves_no_trace(text: str) -> None:
+    before = Path(DB).read_bytes()
+    with pytest.raises(UsageError, match=r"^[^\n]+$") as refusal:
+        select(DB, text)
+    assert "42" not in str(refusal.value)
+    assert sorted(path.name for path in Path().iterdir()) == ["secret.csv", DB]
+    assert Path(DB).read_bytes() == before
+    assert select(DB, "SELECT count(*) FROM runs").rows == [(5,)]
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="the type is read outside of the try that expects this error")
+def test_a_statement_unknown_to_the_python_api_is_refused_too() -> None:
+    with pytest.raises(UsageError, match="SELECT"):
+        select(DB, "CONNECT 'elsewhere'")
+
+
+def test_a_query_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    brief = tuple(
+        "max_execution_time = 300" if "max_execution_time" in setting else setting for setting in query.LOCKDOWN
+    )
+    monkeypatch.setattr(query, "LOCKDOWN", brief)
+    with pytest.raises(UsageError, match=r"^the query failed: [^\n]*time[^\n]*$"):
+        select(DB, "SELECT sum(a.range * b.range) FROM range(10000000) a, range(10000000) b")
+
+
+def test_a_writer_may_come_as_soon_as_a_query_is_answered() -> None:
+    select(DB, "SELECT 1")
+    with pytest.raises(UsageError):
+        select(DB, "DROP TABLE runs")
+    with Store(DB) as store:
+        assert store.start_run({"name": "next"}) == 6
+
+
+# -- files that cannot be read ----------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_one_line_and_is_not_made() -> None:
+    with pytest.raises(UsageError, match=r"^--db none.duckdb does not exist; `llm-economist run` makes it[^\n]*$"):
+        select("none.duckdb", "SELECT 1")
+    assert not Path("none.duckdb").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="it is said not to exist")
+def test_a_folder_is_called_a_folder() -> None:
+    Path("folder").mkdir()
+    with pytest.raises(UsageError, match="is a folder"):
+        select("folder", "SELECT 1")
+
+
+def test_a_file_that_is_no_database_is_one_line() -> None:
+    Path("notes.txt").write_text("no database")
+    with pytest.raises(StoreError, match=r"^notes.txt is not a DuckDB database; choose another --db$"):
+        select("notes.txt", "SELECT 1")
+    with pytest.raises(StoreError, match=r"^secret.csv [^\n]+$"):
+        select("secret.csv", "SELECT 1")
+
+
+def test_a_database_of_another_program_is_not_read() -> None:
+    with duckdb.connect("other.duckdb") as other:
+        other.execute("CREATE TABLE mine AS SELECT 42 AS a")
+    with pytest.raises(StoreError, match=r"^other.duckdb is a database of another program \(tables: mine\)"):
+        select("other.duckdb", "SELECT * FROM mine")
+
+
+def test_a_newer_schema_is_not_read() -> None:
+    with duckdb.connect("newer.duckdb") as newer:
+        newer.execute(
+            f"CREATE TABLE meta AS FROM (VALUES ('owner', '{OWNER}'), ('schema_version', '99')) AS m(key, value)"
+        )
+    with pytest.raises(StoreError, match="has schema version 99"):
+        select("newer.duckdb", "SELECT 1")
+
+
+@pytest.mark.xfail(strict=True, raises=duckdb.ConnectionException, reason="the connection is closed by nobody")
+def test_a_refused_file_is_let_go_of() -> None:
+    """A caller that keeps the error must not keep the file open."""
+    with duckdb.connect("other.duckdb") as other:
+        other.execute("CREATE TABLE mine AS SELECT 42 AS a")
+    with pytest.raises(StoreError) as refusal:
+        select("other.duckdb", "SELECT 1")
+    assert refusal.value.__traceback__ is not None
+    with duckdb.connect("other.duckdb") as other:  # for writing
+        other.execute("DROP TABLE mine")
+
+
+def test_a_file_that_is_being_written_in_this_process_is_one_line() -> None:
+    with Store(DB), pytest.raises(StoreError, match=rf"^{DB} [^\n]+$"):
+        select(DB, "SELECT 1")

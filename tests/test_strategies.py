@@ -1,0 +1,124 @@
+"""Prompt strategies by name, and the programs that are built with them."""
+
+import sys
+from pathlib import Path
+
+import dspy
+import pytest
+from village import ask, inputs_of, module_of
+
+from pipeline.minds import PROGRAMS, QUESTIONS
+from programs.strategies import STRATEGIES, strategy
+from programs.voter import ABSTAIN, ballot
+from signatures.planner import SetTaxRates, for_brackets
+from signatures.voter import GovernAsLeader, StandForOffice
+
+
+def test_an_unknown_strategy_is_refused_and_the_known_ones_are_named() -> None:
+    with pytest.raises(ValueError, match="unknown strategy 'tot'") as refused:
+        strategy("tot")
+    assert all(name in str(refused.value) for name in STRATEGIES)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_strategy_asks_for_what_the_signature_answers(question: str, name: str) -> None:
+    bare, module = module_of(question, "io"), module_of(question, name)
+    (asked,) = (predictor.signature for predictor in bare.predictors())
+    for predictor in module.predictors():
+        assert list(predictor.signature.input_fields)[: len(asked.input_fields)] == list(asked.input_fields)
+        assert predictor.signature.instructions == asked.instructions
+    last = module.predictors()[-1].signature
+    assert set(last.output_fields) >= set(asked.output_fields)
+    for field in asked.output_fields:
+        assert last.output_fields[field].annotation == asked.output_fields[field].annotation
+
+
+def test_io_asks_for_the_answer_alone_and_cot_for_a_reason_first() -> None:
+    assert list(module_of("ChooseLabor", "io").predictors()[0].signature.output_fields) == ["labor"]
+    assert list(module_of("ChooseLabor", "cot").predictors()[0].signature.output_fields) == ["reasoning", "labor"]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_reasoning_first_changes_no_answer_of_rules_that_is_not_drawn(question: str) -> None:
+    io, cot = (ask(module_of(question, name), inputs_of(question)) for name in ("io", "cot"))
+    assert cot.reasoning
+    if question == "WritePersona":
+        assert io.persona.split(". ")[0] == cot.persona.split(". ")[0]
+    else:
+        assert {name: cot[name] for name in io.keys()} == io.toDict()  # noqa: SIM118 (no mapping)
+
+
+@pytest.mark.parametrize("role", PROGRAMS)
+def test_a_program_asks_in_the_strategy_that_it_is_given(role: str) -> None:
+    for name, kind in (("io", dspy.Predict), ("cot", dspy.ChainOfThought)):
+        program = PROGRAMS[role](strategy(name), 3)
+        asked = [getattr(program, attribute) for owner, attribute in QUESTIONS.values() if owner == role]
+        assert asked
+        assert all(type(module) is kind for module in asked)
+
+
+@pytest.mark.parametrize("signature", [SetTaxRates, GovernAsLeader, StandForOffice])
+def test_the_number_of_brackets_is_part_of_the_question(signature: type[dspy.Signature]) -> None:
+    typed = {brackets: for_brackets(signature, brackets) for brackets in (1, 3, 7)}
+    kinds = [each.output_fields["rate_changes"].annotation for each in typed.values()]
+    assert len(set(kinds)) == 3
+    assert for_brackets(signature, 3) is typed[3], "made once"
+    assert all(each.instructions == signature.instructions for each in typed.values())
+
+
+def test_a_ballot_names_the_candidates_and_leaves_the_program_as_it_was() -> None:
+    program = PROGRAMS["voter"](strategy("cot"), 3)
+    narrowed = ballot(program.cast_vote, ["worker 3", "worker 8"])
+    (asked,), (before,) = narrowed.predictors(), program.cast_vote.predictors()
+    assert asked.signature.output_fields["vote"].annotation.__args__ == ("worker 3", "worker 8", ABSTAIN)
+    assert before.signature.output_fields["vote"].annotation is str
+
+
+def test_a_ballot_keeps_what_was_tuned() -> None:
+    program = PROGRAMS["voter"](strategy("io"), 3)
+    tuned = "Vote with your purse."
+    program.cast_vote.signature = program.cast_vote.signature.with_instructions(tuned)
+    program.cast_vote.demos = [dspy.Example(identity="You are rich.", vote="worker 1")]
+    narrowed = ballot(program.cast_vote, ["worker 1"])
+    assert narrowed.signature.instructions == tuned
+    assert len(narrowed.demos) == 1
+
+
+# A strategy of one's own
+
+
+@pytest.fixture
+def own_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A module in the current folder, forgotten after the test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(sys.modules, "my_strategy", None)  # so that it is removed at the end
+    del sys.modules["my_strategy"]
+    (tmp_path / "my_strategy.py").write_text(
+        "import dspy\n"
+        "class Twice(dspy.Module):\n"
+        "    def __init__(self, signature):\n"
+        "        super().__init__()\n"
+        "        self.first, self.second = dspy.Predict(signature), dspy.Predict(signature)\n"
+        "    async def aforward(self, **inputs):\n"
+        "        await self.first.acall(**inputs)\n"
+        "        return await self.second.acall(**inputs)\n"
+    )
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_strategy_of_ones_own_is_loaded_from_the_current_folder() -> None:
+    module = module_of("ChooseLabor", "my_strategy:Twice")
+    assert len(module.predictors()) == 2
+    assert ask(module, inputs_of("ChooseLabor")).labor == ask(module_of("ChooseLabor"), inputs_of("ChooseLabor")).labor
+
+
+@pytest.mark.usefixtures("own_code")
+@pytest.mark.parametrize("name", ["my_strategy:Thrice", "nowhere:Twice", ":"])
+def test_a_strategy_that_cannot_be_loaded_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(ValueError, match="expected module:Name") as refused:
+        strategy(name)
+    assert name in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,221 @@
+"""A village written by hand, and a way to put its questions to a model: what several tests share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+import numpy as np
+from dspy import lm15
+
+from pipeline import observations as see
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.population import Population
+from pipeline.economy.tax import BRACKETS
+from pipeline.economy.utility import Economy
+from pipeline.economy.welfare import WELFARE
+from pipeline.memory import PlannerMemory, WorkerMemory
+from pipeline.minds import PROGRAMS, QUESTIONS, QUIET
+from programs.adapter import ADAPTERS
+from programs.lm import AsyncObservedEngine, Attempt, Model, ObservedEngine, connect
+from programs.strategies import strategy
+from programs.voter import ballot
+from signatures.types import TaxSchedule
+
+ECONOMY = Economy()
+OLD_LAW = TaxSchedule(thresholds=BRACKETS["three"], rates=(50, 50, 50))
+LAW = TaxSchedule(thresholds=BRACKETS["three"], rates=(30, 40, 60))
+CHANGED_IN = 4
+
+POPULATION = Population(
+    wage=np.array([12.5, 19.0, 27.5, 41.0, 96.0]),
+    utility_type=np.array(["egotistical"] * 5, dtype=object),
+    occupation=np.array(["Cashiers", "Home health aides", "Carpenters", "Registered nurses", "Lawyers"], dtype=object),
+    sex=np.array(["Male", "Female", "Male", "Female", "Female"], dtype=object),
+    age=np.array([19, 58, 34, 46, 51]),
+)
+
+PERSONA = (
+    "You are a 51-year-old woman working as a lawyer in a small firm, with two children about to leave for college. "
+    "You grew up with little, save carefully and take few risks. You do not mind long weeks as long as they pay."
+)
+
+HOURS = np.array(
+    [
+        [40, 40, 40, 40, 40],
+        [50, 30, 40, 50, 50],
+        [40, 35, 30, 40, 60],
+        [30, 40, 40, 45, 55],
+        [40, 40, 35, 45, 50],
+        [35, 45, 45, 50, 60],
+        [30, 40, 40, 40, 45],
+    ],
+    dtype=float,
+)
+"""What the villagers worked, hours a week: a row a year."""
+
+LAST_YEAR = settle(ECONOMY, LAW, POPULATION.wage, HOURS[-1])
+PLATFORMS: Mapping[int, tuple[int, ...]] = {0: (0, 10, 20), 2: (-10, 0, 10), 4: (0, -10, -20)}
+
+
+def memories() -> tuple[WorkerMemory, PlannerMemory]:
+    """What workers and planner remember of the years in `HOURS`."""
+    workers, planner = WorkerMemory(50, POPULATION.num_agents), PlannerMemory()
+    for year, hours in enumerate(HOURS):
+        law = OLD_LAW if year < CHANGED_IN else LAW
+        outcome = settle(ECONOMY, law, POPULATION.wage, hours)
+        workers.remember(
+            year=year,
+            schedule=law,
+            hours=hours,
+            income=outcome.income,
+            tax=outcome.tax,
+            value=outcome.utility - outcome.rebate,
+        )
+        welfare = float(WELFARE["inverse_income"](outcome.utility, outcome.income, POPULATION.wage))
+        planner.remember(year=year, schedule=law, welfare=welfare, settled=year in (CHANGED_IN - 1, len(HOURS) - 1))
+    return workers, planner
+
+
+def inputs_of(question: str) -> dict[str, Any]:
+    """The input fields of `question`, as the lawyer (agent 4) or the planner sees them after the years in `HOURS`."""
+    workers, planner = memories()
+    agent, year = 4, LAST_YEAR
+    citizen = {
+        "tax_schedule": str(LAW),
+        "last_rebate": see.last_rebate(year.rebate),
+        "identity": see.identity(PERSONA, POPULATION.wage[agent]),
+        "record": see.worker_record(workers, agent, LAW),
+    }
+    government = {
+        "objective": see.planner_objective(ECONOMY, "inverse_income"),
+        "economy": see.economy_summary(
+            LAW,
+            income=year.income,
+            utility=year.utility,
+            hours=year.labor,
+            rebate=year.rebate,
+            welfare=float(WELFARE["inverse_income"](year.utility, year.income, POPULATION.wage)),
+        ),
+        "record": see.planner_record(planner),
+        "tax_schedule": str(LAW),
+        "phase": "explore",
+    }
+    told = see.candidates_in_words(PLATFORMS, POPULATION, voter=agent, with_platforms=True)
+    this_year = see.year_summary(
+        hours=year.labor[agent],
+        income=year.income[agent],
+        tax=year.tax[agent],
+        rebate=year.rebate,
+        utility=year.utility[agent],
+    )
+    inputs: dict[str, dict[str, Any]] = {
+        "WritePersona": {
+            "occupation": "Lawyers",
+            "sex": "Female",
+            "age": 51,
+            "wage": "$96.00 an hour, $199,680 a year at 40 hours a week",
+        },
+        "ChooseLabor": {
+            "objective": see.objective("egotistical", ECONOMY, "inverse_income"),
+            **citizen,
+            "phase": "explore",
+        },
+        "JudgeTaxPolicy": {
+            "tax_schedule": citizen["tax_schedule"],
+            "identity": citizen["identity"],
+            "this_year": this_year,
+        },
+        "SetTaxRates": government,
+        "StandForOffice": citizen,
+        "CastVote": {**citizen, "candidates": told},
+        "GovernAsLeader": {
+            **government,
+            "identity": citizen["identity"],
+            "own_record": citizen["record"],
+            "platform": see.platform_in_words(PLATFORMS[agent]),
+        },
+    }
+    return inputs[question]
+
+
+def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3) -> dspy.Module:
+    """The module that asks `question`, as a run makes it."""
+    role, attribute = QUESTIONS[question]
+    module = getattr(PROGRAMS[role](strategy(strategy_name), brackets), attribute)
+    return ballot(module, [see.candidate_name(agent) for agent in PLATFORMS]) if question == "CastVote" else module
+
+
+@dataclass
+class Lineage:
+    """Keeps what engines and adapters report (see programs/lm.py): requests, errors, outcomes. Seeds are 7."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    outcomes: list[Any] = field(default_factory=list)
+    failures: int = 0
+
+    def sampling_seed(self) -> int:
+        return 7
+
+    def attempted(self, attempt: Attempt) -> None:
+        self.attempts.append(attempt)
+        self.failures = 0 if attempt.error is None else self.failures + 1
+
+    def parsed(self, fields: dict[str, Any]) -> None:
+        self.outcomes.append(fields)
+
+    def unparsed(self, reason: str) -> None:
+        self.outcomes.append(reason)
+
+
+@dataclass
+class Scripted:
+    """An engine that says its lines one after the other and keeps the requests; a line may be an error to raise."""
+
+    lines: list[str | Exception]
+    requests: list[lm15.Request] = field(default_factory=list)
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        self.requests.append(request)
+        line = self.lines[len(self.requests) - 1]
+        if isinstance(line, Exception):
+            raise line
+        return lm15.Response(
+            id=None,
+            model="scripted",
+            message=lm15.Message.assistant(line),
+            finish_reason="stop",
+            usage=lm15.Usage(input_tokens=1000, output_tokens=10),
+        )
+
+
+def scripted_lm(engine: Any, *, timeout: float = 5.0, retries: int = 0) -> dspy.LM:
+    """A language model over `engine`, observed as in a run."""
+    return dspy.LM(
+        "scripted",
+        engine=ObservedEngine(engine),
+        async_engine=AsyncObservedEngine(engine, timeout),
+        cache=False,
+        num_retries=retries,
+    )
+
+
+def ask(
+    module: dspy.Module,
+    inputs: Mapping[str, Any],
+    *,
+    lm: dspy.LM | None = None,
+    adapter: str = "chat",
+    lineage: Any = None,
+    sync: bool = False,
+) -> dspy.Prediction:
+    """Put a question as a run does (or by a synchronous call), to `rules` unless another `lm` is given.
+
+    `context` of a run: nothing of DSPy's own is kept, and `lineage` hears of every attempt.
+    """
+    context = {"lm": lm or connect(Model("rules")), "adapter": ADAPTERS[adapter](), "lineage": lineage, **QUIET}
+    with dspy.context(**context):
+        return module(**inputs) if sync else asyncio.run(module.acall(**inputs))
