@@ -238,6 +238,8 @@ REASONS = (
     (dspy_errors.LMTimeoutError, "no answer in time; check the server or raise --timeout"),
     (dspy_errors.LMTransportError, "the server cannot be reached; check --base-url and the network"),
     (dspy_errors.LMServerError, "the server failed"),
+    (dspy_errors.LMNotConfiguredError, "no key is set for this provider (environment or .env)"),
+    (dspy_errors.LMInvalidRequestError, "the request was refused; check --llm"),
 )
 
 

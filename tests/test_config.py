@@ -151,7 +151,7 @@ def test_settings_do_not_change_once_built() -> None:
         build({}).seed = 1  # type: ignore[misc]
 
 
-# -- what is shown -------------------------------------------------------------------------------------------------
+# -- what is shown ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_all_other_settings_are_shown_as_they_are_and_can_be_built_again() -> No
     assert build(shown) == config
 
 
-# -- choices and what they choose from ------------------------------------------------------------------------------
+# -- choices and what they choose from ----------------------------------------------------------------------------
 
 
 def choices(name: str) -> set[str]:

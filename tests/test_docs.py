@@ -17,9 +17,19 @@ def blocks(page, language):
 
 
 def commands(page):
-    """Command lines of the program in bash blocks, continued lines joined, comments off."""
-    text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
-    return [line.strip() for line in text.splitlines() if line.strip().startswith("uv run llm-economist")]
+    """Arguments of each `uv run llm-economist` in bash blocks; quoted text may go over lines."""
+    found, pending = [], ""
+    for line in "\n".join(blocks(page, "bash")).splitlines():
+        pending += line + "\n"
+        try:
+            words = shlex.split(pending, comments=True)
+        except ValueError:  # a quote is still open
+            continue
+        pending = ""
+        if words[:3] == ["uv", "run", "llm-economist"]:
+            found.append(words[3:])
+    assert not pending
+    return found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -29,9 +39,9 @@ def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page):
             Path(name[1]).write_text(code)
     for name, text in re.findall(r"`(\w+\.toml)`:\n\n```toml\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         Path(name).write_text(text)
-    for line in commands(page):
-        result = cli(*shlex.split(line, comments=True)[3:])
-        assert result.code == 0, (line, result.err)
+    for words in commands(page):
+        result = cli(*words)
+        assert result.code == 0, (words, result.err)
 
 
 def test_the_readme_shows_every_command():

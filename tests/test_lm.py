@@ -111,7 +111,8 @@ def test_a_reasoning_model_is_sent_neither_temperature_nor_seed_nor_a_small_limi
     assert "seed" not in thinking.engine.supported_params
     assert "seed" in plain.engine.supported_params
     assert not any(thinking.kwargs.get(name) for name in ("temperature", "max_tokens", "max_completion_tokens"))
-    assert (plain.kwargs["temperature"], plain.kwargs["max_tokens"]) == (0.7, 1000)
+    model = Model("gpt-4o-mini")
+    assert (plain.kwargs["temperature"], plain.kwargs["max_tokens"]) == (model.temperature, model.max_tokens)
 
 
 # An engine of one's own

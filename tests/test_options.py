@@ -117,7 +117,7 @@ def test_help_shows_every_flag_with_its_default() -> None:
     assert "number of workers [default: 5]" in text
 
 
-# -- the run file --------------------------------------------------------------------------------------------------
+# -- the run file -------------------------------------------------------------------------------------------------
 
 
 def test_a_run_file_has_the_same_keys_with_dashes_or_underscores() -> None:
@@ -160,7 +160,7 @@ def test_an_unknown_key_in_a_file_is_refused_by_its_name() -> None:
         build(read_toml("study.toml"))
 
 
-# -- several values after one flag -----------------------------------------------------------------------------------
+# -- several values after one flag --------------------------------------------------------------------------------
 
 
 numbers = st.floats(0, 9, allow_subnormal=False).map(lambda x: f"{x:.3f}")

@@ -163,7 +163,7 @@ def test_a_writer_may_come_as_soon_as_a_query_is_answered() -> None:
         assert store.start_run({"name": "next"}) == 6
 
 
-# -- files that cannot be read ----------------------------------------------------------------------------------
+# -- files that cannot be read ------------------------------------------------------------------------------------
 
 
 def test_a_missing_file_is_one_line_and_is_not_made() -> None:

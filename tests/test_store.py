@@ -27,7 +27,7 @@ def vote(voter: int, candidate: int | None = None) -> dict[str, Any]:
     return {"run_id": 1, "year": 0, "voter": voter, "candidate": candidate}
 
 
-# -- opening --------------------------------------------------------------------------------------------------
+# -- opening ------------------------------------------------------------------------------------------------------
 
 
 def test_a_new_file_gets_the_schema_and_says_whose_it_is() -> None:
@@ -179,7 +179,7 @@ def test_a_path_that_can_be_used_is_not_used_yet() -> None:
     assert not Path(DB).exists()
 
 
-# -- one process at a time ------------------------------------------------------------------------------------
+# -- one process at a time ----------------------------------------------------------------------------------------
 
 
 HOLD = """
@@ -214,7 +214,7 @@ def test_a_file_in_use_by_another_process_is_refused_with_its_number(holder: sub
         assert store.one("SELECT name FROM runs") == "theirs"
 
 
-# -- writing --------------------------------------------------------------------------------------------------
+# -- writing ------------------------------------------------------------------------------------------------------
 
 
 def test_rows_arrive_as_they_were_given() -> None:
@@ -302,7 +302,7 @@ os.kill(os.getpid(), 9)
         assert (count(store, "votes"), count(store, "years")) == (1, 1)
 
 
-# -- reading back ---------------------------------------------------------------------------------------------
+# -- reading back -------------------------------------------------------------------------------------------------
 
 
 def test_personas_are_those_of_one_model_strategy_and_seed() -> None:

@@ -21,23 +21,14 @@ def test_an_unknown_strategy_is_refused_and_the_known_ones_are_named() -> None:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_strategy_asks_for_what_the_signature_answers(question: str, name: str) -> None:
-    bare, module = module_of(question, "io"), module_of(question, name)
-    (asked,) = (predictor.signature for predictor in bare.predictors())
-    for predictor in module.predictors():
-        assert list(predictor.signature.input_fields)[: len(asked.input_fields)] == list(asked.input_fields)
-        assert predictor.signature.instructions == asked.instructions
-    last = module.predictors()[-1].signature
-    assert set(last.output_fields) >= set(asked.output_fields)
-    for field in asked.output_fields:
-        assert last.output_fields[field].annotation == asked.output_fields[field].annotation
-
-
-def test_io_asks_for_the_answer_alone_and_cot_for_a_reason_first() -> None:
-    assert list(module_of("ChooseLabor", "io").predictors()[0].signature.output_fields) == ["labor"]
-    assert list(module_of("ChooseLabor", "cot").predictors()[0].signature.output_fields) == ["reasoning", "labor"]
+def test_cot_puts_the_question_of_io_and_wants_the_same_answer(question: str) -> None:
+    (io,), (cot,) = (module_of(question, name).predictors() for name in ("io", "cot"))
+    assert list(cot.signature.input_fields) == list(io.signature.input_fields)
+    assert cot.signature.instructions == io.signature.instructions
+    assert list(cot.signature.output_fields) == ["reasoning", *io.signature.output_fields]
+    for field in io.signature.output_fields:
+        assert cot.signature.output_fields[field].annotation == io.signature.output_fields[field].annotation
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -21,14 +21,17 @@ from signatures.types import TaxSchedule
 WelfareFunction = Callable[[FloatArray, FloatArray, FloatArray], Any]
 """f(utility, income, wage) over the last axis, as in `pipeline.economy.welfare.WELFARE`."""
 
+Welfare = Callable[[FloatArray], FloatArray]
+"""Rates (S, B) to the welfare (S,) of each when everybody best-responds."""
+
 CHUNK = 2**17
 """Schedules are solved so many worker-schedule pairs at a time: what is in work fits the processor's cache."""
 
 GRID = range(0, 101, 10)
 """The rates a planner can reach from 50 percent, in percent."""
 
-SCOUTS = 500
-"""Where a search is worth starting is found out with at most so many workers, evenly spaced by wage."""
+SCOUTS = {"grid": 20_000, "climb": 500}
+"""The most workers that look for where a climb is worth starting; the climb itself counts everybody."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,30 +115,31 @@ def oracle(
 ) -> TaxSchedule:
     """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare when workers best-respond.
 
-    Up to three brackets: the best of all rates that are multiples of ten. More: coordinate ascent from several
-    starts. Both then climb from the best of the `candidates` on the same thresholds, too, so the result
-    is at least as good as each of them, and no change of one rate by ten or twenty points improves it.
-    Deterministic. `welfare_function` must work along the last axis. `wages` (N,) dollars an hour.
+    Up to three brackets: the best of all rates that are multiples of ten. More: coordinate ascent from many
+    starts. Both then climb, from the best of the `candidates` on the same thresholds, too, so the result
+    is at least as good as each of them, and no change of one rate by ten or twenty points improves it. In a large
+    population (`SCOUTS`) a part of the workers decides where the last climb begins. Deterministic.
+    `welfare_function` must work along the last axis. `wages` (N,) dollars an hour.
 
     >>> from pipeline.economy.welfare import utilitarian
     >>> oracle(Economy(), (0, 90_000), [10, 20, 80], utilitarian).rates
     (0.0, 0.0)
     """
     wage = np.asarray(wages, dtype=float)
+    scouts = _thinned(wage, SCOUTS["grid" if len(thresholds) <= 3 else "climb"])
 
     def welfare(rates: FloatArray) -> FloatArray:
         return welfare_of(economy, thresholds, rates, wage, welfare_function)
 
-    if len(thresholds) <= 3:
-        grid = np.array(list(itertools.product(GRID, repeat=len(thresholds))), dtype=float)
-        starts = _highest(welfare, grid, 1)
-    else:
-        starts = _scouted(economy, thresholds, wage, welfare_function)[:4]
+    def scouted(rates: FloatArray) -> FloatArray:
+        return welfare_of(economy, thresholds, rates, scouts, welfare_function)
+
+    starts = _best_of_grid(scouted, thresholds) if len(thresholds) <= 3 else _peaks(scouted, len(thresholds))[:4]
     rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds])
     if len(rivals):
-        starts = np.vstack([starts, rivals[np.argmax(welfare(rivals))]])
-    best = _highest(welfare, np.array([_climb(welfare, start) for start in starts]), 1)[0]
-    return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in best))
+        starts = np.vstack([starts, _highest(welfare, rivals)[0]])
+    best = _highest(welfare, np.array([_climb(welfare, start, reach=1) for start in starts]))[0]
+    return TaxSchedule(thresholds=thresholds, rates=tuple(round(float(rate), 10) for rate in best))
 
 
 def welfare_of(
@@ -164,58 +168,57 @@ def _welfare(
     return np.asarray(welfare_function(u, reply.income, wages), dtype=float)
 
 
-def _scouted(
-    economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, welfare_function: WelfareFunction
-) -> FloatArray:
-    """Local optima (K, B) for at most `SCOUTS` workers, from many starts, the better ones first.
+def _thinned(wages: FloatArray, most: int) -> FloatArray:
+    """All `wages`, or `most` of them, evenly spaced from the lowest to the highest."""
+    return wages if len(wages) <= most else np.quantile(wages, np.linspace(0, 1, most))
 
-    The starts are 50 percent, good schedules of few steps that are far from each other, and some of all kinds.
+
+def _best_of_grid(welfare: Welfare, thresholds: tuple[float, ...]) -> FloatArray:
+    """The best of all schedules whose rates are on the grid, (1, B)."""
+    return _highest(welfare, np.array(list(itertools.product(GRID, repeat=len(thresholds))), dtype=float))[:1]
+
+
+def _peaks(welfare: Welfare, brackets: int) -> FloatArray:
+    """Local optima (K, B) found from 32 starts, best first.
+
+    The starts are 50 percent, schedules of few steps from the best to the worst, and good ones far from all those.
     """
-    few = wages if len(wages) <= SCOUTS else np.quantile(wages, np.linspace(0, 1, SCOUTS))
-
-    def welfare(rates: FloatArray) -> FloatArray:
-        return welfare_of(economy, thresholds, rates, few, welfare_function)
-
-    scanned = np.array(sorted(set(_few_steps(len(thresholds)))), dtype=float)
-    scanned = _highest(welfare, scanned, len(scanned))
-    starts = [np.full(len(thresholds), 50.0), *scanned[:: len(scanned) // 20]]
+    scanned = _highest(welfare, np.array(sorted(set(_few_steps(brackets))), dtype=float))
+    starts = [np.full(brackets, 50.0), *scanned[:: len(scanned) // 20]]
     for rates in scanned:
         if min(np.abs(rates - other).max() for other in starts) > 20:
             starts.append(rates)
         if len(starts) == 32:
             break
-    peaks = np.unique([_climb(welfare, start) for start in starts], axis=0)
-    return _highest(welfare, peaks, len(peaks))
+    return _highest(welfare, np.unique([_climb(welfare, start, reach=2) for start in starts], axis=0))
 
 
-def _climb(welfare: Callable[[FloatArray], FloatArray], start: FloatArray) -> FloatArray:
-    """From `start` (B,) always to the best neighbour in one rate, or else in two, until none is better."""
+def _climb(welfare: Welfare, start: FloatArray, *, reach: int) -> FloatArray:
+    """From `start` (B,) always to the best neighbour in one rate, or else in up to `reach`, until none is better."""
     here, height = start, welfare(start[None])[0]
-    reach = 1
-    while reach <= 2:
-        around = _neighbours(here, reach)
+    moved = 1
+    while moved <= reach:
+        around = _neighbours(here, moved)
         heights = welfare(around)
         best = int(np.argmax(heights))
         # rounding is not progress, and could go round in circles
         if heights[best] > height + 1e-12 * abs(height):
-            here, height, reach = around[best], heights[best], 1
+            here, height, moved = around[best], heights[best], 1
         else:
-            reach += 1
+            moved += 1
     return here
 
 
-def _highest(welfare: Callable[[FloatArray], FloatArray], rates: FloatArray, count: int) -> FloatArray:
-    """The `count` best of `rates` (S, B), best first; among equals the order they came in."""
-    order = np.argsort(-welfare(rates), kind="stable")
-    best: FloatArray = rates[order[:count]]
-    return best
+def _highest(welfare: Welfare, rates: FloatArray) -> FloatArray:
+    """`rates` (S, B) from the best to the worst; equals in the order they came in."""
+    return np.asarray(rates[np.argsort(-welfare(rates), kind="stable")])
 
 
-def _neighbours(rates: FloatArray, reach: int) -> FloatArray:
-    """All schedules (M, B) that differ from `rates` (B,) by 10 or 20 points in `reach` of the rates; in [0, 100]."""
+def _neighbours(rates: FloatArray, moved: int) -> FloatArray:
+    """All schedules (M, B) that differ from `rates` (B,) by 10 or 20 points in `moved` of the rates; in [0, 100]."""
     moves = np.kron(np.eye(len(rates)), [[-20], [-10], [10], [20]])
     # several moves of one rate are one other move of it, or none: no harm, and no case to tell apart
-    taken = np.array(list(itertools.combinations(range(len(moves)), reach)))
+    taken = np.array(list(itertools.combinations(range(len(moves)), moved)))
     return np.asarray(np.clip(rates + moves[taken].sum(axis=1), 0, 100))
 
 

@@ -1,0 +1,122 @@
+"""Questions to a database that a run is writing: the writer hands out consistent copies over a Unix socket.
+
+DuckDB lets one process own a file. Whoever wants to read meanwhile asks the owner, through a socket beside the file,
+for a copy; the owner makes it between two commits, so it is as of the last one. Queries then run on the copy, in the
+same box as on a file at rest, and can neither slow nor harm the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StoreError
+
+LONGEST_SOCKET = 100
+"""Unix socket paths end at about 108 bytes; longer ones move to the folder for temporary files."""
+
+PATIENCE = 60.0
+"""Seconds to wait for a copy."""
+
+
+def socket_path(database: str) -> str:
+    """Where the owner of `database` listens."""
+    beside = f"{Path(database).absolute()}.sock"
+    if len(beside) <= LONGEST_SOCKET:
+        return beside
+    digest = hashlib.blake2b(beside.encode(), digest_size=8).hexdigest()
+    return str(Path(tempfile.gettempdir()) / f"llm-economist-{digest}.sock")
+
+
+def snapshot(path: str, folder: str) -> str:
+    """Have the process that writes `path` copy it into `folder`; the copy's path. StoreError if nobody answers."""
+    answer = _ask(path, {"copy_to": str(Path(folder).absolute())})
+    if "error" in answer:
+        raise StoreError(f"{path}: the running process could not copy it ({answer['error']})")
+    return str(answer["path"])
+
+
+def status(path: str) -> dict[str, Any]:
+    """What the process that writes `path` says of itself: its process id and its run's progress."""
+    return _ask(path, {"status": True})
+
+
+def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(socket_path(path))
+            client.sendall(json.dumps(request).encode() + b"\n")
+            with client.makefile() as answer:
+                reply: dict[str, Any] = json.loads(answer.readline())
+                return reply
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is in use by another process, which does not answer questions ({error})") from error
+
+
+class Server:
+    """Answers for one open store, in a thread. `lock` is held while the file must not change."""
+
+    def __init__(self, path: str, lock: threading.RLock) -> None:
+        self.path, self.lock = path, lock
+        self.progress: dict[str, Any] = {}
+        self.address = socket_path(path)
+        with suppress(FileNotFoundError):
+            os.unlink(self.address)  # left behind by a killed owner: DuckDB's lock says that there is none now
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(self.address)
+        os.chmod(self.address, 0o600)
+        self.socket.listen(16)
+        self.thread = threading.Thread(target=self._serve, name="live", daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        """Stop listening and remove the socket."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(PATIENCE)
+        with suppress(FileNotFoundError):
+            os.unlink(self.address)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return  # closed
+            with client, suppress(OSError, ValueError):
+                client.settimeout(5)
+                with client.makefile() as lines:
+                    request = json.loads(lines.readline())
+                client.sendall(json.dumps(self._answer(request)).encode() + b"\n")
+
+    def _answer(self, request: Any) -> dict[str, Any]:
+        if not isinstance(request, dict):
+            return {"error": "expected an object"}
+        if "copy_to" in request:
+            return self._copy(str(request["copy_to"]))
+        return {"pid": os.getpid(), "path": self.path, **self.progress}
+
+    def _copy(self, folder: str) -> dict[str, Any]:
+        """Copy the file and its log between two commits.
+
+        By a child process: DuckDB's lock is POSIX's, and is lost as soon as the owner itself opens and closes the file.
+        """
+        files = [self.path, f"{self.path}.wal", f"{self.path}.wal.checkpoint"]
+        with self.lock:
+            present = [file for file in files if os.path.exists(file)]
+            done = subprocess.run(
+                ["cp", "--reflink=auto", "--", *present, folder], capture_output=True, text=True, check=False
+            )
+        if done.returncode:
+            return {"error": " ".join(done.stderr.split())[:200]}
+        return {"path": str(Path(folder) / Path(self.path).name)}
