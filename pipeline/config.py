@@ -77,6 +77,7 @@ class RunConfig:
     db: str = setting("economist.duckdb", "DuckDB file of the traces")
     timeout: Positive = setting(30, "seconds before a model call counts as failed")
     temperature: Annotated[float, Ge(0), Le(2)] = setting(0.7, "sampling temperature")
+    max_output_tokens: Count = setting(500, "longest reply of a model, in tokens (raise it for models that think)")
     concurrency: Count = setting(64, "model calls in flight at once")
     max_cost_usd: Positive | None = setting(None, "stop before this cost is passed")
     max_tokens: Count | None = setting(None, "stop before this many tokens are passed")

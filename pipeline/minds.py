@@ -117,6 +117,7 @@ class Minds:
                     base_url=config.base_url,
                     timeout=config.timeout,
                     temperature=config.temperature,
+                    max_tokens=config.max_output_tokens,
                     concurrency=config.concurrency,
                 )
             )

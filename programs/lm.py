@@ -65,7 +65,7 @@ class Model:
     base_url: str | None = None
     timeout: float = 30.0
     temperature: float = 0.7
-    max_tokens: int = 800
+    max_tokens: int = 500
     concurrency: int = 64
     retries: int = 4
 

@@ -178,6 +178,19 @@ class Once(Scripted):
         return (KEEN if "no years yet" in prompt else RELUCTANT).get(field)
 
 
+class Tired(Scripted):
+    """Keen in the first election; later all stand and nobody votes."""
+
+    def answer(self, field: str, prompt: str) -> Answer | None:
+        return {"vote": "abstain"} if field == "vote" and "no years yet" not in prompt else KEEN.get(field)
+
+
+def test_the_leader_stays_when_nobody_votes() -> None:
+    db = play(platforms=True, llm=engine("Tired"), max_timesteps=4)
+    assert rows(db, "SELECT year, count(candidate) FROM votes GROUP BY ALL ORDER BY ALL") == [(0, 4), (2, 0)]
+    assert rows(db, "SELECT DISTINCT leader FROM years") == [(2,)]
+
+
 def test_the_leader_stays_when_nobody_stands() -> None:
     db = play(platforms=True, llm=engine("Once"), max_timesteps=6)
     assert rows(db, "SELECT DISTINCT leader FROM years") == [(2,)]

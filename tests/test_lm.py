@@ -313,6 +313,11 @@ def test_tries_come_to_an_end() -> None:
     assert len(engine.requests) == len(lineage.attempts) == 3
 
 
+def test_a_model_is_tried_as_often_as_it_says() -> None:
+    assert connect(Model("rules", retries=7)).num_retries == 7
+    assert connect(Model("llama3.2", base_url="http://127.0.0.1:9/v1", retries=0)).num_retries == 0
+
+
 def test_what_no_retry_can_mend_is_tried_once() -> None:
     said, engine, lineage = labor_from(lm15.AuthError("who are you?"), FORTY)
     assert isinstance(said, LMAuthError)

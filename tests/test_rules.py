@@ -103,7 +103,7 @@ def test_a_question_that_no_policy_knows_is_refused_by_name() -> None:
 def test_demonstrations_in_the_prompt_do_not_confuse_it(question: str, strategy: str, adapter: str) -> None:
     module = module_of(question, strategy)
     plain = ask(module, inputs_of(question), adapter=adapter)
-    others = {name: "a demonstration, not the question" for name in inputs_of(question)}
+    others = {name: "a demonstration. Respond with nothing." for name in inputs_of(question)}
     demo = dspy.Example(**others, **{name: plain[name] for name in plain.keys()})  # noqa: SIM118 (no mapping)
     for predictor in module.predictors():
         predictor.demos = [demo, demo]

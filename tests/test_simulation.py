@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -389,6 +390,79 @@ def test_nobody_is_asked_where_everything_is_fixed(tmp_path: Path) -> None:
     db = play(tmp_path, worker_type="FIXED", planner_type="SAEZ", scenario="bounded")
     assert db.execute("SELECT count(*) FROM lm_calls").fetchall() == [(0,)]
     assert db.execute("SELECT count(*), max(rebate) > 0 FROM years").fetchall() == [(6, True)]
+
+
+# -- what is told is what happened ------------------------------------------------------------------------------------
+
+
+def field_of(prompt: str, name: str) -> str:
+    """The text of an input field in the question at the end of a prompt."""
+    question = prompt.rpartition("### user")[2]
+    return question.partition(f"[[ ## {name} ## ]]\n")[2].partition("\n\n[[ ##")[0]
+
+
+def number_in(text: str) -> float:
+    return float(text.replace("$", "").replace(",", ""))
+
+
+def test_a_worker_is_told_its_own_last_years(tmp_path: Path) -> None:
+    db = play(tmp_path, **MIXED, num_agents=8, max_timesteps=6)
+    rows = db.execute("""
+        SELECT c.prompt, d.labor, d.income, d.tax, r.rebate, y.rates,
+               CASE utility_type WHEN 'egotistical' THEN d.utility - d.rebate ELSE d.objective END
+        FROM lm_calls c JOIN agents USING (run_id, agent) JOIN decisions d ON d.agent = c.agent AND d.year = c.year - 1
+        JOIN years r ON r.year = c.year - 1 JOIN years y ON y.year = c.year WHERE c.signature = 'ChooseLabor'
+    """).fetchall()
+    assert len(rows) == 8 * 5
+    for prompt, *happened, rebate, rates, value in rows:
+        told = field_of(prompt, "record").split("\n")[-2]
+        assert [float(x) for x in told.partition(": ")[2].split(", ")] == pytest.approx([*happened, value], abs=0.5)
+        assert number_in(field_of(prompt, "last_rebate")) == pytest.approx(rebate, abs=0.5)
+        law = field_of(prompt, "tax_schedule")
+        assert [float(rate) for rate in re.findall(r"([\d.]+)%", law)] == rates
+
+
+def test_the_best_year_told_is_the_best_there_was(tmp_path: Path) -> None:
+    db = play(tmp_path, num_agents=3, max_timesteps=8)
+    for agent, year, prompt in db.execute("""
+        SELECT agent, year, prompt FROM lm_calls WHERE signature = 'ChooseLabor' AND year > 0
+    """).fetchall():
+        best = db.execute(
+            """
+            SELECT labor, utility - rebate FROM decisions WHERE agent = ? AND year < ? ORDER BY 2 DESC LIMIT 1
+        """,
+            [agent, year],
+        ).fetchall()[0]
+        told = re.fullmatch(r"best: ([\d.]+) hours, (-?[\d.]+)", field_of(prompt, "record").split("\n")[-1])
+        assert told is not None
+        assert [float(x) for x in told.groups()] == pytest.approx(best, abs=0.5)
+
+
+def test_nobody_remembers_more_years_than_asked_for(tmp_path: Path) -> None:
+    db = play(tmp_path, history_len=3, max_timesteps=8, two_timescale=50)
+    for year, prompt in db.execute("SELECT year, prompt FROM lm_calls WHERE signature = 'ChooseLabor'").fetchall():
+        by_hours = field_of(prompt, "record").partition("last years")[0]
+        assert sum(int(years) for years in re.findall(r"\((\d+)\);", by_hours)) == min(year, 3)
+
+
+def test_a_planner_is_told_what_each_law_was_worth_once_workers_had_settled(tmp_path: Path) -> None:
+    db = play(tmp_path, max_timesteps=12, two_timescale=3, welfare="utilitarian")
+    years = db.execute("SELECT year, rates, welfare FROM years ORDER BY year").fetchall()
+    calls = "SELECT year, prompt FROM lm_calls WHERE signature = 'SetTaxRates' AND year > 0 ORDER BY year"
+    for now, prompt in db.execute(calls).fetchall():
+        told = {}
+        for line in field_of(prompt, "record").split("\n")[1:]:
+            law, settled, mean, count = re.fullmatch(r"([\d./]+): (\S+), (\S+) \((\d+)\)", line).groups()  # type: ignore[union-attr]
+            told[tuple(map(float, law.split("/")))] = (float(settled), float(mean), int(count))
+        expected: dict[tuple[float, ...], list[tuple[int, float]]] = {}
+        for year, rates, welfare in years[:now]:
+            expected.setdefault(tuple(rates), []).append((year, welfare))
+        assert set(told) == set(expected)
+        for law, seen in expected.items():
+            settled = [welfare for year, welfare in seen if year % 3 == 2]
+            means = (np.mean(settled), np.mean([welfare for _, welfare in seen]))
+            assert told[law] == pytest.approx((*means, len(seen)), rel=1e-4)
+        assert f"{years[now - 1][2]:.5g}" in field_of(prompt, "economy")
 
 
 # -- the same again -----------------------------------------------------------------------------------------------
