@@ -13,7 +13,7 @@ Ballots = Sequence[int | None]
 Rule = Callable[[Ballots, Sequence[int], np.random.Generator], int | None]
 
 MOST_CANDIDATES = 20
-"""Names on a ballot without platforms: more are drawn by lot, so that a ballot stays readable and short."""
+"""Names on a ballot: more are drawn by lot, so that a ballot stays readable and short."""
 
 
 def plurality(ballots: Ballots, candidates: Sequence[int], rng: np.random.Generator) -> int | None:
@@ -33,7 +33,7 @@ RULES: Mapping[str, Rule] = {"plurality": plurality}
 
 
 def ballot_names(eligible: Sequence[int], incumbent: int | None, rng: np.random.Generator) -> list[int]:
-    """Who is on a ballot without platforms: all who are eligible, or the incumbent and others by lot."""
+    """Who is on a ballot: all who are eligible, or the incumbent, if eligible, and others by lot."""
     if len(eligible) <= MOST_CANDIDATES:
         return list(eligible)
     kept = [incumbent] if incumbent in eligible else []

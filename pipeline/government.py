@@ -140,7 +140,8 @@ async def _nominate(
     )
     answers = dict(zip(eligible, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
-    standing = {agent: a for agent, a in answers.items() if a.prediction is not None and a.prediction.stand}
+    willing = [agent for agent, a in answers.items() if a.prediction is not None and a.prediction.stand]
+    standing = {agent: answers[agent] for agent in ballot_names(willing, world.leader, world.rng("ballot", year))}
     platforms: Platforms = {
         agent: tuple(int(c) for c in a.prediction.rate_changes or (0,) * len(world.schedule.rates))
         for agent, a in standing.items()

@@ -6,6 +6,7 @@ change of wording is a change of prompt: tests/golden shows it in the diff.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,7 +31,14 @@ WELFARE_WORDS: Mapping[str, str] = {
 
 def money(value: float) -> str:
     """`$12,345`, with the sign in front."""
-    return f"-${-value:,.0f}" if round(value) < 0 else f"${value:,.0f}"
+    dollars = round(value)
+    return f"-${-dollars:,}" if dollars < 0 else f"${dollars:,}"
+
+
+def figure(value: float) -> str:
+    """About five digits, never in exponents: models misread those, and `rules` cannot read them."""
+    places = 4 if value == 0 else min(9, max(0, 4 - math.floor(math.log10(abs(value)))))
+    return f"{value:.{places}f}"
 
 
 def utility_in_words(economy: Economy) -> str:
@@ -130,7 +138,7 @@ def economy_summary(
         lines.append(f"from {money(edge)}: {len(inside)} workers{mean}")
     low, mid, high = np.quantile(utility, [0.1, 0.5, 0.9])
     lines.append(f"utility at the 10th/50th/90th percentile: {money(low)} / {money(mid)} / {money(high)}")
-    lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {welfare:.5g}")
+    lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {figure(welfare)}")
     return "\n".join(lines)
 
 
@@ -144,12 +152,17 @@ def planner_record(memory: PlannerMemory) -> str:
 
 def _record_line(record: ScheduleRecord) -> str:
     rates = "/".join(f"{rate:g}" for rate in record.schedule.rates)
-    return f"{rates}: {record.settled:.5g}, {record.mean_welfare:.5g} ({record.years})"
+    return f"{rates}: {figure(record.settled)}, {figure(record.mean_welfare)} ({record.years})"
 
 
 def platform_in_words(changes: Sequence[int] | None) -> str:
     """`+10/0/-20` points, lowest bracket first."""
     return "/".join(f"{change:+d}" if change else "0" for change in changes) if changes else "none"
+
+
+def _short(occupation: str, most: int = 60) -> str:
+    """An occupation as it fits on a ballot."""
+    return occupation if len(occupation) <= most else f"{occupation[: most - 3]}..."
 
 
 def candidate_name(agent: int) -> str:
@@ -165,7 +178,7 @@ def candidates_in_words(
         who = [candidate_name(agent) + (" (you)" if agent == voter else "")]
         person = population.demographics(agent)
         if person is not None:
-            who.append(f"{person.occupation}, {person.sex.lower()}, {person.age}")
+            who.append(f"{_short(person.occupation)}, {person.sex.lower()}, {person.age}")
         who.append(f"{money(population.wage[agent] * 40 * 52)} at 40 hours")
         if with_platforms:
             who.append(f"platform {platform_in_words(changes)}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
+from pydantic import TypeAdapter, ValidationError
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
@@ -26,7 +28,13 @@ class _Repairing:
         return messages + _feedback.get([])
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        fields: dict[str, Any] = super().parse(signature, completion)  # type: ignore[misc]
+        plain, bounded = _texts(signature)
+        fields: dict[str, Any] = super().parse(plain, completion)  # type: ignore[misc]
+        for name, kind in bounded.items():
+            try:
+                fields[name] = kind.validate_python(fields[name])
+            except ValidationError as error:
+                raise AdapterParseError(type(self).__name__, signature, completion, str(error)) from error
         lineage = dspy.settings.get("lineage")
         if lineage is not None:
             lineage.parsed(fields)
@@ -84,11 +92,29 @@ def _failed(error: AdapterParseError) -> None:
 
 
 def reason(error: AdapterParseError) -> str:
-    """Why a reply did not parse, in one line without links."""
-    text = str(error.message if getattr(error, "message", None) else error)
+    """Why a reply did not parse, in one line without the reply itself and without links."""
+    text = str(getattr(error, "message", None) or error)
+    # DSPy puts the whole value before the reason; the value is sent back anyway.
+    text = text.rpartition("Error message: ")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip() and "For further information" not in line]
     kept = [line for line in lines if not line.startswith(("LM Response", "Adapter "))]
     return " ".join(kept or lines)[:300]
+
+
+@cache
+def _texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
+    """`signature` with its bounded texts as plain ones, and what validates them.
+
+    DSPy repairs as JSON whatever is not exactly `str`, which tears a text with a bracket in it apart.
+    """
+    bounded = {
+        name: TypeAdapter(field.annotation)
+        for name, field in signature.output_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, str) and field.annotation is not str
+    }
+    for name in bounded:
+        signature = signature.with_updated_fields(name, type_=str)
+    return signature, bounded
 
 
 class ChatAdapter(_Repairing, dspy.ChatAdapter):

@@ -15,5 +15,6 @@ def load_object(path: str, flag: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{flag}{path} cannot be loaded ({error}); expected module:Name") from error
+    except Exception as error:  # a user's module may fail in any way
+        why = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{flag}{path} cannot be loaded ({why}); expected module:Name") from error

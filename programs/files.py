@@ -43,8 +43,12 @@ def load(program: dspy.Module, path: str, *, role: str, strategy: str) -> None:
         raise ValueError(
             f"--program {role}={path} has fields {record.get('fields')}, the program has {fields_of(program)}"
         )
-    for name, predictor in program.named_predictors():
-        predictor.load_state(record["state"][name])
+    try:
+        for name, predictor in program.named_predictors():
+            # A model named in the file would replace the run's own, untraced.
+            predictor.load_state({**record["state"][name], "lm": None})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"--program {role}={path} has no usable state ({type(error).__name__}: {error})") from error
 
 
 def read(path: str) -> dict[str, Any]:

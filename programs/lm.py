@@ -132,7 +132,11 @@ def _lm(model: Model, engine: Any, async_engine: Any = None) -> dspy.LM:
 
 def _custom_engine(path: str) -> Any:
     """The engine `module:Class`: a class with `complete(Request) -> Response`, made without arguments."""
-    engine = load_object(path, "--llm engine:")()
+    kind = load_object(path, "--llm engine:")
+    try:
+        engine = kind()
+    except Exception as error:  # a user's class may fail in any way
+        raise ValueError(f"--llm engine:{path} cannot be made without arguments ({error})") from error
     if not callable(getattr(engine, "complete", None)):
         raise ValueError(f"--llm engine:{path} has no complete(request): see docs/extending.md")
     return engine
@@ -149,6 +153,8 @@ class _Observed:
         self.inner = inner
 
     def __getattr__(self, name: str) -> Any:
+        if name == "inner" or name.startswith("__"):  # copying asks before there is an inner engine
+            raise AttributeError(name)
         return getattr(self.inner, name)
 
     def seeded(self, request: lm15.Request) -> lm15.Request:
@@ -213,12 +219,12 @@ def _spread_retries(error: Exception) -> None:
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)
 
 
-SECRET = re.compile(r"\b(?:sk|pk|key|Bearer)[-_ ][\w*.-]{6,}")
+SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|(?:key|Bearer) (?=\S*\d)[\w*.-]{8,}|Bearer \S{16,})")
 
 
 def without_secrets(text: str) -> str:
     """`text` on one line, with everything blotted out that is or looks like a key."""
-    line = " ".join(text.split())
+    line = " ".join(text.partition("To fix:")[0].split())  # what follows is advice to programmers
     for name, value in environment().items():
         if len(value) >= 8 and re.search("KEY|TOKEN|SECRET|PASSWORD", name):
             line = line.replace(value, "***")

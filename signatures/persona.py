@@ -9,7 +9,7 @@ class WritePersona(dspy.Signature):
     """Describe this person to themselves in two or three sentences, in the second person ("You are ...").
 
     Name age, sex and a job from the occupation group; then career stage, economic background, attitude to
-    money and risk, circumstances and temper, as plausible for such a person. At most 500 characters."""
+    money and risk, circumstances and temper, as plausible for such a person. At most 450 characters."""
 
     occupation: str = dspy.InputField(desc="census occupation group")
     sex: str = dspy.InputField()

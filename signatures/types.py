@@ -64,7 +64,15 @@ class Hours(int):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.int_schema(ge=0, le=100)
+        hours = core_schema.int_schema(ge=0, le=100)
+        return core_schema.no_info_before_validator_function(_no_truth_value, hours)
+
+
+def _no_truth_value(value: Any) -> Any:
+    """Refuse true and false, which Python takes for one and zero."""
+    if isinstance(value, bool):
+        raise ValueError("hours are a whole number, not true or false")
+    return value
 
 
 @cache

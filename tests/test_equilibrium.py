@@ -68,7 +68,12 @@ def test_regret_is_never_negative_and_names_a_utility_that_can_be_had(seed: int,
 @pytest.mark.parametrize("law", [US_FED, uniform((0,), 100), TaxSchedule(thresholds=(0, 5e4), rates=(80, 10))])
 def test_best_replies_are_not_regretted(law: TaxSchedule) -> None:
     wages = us_wages(200)
-    assert regret(WEEKLY, law, wages, equilibrium(WEEKLY, law, wages)).regret == pytest.approx(np.zeros(200), abs=1e-6)
+    year = equilibrium(WEEKLY, law, wages)
+    # the last bit of the hours may gain what rounding gives, but that is no regret below zero
+    for hours in (year.labor, np.nextafter(year.labor, 0), np.nextafter(year.labor, 100)):
+        missed = regret(WEEKLY, law, wages, settle(WEEKLY, law, wages, hours)).regret
+        assert missed == pytest.approx(np.zeros(200), abs=1e-6)
+        assert (missed >= 0).all()
 
 
 @pytest.mark.parametrize("name", WELFARE)
@@ -111,24 +116,37 @@ def test_no_change_of_one_rate_by_ten_or_twenty_points_improves_the_oracle(
     assert max(gains(law, wages, name)) <= 1e-9
 
 
-def test_on_seven_brackets_the_oracle_finds_what_a_hundred_random_climbs_find() -> None:
-    wages = us_wages(20, seed=1)
+@pytest.mark.parametrize(("name", "seed"), [("rawlsian", 7), ("equality_productivity", 1)])
+def test_on_seven_brackets_the_oracle_finds_what_sixty_random_climbs_find(name: str, seed: int) -> None:
+    # seeds with many local optima: a climb from 50 percent ends one to three percent below the best
+    wages = us_wages(20, seed)
 
     def height(rates: FloatArray) -> FloatArray:
-        return welfare_of(WEEKLY, US_FED.thresholds, rates, wages, WELFARE["atkinson"])
+        return welfare_of(WEEKLY, US_FED.thresholds, rates, wages, WELFARE[name])
 
-    starts = np.random.default_rng(0).integers(0, 11, (100, 7)) * 10.0
+    starts = np.random.default_rng(0).integers(0, 11, (60, 7)) * 10.0
     found = height(np.array([game._climb(height, start, reach=2) for start in starts])).max()
-    law = oracle(WEEKLY, US_FED.thresholds, wages, WELFARE["atkinson"])
-    assert welfare(law, wages, "atkinson") >= found * (1 - 1e-9)
+    from_half = height(game._climb(height, np.full(7, 50.0), reach=2)[None])[0]
+    best = welfare(oracle(WEEKLY, US_FED.thresholds, wages, WELFARE[name]), wages, name)
+    assert best >= found * (1 - 1e-9)
+    assert best > from_half * 1.005
 
 
-def test_a_candidate_off_the_grid_is_not_lost() -> None:
-    wages = np.array([0.01, *np.geomspace(10, 90, 40)])
-    peak = uniform((0,), 100 / 1.4)
-    elsewhere = uniform((0, 1_000), 100 / 1.4)
-    assert oracle(WEEKLY, (0,), wages, WELFARE["rawlsian"], [US_FED, peak]).rates == pytest.approx(peak.rates)
-    assert oracle(WEEKLY, (0,), wages, WELFARE["rawlsian"], [elsewhere]).rates == (70,)
+def test_a_climb_that_moves_two_rates_at_once_follows_a_ridge() -> None:
+    def ridge(rates: FloatArray) -> FloatArray:
+        return -100 * (rates[:, 0] - rates[:, 1]) ** 2 - (rates.sum(axis=1) - 140) ** 2
+
+    start = np.array([50.0, 50.0])
+    assert game._climb(ridge, start, reach=1).tolist() == [50, 50]
+    assert game._climb(ridge, start, reach=2).tolist() == [70, 70]
+
+
+def test_a_candidate_off_the_grid_is_not_lost_and_one_on_other_brackets_not_mistaken() -> None:
+    # nobody earns five million: in effect one rate, best at 100/1.4
+    wages, edges = np.array([0.01, *np.geomspace(10, 90, 40)]), (0.0, 5e6)
+    peak, elsewhere = uniform(edges, 100 / 1.4), uniform((0, 4e6), 100 / 1.4)
+    assert oracle(WEEKLY, edges, wages, WELFARE["rawlsian"], [US_FED, peak]).rates[0] == pytest.approx(100 / 1.4)
+    assert oracle(WEEKLY, edges, wages, WELFARE["rawlsian"], [US_FED, elsewhere]).rates[0] == 70
 
 
 @pytest.mark.parametrize("brackets", ["three", "US_FED"])

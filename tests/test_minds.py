@@ -400,7 +400,8 @@ class Crowd(RulesEngine):
         field = next((name for name in ("labor", "satisfied", "vote") if f"`[[ ## {name} ## ]]`" in text), "other")
         self.now[field] += 1
         Crowd.most[field] = max(Crowd.most[field], self.now[field])
-        await asyncio.sleep(0.005)
+        for _ in range(200):  # turns of the event loop, in which whoever may be asked is
+            await asyncio.sleep(0)
         self.now[field] -= 1
         return RulesEngine.complete(self, request)
 
@@ -417,6 +418,35 @@ def test_citizens_vote_and_judge_at_once_too() -> None:
     Crowd.most.clear()
     play(llm=engine(Crowd), scenario="democratic", num_agents=6, max_timesteps=1)
     assert (Crowd.most["vote"], Crowd.most["labor"], Crowd.most["satisfied"]) == (6, 6, 6)
+
+
+class Leisurely(RulesEngine):
+    """Of four who are asked, the first is answered last."""
+
+    def __init__(self) -> None:
+        self.asked = self.answered = 0
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:  # type: ignore[override]
+        self.asked += 1
+        place = self.asked
+        while self.answered < 4 - place:
+            await asyncio.sleep(0)
+        self.answered += 1
+        return RulesEngine.complete(self, request)
+
+
+def test_calls_are_handed_over_in_the_order_of_their_ids_however_answers_arrive() -> None:
+    minds = Minds(build(SMALL), engine(Leisurely), 3)
+    inputs = {"occupation": "Carpenters", "sex": "Male", "age": 30, "wage": "$20.00 an hour"}
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(minds.ask("WritePersona", inputs, year=0, agent=agent) for agent in range(4)))
+
+    asyncio.run(ask_all())
+    assert [call.agent for call in minds.calls] == [3, 2, 1, 0]
+    calls = minds.drain()
+    assert [call.agent for call in calls] == [0, 1, 2, 3]
+    assert calls == sorted(calls, key=lambda call: call.call_id)
 
 
 # -- what cannot be asked ---------------------------------------------------------------------------------------------

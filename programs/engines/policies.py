@@ -6,7 +6,6 @@ own purse. None of them knows the economy: each reads the record that its prompt
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +73,8 @@ def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
         return {"rate_changes": [0] * len(rates)}
     x = np.array([[float(rate) for rate in row[0].split("/")] for row in tried])
     y = np.array([float(row[1]) for row in tried])
-    changes = np.array(list(itertools.product(CHANGES, repeat=len(rates))))
+    every = np.indices((len(CHANGES),) * len(rates)).reshape(len(rates), -1).T
+    changes = np.array(CHANGES)[every]
     reachable = np.clip(rates + changes, 0, 100)
     appeal = _appeal(x, y, reachable, explore=inputs["phase"] == "explore")
     return {"rate_changes": [int(change) for change in changes[int(np.argmax(appeal))]]}
@@ -89,7 +89,7 @@ def _appeal(x: Floats, y: Floats, at: Floats, *, explore: bool) -> Floats:
     if not explore:
         return mean - spread
     tried = (at[:, None, :] == x[None, :, :]).all(axis=2).any(axis=1)
-    return np.where(tried, -np.inf, mean + spread)
+    return np.where(tried & ~tried.all(), -np.inf, mean + spread)
 
 
 REACHES = (15.0, 25.0, 35.0, 50.0, 70.0, 100.0)
@@ -194,11 +194,20 @@ TEMPERS = (
 )
 
 
+def article(age: int) -> str:
+    """`a` or `an`, as one says the number.
+
+    >>> article(18), article(21)
+    ('an', 'a')
+    """
+    return "an" if age in (8, 11, 18) or 80 <= age < 90 else "a"
+
+
 def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """A plain person from the census record, with a temper drawn at random."""
     age = int(inputs["age"])
     stage = next(words for limit, words in STAGES if age < limit)
     person = {"Male": "man", "Female": "woman"}[inputs["sex"]]
     job = inputs["occupation"][0].lower() + inputs["occupation"][1:]
-    text = f"You are a {age}-year-old {person} working as one of the {job}, {stage}."
+    text = f"You are {article(age)} {age}-year-old {person} working as one of the {job}, {stage}."
     return {"persona": f"{text} {TEMPERS[int(rng.integers(len(TEMPERS)))]}"}

@@ -52,13 +52,6 @@ class RulesEngine:
         message = lm15.Message.assistant(text)
         return lm15.Response(id=None, model=VERSION, message=message, finish_reason="stop", usage=usage)
 
-    def dump_state(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def load_state(cls, state: dict[str, Any]) -> RulesEngine:
-        return cls()
-
 
 def reply(system: str, messages: list[str], seed: int | None = None) -> str:
     """The answer to a prompt: `messages` are user and assistant texts in order. Same text and seed, same reply."""
