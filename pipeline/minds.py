@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,17 +96,21 @@ class Usage:
 class Minds:
     """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
 
-    `heard`: whether any reply came since it was last set to False.
+    `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
+    `sink` gets every new call; without one, `calls` collects them. `heard`: whether any reply came since it was last set to False.
     """
 
     config: RunConfig
     model: str
     brackets: int
     run_id: int = 0
+    recorded: dict[tuple[int, str, int | None], list[Call]] = field(default_factory=dict)
+    offline: bool = False
     usage: Usage = field(default_factory=Usage)
     calls: list[Call] = field(default_factory=list)
     last_failure: str = "no attempt was made"
     heard: bool = False
+    sink: Callable[[Call], None] | None = None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -156,7 +160,7 @@ class Minds:
         async with self.semaphore:
             with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, **QUIET):
                 answer = await _attempt(asked, inputs, trace)
-        self._note(answer)
+        trace.report()
         return answer
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
@@ -171,25 +175,31 @@ class Minds:
             model=self.model,
             num_agents=self.config.num_agents,
             seed=self.config.seed,
+            on_call=self._keep,
+            recorded=self.recorded.pop((year, question, agent), []),
+            offline=self.offline,
         )
 
-    def enter(self, run_id: int) -> None:
-        """Calls made so far (the preflight) and from now on belong to this run."""
-        self.run_id = run_id
+    def enter(self, run_id: int, sink: Callable[[Call], None] | None = None) -> None:
+        """Calls made so far (the preflight) and from now on belong to this run, and go to `sink`."""
+        self.run_id, self.sink = run_id, sink
         for call in self.calls:
             call.run_id, call.call_id = run_id, call.call_id + run_id * RUN_STRIDE
+        if sink is not None:
+            for call in self.drain():
+                sink(call)
 
-    def _note(self, answer: Answer) -> None:
-        self.usage.add(answer.calls)
-        self.calls.extend(answer.calls)
-        self.heard = self.heard or any(call.response is not None for call in answer.calls)
-        for call in answer.calls:
-            if call.status != "ok":
-                self.last_failure = f"{call.status}: {call.error}"
-                log.debug("call %s (%s): %s: %s", call.call_id, call.signature, call.status, call.error)
+    def _keep(self, call: Call) -> None:
+        """Count a call whose outcome is known, and hand it on."""
+        self.usage.add([call])
+        self.heard = self.heard or call.response is not None
+        if call.status != "ok":
+            self.last_failure = f"{call.status}: {call.error}"
+            log.debug("call %s (%s): %s: %s", call.call_id, call.signature, call.status, call.error)
+        (self.sink or self.calls.append)(call)
 
     def drain(self) -> list[Call]:
-        """The calls made since the last drain, in the order of their ids, for the store."""
+        """The calls collected since the last drain, in the order of their ids."""
         calls, self.calls = sorted(self.calls, key=lambda call: call.call_id), []
         return calls
 
@@ -210,7 +220,7 @@ class Minds:
                 await self.lm.copy(num_retries=1).acall(request)
         except dspy_errors.LMError as error:
             raise ModelError(cannot_use(self.shown_model, error)) from error
-        self._note(Answer(None, trace.calls))
+        trace.report()
 
 
 async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:

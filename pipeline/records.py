@@ -15,8 +15,7 @@ from pipeline.economy.utility import best_response
 from pipeline.economy.welfare import WELFARE, gini, idle_share
 from pipeline.government import Government
 from pipeline.memory import Floats
-from pipeline.minds import Minds
-from pipeline.store import Row, as_json, row_of
+from pipeline.store import Row, as_json
 from pipeline.world import World
 from programs import files
 
@@ -96,11 +95,10 @@ def agent_rows(run_id: int, world: World) -> list[Row]:
     return rows
 
 
-def year_tables(run_id: int, world: World, played: Year, minds: Minds) -> dict[str, Sequence[Row]]:
+def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[Row]]:
     """All rows of a year, the marking `years` row last."""
     key = {"run_id": run_id, "year": played.year}
     return {
-        "lm_calls": [row_of(call) for call in minds.drain()],
         "votes": [{**key, **row} for row in played.government.votes],
         "platforms": [{**key, **row} for row in played.government.platforms],
         "decisions": decision_rows(key, world, played),

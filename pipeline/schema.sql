@@ -4,11 +4,13 @@
 -- What this file is, and which version of this schema it has.
 CREATE TABLE IF NOT EXISTS meta(key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
 
--- One row a run. status: running, finished, failed, interrupted, stopped.
+-- One row a run. status: running, finished, failed, interrupted, stopped (by a cap).
+-- parent_run_id, fork_year: a fork shares its parent's years before fork_year.
 CREATE TABLE IF NOT EXISTS runs(
     run_id INTEGER PRIMARY KEY, name VARCHAR, created_at TIMESTAMP, finished_at TIMESTAMP, status VARCHAR, error VARCHAR,
     scenario VARCHAR, seed BIGINT, num_agents INTEGER, max_timesteps INTEGER, llm VARCHAR, prompt_algo VARCHAR,
-    planner_type VARCHAR, worker_type VARCHAR, economy VARCHAR, welfare VARCHAR, config JSON, code_version VARCHAR);
+    planner_type VARCHAR, worker_type VARCHAR, economy VARCHAR, welfare VARCHAR, config JSON, code_version VARCHAR,
+    parent_run_id INTEGER, fork_year INTEGER);
 
 -- One row a worker. wage: dollars an hour. asked: whether a language model decides for it.
 CREATE TABLE IF NOT EXISTS agents(
@@ -44,8 +46,9 @@ CREATE TABLE IF NOT EXISTS platforms(
 
 -- One row an attempt at a model, failures included. agent is NULL for the planner; personas belong to year 0.
 -- status: ok, parse_error, or the kind of failure. prompt: as sent, system part first; response: as received.
+-- request_key: a hash of model, messages and settings; a reply is only used again for the same one.
 CREATE TABLE IF NOT EXISTS lm_calls(
-    call_id BIGINT, run_id INTEGER, year INTEGER, agent INTEGER, role VARCHAR, signature VARCHAR, strategy VARCHAR,
+    call_id BIGINT, run_id INTEGER, request_key VARCHAR, year INTEGER, agent INTEGER, role VARCHAR, signature VARCHAR, strategy VARCHAR,
     program VARCHAR, model VARCHAR, temperature DOUBLE, sampling_seed BIGINT, prompt VARCHAR USING COMPRESSION zstd,
     response VARCHAR USING COMPRESSION zstd, parsed JSON, status VARCHAR, error VARCHAR, attempt INTEGER,
     prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER, reasoning_tokens INTEGER,

@@ -57,19 +57,18 @@ class Simulation:
     async def _begin(self) -> None:
         """Open the run, write personas, and store who takes part."""
         self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
-        self.minds.enter(self.run_id)
+        self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         written = await write_personas(self.world, self.minds, self.store)
         self.store.write(
             {
                 "programs": program_rows(self.run_id, self.config),
                 "agents": agent_rows(self.run_id, self.world),
                 "personas": written,
-                "lm_calls": [row_of(call) for call in self.minds.drain()],
             }
         )
 
     def _record(self, played: Year) -> None:
-        self.store.write(year_tables(self.run_id, self.world, played, self.minds))
+        self.store.write(year_tables(self.run_id, self.world, played))
 
 
 async def play_year(world: World, minds: Minds, year: int) -> Year:

@@ -6,7 +6,9 @@ One process owns a file while it writes. A year is one transaction, and its `yea
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,9 +19,13 @@ from typing import Any
 import duckdb
 
 from pipeline.errors import StoreError, UsageError
+from pipeline.live import Server
 
 SCHEMA_VERSION = 1
 OWNER = "llm-economist"
+
+GROUP = 0.05
+"""Seconds for which model calls are gathered into one commit."""
 
 Row = Mapping[str, Any]
 
@@ -45,23 +51,30 @@ def check_path(path: str) -> None:
 class Store:
     """A DuckDB file opened for writing, with our schema in it. Use as a context manager.
 
-    Raises StoreError with one line where the file is locked, foreign, damaged, newer or not writable.
+    Model calls are posted and reach the disk within `GROUP` seconds, many to a commit; everything else is written in
+    transactions of its own, after the calls posted before it. With `serve`, other processes may ask for copies.
+    Raises StoreError with one line where the file is locked, foreign, damaged, newer, full or not writable.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, serve: bool = False) -> None:
         self.path = path
+        self.lock = threading.RLock()
+        self._pending: list[Row] = []
+        self._wake = threading.Event()
+        self._closing = False
+        self._failure: StoreError | None = None
         try:
             self.connection = duckdb.connect(path)
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise StoreError(explain(path, error)) from error
         try:
             self._adopt()
-        except StoreError:
+        except (StoreError, duckdb.Error) as error:
             self.connection.close()
-            raise
-        except duckdb.Error as error:
-            self.connection.close()
-            raise StoreError(explain(path, error)) from error
+            raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
+        self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
+        self._writer.start()
+        self.server = Server(path, self.lock) if serve else None
 
     def _adopt(self) -> None:
         """Make the schema in a new file; check owner and version of an old one."""
@@ -81,31 +94,66 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        self.connection.close()
+        """Write what was posted, stop serving, close the file."""
+        self._closing = True
+        self._wake.set()
+        self._writer.join()
+        if self.server is not None:
+            self.server.close()
+        with self.lock:
+            self.connection.close()
+
+    def post(self, call: Row) -> None:
+        """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises what an earlier commit failed with."""
+        if self._failure is not None:
+            raise self._failure
+        self._pending.append(call)
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Commit all posted calls now."""
+        self.write({})
+
+    def _write_posted(self) -> None:
+        """The writer thread: one commit for all calls of a short while."""
+        while not self._closing:
+            self._wake.wait()
+            if not self._closing:
+                time.sleep(GROUP)
+            self._wake.clear()
+            try:
+                self.flush()
+            except StoreError as error:
+                self._failure = error
+                return
 
     def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
-        """Append rows to tables in one transaction, in the order given; rows of a table share their columns."""
-        self._transact(lambda: self._append_all(tables))
+        """Append posted calls and rows in one transaction, in the order given; rows of a table share their columns."""
+        with self.lock:
+            posted, self._pending = self._pending, []
+            if posted or any(tables.values()):
+                self._transact(lambda: self._append_all([("lm_calls", posted), *tables.items()]))
 
-    def _append_all(self, tables: Mapping[str, Sequence[Row]]) -> None:
-        for table, rows in tables.items():
+    def _append_all(self, tables: Sequence[tuple[str, Sequence[Row]]]) -> None:
+        for table, rows in tables:
             if rows:
                 columns = list(rows[0])
                 appender = self.connection.appender(table, columns=columns)
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
                 appender.flush()
 
-    def _transact(self, work: Any) -> None:
-        try:
-            self.connection.execute("BEGIN")
-            work()
-            self.connection.execute("COMMIT")
-        except duckdb.FatalException as error:
-            # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
-            raise StoreError(explain(self.path, error)) from error
-        except duckdb.Error as error:
-            self.connection.execute("ROLLBACK")
-            raise StoreError(explain(self.path, error)) from error
+    def _transact(self, work: Callable[[], object]) -> None:
+        with self.lock:
+            try:
+                self.connection.execute("BEGIN")
+                work()
+                self.connection.execute("COMMIT")
+            except duckdb.FatalException as error:
+                # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
+                raise StoreError(explain(self.path, error)) from error
+            except duckdb.Error as error:
+                self.connection.execute("ROLLBACK")
+                raise StoreError(explain(self.path, error)) from error
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
@@ -125,17 +173,24 @@ class Store:
         statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
         self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
 
+    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
+        """All rows of a query, each as a dict of its columns."""
+        with self.lock:
+            cursor = self.connection.execute(query, list(parameters))
+            columns = [column[0] for column in cursor.description or ()]
+            return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
     def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
         """The first value of the first row."""
-        row = self.connection.execute(query, list(parameters)).fetchone()
-        return row[0] if row else None
+        rows = self.rows(query, parameters)
+        return next(iter(rows[0].values())) if rows else None
 
     def personas(self, *, model: str, strategy: str, seed: int) -> dict[tuple[Any, ...], str]:
         """Stored personas of this model, strategy and seed, by (agent, occupation, sex, age, wage)."""
         query = """SELECT agent, occupation, sex, age, wage, persona FROM personas
                    WHERE model = ? AND strategy = ? AND seed = ?"""
-        rows = self.connection.execute(query, [model, strategy, seed]).fetchall()
-        return {tuple(row[:5]): row[5] for row in rows}
+        rows = self.rows(query, [model, strategy, seed])
+        return {tuple(row.values())[:5]: row["persona"] for row in rows}
 
 
 def code_version() -> str:

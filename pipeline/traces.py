@@ -6,6 +6,7 @@ to it (programs/lm.py) and adapters report what they could parse (programs/adapt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -50,6 +51,7 @@ class Call:
 
     call_id: int
     run_id: int
+    request_key: str
     year: int
     agent: int | None
     role: str
@@ -76,7 +78,11 @@ class Call:
 
 @dataclass
 class Trace:
-    """One question of one agent in one year, and every attempt to have it answered, in order."""
+    """One question of one agent in one year, and every attempt to have it answered, in order.
+
+    `recorded`: calls that the store already has for this question; their replies are used again where the request is
+    the same. `offline`: nothing else may be used (a replay). `on_call` gets each new call once its outcome is known.
+    """
 
     run_id: int
     year: int
@@ -88,22 +94,63 @@ class Trace:
     model: str
     num_agents: int
     seed: int
+    on_call: Callable[[Call], None] = lambda call: None
+    recorded: list[Call] = field(default_factory=list)
+    offline: bool = False
     calls: list[Call] = field(default_factory=list)
     failures: int = 0
+    replies: int = 0
+    reported: int = 0
 
     def sampling_seed(self) -> int:
         """A seed of its own for every attempt, the same whenever the run is played again."""
-        place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{len(self.calls)}"
+        place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{self.replies}"
         return int.from_bytes(blake2b(place.encode(), digest_size=4).digest()) & 0x7FFFFFFF
+
+    def recall(self, request: lm15.Request) -> lm15.Response | None:
+        """The stored reply to this very request, if there is one: what was paid for is not paid for again.
+
+        In a replay (`offline`) a stored failure fails again, and a request that was never made ends the replay.
+        """
+        self.report()
+        key = request_key(self.model, request)
+        for i, call in enumerate(self.recorded):
+            if call.response is not None and call.request_key == key:
+                self._take(self.recorded[: i + 1], self.recorded[i + 1 :])
+                return as_response(call)
+        left, self.recorded = self.recorded, []
+        own = [call for call in left if call.run_id == self.run_id]
+        self._take(own, [])  # they keep their numbers: new attempts are counted after them
+        if self.offline:
+            if own and not any(call.response for call in own):
+                raise lm15.InvalidRequestError(f"as stored: {own[-1].status}")
+            raise lm15.ConfigurationError(f"no stored reply to this request ({self.signature}, year {self.year})")
+        return None
+
+    def _take(self, taken: list[Call], left: list[Call]) -> None:
+        """Make recorded calls attempts of this question. Of another run's, only the reply that is used."""
+        taken = [call for call in taken if call.run_id == self.run_id] or taken[-1:]
+        self.recorded = left
+        self.calls += taken
+        self.replies += sum(call.response is not None for call in taken)
+        self.reported = len(self.calls)
+
+    def report(self) -> None:
+        """Hand over the calls whose outcome is known by now."""
+        for call in self.calls[self.reported :]:
+            self.on_call(call)
+        self.reported = len(self.calls)
 
     def attempted(self, attempt: Attempt) -> None:
         response, error = attempt.response, attempt.error
         usage = response.usage if response is not None else None
         self.failures = 0 if error is None else self.failures + 1
+        self.replies += error is None
         self.calls.append(
             Call(
                 call_id=self._next_id(),
                 run_id=self.run_id,
+                request_key=request_key(self.model, attempt.request),
                 year=self.year,
                 agent=self.agent,
                 role=self.role,
@@ -152,6 +199,26 @@ class Trace:
 def kind(error: Exception) -> str:
     """A short name for what went wrong."""
     return next((name for kind_, name in KINDS if isinstance(error, kind_)), "error")
+
+
+def request_key(model: str, request: lm15.Request) -> str:
+    """What tells one request from another: the model, all messages and the settings, as 16 hexadecimal digits."""
+    config = request.config
+    settings = [config.temperature, config.max_tokens, config.seed, config.top_p, config.stop, config.response_format]
+    said = [model, str(request.system), *(f"{message.role}: {message.text}" for message in request.messages)]
+    return blake2b(as_json([said, to_jsonable_python(settings, fallback=str)]).encode(), digest_size=8).hexdigest()
+
+
+def as_response(call: Call) -> lm15.Response:
+    """A stored reply as the model gave it."""
+    usage = lm15.Usage(
+        input_tokens=call.prompt_tokens,
+        output_tokens=call.completion_tokens,
+        cache_read_tokens=call.cached_tokens,
+        reasoning_tokens=call.reasoning_tokens,
+    )
+    message = lm15.Message.assistant(call.response or "")
+    return lm15.Response(id=None, model=call.model, message=message, finish_reason="stop", usage=usage)
 
 
 def prompt_text(request: lm15.Request) -> str:

@@ -37,11 +37,16 @@ RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.Ti
 
 
 class Lineage(Protocol):
-    """What an attempt is reported to (pipeline/traces.py); `failures` of this question so far set the back-off."""
+    """What an attempt is reported to (pipeline/traces.py).
+
+    `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
+    """
 
     failures: int
 
     def sampling_seed(self) -> int: ...
+
+    def recall(self, request: lm15.Request) -> lm15.Response | None: ...
 
     def attempted(self, attempt: Attempt) -> None: ...
 
@@ -157,11 +162,14 @@ class _Observed:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def seeded(self, request: lm15.Request) -> lm15.Request:
+    def begin(self, request: lm15.Request) -> tuple[lm15.Request, lm15.Response | None]:
+        """The request with its own seed, and the reply that it got before: paid once is paid."""
         lineage = _lineage()
-        if lineage is None or "seed" not in getattr(self.inner, "supported_params", ()):
-            return request
-        return replace(request, config=replace(request.config, seed=lineage.sampling_seed()))
+        if lineage is None:
+            return request, None
+        if "seed" in getattr(self.inner, "supported_params", ()):
+            request = replace(request, config=replace(request.config, seed=lineage.sampling_seed()))
+        return request, lineage.recall(request)
 
     def report(self, attempt: Attempt) -> None:
         lineage = _lineage()
@@ -173,7 +181,10 @@ class ObservedEngine(_Observed):
     """A synchronous engine under observation."""
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        request, started, clock = self.seeded(request), time.time(), time.perf_counter()
+        request, known = self.begin(request)
+        if known is not None:
+            return known
+        started, clock = time.time(), time.perf_counter()
         try:
             response = self.inner.complete(request)
         except Exception as error:
@@ -192,7 +203,10 @@ class AsyncObservedEngine(_Observed):
         self.timeout = timeout
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        request, started, clock = self.seeded(request), time.time(), time.perf_counter()
+        request, known = self.begin(request)
+        if known is not None:
+            return known
+        started, clock = time.time(), time.perf_counter()
         try:
             response = await self._attempt(request)
         except Exception as error:

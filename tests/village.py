@@ -157,6 +157,9 @@ class Lineage:
     outcomes: list[Any] = field(default_factory=list)
     failures: int = 0
 
+    def recall(self, request: lm15.Request) -> lm15.Response | None:
+        return None
+
     def sampling_seed(self) -> int:
         return 7
 
