@@ -37,7 +37,7 @@ def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Parameter:
     flag, kind = f"--{name.replace('_', '-')}", _plain(annotation)
     shown = "" if default in (None, "", {}, False) else f" [default: {_shown(default)}]"
-    option = typer.Option(*([flag, f"--no-{flag[2:]}"] if kind is bool else [flag]), help=f"{help}{shown}")
+    option = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=f"{help}{shown}")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

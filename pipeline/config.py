@@ -25,6 +25,7 @@ PlannerType = Literal["LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFO
 Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
 Percent = Annotated[float, Ge(0), Le(100)]
 Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Whole = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 
@@ -71,7 +72,7 @@ class RunConfig:
     uniform_rate: Percent = setting(50, "the rate of planner UNIFORM, in percent")
     economy: Literal["weekly", "v1"] = setting("weekly", "units of effort: per week, or as in v1")
     welfare: Welfare = setting("inverse_income", "the planner's objective")
-    seed: Whole = setting(42, "seed of everything random")
+    seed: Seed = setting(42, "seed of everything random")
     name: str = setting("", "name of the run (default: made from the settings)")
     log_dir: str = setting("logs", "folder of the run's text log")
     db: str = setting("economist.duckdb", "DuckDB file of the traces")
@@ -86,9 +87,12 @@ class RunConfig:
     debug: bool = setting(False, "log every model call that failed, and why")
 
     def __post_init__(self) -> None:
-        for role in [*self.strategy, *self.program]:
-            if role not in ROLES:
-                raise ValueError(f"unknown role {role!r}: choose one of {', '.join(ROLES)}")
+        for flag, roles in (("--strategy", self.strategy), ("--program", self.program)):
+            for role in roles:
+                if role not in ROLES:
+                    raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
+        if self.base_url is not None and not is_url(self.base_url):
+            raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # shown it might tell a password
         total = self.percent_ego + self.percent_alt + self.percent_adv
         if abs(total - 100) > 1e-6:
             raise ValueError(
@@ -122,6 +126,15 @@ class RunConfig:
         return self.strategy.get(role, self.prompt_algo)
 
 
+def is_url(text: str) -> bool:
+    """Whether `text` is an http address with a host."""
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname)
+
+
 def by_role(text: str) -> dict[str, str]:
     """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`."""
     pairs: dict[str, str] = {}
@@ -150,7 +163,10 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
 def _plain(name: str, value: Any) -> Any:
     """Text from the command line as the value it stands for: roles by `=`, several numbers by commas."""
     if name in ("strategy", "program") and isinstance(value, str):
-        return by_role(value)
+        try:
+            return by_role(value)
+        except ValueError as error:
+            raise ValueError(f"--{name}: {error}") from None
     if name == "elasticity":
         return (
             tuple(value.replace(",", " ").split())

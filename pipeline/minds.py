@@ -158,10 +158,11 @@ class Minds:
         trace = self._trace(question, role, year, agent)
         asked = module or self.module(question)
         async with self.semaphore:
-            with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, **QUIET):
-                answer = await _attempt(asked, inputs, trace)
-        trace.report()
-        return answer
+            try:
+                with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, **QUIET):
+                    return await _attempt(asked, inputs, trace)
+            finally:
+                trace.report()
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
         return Trace(
@@ -188,6 +189,7 @@ class Minds:
         if sink is not None:
             for call in self.drain():
                 sink(call)
+        self.heard = False  # the preflight's reply is none to a question of the run
 
     def _keep(self, call: Call) -> None:
         """Count a call whose outcome is known, and hand it on."""

@@ -37,7 +37,7 @@ def money(value: float) -> str:
 
 def figure(value: float) -> str:
     """About five digits, never in exponents: models misread those, and `rules` cannot read them."""
-    places = 4 if value == 0 else min(9, max(0, 4 - math.floor(math.log10(abs(value)))))
+    places = 4 if value == 0 else min(15, max(0, 4 - math.floor(math.log10(abs(value)))))
     return f"{value:.{places}f}"
 
 

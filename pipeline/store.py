@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline import views
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
 
@@ -38,6 +39,10 @@ def now() -> datetime:
 def check_path(path: str) -> None:
     """Refuse a database path that can never be opened, before anything is paid for. Creates nothing."""
     file = Path(path)
+    if path.startswith(":"):
+        raise UsageError(
+            f"--db {path} has a meaning of its own for DuckDB; expected a file, e.g. --db economist.duckdb"
+        )
     if file.is_dir():
         raise UsageError(f"--db {path} is a folder; expected a DuckDB file, e.g. --db economist.duckdb")
     if file.exists():
@@ -63,6 +68,7 @@ class Store:
         self._wake = threading.Event()
         self._closing = False
         self._failure: StoreError | None = None
+        refuse_other_formats(path)
         try:
             self.connection = duckdb.connect(path)
         except (duckdb.Error, OSError, RuntimeError) as error:
@@ -72,8 +78,7 @@ class Store:
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
-        self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
-        self._writer.start()
+        self._writer: threading.Thread | None = None
         self.server = Server(path, self.lock) if serve else None
 
     def _adopt(self) -> None:
@@ -86,6 +91,7 @@ class Store:
             "INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)",
             [OWNER, str(SCHEMA_VERSION)],
         )
+        views.keep(self.connection)
 
     def __enter__(self) -> Store:
         return self
@@ -97,7 +103,8 @@ class Store:
         """Write what was posted, stop serving, close the file."""
         self._closing = True
         self._wake.set()
-        self._writer.join()
+        if self._writer is not None:
+            self._writer.join()
         if self.server is not None:
             self.server.close()
         with self.lock:
@@ -107,6 +114,9 @@ class Store:
         """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises what an earlier commit failed with."""
         if self._failure is not None:
             raise self._failure
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
+            self._writer.start()
         self._pending.append(call)
         self._wake.set()
 
@@ -132,10 +142,11 @@ class Store:
         with self.lock:
             posted, self._pending = self._pending, []
             if posted or any(tables.values()):
-                self._transact(lambda: self._append_all([("lm_calls", posted), *tables.items()]))
+                calls = [*posted, *tables.get("lm_calls", ())]
+                self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
 
-    def _append_all(self, tables: Sequence[tuple[str, Sequence[Row]]]) -> None:
-        for table, rows in tables:
+    def _append_all(self, tables: Mapping[str, Sequence[Row]]) -> None:
+        for table, rows in tables.items():
             if rows:
                 columns = list(rows[0])
                 appender = self.connection.appender(table, columns=columns)
@@ -154,6 +165,9 @@ class Store:
             except duckdb.Error as error:
                 self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
@@ -193,13 +207,34 @@ class Store:
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
 
 
+def _without_calls(tables: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
+    return {table: rows for table, rows in tables.items() if table != "lm_calls"}
+
+
 def code_version() -> str:
     return version("llm-economist")
 
 
+def refuse_other_formats(path: str) -> None:
+    """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
+
+    The first bytes are read by name only while nobody can hold DuckDB's lock in this process: before it is opened.
+    """
+    file = Path(path)
+    if path.startswith(":"):
+        raise StoreError(f"{path} is not a file; choose another --db")
+    if file.is_file() and file.stat().st_size:
+        with file.open("rb") as head:
+            if head.read(12)[8:] != b"DUCK":
+                raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+    elif file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"):
+        raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+
+
 def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     """Refuse a database of another program or of a newer version of this one."""
-    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    names = "SELECT table_name FROM information_schema.tables"
+    tables = {row[0] for row in connection.execute(names).fetchall()}
     if not tables:
         return
     if "meta" not in tables:
@@ -209,9 +244,12 @@ def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     if meta.get("owner") != OWNER:
         raise StoreError(f"{path} is a database of another program; choose another --db")
-    if int(meta["schema_version"]) > SCHEMA_VERSION:
+    found = meta.get("schema_version", "")
+    if not found.isdecimal():
+        raise StoreError(f"{path} does not say which schema version it has; choose another --db")
+    if int(found) > SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema version {meta['schema_version']}, this program knows {SCHEMA_VERSION}: "
+            f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
             "upgrade llm-economist, or choose another --db"
         )
 

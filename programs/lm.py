@@ -233,7 +233,7 @@ def _spread_retries(error: Exception) -> None:
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)
 
 
-SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|(?:key|Bearer) (?=\S*\d)[\w*.-]{8,}|Bearer \S{16,})")
+SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|key (?=\S*\d)[\w*.-]{8,}|Bearer \S{8,})")
 
 
 def without_secrets(text: str) -> str:

@@ -121,7 +121,7 @@ LONG = "You are a carpenter who never stops talking. " * 45
     "adapter",
     [
         "json",
-        pytest.param("chat", marks=pytest.mark.xfail(strict=True, reason="the reply fills the 300 characters")),
+        "chat",
     ],
 )
 def test_a_persona_of_two_thousand_characters_is_refused_and_the_model_is_told_why(adapter: str) -> None:

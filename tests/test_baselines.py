@@ -87,10 +87,10 @@ def test_the_oracle_is_not_below_any_baseline_on_its_brackets(
 
 @pytest.mark.parametrize("brackets", ["three", "US_FED"])
 def test_saez_rates_come_close_to_the_oracle_in_the_welfare_that_they_are_for(brackets: str) -> None:
-    where = setting(brackets, num_agents=300)
+    where = setting(brackets, num_agents=100)
     start, best = (welfare(where, BASELINES[name](where)) for name in ("FREE_MARKET", "ORACLE"))
     assert start < 0.5 * best
-    assert welfare(where, BASELINES["SAEZ"](where)) > 0.97 * best
+    assert welfare(where, BASELINES["SAEZ"](where)) > 0.95 * best
 
 
 def test_an_unknown_welfare_function_is_refused_with_those_that_there_are() -> None:

@@ -229,7 +229,6 @@ def test_an_account_without_credit_ends_the_run_at_once() -> None:
         play(llm=engine(Penniless))
 
 
-@pytest.mark.xfail(strict=True, reason="a question that ends the run is not noted, and its year's calls are dropped")
 def test_the_call_that_ended_a_run_is_in_its_trace() -> None:
     with pytest.raises(ModelError):
         play(llm=engine(Locked), planner_type="US_FED", num_agents=1)
@@ -251,7 +250,6 @@ class Last(RulesEngine):
         return super().complete(request)
 
 
-@pytest.mark.xfail(strict=True, reason="`heard` is still True from the preflight")
 @pytest.mark.parametrize("scenario", ["rational", "bounded"])
 def test_the_reply_to_the_preflight_does_not_count_as_one_in_the_first_year(scenario: str) -> None:
     with pytest.raises(EconomistError):
@@ -350,7 +348,8 @@ def test_a_busy_server_is_asked_again_and_both_attempts_are_kept() -> None:
     rows = ask("SELECT attempt, status, count(*) FROM lm_calls GROUP BY ALL ORDER BY ALL")
     assert rows == [(0, "ok", 3), (0, "rate_limit", 1), (1, "ok", 1)]
     assert ask("SELECT count(*) FROM decisions WHERE fallback") == [(0,)]
-    assert ask("SELECT count(DISTINCT sampling_seed) FROM lm_calls") == [(5,)]
+    # What failed is asked again as it was, so that a reply stored for it is found.
+    assert ask("SELECT count(DISTINCT sampling_seed) FROM lm_calls") == [(4,)]
 
 
 def test_each_agent_is_a_sample_of_its_own_and_the_same_one_again() -> None:
@@ -400,8 +399,7 @@ class Crowd(RulesEngine):
         field = next((name for name in ("labor", "satisfied", "vote") if f"`[[ ## {name} ## ]]`" in text), "other")
         self.now[field] += 1
         Crowd.most[field] = max(Crowd.most[field], self.now[field])
-        for _ in range(200):  # turns of the event loop, in which whoever may be asked is
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.3)  # long enough for all who may be asked to be
         self.now[field] -= 1
         return RulesEngine.complete(self, request)
 

@@ -57,7 +57,6 @@ def test_a_switch_is_turned_on_by_its_name(name: str) -> None:
 SLASH = "`--x` and `--no-x` are given to typer as two names of True; it wants the one string `--x/--no-x`"
 
 
-@pytest.mark.xfail(strict=True, reason=SLASH)
 @pytest.mark.parametrize("name", SWITCHES)
 def test_a_switch_is_turned_off_by_its_name_with_no(name: str) -> None:
     assert given_by(f"--no-{flag_of(name)[2:]}") == {name: False}
@@ -136,7 +135,6 @@ def test_a_flag_beats_the_file() -> None:
     assert given == {"num_agents": 4, "seed": 1, "platforms": True}
 
 
-@pytest.mark.xfail(strict=True, reason=SLASH)
 def test_a_flag_turns_off_what_the_file_turned_on() -> None:
     Path("study.toml").write_text("platforms = true\n")
     assert given_by("--config", "study.toml", "--no-platforms") == {"platforms": False}

@@ -168,7 +168,6 @@ def test_a_model_that_does_not_reply_ends_the_run_in_one_line() -> None:
     assert ask("SELECT count(*) FROM years") == ask("SELECT count(*) FROM personas") == [(0,)]
 
 
-@pytest.mark.xfail(strict=True, reason="calls are drained into the store only after all personas are there")
 def test_calls_that_wrote_no_persona_are_stored_nevertheless() -> None:
     with pytest.raises(ModelError):
         play(llm=f"engine:{__name__}:Gone")

@@ -132,7 +132,6 @@ def test_all_whole_hours_of_a_week_are_accepted(adapter: str, hours: int) -> Non
 
 
 @both_adapters
-@pytest.mark.xfail(strict=True, reason="pydantic's lax integers take true for 1")
 def test_a_truth_value_is_not_an_hour(adapter: str) -> None:
     with pytest.raises(AdapterParseError):
         parsed(adapter, signature_of("ChooseLabor"), "labor", True)
@@ -198,13 +197,11 @@ def test_a_persona_of_a_few_sentences_is_kept_to_the_letter(adapter: str, length
 
 @both_adapters
 @pytest.mark.parametrize("aside", ["{so you say}", "[for now]"])
-@pytest.mark.xfail(strict=True, reason="DSPy looks for JSON in the text of every type but str")
 def test_a_persona_with_brackets_in_its_text_is_kept_to_the_letter(adapter: str, aside: str) -> None:
     text = f"You are a nurse in a small town, save what you can and are content {aside}."
     assert parsed(adapter, signature_of("WritePersona"), "persona", text) == text
 
 
-@pytest.mark.xfail(strict=True, reason="the instruction allows 500 characters, the type 450")
 def test_the_instruction_for_a_persona_asks_for_no_more_than_is_accepted() -> None:
     words = signature_of("WritePersona").instructions.split()
     asked = int(words[words.index("characters.") - 1])
