@@ -21,8 +21,8 @@ def cost_in_words(usage: Usage) -> str:
 class Progress:
     """Use as a context manager; `on_year` is called after every year."""
 
-    def __init__(self, console: Console, config: RunConfig, usage: Usage) -> None:
-        self.console, self.config, self.usage = console, config, usage
+    def __init__(self, console: Console, config: RunConfig, usage: Usage, start: int = 0) -> None:
+        self.console, self.config, self.usage, self.start = console, config, usage, start
         self.live = console.is_terminal
         self.started = time.monotonic()
         self.bar = Bar(
@@ -35,7 +35,7 @@ class Progress:
             transient=True,
             disable=not self.live,
         )
-        self.task = self.bar.add_task("", total=config.max_timesteps)
+        self.task = self.bar.add_task("", total=config.max_timesteps, completed=start)
 
     def __enter__(self) -> Progress:
         self.bar.start()
@@ -54,7 +54,7 @@ class Progress:
         self.bar.update(self.task, advance=1, description=words)
         total = self.config.max_timesteps
         if not self.live and (year.year + 1) % max(1, total // 10) == 0:
-            left = (time.monotonic() - self.started) / (year.year + 1) * (total - year.year - 1)
+            left = (time.monotonic() - self.started) / (year.year + 1 - self.start) * (total - year.year - 1)
             self.console.print(
                 f"year {year.year + 1}/{total} · {words} · {left:.0f} s left", highlight=False, soft_wrap=True
             )

@@ -1,82 +1,131 @@
-"""What the reading commands print: query results as a table or JSON, and one call as a page."""
+"""What the reading commands print: answers to queries, the list of saved questions, and one call as a page."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from evals import formats, saved
 from pipeline.errors import UsageError
-from pipeline.query import Result, select
+from pipeline.query import SECONDS, Answer, ask, select
+
+ROWS = 1000
+"""Rows of a table where no limit is given; files and data formats are whole."""
 
 RUNS = """
-SELECT run_id, name, status, scenario, llm, planner_type, seed, num_agents, max_timesteps,
-       (SELECT count(*) FROM years y WHERE y.run_id = r.run_id) AS years_played,
-       (SELECT arg_max(welfare, year) FROM years y WHERE y.run_id = r.run_id) AS last_welfare,
-       (SELECT sum(cost_usd) FROM lm_calls c WHERE c.run_id = r.run_id) AS cost_usd,
-       strftime(created_at, '%Y-%m-%d %H:%M') AS created_utc
-FROM runs r ORDER BY run_id
+SELECT run_id, name, status, scenario, llm, planner_type, seed, num_agents, max_timesteps, years_played, last_welfare,
+       mean_regret, calls, cost_usd, strftime(created_at, '%Y-%m-%d %H:%M') AS created_utc
+FROM run_summary ORDER BY run_id
 """
 
 CALL = """
-SELECT c.*, d.labor, d.utility, d.best_labor, d.best_utility, d.regret, d.satisfied
-FROM lm_calls c LEFT JOIN decisions d ON d.run_id = c.run_id AND d.year = c.year AND d.agent = c.agent
+SELECT c.*, d.labor, d.utility, d.best_labor, d.best_utility, d.regret, d.satisfied,
+       y.rates, y.rate_changes, y.welfare, y.welfare_best_response
+FROM calls c
+LEFT JOIN decisions d ON d.run_id = c.run_id AND d.year = c.year AND d.agent = c.agent
+LEFT JOIN years y ON y.run_id = c.run_id AND y.year = c.year AND y.planner_call_id = c.call_id
 WHERE c.call_id = ?
 """
 
 
-def print_query(db: str, query: str, *, limit: int | None = None, as_json: bool = False) -> None:
-    """Print the rows of one SELECT; a notice on standard error where the limit cut them."""
-    result = select(db, query, limit=limit)
-    if as_json:
-        records = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-        print(json.dumps(records, default=str, indent=1))
+def print_runs(db: str, *, as_json: bool = False) -> None:
+    """One row a run."""
+    with ask(db, RUNS) as answer:
+        (formats.write_json if as_json else formats.write_table)(answer, sys.stdout)
+
+
+def print_query(
+    db: str,
+    text: str,
+    *,
+    parameters: Sequence[str] = (),
+    format: str | None = None,
+    output: str | None = None,
+    limit: int | None = None,
+    seconds: float = SECONDS,
+) -> None:
+    """Print or write the answer to a saved question or one SELECT; notices go to standard error."""
+    question = saved.question(sys.stdin.read() if text == "-" else text)
+    form = _format(format, output)
+    limit = ROWS if limit is None and form in ("table", "markdown") else limit
+    values, lookups = question.bind(parameters)
+
+    @contextmanager
+    def answered() -> Iterator[Answer]:
+        with _patience(), ask(db, question.sql, values, lookups=lookups, limit=limit, seconds=seconds) as answer:
+            yield answer
+
+    if output is None:
+        with answered() as answer:
+            formats.FORMATS[form](answer, sys.stdout)
     else:
-        _print_table(result)
-    if result.more:
-        Console(stderr=True).print(f"first {limit} rows; more with --limit", style="dim")
+        with formats.whole_file(output, not_over=db) as part, answered() as answer:
+            if form == "parquet":
+                formats.write_parquet(answer, part)
+            else:
+                with part.open("w", encoding="utf-8", newline="") as out:
+                    formats.FORMATS[form](answer, out)
+    if answer.more:
+        _notice(f"first {limit} rows, there are more: --limit N, or --format csv --output FILE for all")
 
 
-def _print_table(result: Result) -> None:
-    """A table that keeps every value whole: cells fold in a terminal, and nothing is cut in a pipe."""
-    console = Console()
-    table = Table()
-    for i, column in enumerate(result.columns):
-        numeric = any(isinstance(row[i], int | float) for row in result.rows[:1])
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in result.rows:
-        table.add_row(*(Text(cell(value)) for value in row))
-    if not console.is_terminal:
-        console = Console(width=max(80, min(_width(result), 10_000)))
-    console.print(table)
+def _format(format: str | None, output: str | None) -> str:
+    """The format asked for, or that of the output's suffix, or a table."""
+    form = format or (formats.SUFFIXES.get(Path(output).suffix.lower()) if output else None) or "table"
+    if form == "parquet" and output is None:
+        raise UsageError("--format parquet needs --output FILE")
+    if form != "parquet" and form not in formats.FORMATS:
+        raise UsageError(f"--format {form}: expected {', '.join(formats.FORMATS)} or parquet")
+    return form
 
 
-def _width(result: Result) -> int:
-    """Characters that a table of all rows needs when no cell is folded."""
-    columns = zip(result.columns, *([cell(value) for value in row] for row in result.rows), strict=True)
-    return sum(max(map(_longest_line, column)) + 3 for column in columns) + 1
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Say on a terminal that a query goes on, if it takes longer than two seconds."""
+    console = Console(stderr=True)
+    status = console.status("the query goes on; Ctrl-C stops it")
+    timer = threading.Timer(2, status.start)
+    timer.daemon = True
+    if console.is_terminal:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        status.stop()
 
 
-def _longest_line(text: str) -> int:
-    return max(map(len, text.split("\n")))
+def _notice(text: str) -> None:
+    Console(stderr=True).print(text, style="dim", soft_wrap=True, highlight=False, markup=False)
 
 
-def cell(value: Any) -> str:
-    """One value as text: empty for NULL, six significant digits for a fraction."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(cell, value)) + "]"
-    return str(value)
+def print_questions(*, as_json: bool = False) -> None:
+    """The saved questions with their help and parameters."""
+    known = saved.questions().values()
+    if as_json:
+        listed = [
+            {"name": one.name, "help": " ".join(one.help), "parameters": [vars(p) for p in one.parameters]}
+            for one in known
+        ]
+        print(json.dumps(listed, indent=1))
+        return
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for question in known:
+        console.print(question.name, style="bold")
+        for line in question.help:
+            console.print(f"  {line}")
+        for parameter in question.parameters:
+            console.print(f"  --param {parameter}", style="dim")
 
 
 def print_call(db: str, call_id: int) -> None:
-    """Print one call: its place, the whole prompt, the reply, the parsed values and the decision's outcome."""
+    """Print one call: its place, the whole prompt, the reply, the parsed values and what came of it."""
     result = select(db, CALL, [call_id])
     if not result.rows:
         raise UsageError(
@@ -84,6 +133,7 @@ def print_call(db: str, call_id: int) -> None:
             'llm-economist sql "select call_id, signature, status from lm_calls"'
         )
     call = dict(zip(result.columns, result.rows[0], strict=True))
+    text = {name: formats.plain(value) for name, value in call.items()}
     console = Console(soft_wrap=True, highlight=False, markup=False)
     who = "the planner" if call["agent"] is None else f"worker {call['agent']}"
     console.print(
@@ -91,16 +141,22 @@ def print_call(db: str, call_id: int) -> None:
         f"({call['role']}, {call['strategy']}), {call['model']}, attempt {call['attempt']}"
     )
     console.print(
-        f"status {call['status']}{': ' + call['error'] if call['error'] else ''}; "
-        f"tokens {cell(call['prompt_tokens'])} + {cell(call['completion_tokens'])}; "
-        f"cost {cell(call['cost_usd'])} dollars; {call['latency_ms']:.1f} ms"
+        f"status {text['status']}{': ' + text['error'] if call['error'] else ''}; "
+        f"tokens {text['prompt_tokens'] or '?'} + {text['completion_tokens'] or '?'}; "
+        f"cost {text['cost_usd'] or '?'} dollars; {call['latency_ms']:.1f} ms"
     )
-    for title, text in (("prompt", call["prompt"]), ("reply", call["response"]), ("parsed", call["parsed"])):
+    for title, name in (("prompt", "prompt"), ("reply", "response"), ("parsed", "parsed")):
         console.rule(title, align="left")
-        console.print(text if text is not None else "(none)")
+        console.print(text[name] if call[name] is not None else "(none)")
     if call["labor"] is not None:
         console.rule("what came of the year", align="left")
         console.print(
-            f"worked {cell(call['labor'])} hours, utility {call['utility']:,.0f}; best {call['best_labor']:.1f} hours, "
+            f"worked {text['labor']} hours, utility {call['utility']:,.0f}; best {call['best_labor']:.1f} hours, "
             f"{call['best_utility']:,.0f}; regret {call['regret']:,.0f} dollars"
+        )
+    if call["rates"] is not None:
+        console.rule("what came of the schedule", align="left")
+        console.print(
+            f"rates {text['rates']} after changes of {text['rate_changes']}; welfare {text['welfare']} that year, "
+            f"{text['welfare_best_response']} if every worker best-responded"
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.markup import escape
 from evals.progress import Progress
 from evals.summary import summary
 from pipeline.config import RunConfig, build
-from pipeline.errors import EconomistError, UsageError
+from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation
@@ -67,16 +68,21 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     check_path(config.db)
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
     asyncio.run(minds.preflight())
+    with Store(config.db, serve=True) as store:
+        return play(Simulation(config, store, minds), console)
+
+
+def play(simulation: Simulation, console: Console) -> int:
+    """Play a simulation to an end, whatever that is, with progress, text log and summary; the exit code."""
+    config, store = simulation.config, simulation.store
     with ExitStack() as stack:
-        store = stack.enter_context(Store(config.db))
         stack.enter_context(_text_log(config))
-        simulation = Simulation(config, store, minds)
-        progress = stack.enter_context(Progress(console, config, minds.usage))
-        observers = [progress.on_year, _log_year, _cap(config, minds)]
+        progress = stack.enter_context(Progress(console, config, simulation.minds.usage, simulation.start))
+        observers = [progress.on_year, _log_year, _tell_live(simulation), _cap(config, simulation.minds)]
         if config.wandb:
             from evals.wandb_log import WandbLog
 
-            observers.append(stack.enter_context(WandbLog(config, minds.usage)).on_year)
+            observers.append(stack.enter_context(WandbLog(config, simulation.minds.usage)).on_year)
 
         def on_year(year: Year) -> None:
             for observe in observers:
@@ -85,7 +91,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
         simulation.on_year = on_year
         code = _play(simulation, store, console)
         progress.stop()
-        if code == 0 or simulation.world.outcome is not None:
+        if simulation.world.outcome is not None:
             console.print(summary(simulation))
     _tell_where(simulation, console)
     return code
@@ -93,22 +99,53 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
 
 def _play(simulation: Simulation, store: Store, console: Console) -> int:
     """Run to an end and set the run's status whatever that end is."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
     try:
         asyncio.run(simulation.play())
     except KeyboardInterrupt:
         store.finish_run(simulation.run_id, "interrupted")
-        console.print("[bold]interrupted[/bold]: all finished years are stored")
+        console.print(
+            f"[bold]interrupted[/bold]: all replies are stored; go on with {_resume(simulation)}", soft_wrap=True
+        )
         return INTERRUPTED
     except Capped as cap:
         store.finish_run(simulation.run_id, "stopped", str(cap))
-        console.print(f"[bold]stopped[/bold]: {cap}")
+        console.print(f"[bold]stopped[/bold]: {cap}; go on with {_resume(simulation)}", soft_wrap=True)
         return 0
     except EconomistError as error:
-        if hasattr(simulation, "run_id"):
+        if simulation.run_id and not isinstance(error, StoreError):
             store.finish_run(simulation.run_id, "failed", str(error))
+            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
         raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     store.finish_run(simulation.run_id, "finished")
     return 0
+
+
+def _resume(simulation: Simulation) -> str:
+    return f"llm-economist resume {simulation.run_id} --db {simulation.config.db}"
+
+
+def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
+    """Keep what other processes are told of this run."""
+    server = simulation.store.server
+
+    def on_year(year: Year) -> None:
+        if server is not None:
+            usage = simulation.minds.usage
+            server.progress = {
+                "run_id": simulation.run_id,
+                "name": simulation.config.name,
+                "year": year.year + 1,
+                "years": simulation.config.max_timesteps,
+                "welfare": year.welfare,
+                "calls": usage.calls,
+                "tokens": usage.tokens,
+                "cost_usd": usage.cost_usd,
+            }
+
+    return on_year
 
 
 def _cap(config: RunConfig, minds: Minds) -> Any:

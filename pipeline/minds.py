@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from dspy.utils import exceptions as dspy_errors
 
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
-from pipeline.traces import RUN_STRIDE, Call, Trace
+from pipeline.traces import RUN_STRIDE, Call, Recorded, Trace
 from programs import files
 from programs.adapter import ADAPTERS
 from programs.lm import RULES, Model, connect, without_secrets
@@ -97,14 +97,15 @@ class Minds:
     """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
 
     `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
-    `sink` gets every new call; without one, `calls` collects them. `heard`: whether any reply came since it was last set to False.
+    `sink` gets every new call; without one, `calls` collects them. `heard`: whether any reply came since it was last
+    set to False.
     """
 
     config: RunConfig
     model: str
     brackets: int
     run_id: int = 0
-    recorded: dict[tuple[int, str, int | None], list[Call]] = field(default_factory=dict)
+    recorded: Recorded = field(default_factory=dict)
     offline: bool = False
     usage: Usage = field(default_factory=Usage)
     calls: list[Call] = field(default_factory=list)
@@ -123,6 +124,7 @@ class Minds:
                     temperature=config.temperature,
                     max_tokens=config.max_output_tokens,
                     concurrency=config.concurrency,
+                    offline=self.offline,
                 )
             )
             self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
@@ -185,7 +187,8 @@ class Minds:
         """Calls made so far (the preflight) and from now on belong to this run, and go to `sink`."""
         self.run_id, self.sink = run_id, sink
         for call in self.calls:
-            call.run_id, call.call_id = run_id, call.call_id + run_id * RUN_STRIDE
+            if call.run_id != run_id:
+                call.run_id, call.call_id = run_id, call.call_id + run_id * RUN_STRIDE
         if sink is not None:
             for call in self.drain():
                 sink(call)
@@ -205,11 +208,15 @@ class Minds:
         calls, self.calls = sorted(self.calls, key=lambda call: call.call_id), []
         return calls
 
-    async def preflight(self) -> None:
-        """One tiny call before anything is spent; ModelError says in one line why the model cannot be used."""
+    async def preflight(self, *, year: int = 0, earlier: Sequence[Call] = ()) -> None:
+        """One tiny call before anything is spent; ModelError says in one line why the model cannot be used.
+
+        `earlier`: the stored preflights of this year, when a run goes on.
+        """
         if self.model == RULES:
             return
-        trace = self._trace("Preflight", "preflight", 0, None)
+        trace = self._trace("Preflight", "preflight", year, None)
+        trace.calls, trace.reported = list(earlier), len(earlier)
         request = lm15.Request(
             model=self.lm.model,
             messages=(lm15.Message.user("Reply with the word OK."),),

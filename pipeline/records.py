@@ -99,11 +99,16 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[R
     """All rows of a year, the marking `years` row last."""
     key = {"run_id": run_id, "year": played.year}
     return {
-        "votes": [{**key, **row} for row in played.government.votes],
+        "votes": vote_rows(key, played),
         "platforms": [{**key, **row} for row in played.government.platforms],
         "decisions": decision_rows(key, world, played),
         "years": [year_row(key, world, played)],
     }
+
+
+def vote_rows(key: Row, played: Year) -> list[Row]:
+    """One row a ballot."""
+    return [{**key, **row} for row in played.government.votes]
 
 
 def decision_rows(key: Row, world: World, played: Year) -> list[Row]:

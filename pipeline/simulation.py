@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,41 +23,56 @@ from pipeline.minds import Answer, Minds
 from pipeline.people import write_personas
 from pipeline.records import Year, agent_rows, program_rows, run_row, year_tables
 from pipeline.store import Store, row_of
+from pipeline.traces import Recorded
 from pipeline.world import World, create, needs_persona
 
 WORKER_EXPLOIT_FROM = 0.9
 """Workers exploit in the last tenth of the run, and in the last year of every tax year."""
 
 
+def _nothing(year: int) -> Recorded:
+    return {}
+
+
 @dataclass
 class Simulation:
-    """A run that is being played. `minds` is None where nobody is asked (FIXED workers, a planner without a model)."""
+    """A run that is being played.
+
+    A new one needs neither `run_id` nor `world`. One that goes on from stored years has both, starts with year `start`,
+    and uses the replies that `recorded` gives for a year again where the requests are the same.
+    """
 
     config: RunConfig
     store: Store
     minds: Minds
     on_year: Callable[[Year], None] = lambda year: None
-    world: World = field(init=False)
-    run_id: int = field(init=False)
+    run_id: int = 0
+    world: World = None  # type: ignore[assignment]  # made from the settings unless given
+    start: int = 0
+    recorded: Callable[[int], Recorded] = _nothing
     fallbacks: int = 0
 
     def __post_init__(self) -> None:
-        self.world = create(self.config)
+        self.world = self.world or create(self.config)
 
     async def play(self) -> None:
         """Play all years. Raises ModelError when the model stops answering; finished years are in the store."""
-        await self._begin()
-        for year in range(self.config.max_timesteps):
+        self.run_id = self.run_id or self.store.start_run(run_row(self.config, self.minds.model))
+        self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        self.minds.recorded = self.recorded(self.start)
+        if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):
+            await self._set_up()
+        for year in range(self.start, self.config.max_timesteps):
+            if year > self.start:
+                self.minds.recorded = self.recorded(year)
             played = await play_year(self.world, self.minds, year)
-            self._record(played)
+            self.store.write(year_tables(self.run_id, self.world, played))
             self.fallbacks += played.failed
             self.on_year(played)
             _refuse_silence(played, self.minds)
 
-    async def _begin(self) -> None:
-        """Open the run, write personas, and store who takes part."""
-        self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
-        self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+    async def _set_up(self) -> None:
+        """Write personas, and store who takes part."""
         written = await write_personas(self.world, self.minds, self.store)
         self.store.write(
             {
@@ -66,9 +81,6 @@ class Simulation:
                 "personas": written,
             }
         )
-
-    def _record(self, played: Year) -> None:
-        self.store.write(year_tables(self.run_id, self.world, played))
 
 
 async def play_year(world: World, minds: Minds, year: int) -> Year:
@@ -169,21 +181,9 @@ def _objective(world: World, adjusted: Floats, welfare: float) -> Floats:
 
 
 def _remember(world: World, played: Year) -> None:
-    outcome, config = played.outcome, world.config
-    own = world.population.utility_type == "egotistical"
-    # A worker's hours move neither the rebate nor its verdict on the policy: both would blur what hours are worth.
-    value = np.where(own, outcome.utility - outcome.rebate, played.objective)
-    world.memory.remember(
-        year=played.year,
-        schedule=world.schedule,
-        hours=outcome.labor,
-        income=outcome.income,
-        tax=outcome.tax,
-        value=value,
-    )
-    last = (played.year + 1) % config.two_timescale == 0 or played.year + 1 == config.max_timesteps
-    world.planner_memory.remember(year=played.year, schedule=world.schedule, welfare=played.welfare, settled=last)
-    world.outcome, world.adjusted, world.welfare = outcome, played.adjusted, played.welfare
+    world.remember_workers(played.year, played.outcome, played.objective)
+    world.remember_planner(played.year, world.schedule, played.welfare)
+    world.adjusted = played.adjusted
 
 
 def _refuse_silence(played: Year, minds: Minds) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 
@@ -53,6 +53,14 @@ def check_path(path: str) -> None:
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
 
 
+class Reader(Protocol):
+    """What can be asked for rows: the store that is being written, or a file at rest."""
+
+    path: str
+
+    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]: ...
+
+
 class Store:
     """A DuckDB file opened for writing, with our schema in it. Use as a context manager.
 
@@ -86,6 +94,7 @@ class Store:
         check_owner(self.connection, self.path)
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
         self.connection.execute("SET wal_autocheckpoint = '64MB'")
+        self.connection.execute("SET threads = 2")
         self.connection.execute(files("pipeline").joinpath("schema.sql").read_text())
         self.connection.execute(
             "INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)",
@@ -111,7 +120,7 @@ class Store:
             self.connection.close()
 
     def post(self, call: Row) -> None:
-        """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises what an earlier commit failed with."""
+        """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises why an earlier commit failed."""
         if self._failure is not None:
             raise self._failure
         if self._writer is None:
@@ -169,6 +178,19 @@ class Store:
                 self.connection.execute("ROLLBACK")
                 raise
 
+    def copy_years(self, parent: int, run_id: int, before: int) -> None:
+        """Give a fork its parent's people and its parent's years before `before`, in one transaction."""
+
+        def copy() -> None:
+            for table in ("agents", "votes", "platforms", "decisions", "years"):
+                years = "" if table == "agents" else f" AND year < {before:d}"
+                self.connection.execute(
+                    f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "
+                    f"FROM {table} WHERE run_id = {parent:d}{years} ORDER BY ALL"
+                )
+
+        self._transact(copy)
+
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
         run_id = int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
@@ -181,6 +203,11 @@ class Store:
         }
         self.write({"runs": [started]})
         return run_id
+
+    def reopen_run(self, run_id: int) -> None:
+        """Set a run back to `running`."""
+        statement = "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL WHERE run_id = ?"
+        self._transact(lambda: self.connection.execute(statement, [run_id]))
 
     def finish_run(self, run_id: int, status: str, error: str | None = None) -> None:
         """Set how a run ended: finished, failed, interrupted or stopped."""

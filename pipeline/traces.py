@@ -76,6 +76,10 @@ class Call:
     started_at: datetime
 
 
+Recorded = dict[tuple[int, str, int | None], list[Call]]
+"""Stored calls by (year, signature, agent), each list in the order in which they were made."""
+
+
 @dataclass
 class Trace:
     """One question of one agent in one year, and every attempt to have it answered, in order.

@@ -191,7 +191,7 @@ LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 --   strategy                how it was asked
 --   program                 file of a saved program; NULL without one
 --   model                   language model
---   prompt_hash             first 12 hex digits of the MD5 of the system prompt; the same text has the same hash anywhere
+--   prompt_hash             first 12 hex digits of the MD5 of the system prompt: the same text has the same hash
 --   calls                   attempts
 --   parse_failure_rate      share of the attempts whose reply could not be parsed, 0 to 1
 --   failure_rate            share of the attempts without a usable reply, for any reason, 0 to 1

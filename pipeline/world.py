@@ -72,6 +72,31 @@ class World:
             uniform_rate=self.config.uniform_rate,
         )
 
+    def planned(self) -> TaxSchedule:
+        """The schedule of a planner that needs no model."""
+        return BASELINES[self.config.planner_type](self.setting())
+
+    def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
+        """Add a year to the workers' memory, and make it the last that was played. `objective`: (N,), in its unit."""
+        own = self.population.utility_type == "egotistical"
+        # A worker's hours move neither the rebate nor its verdict on the policy: both would blur what hours are worth.
+        value = np.where(own, outcome.utility - outcome.rebate, objective)
+        self.memory.remember(
+            year=year,
+            schedule=self.schedule,
+            hours=outcome.labor,
+            income=outcome.income,
+            tax=outcome.tax,
+            value=value,
+        )
+        self.outcome = outcome
+
+    def remember_planner(self, year: int, schedule: TaxSchedule, welfare: float) -> None:
+        """Add a year to the planner's memory; the last year before a change counts as settled."""
+        last = (year + 1) % self.config.two_timescale == 0 or year + 1 == self.config.max_timesteps
+        self.planner_memory.remember(year=year, schedule=schedule, welfare=welfare, settled=last)
+        self.welfare = welfare
+
     def welfare_best_response(self) -> float:
         """The objective under the current schedule if every worker best-responded; computed once a schedule."""
         key = (*self.schedule.thresholds, *self.schedule.rates)
@@ -109,7 +134,7 @@ def create(config: RunConfig) -> World:
         personas=_template_personas(scenario, population, asked),
     )
     if config.planner_type != "LLM":
-        world.schedule = BASELINES[config.planner_type](world.setting())
+        world.schedule = world.planned()
     return world
 
 

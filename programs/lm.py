@@ -64,7 +64,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Model:
-    """A language model by name, and how to call it."""
+    """A language model by name, and how to call it. `offline`: it will not be called, and needs no key."""
 
     name: str
     base_url: str | None = None
@@ -73,6 +73,7 @@ class Model:
     max_tokens: int = 500
     concurrency: int = 64
     retries: int = 4
+    offline: bool = False
 
 
 @cache
@@ -109,7 +110,7 @@ def connect(model: Model) -> dspy.LM:
 
 
 def _endpoint(model: Model) -> Endpoint:
-    known = environment()
+    known = {"OPENAI_API_KEY": "offline"} if model.offline else environment()
     base_url = model.base_url or (None if "/" in model.name else known.get("OPENAI_BASE_URL"))
     route = f"openai/{model.name.removeprefix('openai/')}" if base_url or "/" not in model.name else model.name
     endpoint = Endpoint(route, base_url, model.timeout, model.concurrency + 8, known)

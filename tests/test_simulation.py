@@ -36,10 +36,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "rational, FIXED": {"worker_type": "FIXED"},
     "rational, ONE_LLM": {"worker_type": "ONE_LLM"},
     "rational, all utility types": MIXED,
-    "rational, altruists": {"percent_ego": 0, "percent_alt": 100},
-    "rational, adversaries": {"percent_ego": 0, "percent_adv": 100},
     "bounded": {"scenario": "bounded"},
-    "bounded with cot": {"scenario": "bounded", "prompt_algo": "cot"},
     "bounded, FIXED": {"scenario": "bounded", "worker_type": "FIXED"},
     "bounded, ONE_LLM": {"scenario": "bounded", "worker_type": "ONE_LLM"},
     "bounded, all utility types": {"scenario": "bounded", **MIXED},
@@ -56,7 +53,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "platforms, all utility types": {"scenario": "democratic", "platforms": True, **MIXED},
     "platforms, flat": {"scenario": "democratic", "platforms": True, "bracket_setting": "flat"},
     "platforms, seven brackets": {"scenario": "democratic", "platforms": True, "bracket_setting": "US_FED"},
-    "planner US_FED": {"planner_type": "US_FED"},
     "planner US_FED on flat": {"planner_type": "US_FED", "bracket_setting": "flat"},
     "planner UNIFORM": {"planner_type": "UNIFORM", "uniform_rate": 30},
     "planner FREE_MARKET": {"planner_type": "FREE_MARKET"},
@@ -66,8 +62,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "planner ORACLE": {"planner_type": "ORACLE", "bracket_setting": "flat"},
     "bracket flat": {"bracket_setting": "flat"},
     "bracket US_FED": {"bracket_setting": "US_FED"},
-    "economy v1": {"economy": "v1"},
-    "economy v1, bounded": {"economy": "v1", "scenario": "bounded"},
+    "economy v1": {"economy": "v1", "scenario": "bounded"},
     "welfare paper": {"welfare": "paper", **MIXED},
     "welfare utilitarian": {"welfare": "utilitarian", "scenario": "bounded"},
     "welfare rawlsian": {"welfare": "rawlsian", **MIXED},
@@ -76,15 +71,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "warmup": {"warmup": 3, "two_timescale": 2},
     "warmup longer than the run": {"warmup": 99, "scenario": "democratic"},
     "a tax year longer than the run": {"two_timescale": 50},
-    "a change every year": {"two_timescale": 1},
+    "a change every year, census wages": {"two_timescale": 1, "agent_mix": "acs"},
     "one agent": {"num_agents": 1},
     "one agent, bounded": {"num_agents": 1, "scenario": "bounded"},
     "one agent, democratic": {"num_agents": 1, "scenario": "democratic"},
     "one agent with a platform": {"num_agents": 1, "scenario": "democratic", "platforms": True},
     "one year": {"max_timesteps": 1, "scenario": "democratic", "platforms": True},
-    "no memory": {"history_len": 1, "max_timesteps": 4},
-    "uniform wages": {"agent_mix": "uniform"},
-    "census wages": {"agent_mix": "acs"},
+    "no memory, uniform wages": {"history_len": 1, "max_timesteps": 4, "agent_mix": "uniform"},
 }
 
 
@@ -558,7 +551,10 @@ def test_a_model_that_dies_leaves_whole_years_only(tmp_path: Path) -> None:
         assert db.execute("SELECT year FROM years ORDER BY year").fetchall() == [(0,), (1,)]
         decided = db.execute("SELECT year, count(*) FROM decisions GROUP BY ALL ORDER BY ALL").fetchall()
         assert decided == [(0, 4), (1, 4)]
-        assert db.execute("SELECT max(year) FROM lm_calls WHERE status = 'ok'").fetchall() == [(1,)]
+        broken_off = db.execute(
+            "SELECT DISTINCT signature, status FROM lm_calls WHERE year = 2 ORDER BY ALL"
+        ).fetchall()
+        assert broken_off == [("ChooseLabor", "auth"), ("SetTaxRates", "ok")]  # what was paid for is kept
 
 
 class Watcher:

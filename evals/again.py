@@ -1,0 +1,191 @@
+"""Runs that begin where stored years end: `resume`, `replay`, `fork`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evals.reading import cell
+from evals.running import BRACKETS, choose_model, play
+from pipeline.config import RunConfig, build
+from pipeline.errors import EconomistError, UsageError
+from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, years_played
+from pipeline.minds import Minds, Usage
+from pipeline.records import decision_rows, program_rows, run_row, vote_rows, year_row
+from pipeline.simulation import Simulation, play_year
+from pipeline.store import Reader, Row, Store
+from pipeline.traces import Recorded
+
+RESUMABLE = ("base_url", "concurrency", "timeout", "max_cost_usd", "max_tokens", "debug", "wandb", "log_dir")
+"""What may be set anew when a run goes on: none of it changes what is asked."""
+
+NOT_FORKABLE = (
+    "scenario",
+    "num_agents",
+    "agent_mix",
+    "worker_type",
+    "economy",
+    "percent_ego",
+    "percent_alt",
+    "percent_adv",
+)
+"""What a fork shares with its parent: who the people are, and the world they live in."""
+
+
+def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> int:
+    """Go on with a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
+    with Store(db, serve=True) as store:
+        row = find_run(store, run)
+        run_id, start = int(row["run_id"]), years_played(store, int(row["run_id"]))
+        config = replace(config_of(row), db=db, **settings)
+        if start >= config.max_timesteps:
+            raise UsageError(f"run {run_id} has all of its {start} years; there is nothing to resume (try `fork`)")
+        recorded = recorded_calls(store, run_id, start)
+        minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
+        minds.enter(run_id)
+        earlier = recorded.pop((start, "Preflight", None), [])
+        asyncio.run(minds.preflight(year=start, earlier=earlier))
+        store.reopen_run(run_id)
+        known = sum(map(len, recorded.values()))
+        console.print(f"Run {run_id} goes on with year {start}; {known} stored calls of that year are used again.")
+        world = restore(store, run_id, config, start)
+        simulation = Simulation(
+            config,
+            store,
+            minds,
+            run_id=run_id,
+            world=world,
+            start=start,
+            recorded=lambda year: recorded if year == start else {},
+            fallbacks=int(store.one("SELECT count(*) FROM decisions WHERE run_id = ? AND fallback", [run_id])),
+        )
+        return play(simulation, console)
+
+
+def usage_so_far(reader: Reader, run_id: int) -> Usage:
+    """What a run has used, from its stored calls."""
+    query = """SELECT count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
+                      coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens,
+                      coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
+                      coalesce(sum(cost_usd), 0) AS cost_usd,
+                      count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced
+               FROM lm_calls WHERE run_id = ?"""
+    return Usage(**reader.rows(query, [run_id])[0])
+
+
+def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console) -> int:
+    """Branch a counterfactual that shares the years before `at`, and compare both branches."""
+    for name in settings:
+        if name in NOT_FORKABLE:
+            raise UsageError(f"--{name.replace('_', '-')} can't change in a fork: both branches have the same people")
+    with Store(db, serve=True) as store:
+        parent = find_run(store, run)
+        parent_id, played = int(parent["run_id"]), years_played(store, int(parent["run_id"]))
+        if not 0 < at <= played:
+            raise UsageError(f"--at {at}: run {parent_id} has years 0 to {played - 1}; fork at one of 1 to {played}")
+        config = _forked(config_of(parent), {**settings, "db": db}, at)
+        model, why = choose_model(replace(config, llm=config.llm or parent["llm"]))
+        console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+        minds = Minds(config, model, BRACKETS[config.bracket_setting])
+        asyncio.run(minds.preflight(year=at))
+        run_id = store.start_run({**run_row(config, model), "parent_run_id": parent_id, "fork_year": at})
+        store.copy_years(parent_id, run_id, at)
+        store.write({"programs": program_rows(run_id, config)})
+        simulation = Simulation(
+            config,
+            store,
+            minds,
+            run_id=run_id,
+            world=restore(store, parent_id, config, at),
+            start=at,
+            recorded=lambda year: recorded_calls(store, parent_id, year),
+        )
+        code = play(simulation, console)
+        console.print(compare_branches(store, parent_id, run_id, at))
+        return code
+
+
+def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfig:
+    """The parent's settings with those of the fork over them."""
+    inherited = {field.name: getattr(parent, field.name) for field in fields(RunConfig)}
+    try:
+        return build({**inherited, "name": f"{parent.name}-fork{at}", **settings})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+BRANCHES = """
+SELECT run_id AS run, count(*) AS years, avg(welfare) AS mean_welfare, arg_max(welfare, year) AS last_welfare,
+       arg_max(welfare_best_response, year) AS last_best_response, avg(mean_labor) AS mean_hours,
+       avg(gini) AS mean_gini, avg(rebate) AS mean_rebate, arg_max(rates, year) AS last_rates
+FROM years WHERE run_id IN (?, ?) AND year >= ? GROUP BY run_id ORDER BY run_id
+"""
+
+
+def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
+    """Both branches from the fork on: one row each."""
+    rows = reader.rows(BRANCHES, [parent, child, at])
+    table = Table(title=f"Both branches from year {at} on", title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, justify="right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row.values()))
+    return table
+
+
+def replay(run: str, db: str, console: Console) -> int:
+    """Play a run again from its stored replies, without a model, and compare every row; 1 if one differs."""
+    with AtRest(db) as reader:
+        row = find_run(reader, run)
+        run_id, played = int(row["run_id"]), years_played(reader, int(row["run_id"]))
+        config = replace(config_of(row), db=db)
+        start = int(row["fork_year"] or 0)
+        minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], run_id=run_id, offline=True)
+        checked = asyncio.run(_replay(reader, config, minds, run_id, start, played, row["parent_run_id"]))
+    console.print(
+        f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."
+    )
+    return 0
+
+
+async def _replay(
+    reader: Reader, config: RunConfig, minds: Minds, run_id: int, start: int, played: int, parent: int | None
+) -> int:
+    world, used = restore(reader, run_id, config, start), 0
+    for year in range(start, played):
+        recorded = recorded_calls(reader, run_id, year)
+        if parent is not None:
+            recorded = _with_parents(recorded, recorded_calls(reader, parent, year))
+        minds.recorded = recorded
+        used += sum(map(len, recorded.values()))
+        again = await play_year(world, minds, year)
+        key = {"run_id": run_id, "year": year}
+        _same(reader, "decisions", key, decision_rows(key, world, again), "agent")
+        _same(reader, "votes", key, vote_rows(key, again), "voter")
+        _same(reader, "years", key, [year_row(key, world, again)], "year")
+    return used
+
+
+def _with_parents(own: Recorded, parents: Recorded) -> Recorded:
+    """A fork's calls, and its parent's for questions that the fork did not have to ask."""
+    return {**parents, **own}
+
+
+def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str) -> None:
+    """Raise EconomistError naming the first value that differs from the stored one."""
+    stored = reader.rows(f"SELECT * FROM {table} WHERE run_id = ? AND year = ? ORDER BY {order}", list(key.values()))
+    where = f"{table} of run {key['run_id']}, year {key['year']}"
+    if len(stored) != len(again):
+        raise EconomistError(f"replay differs: {where} has {len(stored)} rows, the replay {len(again)}")
+    for old, new in zip(stored, again, strict=True):
+        for column, value in new.items():
+            if old[column] != value and not (old[column] != old[column] and value != value):
+                raise EconomistError(
+                    f"replay differs: {where}, {order} {new[order]}: {column} is {value!r}, stored is {old[column]!r}"
+                )

@@ -1,0 +1,142 @@
+"""Going on from stored years: the state of a run as it was before some year, and the calls that were made since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import RunConfig, build
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.population import Population
+from pipeline.economy.tax import BRACKETS, marginal_rate
+from pipeline.errors import StoreError, UsageError
+from pipeline.memory import PlannerMemory
+from pipeline.query import connect
+from pipeline.store import Reader
+from pipeline.traces import Call, Recorded
+from pipeline.world import World, create
+from signatures.types import TaxSchedule
+
+
+class AtRest:
+    """A database that nobody writes, to ask for rows. Use as a context manager."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.connection = connect(path)
+
+    def __enter__(self) -> AtRest:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.connection.close()
+
+    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
+        cursor = self.connection.execute(query, list(parameters))
+        columns = [column[0] for column in cursor.description or ()]
+        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def find_run(reader: Reader, run: str) -> dict[str, Any]:
+    """The row of `runs` by number or by name (the newest of that name). UsageError names those there are."""
+    by = "run_id = ?" if run.isdecimal() else "name = ?"
+    rows = reader.rows(f"SELECT * FROM runs WHERE {by} ORDER BY run_id DESC LIMIT 1", [run])
+    if not rows:
+        known = [str(row["run_id"]) for row in reader.rows("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 10")]
+        raise UsageError(f"no run {run!r} in {reader.path}; there are: {', '.join(known) or 'none'}")
+    return rows[0]
+
+
+def config_of(row: dict[str, Any]) -> RunConfig:
+    """The settings that a run was started with, as far as they are stored (a URL without its credentials)."""
+    known = {field.name for field in fields(RunConfig)}
+    return build({name: value for name, value in json.loads(row["config"]).items() if name in known})
+
+
+def years_played(reader: Reader, run_id: int) -> int:
+    """How many years are whole. StoreError if they do not follow one another."""
+    count, last = reader.rows("SELECT count(*) AS n, max(year) AS y FROM years WHERE run_id = ?", [run_id])[0].values()
+    if count and last != count - 1:
+        raise StoreError(
+            f"run {run_id} in {reader.path} has {count} years and ends with year {last}: years are missing"
+        )
+    return int(count)
+
+
+def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | None]] | None:
+    """Who took part, and their personas; None if the run was cut off before they were stored."""
+    rows = reader.rows("SELECT * FROM agents WHERE run_id = ? ORDER BY agent", [run_id])
+    if not rows:
+        return None
+    people: dict[str, Any] = {
+        name: np.array([row[name] for row in rows], dtype=object) for name in ("occupation", "sex")
+    }
+    known = rows[0]["occupation"] is not None
+    population = Population(
+        wage=np.array([row["wage"] for row in rows]),
+        utility_type=np.array([row["utility_type"] for row in rows], dtype=object),
+        occupation=people["occupation"] if known else None,
+        sex=people["sex"] if known else None,
+        age=np.array([row["age"] for row in rows]) if known else None,
+    )
+    return population, [row["persona"] for row in rows]
+
+
+def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
+    """The world of a run as it was before year `before`, to be played on under `config`."""
+    world = create(config)
+    stored = population_of(reader, run_id)
+    if stored is None:
+        return world
+    world.population, world.personas = stored
+    years = reader.rows("SELECT * FROM years WHERE run_id = ? AND year < ? ORDER BY year", [run_id, before])
+    for row in years:
+        world.remember_planner(row["year"], schedule_of(row), row["welfare"])
+    for row in years[-config.history_len :]:
+        _remember_year(reader, run_id, world, row)
+    _enact(world)
+    return world
+
+
+def schedule_of(row: dict[str, Any]) -> TaxSchedule:
+    """The law of a stored year."""
+    return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
+
+
+def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any]) -> None:
+    """Put one stored year into the workers' memory, and make it the last that was played."""
+    query = "SELECT labor, adjusted_utility, objective FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
+    decisions = reader.rows(query, [run_id, row["year"]])
+    column = {name: np.array([d[name] for d in decisions]) for name in ("labor", "adjusted_utility", "objective")}
+    world.schedule, world.leader = schedule_of(row), row["leader"]
+    world.hours = column["labor"]
+    world.adjusted = column["adjusted_utility"]
+    outcome = settle(world.economy, world.schedule, world.population.wage, column["labor"].copy())
+    world.remember_workers(row["year"], outcome, column["objective"])
+
+
+def _enact(world: World) -> None:
+    """Put the law of the settings in force where they differ from the years behind: a fork may change planner or
+    brackets. On new brackets each starts with the marginal rate of the old law at its edge, and no old record fits."""
+    thresholds = BRACKETS[world.config.bracket_setting]
+    if world.config.planner_type != "LLM":
+        world.schedule = world.planned()
+    elif world.schedule.thresholds != thresholds:
+        rates = marginal_rate(world.schedule, np.array(thresholds))
+        world.schedule = TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
+        world.planner_memory = PlannerMemory()
+
+
+def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
+    """Stored calls of a year by question, in the order in which they were made."""
+    columns = ", ".join(field.name for field in fields(Call))
+    query = f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? ORDER BY call_id"
+    recorded: Recorded = {}
+    for row in reader.rows(query, [run_id, year]):
+        call = Call(**row)
+        recorded.setdefault((call.year, call.signature, call.agent), []).append(call)
+    return recorded
