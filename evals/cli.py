@@ -27,6 +27,11 @@ CRASH_FILE = "llm-economist-crash.log"
 @with_run_options
 def run(
     config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only say what the run would take: calls, tokens, dollars, time")
+    ] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="as JSON, with --dry-run")] = False,
     **settings: Any,
 ) -> None:
     """Play an economy and store every trace.
@@ -35,10 +40,18 @@ def run(
     """
     from rich.console import Console
 
+    given = {name: value for name, value in settings.items() if value is not None}
+    given = {**(read_toml(config) if config else {}), **given}
+    if dry_run:
+        from evals.dry_run import dry_run as tell
+
+        raise typer.Exit(tell(given, Console(), latency=latency, as_json=json))
+    if json:
+        raise UsageError("--json needs --dry-run; the results of a run are in its database (llm-economist sql --json)")
+
     from evals.running import run as play
 
-    given = {name: value for name, value in settings.items() if value is not None}
-    raise typer.Exit(play({**(read_toml(config) if config else {}), **given}, Console()))
+    raise typer.Exit(play(given, Console()))
 
 
 @app.command()
@@ -64,10 +77,12 @@ def resume(
     from rich.console import Console
 
     from evals.again import resume as go_on
+    from evals.running import then_merge
 
     given = {"base_url": base_url, "concurrency": concurrency, "timeout": timeout}
     given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens}
-    raise typer.Exit(go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console()))
+    code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console())
+    raise typer.Exit(then_merge(code, db, Console()))
 
 
 @app.command()
@@ -97,10 +112,11 @@ def fork(
     from rich.console import Console
 
     from evals.again import fork as branch
+    from evals.running import then_merge
 
     given = {name: value for name, value in settings.items() if value is not None}
     db = str(given.pop("db", DEFAULT_DB))
-    raise typer.Exit(branch(run, db, at, given, Console()))
+    raise typer.Exit(then_merge(branch(run, db, at, given, Console()), db, Console()))
 
 
 @app.command()
@@ -155,7 +171,7 @@ def sql(
     if list_all:
         return print_questions(as_json=chosen == "json")
     if query is None:
-        raise UsageError('give a SELECT, a saved question (llm-economist sql --list), or - for standard input')
+        raise UsageError("give a SELECT, a saved question (llm-economist sql --list), or - for standard input")
     try:
         print_query(
             db, query, parameters=param or (), format=chosen, output=output, limit=limit, seconds=timeout_seconds
@@ -163,6 +179,65 @@ def sql(
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
         raise typer.Exit(130) from None
+
+
+@app.command()
+def watch(
+    db: Db = DEFAULT_DB,
+    once: Annotated[bool, typer.Option("--once", help="print the state now and end")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.1, help="seconds between two looks")] = 1,
+) -> None:
+    """Watch the runs that are being written into a database and its shards, until the last one ends.
+
+    Example: llm-economist watch --once
+    """
+    from rich.console import Console
+
+    from evals.watch import watch as look
+
+    look(db, Console(), once=once, interval=interval)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="number or name of the run, or all")],
+    to: Annotated[str, typer.Option("--to", help="folder to make")],
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write runs as Parquet files, one folder per table, with a manifest of versions and checksums.
+
+    Example: llm-economist export 3 --to shared/run-3
+    """
+    from pipeline.exchange import export as write
+
+    manifest = write(db, run, to)
+    files = manifest["files"].values()
+    numbers = [one["run_id"] for one in manifest["runs"]]
+    typer.echo(
+        f"{'run' if len(numbers) == 1 else 'runs'} {', '.join(map(str, numbers))}: {sum(f['rows'] for f in files):,} "
+        f"rows in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, in {to}"
+    )
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[str, typer.Argument(help="folder made by `export`, or another database of llm-economist")],
+    db: Db = DEFAULT_DB,
+    again: Annotated[bool, typer.Option("--again", help="take in runs that are here already once more")] = False,
+) -> None:
+    """Take runs from an export or from another database; they get new numbers where theirs are taken.
+
+    Example: llm-economist import shared/run-3 --db economist.duckdb
+    """
+    from rich.console import Console
+
+    from evals.running import merge_shards
+    from pipeline.exchange import import_runs
+
+    merge_shards(db, Console())
+    for one in import_runs(path, db, again=again):
+        what = "is here already, as" if one.known else "->"
+        typer.echo(f"run {one.old} ({one.name}) {what} run {one.new}")
 
 
 @app.command()
@@ -189,6 +264,39 @@ def personas(**settings: Any) -> None:
     from evals.personas import print_personas
 
     print_personas({name: value for name, value in settings.items() if value is not None}, Console())
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="store or views")],
+    num_agents: Annotated[int, typer.Option("--num-agents", min=1, help="store: workers")] = 100,
+    years: Annotated[int, typer.Option("--max-timesteps", min=1, help="store: years")] = 50,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="store: runs of each kind")] = 3,
+    decisions: Annotated[int, typer.Option("--decisions", min=1, help="views: rows")] = 10_000_000,
+    calls: Annotated[int, typer.Option("--calls", min=1, help="views: model calls")] = 1_000_000,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Measure what traces cost (store), or how fast the views are on large data (views).
+
+    Example: llm-economist bench store --num-agents 20 --max-timesteps 10
+    """
+    import sys
+    from json import dumps
+
+    from rich.console import Console
+
+    from evals.bench import bench_store, bench_views
+    from pipeline.errors import UsageError
+
+    console = Console(file=sys.stderr) if json else Console()
+    if what == "store":
+        figures = bench_store(console, num_agents=num_agents, years=years, rounds=rounds)
+    elif what == "views":
+        figures = bench_views(console, decisions=decisions, calls=calls)
+    else:
+        raise UsageError(f"bench {what!r}: choose one of store, views")
+    if json:
+        typer.echo(dumps(figures))
 
 
 @app.command()
@@ -229,6 +337,8 @@ def _report_bug(error: Exception) -> None:
     import traceback
     from pathlib import Path
 
-    Path(CRASH_FILE).write_text("".join(traceback.format_exception(error)))
-    what = " ".join(str(error).split())[:200]
+    from programs.lm import blotted, without_secrets
+
+    Path(CRASH_FILE).write_text(blotted("".join(traceback.format_exception(error))))
+    what = without_secrets(str(error))[:200]
     typer.echo(f"error: this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}", err=True)

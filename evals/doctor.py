@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pipeline.config import RunConfig
+from evals.running import configure
 from pipeline.errors import EconomistError
 from pipeline.minds import Minds
 from pipeline.query import connect
@@ -53,7 +53,7 @@ def _database(console: Console, db: str) -> bool:
 def _model(console: Console, llm: str, base_url: str | None) -> bool:
     """One tiny call."""
     try:
-        minds = Minds(RunConfig(llm=llm, base_url=base_url), llm, 3)
+        minds = Minds(configure({"llm": llm, "base_url": base_url}), llm, 3)
         asyncio.run(minds.preflight())
     except EconomistError as error:
         console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)

@@ -19,8 +19,8 @@ ROWS = 1000
 """Rows of a table where no limit is given; files and data formats are whole."""
 
 RUNS = """
-SELECT run_id, name, status, scenario, llm, planner_type, seed, num_agents, max_timesteps, years_played, last_welfare,
-       mean_regret, calls, cost_usd, strftime(created_at, '%Y-%m-%d %H:%M') AS created_utc
+SELECT run_id, name, status, scenario, llm, planner_type AS planner, years_played || '/' || max_timesteps AS years,
+       last_welfare AS welfare, cost_usd AS cost, strftime(created_at, '%Y-%m-%d %H:%M') AS created_utc
 FROM run_summary ORDER BY run_id
 """
 
@@ -34,10 +34,17 @@ WHERE c.call_id = ?
 """
 
 
+cell = formats.plain
+
+
 def print_runs(db: str, *, as_json: bool = False) -> None:
-    """One row a run."""
-    with ask(db, RUNS) as answer:
-        (formats.write_json if as_json else formats.write_table)(answer, sys.stdout)
+    """One row a run; as JSON with all that is known of it."""
+    if as_json:
+        with ask(db, "FROM run_summary ORDER BY run_id") as answer:
+            formats.write_json(answer, sys.stdout)
+    else:
+        with ask(db, RUNS) as answer:
+            formats.write_table(answer, sys.stdout, fold=True)
 
 
 def print_query(
@@ -71,8 +78,10 @@ def print_query(
             else:
                 with part.open("w", encoding="utf-8", newline="") as out:
                     formats.FORMATS[form](answer, out)
+    if not answer.taken and form == "table":
+        _notice("no rows")
     if answer.more:
-        _notice(f"first {limit} rows, there are more: --limit N, or --format csv --output FILE for all")
+        _notice(f"first {limit:,} rows, and there are more: --limit N, or --output FILE.csv for all")
 
 
 def _format(format: str | None, output: str | None) -> str:

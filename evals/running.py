@@ -17,6 +17,8 @@ from rich.markup import escape
 
 from evals.progress import Progress
 from evals.summary import summary
+from pipeline import shards
+from pipeline.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
@@ -29,10 +31,6 @@ log = logging.getLogger("llm_economist")
 
 INTERRUPTED = 130
 BRACKETS = {"flat": 1, "three": 3, "US_FED": 7}
-
-
-class Capped(Exception):
-    """The next year could pass --max-cost-usd or --max-tokens."""
 
 
 def configure(settings: Mapping[str, Any]) -> RunConfig:
@@ -65,11 +63,39 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     config = configure(settings)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
-    check_path(config.db)
+    merge_shards(config.db, console)
+    shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
     asyncio.run(minds.preflight())
-    with Store(config.db, serve=True) as store:
-        return play(Simulation(config, store, minds), console)
+    with shards.open_store(config.db, personas=config.scenario != "rational") as store:
+        if store.path != config.db:
+            console.print(
+                f"Another run is writing {escape(config.db)}: this one goes to {escape(store.path)}, "
+                "to be merged when both have ended.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        code = play(Simulation(replace(config, db=store.path), store, minds), console)
+    return then_merge(code, config.db, console)
+
+
+def then_merge(code: int, db: str, console: Console) -> int:
+    """Take in the shards that have ended by now, unless the user wants an end at once; `code`."""
+    if code != INTERRUPTED:
+        merge_shards(db, console)
+    return code
+
+
+def merge_shards(db: str, console: Console) -> None:
+    """Take finished shards into their database, if nobody writes it, and say which runs got which numbers."""
+    main = shards.main_of(db)
+    for shard, moved in shards.merge(main):
+        for one in moved:
+            console.print(
+                f"Run {one.old} of {escape(Path(shard).name)} is now run [bold]{one.new}[/bold] of {escape(main)}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def play(simulation: Simulation, console: Console) -> int:
@@ -78,7 +104,7 @@ def play(simulation: Simulation, console: Console) -> int:
     with ExitStack() as stack:
         stack.enter_context(_text_log(config))
         progress = stack.enter_context(Progress(console, config, simulation.minds.usage, simulation.start))
-        observers = [progress.on_year, _log_year, _tell_live(simulation), _cap(config, simulation.minds)]
+        observers = [progress.on_year, _log_year, _tell_live(simulation)]
         if config.wandb:
             from evals.wandb_log import WandbLog
 
@@ -117,6 +143,9 @@ def _play(simulation: Simulation, store: Store, console: Console) -> int:
             store.finish_run(simulation.run_id, "failed", str(error))
             raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
         raise
+    except Exception as error:
+        store.finish_run(simulation.run_id, "failed", f"{type(error).__name__}: {error}"[:300])
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)
     store.finish_run(simulation.run_id, "finished")
@@ -130,36 +159,22 @@ def _resume(simulation: Simulation) -> str:
 def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
     """Keep what other processes are told of this run."""
     server = simulation.store.server
+    known = {"name": simulation.config.name, "years": simulation.config.max_timesteps}
+    if server is not None:
+        server.progress = {**known, "year": simulation.start}
 
     def on_year(year: Year) -> None:
         if server is not None:
             usage = simulation.minds.usage
             server.progress = {
+                **known,
                 "run_id": simulation.run_id,
-                "name": simulation.config.name,
                 "year": year.year + 1,
-                "years": simulation.config.max_timesteps,
                 "welfare": year.welfare,
                 "calls": usage.calls,
                 "tokens": usage.tokens,
                 "cost_usd": usage.cost_usd,
             }
-
-    return on_year
-
-
-def _cap(config: RunConfig, minds: Minds) -> Any:
-    """Stop while the next year, taken to be as dear as the dearest so far, still fits under the caps."""
-    spent, dearest = [0.0, 0.0], [0.0, 0.0]
-    caps = (config.max_cost_usd, config.max_tokens)
-
-    def on_year(year: Year) -> None:
-        for i, (cap, total) in enumerate(zip(caps, (minds.usage.cost_usd, minds.usage.tokens), strict=True)):
-            dearest[i] = max(dearest[i], total - spent[i])
-            spent[i] = total
-            if cap is not None and total + dearest[i] > cap and year.year + 1 < config.max_timesteps:
-                unit = "dollars (--max-cost-usd)" if i == 0 else "tokens (--max-tokens)"
-                raise Capped(f"after year {year.year}, another year could pass the cap of {cap:g} {unit}")
 
     return on_year
 

@@ -27,7 +27,7 @@ Percent = Annotated[float, Ge(0), Le(100)]
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Whole = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+Positive = Annotated[float, Gt(0), Le(1e9)]
 
 
 def setting(default: Any, help: str) -> Any:
@@ -66,7 +66,7 @@ class RunConfig:
     platforms: bool = setting(False, "candidates stand and propose before the vote (democratic)")
     election_rule: Literal["plurality"] = setting("plurality", "how votes elect a leader")
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
-    elasticity: tuple[Annotated[float, Ge(0)], ...] = setting(
+    elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
         (0.4,), "elasticity of taxable income for SAEZ: one, or one per bracket"
     )
     uniform_rate: Percent = setting(50, "the rate of planner UNIFORM, in percent")
@@ -80,8 +80,11 @@ class RunConfig:
     temperature: Annotated[float, Ge(0), Le(2)] = setting(0.7, "sampling temperature")
     max_output_tokens: Count = setting(500, "longest reply of a model, in tokens (raise it for models that think)")
     concurrency: Count = setting(64, "model calls in flight at once")
-    max_cost_usd: Positive | None = setting(None, "stop before this cost is passed")
-    max_tokens: Count | None = setting(None, "stop before this many tokens are passed")
+    max_cost_usd: Positive | None = setting(None, "stop before this cost of the whole run is passed")
+    max_tokens: Count | None = setting(None, "stop before this many tokens of the whole run are passed")
+    prices: str | None = setting(
+        None, "TOML file of prices in dollars per million tokens (default: prices.toml here, if there is one)"
+    )
     use_multithreading: bool = setting(False, "kept from v1; years are always concurrent (--concurrency)")
     wandb: bool = setting(False, "log years to Weights & Biases (extra: wandb)")
     debug: bool = setting(False, "log every model call that failed, and why")

@@ -16,10 +16,11 @@ import dspy
 from dspy import lm15
 from dspy.utils import exceptions as dspy_errors
 
+from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
 from pipeline.traces import RUN_STRIDE, Call, Recorded, Trace
-from programs import files
+from programs import files, prices
 from programs.adapter import ADAPTERS
 from programs.lm import RULES, Model, connect, without_secrets
 from programs.persona import PersonaWriter
@@ -130,10 +131,29 @@ class Minds:
             self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
             for role, path in config.program.items():
                 files.load(self.programs[role], path, role=role, strategy=config.strategy_of(role))
+            self.prices = prices.load(config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
+        self.budget = self._budget()
+
+    def _budget(self) -> Budget:
+        """The caps, and what a run that goes on has spent. UsageError where dollars are capped and have no price."""
+        config, price = self.config, self.prices.of(self.model)
+        if config.max_cost_usd is not None and price is None and not self.offline:
+            raise UsageError(
+                f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {self.model}; give one in "
+                f'prices.toml or with --prices FILE: [models."{self.model}"] with input = 0.1 and output = 0.4, '
+                "in dollars per million tokens"
+            )
+        spent = Amount(self.usage.cost_usd, self.usage.tokens)
+        return Budget(config.max_cost_usd, config.max_tokens, self.model, price, spent)
+
+    @property
+    def purse(self) -> Budget | None:
+        """What pays for calls; None where nothing is capped or nothing is called."""
+        return self.budget if self.budget.capped and not self.offline else None
 
     @property
     def shown_model(self) -> str:
@@ -160,11 +180,12 @@ class Minds:
         trace = self._trace(question, role, year, agent)
         asked = module or self.module(question)
         async with self.semaphore:
-            try:
-                with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, **QUIET):
-                    return await _attempt(asked, inputs, trace)
-            finally:
-                trace.report()
+            with self.budget.question():
+                try:
+                    with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
+                        return await _attempt(asked, inputs, trace)
+                finally:
+                    trace.report()
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
         return Trace(
@@ -181,6 +202,7 @@ class Minds:
             on_call=self._keep,
             recorded=self.recorded.pop((year, question, agent), []),
             offline=self.offline,
+            prices=self.prices,
         )
 
     def enter(self, run_id: int, sink: Callable[[Call], None] | None = None) -> None:
@@ -225,8 +247,10 @@ class Minds:
             ),
         )
         try:
-            with dspy.context(lineage=trace):
+            with dspy.context(lineage=trace, purse=self.purse):
                 await self.lm.copy(num_retries=1).acall(request)
+        except Capped as capped:
+            raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
         except dspy_errors.LMError as error:
             raise ModelError(cannot_use(self.shown_model, error)) from error
         trace.report()

@@ -1,30 +1,51 @@
-"""Reading the store: one SELECT at a time, on a connection that can reach nothing but the file."""
+"""Reading the store: one SELECT at a time, each in a child process that can reach nothing but the file.
+
+`ask` and `select` take queries of anybody; `connect` is for our own, in this process. This process never opens the
+database itself in `ask`: a second opening and closing would lose DuckDB's lock if it were this process that writes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
-import duckdb
+from pipeline.errors import EconomistError, StoreError, UsageError
 
-from pipeline.errors import StoreError, UsageError
-from pipeline.store import check_owner, explain
+if TYPE_CHECKING:
+    import duckdb
 
-SECONDS = 60
-LOCKDOWN = (
-    "temp_directory = ''",
-    f"max_execution_time = {SECONDS * 1000}",
-    "autoinstall_known_extensions = false",
-    "autoload_known_extensions = false",
-    "allow_community_extensions = false",
-    "python_enable_replacements = false",
-    "allow_persistent_secrets = false",
-    "enable_external_access = false",
-    "lock_configuration = true",
-)
-"""In this order: later settings forbid the earlier ones."""
+SECONDS = 60.0
+"""How long a query may take where nobody says otherwise."""
+
+PATIENCE = 10.0
+"""Seconds beyond the query's own for a child to start, and to end by itself."""
+
+MEMORY = "2GB"
+"""Memory that a query may use."""
+
+IN_MEMORY = 64 * 2**20
+"""Answers up to this size stay in memory, larger ones are on disk while they are printed."""
+
+LARGEST = 2 * 2**30
+"""The largest answer, in bytes."""
+
+INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
+"""What a child may know of the environment: no keys."""
+
+CHILD = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
+"""And what it is told: reserve no address space in advance."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +57,190 @@ class Result:
     more: bool
 
 
+class Answer:
+    """The rows of a query, `limit` of them at most. How many were `taken`, and whether there are `more`."""
+
+    def __init__(self, stream: IO[bytes], limit: int | None) -> None:
+        self._stream, self._limit = stream, limit
+        self.taken, self.more = 0, False
+        self.schema = self._open().schema
+        self.columns: list[str] = list(self.schema.names)
+
+    def _open(self) -> Any:
+        import pyarrow.ipc
+
+        self._stream.seek(0)
+        return pyarrow.ipc.open_stream(self._stream)
+
+    def batches(self) -> Iterator[Any]:
+        """Arrow record batches, from the first row on at every call."""
+        left, self.taken = self._limit, 0
+        for batch in self._open():
+            if left is not None:
+                self.more = batch.num_rows > left
+                batch, left = batch.slice(0, left), max(0, left - batch.num_rows)
+            self.taken += batch.num_rows
+            if batch.num_rows:
+                yield batch
+            if self.more:
+                return
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Python values: None for NULL, lists and dictionaries for nested values."""
+        for batch in self.batches():
+            yield from zip(*(_values(column) for column in batch.columns), strict=True)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's Python values; DuckDB's sums of integers, too wide for Arrow's integers, as int."""
+    values: list[Any] = column.to_pylist()
+    if str(column.type) == "decimal128(38, 0)":
+        return [int(value) if isinstance(value, Decimal) else None for value in values]
+    return values
+
+
 def connect(path: str) -> duckdb.DuckDBPyConnection:
-    """A read-only connection without file system, network or settings. StoreError says why there is none."""
+    """A read-only connection in this process without file system, network or settings, for queries of our own."""
+    from pipeline import boxed
+
+    return boxed.connect(path)
+
+
+def select(
+    path: str,
+    query: str,
+    parameters: Iterable[Any] | Mapping[str, Any] = (),
+    *,
+    limit: int | None = None,
+    seconds: float = SECONDS,
+) -> Result:
+    """Run one SELECT. UsageError where it is not one or does not run; at most `limit` rows come back."""
+    with ask(path, query, parameters, limit=limit, seconds=seconds) as answer:
+        rows = list(answer.rows())
+        return Result(answer.columns, rows, answer.more)
+
+
+@contextmanager
+def ask(
+    path: str,
+    query: str,
+    parameters: Iterable[Any] | Mapping[str, Any] = (),
+    *,
+    lookups: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    seconds: float = SECONDS,
+) -> Iterator[Answer]:
+    """The whole answer to one SELECT, once it is there. EconomistError where it cannot be had.
+
+    Parameters are values for `?` or, by name, `$name`; `lookups` are queries for the values of others. While another
+    process writes the database, the query runs on a copy that this process makes.
+    """
+    check_file(path)
+    request = {
+        "path": path,
+        "query": query,
+        "parameters": dict(parameters) if isinstance(parameters, Mapping) else list(parameters),
+        "lookups": dict(lookups or {}),
+        "limit": limit,
+        "seconds": seconds,
+    }
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
+        try:
+            _run_child(request, rows)
+        except _Locked:
+            from pipeline.live import snapshot
+
+            with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
+                _run_child({**request, "path": snapshot(path, folder)}, rows)
+        yield Answer(rows, limit)
+
+
+def check_file(path: str) -> None:
+    """UsageError unless there is a file, which is not opened."""
+    if Path(path).is_dir():
+        raise UsageError(f"--db {path} is a folder; expected a DuckDB file, e.g. --db economist.duckdb")
     if not Path(path).is_file():
         raise UsageError(f"--db {path} does not exist; `llm-economist run` makes it, or name another file")
+
+
+class _Locked(StoreError):
+    """Another process is writing the database."""
+
+
+KINDS: Mapping[str, type[EconomistError]] = {"Locked": _Locked, "StoreError": StoreError, "UsageError": UsageError}
+
+
+def _run_child(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+    """Write a child's answer to `rows`, or raise what it says. Whatever happens, it has ended afterwards."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.boxed"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={name: os.environ[name] for name in INHERITED if name in os.environ} | CHILD,
+        start_new_session=True,  # Ctrl-C is this process's to handle
+    ) as child:
+        last_resort = threading.Timer(request["seconds"] + PATIENCE, child.kill)
+        last_resort.start()
+        started = time.monotonic()
+        try:
+            said = _converse(child, request, rows)
+        finally:
+            last_resort.cancel()
+            child.kill()
+    if child.returncode != 0:
+        late = time.monotonic() - started > request["seconds"]
+        raise _failure(child.returncode, said, request["seconds"], late=late)
+
+
+def _converse(child: subprocess.Popen[bytes], request: Mapping[str, Any], rows: IO[bytes]) -> bytes:
+    """Put the question, take the rows, and wait for the end; what the child says on standard error."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with suppress(BrokenPipeError):  # it has failed already, and says why
+        child.stdin.write(json.dumps(request, default=str).encode() + b"\n")
+        child.stdin.flush()
+    import pyarrow.ipc  # noqa: F401  (while the child starts)
+
+    size = 0
+    while chunk := child.stdout.read1(2**20):  # type: ignore[attr-defined]
+        size += len(chunk)
+        if size > LARGEST:
+            raise UsageError(
+                f"the query failed: its rows take more than {LARGEST // 2**30} GB; narrow it, or aggregate"
+            )
+        try:
+            rows.write(chunk)
+        except OSError as error:
+            raise UsageError(f"no room for the rows in {tempfile.gettempdir()}: {error.strerror}") from error
+    said = child.stderr.read()
+    child.wait()
+    return said
+
+
+def _failure(code: int, said: bytes, seconds: float, *, late: bool) -> EconomistError:
+    """Why a child gave no answer. `late`: it ended after its time."""
+    if code < 0 and (late or -code == signal.SIGXCPU):
+        return UsageError(too_long(seconds))
+    if code == -signal.SIGKILL or b"bad_alloc" in said:  # the system's last resort, and the library's
+        return UsageError(too_much_memory())
     try:
-        connection = duckdb.connect(path, read_only=True, config={"memory_limit": "2GB"})
-        check_owner(connection, path)
-        for setting in LOCKDOWN:
-            connection.execute(f"SET {setting}")
-    except duckdb.Error as error:
-        raise StoreError(explain(path, error)) from error
-    return connection
+        what = json.loads(said)
+        return KINDS[what["kind"]](what["message"])
+    except (ValueError, KeyError, TypeError):
+        last = (said.decode(errors="replace").strip().splitlines() or ["no word why"])[-1][:200]
+        return UsageError(f"the query failed: its process ended with {code} ({last})")
 
 
-def select(path: str, query: str, parameters: Iterable[Any] = (), *, limit: int | None = None) -> Result:
-    """Run one SELECT. UsageError where it is not one or does not run; at most `limit` rows come back."""
-    connection = connect(path)
-    try:
-        _refuse_other_statements(connection, query)
-        cursor = connection.execute(query, list(parameters))
-        columns = [column[0] for column in cursor.description or ()]
-        rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit + 1)
-    except duckdb.Error as error:
-        raise UsageError(f"the query failed: {' '.join(str(error).split())[:400]}") from error
-    finally:
-        connection.close()
-    kept = rows if limit is None else rows[:limit]
-    return Result(columns, kept, more=len(kept) < len(rows))
+def too_long(seconds: float) -> str:
+    return (
+        f"the query failed: it took more than {seconds:g} seconds and was stopped; "
+        "narrow it (run_id, year), or allow more time with --timeout-seconds"
+    )
 
 
-def _refuse_other_statements(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    try:
-        statements = connection.extract_statements(query)
-    except ValueError as error:  # a statement type that DuckDB's Python API does not know
-        raise UsageError("only SELECT is allowed here") from error
-    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-    if len(statements) != 1 or statements[0].type not in allowed:
-        raise UsageError("exactly one SELECT is allowed here: the store is read-only")
+def too_much_memory() -> str:
+    return (
+        f"the query failed: it needs more than {MEMORY} of memory; narrow it (run_id, year), or ask for fewer columns"
+    )

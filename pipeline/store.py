@@ -6,6 +6,7 @@ One process owns a file while it writes. A year is one transaction, and its `yea
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,8 +26,11 @@ from pipeline.live import Server
 SCHEMA_VERSION = 1
 OWNER = "llm-economist"
 
-GROUP = 0.05
+GROUP = 0.02
 """Seconds for which model calls are gathered into one commit."""
+
+OPEN_HERE: set[Path] = set()
+"""Databases that this process has open for writing."""
 
 Row = Mapping[str, Any]
 
@@ -53,6 +57,10 @@ def check_path(path: str) -> None:
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
 
 
+class StoreLocked(StoreError):
+    """Another process has the database open."""
+
+
 class Reader(Protocol):
     """What can be asked for rows: the store that is being written, or a file at rest."""
 
@@ -73,19 +81,24 @@ class Store:
         self.path = path
         self.lock = threading.RLock()
         self._pending: list[Row] = []
+        self._pending_lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
         self._failure: StoreError | None = None
         refuse_other_formats(path)
+        _make_whole(path)
         try:
-            self.connection = duckdb.connect(path)
+            # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
+            self.connection = duckdb.connect(str(Path(path).absolute()))
         except (duckdb.Error, OSError, RuntimeError) as error:
-            raise StoreError(explain(path, error)) from error
+            kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
+            raise kind(explain(path, error)) from error
         try:
             self._adopt()
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
+        OPEN_HERE.add(Path(path).absolute())
         self._writer: threading.Thread | None = None
         self.server = Server(path, self.lock) if serve else None
 
@@ -95,12 +108,7 @@ class Store:
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
         self.connection.execute("SET wal_autocheckpoint = '64MB'")
         self.connection.execute("SET threads = 2")
-        self.connection.execute(files("pipeline").joinpath("schema.sql").read_text())
-        self.connection.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)",
-            [OWNER, str(SCHEMA_VERSION)],
-        )
-        views.keep(self.connection)
+        _make_schema(self.connection)
 
     def __enter__(self) -> Store:
         return self
@@ -118,15 +126,23 @@ class Store:
             self.server.close()
         with self.lock:
             self.connection.close()
+        OPEN_HERE.discard(Path(self.path).absolute())
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        """Calls that could not be written must not be forgotten."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def post(self, call: Row) -> None:
         """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises why an earlier commit failed."""
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
             self._writer.start()
-        self._pending.append(call)
+        with self._pending_lock:
+            self._pending.append(call)
         self._wake.set()
 
     def flush(self) -> None:
@@ -149,7 +165,9 @@ class Store:
     def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
         """Append posted calls and rows in one transaction, in the order given; rows of a table share their columns."""
         with self.lock:
-            posted, self._pending = self._pending, []
+            self._raise_failure()
+            with self._pending_lock:
+                posted, self._pending = self._pending, []
             if posted or any(tables.values()):
                 calls = [*posted, *tables.get("lm_calls", ())]
                 self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
@@ -163,6 +181,7 @@ class Store:
                 appender.flush()
 
     def _transact(self, work: Callable[[], object]) -> None:
+        """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
         with self.lock:
             try:
                 self.connection.execute("BEGIN")
@@ -242,12 +261,40 @@ def code_version() -> str:
     return version("llm-economist")
 
 
+def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Tables, views and what the file says of itself, where they are not there yet; all or nothing."""
+    connection.execute("BEGIN")
+    connection.execute(files("pipeline").joinpath("schema.sql").read_text())
+    says = [OWNER, str(SCHEMA_VERSION)]
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
+    views.keep(connection)
+    connection.execute("COMMIT")
+
+
+def _make_whole(path: str) -> None:
+    """Make a new database under another name first: who is killed meanwhile leaves no half file at `path`."""
+    if Path(path).exists():
+        return
+    draft = Path(f"{path}.new-{os.getpid()}")
+    try:
+        with duckdb.connect(str(draft.absolute())) as connection:
+            _make_schema(connection)
+        if not Path(path).exists():
+            draft.rename(path)
+    except (duckdb.Error, OSError, RuntimeError) as error:
+        raise StoreError(explain(path, error)) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def refuse_other_formats(path: str) -> None:
     """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
 
-    The first bytes are read by name only while nobody can hold DuckDB's lock in this process: before it is opened.
+    Not while this process has it open: the lock is POSIX's, and closing any handle on the file would drop it.
     """
     file = Path(path)
+    if file.absolute() in OPEN_HERE:
+        return
     if path.startswith(":"):
         raise StoreError(f"{path} is not a file; choose another --db")
     if file.is_file() and file.stat().st_size:

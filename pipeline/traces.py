@@ -16,7 +16,8 @@ from dspy import lm15
 from pydantic_core import to_jsonable_python
 
 from pipeline.store import as_json
-from programs.lm import Attempt, cost_usd, without_secrets
+from programs.lm import Attempt, without_secrets
+from programs.prices import KNOWN, Prices, count
 
 SIGNATURES = (
     "Preflight",
@@ -101,6 +102,7 @@ class Trace:
     on_call: Callable[[Call], None] = lambda call: None
     recorded: list[Call] = field(default_factory=list)
     offline: bool = False
+    prices: Prices = KNOWN
     calls: list[Call] = field(default_factory=list)
     failures: int = 0
     replies: int = 0
@@ -148,6 +150,7 @@ class Trace:
     def attempted(self, attempt: Attempt) -> None:
         response, error = attempt.response, attempt.error
         usage = response.usage if response is not None else None
+        used = count(self.model, usage)
         self.failures = 0 if error is None else self.failures + 1
         self.replies += error is None
         self.calls.append(
@@ -170,11 +173,11 @@ class Trace:
                 status="ok" if error is None else kind(error),
                 error=None if error is None else without_secrets(str(error))[:300],
                 attempt=len(self.calls),
-                prompt_tokens=usage.input_tokens if usage else None,
-                completion_tokens=usage.output_tokens if usage else None,
+                prompt_tokens=used.input if used else usage.input_tokens if usage else None,
+                completion_tokens=used.output if used else usage.output_tokens if usage else None,
                 cached_tokens=usage.cache_read_tokens if usage else None,
                 reasoning_tokens=usage.reasoning_tokens if usage else None,
-                cost_usd=cost_usd(self.model, usage) if error is None else None,
+                cost_usd=self.prices.cost_usd(self.model, usage) if error is None else None,
                 latency_ms=attempt.latency_ms,
                 started_at=datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
             )

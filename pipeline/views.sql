@@ -196,7 +196,7 @@ LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 --   parse_failure_rate      share of the attempts whose reply could not be parsed, 0 to 1
 --   failure_rate            share of the attempts without a usable reply, for any reason, 0 to 1
 --   mean_prompt_tokens      tokens of the whole prompt
---   decisions               decisions on hours that the calls led to
+--   decisions               decisions on hours that the calls led to, in the same run
 --   mean_regret             of those decisions, dollars a year
 --   example_call_id         first call with it
 --   system_prompt           text
@@ -218,8 +218,9 @@ led_to AS (
     JOIN decisions d ON d.run_id = c.run_id AND d.call_id = c.call_id
     GROUP BY ALL)
 SELECT v.run_id, v.role, v.signature, v.strategy, v.program, v.model,
-       left(md5(rtrim(v.system_prompt)), 12) AS prompt_hash, v.calls, v.parse_failure_rate, v.failure_rate, v.mean_prompt_tokens, coalesce(o.decisions, 0) AS decisions,
-       o.mean_regret, v.example_call_id, rtrim(v.system_prompt) AS system_prompt
+       left(md5(rtrim(v.system_prompt, E'\n')), 12) AS prompt_hash, v.calls, v.parse_failure_rate, v.failure_rate,
+       v.mean_prompt_tokens, coalesce(o.decisions, 0) AS decisions, o.mean_regret, v.example_call_id,
+       rtrim(v.system_prompt, E'\n') AS system_prompt
 FROM versions v
 LEFT JOIN led_to o ON o.run_id = v.run_id AND o.signature = v.signature AND o.strategy = v.strategy
      AND o.example_call_id = v.example_call_id;
@@ -257,6 +258,8 @@ LEFT JOIN led_to o ON o.run_id = v.run_id AND o.signature = v.signature AND o.st
 --   wall_seconds            seconds from start to end; NULL while running
 --   created_at              time in UTC
 --   finished_at             time in UTC
+--   parent_run_id           run that this one is a fork of; NULL for others
+--   fork_year               first year that the fork does not share with its parent; NULL for others
 CREATE OR REPLACE VIEW run_summary AS
 WITH played AS (
     SELECT run_id, count(*) AS years_played, arg_min(welfare, year) AS first_welfare,
@@ -282,7 +285,8 @@ SELECT r.run_id, r.name, r.status, r.scenario, r.llm, r.prompt_algo, r.planner_t
        d.mean_regret, d.satisfied_share, coalesce(d.fallbacks, 0) AS fallbacks, coalesce(c.calls, 0) AS calls,
        coalesce(c.failed_calls, 0) AS failed_calls, coalesce(c.prompt_tokens, 0) AS prompt_tokens,
        coalesce(c.completion_tokens, 0) AS completion_tokens, c.cost_usd, c.call_seconds,
-       epoch(r.finished_at - r.created_at) AS wall_seconds, r.created_at, r.finished_at
+       epoch(r.finished_at - r.created_at) AS wall_seconds, r.created_at, r.finished_at,
+       r.parent_run_id, r.fork_year
 FROM runs r
 LEFT JOIN played p ON p.run_id = r.run_id
 LEFT JOIN decided d ON d.run_id = r.run_id

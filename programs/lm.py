@@ -12,10 +12,12 @@ import os
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 # DSPy would otherwise fetch a price table from the network before the first call.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -24,14 +26,15 @@ import dspy
 from dotenv import dotenv_values
 from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
-from dspy.clients.model_metadata import model_info, rate
 
 from programs.custom import load_object
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
 from programs.engines.rules import RulesEngine
+from programs.prices import RULES, cost_usd
+
+__all__ = ["RULES", "cost_usd"]  # where they used to be
 
 OPENAI_KEYS = ("OPENAI_API_KEY", "ECON_OPENAI")
-RULES = "rules"
 ENGINE_PREFIX = "engine:"
 RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.TimeoutError)
 
@@ -49,6 +52,16 @@ class Lineage(Protocol):
     def recall(self, request: lm15.Request) -> lm15.Response | None: ...
 
     def attempted(self, attempt: Attempt) -> None: ...
+
+
+class Purse(Protocol):
+    """What pays for attempts (pipeline/budget.py): admits each or raises, and is told what became of it."""
+
+    async def admit(self, request: lm15.Request, question: object) -> Any: ...
+
+    def admit_now(self, request: lm15.Request) -> Any: ...
+
+    def settle(self, reserved: Any, request: lm15.Request, outcome: lm15.Response | BaseException) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,21 @@ def environment() -> Mapping[str, str]:
 
     Read once a process.
     """
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value}
-    return {**from_file, **os.environ}
+    return {**_env_file(), **os.environ}
+
+
+def _env_file() -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(".env").items() if value}
+
+
+@cache
+def _values_of(path: str) -> frozenset[str]:
+    """Values of the `.env` of this folder, read once a process and folder."""
+    return frozenset(_env_file().values())
+
+
+def _from_env_file() -> frozenset[str]:
+    return _values_of(os.getcwd())
 
 
 def default_model() -> tuple[str, str]:
@@ -111,6 +137,7 @@ def connect(model: Model) -> dspy.LM:
 
 def _endpoint(model: Model) -> Endpoint:
     known = {"OPENAI_API_KEY": "offline"} if model.offline else environment()
+    hide_url(model.base_url or "")
     base_url = model.base_url or (None if "/" in model.name else known.get("OPENAI_BASE_URL"))
     route = f"openai/{model.name.removeprefix('openai/')}" if base_url or "/" not in model.name else model.name
     endpoint = Endpoint(route, base_url, model.timeout, model.concurrency + 8, known)
@@ -152,6 +179,10 @@ def _lineage() -> Lineage | None:
     return dspy.settings.get("lineage")  # type: ignore[no-any-return]
 
 
+def _purse() -> Purse | None:
+    return dspy.settings.get("purse")  # type: ignore[no-any-return]
+
+
 class _Observed:
     """Seeds each request from the lineage of the current context, and reports each attempt to it."""
 
@@ -172,6 +203,28 @@ class _Observed:
             request = replace(request, config=replace(request.config, seed=lineage.sampling_seed()))
         return request, lineage.recall(request)
 
+    @contextmanager
+    def observed(self, request: lm15.Request, purse: Purse | None, reserved: Any) -> Iterator[list[lm15.Response]]:
+        """Around one attempt, which puts its response into the list: reports it, and settles what it took."""
+        got: list[lm15.Response] = []
+        outcome: lm15.Response | BaseException = RuntimeError("no attempt")
+        started, clock = time.time(), time.perf_counter()
+        try:
+            yield got
+            outcome = got[0]
+            self.report(Attempt(request, outcome, None, started, (time.perf_counter() - clock) * 1000))
+        except Exception as error:
+            outcome = error
+            self.report(Attempt(request, None, error, started, (time.perf_counter() - clock) * 1000))
+            _spread_retries(error)
+            raise
+        except BaseException as error:  # cancelled
+            outcome = error
+            raise
+        finally:
+            if purse is not None:
+                purse.settle(reserved, request, outcome)
+
     def report(self, attempt: Attempt) -> None:
         lineage = _lineage()
         if lineage is not None:
@@ -185,14 +238,11 @@ class ObservedEngine(_Observed):
         request, known = self.begin(request)
         if known is not None:
             return known
-        started, clock = time.time(), time.perf_counter()
-        try:
-            response = self.inner.complete(request)
-        except Exception as error:
-            self.report(Attempt(request, None, error, started, (time.perf_counter() - clock) * 1000))
-            _spread_retries(error)
-            raise
-        self.report(Attempt(request, response, None, started, (time.perf_counter() - clock) * 1000))
+        purse = _purse()
+        reserved = purse.admit_now(request) if purse is not None else None
+        with self.observed(request, purse, reserved) as got:
+            response: lm15.Response = self.inner.complete(request)
+            got.append(response)
         return response
 
 
@@ -207,14 +257,11 @@ class AsyncObservedEngine(_Observed):
         request, known = self.begin(request)
         if known is not None:
             return known
-        started, clock = time.time(), time.perf_counter()
-        try:
+        purse = _purse()
+        reserved = await purse.admit(request, _lineage()) if purse is not None else None
+        with self.observed(request, purse, reserved) as got:
             response = await self._attempt(request)
-        except Exception as error:
-            self.report(Attempt(request, None, error, started, (time.perf_counter() - clock) * 1000))
-            _spread_retries(error)
-            raise
-        self.report(Attempt(request, response, None, started, (time.perf_counter() - clock) * 1000))
+            got.append(response)
         return response
 
     async def _attempt(self, request: lm15.Request) -> lm15.Response:
@@ -237,30 +284,37 @@ def _spread_retries(error: Exception) -> None:
 SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|key (?=\S*\d)[\w*.-]{8,}|Bearer \S{8,})")
 
 
+URL_SECRET = re.compile(r"(?<=//)[^/\s@]+(?=@)|\b[^\s/:@]+:[^\s/@]+(?=@)|(?<=[?&])\w+=[^\s&'\"]+")
+"""A name and password before a host, and what a URL asks for after its `?`."""
+
+_url_secrets: set[str] = set()
+
+
 def without_secrets(text: str) -> str:
     """`text` on one line, with everything blotted out that is or looks like a key."""
-    line = " ".join(text.partition("To fix:")[0].split())  # what follows is advice to programmers
-    for name, value in environment().items():
-        if len(value) >= 8 and re.search("KEY|TOKEN|SECRET|PASSWORD", name):
-            line = line.replace(value, "***")
-    return SECRET.sub("***", line)
+    return blotted(" ".join(text.partition("To fix:")[0].split()))  # what follows is advice to programmers
 
 
-def cost_usd(model: str, usage: lm15.Usage | None) -> float | None:
-    """What a call cost by the price table that DSPy ships; None where the model or its usage is unknown.
+def blotted(text: str) -> str:
+    """`text` with keys, values of `.env`, and what URLs hide replaced by `***`; its lines are kept."""
+    for value in sorted({*_secrets(), *_url_secrets}, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return URL_SECRET.sub("***", SECRET.sub("***", text))
 
-    `rules` is free. Cached input tokens are priced as such where the table knows a price for them.
-    """
-    if model == RULES:
-        return 0.0
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    provider, _, name = model.rpartition("/")
-    info = model_info(provider or "openai", name)
-    full, output = rate(info, "input_cost_per_token"), rate(info, "output_cost_per_token")
-    if full is None or output is None:
-        return None
-    cached = usage.cache_read_tokens or 0
-    cheap = rate(info, "cache_read_input_token_cost")
-    price = (usage.input_tokens - cached) * full + cached * (full if cheap is None else cheap)
-    return float(price + usage.output_tokens * output)
+
+def _secrets() -> set[str]:
+    """Values of the environment that are or may be keys, and all of `.env` that could be one."""
+    named = {
+        value
+        for name, value in environment().items()
+        if name in OPENAI_KEYS or re.search("KEY|TOKEN|SECRET|PASSWORD", name)
+    }
+    return {value for value in {*named, *_from_env_file()} if len(value) >= 8}
+
+
+def hide_url(url: str) -> None:
+    """From now on blot out the password and the query of `url`, in the form sent and the one meant."""
+    parts = urlsplit(url)
+    hidden = {parts.password or "", parts.query, *(value for _, value in parse_qsl(parts.query))}
+    hidden |= {unquote(text) for text in hidden}
+    _url_secrets.update(text for text in hidden if len(text) >= 4)

@@ -281,11 +281,11 @@ class Divided(Scripted):
 def test_a_tie_goes_by_lot_and_the_seed_decides_it() -> None:
     won = [
         rows(play(llm=engine("Divided"), seed=seed, max_timesteps=1), "SELECT leader FROM years")[0][0]
-        for seed in range(8)
+        for seed in range(5)
     ]
-    again = rows(play(llm=engine("Divided"), seed=5, max_timesteps=1), "SELECT leader FROM years")[0][0]
+    again = rows(play(llm=engine("Divided"), seed=2, max_timesteps=1), "SELECT leader FROM years")[0][0]
     assert set(won) == {0, 3}
-    assert again == won[5]
+    assert again == won[2]
 
 
 # -- a long ballot ------------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ def test_a_failed_leader_leaves_the_rates_and_the_office() -> None:
 
 def test_a_platform_has_as_many_changes_as_there_are_brackets() -> None:
     for setting in ("flat", "three", "US_FED"):
-        db = play(bracket_setting=setting, platforms=True, seed=7, max_timesteps=4)
+        db = play(bracket_setting=setting, platforms=True, seed=7, max_timesteps=3)
         lengths = rows(db, "SELECT DISTINCT len(rate_changes) FROM platforms")
         assert lengths == [(len(BRACKETS[setting]),)]
         parsed = rows(db, "SELECT parsed FROM lm_calls WHERE signature = 'SetTaxRates' OR signature = 'GovernAsLeader'")

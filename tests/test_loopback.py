@@ -190,7 +190,7 @@ def test_no_key_reaches_a_log_a_trace_or_a_message(cli, monkeypatch):
         assert "canary" not in text
 
 
-def test_the_caps_stop_a_run_between_years(cli):
+def test_the_caps_stop_a_run_before_they_are_passed(cli):
     with Loopback() as server:
         result = cli("run", *SMALL, "--max-tokens", "5000", "--base-url", server.url, "--db", "a.duckdb")
     assert result.code == 0

@@ -404,10 +404,10 @@ class Crowd(RulesEngine):
         return RulesEngine.complete(self, request)
 
 
-@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (3, 3), (64, 12)])
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (3, 3), (64, 8)])
 def test_workers_are_asked_at_once_but_never_more_than_allowed(concurrency: int, most: int) -> None:
     Crowd.most.clear()
-    play(llm=engine(Crowd), num_agents=12, max_timesteps=1, concurrency=concurrency)
+    play(llm=engine(Crowd), num_agents=8, max_timesteps=1, planner_type="FREE_MARKET", concurrency=concurrency)
     assert Crowd.most["labor"] == most
 
 

@@ -213,7 +213,6 @@ def test_a_file_in_use_by_another_process_is_refused_with_its_number(holder: sub
         assert store.one("SELECT name FROM runs") == "theirs"
 
 
-@pytest.mark.xfail(strict=True, reason="reading the file's head closes it, and with it goes this process's lock")
 def test_a_second_look_at_an_open_file_does_not_open_it_for_others() -> None:
     with Store(DB) as store:
         store.start_run({"name": "mine"})
@@ -315,7 +314,6 @@ def test_a_posted_call_that_cannot_be_written_stops_the_next_one() -> None:
             store.post(CALL)
 
 
-@pytest.mark.xfail(strict=True, reason="`write` does not look at `_failure`: the year is stored without its calls")
 def test_a_year_whose_calls_could_not_be_written_is_not_written_without_them() -> None:
     with Store(DB) as store:
         store.post({**CALL, "call_id": "one"})

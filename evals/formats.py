@@ -1,0 +1,236 @@
+"""The answer to a query as a table, Markdown, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import UsageError
+from pipeline.query import Answer
+
+CLIPPED = 400
+"""Characters of a cell shown in a terminal; elsewhere all of them are."""
+
+READABLE = 30
+"""Characters that a column of text should have in a terminal, if its values are as long."""
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a model could move a terminal's cursor with."""
+
+
+def plain(value: Any) -> str:
+    """One value as text: empty for NULL, no exponents for money."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) + "}"
+    return CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", str(value))
+
+
+def _number(value: float) -> str:
+    """Six significant digits, and all digits before the point."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
+
+
+def write_table(answer: Answer, out: TextIO, *, fold: bool = False) -> None:
+    """A table, every value whole. In a terminal cells fold, long ones are cut, and a table that would be too narrow
+    to read becomes one block a row (unless `fold`)."""
+    rows = list(answer.rows())
+    console = Console(file=out, highlight=False)
+    show = _clipped if console.is_terminal else plain
+    cells = [["NULL" if value is None else show(value).expandtabs() for value in row] for row in rows]
+    numeric = [_is_number(answer, i) for i in range(len(answer.columns))]
+    wide = [max(map(_wide, column)) for column in zip(*cells, strict=True)] if rows else [0] * len(numeric)
+    if console.is_terminal:
+        needed = sum(w + 3 if number else min(w, READABLE) + 3 for w, number in zip(wide, numeric, strict=True)) + 1
+        if needed > console.width and not fold:
+            return _write_blocks(answer.columns, rows, cells, console)
+    table = Table()
+    for name, number, width in zip(answer.columns, numeric, wide, strict=True):
+        least = width if number else None
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold", min_width=least)
+    for row, texts in zip(rows, cells, strict=True):
+        table.add_row(*map(_cell, row, texts))
+    if not console.is_terminal:
+        heads = map(_wide, answer.columns)
+        console = Console(file=out, width=sum(max(pair) + 3 for pair in zip(heads, wide, strict=True)) + 1)
+    console.print(table)
+
+
+def _cell(value: Any, text: str) -> Text:
+    return Text(text, style="dim" if value is None else "")
+
+
+def _write_blocks(columns: list[str], rows: list[tuple[Any, ...]], cells: list[list[str]], console: Console) -> None:
+    """One block a row and one line a column."""
+    for i, (row, texts) in enumerate(zip(rows, cells, strict=True), start=1):
+        console.rule(Text(f"row {i}"), align="left")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=max(map(_wide, columns)), style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value, text in zip(columns, row, texts, strict=True):
+            table.add_row(Text(name), _cell(value, text))
+        console.print(table)
+
+
+def _clipped(value: Any) -> str:
+    text = plain(value)
+    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]} ... ({len(text):,} characters)"
+
+
+def _wide(text: str) -> int:
+    """Characters of a terminal that the longest line takes."""
+    return max(cell_len(line) for line in text.split("\n"))
+
+
+def _is_number(answer: Answer, column: int) -> bool:
+    return str(answer.schema.field(column).type).startswith(("int", "uint", "float", "double", "decimal"))
+
+
+def write_markdown(answer: Answer, out: TextIO) -> None:
+    """A Markdown table; line breaks in cells are `<br>`."""
+    out.write(_markdown_row(answer.columns))
+    marks = ["---:" if _is_number(answer, i) else "---" for i in range(len(answer.columns))]
+    out.write(_markdown_row(marks))
+    for row in answer.rows():
+        out.write(_markdown_row(["NULL" if value is None else _markdown_cell(plain(value)) for value in row]))
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
+
+
+def write_csv(answer: Answer, out: TextIO) -> None:
+    """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    csv.writer(out, lineterminator="\n").writerow(answer.columns)
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+    for batch in answer.batches():
+        rows = io.BytesIO()
+        columns = [_csv_column(column) for column in batch.columns]
+        arrow_csv.write_csv(pa.table(columns, names=[str(i) for i in range(len(columns))]), rows, options)
+        out.write(rows.getvalue().decode())
+
+
+def _csv_column(column: Any) -> Any:
+    """The column as something that CSV has: decimals as numbers, nested values as JSON text."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(column.type):
+        whole = column.type.scale == 0
+        return column.cast(pa.int64() if whole and _fit(column) else pa.float64())
+    if not pa.types.is_nested(column.type):
+        return column
+    values = (_json_value(value) for value in column.to_pylist())
+    return pa.array([None if value is None else json.dumps(value, ensure_ascii=False) for value in values], pa.string())
+
+
+def _fit(column: Any) -> bool:
+    """Whether decimals without fraction are 64-bit integers."""
+    import pyarrow as pa
+
+    try:
+        column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def write_json(answer: Answer, out: TextIO) -> None:
+    """A JSON array of objects, one a line; NULL, NaN and infinities are null, times are text."""
+    separator = "[\n"
+    for row in answer.rows():
+        record = dict(zip(answer.columns, map(_json_value, row), strict=True))
+        out.write(separator + json.dumps(record, ensure_ascii=False, allow_nan=False))
+        separator = ",\n"
+    out.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _json_value(item) for key, item in value.items()}
+    if isinstance(value, date | datetime | time):
+        return str(value)
+    return value
+
+
+FORMATS: Mapping[str, Callable[[Answer, TextIO], None]] = {
+    "table": write_table,
+    "markdown": write_markdown,
+    "csv": write_csv,
+    "json": write_json,
+}
+"""Formats of text. Parquet is the one other."""
+
+SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
+
+
+def write_parquet(answer: Answer, file: Path) -> None:
+    """A Parquet file with zstd; sums of integers become integers again where they fit."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = answer.schema
+    for i, field in enumerate(schema):
+        if str(field.type) == "decimal128(38, 0)":
+            fit = all(_fit(batch.column(i)) for batch in answer.batches())
+            schema = schema.set(i, field.with_type(pa.int64() if fit else pa.float64()))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in answer.batches():
+            writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+
+
+@contextmanager
+def whole_file(path: str, *, not_over: str) -> Iterator[Path]:
+    """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
+    target = Path(path)
+    if target.is_dir():
+        raise UsageError(f"--output {path} is a folder; expected a file")
+    if target.exists() and Path(not_over).exists() and target.samefile(not_over):
+        raise UsageError(f"--output {path} is the database itself; choose another file")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.touch()
+        yield part
+        part.replace(target)
+    except OSError as error:
+        raise UsageError(f"--output {path} cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)

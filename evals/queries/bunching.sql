@@ -1,0 +1,20 @@
+-- Do incomes bunch at the edges of the brackets?
+-- One row per edge: share of all decisions whose income is within `band` of it, what the bands beside it would lead one
+-- to expect, and their ratio; best_ratio is the same for the hours that would have been best.
+-- param: run_id INTEGER = latest run
+-- param: band DOUBLE = 2500 (dollars a year to each side)
+WITH seen AS (
+    SELECT unnest(y.thresholds[2:]) AS edge, unnest(y.rates[2:]) - unnest(y.rates[:-2]) AS step, d.income,
+           52 * a.wage * d.best_labor AS best_income
+    FROM decisions d JOIN years y USING (run_id, year) JOIN agents a USING (run_id, agent)
+    WHERE d.run_id = $run_id),
+counted AS (
+    SELECT edge, count(*) AS decisions, avg(step) AS mean_step,
+           count_if(abs(income - edge) <= $band) AS near,
+           count_if(abs(income - edge) > $band AND abs(income - edge) <= 3 * $band) / 2 AS expected,
+           count_if(abs(best_income - edge) <= $band) AS best_near,
+           count_if(abs(best_income - edge) > $band AND abs(best_income - edge) <= 3 * $band) / 2 AS best_expected
+    FROM seen GROUP BY edge)
+SELECT edge, round(mean_step, 1) AS mean_step_of_rate, decisions, near, expected,
+       round(near / nullif(expected, 0), 2) AS ratio, round(best_near / nullif(best_expected, 0), 2) AS best_ratio
+FROM counted ORDER BY edge;

@@ -1,0 +1,15 @@
+-- Who is dissatisfied with the tax policy, and what do they earn?
+-- One row per fifth of the wages, poorest first, and per verdict. Runs in which people judge (bounded, democratic).
+-- net_transfer: rebate less tax. commonest_occupation: of those years and people.
+-- param: run_id INTEGER = latest run
+WITH people AS (
+    SELECT agent, ntile(5) OVER (ORDER BY wage, agent) AS wage_fifth FROM agents WHERE run_id = $run_id)
+SELECT wage_fifth, satisfied, count(*) AS verdicts,
+       round(count(*) / sum(count(*)) OVER (PARTITION BY wage_fifth), 3) AS share_of_fifth,
+       round(avg(wage), 2) AS mean_wage, round(avg(labor), 1) AS mean_hours, round(avg(income)) AS mean_income,
+       round(avg(posttax)) AS mean_posttax, round(avg(rebate - tax)) AS mean_net_transfer,
+       mode(occupation) AS commonest_occupation
+FROM panel JOIN people USING (agent)
+WHERE run_id = $run_id AND satisfied IS NOT NULL
+GROUP BY wage_fifth, satisfied
+ORDER BY wage_fifth, satisfied;

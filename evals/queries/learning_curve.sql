@@ -1,0 +1,12 @@
+-- Do workers learn a schedule?
+-- Regret by year since rates were last set.
+-- Workers try hours out in most years; in a tax year's last, and in the last tenth of a run, they use what they know.
+-- param: run_id INTEGER = latest run
+-- param: from_year INTEGER = 0 (to leave out the first years)
+SELECT year_of_tax_year, count(DISTINCT tax_year) AS tax_years, count(*) AS decisions,
+       round(avg(regret), 1) AS mean_regret, round(median(regret), 1) AS median_regret,
+       round(sum(regret) / nullif(sum(abs(best_utility)), 0), 4) AS share_of_best,
+       round(avg(abs(d.labor - d.best_labor)), 2) AS hours_off
+FROM decisions d JOIN welfare_by_year y USING (run_id, year)
+WHERE d.run_id = $run_id AND d.year >= $from_year
+GROUP BY year_of_tax_year ORDER BY year_of_tax_year;

@@ -1,0 +1,115 @@
+"""`llm-economist watch`: the runs that are being written, as their processes tell it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from pipeline import live, shards
+from pipeline.errors import StoreError
+
+COLUMNS = ("run", "name", "year", "welfare", "calls", "tokens", "cost", "file", "process")
+
+
+def watch(db: str, console: Console, *, once: bool, interval: float) -> None:
+    """Show the runs of a database and its shards until none is live; on a terminal as a table that renews itself."""
+    states = live_runs(db)
+    if not states:
+        console.print(f"No run is being written in {db} or a shard of it.", highlight=False, markup=False)
+    elif console.is_terminal and not once:
+        with Live(_table(states), console=console, auto_refresh=False) as display:
+            while states := _next(db, interval):
+                display.update(_table(states), refresh=True)
+        console.print("The last run has ended.")
+    else:
+        _lines(db, states, console, once=once, interval=interval)
+    _tell_cut_off(db, console)
+
+
+def live_runs(db: str) -> list[dict[str, Any]]:
+    """What every process that writes this database or a shard of it says of its run."""
+    main = shards.main_of(db)
+    states = []
+    for path in (main, *shards.shards_of(main)):
+        if not os.path.exists(live.socket_path(path)):
+            continue
+        try:
+            states.append({**live.status(path), "path": path})
+        except StoreError:
+            continue  # it ended meanwhile, or was killed and left its socket
+    return states
+
+
+def _next(db: str, interval: float) -> list[dict[str, Any]]:
+    time.sleep(interval)
+    return live_runs(db)
+
+
+def _lines(db: str, states: list[dict[str, Any]], console: Console, *, once: bool, interval: float) -> None:
+    """One line for every run that has moved on since it was last told."""
+    told: dict[str, dict[str, Any]] = {}
+    while states:
+        for state in states:
+            if told.get(state["path"]) != state:
+                told[state["path"]] = state
+                console.print(line(state), highlight=False, markup=False, soft_wrap=True)
+        if once:
+            return
+        states = _next(db, interval)
+    console.print("The last run has ended.")
+
+
+def line(state: dict[str, Any]) -> str:
+    """One run in one line."""
+    cell = _cells(state)
+    return (
+        f"run {cell['run']} ({cell['name']}): year {cell['year']}, welfare {cell['welfare']}, {cell['calls']} calls, "
+        f"{cell['tokens']} tokens, {cell['cost']}, {cell['file']} (PID {cell['process']})"
+    )
+
+
+def _cells(state: dict[str, Any]) -> dict[str, str]:
+    """The cells of one run; `-` for what its first year has yet to tell."""
+
+    def shown(name: str, form: str) -> str:
+        return format(state[name], form) if state.get(name) is not None else "-"
+
+    values = (
+        shown("run_id", "d"),
+        str(state.get("name") or "-"),
+        f"{state.get('year', 0)}/{state.get('years', '?')}",
+        shown("welfare", ".5g"),
+        shown("calls", ",d"),
+        shown("tokens", ",d"),
+        "$" + shown("cost_usd", ".4f"),
+        Path(state["path"]).name,
+        str(state.get("pid", "?")),
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _table(states: list[dict[str, Any]]) -> Table:
+    table = Table(*COLUMNS)
+    for state in states:
+        table.add_row(*_cells(state).values())
+    return table
+
+
+def _tell_cut_off(db: str, console: Console) -> None:
+    """Shards whose runs nobody goes on with."""
+    for shard in shards.shards_of(shards.main_of(db)):
+        for row in shards.runs_of(shard) or ():
+            if row["status"] != "finished":
+                console.print(
+                    f"{Path(shard).name} holds run {row['run_id']} ({row['name']}), {row['status']} when it was left: "
+                    f"llm-economist resume {row['run_id']} --db {shard}",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
+                )

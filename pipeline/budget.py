@@ -1,0 +1,191 @@
+"""Caps that hold: before each request its worst case is reserved, and a run stops before a cap could be passed.
+
+A request that does not fit waits while others may still give back what they reserved. Once nothing else is under way
+and it still does not fit, the run stops: every reply that was paid for is stored by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dspy import lm15
+
+from programs.prices import LONGEST, Price, count
+
+BYTES_PER_TOKEN = 3
+"""Prompts have fewer tokens than a third of their bytes; where a model's replies show otherwise, more is reserved."""
+
+MARGIN = 1.1
+"""How much more than the densest prompt so far a prompt is taken to have, in tokens per byte."""
+
+PER_MESSAGE = 8
+"""Tokens that a provider may add to each message."""
+
+DOLLARS, TOKENS = "dollars (--max-cost-usd)", "tokens (--max-tokens)"
+
+
+class Capped(BaseException):
+    """The next request could pass --max-cost-usd or --max-tokens.
+
+    Not an Exception: a strategy that catches every error must not go on without its answer.
+    """
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Dollars and tokens."""
+
+    dollars: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.dollars + other.dollars, self.tokens + other.tokens)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.dollars - other.dollars, self.tokens - other.tokens)
+
+
+@dataclass
+class Budget:
+    """What a run may spend, and what it has spent or reserved. One event loop at a time.
+
+    `price` None: dollars are not counted. `spent` starts with what a resumed run spent before.
+    """
+
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    model: str = ""
+    price: Price | None = None
+    spent: Amount = Amount()
+    reserved: Amount = Amount()
+    stopped: str | None = None
+    _in_flight: int = 0
+    _asking: int = 0
+    _waiting: Counter[int] = field(default_factory=Counter)
+    _wakers: list[asyncio.Future[None]] = field(default_factory=list)
+    _tokens_per_byte: float = 1 / BYTES_PER_TOKEN
+
+    @property
+    def capped(self) -> bool:
+        return self.max_cost_usd is not None or self.max_tokens is not None
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Around a question of an agent: until it has ended, its reply may not be stored yet."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            self._wake()
+
+    async def admit(self, request: lm15.Request, question: object = None) -> Amount:
+        """Reserve the worst case of `request`, waiting for room if others may leave some. Raises Capped."""
+        worst = self.worst_case(request)
+        while not self._fits(worst):
+            if self._idle(question):
+                self._stop(worst)
+            await self._wait(question)
+        return self._reserve(worst)
+
+    def admit_now(self, request: lm15.Request) -> Amount:
+        """The same for a synchronous call, which cannot wait."""
+        worst = self.worst_case(request)
+        if not self._fits(worst):
+            self._stop(worst)
+        return self._reserve(worst)
+
+    def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
+        """Put what a request took in the place of what was reserved for it.
+
+        Where nobody knows what was billed (a reply without its usage, an attempt that was given up), the worst case is.
+        """
+        self._in_flight -= 1
+        self.reserved -= reserved
+        self.spent += self._billed(reserved, request, outcome)
+        self._wake()
+
+    def worst_case(self, request: lm15.Request) -> Amount:
+        """The most that `request` can take."""
+        tokens_in = int(_bytes_of(request) * self._tokens_per_byte) + 1 + PER_MESSAGE * (len(request.messages) + 1)
+        longest = self.price.longest if self.price is not None else None
+        tokens_out = request.config.max_tokens or longest or LONGEST
+        return Amount(self.price.of(tokens_in, tokens_out) if self.price else 0.0, tokens_in + tokens_out)
+
+    def _billed(self, worst: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> Amount:
+        if isinstance(outcome, lm15.Response):
+            used = count(self.model, outcome.usage)
+            if used is None:
+                return worst
+            self._learn(request, used.input)
+            cost = self.price.of(used.input, used.output, used.cached) if self.price else 0.0
+            return Amount(cost, used.input + used.output)
+        refused = isinstance(outcome, Exception) and not isinstance(outcome, lm15.TimeoutError)
+        return Amount() if refused else worst
+
+    def _learn(self, request: lm15.Request, input_tokens: int) -> None:
+        """Reserve more where a model's tokens are shorter than thought."""
+        seen = MARGIN * input_tokens / max(1, _bytes_of(request))
+        self._tokens_per_byte = max(self._tokens_per_byte, min(seen, 1.0))
+
+    def _fits(self, worst: Amount) -> bool:
+        if self.stopped is not None:
+            raise Capped(self.stopped)
+        after = self.spent + self.reserved + worst
+        return (self.max_cost_usd is None or after.dollars <= self.max_cost_usd) and (
+            self.max_tokens is None or after.tokens <= self.max_tokens
+        )
+
+    def _reserve(self, worst: Amount) -> Amount:
+        self.reserved += worst
+        self._in_flight += 1
+        return worst
+
+    def _idle(self, question: object) -> bool:
+        """Whether nothing but waiting is going on: no request under way, no question at work on a reply."""
+        waiting = set(self._waiting) | {id(question)}
+        return self._in_flight == 0 and self._asking <= len(waiting)
+
+    def _stop(self, worst: Amount) -> None:
+        after = self.spent + self.reserved + worst
+        dollars = self.max_cost_usd is not None and after.dollars > self.max_cost_usd
+        spent = f"${self.spent.dollars:.6g}" if dollars else f"{self.spent.tokens:,}"
+        cap = f"{self.max_cost_usd:g} {DOLLARS}" if dollars else f"{self.max_tokens} {TOKENS}"
+        self.stopped = f"{spent} spent, and the next call could pass the cap of {cap}"
+        self._wake()
+        raise Capped(self.stopped)
+
+    async def _wait(self, question: object) -> None:
+        waker = asyncio.get_running_loop().create_future()
+        self._wakers.append(waker)
+        self._waiting[id(question)] += 1
+        self._wake_if_idle()
+        try:
+            await waker
+        finally:
+            self._waiting[id(question)] -= 1
+            self._waiting += Counter()  # drops what is zero
+            if waker in self._wakers:
+                self._wakers.remove(waker)
+
+    def _wake_if_idle(self) -> None:
+        """The last to begin waiting wakes all: nobody else would."""
+        if self._in_flight == 0 and self._asking <= len(self._waiting):
+            self._wake()
+
+    def _wake(self) -> None:
+        wakers, self._wakers = self._wakers, []
+        for waker in wakers:
+            if not waker.done():
+                waker.set_result(None)
+
+
+def _bytes_of(request: lm15.Request) -> int:
+    """Bytes of everything that is sent as text."""
+    schema = request.config.response_format
+    said = [str(request.system or ""), *(message.text or "" for message in request.messages)]
+    return sum(len(text.encode()) for text in said) + (len(str(schema)) if schema else 0)

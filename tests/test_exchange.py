@@ -1,0 +1,233 @@
+"""Runs go out as Parquet and come in again as they were; damage is named, numbers never clash, nothing comes twice."""
+
+import json
+import resource
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from command_line import CommandLine
+
+from pipeline import exchange
+from pipeline.errors import StoreError
+from pipeline.store import Store
+from pipeline.traces import RUN_STRIDE
+
+BOUNDED = ("--scenario", "bounded", "--num-agents", "3", "--two-timescale", "2", "--llm", "rules")
+
+
+@pytest.fixture
+def played(cli: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with a run, a fork of it and an election; played once, and copied for each test."""
+    kept = tmp_path_factory.getbasetemp() / "played.duckdb"
+    if not kept.exists():
+        play(cli)
+        shutil.copy("a.duckdb", kept)
+    shutil.copy(kept, "a.duckdb")
+    return "a.duckdb"
+
+
+def play(cli: CommandLine) -> None:
+    assert cli("run", *BOUNDED, "--max-timesteps", "5", "--db", "a.duckdb", "--name", "first").code == 0
+    assert cli("fork", "1", "--at", "3", "--seed", "7", "--db", "a.duckdb").code == 0
+    democratic = (
+        "--scenario",
+        "democratic",
+        "--platforms",
+        "--num-agents",
+        "3",
+        "--max-timesteps",
+        "4",
+        "--two-timescale",
+        "2",
+    )
+    assert cli("run", *democratic, "--llm", "rules", "--db", "a.duckdb", "--name", "third").code == 0
+
+
+def tables(db: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables, in an order of their own."""
+    with duckdb.connect(db, read_only=True) as connection:
+        names = "SELECT table_name FROM duckdb_tables() ORDER BY table_name"
+        return {
+            name: connection.execute(f"FROM {name} ORDER BY ALL").fetchall()
+            for (name,) in connection.execute(names).fetchall()
+        }
+
+
+def manifest_of(folder: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((Path(folder) / "manifest.json").read_text())
+    return manifest
+
+
+def test_all_runs_come_back_as_they_were(cli: CommandLine, played: str) -> None:
+    assert cli("export", "all", "--to", "out", "--db", played).code == 0
+    result = cli("import", "out", "--db", "b.duckdb")
+    assert result.code == 0, result.err
+    assert [line.split(" -> ")[1] for line in result.out.splitlines()] == ["run 1", "run 2", "run 3"]
+    before, after = tables(played), tables("b.duckdb")
+    assert before == after
+    assert all(before[table] for table in ("runs", "years", "decisions", "lm_calls", "votes", "personas", "platforms"))
+
+
+def test_the_manifest_says_what_every_file_has(cli: CommandLine, played: str) -> None:
+    assert cli("export", "third", "--to", "out", "--db", played).code == 0
+    manifest = manifest_of("out")
+    assert (manifest["format_version"], manifest["schema_version"]) == (1, 1)
+    assert manifest["code_version"]
+    assert [run["run_id"] for run in manifest["runs"]] == [3]
+    there = {str(path.relative_to("out")) for path in Path("out").rglob("*.parquet")}
+    assert there == set(manifest["files"])
+    assert "decisions/run_id=3/data.parquet" in there
+    assert not any("run_id=1" in name for name in there)
+    for name, file in manifest["files"].items():
+        with duckdb.connect() as connection:
+            (rows,) = connection.execute(f"SELECT count(*) FROM 'out/{name}'").fetchall()[0]
+            packed = f"SELECT DISTINCT compression FROM parquet_metadata('out/{name}')"
+            assert connection.execute(packed).fetchall() == [("ZSTD",)]
+        assert rows == file["rows"]
+    with duckdb.connect() as connection:
+        by_run = "SELECT run_id, count(*) FROM 'out/years/*/*.parquet' GROUP BY run_id"
+        assert connection.execute(by_run).fetchall() == [(3, 4)]
+
+
+def test_a_fork_takes_its_parent_along_and_both_replay_under_new_numbers(cli: CommandLine, played: str) -> None:
+    assert cli("export", "2", "--to", "out", "--db", played).code == 0
+    assert cli("run", *BOUNDED, "--max-timesteps", "1", "--db", "b.duckdb").code == 0
+    assert cli("run", *BOUNDED, "--max-timesteps", "1", "--db", "b.duckdb").code == 0
+    mine = tables("b.duckdb")
+    result = cli("import", "out", "--db", "b.duckdb")
+    assert result.out.splitlines() == ["run 1 (first) -> run 3", "run 2 (first-fork3) -> run 4"]
+    (lineage,) = cli.sql(
+        "select run_id, parent_run_id, fork_year from runs where parent_run_id is not null", "b.duckdb"
+    )
+    assert lineage == {"run_id": 4, "parent_run_id": 3, "fork_year": 3}
+    assert cli("replay", "3", "--db", "b.duckdb").code == 0
+    assert cli("replay", "4", "--db", "b.duckdb").code == 0
+    joined = "select d.run_id, count(*) as n from decisions d join lm_calls using (call_id) group by 1 order by 1"
+    assert [row["n"] for row in cli.sql(joined, "b.duckdb")] == [3, 3, 15, 15]
+    numbers = f"select distinct run_id, call_id // {RUN_STRIDE} as run from lm_calls where run_id > 2 order by 1"
+    assert [tuple(row.values()) for row in cli.sql(numbers, "b.duckdb")] == [(3, 3), (4, 4)]
+    for table, rows in mine.items():
+        assert set(map(repr, rows)) <= set(map(repr, tables("b.duckdb")[table])), "what was there is as it was"
+
+
+def test_what_is_here_already_is_refused_unless_again(cli: CommandLine, played: str) -> None:
+    assert cli("export", "1", "--to", "out", "--db", played).code == 0
+    assert cli("import", "out", "--db", "b.duckdb").code == 0
+    once = tables("b.duckdb")
+    refused = cli("import", "out", "--db", "b.duckdb")
+    assert refused.code == 2
+    assert refused.err.strip() == (
+        "error: all runs of out are in b.duckdb already (run 1 is run 1); --again takes them in once more"
+    )
+    assert tables("b.duckdb") == once
+    assert cli("import", "out", "--db", "b.duckdb", "--again").out == "run 1 (first) -> run 2\n"
+    assert tables("b.duckdb")["personas"] == once["personas"]
+
+
+def test_a_database_is_taken_in_and_known_runs_are_left_out(cli: CommandLine, played: str) -> None:
+    assert cli("export", "1", "--to", "out", "--db", played).code == 0
+    assert cli("import", "out", "--db", "b.duckdb", "--again").code == 0
+    result = cli("import", played, "--db", "b.duckdb")
+    assert result.out.splitlines() == [
+        "run 1 (first) is here already, as run 1",
+        "run 2 (first-fork3) -> run 2",
+        "run 3 (third) -> run 3",
+    ]
+    assert tables("b.duckdb") == tables(played)
+    assert "is the database itself" in cli("import", played, "--db", played).err
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"), "is damaged: its checksum"),
+        (lambda file: file.write_bytes(file.read_bytes()[:100]), "is damaged: its checksum"),
+        (lambda file: file.unlink(), "cannot be read (No such file or directory)"),
+    ],
+    ids=["changed", "truncated", "gone"],
+)
+def test_a_damaged_file_is_named_and_nothing_is_taken_in(
+    cli: CommandLine, played: str, harm: Any, expected: str
+) -> None:
+    assert cli("export", "1", "--to", "out", "--db", played).code == 0
+    harm(Path("out/decisions/run_id=1/data.parquet"))
+    result = cli("import", "out", "--db", "b.duckdb")
+    assert result.code == 1
+    assert f"out/decisions/run_id=1/data.parquet {expected}" in result.err
+    assert result.err.count("\n") == 1
+    assert not cli.exists("b.duckdb")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"format": "another"}, "is not of an `llm-economist export`"),
+        ({"format_version": 99}, "has format_version 99, this program knows 1"),
+        ({"schema_version": 99}, "has schema_version 99, this program knows 1"),
+        ({"files": {"../../etc/passwd": {}}}, "names a file that no export has"),
+        ({"files": None}, "is damaged"),
+        ({"runs": [{"run_id": "1; drop table runs"}]}, "is damaged"),
+        ({"runs": [{}]}, "is damaged"),
+    ],
+)
+def test_a_manifest_that_cannot_be_believed_is_refused(
+    cli: CommandLine, played: str, change: dict[str, Any], expected: str
+) -> None:
+    assert cli("export", "1", "--to", "out", "--db", played).code == 0
+    (Path("out") / "manifest.json").write_text(json.dumps({**manifest_of("out"), **change}))
+    result = cli("import", "out", "--db", "b.duckdb")
+    assert result.code == 1
+    assert expected in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_targets_and_sources_that_do_not_fit(cli: CommandLine, played: str) -> None:
+    Path("full").mkdir()
+    Path("full/a").touch()
+    Path("empty").mkdir()
+    for words, expected in (
+        (("export", "1", "--to", "full"), "--to full is not empty"),
+        (("export", "1", "--to", "full/a"), "--to full/a is a file"),
+        (("export", "1", "--to", "full/a/b"), "--to full/a/b cannot be made"),
+        (("export", "9", "--to", "x"), "no run '9'"),
+        (("import", "nowhere"), "nowhere does not exist"),
+        (("import", "empty"), "empty has no manifest.json"),
+        (("import", "full/a"), "full/a"),
+    ):
+        result = cli(*words, "--db", played)
+        assert result.code in (1, 2)
+        assert expected in result.err
+        assert result.err.count("\n") == 1
+    assert cli("export", "1", "--to", "empty", "--db", played).code == 0, "an empty folder will do"
+    assert cli("export", "1", "--to", "it's [a] *?", "--db", played).code == 0
+    assert cli("import", "it's [a] *?", "--db", "b.duckdb").code == 0
+
+
+def test_half_an_export_leaves_nothing(played: str) -> None:
+    """Files of more than 3,000 bytes cannot be written, as on a disk that fills up after some files."""
+    before = sorted(Path().iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(StoreError) as caught:
+            exchange.export(played, "all", "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_failed_import_leaves_the_database_as_it_was(cli: CommandLine, played: str) -> None:
+    """One transaction: years of the second run clash here, after all rows of the first are in."""
+    shutil.copy(played, "b.duckdb")
+    assert cli("export", "all", "--to", "out", "--db", played).code == 0
+    with Store("b.duckdb") as store:
+        store.connection.execute("DELETE FROM runs")  # so that the numbers look free
+    before = tables("b.duckdb")
+    result = cli("import", "out", "--db", "b.duckdb")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert tables("b.duckdb") == before
