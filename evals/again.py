@@ -45,7 +45,7 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> 
         run_id, start = int(row["run_id"]), years_played(store, int(row["run_id"]))
         config = replace(config_of(row), db=db, **settings)
         if start >= config.max_timesteps:
-            raise UsageError(f"run {run_id} has all of its {start} years; there is nothing to resume (try `fork`)")
+            return _only_close(store, row, start, console)
         recorded = recorded_calls(store, run_id, start)
         minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
         minds.enter(run_id)
@@ -66,6 +66,15 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> 
             fallbacks=int(store.one("SELECT count(*) FROM decisions WHERE run_id = ? AND fallback", [run_id])),
         )
         return play(simulation, console)
+
+
+def _only_close(store: Store, row: Row, years: int, console: Console) -> int:
+    """A run with all of its years: one that was cut off just before its end is closed, another has nothing to resume."""
+    if row["status"] == "finished":
+        raise UsageError(f"run {row['run_id']} has all of its {years} years; there is nothing to resume (try `fork`)")
+    store.finish_run(int(row["run_id"]), "finished")
+    console.print(f"Run {row['run_id']} had all of its {years} years; it is finished now.")
+    return 0
 
 
 def usage_so_far(reader: Reader, run_id: int) -> Usage:

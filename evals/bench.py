@@ -97,8 +97,8 @@ def _bytes_per_call(path: Path, calls: int) -> dict[str, float]:
         assert ddl is not None
         connection.execute(str(ddl[0]).replace("source.", "", 1))
         connection.execute(
-            "INSERT INTO lm_calls SELECT * REPLACE (prompt || lag(prompt, 1, prompt) OVER (ORDER BY call_id) AS prompt) "
-            "FROM source.lm_calls ORDER BY call_id"
+            "INSERT INTO lm_calls SELECT * REPLACE (prompt || lag(prompt, 1, prompt) OVER (ORDER BY call_id) "
+            "AS prompt) FROM source.lm_calls ORDER BY call_id"
         )
         connection.execute("DETACH source")
         connection.execute("CHECKPOINT")

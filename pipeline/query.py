@@ -133,7 +133,7 @@ def ask(
     """The whole answer to one SELECT, once it is there. EconomistError where it cannot be had.
 
     Parameters are values for `?` or, by name, `$name`; `lookups` are queries for the values of others. While another
-    process writes the database, the query runs on a copy that this process makes.
+    process writes the database, the query runs on a copy that the other one makes.
     """
     check_file(path)
     request = {
@@ -148,11 +148,23 @@ def ask(
         try:
             _run_child(request, rows)
         except _Locked:
-            from pipeline.live import snapshot
-
-            with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
-                _run_child({**request, "path": snapshot(path, folder)}, rows)
+            _ask_the_writer(request, rows)
         yield Answer(rows, limit)
+
+
+def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+    """Answer from a copy that the writing process makes; if it does not, it may have ended just now."""
+    from pipeline.live import snapshot
+
+    with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
+        try:
+            copy = snapshot(request["path"], folder)
+        except StoreError as refusal:
+            try:
+                return _run_child(request, rows)
+            except _Locked:
+                raise refusal from None
+        _run_child({**request, "path": copy}, rows)
 
 
 def check_file(path: str) -> None:

@@ -42,16 +42,19 @@ def documented() -> list[View]:
 
 
 def keep(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write this version's views into the file, if they are not there yet."""
-    if changed := _shadow(connection):
-        _make(connection, CREATE)
-    for name in changed:
-        connection.execute(f"DROP VIEW temp.{name}")
+    """Write this version's views into a file that has this version's tables, if they are not there yet."""
+    connection.execute(text().replace(CREATE, "CREATE TEMP VIEW"))
+    if _drop_those_that_the_file_has(connection):
+        connection.execute(text())
+        _drop_those_that_the_file_has(connection)
 
 
 def lend(connection: duckdb.DuckDBPyConnection) -> None:
     """Make this version's views for one connection, where the file has other ones, or none."""
-    _shadow(connection)
+    for statement in connection.extract_statements(text().replace(CREATE, "CREATE TEMP VIEW")):
+        with suppress(duckdb.CatalogException, duckdb.BinderException):  # of tables that an older file does not have
+            connection.execute(statement)
+    _drop_those_that_the_file_has(connection)
 
 
 SAME = """
@@ -60,17 +63,9 @@ WHERE own.temporary AND NOT kept.temporary AND replace(own.sql, 'CREATE TEMP VIE
 """
 
 
-def _shadow(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Make temporary views where the file's own differ; their names."""
-    _make(connection, "CREATE TEMP VIEW")
+def _drop_those_that_the_file_has(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Drop temporary views that are the same as the file's own; whether there are others."""
     for (name,) in connection.execute(SAME).fetchall():
         connection.execute(f"DROP VIEW temp.{name}")
-    mine = "SELECT view_name FROM duckdb_views() WHERE temporary AND NOT internal"
-    return [name for (name,) in connection.execute(mine).fetchall()]
-
-
-def _make(connection: duckdb.DuckDBPyConnection, create: str) -> None:
-    """All views but those of tables and columns that an older file does not have."""
-    for statement in connection.extract_statements(text().replace(CREATE, create)):
-        with suppress(duckdb.CatalogException, duckdb.BinderException):
-            connection.execute(statement)
+    left = connection.execute("SELECT count(*) FROM duckdb_views() WHERE temporary AND NOT internal").fetchall()
+    return bool(left[0][0])

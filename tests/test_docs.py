@@ -67,9 +67,9 @@ def test_files_named_in_the_documents_exist():
 
 def test_every_flag_of_the_older_program_is_here_and_in_the_table():
     old = (
-        "scenario num-agents max-timesteps two-timescale history-len llm prompt-algo worker-type planner-type percent-ego "
-        "percent-alt percent-adv agent-mix bracket-setting platforms warmup elasticity seed name log-dir timeout "
-        "use-multithreading wandb debug"
+        "scenario num-agents max-timesteps two-timescale history-len llm prompt-algo worker-type planner-type "
+        "percent-ego percent-alt percent-adv agent-mix bracket-setting platforms warmup elasticity seed name log-dir "
+        "timeout use-multithreading wandb debug"
     )
     text = (ROOT / "README.md").read_text()
     from pipeline.config import RunConfig

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from pipeline import boxed, query
+from pipeline import boxed, live, query
 from pipeline.errors import StoreError, UsageError
 from pipeline.query import ask, select
 from pipeline.store import Store
@@ -358,6 +358,18 @@ def test_a_writer_that_does_not_answer_is_one_line() -> None:
             select(DB, "SELECT 1")
         writer.communicate("")
     assert writer.returncode == 0
+
+
+def test_a_writer_that_ends_meanwhile_is_no_longer_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between finding the file locked and asking who holds it."""
+    writer = writing("mute")
+
+    def ended(path: str, folder: str) -> str:
+        writer.communicate("")
+        raise StoreError("nobody answers")
+
+    monkeypatch.setattr(live, "snapshot", ended)
+    assert select(DB, "SELECT count(*) FROM runs").rows == [(4,)]
 
 
 def test_many_may_ask_at_once() -> None:

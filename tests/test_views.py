@@ -356,16 +356,6 @@ def test_a_file_that_lacks_a_table_has_the_other_views(made: str) -> None:
     assert rows("SELECT count(*) AS n FROM run_summary") == [{"n": 2}]
 
 
-def test_a_file_that_lacks_a_column_can_still_be_written(made: str) -> None:
-    with duckdb.connect(DB) as connection:
-        for name in NAMES:
-            connection.execute(f"DROP VIEW {name}")
-        connection.execute("ALTER TABLE votes DROP COLUMN candidate")
-    with Store(DB) as store:
-        assert store.start_run({"name": "third"}) == 3
-    assert sorted(views_in(DB)) == sorted(set(NAMES) - {"elections"})
-
-
 def test_every_table_and_view_is_listed_once(made: str) -> None:
     listed = [row["name"] for row in rows("SHOW TABLES")]
     assert sorted(set(listed)) == sorted(listed)
