@@ -69,7 +69,7 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> 
 
 
 def _only_close(store: Store, row: Row, years: int, console: Console) -> int:
-    """A run with all of its years: one that was cut off just before its end is closed, another has nothing to resume."""
+    """A run with all of its years: cut off just before its end it is closed, else there is nothing to resume."""
     if row["status"] == "finished":
         raise UsageError(f"run {row['run_id']} has all of its {years} years; there is nothing to resume (try `fork`)")
     store.finish_run(int(row["run_id"]), "finished")
@@ -141,10 +141,11 @@ def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
     """Both branches from the fork on: one row each."""
     rows = reader.rows(BRANCHES, [parent, child, at])
     table = Table(title=f"Both branches from year {at} on", title_justify="left")
-    for column in rows[0] if rows else ():
-        table.add_column(column, justify="right", overflow="fold")
+    table.add_column("")
     for row in rows:
-        table.add_row(*map(cell, row.values()))
+        table.add_column(f"run {row['run']}", justify="right")
+    for name in [name for name in rows[0] if name != "run"] if rows else []:
+        table.add_row(name.replace("_", " "), *(cell(row[name]) for row in rows))
     return table
 
 

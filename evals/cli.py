@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -339,6 +340,7 @@ def _report_bug(error: Exception) -> None:
 
     from programs.lm import blotted, without_secrets
 
-    Path(CRASH_FILE).write_text(blotted("".join(traceback.format_exception(error))))
+    with suppress(OSError):  # a full disk must not hide the error
+        Path(CRASH_FILE).write_text(blotted("".join(traceback.format_exception(error))))
     what = without_secrets(str(error))[:200]
     typer.echo(f"error: this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}", err=True)

@@ -220,7 +220,9 @@ def write_parquet(answer: Answer, file: Path) -> None:
 @contextmanager
 def whole_file(path: str, *, not_over: str) -> Iterator[Path]:
     """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
-    target = Path(path)
+    target = Path(path).resolve()  # a link is followed, not replaced
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise UsageError(f"--output {path} is not a file; leave --output out to write to the terminal or a pipe")
     if target.is_dir():
         raise UsageError(f"--output {path} is a folder; expected a file")
     if target.exists() and Path(not_over).exists() and target.samefile(not_over):

@@ -153,7 +153,7 @@ def _play(simulation: Simulation, store: Store, console: Console) -> int:
 
 
 def _resume(simulation: Simulation) -> str:
-    return f"llm-economist resume {simulation.run_id} --db {simulation.config.db}"
+    return f"uv run llm-economist resume {simulation.run_id} --db {simulation.config.db}"
 
 
 def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
@@ -220,7 +220,8 @@ def _tell_where(simulation: Simulation, console: Console) -> None:
         f"Run {run_id} is in [bold]{escape(str(Path(db).absolute()))}[/bold]", highlight=False, soft_wrap=True
     )
     console.print(
-        f'Next: llm-economist sql "select year, rates, welfare from years where run_id = {run_id}" --db {escape(db)}',
+        f'Next: uv run llm-economist sql "select year, rates, welfare from years where run_id = {run_id}" '
+        f"--db {escape(db)}",
         highlight=False,
         soft_wrap=True,
     )

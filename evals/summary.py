@@ -71,6 +71,8 @@ def notes(simulation: Simulation) -> Iterator[str]:
     yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
+    if world.welfare > start_reached_best(world)[2]:
+        yield "As played beats ORACLE: who works more than is best for himself pays tax that all share."
     kinds = world.population.utility_type
     others = int((kinds != "egotistical").sum())
     if others:

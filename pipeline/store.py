@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -47,6 +48,10 @@ def check_path(path: str) -> None:
         raise UsageError(
             f"--db {path} has a meaning of its own for DuckDB; expected a file, e.g. --db economist.duckdb"
         )
+    try:
+        file.exists()
+    except OSError as error:
+        raise UsageError(f"--db {path[:60]}... cannot be a file ({error.strerror})") from error
     if file.is_dir():
         raise UsageError(f"--db {path} is a folder; expected a DuckDB file, e.g. --db economist.duckdb")
     if file.exists():
@@ -191,7 +196,8 @@ class Store:
                 # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
                 raise StoreError(explain(self.path, error)) from error
             except duckdb.Error as error:
-                self.connection.execute("ROLLBACK")
+                with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
+                    self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
             except BaseException:
                 self.connection.execute("ROLLBACK")

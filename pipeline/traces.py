@@ -167,16 +167,16 @@ class Trace:
                 model=self.model,
                 temperature=attempt.request.config.temperature,
                 sampling_seed=attempt.request.config.seed,
-                prompt=prompt_text(attempt.request),
-                response=response.text if response is not None else None,
+                prompt=storable(prompt_text(attempt.request)),
+                response=storable(response.text or "") if response is not None else None,
                 parsed=None,
                 status="ok" if error is None else kind(error),
                 error=None if error is None else without_secrets(str(error))[:300],
                 attempt=len(self.calls),
-                prompt_tokens=used.input if used else usage.input_tokens if usage else None,
-                completion_tokens=used.output if used else usage.output_tokens if usage else None,
-                cached_tokens=usage.cache_read_tokens if usage else None,
-                reasoning_tokens=usage.reasoning_tokens if usage else None,
+                prompt_tokens=countable(used.input if used else usage.input_tokens if usage else None),
+                completion_tokens=countable(used.output if used else usage.output_tokens if usage else None),
+                cached_tokens=countable(usage.cache_read_tokens if usage else None),
+                reasoning_tokens=countable(usage.reasoning_tokens if usage else None),
                 cost_usd=self.prices.cost_usd(self.model, usage) if error is None else None,
                 latency_ms=attempt.latency_ms,
                 started_at=datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
@@ -226,6 +226,16 @@ def as_response(call: Call) -> lm15.Response:
     )
     message = lm15.Message.assistant(call.response or "")
     return lm15.Response(id=None, model=call.model, message=message, finish_reason="stop", usage=usage)
+
+
+def countable(tokens: int | None) -> int | None:
+    """A number of tokens, or None for what no reply can hold."""
+    return tokens if tokens is not None and 0 <= tokens < 2**31 else None
+
+
+def storable(text: str) -> str:
+    """`text` without what no database can hold: lone surrogates, as broken JSON may bring them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def prompt_text(request: lm15.Request) -> str:

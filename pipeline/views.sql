@@ -28,14 +28,16 @@
 --   rebate                  paid back to each, dollars a year
 --   planner_call_id         call that decided the change
 CREATE OR REPLACE VIEW welfare_by_year AS
+WITH marked AS (
+    SELECT *, rate_changes IS NOT NULL OR coalesce(rates <> lag(rates) OVER in_order, false) AS set_now
+    FROM years WINDOW in_order AS (PARTITION BY run_id ORDER BY year))
 SELECT run_id, year,
-       count(rate_changes) OVER so_far AS tax_year,
-       year - coalesce(max(CASE WHEN rate_changes IS NOT NULL THEN year END) OVER so_far, min(year) OVER so_far)
-           AS year_of_tax_year,
+       count_if(set_now) OVER so_far AS tax_year,
+       year - coalesce(max(CASE WHEN set_now THEN year END) OVER so_far, min(year) OVER so_far) AS year_of_tax_year,
        thresholds, rates, rate_changes, planner_fallback, leader, welfare, welfare_best_response, inverse_income,
        swf_paper, paper_idle_share, utilitarian, rawlsian, atkinson, equality_productivity, gini, gini_income,
        mean_labor, mean_income, revenue, rebate, planner_call_id
-FROM years
+FROM marked
 WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 
 -- panel: one row a run, year and worker: who it is, what it decided, what came of it, and which call decided it.

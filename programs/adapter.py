@@ -75,11 +75,11 @@ class _Repairing:
 
 def _failed(error: AdapterParseError) -> None:
     """Report the failure and set the next request to carry it."""
-    what = reason(error)
+    what = _sendable(reason(error))
     lineage = dspy.settings.get("lineage")
     if lineage is not None:
         lineage.unparsed(what)
-    reply = (error.lm_response or "(empty)")[:500]
+    reply = _sendable(error.lm_response or "(empty)")[:500]
     _feedback.set(
         [
             {"role": "assistant", "content": reply},
@@ -89,6 +89,11 @@ def _failed(error: AdapterParseError) -> None:
             },
         ]
     )
+
+
+def _sendable(text: str) -> str:
+    """`text` without lone surrogates, which broken JSON may bring and no provider takes back."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def reason(error: AdapterParseError) -> str:

@@ -36,6 +36,9 @@ __all__ = ["RULES", "cost_usd"]  # where they used to be
 
 OPENAI_KEYS = ("OPENAI_API_KEY", "ECON_OPENAI")
 ENGINE_PREFIX = "engine:"
+LONGEST_WAIT = 120.0
+"""Seconds for which a server's Retry-After is honoured; one that names a year must not hold up a run."""
+
 RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.TimeoutError)
 
 
@@ -275,7 +278,9 @@ class AsyncObservedEngine(_Observed):
 
 def _spread_retries(error: Exception) -> None:
     """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep."""
-    if isinstance(error, RETRYABLE) and error.retry_after is None:
+    if isinstance(error, RETRYABLE) and error.retry_after is not None:
+        error.retry_after = min(error.retry_after, LONGEST_WAIT)
+    elif isinstance(error, RETRYABLE):
         lineage = _lineage()
         failures = lineage.failures if lineage is not None else 1
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)

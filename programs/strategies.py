@@ -18,11 +18,27 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
+def _own(name: str, make: Strategy) -> Strategy:
+    """A user's strategy; ValueError where it makes no module out of a signature."""
+
+    def made(signature: type[dspy.Signature]) -> dspy.Module:
+        try:
+            module = make(signature)
+        except Exception as error:  # a user's code may fail in any way
+            raise ValueError(
+                f"strategy {name} failed on {signature.__name__}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(module, dspy.Module):
+            raise ValueError(f"strategy {name} made a {type(module).__name__} of a signature; expected a dspy.Module")
+        return module
+
+    return made
+
+
 def strategy(name: str) -> Strategy:
     """The strategy called `name`; ValueError names those that exist."""
     if ":" in name:
-        own: Strategy = load_object(name, "--strategy ")
-        return own
+        return _own(name, load_object(name, "--strategy "))
     if name not in STRATEGIES:
         raise ValueError(f"unknown strategy {name!r}: choose one of {', '.join(STRATEGIES)}, or module:Name")
     return STRATEGIES[name]

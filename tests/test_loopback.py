@@ -208,3 +208,31 @@ def test_doctor_tries_a_model_and_lists_what_the_server_has(cli):
     assert result.code == 0
     assert "answers" in result.out
     assert "gpt-4o" in result.out
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda body: Reply(200, completion("40", body).body.replace(b'"40"', b'"\\ud800 forty"')),
+        lambda body: Reply(
+            200, completion("40", body).body.replace(b'"prompt_tokens": ', b'"prompt_tokens": 9999999999')
+        ),
+    ],
+    ids=["surrogate", "tokens"],
+)
+def test_a_reply_that_no_database_can_hold_is_stored_as_far_as_it_goes(cli, odd):
+    with Loopback(fault=lambda n, body: odd(body) if n == 3 else None) as server:
+        result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    assert result.code == 0, result.err
+    (row,) = cli.sql("select count(*) n from lm_calls", "a.duckdb")
+    assert row["n"] == len(server.requests)
+
+
+def test_a_server_that_asks_to_wait_for_years_is_not_obeyed():
+    from dspy import lm15
+
+    from programs.lm import LONGEST_WAIT, _spread_retries
+
+    error = lm15.RateLimitError("later", retry_after=1e9)
+    _spread_retries(error)
+    assert error.retry_after == LONGEST_WAIT
