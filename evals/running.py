@@ -25,7 +25,7 @@ from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation
 from pipeline.store import Store, check_path
-from programs.lm import RULES, default_model
+from programs.lm import RULES, default_model, without_secrets
 
 log = logging.getLogger("llm_economist")
 
@@ -139,12 +139,13 @@ def _play(simulation: Simulation, store: Store, console: Console) -> int:
         console.print(f"[bold]stopped[/bold]: {cap}; go on with {_resume(simulation)}", soft_wrap=True)
         return 0
     except EconomistError as error:
-        if simulation.run_id and not isinstance(error, StoreError):
+        if not simulation.run_id:
+            raise
+        if not isinstance(error, StoreError):  # a store that failed can't be told how the run ended
             store.finish_run(simulation.run_id, "failed", str(error))
-            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
-        raise
+        raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
     except Exception as error:
-        store.finish_run(simulation.run_id, "failed", f"{type(error).__name__}: {error}"[:300])
+        store.finish_run(simulation.run_id, "failed", without_secrets(f"{type(error).__name__}: {error}")[:300])
         raise
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -236,3 +236,17 @@ def test_a_server_that_asks_to_wait_for_years_is_not_obeyed():
     error = lm15.RateLimitError("later", retry_after=1e9)
     _spread_retries(error)
     assert error.retry_after == LONGEST_WAIT
+
+
+def test_a_failure_nobody_foresaw_ends_the_run_as_failed_and_tells_no_key(cli, monkeypatch):
+    def broken(year):
+        raise RuntimeError("it said sk-canary-0123456789abcdef")
+
+    monkeypatch.setattr("evals.running._log_year", broken)
+    result = cli("run", "--num-agents", "2", "--max-timesteps", "3", "--llm", "rules", "--db", "a.duckdb")
+    assert result.code == 1
+    (run,) = cli.sql("select status, error from runs", "a.duckdb")
+    assert run["status"] == "failed"
+    assert "RuntimeError" in run["error"]
+    for text in (run["error"], result.out, result.err, *cli.every_file()):
+        assert "canary" not in text
