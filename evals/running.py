@@ -66,6 +66,8 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
+    for caution in minds.cautions:
+        console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
     asyncio.run(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:

@@ -99,7 +99,7 @@ class Minds:
 
     `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
     `sink` gets every new call; without one, `calls` collects them. `heard`: whether any reply came since it was last
-    set to False.
+    set to False. `cautions`: what to know of saved programs that were tuned under other circumstances.
     """
 
     config: RunConfig
@@ -112,6 +112,7 @@ class Minds:
     calls: list[Call] = field(default_factory=list)
     last_failure: str = "no attempt was made"
     heard: bool = False
+    cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +131,8 @@ class Minds:
             )
             self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
             for role, path in config.program.items():
-                files.load(self.programs[role], path, role=role, strategy=config.strategy_of(role))
+                known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
+                self.cautions += files.load(self.programs[role], path, role=role, **known)
             self.prices = prices.load(config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error

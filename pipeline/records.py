@@ -67,7 +67,7 @@ def program_rows(run_id: int, config: RunConfig) -> list[Row]:
             "role": role,
             "strategy": config.strategy_of(role),
             "program": path,
-            "state": as_json(files.read(path)["state"]) if path else None,
+            "state": as_json(files.read(path)["predictors"]) if path else None,
         }
         for role, path in ((role, config.program.get(role)) for role in ROLES)
     ]

@@ -12,10 +12,18 @@ from village import ask, inputs_of
 
 from pipeline.minds import PROGRAMS
 from programs import files
+from programs.adapter import ADAPTERS
 from programs.strategies import STRATEGIES, strategy
 
 TUNED = "Think of your family, then choose your hours — “honestly”."
-DEMO = {"identity": "You are a worker.", "record": "no years yet", "labor": 35}
+DEMO = {"identity": "You are a worker.", "record": "no years yet", "labor": 35}  # in the order of the fields
+
+DEMOS: dict[str, dict[str, Any]] = {
+    "worker": DEMO,
+    "planner": {"record": "none yet", "rate_changes": (10, 0, -10)},
+    "voter": {"record": "none yet", "stand": True, "rate_changes": None},
+    "persona": {"occupation": "Lawyers", "age": 51, "persona": "You are a lawyer of 51 years who saves carefully."},
+}
 
 
 def program_of(role: str = "worker", strategy_name: str = "io", brackets: int = 3) -> dspy.Module:
@@ -27,7 +35,7 @@ def tuned(role: str = "worker", strategy_name: str = "io") -> dspy.Module:
     program = program_of(role, strategy_name)
     predictor = program.predictors()[0]
     predictor.signature = predictor.signature.with_instructions(TUNED)
-    predictor.demos = [dspy.Example(DEMO)]
+    predictor.demos = [dspy.Example(DEMOS[role])]
     return program
 
 
@@ -71,7 +79,7 @@ def test_what_was_saved_is_what_is_loaded(role: str, strategy_name: str, tmp_pat
         assert after.signature.fields.keys() == before.signature.fields.keys()
         assert [dict(demo) for demo in after.demos] == [dict(demo) for demo in before.demos]
     assert loaded.predictors()[0].signature.instructions == TUNED
-    assert [dict(demo) for demo in loaded.predictors()[0].demos] == [DEMO]
+    assert [dict(demo) for demo in loaded.predictors()[0].demos] == [DEMOS[role]]
 
 
 def test_saving_what_was_loaded_writes_the_same_file(file: str, tmp_path: Path) -> None:
@@ -89,8 +97,9 @@ def test_a_loaded_program_keeps_its_types_and_answers(file: str) -> None:
 
 
 def test_a_planner_tuned_on_three_brackets_answers_for_seven(tmp_path: Path) -> None:
-    path = str(tmp_path / "planner.io.json")
-    files.save(tuned("planner"), path, role="planner", strategy="io")
+    path, three = str(tmp_path / "planner.io.json"), tuned("planner")
+    three.set_tax_rates.demos = []
+    files.save(three, path, role="planner", strategy="io")
     seven = program_of("planner", brackets=7)
     files.load(seven, path, role="planner", strategy="io")
     assert seven.set_tax_rates.signature.instructions == TUNED
@@ -103,8 +112,72 @@ def test_a_planner_tuned_on_three_brackets_answers_for_seven(tmp_path: Path) -> 
 def test_a_file_is_text_that_a_person_can_review(file: str) -> None:
     record = json.loads(Path(file).read_text(encoding="ascii"))
     assert record["format"] == files.FORMAT
-    assert record["fields"]["choose_labor"] == list(program_of().choose_labor.signature.fields)
-    assert record["state"]["choose_labor"]["signature"]["instructions"] == TUNED
+    saved = record["predictors"]["choose_labor"]
+    assert [field["name"] for field in saved["fields"]] == list(program_of().choose_labor.signature.fields)
+    assert saved["instruction"] == TUNED
+    assert saved["demos"] == [DEMO]
+
+
+def test_only_fields_of_the_question_are_saved_of_a_demonstration(tmp_path: Path) -> None:
+    program, path = tuned(), tmp_path / "worker.io.json"
+    hidden = {"wage": 12.5, "economy_seed": 3, "augmented": True, "schedule": {"rates": [50]}}
+    program.choose_labor.demos = [dspy.Example(DEMO, **hidden)]
+    files.save(program, str(path), role="worker", strategy="io")
+    assert json.loads(path.read_text())["predictors"]["choose_labor"]["demos"] == [DEMO]
+
+
+@pytest.mark.parametrize("strategy_name", ["io", "cot"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_prompt_is_the_same_after_saving_and_loading(adapter: str, strategy_name: str, tmp_path: Path) -> None:
+    before, after = tuned("planner", strategy_name), program_of("planner", strategy_name)
+    inputs = inputs_of("SetTaxRates")
+    before.predictors()[0].demos = [dspy.Example(inputs, rate_changes=(10, 0, -10)), dspy.Example(inputs)]
+    path = str(tmp_path / "planner.json")
+    files.save(before, path, role="planner", strategy=strategy_name)
+    files.load(after, path, role="planner", strategy=strategy_name)
+    texts = [
+        ADAPTERS[adapter]().format(predictor.signature, predictor.demos, inputs)
+        for predictor in (before.predictors()[0], after.predictors()[0])
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_the_fingerprint_does_not_depend_on_the_number_of_brackets() -> None:
+    three, seven = (files.fields_of(program_of("voter", brackets=n).govern_as_leader.signature) for n in (3, 7))
+    assert three == seven
+    assert files.fingerprint(three) == files.fingerprint(seven)
+
+
+def test_the_fingerprint_changes_with_names_types_bounds_and_order() -> None:
+    class Asked(dspy.Signature):
+        a: str = dspy.InputField()
+        b: int = dspy.OutputField(ge=0, le=10)
+
+    class Renamed(dspy.Signature):
+        c: str = dspy.InputField()
+        b: int = dspy.OutputField(ge=0, le=10)
+
+    class Bounded(dspy.Signature):
+        a: str = dspy.InputField()
+        b: int = dspy.OutputField(ge=0, le=11)
+
+    class Typed(dspy.Signature):
+        a: str = dspy.InputField()
+        b: float = dspy.OutputField(ge=0, le=10)
+
+    class Turned(dspy.Signature):
+        b: int = dspy.InputField(ge=0, le=10)
+        a: str = dspy.OutputField()
+
+    class Told(dspy.Signature):
+        """Another instruction, and another description."""
+
+        a: str = dspy.InputField(desc="described")
+        b: int = dspy.OutputField(ge=0, le=10)
+
+    prints = [files.fingerprint(files.fields_of(kind)) for kind in (Asked, Renamed, Bounded, Typed, Turned)]
+    assert len(set(prints)) == len(prints)
+    assert files.fingerprint(files.fields_of(Told)) == prints[0]
 
 
 def test_no_model_is_saved_with_a_program(tmp_path: Path) -> None:
@@ -117,11 +190,24 @@ def test_no_model_is_saved_with_a_program(tmp_path: Path) -> None:
 
 
 def test_no_model_gets_in_with_a_file(file: str) -> None:
-    record = json.loads(Path(file).read_text())
-    record["state"]["choose_labor"]["lm"] = {"model": "openai/gpt-4o", "model_type": "chat", "cache": True}
+    saved = json.loads(Path(file).read_text())["predictors"]
+    saved["choose_labor"]["lm"] = {"model": "openai/gpt-4o", "model_type": "chat", "cache": True}
     program = program_of()
-    files.load(program, changed(file, state=record["state"]), role="worker", strategy="io")
+    files.load(program, changed(file, predictors=saved), role="worker", strategy="io")
     assert program.choose_labor.lm is None
+
+
+def test_another_adapter_or_model_than_the_tuned_one_is_a_caution(tmp_path: Path) -> None:
+    path = str(tmp_path / "worker.io.json")
+    files.save(tuned(), path, role="worker", strategy="io", adapter="chat", model="smollm2")
+
+    def cautions(**now: str) -> list[str]:
+        return files.load(program_of(), path, role="worker", strategy="io", **now)
+
+    assert cautions(adapter="chat", model="smollm2") == cautions() == []
+    (said,) = cautions(adapter="json", model="smollm2")
+    assert "tuned with adapter chat, and runs with json" in said
+    assert len(cautions(adapter="json", model="rules")) == 2
 
 
 # Refused
@@ -135,12 +221,66 @@ def test_a_file_for_another_strategy_is_refused(file: str) -> None:
     assert "saved for strategy 'io', not 'cot'" in refusal(file, strategy_name="cot")
 
 
-def test_a_file_with_other_fields_is_refused(file: str) -> None:
-    fields = json.loads(Path(file).read_text())["fields"]
-    renamed = {**fields, "choose_labor": ["goal", *fields["choose_labor"][1:]]}
-    swapped = {**fields, "choose_labor": fields["choose_labor"][::-1]}
-    for other in (renamed, swapped, {"choose_labor": fields["choose_labor"]}, {}, None):
-        assert "fields" in refusal(changed(file, fields=other))
+def predictors_of(path: str, **values: Any) -> dict[str, Any]:
+    """The predictors in a file, with other values for `choose_labor`."""
+    saved: dict[str, Any] = json.loads(Path(path).read_text())["predictors"]
+    saved["choose_labor"].update(values)
+    return saved
+
+
+def test_what_differs_is_said_field_by_field(file: str) -> None:
+    fields = predictors_of(file)["choose_labor"]["fields"]
+    renamed = [{**fields[0], "name": "goal"}, *fields[1:]]
+    typed = [*fields[:-1], {**fields[-1], "type": '{"maximum": 80, "minimum": 0, "type": "integer"}'}]
+    turned = [fields[1], fields[0], *fields[2:]]
+    for other, said in (
+        (renamed, "the question has no field 'goal' any more"),
+        (fields[1:], "the file lacks the field 'objective'"),
+        (typed, 'is {"maximum": 100, "minimum": 0, "type": "integer"}, in the file {"maximum": 80'),
+        (turned, "the order of the fields is objective, tax_schedule"),
+        ([], "the file lacks the field"),
+        (None, "does not say its fields"),
+        ("fields", "does not say its fields"),
+    ):
+        assert said in refusal(changed(file, predictors=predictors_of(file, fields=other)))
+
+
+def test_a_file_whose_fingerprint_is_not_of_its_fields_is_refused(file: str) -> None:
+    assert "fingerprint" in refusal(changed(file, predictors=predictors_of(file, fingerprint="0" * 16)))
+
+
+def test_a_file_with_other_predictors_is_refused(file: str) -> None:
+    saved = predictors_of(file)
+    said = refusal(changed(file, predictors={"choose_labor": saved["choose_labor"]}))
+    assert "has predictors choose_labor; the program has choose_labor, judge_tax_policy" in said
+
+
+@pytest.mark.parametrize(
+    ("demo", "said"),
+    [
+        ({**DEMO, "labor": 140}, "demo 1: labor 140 does not fit"),
+        ({**DEMO, "labor": "many"}, 'labor "many" does not fit'),
+        ({**DEMO, "phase": "rest"}, 'phase "rest" does not fit'),
+        ({**DEMO, "wage": 12.5}, "the question has no field 'wage'"),
+        ({}, "expected an object"),
+        ("a demo", "expected an object"),
+    ],
+)
+def test_a_demonstration_that_does_not_fit_the_question_is_refused(demo: Any, said: str, file: str) -> None:
+    assert said in refusal(changed(file, predictors=predictors_of(file, demos=[demo])))
+
+
+def test_demonstrations_for_another_number_of_brackets_are_refused(tmp_path: Path) -> None:
+    program, path = tuned("planner"), str(tmp_path / "planner.io.json")
+    program.set_tax_rates.demos = [dspy.Example(inputs_of("SetTaxRates"), rate_changes=(10, 0, -10))]
+    files.save(program, path, role="planner", strategy="io")
+    files.load(program_of("planner"), path, role="planner", strategy="io")
+    with pytest.raises(ValueError, match=r"demo 1: rate_changes \[10, 0, -10\] does not fit"):
+        files.load(program_of("planner", brackets=7), path, role="planner", strategy="io")
+
+
+def test_a_file_of_the_first_format_is_refused_with_the_way_out(file: str) -> None:
+    assert "llm-economist optimize" in refusal(changed(file, format="llm-economist program 1"))
 
 
 def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
@@ -148,7 +288,7 @@ def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert "not readable" in refusal(str(tmp_path))
+    assert "is a folder" in refusal(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "not json", '{"format": ', "[]", "3", "null", "{}", '{"format": "other 1"}'])
@@ -173,6 +313,11 @@ def test_a_pickle_is_refused_and_never_loaded(protocol: int, tmp_path: Path) -> 
     assert not Path("unpickled").exists()
 
 
-@pytest.mark.parametrize("state", [None, {}, {"choose_labor": {}}, [], {"choose_labor": None}], ids=str)
-def test_a_file_with_a_broken_state_is_refused(state: Any, file: str) -> None:
-    assert refusal(changed(file, state=state))
+@pytest.mark.parametrize("state", [None, {}, {"choose_labor": {}}, [], {"choose_labor": None}, "state"], ids=str)
+def test_a_file_with_broken_predictors_is_refused(state: Any, file: str) -> None:
+    assert refusal(changed(file, predictors=state))
+
+
+@pytest.mark.parametrize("broken", [{"instruction": None}, {"instruction": 3}, {"demos": None}, {"demos": {}}], ids=str)
+def test_a_file_without_instruction_or_demonstrations_is_refused(broken: dict[str, Any], file: str) -> None:
+    assert "no usable instruction or demos" in refusal(changed(file, predictors=predictors_of(file, **broken)))

@@ -197,6 +197,6 @@ def test_a_loaded_program_is_used_and_kept_with_the_run(tmp_path: Path) -> None:
     assert calls == [("ChooseLabor", path, True), ("JudgeTaxPolicy", path, False)]
     [(stored, state)] = db.execute("SELECT program, state FROM programs WHERE role = 'worker'").fetchall()
     assert stored == path
-    assert json.loads(state) == json.loads(Path(path).read_text())["state"]
+    assert json.loads(state) == json.loads(Path(path).read_text())["predictors"]
     Path(path).unlink()  # the run can still be read: the store has the program
     assert instructions in state
