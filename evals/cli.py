@@ -301,6 +301,17 @@ def bench(
 
 
 @app.command()
+def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+    """List the prompt strategies: how a role can be asked, and how many model calls a question takes.
+
+    Example: llm-economist strategies
+    """
+    from evals.reading import print_strategies
+
+    print_strategies(as_json=json)
+
+
+@app.command()
 def doctor(
     llm: Annotated[str | None, typer.Option("--llm", help="a model to try with one tiny call")] = None,
     base_url: Annotated[str | None, typer.Option("--base-url", help="its OpenAI-compatible server")] = None,

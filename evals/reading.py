@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
 from evals import formats, saved
 from pipeline.errors import UsageError
@@ -131,6 +133,32 @@ def print_questions(*, as_json: bool = False) -> None:
             console.print(f"  {line}")
         for parameter in question.parameters:
             console.print(f"  --param {parameter}", style="dim")
+
+
+def print_strategies(*, as_json: bool = False) -> None:
+    """The prompt strategies with their cost: model calls a question, every reply being usable."""
+    from programs.strategies import SEPARATOR, STRATEGIES
+
+    rows = [
+        {
+            "strategy": name,
+            "calls": list(entry.calls(entry.count or 1)),
+            "count": entry.count,
+            "help": entry.help,
+        }
+        for name, entry in STRATEGIES.items()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("strategy", "calls", "what is asked", box=SIMPLE_HEAD)
+    for name, entry in STRATEGIES.items():
+        least, most = entry.calls(entry.count or 1)
+        count = f" (N = {entry.count}; {name}{SEPARATOR}N sets it)" if entry.count else ""
+        table.add_row(name, str(least) if least == most else f"{least}-{most}", f"{entry.help}{count}")
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("Your own: --strategy worker=my_module:MyStrategy (docs/extending.md)", soft_wrap=True)
 
 
 def print_call(db: str, call_id: int) -> None:

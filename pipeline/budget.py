@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -53,7 +53,8 @@ class Amount:
 class Budget:
     """What a run may spend, and what it has spent or reserved. One event loop at a time.
 
-    `price` None: dollars are not counted. `spent` starts with what a resumed run spent before.
+    `price` None: dollars are not counted. `spent` starts with what a resumed run spent before. `others`: prices of the
+    models, by name, that answer beside `model`.
     """
 
     max_cost_usd: float | None = None
@@ -61,6 +62,7 @@ class Budget:
     model: str = ""
     price: Price | None = None
     spent: Amount = Amount()
+    others: Mapping[str, Price | None] = field(default_factory=dict)
     reserved: Amount = Amount()
     stopped: str | None = None
     _in_flight: int = 0
@@ -112,17 +114,22 @@ class Budget:
     def worst_case(self, request: lm15.Request) -> Amount:
         """The most that `request` can take."""
         tokens_in = int(_bytes_of(request) * self._tokens_per_byte) + 1 + PER_MESSAGE * (len(request.messages) + 1)
-        longest = self.price.longest if self.price is not None else None
+        price = self._price(request)
+        longest = price.longest if price is not None else None
         tokens_out = request.config.max_tokens or longest or LONGEST
-        return Amount(self.price.of(tokens_in, tokens_out) if self.price else 0.0, tokens_in + tokens_out)
+        return Amount(price.of(tokens_in, tokens_out) if price else 0.0, tokens_in + tokens_out)
+
+    def _price(self, request: lm15.Request) -> Price | None:
+        return self.others.get(request.model, self.price)
 
     def _billed(self, worst: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> Amount:
         if isinstance(outcome, lm15.Response):
-            used = count(self.model, outcome.usage)
+            used = count(request.model if request.model in self.others else self.model, outcome.usage)
             if used is None:
                 return worst
             self._learn(request, used.input)
-            cost = self.price.of(used.input, used.output, used.cached) if self.price else 0.0
+            price = self._price(request)
+            cost = price.of(used.input, used.output, used.cached) if price else 0.0
             return Amount(cost, used.input + used.output)
         refused = isinstance(outcome, Exception) and not isinstance(outcome, lm15.TimeoutError)
         return Amount() if refused else worst

@@ -50,7 +50,8 @@ class RunConfig:
         "(default: gpt-4o-mini with a key, else rules)",
     )
     base_url: str | None = setting(None, "an OpenAI-compatible server to ask instead of the provider")
-    prompt_algo: str = setting("io", "prompt strategy of every role: io, cot or module:Name")
+    role_llm: dict[str, str] = setting({}, "model by role where it is not --llm, e.g. worker=rules,planner=gpt-4o")
+    prompt_algo: str = setting("io", "prompt strategy of every role: one of `llm-economist strategies`, or module:Name")
     strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
     program: dict[str, str] = setting({}, "saved program by role, e.g. worker=FILE.json")
     adapter: Literal["chat", "json"] = setting("chat", "format of prompts and replies")
@@ -90,7 +91,7 @@ class RunConfig:
     debug: bool = setting(False, "log every model call that failed, and why")
 
     def __post_init__(self) -> None:
-        for flag, roles in (("--strategy", self.strategy), ("--program", self.program)):
+        for flag, roles in (("--strategy", self.strategy), ("--program", self.program), ("--role-llm", self.role_llm)):
             for role in roles:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
@@ -165,11 +166,11 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
 
 def _plain(name: str, value: Any) -> Any:
     """Text from the command line as the value it stands for: roles by `=`, several numbers by commas."""
-    if name in ("strategy", "program") and isinstance(value, str):
+    if name in ("strategy", "program", "role_llm") and isinstance(value, str):
         try:
             return by_role(value)
         except ValueError as error:
-            raise ValueError(f"--{name}: {error}") from None
+            raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
     if name == "elasticity":
         return (
             tuple(value.replace(",", " ").split())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -118,17 +118,7 @@ class Minds:
     def __post_init__(self) -> None:
         config = self.config
         try:
-            self.lm = connect(
-                Model(
-                    self.model,
-                    base_url=config.base_url,
-                    timeout=config.timeout,
-                    temperature=config.temperature,
-                    max_tokens=config.max_output_tokens,
-                    concurrency=config.concurrency,
-                    offline=self.offline,
-                )
-            )
+            self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
             self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
@@ -140,17 +130,38 @@ class Minds:
         self.semaphore = asyncio.Semaphore(config.concurrency)
         self.budget = self._budget()
 
+    def model_of(self, role: str) -> str:
+        """The name of the model that answers for `role`."""
+        return self.config.role_llm.get(role, self.model)
+
+    def _connect(self, name: str) -> dspy.LM:
+        config = self.config
+        return connect(
+            Model(
+                name,
+                base_url=config.base_url,
+                timeout=config.timeout,
+                temperature=config.temperature,
+                max_tokens=config.max_output_tokens,
+                concurrency=config.concurrency,
+                offline=self.offline,
+            )
+        )
+
     def _budget(self) -> Budget:
         """The caps, and what a run that goes on has spent. UsageError where dollars are capped and have no price."""
-        config, price = self.config, self.prices.of(self.model)
-        if config.max_cost_usd is not None and price is None and not self.offline:
-            raise UsageError(
-                f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {self.model}; give one in "
-                f'prices.toml or with --prices FILE: [models."{self.model}"] with input = 0.1 and output = 0.4, '
-                "in dollars per million tokens"
-            )
+        config, known = self.config, {name: self.prices.of(name) for name in self.lms}
+        for name, price in known.items():
+            if config.max_cost_usd is not None and price is None and not self.offline:
+                raise UsageError(
+                    f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {name}; give one in "
+                    f'prices.toml or with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, '
+                    "in dollars per million tokens"
+                )
         spent = Amount(self.usage.cost_usd, self.usage.tokens)
-        return Budget(config.max_cost_usd, config.max_tokens, self.model, price, spent)
+        return Budget(
+            config.max_cost_usd, config.max_tokens, self.model, self.prices.of(self.model), spent, others=known
+        )
 
     @property
     def purse(self) -> Budget | None:
@@ -159,9 +170,12 @@ class Minds:
 
     @property
     def shown_model(self) -> str:
-        """The model and its server, without what a URL may hide."""
+        """The models and their server, without what a URL may hide."""
+        return ", ".join(map(self._shown, self.lms))
+
+    def _shown(self, model: str) -> str:
         url = self.config.public()["base_url"]
-        return self.model if url is None else f"{self.model} at {url}"
+        return model if url is None or model == RULES else f"{model} at {url}"
 
     def module(self, question: str) -> dspy.Module:
         """The module that asks `question` (a signature's name)."""
@@ -184,7 +198,8 @@ class Minds:
         async with self.semaphore:
             with self.budget.question():
                 try:
-                    with dspy.context(lm=self.lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
+                    lm = self.lms[self.model_of(role)]
+                    with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
                         return await _attempt(asked, inputs, trace)
                 finally:
                     trace.report()
@@ -198,7 +213,7 @@ class Minds:
             signature=question,
             strategy=self.config.strategy_of(role) if role in ROLES else "io",
             program=self.config.program.get(role),
-            model=self.model,
+            model=self.model_of(role),
             num_agents=self.config.num_agents,
             seed=self.config.seed,
             on_call=self._keep,
@@ -233,28 +248,30 @@ class Minds:
         return calls
 
     async def preflight(self, *, year: int = 0, earlier: Sequence[Call] = ()) -> None:
-        """One tiny call before anything is spent; ModelError says in one line why the model cannot be used.
+        """One tiny call to each model before anything is spent; ModelError says in one line why one cannot be used.
 
         `earlier`: the stored preflights of this year, when a run goes on.
         """
-        if self.model == RULES:
-            return
-        trace = self._trace("Preflight", "preflight", year, None)
-        trace.calls, trace.reported = list(earlier), len(earlier)
+        for number, (name, lm) in enumerate(self.lms.items()):
+            if name != RULES:
+                trace = replace(self._trace("Preflight", "preflight", year, None), model=name).branch(number)
+                trace.calls = [call for call in earlier if call.attempt in trace.attempts]
+                trace.reported = len(trace.calls)
+                await self._preflight(lm, trace)
+
+    async def _preflight(self, lm: dspy.LM, trace: Trace) -> None:
         request = lm15.Request(
-            model=self.lm.model,
+            model=lm.model,
             messages=(lm15.Message.user("Reply with the word OK."),),
-            config=lm15.Config(
-                max_tokens=self.lm.kwargs.get("max_tokens"), temperature=self.lm.kwargs.get("temperature")
-            ),
+            config=lm15.Config(max_tokens=lm.kwargs.get("max_tokens"), temperature=lm.kwargs.get("temperature")),
         )
         try:
             with dspy.context(lineage=trace, purse=self.purse):
-                await self.lm.copy(num_retries=1).acall(request)
+                await lm.copy(num_retries=1).acall(request)
         except Capped as capped:
             raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
         except dspy_errors.LMError as error:
-            raise ModelError(cannot_use(self.shown_model, error)) from error
+            raise ModelError(cannot_use(self._shown(trace.model), error)) from error
         trace.report()
 
 

@@ -22,7 +22,7 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
     """
     population = world.population
     strategy = world.config.strategy_of("persona")
-    stored = store.personas(model=minds.model, strategy=strategy, seed=world.config.seed)
+    stored = store.personas(model=minds.model_of("persona"), strategy=strategy, seed=world.config.seed)
     people = {agent: population.demographics(agent) for agent in needs_persona(world)}
     keys = {
         agent: (agent, person.occupation, person.sex, person.age, float(population.wage[agent]))
@@ -46,7 +46,7 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
         row = dict(zip(columns, keys[agent], strict=True))
         rows.append(
             {
-                "model": minds.model,
+                "model": minds.model_of("persona"),
                 "strategy": strategy,
                 "seed": world.config.seed,
                 **row,

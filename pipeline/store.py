@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -270,11 +271,35 @@ def code_version() -> str:
 def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Tables, views and what the file says of itself, where they are not there yet; all or nothing."""
     connection.execute("BEGIN")
-    connection.execute(files("pipeline").joinpath("schema.sql").read_text())
+    connection.execute(schema_text())
+    for table, column, kind in _missing_columns(connection):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     says = [OWNER, str(SCHEMA_VERSION)]
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
     views.keep(connection)
     connection.execute("COMMIT")
+
+
+def schema_text() -> str:
+    """The statements that make all tables, with their comments."""
+    return files("pipeline").joinpath("schema.sql").read_text()
+
+
+COLUMNS = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
+
+
+@cache
+def _wanted_columns() -> tuple[tuple[str, str, str], ...]:
+    """Table, name and type of every column of this version's schema, in order."""
+    with duckdb.connect(":memory:") as fresh:
+        fresh.execute(schema_text())
+        return tuple(fresh.execute(COLUMNS).fetchall())
+
+
+def _missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
+    """What the tables of a file from an earlier version lack; there its rows say NULL."""
+    there = {row[:2] for row in connection.execute(f"{COLUMNS} AND database_name = current_database()").fetchall()}
+    return [wanted for wanted in _wanted_columns() if wanted[:2] not in there]
 
 
 def _make_whole(path: str) -> None:

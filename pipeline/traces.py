@@ -6,8 +6,8 @@ to it (programs/lm.py) and adapters report what they could parse (programs/adapt
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -32,6 +32,8 @@ SIGNATURES = (
 """In the order in which a year asks them: the order of call ids."""
 
 MOST_ATTEMPTS = 1000
+BRANCH_ATTEMPTS = 50
+"""Attempts of one branch of a question at most; a question has room for twenty branches."""
 RUN_STRIDE = 10**13
 
 KINDS = (
@@ -87,6 +89,8 @@ class Trace:
 
     `recorded`: calls that the store already has for this question; their replies are used again where the request is
     the same. `offline`: nothing else may be used (a replay). `on_call` gets each new call once its outcome is known.
+    `first`: the number of its first attempt. A question may branch, so that several samples are drawn at once and
+    yet have seeds and numbers that do not depend on which comes first; `root` is the question itself.
     """
 
     run_id: int
@@ -107,10 +111,41 @@ class Trace:
     failures: int = 0
     replies: int = 0
     reported: int = 0
+    first: int = 0
+    root: Trace | None = None
+    used: int | None = None
+
+    @property
+    def question(self) -> Trace:
+        """The whole question that this is a branch of."""
+        return self.root or self
+
+    @property
+    def attempts(self) -> range:
+        """The numbers that attempts may have here."""
+        return range(self.first, self.first + (BRANCH_ATTEMPTS if self.root else MOST_ATTEMPTS))
+
+    def branch(self, number: int) -> Trace:
+        """The `number`th branch of this question, from 0; join it when it has ended."""
+        first = number * BRANCH_ATTEMPTS
+        branch = replace(self, first=first, root=self.question, calls=[], failures=0, replies=0, reported=0)
+        branch.recorded = [call for call in self.recorded if call.attempt in branch.attempts]
+        return branch
+
+    def join(self, branches: Sequence[Trace]) -> None:
+        """Make the calls of `branches` this question's own."""
+        for branch in branches:
+            branch.report()
+            self.calls += branch.calls
+        self.reported = len(self.calls)
+
+    def use(self, call_id: int | None) -> None:
+        """Of several answers, the one that this call gave is kept."""
+        self.used = call_id
 
     def sampling_seed(self) -> int:
         """A seed of its own for every attempt, the same whenever the run is played again."""
-        place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{self.replies}"
+        place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{self.first + self.replies}"
         return int.from_bytes(blake2b(place.encode(), digest_size=4).digest()) & 0x7FFFFFFF
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
@@ -172,7 +207,7 @@ class Trace:
                 parsed=None,
                 status="ok" if error is None else kind(error),
                 error=None if error is None else without_secrets(str(error))[:300],
-                attempt=len(self.calls),
+                attempt=self.first + len(self.calls),
                 prompt_tokens=countable(used.input if used else usage.input_tokens if usage else None),
                 completion_tokens=countable(used.output if used else usage.output_tokens if usage else None),
                 cached_tokens=countable(usage.cache_read_tokens if usage else None),
@@ -187,7 +222,7 @@ class Trace:
         """The same question always has the same ids, and later questions have larger ones."""
         question = self.year * len(SIGNATURES) + SIGNATURES.index(self.signature)
         place = question * (self.num_agents + 1) + (0 if self.agent is None else self.agent + 1)
-        return self.run_id * RUN_STRIDE + place * MOST_ATTEMPTS + len(self.calls)
+        return self.run_id * RUN_STRIDE + place * MOST_ATTEMPTS + self.first + len(self.calls)
 
     def parsed(self, fields: dict[str, Any]) -> None:
         if self.calls:
@@ -200,6 +235,8 @@ class Trace:
     @property
     def answered_by(self) -> int | None:
         """The call whose reply was used, if a model was asked."""
+        if self.used is not None:
+            return self.used
         return self.calls[-1].call_id if self.calls and self.calls[-1].status == "ok" else None
 
 

@@ -12,7 +12,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -46,9 +46,24 @@ class Lineage(Protocol):
     """What an attempt is reported to (pipeline/traces.py).
 
     `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
+    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end.
     """
 
     failures: int
+
+    @property
+    def question(self) -> object: ...
+
+    def branch(self, number: int) -> Any: ...
+
+    def join(self, branches: Sequence[Any]) -> None: ...
+
+    def use(self, call_id: int | None) -> None: ...
+
+    @property
+    def answered_by(self) -> int | None: ...
+
+    def report(self) -> None: ...
 
     def sampling_seed(self) -> int: ...
 
@@ -155,10 +170,11 @@ def _endpoint(model: Model) -> Endpoint:
 def _lm(model: Model, engine: Any, async_engine: Any = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
     thinking = _is_openai_reasoning_model(model.name)
+    asynchronous = AsyncObservedEngine(async_engine or engine, model.timeout)
     return dspy.LM(
         model.name,
-        engine=ObservedEngine(engine),
-        async_engine=AsyncObservedEngine(async_engine or engine, model.timeout),
+        engine=ObservedEngine(engine, asynchronous),
+        async_engine=asynchronous,
         cache=False,
         num_retries=model.retries,
         temperature=None if thinking else model.temperature,
@@ -178,7 +194,8 @@ def _custom_engine(path: str) -> Any:
     return engine
 
 
-def _lineage() -> Lineage | None:
+def current_lineage() -> Lineage | None:
+    """What attempts of the current context are reported to."""
     return dspy.settings.get("lineage")  # type: ignore[no-any-return]
 
 
@@ -197,9 +214,12 @@ class _Observed:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self  # DSPy copies a model to change its settings; connections are shared
+
     def begin(self, request: lm15.Request) -> tuple[lm15.Request, lm15.Response | None]:
         """The request with its own seed, and the reply that it got before: paid once is paid."""
-        lineage = _lineage()
+        lineage = current_lineage()
         if lineage is None:
             return request, None
         if "seed" in getattr(self.inner, "supported_params", ()):
@@ -229,15 +249,26 @@ class _Observed:
                 purse.settle(reserved, request, outcome)
 
     def report(self, attempt: Attempt) -> None:
-        lineage = _lineage()
+        lineage = current_lineage()
         if lineage is not None:
             lineage.attempted(attempt)
 
 
 class ObservedEngine(_Observed):
-    """A synchronous engine under observation."""
+    """A synchronous engine under observation.
+
+    Called from a thread that works for an event loop (programs/sampling.py), it hands the request to that loop and
+    waits: connections, caps and traces are there.
+    """
+
+    def __init__(self, inner: Any, asynchronous: AsyncObservedEngine | None = None) -> None:
+        super().__init__(inner)
+        self.asynchronous = asynchronous
 
     def complete(self, request: lm15.Request) -> lm15.Response:
+        loop = dspy.settings.get("loop")
+        if loop is not None and self.asynchronous is not None:
+            return asyncio.run_coroutine_threadsafe(self.asynchronous.complete(request), loop).result()
         request, known = self.begin(request)
         if known is not None:
             return known
@@ -261,7 +292,9 @@ class AsyncObservedEngine(_Observed):
         if known is not None:
             return known
         purse = _purse()
-        reserved = await purse.admit(request, _lineage()) if purse is not None else None
+        lineage = current_lineage()
+        question = lineage.question if lineage is not None else None
+        reserved = await purse.admit(request, question) if purse is not None else None
         with self.observed(request, purse, reserved) as got:
             response = await self._attempt(request)
             got.append(response)
@@ -281,7 +314,7 @@ def _spread_retries(error: Exception) -> None:
     if isinstance(error, RETRYABLE) and error.retry_after is not None:
         error.retry_after = min(error.retry_after, LONGEST_WAIT)
     elif isinstance(error, RETRYABLE):
-        lineage = _lineage()
+        lineage = current_lineage()
         failures = lineage.failures if lineage is not None else 1
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)
 

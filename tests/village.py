@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,6 +166,27 @@ class Lineage:
     def attempted(self, attempt: Attempt) -> None:
         self.attempts.append(attempt)
         self.failures = 0 if attempt.error is None else self.failures + 1
+
+    @property
+    def question(self) -> object:
+        return self
+
+    def branch(self, number: int) -> Lineage:
+        """A branch hears for itself and reports here."""
+        return Lineage(self.attempts, self.outcomes)
+
+    def join(self, branches: Sequence[Any]) -> None:
+        return None
+
+    def use(self, call_id: int | None) -> None:
+        return None
+
+    @property
+    def answered_by(self) -> int | None:
+        return len(self.attempts)
+
+    def report(self) -> None:
+        return None
 
     def parsed(self, fields: dict[str, Any]) -> None:
         self.outcomes.append(fields)

@@ -6,8 +6,9 @@ own purse. None of them knows the economy: each reads the record that its prompt
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def rates_in(schedule: str) -> Floats:
 
 def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Keep a promise; else move to the reachable schedule that the record makes most promising."""
-    if promised := _promise(inputs.get("platform", "none")):
+    if promised := changes_in(inputs.get("platform", "none")):
         return {"rate_changes": promised}
     rates = rates_in(inputs["tax_schedule"])
     tried = SCHEDULE_TRIED.findall(inputs["record"])
@@ -131,12 +132,12 @@ def gaussian_process(x: Floats, y: Floats, at: Floats, reach: float) -> tuple[Fl
 # -- the citizen ------------------------------------------------------------------------------------------------
 
 
-def _promise(platform: str) -> list[int]:
+def changes_in(platform: str) -> list[int]:
     """The changes in `+10/0/-20`, or none."""
     return [int(change) for change in platform.split("/")] if re.match(r"[+-]?\d", platform) else []
 
 
-def _purse(inputs: Inputs) -> tuple[float, float, float]:
+def purse(inputs: Inputs) -> tuple[float, float, float]:
     """Own income, own tax and the rebate, as far as the prompt tells them."""
     last = LAST_YEAR.findall(inputs["record"])
     income, tax = (float(last[-1][1]), float(last[-1][2])) if last else (dollars(inputs["identity"])[-1], 0.0)
@@ -151,7 +152,7 @@ def _above(inputs: Inputs, income: float) -> Floats:
 
 def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Stand if the budget matters much to you: payers would cut the rates that they pay, receivers raise the others."""
-    income, tax, rebate = _purse(inputs)
+    income, tax, rebate = purse(inputs)
     own = _above(inputs, income) > 0
     if abs(tax - rebate) <= 0.15 * income and rng.random() > 0.15:
         return {"stand": False, "rate_changes": None}
@@ -171,14 +172,22 @@ def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def _by_purse(inputs: Inputs, names: list[str], platforms: list[str], rng: Rng) -> str:
-    income, tax, rebate = _purse(inputs)
-    mine = _above(inputs, income)
-    steps = np.array([_promise(platform) or [0] * len(mine) for platform in platforms], dtype=float)
-    paid = steps @ mine
-    gain = -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
+    gain = static_gains(inputs, [changes_in(platform) for platform in platforms])
     if not gain.any():
         return "abstain"
     return names[int(rng.choice(np.flatnonzero(gain == gain.max())))]
+
+
+def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
+    """What each platform brings one's purse with everybody's hours as they are, in cents; no changes bring nothing.
+
+    Who pays more than he gets back looks at his own tax alone; the others hope for a rebate from the brackets above.
+    """
+    income, tax, rebate = purse(inputs)
+    mine = _above(inputs, income)
+    steps = np.array([platform or [0] * len(mine) for platform in platforms], dtype=float)
+    paid: Floats = steps @ mine
+    return -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
 
 
 # -- the persona ------------------------------------------------------------------------------------------------
@@ -211,3 +220,16 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     job = inputs["occupation"][0].lower() + inputs["occupation"][1:]
     text = f"You are {article(age)} {age}-year-old {person} working as one of the {job}, {stage}."
     return {"persona": f"{text} {TEMPERS[int(rng.integers(len(TEMPERS)))]}"}
+
+
+# -- questions of strategies ------------------------------------------------------------------------------------
+
+
+def criticise(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """Nothing to object to a draft: the final answer follows the record as the draft did."""
+    return {"critique": "The draft follows the record; it stands."}
+
+
+def advise(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """The same advice to every module that DSPy's Refine asks about."""
+    return {"advice": {name: "Follow the record." for name in json.loads(inputs["module_names"])}}

@@ -32,6 +32,8 @@ POLICIES: dict[str, Policy] = {
     "vote": policies.cast_vote,
     "rate_changes": policies.set_tax_rates,
     "persona": policies.write_persona,
+    "critique": policies.criticise,
+    "advice": policies.advise,
 }
 """Which policy answers, by the output field that tells the question; the first that the prompt names counts."""
 
