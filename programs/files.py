@@ -80,7 +80,8 @@ def _type_of(field: Any) -> str:
 
 def _checker(field: Any) -> TypeAdapter[Any]:
     """What validates values of a field, its constraints included."""
-    return TypeAdapter(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(kind)
 
 
 def _plain(schema: Any) -> Any:
@@ -160,7 +161,7 @@ def _differences(there: Any, here: Fields) -> Iterator[str]:
     if not isinstance(there, list) or not all(isinstance(field, dict) for field in there):
         yield "the file does not say its fields"
         return
-    old, new = ({field.get("name"): field for field in fields} for fields in (there, here))
+    old, new = ({str(field.get("name")): field for field in fields} for fields in (there, here))
     yield from (f"the question has no field {name!r} any more" for name in old if name not in new)
     yield from (f"the file lacks the field {name!r}" for name in new if name not in old)
     for name, field in new.items():
@@ -168,7 +169,7 @@ def _differences(there: Any, here: Fields) -> Iterator[str]:
             if old[name].get(what) != field[what]:
                 yield f"{what} of {name!r} is {field[what]}, in the file {old[name].get(what)}"
     if list(old) != list(new):
-        yield f"the order of the fields is {', '.join(new)}, in the file {', '.join(map(str, old))}"
+        yield f"the order of the fields is {', '.join(new)}, in the file {', '.join(old)}"
 
 
 def _demo(signature: type[dspy.Signature], demo: Any, shown: str) -> dspy.Example:
