@@ -47,12 +47,13 @@ CREATE TABLE IF NOT EXISTS platforms(
 -- One row an attempt at a model, failures included. agent is NULL for the planner; personas belong to year 0.
 -- status: ok, parse_error, or the kind of failure. prompt: as sent, system part first; response: as received.
 -- request_key: a hash of model, messages and settings; a reply is only used again for the same one.
+-- study: the study that asked, if it was none of a run: run_id, year and agent are NULL then, and call_id is negative.
 CREATE TABLE IF NOT EXISTS lm_calls(
     call_id BIGINT, run_id INTEGER, request_key VARCHAR, year INTEGER, agent INTEGER, role VARCHAR, signature VARCHAR, strategy VARCHAR,
     program VARCHAR, model VARCHAR, temperature DOUBLE, sampling_seed BIGINT, prompt VARCHAR USING COMPRESSION zstd,
     response VARCHAR USING COMPRESSION zstd, parsed JSON, status VARCHAR, error VARCHAR, attempt INTEGER,
     prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER, reasoning_tokens INTEGER,
-    cost_usd DOUBLE, latency_ms DOUBLE, started_at TIMESTAMP);
+    cost_usd DOUBLE, latency_ms DOUBLE, started_at TIMESTAMP, study VARCHAR);
 
 -- Personas by the model, strategy and seed that wrote them, for later runs to use again.
 CREATE TABLE IF NOT EXISTS personas(
@@ -63,10 +64,27 @@ CREATE TABLE IF NOT EXISTS personas(
 CREATE TABLE IF NOT EXISTS programs(
     run_id INTEGER, role VARCHAR, strategy VARCHAR, program VARCHAR, state JSON);
 
--- Trials of prompt optimizers.
+-- One row a study: an optimization of the program that answers one question of a role, or one that was cut off.
+-- status: running, finished, failed, interrupted, stopped (by its budget; the best program so far was kept).
+-- data_hash: of the examples; config: the settings of the economies that they are from; budget: calls at most.
+-- trials, calls, cost_usd: what it took in all. dev_*, test_*: mean scores before and after, 0 to 1; test_low, test_high:
+-- 95 % interval of the mean difference on the test examples. program: the file that was written.
+CREATE TABLE IF NOT EXISTS studies(
+    study VARCHAR, created_at TIMESTAMP, finished_at TIMESTAMP, status VARCHAR, error VARCHAR, role VARCHAR,
+    question VARCHAR, optimizer VARCHAR, metric VARCHAR, welfare VARCHAR, strategy VARCHAR, adapter VARCHAR,
+    llm VARCHAR, teacher_llm VARCHAR, reflection_llm VARCHAR, seed BIGINT, data_hash VARCHAR, config JSON,
+    code_version VARCHAR, budget BIGINT, trials INTEGER, calls BIGINT, cost_usd DOUBLE, dev_before DOUBLE,
+    dev_after DOUBLE, test_before DOUBLE, test_after DOUBLE, test_low DOUBLE, test_high DOUBLE, program VARCHAR);
+
+-- Trials of prompt optimizers: every candidate that was judged, and on what. split: dev, train (a part of it: examples
+-- tells how many) or test. prompt: what a model is shown before the question; program: instructions and demonstrations
+-- by predictor. score: mean of scores, 0 to 1. unanswered: examples without a usable answer; unparsed: replies that had
+-- to be asked for again. calls, cost_usd: what judging took, replies that were used again included.
 CREATE TABLE IF NOT EXISTS optimizer_trials(
     study VARCHAR, trial INTEGER, role VARCHAR, optimizer VARCHAR, metric VARCHAR, prompt VARCHAR USING COMPRESSION zstd,
-    score DOUBLE, created_at TIMESTAMP);
+    score DOUBLE, created_at TIMESTAMP, strategy VARCHAR, adapter VARCHAR, split VARCHAR, examples INTEGER,
+    scores DOUBLE[], unanswered INTEGER, unparsed INTEGER, calls INTEGER, cost_usd DOUBLE,
+    program JSON USING COMPRESSION zstd);
 
 -- Scores of runs and programs.
 CREATE TABLE IF NOT EXISTS evaluations(

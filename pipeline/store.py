@@ -240,6 +240,16 @@ class Store:
         statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
         self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
 
+    def replace(self, table: str, key: Row, rows: Sequence[Row]) -> None:
+        """Put `rows` in the place of those that have the values of `key`, if there are any."""
+        where = " AND ".join(f"{column} = ?" for column in key)
+
+        def put() -> None:
+            self.connection.execute(f"DELETE FROM {table} WHERE {where}", list(key.values()))
+            self._append_all({table: rows})
+
+        self._transact(put)
+
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""
         with self.lock:

@@ -143,7 +143,7 @@ class Trace:
         """Of several answers, the one that this call gave is kept."""
         self.used = call_id
 
-    def sampling_seed(self) -> int:
+    def sampling_seed(self, request: lm15.Request) -> int:
         """A seed of its own for every attempt, the same whenever the run is played again."""
         place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{self.first + self.replies}"
         return int.from_bytes(blake2b(place.encode(), digest_size=4).digest()) & 0x7FFFFFFF
@@ -183,9 +183,7 @@ class Trace:
         self.reported = len(self.calls)
 
     def attempted(self, attempt: Attempt) -> None:
-        response, error = attempt.response, attempt.error
-        usage = response.usage if response is not None else None
-        used = count(self.model, usage)
+        error = attempt.error
         self.failures = 0 if error is None else self.failures + 1
         self.replies += error is None
         self.calls.append(
@@ -199,22 +197,9 @@ class Trace:
                 signature=self.signature,
                 strategy=self.strategy,
                 program=self.program,
-                model=self.model,
-                temperature=attempt.request.config.temperature,
-                sampling_seed=attempt.request.config.seed,
-                prompt=storable(prompt_text(attempt.request)),
-                response=storable(response.text or "") if response is not None else None,
                 parsed=None,
-                status="ok" if error is None else kind(error),
-                error=None if error is None else without_secrets(str(error))[:300],
                 attempt=self.first + len(self.calls),
-                prompt_tokens=countable(used.input if used else usage.input_tokens if usage else None),
-                completion_tokens=countable(used.output if used else usage.output_tokens if usage else None),
-                cached_tokens=countable(usage.cache_read_tokens if usage else None),
-                reasoning_tokens=countable(usage.reasoning_tokens if usage else None),
-                cost_usd=self.prices.cost_usd(self.model, usage) if error is None else None,
-                latency_ms=attempt.latency_ms,
-                started_at=datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
+                **measured(self.model, attempt, self.prices),
             )
         )
 
@@ -238,6 +223,29 @@ class Trace:
         if self.used is not None:
             return self.used
         return self.calls[-1].call_id if self.calls and self.calls[-1].status == "ok" else None
+
+
+def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
+    """The columns of `lm_calls` that an attempt itself tells, whoever made it."""
+    request, response, error = attempt.request, attempt.response, attempt.error
+    usage = response.usage if response is not None else None
+    used = count(model, usage)
+    return {
+        "model": model,
+        "temperature": request.config.temperature,
+        "sampling_seed": request.config.seed,
+        "prompt": storable(prompt_text(request)),
+        "response": storable(response.text or "") if response is not None else None,
+        "status": "ok" if error is None else kind(error),
+        "error": None if error is None else without_secrets(str(error))[:300],
+        "prompt_tokens": countable(used.input if used else usage.input_tokens if usage else None),
+        "completion_tokens": countable(used.output if used else usage.output_tokens if usage else None),
+        "cached_tokens": countable(usage.cache_read_tokens if usage else None),
+        "reasoning_tokens": countable(usage.reasoning_tokens if usage else None),
+        "cost_usd": prices.cost_usd(model, usage) if error is None else None,
+        "latency_ms": attempt.latency_ms,
+        "started_at": datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
+    }
 
 
 def kind(error: Exception) -> str:

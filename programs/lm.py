@@ -65,7 +65,7 @@ class Lineage(Protocol):
 
     def report(self) -> None: ...
 
-    def sampling_seed(self) -> int: ...
+    def sampling_seed(self, request: lm15.Request) -> int: ...
 
     def recall(self, request: lm15.Request) -> lm15.Response | None: ...
 
@@ -223,7 +223,7 @@ class _Observed:
         if lineage is None:
             return request, None
         if "seed" in getattr(self.inner, "supported_params", ()):
-            request = replace(request, config=replace(request.config, seed=lineage.sampling_seed()))
+            request = replace(request, config=replace(request.config, seed=lineage.sampling_seed(request)))
         return request, lineage.recall(request)
 
     @contextmanager

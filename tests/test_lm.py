@@ -365,7 +365,7 @@ def test_a_seed_goes_to_the_engines_that_take_one(takes_seeds: bool) -> None:
         engine.supported_params = frozenset({"seed"})  # type: ignore[attr-defined]
     lineage = Lineage()
     ask(module_of("ChooseLabor"), inputs_of("ChooseLabor"), lm=scripted_lm(engine), lineage=lineage)
-    assert engine.requests[0].config.seed == (lineage.sampling_seed() if takes_seeds else None)
+    assert engine.requests[0].config.seed == (lineage.sampling_seed(engine.requests[0]) if takes_seeds else None)
     assert lineage.attempts[0].request == engine.requests[0], "what is reported is what was sent"
 
 

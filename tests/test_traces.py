@@ -121,19 +121,19 @@ def test_every_agent_year_question_and_attempt_has_a_seed_of_its_own() -> None:
     for year, signature, agent in itertools.product(range(10), ("ChooseLabor", "JudgeTaxPolicy"), [None, *range(20)]):
         question = trace(year=year, signature=signature, agent=agent)
         for _ in range(3):
-            seeds.append(question.sampling_seed())
+            seeds.append(question.sampling_seed(REQUEST))
             question.attempted(succeeded())
     assert len(set(seeds)) == len(seeds) == 10 * 2 * 21 * 3
 
 
 def test_seeds_are_the_same_when_the_run_is_played_again_and_others_in_another_run() -> None:
-    assert trace(year=3).sampling_seed() == trace(year=3, run_id=9).sampling_seed()
-    assert trace(year=3).sampling_seed() != trace(year=3, seed=43).sampling_seed()
+    assert trace(year=3).sampling_seed(REQUEST) == trace(year=3, run_id=9).sampling_seed()
+    assert trace(year=3).sampling_seed(REQUEST) != trace(year=3, seed=43).sampling_seed()
 
 
 @given(seed=st.integers(0, 2**63), year=st.integers(0, 10_000), agent=st.none() | st.integers(0, 10**6))
 def test_a_seed_is_one_that_servers_take(seed: int, year: int, agent: int | None) -> None:
-    assert 0 <= trace(seed=seed, year=year, agent=agent).sampling_seed() < 2**31
+    assert 0 <= trace(seed=seed, year=year, agent=agent).sampling_seed(REQUEST) < 2**31
 
 
 # The text of a prompt

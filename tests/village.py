@@ -160,7 +160,7 @@ class Lineage:
     def recall(self, request: lm15.Request) -> lm15.Response | None:
         return None
 
-    def sampling_seed(self) -> int:
+    def sampling_seed(self, request: lm15.Request) -> int:
         return 7
 
     def attempted(self, attempt: Attempt) -> None:

@@ -1,0 +1,119 @@
+"""What an optimizer tunes: one question of a role as a module, candidates for it, and examples without their truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dspy
+from pydantic_core import to_jsonable_python
+
+from pipeline.minds import QUESTIONS
+from programs.voter import ballot
+
+TUNED: Mapping[str, str] = {
+    "worker": "ChooseLabor",
+    "planner": "SetTaxRates",
+    "voter": "CastVote",
+    "persona": "WritePersona",
+}
+"""The question of each role that is tuned; the others keep their instruction."""
+
+
+class Asked(dspy.Module):
+    """One question of a role's program, asked synchronously. Its predictors have the names that the program's have."""
+
+    def __init__(self, question: str, program: dspy.Module) -> None:
+        super().__init__()
+        self.attribute = QUESTIONS[question][1]
+        setattr(self, self.attribute, getattr(program, self.attribute))
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        return getattr(self, self.attribute)(**inputs)
+
+
+class AskedVote(Asked):
+    """The same for `CastVote`, whose answer is typed to the names on each ballot."""
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        module = getattr(self, self.attribute)
+        narrowed = ballot(module, names_on(inputs["candidates"]))
+        steps: list[Any] = []
+        outer = dspy.settings.trace
+        try:
+            with dspy.context(trace=steps if outer is not None else None):
+                return narrowed(**inputs)
+        finally:
+            # Optimizers look for their own predictors in the trace, and the ballot is a copy of them.
+            own = {id(copied): kept for copied, kept in zip(narrowed.predictors(), module.predictors(), strict=True)}
+            if outer is not None:
+                outer += [(own.get(id(predictor), predictor), *step) for predictor, *step in steps]
+
+
+def names_on(candidates: str) -> list[str]:
+    """The names on a ballot, from the lines that describe the candidates.
+
+    >>> names_on("worker 0 (you); $26,000 at 40 hours\\nworker 2; $57,200 at 40 hours")
+    ['worker 0', 'worker 2']
+    """
+    return [line.split("; ")[0].removesuffix(" (you)") for line in candidates.splitlines()]
+
+
+def asked(question: str, program: dspy.Module) -> Asked:
+    """The module that an optimizer tunes for `question` (a signature's name)."""
+    return (AskedVote if question == "CastVote" else Asked)(question, program)
+
+
+Candidate = dict[str, tuple[str, tuple[Any, ...]]]
+"""Instruction and demonstrations of every predictor, by its name: all that an optimizer may change."""
+
+
+def candidate_of(program: dspy.Module) -> Candidate:
+    """What an optimizer has made of a program."""
+    return {name: (p.signature.instructions, tuple(p.demos)) for name, p in program.named_predictors()}
+
+
+def apply(candidate: Candidate, program: dspy.Module) -> None:
+    """Put a candidate into a program; predictors that it does not have stay as they are."""
+    for name, predictor in program.named_predictors():
+        if name in candidate:
+            instruction, demos = candidate[name]
+            predictor.signature = predictor.signature.with_instructions(instruction)
+            predictor.demos = list(demos)
+
+
+def as_text(candidate: Candidate) -> str:
+    """A candidate as JSON: the same text, the same candidate."""
+    shown = {
+        name: {"instruction": instruction, "demos": [{key: demo[key] for key in demo} for demo in demos]}
+        for name, (instruction, demos) in candidate.items()
+    }
+    return json.dumps(to_jsonable_python(shown, fallback=str))
+
+
+class Shown(dspy.Example):  # type: ignore[misc]
+    """An example as optimizers see it: the fields of the question, and nothing of the truth behind them.
+
+    Optimizers put whole examples into prompts and demonstrations. `whole` has what a metric needs.
+    """
+
+    def __init__(self, base: Any = None, **fields: Any) -> None:
+        super().__init__(base, **fields)
+        self._whole: dspy.Example = getattr(base, "_whole", self)
+
+    @property
+    def whole(self) -> dspy.Example:
+        return self._whole
+
+
+def shown(examples: Iterable[dspy.Example], fields: Sequence[str]) -> list[Shown]:
+    """`examples` with their inputs and those of `fields` that they have."""
+    made = []
+    for example in examples:
+        inputs = list(example.inputs().keys())
+        kept = {name: example[name] for name in dict.fromkeys([*inputs, *fields]) if name in example}
+        one = Shown(kept).with_inputs(*inputs)
+        one._whole = example
+        made.append(one)
+    return made
