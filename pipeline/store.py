@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
+from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -263,8 +265,18 @@ def _without_calls(tables: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Ro
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 
+@cache
 def code_version() -> str:
-    return version("llm-economist")
+    """The program's version and a hash of the code that decides what comes of a run, e.g. `2.0.0+5f1c09ab`.
+
+    A checkout changes without its version: runs may only be taken for one another where this is the same.
+    """
+    digest, root = blake2b(digest_size=4), Path(__file__).parent.parent
+    for package in ("signatures", "programs", "pipeline"):
+        for file in sorted((root / package).rglob("*")):
+            if file.suffix in (".py", ".csv"):
+                digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
+    return f"{version('llm-economist')}+{digest.hexdigest()}"
 
 
 def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:

@@ -7,6 +7,7 @@ the field names: DSPy alone would zip a wrong file's fields by position and say 
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def load(program: dspy.Module, path: str, *, role: str, strategy: str) -> None:
             predictor.load_state({**record["state"][name], "lm": None})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"--program {role}={path} has no usable state ({type(error).__name__}: {error})") from error
+
+
+def state_hash(state: Any) -> str:
+    """What tells one saved state from another, wherever its file lies: 16 hexadecimal digits."""
+    return blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def read(path: str) -> dict[str, Any]:
