@@ -24,7 +24,7 @@ from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation
-from pipeline.store import Store, check_path
+from pipeline.store import check_path
 from programs.lm import RULES, default_model, without_secrets
 
 log = logging.getLogger("llm_economist")
@@ -86,10 +86,11 @@ def then_merge(code: int, db: str, console: Console) -> int:
     return code
 
 
-def merge_shards(db: str, console: Console) -> None:
-    """Take finished shards into their database, if nobody writes it, and say which runs got which numbers."""
+def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> None:
+    """Take finished shards (`cut_off`: all at rest) into their database, if nobody writes it, and say which runs got
+    which numbers."""
     main = shards.main_of(db)
-    for shard, moved in shards.merge(main):
+    for shard, moved in shards.merge(main, cut_off=cut_off):
         for one in moved:
             console.print(
                 f"Run {one.old} of {escape(Path(shard).name)} is now run [bold]{one.new}[/bold] of {escape(main)}",

@@ -218,6 +218,15 @@ class Store:
 
         self._transact(copy)
 
+    def write_study(self, study: str, rows: Sequence[Row]) -> None:
+        """Put rows of `evaluations` in the place of all earlier ones of a study, in one transaction."""
+
+        def replace() -> None:
+            self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
+            self._append_all({"evaluations": rows})
+
+        self._transact(replace)
+
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
         run_id = int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
