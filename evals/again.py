@@ -42,39 +42,47 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> 
     """Go on with a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
     with Store(db, serve=True) as store:
         row = find_run(store, run)
-        run_id, start = int(row["run_id"]), years_played(store, int(row["run_id"]))
-        config = replace(config_of(row), db=db, **settings)
-        if start >= config.max_timesteps:
-            return _only_close(store, row, start, console)
-        recorded = recorded_calls(store, run_id, start)
-        minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
-        minds.enter(run_id)
-        earlier = recorded.pop((start, "Preflight", None), [])
-        asyncio.run(minds.preflight(year=start, earlier=earlier))
-        store.reopen_run(run_id)
-        known = sum(map(len, recorded.values()))
-        console.print(f"Run {run_id} goes on with year {start}; {known} stored calls of that year are used again.")
-        world = restore(store, run_id, config, start)
-        simulation = Simulation(
-            config,
-            store,
-            minds,
-            run_id=run_id,
-            world=world,
-            start=start,
-            recorded=lambda year: recorded if year == start else {},
-            fallbacks=int(store.one("SELECT count(*) FROM decisions WHERE run_id = ? AND fallback", [run_id])),
+        run_id, config = int(row["run_id"]), replace(config_of(row), db=db, **settings)
+        simulation = take_up(store, row, config)
+        if simulation is None:
+            if row["status"] == "finished":
+                years = years_played(store, run_id)
+                raise UsageError(f"run {run_id} has all of its {years} years; there is nothing to resume (try `fork`)")
+            console.print(f"Run {run_id} had all of its {config.max_timesteps} years; it is finished now.")
+            return 0
+        known = sum(map(len, simulation.recorded(simulation.start).values()))
+        console.print(
+            f"Run {run_id} goes on with year {simulation.start}; {known} stored calls of that year are used again."
         )
         return play(simulation, console)
 
 
-def _only_close(store: Store, row: Row, years: int, console: Console) -> int:
-    """A run with all of its years: cut off just before its end it is closed, else there is nothing to resume."""
-    if row["status"] == "finished":
-        raise UsageError(f"run {row['run_id']} has all of its {years} years; there is nothing to resume (try `fork`)")
-    store.finish_run(int(row["run_id"]), "finished")
-    console.print(f"Run {row['run_id']} had all of its {years} years; it is finished now.")
-    return 0
+def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
+    """The simulation that goes on with a run after its last whole year, without paying for a stored reply again.
+
+    None where all of its years are there: cut off just before its end, it is closed now.
+    """
+    run_id, start = int(row["run_id"]), years_played(store, int(row["run_id"]))
+    if start >= config.max_timesteps:
+        if row["status"] != "finished":
+            store.finish_run(run_id, "finished")
+        return None
+    recorded = recorded_calls(store, run_id, start)
+    minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
+    minds.enter(run_id)
+    earlier = recorded.pop((start, "Preflight", None), [])
+    asyncio.run(minds.preflight(year=start, earlier=earlier))
+    store.reopen_run(run_id)
+    return Simulation(
+        config,
+        store,
+        minds,
+        run_id=run_id,
+        world=restore(store, run_id, config, start),
+        start=start,
+        recorded=lambda year: recorded if year == start else {},
+        fallbacks=int(store.one("SELECT count(*) FROM decisions WHERE run_id = ? AND fallback", [run_id])),
+    )
 
 
 def usage_so_far(reader: Reader, run_id: int) -> Usage:

@@ -121,6 +121,41 @@ def fork(
 
 
 @app.command()
+@with_run_options
+def compare(
+    arms: Annotated[
+        list[str],
+        typer.Argument(help="the reference first: role=strategy, role=FILE.json, setting:KEY=VALUE, with commas"),
+    ],
+    seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
+    detect: Annotated[
+        list[str] | None, typer.Option("--detect", help="say which seeds show a difference: 0.5 (welfare), regret=500")
+    ] = None,
+    max_fallback: Annotated[
+        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")
+    ] = 5,
+    csv: Annotated[str | None, typer.Option("--csv", help="file to write the comparison to")] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="use runs by other versions of the code, too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what missing runs would take")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
+    **settings: Any,
+) -> None:
+    """Compare strategies, programs or settings on the same people; runs that exist are used again.
+
+    Example: llm-economist compare worker=io worker=cot --seeds 20 --num-agents 5 --max-timesteps 50
+    """
+    from evals.compare import Options, run_compare
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    given = {**(read_toml(config) if config else {}), **given}
+    options = Options(seeds, parallel, detect or [], max_fallback / 100, csv, json, any_code, dry_run, latency)
+    run_compare(arms, given, options)
+
+
+@app.command()
 def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
     """List the runs in a database.
 

@@ -151,19 +151,23 @@ def dry_run(settings: Mapping[str, Any], console: Console, *, latency: float, as
     return 0
 
 
-def forecast(config: RunConfig, model: str, latency: float) -> Forecast:
-    """Calls, tokens, cost and time of a run, from its settings alone."""
+def forecast(config: RunConfig, model: str, latency: float, *, personas_known: bool | None = None) -> Forecast:
+    """Calls, tokens, cost and time of a run, from its settings alone.
+
+    `personas_known`: whether the database may hold them; by default, if there is one.
+    """
     try:
         price = prices.load(config.prices).of(model)
     except ValueError as error:
         raise UsageError(str(error)) from error
     sizes = measure(config)
     longest = _longest_reply(config, model, price)
-    asked = {name: n for name, n in questions(config).items() if n[1]}
+    stored = Path(config.db).exists() if personas_known is None else personas_known
+    asked = {name: n for name, n in questions(config, personas_known=stored).items() if n[1]}
     lines = {name: _line(n, sizes[name], longest) for name, n in asked.items()}
     if model != RULES:
         lines = {"Preflight": Line((1, 1), (4, 40), (1, longest)), **lines}
-    wall = _wall_seconds(config, sizes, latency, preflight=model != RULES)
+    wall = _wall_seconds(config, asked, sizes, latency, preflight=model != RULES)
     return Forecast(model, lines, _repairs(lines.values(), longest), price, wall, latency)
 
 
@@ -201,15 +205,14 @@ def governments(config: RunConfig) -> list[int]:
     return [y for y in range(0, config.max_timesteps, config.two_timescale) if y >= config.warmup]
 
 
-def questions(config: RunConfig) -> dict[str, Interval]:
+def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]:
     """How often each signature is asked in a run, at least and at most."""
     world = create(config)
     years, changes = config.max_timesteps, len(governments(config))
     asked, people = len(world.voters_asked), len(needs_persona(world))
     votes = changes * asked
-    stored = Path(config.db).exists()  # it may hold the personas
     return {
-        "WritePersona": (0 if stored else people, people),
+        "WritePersona": (0 if personas_known else people, people),
         "StandForOffice": (votes, votes) if config.platforms else (0, 0),
         "CastVote": (0 if config.platforms else votes, votes) if world.scenario.elections else (0, 0),
         _governing(world): (changes, changes),
@@ -224,10 +227,10 @@ def _governing(world: World) -> str:
 
 
 def _wall_seconds(
-    config: RunConfig, sizes: Mapping[str, Size], latency: float, *, preflight: bool
+    config: RunConfig, counts: Mapping[str, Interval], sizes: Mapping[str, Size], latency: float, *, preflight: bool
 ) -> tuple[float, float]:
     """Rounds of `concurrency` calls, one after another; a strategy's calls for one question count one by one."""
-    counts, changes = questions(config), len(governments(config))
+    changes = len(governments(config))
     rounds = [int(preflight), int(preflight)]
     for name, interval in counts.items():
         often = config.max_timesteps if name in ("ChooseLabor", "JudgeTaxPolicy") else changes
@@ -340,17 +343,17 @@ def _table(made: Forecast) -> Table:
     for column in ("signature", "calls", "prompt tokens", "reply tokens", "dollars"):
         table.add_column(column, justify="left" if column == "signature" else "right")
     for name, line in {**made.lines, "total": made.total}.items():
-        cost = _dollars(line.cost_usd(made.price))
-        table.add_row(name, _range(line.calls), _range(line.prompt_tokens), _range(line.completion_tokens), cost)
+        cost = dollars(line.cost_usd(made.price))
+        table.add_row(name, span(line.calls), span(line.prompt_tokens), span(line.completion_tokens), cost)
     return table
 
 
-def _range(interval: Interval) -> str:
+def span(interval: Interval) -> str:
     low, high = interval
     return f"{low:,}" if low == high else f"{low:,} - {high:,}"
 
 
-def _dollars(cost: tuple[float, float] | None) -> str:
+def dollars(cost: tuple[float, float] | None) -> str:
     return "?" if cost is None else "0" if cost == (0, 0) else f"{cost[0]:,.4f} - {cost[1]:,.4f}"
 
 
@@ -363,9 +366,9 @@ def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
     yield (
         f"Repairs: a reply that does not parse is asked again 0 to {REPAIRS} times; if all were, at most "
         f"{made.repairs.calls[1]:,} calls, {made.repairs.tokens[1]:,} tokens and "
-        f"{_dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
+        f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
     )
-    low, high = (_duration(seconds) for seconds in made.wall_seconds)
+    low, high = (duration(seconds) for seconds in made.wall_seconds)
     yield (
         f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s an answer (--latency) and "
         f"{config.concurrency} at once (--concurrency)."
@@ -387,7 +390,7 @@ def _caps(made: Forecast, config: RunConfig) -> Iterable[str]:
             yield f"{flag} {cap:g}: the run {word} stop before its end, and can go on with `llm-economist resume`."
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

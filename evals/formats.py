@@ -217,22 +217,30 @@ def write_parquet(answer: Answer, file: Path) -> None:
             writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 
 
-@contextmanager
-def whole_file(path: str, *, not_over: str) -> Iterator[Path]:
-    """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
+def writable(path: str, *, not_over: str, flag: str) -> Path:
+    """Where a file called `path` would be written. UsageError where none can be, before there is anything to write."""
     target = Path(path).resolve()  # a link is followed, not replaced
     if target.exists() and not target.is_file() and not target.is_dir():
-        raise UsageError(f"--output {path} is not a file; leave --output out to write to the terminal or a pipe")
+        raise UsageError(f"{flag} {path} is not a file; leave {flag} out to write to the terminal or a pipe")
     if target.is_dir():
-        raise UsageError(f"--output {path} is a folder; expected a file")
+        raise UsageError(f"{flag} {path} is a folder; expected a file")
     if target.exists() and Path(not_over).exists() and target.samefile(not_over):
-        raise UsageError(f"--output {path} is the database itself; choose another file")
+        raise UsageError(f"{flag} {path} is the database itself; choose another file")
+    if not target.parent.is_dir():
+        raise UsageError(f"{flag} {path} cannot be written (No such file or directory)")
+    return target
+
+
+@contextmanager
+def whole_file(path: str, *, not_over: str, flag: str = "--output") -> Iterator[Path]:
+    """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
+    target = writable(path, not_over=not_over, flag=flag)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         part.touch()
         yield part
         part.replace(target)
     except OSError as error:
-        raise UsageError(f"--output {path} cannot be written ({error.strerror or error})") from error
+        raise UsageError(f"{flag} {path} cannot be written ({error.strerror or error})") from error
     finally:
         part.unlink(missing_ok=True)

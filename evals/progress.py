@@ -1,8 +1,9 @@
-"""Live progress of a run: year, welfare, tokens, cost and time left; ten plain lines where there is no terminal."""
+"""Live progress of a run or a sweep: how far, tokens, cost, time left; ten plain lines where there is no terminal."""
 
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -58,3 +59,63 @@ class Progress:
             self.console.print(
                 f"year {year.year + 1}/{total} · {words} · {left:.0f} s left", highlight=False, soft_wrap=True
             )
+
+
+class News(NamedTuple):
+    """How far a run of a sweep is: years played in this sweep, and what they took. `done`: it is at its end."""
+
+    key: str
+    years: int
+    tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+    done: bool = False
+
+
+class SweepProgress:
+    """Live progress of a sweep, by what its runs tell. Use as a context manager; `hear` is called after every year.
+
+    `runs` are to be played, with so many `years` in all.
+    """
+
+    def __init__(self, console: Console, *, runs: int, years: int) -> None:
+        self.console, self.runs, self.years = console, runs, years
+        self.latest: dict[str, News] = {}
+        self.told = 0
+        self.live = console.is_terminal
+        self.started = time.monotonic()
+        self.bar = Bar(
+            TextColumn("years of all runs"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not self.live,
+        )
+        self.task = self.bar.add_task("", total=years)
+
+    def __enter__(self) -> SweepProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.bar.stop()
+
+    def hear(self, news: News) -> None:
+        """Take the latest of one run, and show all."""
+        self.latest[news.key] = news
+        played, done = sum(run.years for run in self.latest.values()), sum(run.done for run in self.latest.values())
+        self.bar.update(self.task, completed=played, description=self._words(done))
+        tenth = done * 10 // self.runs
+        if not self.live and news.done and tenth > self.told:
+            self.told = tenth
+            left = (time.monotonic() - self.started) / max(1, played) * (self.years - played)
+            self.console.print(f"{self._words(done)} · {left:.0f} s left", highlight=False, soft_wrap=True)
+
+    def _words(self, done: int) -> str:
+        latest = self.latest.values()
+        tokens, cost = sum(run.tokens for run in latest), sum(run.cost_usd for run in latest)
+        unknown = " + ?" if any(run.unpriced for run in latest) else ""
+        return f"{done}/{self.runs} runs · {tokens:,} tokens · ${cost:.4f}{unknown}"

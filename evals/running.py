@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,7 +24,7 @@ from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation
-from pipeline.store import Store, check_path
+from pipeline.store import check_path
 from programs.lm import RULES, default_model, without_secrets
 
 log = logging.getLogger("llm_economist")
@@ -88,10 +88,11 @@ def then_merge(code: int, db: str, console: Console) -> int:
     return code
 
 
-def merge_shards(db: str, console: Console) -> None:
-    """Take finished shards into their database, if nobody writes it, and say which runs got which numbers."""
+def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> None:
+    """Take finished shards (`cut_off`: all at rest) into their database, if nobody writes it, and say which runs got
+    which numbers."""
     main = shards.main_of(db)
-    for shard, moved in shards.merge(main):
+    for shard, moved in shards.merge(main, cut_off=cut_off):
         for one in moved:
             console.print(
                 f"Run {one.old} of {escape(Path(shard).name)} is now run [bold]{one.new}[/bold] of {escape(main)}",
@@ -102,57 +103,74 @@ def merge_shards(db: str, console: Console) -> None:
 
 def play(simulation: Simulation, console: Console) -> int:
     """Play a simulation to an end, whatever that is, with progress, text log and summary; the exit code."""
-    config, store = simulation.config, simulation.store
+    with Progress(console, simulation.config, simulation.minds.usage, simulation.start) as progress:
+        try:
+            ending = carry_out(simulation, progress.on_year)
+        except EconomistError as error:
+            if not simulation.run_id:
+                raise
+            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
+    if ending.status != "finished":
+        told = f"{ending.why}; go on with {_resume(simulation)}"
+        console.print(f"[bold]{ending.status}[/bold]: {told}", soft_wrap=True)
+    if simulation.world.outcome is not None:
+        console.print(summary(simulation))
+    _tell_where(simulation, console)
+    return INTERRUPTED if ending.status == "interrupted" else 0
+
+
+class Ending(NamedTuple):
+    """How a run ended without an error: `finished`, `interrupted` or `stopped` by a cap, and why."""
+
+    status: str
+    why: str = ""
+
+
+def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending:
+    """Play a simulation to an end with its text log, its live state and W&B; prints nothing.
+
+    The run's row says how it ended, whatever that is; EconomistError carries what a user must be told.
+    """
+    config = simulation.config
     with ExitStack() as stack:
         stack.enter_context(_text_log(config))
-        progress = stack.enter_context(Progress(console, config, simulation.minds.usage, simulation.start))
-        observers = [progress.on_year, _log_year, _tell_live(simulation)]
+        observers = [on_year, _log_year, _tell_live(simulation)]
         if config.wandb:
             from evals.wandb_log import WandbLog
 
             observers.append(stack.enter_context(WandbLog(config, simulation.minds.usage)).on_year)
 
-        def on_year(year: Year) -> None:
-            for observe in observers:
-                observe(year)
+        def observe(year: Year) -> None:
+            for observer in observers:
+                observer(year)
 
-        simulation.on_year = on_year
-        code = _play(simulation, store, console)
-        progress.stop()
-        if simulation.world.outcome is not None:
-            console.print(summary(simulation))
-    _tell_where(simulation, console)
-    return code
+        simulation.on_year = observe
+        return _see_through(simulation)
 
 
-def _play(simulation: Simulation, store: Store, console: Console) -> int:
+def _see_through(simulation: Simulation) -> Ending:
     """Run to an end and set the run's status whatever that end is."""
+    store = simulation.store
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
     try:
         asyncio.run(simulation.play())
     except KeyboardInterrupt:
         store.finish_run(simulation.run_id, "interrupted")
-        console.print(
-            f"[bold]interrupted[/bold]: all replies are stored; go on with {_resume(simulation)}", soft_wrap=True
-        )
-        return INTERRUPTED
+        return Ending("interrupted", "all replies are stored")
     except Capped as cap:
         store.finish_run(simulation.run_id, "stopped", str(cap))
-        console.print(f"[bold]stopped[/bold]: {cap}; go on with {_resume(simulation)}", soft_wrap=True)
-        return 0
+        return Ending("stopped", str(cap))
     except EconomistError as error:
-        if not simulation.run_id:
-            raise
-        if not isinstance(error, StoreError):  # a store that failed can't be told how the run ended
+        if simulation.run_id and not isinstance(error, StoreError):  # a store that failed can't be told how it ended
             store.finish_run(simulation.run_id, "failed", str(error))
-        raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
+        raise
     except Exception as error:
         store.finish_run(simulation.run_id, "failed", without_secrets(f"{type(error).__name__}: {error}")[:300])
         raise
     finally:
         signal.signal(signal.SIGTERM, previous)
     store.finish_run(simulation.run_id, "finished")
-    return 0
+    return Ending("finished")
 
 
 def _resume(simulation: Simulation) -> str:

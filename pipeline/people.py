@@ -6,13 +6,21 @@ import asyncio
 import logging
 
 from pipeline import observations as see
+from pipeline.config import RunConfig
 from pipeline.errors import ModelError
 from pipeline.minds import Answer, Minds
 from pipeline.personas import template_persona
 from pipeline.store import Row, Store
 from pipeline.world import World, needs_persona
+from programs import files
 
 log = logging.getLogger("llm_economist")
+
+
+def written_by(config: RunConfig) -> str:
+    """The writer of a run's personas but for the model: the strategy, and the hash of its program if one is loaded."""
+    name, path = config.strategy_of("persona"), config.program.get("persona")
+    return name if path is None else f"{name} {files.state_hash(files.read(path)['predictors'])}"
 
 
 async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
@@ -21,7 +29,7 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
     A worker whose persona could not be written gets the plain template. Returns the rows that are new.
     """
     population = world.population
-    strategy = world.config.strategy_of("persona")
+    strategy = written_by(world.config)
     stored = store.personas(model=minds.model_of("persona"), strategy=strategy, seed=world.config.seed)
     people = {agent: population.demographics(agent) for agent in needs_persona(world)}
     keys = {

@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS lm_calls(
     prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER, reasoning_tokens INTEGER,
     cost_usd DOUBLE, latency_ms DOUBLE, started_at TIMESTAMP, study VARCHAR);
 
--- Personas by the model, strategy and seed that wrote them, for later runs to use again.
+-- Personas by the model, strategy (with the hash of a saved program) and seed that wrote them, for later runs to use again.
 CREATE TABLE IF NOT EXISTS personas(
     model VARCHAR, strategy VARCHAR, seed BIGINT, agent INTEGER, occupation VARCHAR, sex VARCHAR, age INTEGER,
     wage DOUBLE, persona VARCHAR USING COMPRESSION zstd);
@@ -86,6 +86,11 @@ CREATE TABLE IF NOT EXISTS optimizer_trials(
     scores DOUBLE[], unanswered INTEGER, unparsed INTEGER, calls INTEGER, cost_usd DOUBLE,
     program JSON USING COMPRESSION zstd);
 
--- Scores of runs and programs.
+-- Scores of runs and programs. study: what they were made for; a comparison has the same name whenever it is made again.
+-- subject: run, arm (score: the mean over its `runs`) or difference (score: the mean over `runs` pairs of runs with the
+-- same seed, of an arm to the reference). low, high: 95 % interval of the score. p: paired sign-flip test, p_holm:
+-- corrected over all arms and outcomes of the study. detectable: the true difference that so many pairs find 4 times of 5.
 CREATE TABLE IF NOT EXISTS evaluations(
-    run_id INTEGER, subject VARCHAR, metric VARCHAR, score DOUBLE, feedback VARCHAR, created_at TIMESTAMP);
+    run_id INTEGER, subject VARCHAR, metric VARCHAR, score DOUBLE, feedback VARCHAR, created_at TIMESTAMP,
+    study VARCHAR, arm VARCHAR, reference VARCHAR, seed BIGINT, runs INTEGER, low DOUBLE, high DOUBLE, p DOUBLE,
+    p_holm DOUBLE, detectable DOUBLE);

@@ -101,24 +101,32 @@ def open_store(db: str, *, personas: bool) -> Store:
     return store
 
 
-def merge(db: str) -> list[tuple[str, list[Moved]]]:
+def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[Moved]]]:
     """Take the runs of all finished shards into their database and delete the shards; what came from where.
 
+    With `cut_off` also those of shards with runs that were cut off: the caller goes on with them in the main file.
     Nothing happens while another run writes the database: its process will do it, or the next one.
     """
-    if not any(map(finished, shards_of(db))):
+    ready = at_rest if cut_off else finished
+    if not any(map(ready, shards_of(db))):
         return []
     store = unless_live(db, lambda: Store(db))
     if store is None:
         return []
     with store:
-        return [(shard, moved) for shard in shards_of(db) if (moved := _merge_one(store, shard)) is not None]
+        merged = ((shard, _merge_one(store, shard)) for shard in shards_of(db) if ready(shard))
+        return [(shard, moved) for shard, moved in merged if moved is not None]
 
 
 def finished(shard: str) -> bool:
     """Whether nobody writes a shard and all of its runs have come to their end."""
     rows = runs_of(shard)
     return rows is not None and all(row["status"] == "finished" for row in rows)
+
+
+def at_rest(shard: str) -> bool:
+    """Whether nobody writes a shard, whatever became of its runs."""
+    return runs_of(shard) is not None
 
 
 def runs_of(db: str) -> list[dict[str, Any]] | None:
@@ -131,8 +139,6 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
 
 
 def _merge_one(store: Store, shard: str) -> list[Moved] | None:
-    if not finished(shard):
-        return None
     try:
         moved: Sequence[Moved] = take_in(store, shard)
     except StoreLocked:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -217,6 +218,15 @@ class Store:
 
         self._transact(copy)
 
+    def write_study(self, study: str, rows: Sequence[Row]) -> None:
+        """Put rows of `evaluations` in the place of all earlier ones of a study, in one transaction."""
+
+        def replace() -> None:
+            self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
+            self._append_all({"evaluations": rows})
+
+        self._transact(replace)
+
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
         run_id = int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
@@ -274,8 +284,18 @@ def _without_calls(tables: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Ro
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 
+@cache
 def code_version() -> str:
-    return version("llm-economist")
+    """The program's version and a hash of the code that decides what comes of a run, e.g. `2.0.0+5f1c09ab`.
+
+    A checkout changes without its version: runs may only be taken for one another where this is the same.
+    """
+    digest, root = blake2b(digest_size=4), Path(__file__).parent.parent
+    for package in ("signatures", "programs", "pipeline"):
+        for file in sorted((root / package).rglob("*")):
+            if file.suffix in (".py", ".csv"):
+                digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
+    return f"{version('llm-economist')}+{digest.hexdigest()}"
 
 
 def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:

@@ -188,6 +188,11 @@ def _demo(signature: type[dspy.Signature], demo: Any, shown: str) -> dspy.Exampl
     return dspy.Example(values)
 
 
+def state_hash(state: Any) -> str:
+    """What tells one saved state from another, wherever its file lies: 16 hexadecimal digits."""
+    return blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
 def read(path: str) -> dict[str, Any]:
     """The record in a program file. ValueError in one line where there is none."""
     try:

@@ -1,0 +1,118 @@
+"""`llm-economist compare`: the same people under several strategies, programs or settings, and how they differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from evals import sweep_forecast
+from evals.arms import parse_arms, parse_detect, parse_seeds
+from evals.cells import Cell, cells
+from evals.contrast_tables import as_json, print_comparison, write_csv
+from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
+from evals.formats import writable
+from evals.outcomes import outcomes
+from evals.sweep import Sweep
+from pipeline.errors import UsageError
+from pipeline.history import AtRest
+from pipeline.store import Store
+from pipeline.world import create
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside arms and settings. `max_fallback`: a share."""
+
+    seeds: str
+    parallel: int
+    detect: Sequence[str]
+    max_fallback: float
+    csv: str | None
+    json: bool
+    any_code: bool
+    dry_run: bool
+    latency: float
+
+
+def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Options) -> None:
+    """The command: arms as texts, the settings that they share. EconomistError in one line."""
+    made = prepare(settings, parse_arms(texts), seeds=parse_seeds(options.seeds))
+    config, detect = made[0].config, parse_detect(options.detect)
+    sweep = Sweep(made, config.db, parallel=options.parallel, any_code=options.any_code)
+    if options.csv is not None:
+        writable(options.csv, not_over=config.db, flag="--csv")
+    console = Console(stderr=options.json)
+    if options.dry_run:
+        return _forecast(sweep, console, options)
+    compared = compare(sweep, console, max_fallback=options.max_fallback, detect=detect)
+    if options.csv is not None:
+        write_csv(compared, options.csv, db=config.db)
+    if options.json:
+        print(json.dumps(as_json(compared)))
+    else:
+        print_comparison(compared, console, detect=detect, db=config.db)
+
+
+def _forecast(sweep: Sweep, console: Console, options: Options) -> None:
+    sweep.check()
+    made = sweep_forecast.outlook(sweep, latency=options.latency)
+    if options.json:
+        print(json.dumps(sweep_forecast.as_json(made, parallel=options.parallel)))
+    else:
+        sweep_forecast.print_outlook(made, console, parallel=options.parallel, latency=options.latency)
+
+
+def prepare(settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, seeds: Sequence[int]) -> list[Cell]:
+    """The cells of a comparison. UsageError where two arms are one, or have other people than the reference."""
+    if "seed" in settings:
+        raise UsageError("--seed is one seed; a comparison takes --seeds, e.g. --seeds 20")
+    common = {name: value for name, value in settings.items() if name != "name"}
+    made = cells(common, arms, seeds=seeds, name=str(settings.get("name", "")))
+    by_key: dict[str, Cell] = {}
+    for cell in made[: len(arms)]:
+        other = by_key.setdefault(cell.key, cell)
+        if other is not cell:
+            raise UsageError(f"arms {other.arm} and {cell.arm} are the same: nothing that is asked differs")
+        _same_people(made[0], cell)
+    return made
+
+
+def _same_people(reference: Cell, cell: Cell) -> None:
+    people, others = (create(one.config).population for one in (reference, cell))
+    same = np.array_equal(people.wage, others.wage) and np.array_equal(people.utility_type, others.utility_type)
+    if not same:
+        raise UsageError(
+            f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same ones "
+            "(num_agents, agent_mix, percents and what a scenario draws must be the same)"
+        )
+
+
+def compare(sweep: Sweep, console: Console, *, max_fallback: float, detect: Mapping[str, float]) -> Comparison:
+    """Have all runs, compare them under the objective of the first arm, and store that in `evaluations`."""
+    welfare = sweep.cells[0].config.welfare
+    results = results_of(sweep, sweep.play(console), welfare=welfare)
+    reference = results[0].arm
+    made = estimates(results, reference, detect=detect)
+    study = study_name("compare", sweep.cells, welfare)
+    with Store(sweep.db) as store:
+        store.write_study(study, evaluation_rows(study, results, made, reference))
+    return Comparison(study, welfare, results, made, flagged(results, max_fallback), max_fallback)
+
+
+def results_of(sweep: Sweep, runs: Mapping[str, int], *, welfare: str) -> list[Result]:
+    """A row of figures for every cell, in the order of the sweep, all under one welfare function."""
+    with AtRest(sweep.db) as reader:
+        figures = outcomes(reader, {runs[cell.key]: cell.config for cell in sweep.cells}, welfare=welfare)
+    return [Result(cell.arm, cell.config.seed, runs[cell.key], figures[runs[cell.key]]) for cell in sweep.cells]
+
+
+def study_name(kind: str, cells: Iterable[Cell], welfare: str) -> str:
+    """The same for the same cells, so that a study that is made again takes the place of its earlier self."""
+    what = [[cell.arm, cell.key, cell.config.seed] for cell in cells]
+    return f"{kind}-{blake2b(json.dumps([welfare, what]).encode(), digest_size=4).hexdigest()}"

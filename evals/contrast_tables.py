@@ -1,0 +1,190 @@
+"""Arms against a reference as tables, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evals.arms import SETTING
+from evals.contrasts import Comparison, Contrast, Estimate, number
+from evals.formats import whole_file
+from evals.outcomes import MEASURES, Measure
+from evals.statistics import pairs_for
+
+WIDTH = 100
+"""Columns of the tables where there is no terminal."""
+
+
+def print_comparison(made: Comparison, console: Console, *, detect: Mapping[str, float], db: str) -> None:
+    """Two tables, what came of it and what it took, and the notes that a reader needs."""
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    console.print(_outcome_table(made))
+    console.print(_cost_table(made))
+    for note in _notes(made, detect, db):
+        console.print(Text(note), soft_wrap=True)
+
+
+def _outcome_table(made: Comparison) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
+    table.title = f"{len(made.arms)} arms on the same people, seeds {_ranges(made.seeds)}; welfare: {made.welfare}"
+    table.add_column("measure, and arm", overflow="fold")
+    for name in ("mean", "difference", "95 % interval", "p", "Holm", "would see"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for measure in (one for one in MEASURES.values() if one.outcome):
+        table.add_row(Text(measure.name, style="bold"))
+        rows = [one for one in made.estimates if one.measure == measure.name]
+        scale = max((abs(one.mean.mean) for one in rows if one.runs), default=0.0)
+        for one in rows:
+            cells = [shown(one.mean.mean, measure, scale=scale), *_contrast_cells(one.contrast, measure, scale)]
+            table.add_row(_arm(made, one.arm, indent="  "), *cells)
+    return table
+
+
+def _contrast_cells(contrast: Contrast | None, measure: Measure, scale: float) -> list[str]:
+    if contrast is None:
+        return ["reference", "", "", "", ""]
+    ends = (*contrast.difference, contrast.detectable)
+    difference, low, high, sees = (shown(value, measure, scale=scale, sign=True) for value in ends)
+    interval = "-" if low == "-" else f"{low} .. {high}"
+    return [difference, interval, _p(contrast.p), _p(contrast.p_holm), sees.removeprefix("+")]
+
+
+def _cost_table(made: Comparison) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
+    table.title = "What a run took, in the mean"
+    columns = [measure for measure in MEASURES.values() if not measure.outcome]
+    table.add_column("arm", overflow="fold")
+    for name in ("runs", *(measure.head for measure in columns)):
+        table.add_column(name, justify="right", overflow="fold")
+    for arm in made.arms:
+        means = {one.measure: one.mean.mean for one in made.estimates if one.arm == arm}
+        runs = sum(result.arm == arm for result in made.results)
+        table.add_row(_arm(made, arm), str(runs), *(shown(means[one.name], one) for one in columns))
+    return table
+
+
+def _arm(made: Comparison, arm: str, *, indent: str = "") -> Text:
+    """The arm's name, with a mark if its runs are flagged."""
+    shown = indent + arm.replace(SETTING, "")
+    return Text(f"{shown} !", style="red") if arm in made.flags else Text(shown)
+
+
+def shown(value: float | None, measure: Measure, *, scale: float = 0.0, sign: bool = False) -> str:
+    """A value of a measure in its own form; `-` where there is none. With `sign` it is a difference.
+
+    Four digits are shown, counted on the larger of the value and `scale`; a smaller value has two of its own.
+    """
+    if (known := number(value)) is None:
+        return "-"
+    plus = "+" if sign else ""
+    if measure.percent:
+        return f"{100 * known:+.1f} pp" if sign else f"{known:.1%}"
+    before = len(f"{max(abs(known), abs(scale)):.0f}")
+    decimals = max(0, min(measure.decimals, 4 - before))
+    small = 0 < abs(known) < 10**-decimals
+    return f"{known:{plus}.2g}" if small else f"{known:{plus},.{decimals}f}"
+
+
+def _p(value: float | None) -> str:
+    return "-" if (known := number(value)) is None else "<0.001" if known < 0.001 else f"{known:.3f}"
+
+
+def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[str]:
+    pairs = max((one.contrast.pairs for one in made.estimates if one.contrast is not None), default=0)
+    yield (
+        "Differences are to the first arm, seed by seed. Intervals: bootstrap (expanded percentile). "
+        f"p: paired sign-flip test. Holm: p corrected over all {made.tests} tests of the table. "
+        "would see: the true difference that so many pairs find 4 times of 5, at 5 % without correction."
+    )
+    if pairs < (fewest := pairs_for(made.tests)):
+        yield f"{pairs} pairs are too few for any corrected p below 0.05: use {fewest} seeds or more, or fewer arms."
+    yield from _flag_notes(made)
+    missing = {one.arm for one in made.estimates if one.measure == "planner_share" and one.runs < len(made.seeds)}
+    if missing:
+        yield "planner_share leaves out populations where ORACLE gains next to nothing over the start."
+    for measure, x in detect.items():
+        for one in made.estimates:
+            if one.measure == measure and one.contrast is not None:
+                needed = "?" if one.contrast.needed is None else f"{one.contrast.needed:,}"
+                yield f"To see a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
+    yield f"""Stored: llm-economist sql "from evaluations where study = '{made.study}'" --db {db}"""
+
+
+def _flag_notes(made: Comparison) -> Iterator[str]:
+    for arm, seeds in made.flags.items():
+        rates = [one.figures["fallback_rate"] or 0 for one in made.results if one.arm == arm]
+        yield (
+            f"! {arm}: up to {max(rates):.0%} of its questions of a kind had no usable answer (seeds {_ranges(seeds)}; "
+            f"--max-fallback {made.max_fallback * 100:g}): its figures are not those of its strategy alone."
+        )
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Seeds in few words.
+
+    >>> _ranges([1, 2, 3, 7])
+    '1-3, 7'
+    """
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+
+
+# -- what machines read --------------------------------------------------------------------------------------------
+
+
+def as_json(made: Comparison) -> dict[str, Any]:
+    """The comparison as plain data; None where there is no value."""
+    return {
+        "study": made.study,
+        "welfare": made.welfare,
+        "reference": made.arms[0],
+        "seeds": made.seeds,
+        "tests": made.tests,
+        "measures": {measure.name: measure.help for measure in MEASURES.values()},
+        "max_fallback": made.max_fallback,
+        "arms": [
+            {
+                "arm": arm,
+                "runs": {str(one.seed): one.run_id for one in made.results if one.arm == arm},
+                "flagged": list(made.flags.get(arm, ())),
+                "measures": {one.measure: _values(one) for one in made.estimates if one.arm == arm},
+            }
+            for arm in made.arms
+        ],
+    }
+
+
+CONTRAST_COLUMNS = ("pairs", "difference", "difference_low", "difference_high", "p", "p_holm", "detectable", "needed")
+
+
+def _values(one: Estimate) -> dict[str, float | int | None]:
+    mean = {"runs": one.runs, "mean": number(one.mean.mean), "low": number(one.mean.low), "high": number(one.mean.high)}
+    if (contrast := one.contrast) is None:
+        return {**mean, **dict.fromkeys(CONTRAST_COLUMNS)}
+    tests = contrast.p, contrast.p_holm, contrast.detectable, contrast.needed
+    values = (contrast.pairs, *map(number, contrast.difference), *tests)
+    return {**mean, **dict(zip(CONTRAST_COLUMNS, values, strict=True))}
+
+
+def write_csv(made: Comparison, path: str, *, db: str) -> None:
+    """One row an arm and measure, with the columns of the JSON."""
+    rows = [
+        {"arm": one.arm, "measure": one.measure, **_values(one), "flagged": one.arm in made.flags}
+        for one in made.estimates
+    ]
+    with whole_file(path, not_over=db, flag="--csv") as part, part.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

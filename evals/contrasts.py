@@ -1,0 +1,182 @@
+"""Arms against a reference, paired by seed: from a row of figures a run to means, intervals and p-values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evals.outcomes import MEASURES, Figures
+from evals.statistics import Interval, detectable, holm, interval, pairs_needed, sign_flip_p
+from pipeline.store import Row, now
+
+
+@dataclass(frozen=True)
+class Result:
+    """The run of one cell and its figures."""
+
+    arm: str
+    seed: int
+    run_id: int
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The mean difference of an arm to the reference over `pairs` seeds that both have, with its interval.
+
+    `p`: of the sign-flip test, `p_holm`: corrected over the family; None for what is not tested. `detectable`: the
+    difference that so many pairs would see. `needed`: pairs to see the difference that was asked for.
+    """
+
+    pairs: int
+    difference: Interval
+    p: float | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+    needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One measure of one arm: its mean over `runs` with its interval, and what it is against the reference."""
+
+    arm: str
+    measure: str
+    runs: int
+    mean: Interval
+    contrast: Contrast | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms by what was found of their runs, all under one `welfare` function; the first is the reference.
+
+    `flags`: by arm, the seeds of runs in which more than `max_fallback` of the questions of a kind fell back.
+    """
+
+    study: str
+    welfare: str
+    results: Sequence[Result]
+    estimates: Sequence[Estimate]
+    flags: Mapping[str, Sequence[int]]
+    max_fallback: float
+
+    @property
+    def arms(self) -> list[str]:
+        return list(dict.fromkeys(result.arm for result in self.results))
+
+    @property
+    def tests(self) -> int:
+        return sum(one.contrast is not None and one.contrast.p is not None for one in self.estimates)
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({result.seed for result in self.results})
+
+
+def estimates(
+    results: Sequence[Result], reference: str, *, detect: Mapping[str, float] | None = None
+) -> list[Estimate]:
+    """Every measure of every arm, in the order of the arms.
+
+    The family of Holm's correction: all arms but the reference, times all outcomes that have a difference to test.
+    `detect`: by measure, the difference of which `Contrast.needed` is to tell.
+    """
+    arms = list(dict.fromkeys(result.arm for result in results))
+    made = [_estimate(results, arm, measure, reference, detect or {}) for arm in arms for measure in MEASURES]
+    tested = [i for i, one in enumerate(made) if one.contrast is not None and one.contrast.p is not None]
+    for i, p_holm in zip(tested, holm([_p(made[i]) for i in tested]), strict=True):
+        contrast = made[i].contrast
+        assert contrast is not None
+        made[i] = replace(made[i], contrast=replace(contrast, p_holm=p_holm))
+    return made
+
+
+def _p(estimate: Estimate) -> float:
+    assert estimate.contrast is not None
+    assert estimate.contrast.p is not None
+    return estimate.contrast.p
+
+
+def _estimate(
+    results: Sequence[Result], arm: str, measure: str, reference: str, detect: Mapping[str, float]
+) -> Estimate:
+    own = _by_seed(results, arm, measure)
+    contrast = None if arm == reference else _contrast(own, _by_seed(results, reference, measure), measure, detect)
+    return Estimate(arm, measure, len(own), interval(list(own.values())), contrast)
+
+
+def _by_seed(results: Iterable[Result], arm: str, measure: str) -> dict[int, float]:
+    """The values of an arm that has them, by seed."""
+    values = {result.seed: result.figures[measure] for result in results if result.arm == arm}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def _contrast(
+    own: Mapping[int, float], others: Mapping[int, float], measure: str, detect: Mapping[str, float]
+) -> Contrast:
+    differences = [value - others[seed] for seed, value in own.items() if seed in others]
+    smallest, x = detectable(differences), detect.get(measure)
+    return Contrast(
+        pairs=len(differences),
+        difference=interval(differences),
+        p=sign_flip_p(differences) if differences and MEASURES[measure].outcome else None,
+        detectable=None if math.isnan(smallest) else smallest,
+        needed=None if x is None else pairs_needed(differences, x),
+    )
+
+
+def flagged(results: Iterable[Result], max_fallback: float) -> dict[str, list[int]]:
+    """Seeds by arm of the runs in which a larger share of the questions of a kind had no usable answer."""
+    found: dict[str, list[int]] = {}
+    for result in results:
+        if (result.figures["fallback_rate"] or 0) > max_fallback:
+            found.setdefault(result.arm, []).append(result.seed)
+    return found
+
+
+def evaluation_rows(study: str, results: Iterable[Result], made: Iterable[Estimate], reference: str) -> list[Row]:
+    """Rows of `evaluations`: one a run and measure, one an arm and measure, one a difference."""
+    key = {"study": study, "created_at": now()}
+    rows = [
+        _row(**key, subject="run", arm=one.arm, seed=one.seed, run_id=one.run_id, metric=name, score=value)
+        for one in results
+        for name, value in one.figures.items()
+    ]
+    for one in made:
+        about = {**key, "arm": one.arm, "metric": one.measure}
+        rows.append(_row(**about, subject="arm", runs=one.runs, **_ends(one.mean)))
+        if one.contrast is not None:
+            tests = {name: getattr(one.contrast, name) for name in ("p", "p_holm", "detectable")}
+            rows.append(
+                _row(
+                    **about,
+                    subject="difference",
+                    reference=reference,
+                    runs=one.contrast.pairs,
+                    **_ends(one.contrast.difference),
+                    **tests,
+                )
+            )
+    return rows
+
+
+COLUMNS = (
+    *("run_id", "subject", "metric", "score", "feedback", "created_at"),
+    *("study", "arm", "reference", "seed", "runs", "low", "high", "p", "p_holm", "detectable"),
+)
+
+
+def _row(**values: Any) -> Row:
+    return {column: values.get(column) for column in COLUMNS}
+
+
+def _ends(given: Interval) -> dict[str, float | None]:
+    return {"score": number(given.mean), "low": number(given.low), "high": number(given.high)}
+
+
+def number(value: float | None) -> float | None:
+    """The value, or None where there is none."""
+    return None if value is None or math.isnan(value) else value

@@ -1,0 +1,169 @@
+"""What a run came to, in one row of figures: what runs of a comparison or an experiment are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evals.summary import objective, start_and_best, telling
+from pipeline.baselines import Setting
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import planner_share
+from pipeline.economy.tax import BRACKETS
+from pipeline.economy.utility import ECONOMIES
+from pipeline.store import Reader
+from signatures.types import TaxSchedule
+
+Figures = dict[str, float | None]
+"""A run's figures by measure; None for what it does not have."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure that every run has. `outcome`: it says how well a run went, not what it took, and is tested.
+
+    `head` is what the table of costs calls it.
+    """
+
+    name: str
+    help: str
+    outcome: bool = False
+    decimals: int = 4
+    percent: bool = False
+    head: str = ""
+
+
+MEASURES: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("welfare", "objective as played, mean over all years", outcome=True),
+        Measure("welfare_last_tax_year", "the same over the last tax year", outcome=True),
+        Measure("welfare_best_response", "the last schedule if every worker best-responded", outcome=True),
+        Measure(
+            "planner_share", "of ORACLE's gain over 50 %, what the last schedule reached", outcome=True, percent=True
+        ),
+        Measure("regret", "dollars a year and decision", outcome=True, decimals=0),
+        Measure("regret_share", "all regret over all that was possible", outcome=True, percent=True),
+        Measure("hours", "hours a week", outcome=True, decimals=2),
+        Measure("tokens", "tokens of prompts and replies", decimals=0, head="tokens"),
+        Measure("cost_usd", "dollars; none where a price is unknown", head="dollars"),
+        Measure("calls", "attempts at a model", decimals=0, head="calls"),
+        Measure("calls_per_decision", "attempts over questions", decimals=2, head="calls a question"),
+        Measure("parse_failure_rate", "attempts whose reply could not be parsed", percent=True, head="unparsed"),
+        Measure(
+            "fallback_rate", "unusable answers, for the kind of question with most", percent=True, head="fell back"
+        ),
+    )
+}
+"""In the order in which they are shown. What a run took leaves out preflights and personas, which are written once for
+all runs with the same people."""
+
+YEARS = """
+SELECT y.run_id, avg(y.{column}) AS welfare, arg_max(y.thresholds, y.year) AS thresholds,
+       arg_max(y.rates, y.year) AS rates,
+       avg(y.{column}) FILTER (y.year >= (r.max_timesteps - 1) // tax_year * tax_year) AS welfare_last_tax_year,
+       avg(y.planner_fallback::INTEGER) AS fallback_rates
+FROM years y JOIN runs r USING (run_id), LATERAL (SELECT (r.config ->> 'two_timescale')::INTEGER AS tax_year)
+WHERE y.run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY y.run_id
+"""
+
+DECISIONS = """
+SELECT d.run_id, avg(d.regret) AS regret, sum(d.regret) / nullif(sum(d.best_utility), 0) AS regret_share,
+       avg(d.labor) AS hours, avg(d.fallback::INTEGER) FILTER (a.asked) AS fallback_hours,
+       count(d.satisfied) AS verdicts
+FROM decisions d JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
+WHERE d.run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY d.run_id
+"""
+
+VOTES = """
+SELECT v.run_id, avg(v.fallback::INTEGER) FILTER (a.asked) AS fallback_votes
+FROM votes v JOIN agents a ON a.run_id = v.run_id AND a.agent = v.voter
+WHERE v.run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY v.run_id
+"""
+
+CALLS = """
+SELECT run_id, sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0))::BIGINT AS tokens,
+       CASE WHEN count_if(cost_usd IS NULL AND response IS NOT NULL) = 0 THEN coalesce(sum(cost_usd), 0) END
+           AS cost_usd,
+       count(*) AS calls, count(*) / count(DISTINCT (year, signature, agent)) AS calls_per_decision,
+       avg((status = 'parse_error')::INTEGER) AS parse_failure_rate,
+       count(DISTINCT (year, agent)) FILTER (signature = 'JudgeTaxPolicy') AS asked_verdicts
+FROM lm_calls
+WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND signature NOT IN ('Preflight', 'WritePersona') GROUP BY run_id
+"""
+
+FALLBACKS = ("fallback_hours", "fallback_rates", "fallback_votes", "fallback_verdicts")
+
+
+def outcomes(reader: Reader, runs: Mapping[int, RunConfig], *, welfare: str) -> dict[int, Figures]:
+    """The figures of finished runs (number -> settings) by the names in `MEASURES`, under one `welfare` function."""
+    column = {"paper": "swf_paper"}.get(welfare, welfare)
+    stored: dict[int, dict[str, Any]] = {run_id: {"asked_verdicts": 0} for run_id in runs}
+    for query in (YEARS.format(column=column), DECISIONS, VOTES, CALLS):
+        for row in reader.rows(query, [list(runs)]):
+            stored[row["run_id"]] |= row
+    wages = _wages(reader, list(runs))
+    return {run_id: _figures(row, _people(runs[run_id], wages[run_id], welfare)) for run_id, row in stored.items()}
+
+
+def _wages(reader: Reader, runs: list[int]) -> dict[int, tuple[float, ...]]:
+    query = """SELECT run_id, list(wage ORDER BY agent) AS wages FROM agents
+               WHERE run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY run_id"""
+    return {row["run_id"]: tuple(row["wages"]) for row in reader.rows(query, [runs])}
+
+
+class People(NamedTuple):
+    """What start and ORACLE depend on: who is to be taxed, and what is counted as welfare."""
+
+    economy: str
+    brackets: str
+    elasticity: tuple[float, ...]
+    uniform_rate: float
+    wages: tuple[float, ...]
+    welfare: str
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(
+            economy=ECONOMIES[self.economy],
+            thresholds=BRACKETS[self.brackets],
+            wages=np.array(self.wages),
+            welfare=self.welfare,
+            elasticities=self.elasticity,
+            uniform_rate=self.uniform_rate,
+        )
+
+
+def _people(config: RunConfig, wages: tuple[float, ...], welfare: str) -> People:
+    return People(config.economy, config.bracket_setting, config.elasticity, config.uniform_rate, wages, welfare)
+
+
+@lru_cache(maxsize=4096)
+def _bounds(people: People) -> tuple[float, float]:
+    return start_and_best(people.setting)
+
+
+def _figures(row: Mapping[str, Any], people: People) -> Figures:
+    """All measures from what the queries found for one run."""
+    law = TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
+    (start, best), reached = _bounds(people), objective(people.setting, law)
+    asked = row["asked_verdicts"]
+    fallbacks = {**row, "fallback_verdicts": (asked - row["verdicts"]) / asked if asked else None}
+    made = {
+        "tokens": 0,  # of a run in which no model was asked
+        "cost_usd": 0,
+        "calls": 0,
+        **row,
+        "welfare_best_response": reached,
+        "planner_share": planner_share(start, reached, best) if telling(start, best) else None,
+        "fallback_rate": max((fallbacks[kind] for kind in FALLBACKS if fallbacks.get(kind) is not None), default=0),
+    }
+    return {name: _float(made.get(name)) for name in MEASURES}
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)

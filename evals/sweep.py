@@ -1,0 +1,216 @@
+"""A sweep: many runs in one go. Those that a database holds are used again, those that were cut off go on.
+
+made = Sweep(cells(settings, arms, seeds=range(1, 21)), "economist.duckdb")
+runs = made.play(console)          # run ids by `Cell.key`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from evals.again import take_up
+from evals.cells import Cell, Plan, plan
+from evals.progress import News, SweepProgress
+from evals.running import BRACKETS, carry_out, merge_shards
+from pipeline import shards
+from pipeline.config import RunConfig
+from pipeline.errors import EconomistError, UsageError
+from pipeline.history import AtRest, find_run
+from pipeline.minds import Minds
+from pipeline.people import written_by
+from pipeline.records import Year
+from pipeline.scenarios import SCENARIOS
+from pipeline.simulation import Simulation
+from pipeline.store import Row, Store, check_path
+
+Report = Callable[[News], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to be played: anew, or the run in the database that goes on."""
+
+    cell: Cell
+    run_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that are played one after another into the same file.
+
+    `in_main`: that of the sweep, where the runs are that go on; else any, which gets these `personas` first.
+    """
+
+    jobs: tuple[Job, ...]
+    in_main: bool
+    personas: tuple[Row, ...] = ()
+
+
+@dataclass
+class Sweep:
+    """Cells to be had from one database, `parallel` of them played at a time, each process with its own file.
+
+    `any_code`: runs that were made by another version of the code will do.
+    """
+
+    cells: Sequence[Cell]
+    db: str
+    parallel: int = 1
+    any_code: bool = False
+
+    def plan(self) -> Plan:
+        """What is there. Writes nothing. StoreError while another process writes the database."""
+        check_path(self.db)
+        if not Path(self.db).exists():
+            return Plan()
+        with AtRest(self.db) as reader:
+            return plan(reader, self.cells, any_code=self.any_code)
+
+    def check(self) -> None:
+        """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
+        for cell in {cell.arm: cell for cell in self.cells}.values():
+            try:
+                Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
+            except UsageError as error:
+                raise UsageError(f"{cell.arm}: {error}") from error
+
+    def play(self, console: Console) -> dict[str, int]:
+        """Play what is missing, with progress; the number of every cell's run, by `Cell.key`.
+
+        An interrupt, a cap or a model that is gone ends the sweep at once: what is finished is used again next time,
+        what was cut off goes on. Raises KeyboardInterrupt or EconomistError, whose line says so.
+        """
+        self.check()
+        check_path(self.db)  # says so while another process writes it
+        merge_shards(self.db, console, cut_off=True)
+        found = self.plan()
+        jobs = [Job(cell, found.cut_off.get(cell.key)) for cell in found.missing(self.cells)]
+        console.print(self._in_words(found, jobs), highlight=False, soft_wrap=True)
+        if jobs:
+            self._play(jobs, found, console)
+            merge_shards(self.db, console)  # those of others that ended meanwhile
+        return self.plan().done
+
+    def _in_words(self, found: Plan, jobs: Sequence[Job]) -> str:
+        wanted = {cell.key for cell in self.cells}
+        again = sum(job.run_id is not None for job in jobs)
+        words = f"{len(wanted)} runs: {len(wanted) - len(jobs)} are there, {again} go on, {len(jobs) - again} are new."
+        if found.other_code:
+            words += f" {len(found.other_code)} were made by other code (--any-code takes them)."
+        return words
+
+    def _play(self, jobs: Sequence[Job], found: Plan, console: Console) -> None:
+        years = sum(job.cell.config.max_timesteps - found.years.get(job.cell.key, 0) for job in jobs)
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
+        try:
+            with SweepProgress(console, runs=len(jobs), years=years) as progress:
+                if self.parallel > 1 and len(jobs) > 1:
+                    self._play_in_processes(jobs, progress.hear)
+                else:
+                    with Store(self.db, serve=True) as store:
+                        play_jobs(store, jobs, progress.hear)
+        except KeyboardInterrupt:
+            console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
+            raise
+        except EconomistError as error:
+            raise type(error)(f"{error}; {self._left()}") from error
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+    def _play_in_processes(self, jobs: Sequence[Job], report: Report) -> None:
+        from evals.processes import play_in_processes
+
+        try:
+            play_in_processes(self._groups(jobs), self.db, self.parallel, report)
+        finally:
+            shards.merge(self.db, cut_off=True)
+
+    def _left(self) -> str:
+        done = len(self.plan().done)
+        return f"{done} of {len({cell.key for cell in self.cells})} runs are finished; the same command goes on"
+
+    def _groups(self, jobs: Sequence[Job]) -> list[Group]:
+        """Jobs by the file that they need: runs go on where they are, and one population's personas are written once,
+        by whichever of its runs comes first."""
+        apart: dict[object, list[Job]] = {}
+        here = {population(job.cell) for job in jobs if job.run_id is not None}
+        for job in jobs:
+            who = population(job.cell)
+            apart.setdefault("main" if who in here else who, []).append(job)
+        stored = self._personas(jobs)
+        return [Group(tuple(of), who == "main", tuple(stored.get(who, ()))) for who, of in apart.items()]
+
+    def _personas(self, jobs: Iterable[Job]) -> Mapping[object, list[Row]]:
+        """Stored personas of the populations of these jobs."""
+        wanted = {population(job.cell) for job in jobs}
+        if not Path(self.db).exists() or not any(map(has_personas, (job.cell.config for job in jobs))):
+            return {}
+        found: dict[object, list[Row]] = {}
+        with AtRest(self.db) as reader:
+            for row in reader.rows("SELECT * FROM personas"):
+                who = (row["model"], row["strategy"], row["seed"])
+                if who in wanted:
+                    found.setdefault(who, []).append(row)
+        return found
+
+
+def has_personas(config: RunConfig) -> bool:
+    return SCENARIOS[config.scenario].personas
+
+
+def population(cell: Cell) -> tuple[object, ...]:
+    """Which runs have the same personas; without any, each is on its own."""
+    if has_personas(cell.config):
+        return (cell.model, written_by(cell.config), cell.config.seed)
+    return (cell.key,)
+
+
+def play_jobs(store: Store, jobs: Iterable[Job], report: Report) -> None:
+    """Play jobs one after another. The line of an EconomistError begins with the cell that failed."""
+    for job in jobs:
+        try:
+            _play_job(store, job, report)
+        except EconomistError as error:
+            raise type(error)(f"{job.cell.shown}: {error}") from error
+
+
+def _play_job(store: Store, job: Job, report: Report) -> None:
+    key, years = job.cell.key, 0
+    simulation = _simulation(store, job)
+    if simulation is not None:
+        usage, before = simulation.minds.usage, replace(simulation.minds.usage)
+
+        def news(done: bool = False) -> News:
+            tokens, cost = usage.tokens - before.tokens, usage.cost_usd - before.cost_usd
+            return News(key, years, tokens, cost, usage.unpriced - before.unpriced, done)
+
+        def on_year(year: Year) -> None:
+            nonlocal years
+            years += 1
+            report(news())
+
+        ending = carry_out(simulation, on_year)
+        if ending.status == "interrupted":
+            raise KeyboardInterrupt
+        if ending.status == "stopped":
+            raise EconomistError(f"{ending.why}; raise the cap")
+        report(news(done=True))
+    else:
+        report(News(key, 0, done=True))
+
+
+def _simulation(store: Store, job: Job) -> Simulation | None:
+    """The run, new or going on; None where it only had to be closed."""
+    config = replace(job.cell.config, db=store.path)
+    if job.run_id is not None:
+        row = find_run(store, str(job.run_id))
+        return take_up(store, row, replace(config, name=row["name"]))
+    minds = Minds(config, job.cell.model, BRACKETS[config.bracket_setting])
+    asyncio.run(minds.preflight())
+    return Simulation(config, store, minds)
