@@ -92,7 +92,7 @@ def as_text(candidate: Candidate) -> str:
     return json.dumps(to_jsonable_python(shown, fallback=str))
 
 
-class Shown(dspy.Example):  # type: ignore[misc]
+class Shown(dspy.Example):
     """An example as optimizers see it: the fields of the question, and nothing of the truth behind them.
 
     Optimizers put whole examples into prompts and demonstrations. `whole` has what a metric needs.

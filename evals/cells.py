@@ -43,7 +43,9 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """What the cell is, whatever it is called: equal cells are one run."""
-        programs = {role: files.state_hash(files.read(path)["predictors"]) for role, path in self.config.program.items()}
+        programs = {
+            role: files.state_hash(files.read(path)["predictors"]) for role, path in self.config.program.items()
+        }
         return key_of(as_stored(as_json(self.config.public())), self.model, programs)
 
     @property

@@ -156,6 +156,52 @@ def compare(
 
 
 @app.command()
+@with_run_options
+def optimize(
+    role: Annotated[str, typer.Argument(help="worker, planner, voter or persona")],
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro or gepa")
+    ] = "bootstrap_rs",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", help="what counts [default: regret, welfare, vote_quality or fidelity by role]; or episode"
+        ),
+    ] = None,
+    budget: Annotated[int, typer.Option("--budget", min=1, help="model calls of the whole study at most")] = 1000,
+    teacher_llm: Annotated[
+        str | None, typer.Option("--teacher-llm", help="model that answers to make demonstrations [default: --llm]")
+    ] = None,
+    reflection_llm: Annotated[
+        str | None, typer.Option("--reflection-llm", help="model that writes instructions [default: --llm]")
+    ] = None,
+    sizes: Annotated[str, typer.Option("--sizes", help="examples to train, choose and test on")] = "60,40,100",
+    from_sql: Annotated[
+        str | None, typer.Option("--from-sql", help="SELECT of run_id, year, agent: tune on these stored states")
+    ] = None,
+    demos: Annotated[int, typer.Option("--demos", min=0, max=32, help="demonstrations in a prompt at most")] = 4,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="file to write [default: ROLE.STRATEGY.json]")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    **settings: Any,
+) -> None:
+    """Tune how a role is asked, and judge it on held-out economies; the same command again goes on with it.
+
+    Example: llm-economist optimize worker --optimizer labeled --llm rules --budget 200 --sizes 10,10,20
+    """
+    from rich.console import Console
+
+    from evals.optimize import optimize as tune
+    from evals.tuning_plan import Order
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    given = {**(read_toml(config) if config else {}), **given}
+    order = Order(role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output)
+    raise typer.Exit(tune(order, given, Console()))
+
+
+@app.command()
 def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
     """List the runs in a database.
 

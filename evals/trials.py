@@ -159,5 +159,3 @@ class Trials:
             "program": storable(trial.text),
         }
         self.study.store.write({"optimizer_trials": [row]})
-
-

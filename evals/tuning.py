@@ -95,7 +95,7 @@ class Tuning:
         return outcome
 
     def _phase(self) -> Phase:
-        return Phase(self.study, self.trials.evaluated)
+        return Phase(self.study, type(self.student), self.trials.evaluated)
 
     def _judge(self, candidate: Candidate, split: str) -> Trial:
         """The trial of a candidate on a whole split: a phase of its own."""
@@ -133,8 +133,8 @@ class Tuning:
                 left.append((cap - spent - held) * len(before.scores) / spent)
                 if left[-1] < len(before.scores):
                     raise UsageError(
-                        f"{flag} {cap:g}: {_number(spent + held)} go into judging the program before and after, and one "
-                        f"candidate takes {_number(spent)}; give at least {_number(2 * spent + held)}, or shrink --sizes"
+                        f"{flag} {cap:g}: judging the program before and after takes {_number(spent + held)}, and one "
+                        f"candidate {_number(spent)}; give {_number(2 * spent + held)} or more, or shrink --sizes"
                     )
         return int(min(left, default=100 * len(before.scores)))
 

@@ -43,9 +43,9 @@ Handler = TypeVar("Handler", bound=Callable[..., None])
 
 @dataclass(eq=False)
 class Node:
-    """One call in DSPy's tree of calls: of an evaluation, a module, a model or a parser. `call`: a reply not yet stored.
+    """One call in DSPy's tree of calls: of an evaluation, a module, a model or a parser.
 
-    Of a model's call: `key` of its current request, `failures` in a row, `replies` so far, `attempts`. Of a question,
+    Of a module: `call`, a reply that is not stored yet. Of a model's call: `key` of its current request, `failures` in a row, `replies` so far, `attempts`. Of a question,
     the outermost module: `claims`, which of its model calls asked what. Of an evaluation: what it has taken so far.
     """
 
@@ -110,14 +110,15 @@ def _guarded(handler: Handler) -> Handler:
     return cast(Handler, guarded)
 
 
-class Phase(BaseCallback):  # type: ignore[misc]
+class Phase(BaseCallback):
     """Put into `dspy.context` as lineage, purse and callback at once, by `open`.
 
-    `on_evaluated` is told of every whole evaluation. `asked` is the program that this thread has called last.
+    `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
+    evaluation. `asked` is the program that this thread has called last.
     """
 
-    def __init__(self, study: Study, on_evaluated: Callable[[Evaluated], None]) -> None:
-        self.study, self.on_evaluated = study, on_evaluated
+    def __init__(self, study: Study, kind: type[dspy.Module], on_evaluated: Callable[[Evaluated], None]) -> None:
+        self.study, self.kind, self.on_evaluated = study, kind, on_evaluated
         self.nodes: dict[str, Node] = {}
         self.ended = threading.Event()
         self.branches: tuple[int, ...] = ()
@@ -188,8 +189,9 @@ class Phase(BaseCallback):  # type: ignore[misc]
 
     @_guarded
     def on_module_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
-        node = self.nodes.pop(call_id)
+        node = self.nodes[call_id]
         self._store(node)
+        del self.nodes[call_id]
         if isinstance(exception, Exception) and node.question is node and not _expected(exception):
             what = f"{type(exception).__name__}: {without_secrets(str(exception))[:200]}"
             self.study.halt(ModelError(f"strategy {self.study.row['strategy']} failed ({what})"))
@@ -209,7 +211,9 @@ class Phase(BaseCallback):  # type: ignore[misc]
 
     @_guarded
     def on_lm_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
-        node = self.nodes.pop(call_id)
+        node = self.nodes[call_id]
+        self._store(node)
+        del self.nodes[call_id]
         if isinstance(exception, dspy_errors.LMError) and not _of_the_prompt(exception):
             self.study.halt(ModelError(cannot_use(node.instance.model, exception)))
 
@@ -302,7 +306,8 @@ class Phase(BaseCallback):  # type: ignore[misc]
 
     def _call(self, model: Node, asker: Node, attempt: Attempt) -> Call:
         signature = getattr(asker.instance, "signature", None)
-        own = signature is not None and self.study.output in signature.output_fields
+        answers = signature is not None and self.study.output in signature.output_fields
+        own = isinstance(model.question.instance, self.kind)
         return Call(
             call_id=self.study.next_id(),
             run_id=0,
@@ -310,7 +315,7 @@ class Phase(BaseCallback):  # type: ignore[misc]
             year=0,
             agent=None,
             role=self.study.row["role"] if own else OPTIMIZER,
-            signature=self.study.row["question"] if own else getattr(signature, "__name__", "Text"),
+            signature=self.study.row["question"] if answers else getattr(signature, "__name__", "Text"),
             strategy=self.study.row["strategy"] if own else "io",
             program=None,
             parsed=None,
@@ -335,10 +340,10 @@ class Phase(BaseCallback):  # type: ignore[misc]
 
     def _store(self, asker: Node) -> None:
         """Store the last reply, whose outcome is known by now or will not be."""
-        with self.study.changed:
+        with self.study.changed:  # so that a phase that closes meanwhile waits for it
             call, asker.call = asker.call, None
-        if call is not None:
-            self._keep(call)
+            if call is not None:
+                self._keep(call)
 
     def _keep(self, call: Call) -> None:
         try:

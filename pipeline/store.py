@@ -129,12 +129,21 @@ class Store:
         self._wake.set()
         if self._writer is not None:
             self._writer.join()
+            self._write_rest()
         if self.server is not None:
             self.server.close()
         with self.lock:
             self.connection.close()
         OPEN_HERE.discard(Path(self.path).absolute())
         self._raise_failure()
+
+    def _write_rest(self) -> None:
+        """What was posted while the writer thread was at its last commit."""
+        if self._failure is None:
+            try:
+                self.flush()
+            except StoreError as error:
+                self._failure = error
 
     def _raise_failure(self) -> None:
         """Calls that could not be written must not be forgotten."""

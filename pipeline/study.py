@@ -35,8 +35,8 @@ class Halted(BaseException):
 class Study:
     """Rows of a study in `store`, and the replies that it has. One study is open at a time in a process.
 
-    `row`: the columns of `studies` that tell it from all others; `output`: the field by which calls of its question are
-    told from those that an optimizer makes for itself. `replies`: stored calls by what was asked. `usage`
+    `row`: the columns of `studies` that tell it from all others; `output`: the field by which its question is known,
+    however an optimizer has changed it. `replies`: stored calls by what was asked. `usage`
     holds what the study took in all, of which `bought` calls are new. Threads share a study: whoever waits for a reply
     that another thread has asked for waits on `changed`.
     """
@@ -56,6 +56,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self.name: str = self.row["study"]
+        self.store.flush()
         self.last_id = int(self.store.one("SELECT least(0, coalesce(min(call_id), 0)) FROM lm_calls"))
         self._load()
         self.save("running")

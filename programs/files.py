@@ -20,7 +20,7 @@ from pydantic_core import to_jsonable_python
 FORMAT = "llm-economist program 2"
 FORMATS = "llm-economist program "
 
-Fields = list[dict[str, str]]
+Fields = list[dict[str, Any]]
 
 
 def save(
@@ -74,8 +74,8 @@ def fields_of(signature: type[dspy.Signature]) -> Fields:
     ]
 
 
-def _type_of(field: Any) -> str:
-    return json.dumps(_plain(_checker(field).json_schema()), sort_keys=True)
+def _type_of(field: Any) -> dict[str, Any]:
+    return dict(sorted(_plain(_checker(field).json_schema()).items()))
 
 
 def _checker(field: Any) -> TypeAdapter[Any]:
@@ -98,7 +98,7 @@ def _plain(schema: Any) -> Any:
 
 def fingerprint(fields: Fields) -> str:
     """16 hexadecimal digits that change with any name, kind, type or order of the fields."""
-    return blake2b(json.dumps(fields).encode(), digest_size=8).hexdigest()
+    return blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def load(
@@ -167,9 +167,13 @@ def _differences(there: Any, here: Fields) -> Iterator[str]:
     for name, field in new.items():
         for what in ("kind", "type"):
             if old[name].get(what) != field[what]:
-                yield f"{what} of {name!r} is {field[what]}, in the file {old[name].get(what)}"
+                yield f"{what} of {name!r} is {_said(field[what])}, in the file {_said(old[name].get(what))}"
     if list(old) != list(new):
         yield f"the order of the fields is {', '.join(new)}, in the file {', '.join(old)}"
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _demo(signature: type[dspy.Signature], demo: Any, shown: str) -> dspy.Example:

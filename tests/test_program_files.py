@@ -231,7 +231,7 @@ def predictors_of(path: str, **values: Any) -> dict[str, Any]:
 def test_what_differs_is_said_field_by_field(file: str) -> None:
     fields = predictors_of(file)["choose_labor"]["fields"]
     renamed = [{**fields[0], "name": "goal"}, *fields[1:]]
-    typed = [*fields[:-1], {**fields[-1], "type": '{"maximum": 80, "minimum": 0, "type": "integer"}'}]
+    typed = [*fields[:-1], {**fields[-1], "type": {"maximum": 80, "minimum": 0, "type": "integer"}}]
     turned = [fields[1], fields[0], *fields[2:]]
     for other, said in (
         (renamed, "the question has no field 'goal' any more"),

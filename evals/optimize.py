@@ -1,0 +1,143 @@
+"""`llm-economist optimize`: from a role and an optimizer to a program file, with what it is worth on held-out examples.
+
+The same command again goes on with a study that was cut off: it asks nothing that the database has the reply to.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from evals.asked import shown
+from evals.datasets import Dataset, mined, sampled
+from evals.running import INTERRUPTED
+from evals.trial_progress import TrialProgress
+from evals.tuned import figures, report, write
+from evals.tuning import Outcome, Tuning
+from evals.tuning_plan import Order, Plan, prepare, sizes_in
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.store import Store, as_json, check_path, code_version, now
+from pipeline.study import Halted, Study, study_name
+from programs import files
+from programs.adapter import ADAPTERS
+from programs.lm import without_secrets
+
+
+def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int:
+    """Tune a program and print what came of it; the exit code. EconomistError carries what a user must be told."""
+    try:
+        plan = prepare(order, settings)
+        console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
+        models, (_, cautions) = plan.models(), plan.program()
+        dataset = examples_of(plan)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for caution in cautions:
+        console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
+    check_path(plan.config.db)
+    with Store(plan.config.db, serve=True) as store:
+        study = open_study(plan, dataset, store)
+        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        console.print(
+            f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
+        )
+        signature = plan.signature
+        splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
+        tuning = Tuning(
+            study,
+            plan.student(),
+            models,
+            ADAPTERS[plan.config.adapter](),
+            {name: shown(examples, list(signature.fields)) for name, examples in splits.items()},
+            tuple(signature.output_fields),
+            plan.metric,
+            plan.optimizer,
+            seed=plan.config.seed,
+            demos=order.demos,
+            threads=plan.threads(models),
+        )
+        outcome = _carry_out(tuning, plan, console)
+        if outcome is None:
+            return INTERRUPTED
+        write(plan, outcome, dataset.hash)
+        status = "stopped" if outcome.stopped else "finished"
+        study.save(status, error=outcome.stopped or outcome.cut_short, **figures(outcome, tuning), program=plan.path)
+    report(plan, outcome, tuning, console)
+    return 0
+
+
+def examples_of(plan: Plan) -> Dataset:
+    """States of stored runs where a query is given, else of simulated economies. ValueError where there are none."""
+    sizes, seed = sizes_in(plan.order.sizes), plan.config.seed
+    if plan.order.from_sql is not None:
+        return mined(plan.question, plan.config.db, plan.order.from_sql, sizes=sizes, seed=seed)
+    return sampled(plan.question, plan.config, sizes=sizes, seed=seed)
+
+
+def open_study(plan: Plan, dataset: Dataset, store: Store) -> Study:
+    """The study that this order is: a new one, or as far as it has come."""
+    order, config = plan.order, plan.config
+    llm, teacher, reflection = plan.names
+    identity = {
+        "role": order.role,
+        "question": plan.question,
+        "optimizer": order.optimizer,
+        "metric": plan.metric.name,
+        "welfare": config.welfare,
+        "strategy": plan.strategy,
+        "adapter": config.adapter,
+        "llm": llm,
+        "teacher_llm": teacher,
+        "reflection_llm": reflection,
+        "seed": config.seed,
+        "data_hash": dataset.hash,
+    }
+    loaded = config.program.get(order.role)
+    before = files.state_hash(files.read(loaded)["predictors"]) if loaded is not None else None
+    name = study_name({**identity, "beside": [order.demos, config.temperature, config.max_output_tokens, before]})
+    row = {
+        "study": name,
+        "created_at": store.one("SELECT created_at FROM studies WHERE study = ?", [name]) or now(),
+        **identity,
+        "config": as_json(config.public()),
+        "code_version": code_version(),
+        "budget": order.budget,
+    }
+    output = list(plan.signature.output_fields)[-1]
+    return Study(store, row, output, config.seed, plan.allowance(), plan.prices)
+
+
+def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
+    """Run the study to an end and set its status whatever that end is; None if it was interrupted."""
+    study = tuning.study
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
+    try:
+        with TrialProgress(console, study, plan.order.budget) as progress:
+            tuning.on_trial = progress.on_trial
+            return tuning.run()
+    except KeyboardInterrupt:
+        study.save("interrupted")
+        console.print(
+            "[bold]interrupted[/bold]: all replies are stored; the same command goes on from here", soft_wrap=True
+        )
+        return None
+    except Halted as halted:
+        raise _failed(study, halted.error) from halted.error
+    except UsageError as error:
+        study.save("failed", error=str(error))
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _failed(study: Study, error: Exception) -> Exception:
+    """The error to raise for what halted a study, which is marked as failed if its store still works."""
+    if not isinstance(error, StoreError):
+        study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])
+    if not isinstance(error, EconomistError):
+        return error
+    return type(error)(f"{error}; the study is kept, and the same command goes on from here")

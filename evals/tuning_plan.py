@@ -1,0 +1,201 @@
+"""What `optimize` was asked for, checked before anything is opened or paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from evals.asked import TUNED, Asked, asked
+from evals.metrics import METRICS, Metric
+from evals.metrics import metric as metric_of
+from evals.optimizers import Optimizer, optimizer
+from evals.running import BRACKETS, choose_model, configure
+from evals.tuning import Models
+from pipeline.allowance import Allowance
+from pipeline.budget import Budget
+from pipeline.config import RunConfig
+from pipeline.errors import UsageError
+from pipeline.minds import PROGRAMS
+from programs import files, prices
+from programs.engines.http import RemoteEngine
+from programs.lm import RULES, Model, connect
+from programs.strategies import strategy
+
+REFLECTION_TOKENS = 2000
+"""Longest reply of the model that writes instructions; its temperature is 1, so that proposals differ."""
+
+USUAL: Mapping[str, str] = {
+    "worker": "regret",
+    "planner": "welfare",
+    "voter": "vote_quality",
+    "persona": "fidelity",
+}
+"""What a role is tuned for where no metric is named."""
+
+UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug")
+"""Settings of a run that mean nothing here."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `optimize` was asked for beside the settings of a run. `sizes`: examples to train, choose and test on."""
+
+    role: str
+    optimizer: str
+    metric: str | None = None
+    budget: int = 1000
+    teacher_llm: str | None = None
+    reflection_llm: str | None = None
+    sizes: str = "60,40,100"
+    from_sql: str | None = None
+    demos: int = 4
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An order that can be carried out. `model`, and why it was chosen; `path`: the file to write."""
+
+    order: Order
+    config: RunConfig
+    model: str
+    why: str
+    optimizer: Optimizer
+    metric: Metric
+    prices: prices.Prices
+    path: str
+
+    @property
+    def question(self) -> str:
+        """The question that is tuned, by its signature's name."""
+        return TUNED[self.order.role]
+
+    @property
+    def strategy(self) -> str:
+        return self.config.strategy_of(self.order.role)
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The model that is tuned for, the teacher, and the one that writes instructions."""
+        return self.model, self.order.teacher_llm or self.model, self.order.reflection_llm or self.model
+
+    def program(self) -> tuple[dspy.Module, list[str]]:
+        """The role's program as it is before tuning, and what to know of the file that it was loaded from."""
+        role, path = self.order.role, self.config.program.get(self.order.role)
+        made: dspy.Module = PROGRAMS[role](strategy(self.strategy), BRACKETS[self.config.bracket_setting])
+        if path is None:
+            return made, []
+        known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model}
+        return made, files.load(made, path, role=role, **known)
+
+    def student(self) -> Asked:
+        return asked(self.question, self.program()[0])
+
+    @property
+    def signature(self) -> type[dspy.Signature]:
+        """The question as declared, typed to the number of brackets."""
+        plain = PROGRAMS[self.order.role](dspy.Predict, BRACKETS[self.config.bracket_setting])
+        declared: type[dspy.Signature] = asked(self.question, plain).predictors()[0].signature
+        return declared
+
+    def models(self) -> Models:
+        """The three models, connected. ValueError where a name cannot be a model."""
+        lm = self._connect(self.model)
+        teacher = lm if self.names[1] == self.model else self._connect(self.names[1])
+        longest = max(REFLECTION_TOKENS, self.config.max_output_tokens)
+        return Models(lm, teacher, self._connect(self.names[2], temperature=1.0, max_tokens=longest))
+
+    def _connect(self, name: str, **other: Any) -> dspy.LM:
+        config = self.config
+        known = {"temperature": config.temperature, "max_tokens": config.max_output_tokens, **other}
+        return connect(
+            Model(name, base_url=config.base_url, timeout=config.timeout, concurrency=config.concurrency, **known)
+        )
+
+    def threads(self, models: Models) -> int:
+        """Threads that ask: a model in this process gains nothing from more than one."""
+        return self.config.concurrency if isinstance(models.lm.engine.inner, RemoteEngine) else 1
+
+    def allowance(self) -> Allowance:
+        """The caps of the order. UsageError where dollars are capped and a model has no known price."""
+        config, known = self.config, {name: self.prices.of(name) for name in self.names}
+        for name, price in known.items():
+            if config.max_cost_usd is not None and price is None:
+                raise UsageError(
+                    f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {name}; give one in prices.toml or "
+                    f'with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, in dollars per million '
+                    "tokens"
+                )
+        meter = Budget(model=self.model, price=known[self.model], others=known)
+        return Allowance(meter, self.order.budget, config.max_cost_usd, config.max_tokens)
+
+
+def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
+    """Check all that can be checked beforehand. ValueError or UsageError says in one line what is wrong."""
+    if order.role not in TUNED:
+        raise UsageError(f"role {order.role!r}: choose one of {', '.join(TUNED)}")
+    config = configure(_of_role(order.role, settings))
+    model, why = choose_model(config)
+    how = config.strategy_of(order.role)
+    path = order.output or f"{order.role}.{how.replace(':', '-').replace('@', '-')}.json"
+    metric = _metric(order, config)
+    plan = Plan(order, config, model, why, optimizer(order.optimizer), metric, prices.load(config.prices), path)
+    if plan.optimizer.proposes and plan.names[2] == RULES:
+        raise UsageError(
+            f"--optimizer {order.optimizer} has a model write instructions, which `rules` cannot: give "
+            "--reflection-llm NAME, or use labeled, bootstrap or bootstrap_rs"
+        )
+    if how.partition("@")[0] == "knn":
+        raise UsageError("strategy knn chooses its examples anew for each question; tune io, and compare it with knn")
+    sizes_in(order.sizes)
+    _check_output(path)
+    return plan
+
+
+def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run, where `--strategy cot` and `--program FILE` are the role's own."""
+    given = dict(settings)
+    for name in given:
+        if name in UNUSED:
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning for optimize")
+    for name in ("strategy", "program"):
+        if isinstance(given.get(name), str) and "=" not in given[name]:
+            given[name] = f"{role}={given[name]}"
+    return given
+
+
+def _metric(order: Order, config: RunConfig) -> Metric:
+    name, question = order.metric or USUAL[order.role], TUNED[order.role]
+    found = metric_of(name, welfare=config.welfare)
+    if found.question not in (question, EPISODE):
+        fitting = [name for name, known in METRICS.items() if known.question in (question, EPISODE)]
+        raise UsageError(f"--metric {name} judges {found.question}; for role {order.role} use {', '.join(fitting)}")
+    return found
+
+
+EPISODE = "Episode"
+
+
+def sizes_in(text: str) -> tuple[int, int, int]:
+    """`60,40,100` as three numbers. UsageError where it is not."""
+    parts = text.replace(",", " ").split()
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--sizes {text!r}: expected examples to train, choose and test on, e.g. 60,40,100")
+    train, dev, test = map(int, parts)
+    return train, dev, test
+
+
+def _check_output(path: str) -> None:
+    """Refuse a file that cannot be written, or that is none of ours, before anything is paid for."""
+    file = Path(path)
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"-o {path}: the folder {file.parent} does not exist; make it first")
+    if file.exists():
+        try:
+            files.read(path)
+        except ValueError as error:
+            raise UsageError(f"-o {path} is there already and is no program file; choose another name") from error
