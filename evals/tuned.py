@@ -135,10 +135,9 @@ def verdict(outcome: Outcome, gain: Interval | None) -> str:
     if not outcome.changed:
         return "No candidate did better on dev than the program as it was: the file holds it unchanged."
     if gain is None:
-        return (
-            "The budget ended before the held-out examples were judged: nothing is known of how the program does there."
-        )
-    said = f"the mean score changed by {gain.mean:+.4f} on the held-out examples (95 % interval {gain.low:+.4f} to {gain.high:+.4f})"
+        return "The budget ended before the held-out examples were judged: how the program does there is not known."
+    ends = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    said = f"the mean score changed by {gain.mean:+.4f} on the held-out examples ({ends})"
     if gain.low > 0:
         return f"Better: {said}."
     if gain.high < 0:

@@ -45,8 +45,9 @@ Handler = TypeVar("Handler", bound=Callable[..., None])
 class Node:
     """One call in DSPy's tree of calls: of an evaluation, a module, a model or a parser.
 
-    Of a module: `call`, a reply that is not stored yet. Of a model's call: `key` of its current request, `failures` in a row, `replies` so far, `attempts`. Of a question,
-    the outermost module: `claims`, which of its model calls asked what. Of an evaluation: what it has taken so far.
+    Of a module: `call`, a reply that is not stored yet. Of a model: `key` of its current request, DSPy's `rollout`,
+    `failures` in a row, `replies` so far, `attempts`. Of a question, the outermost module: `claims`, which of its model
+    calls asked what. Of an evaluation: what it has `taken` so far.
     """
 
     kind: str

@@ -21,6 +21,7 @@ from village import Scripted, inputs_of, scripted_lm
 
 from evals.asked import Asked, asked, shown
 from evals.judge import Judge
+from evals.metrics import Metric
 from pipeline.allowance import Allowance, Share
 from pipeline.budget import Budget, Capped
 from pipeline.errors import ModelError, StoreError
@@ -60,6 +61,29 @@ def asking(
     lm = scripted_lm(engine, retries=retries)
     with phase.open(lm=lm, adapter=ADAPTERS["chat"](), threads=threads):
         yield phase
+
+
+def evaluate(
+    study: Study,
+    engine: Any,
+    program: dspy.Module,
+    *,
+    cases: int = 12,
+    threads: int = 1,
+    retries: int = 0,
+    metric: Metric = NEARNESS,
+) -> list[Evaluated]:
+    """Judge a program on the first `cases` cases, as optimizers do; what was told of it."""
+    told: list[Evaluated] = []
+    with asking(study, engine, threads=threads, retries=retries, told=told.append):
+        dspy.Evaluate(devset=CASES[:cases], metric=Judge(metric, study), num_threads=threads)(program)
+    return told
+
+
+def answer_all(study: Study, engine: Any, cases: int) -> None:
+    with asking(study, engine):
+        for case in CASES[:cases]:
+            student()(**case.inputs())
 
 
 def calls_of(path: Path) -> list[dict[str, Any]]:
@@ -153,9 +177,8 @@ def test_every_attempt_is_a_row_of_the_study(tmp_path: Path) -> None:
     assert {row["study"] for row in rows} == {"worker-test-1"}
     assert all(row["run_id"] is None and row["year"] is None and row["agent"] is None for row in rows)
     assert [row["call_id"] for row in rows] == [-1, -2, -3, -4]
-    assert [(row["role"], row["signature"]) for row in rows] == [("worker", "ChooseLabor")] * 3 + [
-        ("optimizer", "Text")
-    ]
+    said = [(row["role"], row["signature"]) for row in rows]
+    assert said == [("worker", "ChooseLabor")] * 3 + [("optimizer", "Text")]
     assert json.loads(rows[2]["parsed"]) == {"labor": 40}
     assert "case 0" in rows[0]["prompt"]
     assert len({row["request_key"] for row in rows}) == 4
@@ -201,10 +224,9 @@ def test_the_name_of_a_study_is_made_of_what_it_is() -> None:
 
 
 def test_an_evaluation_is_told_whole_with_what_it_took(tmp_path: Path) -> None:
-    engine, told = Scripted(["no idea"] * 3 + [HOURS.format(40)] * 2), list[Evaluated]()
-    with study_of(tmp_path / "a.duckdb") as study, asking(study, engine, told=told.append):
-        dspy.Evaluate(devset=CASES[:3], metric=Judge(NEARNESS, study), num_threads=1)(student())
-    (done,) = told
+    engine = Scripted(["no idea"] * 3 + [HOURS.format(40)] * 2)
+    with study_of(tmp_path / "a.duckdb") as study:
+        (done,) = evaluate(study, engine, student(), cases=3)
     assert done.scores[0] == 0.0
     assert [answer.get("labor") for answer in done.predictions] == [None, 40, 40]
     assert (done.taken.calls, done.taken.unparsed, done.taken.tokens) == (5, 3, 5 * 1010)
@@ -218,47 +240,38 @@ def test_an_evaluation_is_told_whole_with_what_it_took(tmp_path: Path) -> None:
 def test_calls_never_pass_their_cap(threads: int, most: int, tmp_path: Path) -> None:
     engine = Pupil(before=lambda number: time.sleep(0.01))
     with study_of(tmp_path / "a.duckdb", max_calls=most) as study:
-        with (
-            pytest.raises(Capped, match=f"{most} calls made of --budget {most}"),
-            asking(study, engine, threads=threads),
-        ):
-            dspy.Evaluate(devset=CASES, metric=Judge(NEARNESS, study), num_threads=threads)(student())
+        with pytest.raises(Capped, match=f"{most} calls made of --budget {most}"):
+            evaluate(study, engine, student(), threads=threads)
         assert study.allowance.calls == most
     assert len(engine.requests) == most == len(calls_of(tmp_path / "a.duckdb"))
 
 
 @pytest.mark.parametrize("threads", [1, 8])
 def test_dollars_never_pass_their_cap_and_are_used(threads: int, tmp_path: Path) -> None:
-    prices = Prices({"scripted": Price(input=1000.0, output=1000.0, longest=200)})
+    prices = Prices({"scripted": Price(input=1000.0, output=1000.0, longest=200)})  # a reply costs 0.11, at most 0.8
     engine = Pupil(before=lambda number: time.sleep(0.01))
-    with study_of(tmp_path / "a.duckdb", prices=prices, max_cost_usd=3.0) as study:
-        with pytest.raises(Capped, match="of --max-cost-usd 3"), asking(study, engine, threads=threads):
-            dspy.Evaluate(devset=CASES * 4, metric=Judge(NEARNESS, study), num_threads=threads)(student())
-            dspy.Evaluate(devset=CASES, metric=Judge(NEARNESS, study), num_threads=threads)(student("cot"))
+    with study_of(tmp_path / "a.duckdb", prices=prices, max_cost_usd=2.0) as study:
+        with pytest.raises(Capped, match="of --max-cost-usd 2"):
+            evaluate(study, engine, student("sc@3"), threads=threads)
         spent = study.allowance.meter.spent.dollars
     assert len(engine.requests) * 0.11 == pytest.approx(spent)
-    assert 1.0 < spent <= 3.0
+    assert 1.0 < spent <= 2.0
 
 
 def test_what_is_kept_for_later_is_there_later(tmp_path: Path) -> None:
     engine = Pupil()
     with study_of(tmp_path / "a.duckdb", max_calls=5) as study:
         with study.allowance.keeping(Share(calls=3)), pytest.raises(Capped, match="kept for the last"):
-            with asking(study, engine):
-                for case in CASES:
-                    student()(**case.inputs())
+            answer_all(study, engine, 12)
         assert len(engine.requests) == 2
-        with asking(study, engine):
-            for case in CASES[:5]:
-                student()(**case.inputs())
+        answer_all(study, engine, 5)
     assert len(engine.requests) == 5
 
 
 def test_an_attempt_that_failed_counts_as_a_call(tmp_path: Path) -> None:
     engine = Scripted([lm15.ServerError("busy", retry_after=0.0)] * 3)
-    with study_of(tmp_path / "a.duckdb", max_calls=2) as study:
-        with pytest.raises(Capped), asking(study, engine, retries=4):
-            student()(**CASES[0].inputs())
+    with study_of(tmp_path / "a.duckdb", max_calls=2) as study, pytest.raises(Capped):
+        evaluate(study, engine, student(), retries=4)
     assert len(engine.requests) == 2
 
 
@@ -267,13 +280,13 @@ def test_an_attempt_that_failed_counts_as_a_call(tmp_path: Path) -> None:
 
 def test_a_thread_that_is_left_behind_gets_no_more_replies(tmp_path: Path) -> None:
     engine, go = Pupil(), threading.Event()
+
+    def later() -> None:
+        go.wait(5)
+        student()(**CASES[1].inputs())
+
     with study_of(tmp_path / "a.duckdb") as study, ThreadPoolExecutor() as pool:
         with asking(study, engine):
-
-            def later() -> None:
-                go.wait(5)
-                student()(**CASES[1].inputs())
-
             left = pool.submit(copy_context().run, later)
             student()(**CASES[0].inputs())
         go.set()
@@ -289,11 +302,9 @@ def test_a_reply_that_is_under_way_at_the_end_is_stored(tmp_path: Path) -> None:
         started.set()
         time.sleep(0.2)
 
-    with study_of(path) as study, ThreadPoolExecutor() as pool:
-        with pytest.raises(KeyboardInterrupt), asking(study, Pupil(before=slow)):
-            pool.submit(copy_context().run, lambda: student()(**CASES[0].inputs()))
-            started.wait(5)
-            raise KeyboardInterrupt
+    with study_of(path) as study, ThreadPoolExecutor() as pool, asking(study, Pupil(before=slow)):
+        pool.submit(copy_context().run, lambda: student()(**CASES[0].inputs()))
+        started.wait(5)
     assert [row["status"] for row in calls_of(path)] == ["ok"]
 
 
@@ -303,61 +314,55 @@ def test_a_model_that_cannot_be_used_halts_the_study(threads: int, tmp_path: Pat
         if number >= 2:
             raise lm15.AuthError("wrong key")
 
-    with study_of(tmp_path / "a.duckdb") as study:
-        with pytest.raises(Halted) as halted, asking(study, Pupil(before=refuse), threads=threads):
-            dspy.Evaluate(devset=CASES, metric=Judge(NEARNESS, study), num_threads=threads)(student())
+    with study_of(tmp_path / "a.duckdb") as study, pytest.raises(Halted) as halted:
+        evaluate(study, Pupil(before=refuse), student(), threads=threads)
     assert isinstance(halted.value.error, ModelError)
     assert "the key was refused" in str(halted.value.error)
 
 
-def test_a_server_that_stays_away_halts_the_study(tmp_path: Path) -> None:
+def test_a_server_that_stays_away_halts_the_study_and_no_example_is_scored_for_it(tmp_path: Path) -> None:
     engine = Scripted([HOURS.format(40)] + [lm15.TransportError("no route", retry_after=0.0)] * 99)
-    with study_of(tmp_path / "a.duckdb") as study:
-        with pytest.raises(Halted, match="cannot be reached"), asking(study, engine, retries=2):
-            dspy.Evaluate(devset=CASES, metric=Judge(NEARNESS, study), num_threads=1)(student())
-    assert len(engine.requests) == 1 + 3, "no example is scored 0 for it"
+    with study_of(tmp_path / "a.duckdb") as study, pytest.raises(Halted, match="cannot be reached"):
+        evaluate(study, engine, student(), retries=2)
+    assert len(engine.requests) == 1 + 3
 
 
-def test_a_prompt_that_is_too_long_only_scores_nothing(tmp_path: Path) -> None:
-    told = list[Evaluated]()
+def test_a_prompt_that_is_refused_only_scores_nothing(tmp_path: Path) -> None:
     engine = Scripted([lm15.ContextLengthError("too long"), HOURS.format(40)])
-    with study_of(tmp_path / "a.duckdb") as study, asking(study, engine, told=told.append):
-        dspy.Evaluate(devset=CASES[:2], metric=Judge(NEARNESS, study), num_threads=1)(student())
-    assert told[0].scores[0] == 0.0
-    assert len(told[0].scores) == 2
+    with study_of(tmp_path / "a.duckdb") as study:
+        (done,) = evaluate(study, engine, student(), cases=2)
+    assert done.scores[0] == 0.0
+    assert done.predictions[1].labor == 40
+
+
+class Broken(Asked):
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        return inputs["nothing"]
 
 
 def test_a_strategy_with_a_bug_halts_the_study(tmp_path: Path) -> None:
-    class Broken(Asked):
-        def forward(self, **inputs: Any) -> dspy.Prediction:
-            return inputs["nothing"]
-
-    with study_of(tmp_path / "a.duckdb") as study:
-        with pytest.raises(Halted, match="strategy io failed \\(KeyError"), asking(study, Pupil()):
-            broken = Broken("ChooseLabor", PROGRAMS["worker"](strategy("io"), 3))
-            dspy.Evaluate(devset=CASES, metric=Judge(NEARNESS, study), num_threads=1)(broken)
+    broken = Broken("ChooseLabor", PROGRAMS["worker"](strategy("io"), 3))
+    with study_of(tmp_path / "a.duckdb") as study, pytest.raises(Halted, match=r"strategy io failed \(KeyError"):
+        evaluate(study, Pupil(), broken)
 
 
 def test_a_metric_with_a_bug_halts_the_study(tmp_path: Path) -> None:
-    def broken(case: dspy.Example, answer: dspy.Prediction | None) -> Any:
-        raise ZeroDivisionError("in the metric")
+    def divide(case: dspy.Example, answer: dspy.Prediction | None) -> Any:
+        return 1 / 0
 
-    with study_of(tmp_path / "a.duckdb") as study:
-        with pytest.raises(Halted, match="in the metric"), asking(study, Pupil()):
-            metric = Judge(replace(NEARNESS, judge=broken), study)
-            dspy.Evaluate(devset=CASES, metric=metric, num_threads=1)(student())
+    with study_of(tmp_path / "a.duckdb") as study, pytest.raises(Halted, match="division by zero"):
+        evaluate(study, Pupil(), student(), metric=replace(NEARNESS, judge=divide))
 
 
 def test_a_store_that_fails_halts_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(call: Any) -> None:
+        raise StoreError("the disk is full")
+
     with study_of(tmp_path / "a.duckdb") as study:
-        monkeypatch.setattr(study.store, "post", _full)
-        with pytest.raises(Halted) as halted, asking(study, Pupil()):
-            dspy.Evaluate(devset=CASES, metric=Judge(NEARNESS, study), num_threads=1)(student())
+        monkeypatch.setattr(study.store, "post", full)
+        with pytest.raises(Halted) as halted:
+            evaluate(study, Pupil(), student())
     assert isinstance(halted.value.error, StoreError)
-
-
-def _full(call: Any) -> None:
-    raise StoreError("the disk is full")
 
 
 def test_the_modules_of_a_vote_are_found_in_its_trace() -> None:
