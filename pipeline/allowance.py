@@ -94,13 +94,13 @@ class Allowance:
     def _over(self, worst: Amount) -> str | None:
         """Which cap the next request could pass, in words."""
         after = self.meter.spent + self.meter.reserved + worst
-        kept = ", the rest being kept for the last comparison" if self.kept != NOTHING else ""
+        kept = " but for what the last comparison needs" if self.kept != NOTHING else ""
         if self._calls_left < 1:
-            return f"{self.calls:,} calls made of {BUDGET} {self.max_calls}{kept}"
+            return f"{BUDGET} {self.max_calls} is used up{kept}"
         if self.max_cost_usd is not None and after.dollars + self.kept.dollars > self.max_cost_usd:
-            return f"${self.meter.spent.dollars:.6g} spent of --max-cost-usd {self.max_cost_usd:g}{kept}"
+            return f"--max-cost-usd {self.max_cost_usd:g} is used up{kept}"
         if self.max_tokens is not None and after.tokens + self.kept.tokens > self.max_tokens:
-            return f"{self.meter.spent.tokens:,} tokens spent of --max-tokens {self.max_tokens}{kept}"
+            return f"--max-tokens {self.max_tokens} is used up{kept}"
         return None
 
     def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:

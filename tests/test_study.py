@@ -240,7 +240,7 @@ def test_an_evaluation_is_told_whole_with_what_it_took(tmp_path: Path) -> None:
 def test_calls_never_pass_their_cap(threads: int, most: int, tmp_path: Path) -> None:
     engine = Pupil(before=lambda number: time.sleep(0.01))
     with study_of(tmp_path / "a.duckdb", max_calls=most) as study:
-        with pytest.raises(Capped, match=f"{most} calls made of --budget {most}"):
+        with pytest.raises(Capped, match=f"--budget {most} is used up"):
             evaluate(study, engine, student(), threads=threads)
         assert study.allowance.calls == most
     assert len(engine.requests) == most == len(calls_of(tmp_path / "a.duckdb"))
@@ -251,7 +251,7 @@ def test_dollars_never_pass_their_cap_and_are_used(threads: int, tmp_path: Path)
     prices = Prices({"scripted": Price(input=1000.0, output=1000.0, longest=200)})  # a reply costs 0.11, at most 0.8
     engine = Pupil(before=lambda number: time.sleep(0.01))
     with study_of(tmp_path / "a.duckdb", prices=prices, max_cost_usd=2.0) as study:
-        with pytest.raises(Capped, match="of --max-cost-usd 2"):
+        with pytest.raises(Capped, match="--max-cost-usd 2 is used up"):
             evaluate(study, engine, student("sc@3"), threads=threads)
         spent = study.allowance.meter.spent.dollars
     assert len(engine.requests) * 0.11 == pytest.approx(spent)
@@ -261,7 +261,7 @@ def test_dollars_never_pass_their_cap_and_are_used(threads: int, tmp_path: Path)
 def test_what_is_kept_for_later_is_there_later(tmp_path: Path) -> None:
     engine = Pupil()
     with study_of(tmp_path / "a.duckdb", max_calls=5) as study:
-        with study.allowance.keeping(Share(calls=3)), pytest.raises(Capped, match="kept for the last"):
+        with study.allowance.keeping(Share(calls=3)), pytest.raises(Capped, match="but for what the last comparison needs"):
             answer_all(study, engine, 12)
         assert len(engine.requests) == 2
         answer_all(study, engine, 5)
