@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -102,6 +102,26 @@ def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> Worl
     return world
 
 
+def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int]) -> Iterator[tuple[int, World]]:
+    """The world of a run before each of the `years`, in ascending order: each as `restore` gives it.
+
+    It is one world that moves on, so that no stored year is read twice: be done with it before the next.
+    """
+    world: World | None = None
+    between = "SELECT * FROM years WHERE run_id = ? AND year >= ? AND year < ? ORDER BY year"
+    reached = 0
+    for year in sorted(set(years)):
+        if world is None:
+            world = restore(reader, run_id, config, year)
+        else:
+            for row in reader.rows(between, [run_id, reached, year]):
+                world.remember_planner(row["year"], schedule_of(row), row["welfare"])
+                _remember_year(reader, run_id, world, row)
+            _enact(world)
+        reached = year
+        yield year, world
+
+
 def schedule_of(row: dict[str, Any]) -> TaxSchedule:
     """The law of a stored year."""
     return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
@@ -125,10 +145,13 @@ def _enact(world: World) -> None:
     thresholds = BRACKETS[world.config.bracket_setting]
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
-    elif world.schedule.thresholds != thresholds:
+        return
+    if world.schedule.thresholds != thresholds:
         rates = marginal_rate(world.schedule, np.array(thresholds))
         world.schedule = TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
-        world.planner_memory = PlannerMemory()
+    records = world.planner_memory.records.items()
+    kept = {rates: record for rates, record in records if record.schedule.thresholds == thresholds}
+    world.planner_memory = PlannerMemory(kept)
 
 
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
