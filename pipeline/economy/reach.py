@@ -45,8 +45,8 @@ def worth_of(
     economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction, steps: IntArray
 ) -> FloatArray:
     """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`, for hourly `wages` (N,)."""
-    rates = np.clip(np.array(schedule.rates) + steps, 0.0, 100.0)
-    return welfare_of(economy, schedule.thresholds, rates, wages, welfare_function)
+    rates = np.clip(np.array(schedule.rates) + steps, 0, 100)
+    return welfare_of(economy, schedule.thresholds, rates.astype(float), wages, welfare_function)
 
 
 def reach(economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction) -> Reach:
