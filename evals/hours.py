@@ -78,8 +78,8 @@ class Missed:
     def score(self) -> float:
         """1 - regret / best_surplus, at least 0: the share of what work can be worth that the hours were worth.
 
-        Utility goes in proportion to the wage at the best hours, so shares compare over wages; near the top the score falls
-        as the dollars do. Where no work is worth anything, only the best hours score.
+        Utility at the best hours goes with the wage, so shares compare over wages; near the top the score falls as the
+        dollars do. Where no work is worth anything, only the best hours score.
         """
         if self.best_surplus <= 0:
             return float(self.regret <= 0)
@@ -93,12 +93,14 @@ class Missed:
     def __str__(self) -> str:
         if self.hours == self.best:
             return f"You worked {self.hours} hours, the best for you under this schedule: {self._kept()}."
-        better = f"You worked {self.hours} hours; {self.best} would have left you {money(self.regret)} a year better off"
+        better = (
+            f"You worked {self.hours} hours; {self.best} would have left you {money(self.regret)} a year better off"
+        )
         between = abs(self.hours - self.best)
-        figures = f"{money(self.pay)} a year after tax", f"{money(self.effort)} of effort"
+        pay, effort = f"{money(self.pay)} a year after tax", f"{money(self.effort)} of effort"
         if self.hours > self.best:
-            return f"{better}, because {self._kept()}: your last {between} hours brought {figures[0]} and cost {figures[1]}."
-        return f"{better}: {between} hours more would have brought {figures[0]} and cost {figures[1]}, as {self._kept()}."
+            return f"{better}, because {self._kept()}: your last {between} hours brought {pay} and cost {effort}."
+        return f"{better}: {between} hours more would have brought {pay} and cost {effort}, as {self._kept()}."
 
     def _kept(self) -> str:
         return f"{self.where}you keep {self.keep:g} cents of a dollar"
@@ -124,7 +126,7 @@ def missed(work: Work, hours: int) -> Missed:
 
 
 def _bracket(schedule: TaxSchedule, earned: float, *, more: bool) -> tuple[float, str]:
-    """The rate in percent that the last dollar of an income pays, or the next one if `more`, and in words from where."""
+    """The rate in percent that the last dollar of an income pays, or the next if `more`, and in words from where on."""
     dollar = earned if more else float(np.nextafter(earned, 0))
     rate = float(marginal_rate(schedule, dollar))
     below = [edge for edge in schedule.thresholds if edge <= dollar]

@@ -101,7 +101,7 @@ class Move:
 
     @property
     def score(self) -> float:
-        """(welfare - worst reachable) / (best reachable - worst reachable), cut to [0, 1]; 1 for as good as the best."""
+        """(welfare - worst) / (best - worst) of the reachable changes, cut to [0, 1]; 1 for as good as the best."""
         highest, lowest = self.reach.highest, self.reach.lowest
         if highest - self.welfare <= ROUNDING * abs(highest):
             return 1.0
@@ -129,10 +129,10 @@ class Move:
         did = f"{platform_in_words(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
         if self.score == 1.0:
             return f"{did} once workers have answered: no change reaches more."
-        target = self.before.changed(best.best)
+        better = f"{platform_in_words(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
         return (
-            f"{did} once workers have answered. {platform_in_words(best.best)} ({rates_in_words(target.rates)}) would have "
-            f"reached {figure(best.highest)}, the worst change {figure(best.lowest)}. {self._advice()}"
+            f"{did} once workers have answered. {better} would have reached {figure(best.highest)}, "
+            f"the worst change {figure(best.lowest)}. {self._advice()}"
         )
 
     def share_in_words(self) -> str:
@@ -152,7 +152,7 @@ class Move:
         return " ".join(sentence for _, sentence in faults)
 
     def _faults(self) -> Iterator[tuple[float, str]]:
-        """What each bracket's rate costs if the others stay as chosen, where it costs anything; the cost and a sentence."""
+        """What each bracket's rate costs if the others stay as chosen, where it costs anything: cost and sentence."""
         economy, wages, welfare = ECONOMIES[self.people.economy], np.array(self.people.wages), self.welfare
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])

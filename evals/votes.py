@@ -24,7 +24,7 @@ Prospect = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Choice:
-    """A ballot as one voter sees it: what each name would bring (if its platform became law), and what `stay` brings."""
+    """A ballot as one voter sees it: what each name's platform would bring as law, and today's law (`stay`)."""
 
     ballot: Mapping[str, Prospect]
     stay: Prospect
@@ -42,7 +42,7 @@ class Choice:
 
     @property
     def best(self) -> str:
-        """The name that brings most, the first of equals; to abstain where no name brings anything but what there is."""
+        """The name that brings most, the first of equals; to abstain where every name brings just what there is."""
         if all(abs(prospect["utility"] - self.stay["utility"]) <= SAME for prospect in self.ballot.values()):
             return ABSTAIN
         return max(self.ballot, key=lambda name: self.ballot[name]["utility"])
@@ -95,7 +95,9 @@ def prospects(world: World, schedule: TaxSchedule, voter: int, platforms: Platfo
         best = equilibrium(world.economy, law, world.population.wage)
         return {"utility": float(best.utility[voter]), "tax": float(best.tax[voter]), "rebate": best.rebate}
 
-    if any(changes is None for changes in platforms.values()):
-        raise ValueError("votes for candidates without platforms have no exact worth; use --platforms")
-    ballot = {candidate_name(agent): prospect(schedule.changed(changes or ())) for agent, changes in platforms.items()}
+    ballot = {}
+    for agent, changes in platforms.items():
+        if changes is None:
+            raise ValueError("votes for candidates without platforms have no exact worth; use --platforms")
+        ballot[candidate_name(agent)] = prospect(schedule.changed(changes))
     return {"ballot": ballot, "stay": prospect(schedule)}

@@ -93,7 +93,7 @@ def _first_highest(steps: IntArray, heights: FloatArray) -> tuple[tuple[int, ...
 
 
 def _climb(worth: Worth, brackets: int) -> tuple[tuple[int, ...], float]:
-    """Always to the best step that differs in one rate, or else in two, until none is better; then as small as can be."""
+    """Always to the best step that differs in one rate, or else in two, until none is better; as small as can be."""
     here = np.zeros(brackets, dtype=np.int64)
     height = float(worth(here[None])[0])
     changed = 1
