@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from pipeline.boxed import Locked
 from pipeline.config import RunConfig, build
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS, marginal_rate
 from pipeline.errors import StoreError, UsageError
+from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
 from pipeline.store import Reader
@@ -23,17 +26,29 @@ from signatures.types import TaxSchedule
 
 
 class AtRest:
-    """A database that nobody writes, to ask for rows. Use as a context manager."""
+    """A database to ask for rows, or, while another process writes it, a copy as of its last commit. Use as a context
+    manager."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.connection = connect(path)
+        self._copy: TemporaryDirectory[str] | None = None
+        try:
+            self.connection = connect(path)
+        except Locked:
+            self._copy = TemporaryDirectory(prefix="llm-economist-")
+            self.connection = connect(snapshot(path, self._copy.name))
 
     def __enter__(self) -> AtRest:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and remove the copy if there is one."""
         self.connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         cursor = self.connection.execute(query, list(parameters))
