@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from zlib import crc32
 
 import dspy
@@ -20,7 +19,7 @@ import numpy as np
 
 from evals import mining
 from evals.stand_ins import Wanderers, move_in
-from evals.states import Asked, answer_of, example
+from evals.states import Asked, answer_of, example, game
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.government import Platforms
@@ -119,28 +118,14 @@ def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator
     longest, most = (10, 4) if question == "ChooseLabor" else (4, 16)
     tax_year = int(rng.integers(min(2, config.two_timescale), min(longest, config.two_timescale) + 1))
     return replace(
-        config,
-        **_game(question, config),
+        game(question, config),
         seed=seed,
         llm="rules",
         worker_type="LLM",
-        election_rule="plurality",
         warmup=0,
         two_timescale=tax_year,
         max_timesteps=min(config.max_timesteps, tax_year * int(rng.integers(2, most + 1))),
     )
-
-
-def _game(question: str, config: RunConfig) -> dict[str, Any]:
-    """The settings of `config` that would leave `question` unasked, and what they have to be."""
-    if question == "CastVote":
-        return {"scenario": "democratic", "platforms": True, "planner_type": "LLM"}
-    if question == "SetTaxRates":  # elected leaders are asked otherwise
-        scenario = "bounded" if config.scenario == "democratic" else config.scenario
-        return {"scenario": scenario, "platforms": False, "planner_type": "LLM"}
-    if question == "WritePersona" and config.scenario == "rational":
-        return {"scenario": "bounded"}
-    return {}
 
 
 async def _played(

@@ -23,6 +23,10 @@ KEPT = 4096
 """Answers of the exact search that are kept: a metric judges the same state many times."""
 
 
+LEAST_GAIN = 0.005
+"""ORACLE's gain over the start, as a share of its welfare, below which the planner share tells nothing."""
+
+
 @dataclass(frozen=True)
 class People:
     """Who is taxed, and for what: `wages` in dollars an hour; `economy` and `welfare` by name."""
@@ -118,11 +122,10 @@ class Move:
 
     @property
     def share_score(self) -> float:
-        """`share`, kept in [0, 1]; where there is nothing to gain, whether nothing is lost."""
-        if np.isnan(self.share):
-            oracle = yardsticks(self.people).oracle
-            return float(self.welfare >= oracle - ROUNDING * abs(oracle))
-        return float(np.clip(self.share, 0, 1))
+        """`share`, cut to [0, 1]. A gain of less than `LEAST_GAIN` counts as that much: nobody is to fail by a hair."""
+        measure = yardsticks(self.people)
+        gain = max(measure.oracle - measure.start, LEAST_GAIN * abs(measure.oracle))
+        return float(np.clip(1 - (measure.oracle - self.welfare) / gain, 0, 1))
 
     def __str__(self) -> str:
         best, welfare = self.reach, self.welfare
@@ -137,12 +140,12 @@ class Move:
 
     def share_in_words(self) -> str:
         """How far the result has come from the first schedule to ORACLE's, exactly."""
-        measure, share = yardsticks(self.people), self.share
+        measure = yardsticks(self.people)
         oracle = f"ORACLE ({rates_in_words(measure.oracle_rates)}: {figure(measure.oracle)})"
         start = f"the start ({START_RATE:g}% everywhere: {figure(measure.start)})"
-        if np.isnan(share):
-            return f"{start[0].upper()}{start[1:]} is as good as {oracle}: there is nothing to gain. {self}"
-        return f"The result has {share:.1%} of what {oracle} gains over {start}. {self}"
+        little = measure.oracle - measure.start < LEAST_GAIN * abs(measure.oracle)
+        share = "none" if np.isnan(self.share) else f"{self.share:.1%}"
+        return f"The result has {share} of {'the little ' if little else 'what '}{oracle} gains over {start}. {self}"
 
     def _advice(self) -> str:
         """The one or two brackets whose rate, changed alone, would have helped most."""

@@ -1,13 +1,14 @@
 """A question as a run would ask it, with its exact answer: one `dspy.Example`.
 
 Inputs are the signature's input fields, labels its outputs. `economy_seed` tells which population it is from, and
-`truth` holds, as plain data, what it takes to judge any answer. Neither is a field of a signature: no prompt shows them.
+`truth` holds, as plain data, what it takes to judge any answer. Neither is a field of a signature, so that no prompt
+shows them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -15,6 +16,7 @@ import dspy
 from evals.hours import Work, best_hours
 from evals.rates import People, reachable
 from evals.votes import Choice, prospects
+from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.errors import UsageError
 from pipeline.government import Platforms
@@ -36,6 +38,11 @@ class Asked:
     inputs: Mapping[str, Any]
     schedule: TaxSchedule
     platforms: Platforms = field(default_factory=dict)
+
+
+def bare(example: dspy.Example) -> dspy.Example:
+    """`example` with nothing but fields of its signature: what may become a demonstration in a saved program."""
+    return example.without(*(name for name in HIDDEN if name in example))
 
 
 Answered = tuple[dict[str, Any], dict[str, Any]]
@@ -109,6 +116,19 @@ ANSWERS: Mapping[str, Callable[[World, Asked], Answered]] = {
     "WritePersona": _persona,
 }
 """The questions that can be learned and judged. Whether a tax policy satisfies somebody is no matter of truth."""
+
+
+def game(question: str, config: RunConfig) -> RunConfig:
+    """`config` changed as little as it takes for `question` to be asked, and to be judged exactly."""
+    if question == "CastVote":
+        return replace(config, scenario="democratic", platforms=True, election_rule="plurality", planner_type="LLM")
+    if question == "SetTaxRates":  # elected leaders are asked otherwise
+        scenario = "bounded" if config.scenario == "democratic" else config.scenario
+        return replace(config, scenario=scenario, platforms=False, planner_type="LLM")
+    if question == "WritePersona" and config.scenario == "rational":
+        return replace(config, scenario="bounded")
+    return config
+
 
 QUESTION_OF: Mapping[str, str] = {
     "worker": "ChooseLabor",
