@@ -12,7 +12,7 @@ import numpy as np
 from pipeline import observations as see
 from pipeline.economy.equilibrium import settle
 from pipeline.election import RULES, ballot_names
-from pipeline.minds import Answer, Minds
+from pipeline.minds import Answer, Respondents
 from pipeline.world import World
 from programs.voter import ABSTAIN, ballot
 
@@ -35,7 +35,7 @@ class Government:
     platforms: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def govern(world: World, minds: Minds, year: int) -> Government:
+async def govern(world: World, minds: Respondents, year: int) -> Government:
     """Change the tax schedule for the tax year that begins: by the planner, or by whoever is elected."""
     government = Government()
     platforms: Platforms = {}
@@ -97,7 +97,7 @@ def _apply(world: World, government: Government, answer: Answer) -> None:
     world.schedule = world.schedule.changed(changes)
 
 
-async def _elect(world: World, minds: Minds, year: int, government: Government) -> Platforms:
+async def _elect(world: World, minds: Respondents, year: int, government: Government) -> Platforms:
     """Candidates, votes, a winner. Without a candidate, or without a vote for one, the incumbent stays."""
     if world.config.platforms:
         platforms, calls = await _nominate(world, minds, year, government)
@@ -132,7 +132,7 @@ def citizen_inputs(world: World, agent: int) -> dict[str, str]:
 
 
 async def _nominate(
-    world: World, minds: Minds, year: int, government: Government
+    world: World, minds: Respondents, year: int, government: Government
 ) -> tuple[Platforms, Mapping[int, int | None]]:
     eligible = world.voters_asked
     questions = (
@@ -150,18 +150,21 @@ async def _nominate(
     return platforms, {agent: a.call_id for agent, a in standing.items()}
 
 
+def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
+    """What a citizen knows, and who is on the ballot."""
+    told = see.candidates_in_words(platforms, world.population, voter=voter, with_platforms=world.config.platforms)
+    return {**citizen_inputs(world, voter), "candidates": told}
+
+
 async def _vote(
-    world: World, minds: Minds, year: int, platforms: Platforms, government: Government
+    world: World, minds: Respondents, year: int, platforms: Platforms, government: Government
 ) -> list[int | None]:
     names = {see.candidate_name(agent): agent for agent in platforms}
     module = ballot(minds.module("CastVote"), list(names))
     asked = world.voters_asked
-
-    def inputs(voter: int) -> dict[str, str]:
-        told = see.candidates_in_words(platforms, world.population, voter=voter, with_platforms=world.config.platforms)
-        return {**citizen_inputs(world, voter), "candidates": told}
-
-    questions = (minds.ask("CastVote", inputs(v), year=year, agent=v, module=module) for v in asked)
+    questions = (
+        minds.ask("CastVote", vote_inputs(world, v, platforms), year=year, agent=v, module=module) for v in asked
+    )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
     votes: list[int | None] = []

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from pipeline.boxed import Locked
 from pipeline.config import RunConfig, build
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS, marginal_rate
 from pipeline.errors import StoreError, UsageError
+from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
 from pipeline.store import Reader
@@ -23,17 +26,29 @@ from signatures.types import TaxSchedule
 
 
 class AtRest:
-    """A database that nobody writes, to ask for rows. Use as a context manager."""
+    """A database to ask for rows, or, while another process writes it, a copy as of its last commit. Use as a context
+    manager."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.connection = connect(path)
+        self._copy: TemporaryDirectory[str] | None = None
+        try:
+            self.connection = connect(path)
+        except Locked:
+            self._copy = TemporaryDirectory(prefix="llm-economist-")
+            self.connection = connect(snapshot(path, self._copy.name))
 
     def __enter__(self) -> AtRest:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and remove the copy if there is one."""
         self.connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         cursor = self.connection.execute(query, list(parameters))
@@ -102,6 +117,26 @@ def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> Worl
     return world
 
 
+def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int]) -> Iterator[tuple[int, World]]:
+    """The world of a run before each of the `years`, in ascending order: each as `restore` gives it.
+
+    It is one world that moves on, so that no stored year is read twice: be done with it before the next.
+    """
+    world: World | None = None
+    between = "SELECT * FROM years WHERE run_id = ? AND year >= ? AND year < ? ORDER BY year"
+    reached = 0
+    for year in sorted(set(years)):
+        if world is None:
+            world = restore(reader, run_id, config, year)
+        else:
+            for row in reader.rows(between, [run_id, reached, year]):
+                world.remember_planner(row["year"], schedule_of(row), row["welfare"])
+                _remember_year(reader, run_id, world, row)
+            _enact(world)
+        reached = year
+        yield year, world
+
+
 def schedule_of(row: dict[str, Any]) -> TaxSchedule:
     """The law of a stored year."""
     return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
@@ -125,10 +160,13 @@ def _enact(world: World) -> None:
     thresholds = BRACKETS[world.config.bracket_setting]
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
-    elif world.schedule.thresholds != thresholds:
+        return
+    if world.schedule.thresholds != thresholds:
         rates = marginal_rate(world.schedule, np.array(thresholds))
         world.schedule = TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
-        world.planner_memory = PlannerMemory()
+    records = world.planner_memory.records.items()
+    kept = {rates: record for rates, record in records if record.schedule.thresholds == thresholds}
+    world.planner_memory = PlannerMemory(kept)
 
 
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:

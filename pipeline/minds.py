@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
 from dspy import lm15
@@ -66,6 +66,22 @@ class Answer:
     calls: list[Call]
     call_id: int | None = None
     error: str | None = None
+
+
+class Respondents(Protocol):
+    """Whoever answers the questions of a year: the `Minds` of a run, or those of an economy that is only in memory."""
+
+    def module(self, question: str) -> dspy.Module: ...
+
+    async def ask(
+        self,
+        question: str,
+        inputs: Mapping[str, Any],
+        *,
+        year: int,
+        agent: int | None,
+        module: dspy.Module | None = None,
+    ) -> Answer: ...
 
 
 @dataclass

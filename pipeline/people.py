@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from pipeline import observations as see
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError
-from pipeline.minds import Answer, Minds
+from pipeline.minds import Answer, Minds, Respondents
 from pipeline.personas import template_persona
 from pipeline.store import Row, Store
 from pipeline.world import World, needs_persona
@@ -40,7 +41,7 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
     for agent, key in keys.items():
         world.personas[agent] = stored.get(key)
     missing = [agent for agent in keys if world.personas[agent] is None]
-    answers = await asyncio.gather(*(_write_persona(world, minds, agent) for agent in missing))
+    answers = await asyncio.gather(*(ask_persona(world, minds, agent) for agent in missing))
     rows: list[Row] = []
     for agent, answer in zip(missing, answers, strict=True):
         person = people[agent]
@@ -66,14 +67,19 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
     return rows
 
 
-async def _write_persona(world: World, minds: Minds, agent: int) -> Answer:
+async def ask_persona(world: World, minds: Respondents, agent: int) -> Answer:
+    """The persona of one agent of a world with people."""
+    return await minds.ask("WritePersona", persona_inputs(world, agent), year=0, agent=agent)
+
+
+def persona_inputs(world: World, agent: int) -> dict[str, Any]:
+    """What the persona writer is told of an agent."""
     person = world.population.demographics(agent)
     assert person is not None
     wage = float(world.population.wage[agent])
-    inputs = {
+    return {
         "occupation": person.occupation,
         "sex": person.sex,
         "age": person.age,
         "wage": f"${wage:.2f} an hour, {see.money(wage * 40 * 52)} a year at 40 hours a week",
     }
-    return await minds.ask("WritePersona", inputs, year=0, agent=agent)

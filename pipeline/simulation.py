@@ -19,7 +19,7 @@ from pipeline.economy.welfare import WELFARE
 from pipeline.errors import ModelError
 from pipeline.government import Government, govern
 from pipeline.memory import Floats
-from pipeline.minds import Answer, Minds
+from pipeline.minds import Answer, Minds, Respondents
 from pipeline.people import write_personas
 from pipeline.records import Year, agent_rows, program_rows, run_row, year_tables
 from pipeline.store import Store, row_of
@@ -83,7 +83,7 @@ class Simulation:
         )
 
 
-async def play_year(world: World, minds: Minds, year: int) -> Year:
+async def play_year(world: World, minds: Respondents, year: int) -> Year:
     """One year of the game; changes `world`."""
     config = world.config
     government = Government()
@@ -116,7 +116,7 @@ async def play_year(world: World, minds: Minds, year: int) -> Year:
     return played
 
 
-async def _choose_labor(world: World, minds: Minds, year: int) -> dict[int, Answer]:
+async def _choose_labor(world: World, minds: Respondents, year: int) -> dict[int, Answer]:
     """Every asked worker's hours, written to `world.hours`; a failed answer leaves last year's."""
     asked = world.voters_asked
     answers = await asyncio.gather(
@@ -149,7 +149,9 @@ def worker_phase(config: RunConfig, year: int) -> str:
     return "exploit" if last_of_tax_year or late else "explore"
 
 
-async def _judge(world: World, minds: Minds, year: int, outcome: Outcome) -> dict[int, tuple[bool | None, int | None]]:
+async def _judge(
+    world: World, minds: Respondents, year: int, outcome: Outcome
+) -> dict[int, tuple[bool | None, int | None]]:
     """Verdicts of the people: agent -> (satisfied or None for a failed answer, call id)."""
     people = needs_persona(world) if world.scenario.satisfaction else []
 

@@ -1,0 +1,138 @@
+"""How good a worker's hours were: the best whole hours, what others cost in dollars, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.economy.tax import FloatArray, marginal_rate, tax
+from pipeline.economy.utility import ECONOMIES, MAX_HOURS, effort_cost, income
+from pipeline.observations import money
+from signatures.types import TaxSchedule
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A worker before it chooses: `wage` in dollars an hour, the schedule, and the rebate that it will get anyway.
+
+    `economy`: a name in `ECONOMIES`. Arrays (101,) are by whole hours a week, in dollars a year.
+    """
+
+    wage: float
+    schedule: TaxSchedule
+    rebate: float = 0.0
+    economy: str = "weekly"
+
+    @classmethod
+    def of(cls, truth: Mapping[str, Any]) -> Work:
+        """From the plain data that an example keeps."""
+        schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
+        return cls(truth["wage"], schedule, truth["rebate"], truth["economy"])
+
+    def after_tax(self) -> FloatArray:
+        """Income less tax, without the rebate."""
+        earned = income(self.wage, np.arange(MAX_HOURS + 1))
+        return np.asarray(earned - tax(self.schedule, earned))
+
+    def effort(self) -> FloatArray:
+        """What the hours cost the worker."""
+        return effort_cost(ECONOMIES[self.economy], np.arange(MAX_HOURS + 1))
+
+    def surplus(self) -> FloatArray:
+        """Utility before the rebate."""
+        return np.asarray(self.after_tax() - self.effort())
+
+
+def best_hours(work: Work) -> int:
+    """The whole hours a week with the highest utility; of equal ones the fewest.
+
+    >>> best_hours(Work(20.0, TaxSchedule(thresholds=(0,), rates=(0,))))
+    42
+    """
+    return int(np.argmax(work.surplus()))
+
+
+@dataclass(frozen=True)
+class Missed:
+    """What `hours` cost beside the `best` whole hours, in dollars a year; in words by `str`.
+
+    `regret`: utility given up. `best_surplus`: the most utility before the rebate; `best_utility`: with it.
+    `pay`, `effort`: what the hours between the two pay after tax, and what they cost. `keep`: cents kept of the last
+    dollar, or of the next one where more hours are best, and `where` that is.
+    """
+
+    hours: int
+    best: int
+    regret: float
+    best_surplus: float
+    best_utility: float
+    pay: float
+    effort: float
+    keep: float
+    where: str
+
+    @property
+    def score(self) -> float:
+        """1 - regret / best_surplus, at least 0: the share of what work can be worth that the hours were worth.
+
+        Utility at the best hours goes with the wage, so shares compare over wages; near the top the score falls as the
+        dollars do. Where no work is worth anything, only the best hours score.
+        """
+        if self.best_surplus <= 0:
+            return float(self.regret <= 0)
+        return max(0.0, 1.0 - self.regret / self.best_surplus)
+
+    @property
+    def share(self) -> float:
+        """Regret as a share of the best utility, rebate and all; nan where that is not positive."""
+        return self.regret / self.best_utility if self.best_utility > 0 else float("nan")
+
+    def __str__(self) -> str:
+        if self.hours == self.best:
+            return f"You worked {self.hours} hours, the best for you under this schedule: {self._kept()}."
+        better = (
+            f"You worked {self.hours} hours; {self.best} would have left you {money(self.regret)} a year better off"
+        )
+        between = abs(self.hours - self.best)
+        pay, effort = f"{money(self.pay)} a year after tax", f"{money(self.effort)} of effort"
+        if self.hours > self.best:
+            return f"{better}, because {self._kept()}: your last {between} hours brought {pay} and cost {effort}."
+        return f"{better}: {between} hours more would have brought {pay} and cost {effort}, as {self._kept()}."
+
+    def _kept(self) -> str:
+        return f"{self.where}you keep {self.keep:g} cents of a dollar"
+
+
+def missed(work: Work, hours: int) -> Missed:
+    """Compare `hours`, from 0 to 100, with the best whole hours for `work`."""
+    pay, effort = work.after_tax(), work.effort()
+    surplus = pay - effort
+    best = int(np.argmax(surplus))
+    rate, where = _bracket(work.schedule, float(income(work.wage, hours)), more=hours < best)
+    return Missed(
+        hours=hours,
+        best=best,
+        regret=float(surplus[best] - surplus[hours]),
+        best_surplus=float(surplus[best]),
+        best_utility=float(surplus[best]) + work.rebate,
+        pay=float(abs(pay[hours] - pay[best])),
+        effort=float(abs(effort[hours] - effort[best])),
+        keep=round(100 - rate, 2),
+        where=where,
+    )
+
+
+def _bracket(schedule: TaxSchedule, earned: float, *, more: bool) -> tuple[float, str]:
+    """The rate in percent that the last dollar of an income pays, or the next if `more`, and in words from where on."""
+    dollar = earned if more else float(np.nextafter(earned, 0))
+    rate = float(marginal_rate(schedule, dollar))
+    below = [edge for edge in schedule.thresholds if edge <= dollar]
+    above = [edge for edge in schedule.thresholds if edge > dollar]
+    if len(set(schedule.rates)) == 1:
+        return rate, ""
+    if len(below) > 1:
+        return rate, f"above {money(below[-1])} "
+    return rate, f"up to {money(above[0])} " if above else ""

@@ -1,0 +1,203 @@
+"""How good a planner's change of rates was: beside all that it could have reached, beside ORACLE, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.baselines import BASELINES, Setting
+from pipeline.economy.equilibrium import equilibrium, planner_share
+from pipeline.economy.reach import MOVES, ROUNDING, Reach, reach, worth_of
+from pipeline.economy.tax import uniform
+from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.welfare import WELFARE
+from pipeline.observations import figure, money, platform_in_words
+from pipeline.world import START_RATE
+from signatures.types import TaxSchedule
+
+KEPT = 4096
+"""Answers of the exact search that are kept: a metric judges the same state many times."""
+
+
+LEAST_GAIN = 0.005
+"""ORACLE's gain over the start, as a share of its welfare, below which the planner share tells nothing."""
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is taxed, and for what: `wages` in dollars an hour; `economy` and `welfare` by name."""
+
+    wages: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    welfare: str = "inverse_income"
+    economy: str = "weekly"
+
+    @classmethod
+    def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
+        """From the plain data that an example keeps; `welfare` in place of the one that its planner is told."""
+        wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
+        return cls(wages, thresholds, welfare or truth["welfare"], truth["economy"])
+
+    def welfare_under(self, schedule: TaxSchedule) -> float:
+        """Welfare when everybody best-responds to `schedule`."""
+        best = equilibrium(ECONOMIES[self.economy], schedule, self.wages)
+        return float(WELFARE[self.welfare](best.utility, best.income, np.array(self.wages)))
+
+
+class Yardsticks(NamedTuple):
+    """Welfare of the same people: when nobody works, without taxes, at the first schedule, and at ORACLE's."""
+
+    idle: float
+    free_market: float
+    start: float
+    oracle: float
+    oracle_rates: tuple[float, ...]
+
+
+@lru_cache(KEPT)
+def yardsticks(people: People) -> Yardsticks:
+    """What welfare is measured by; everybody best-responds in all but the first."""
+    setting = Setting(ECONOMIES[people.economy], people.thresholds, np.array(people.wages), people.welfare)
+    best = BASELINES["ORACLE"](setting)
+    nothing = np.zeros(len(people.wages))
+    return Yardsticks(
+        idle=float(WELFARE[people.welfare](nothing, nothing, setting.wages)),
+        free_market=people.welfare_under(BASELINES["FREE_MARKET"](setting)),
+        start=people.welfare_under(uniform(people.thresholds, START_RATE)),
+        oracle=people.welfare_under(best),
+        oracle_rates=best.rates,
+    )
+
+
+@lru_cache(KEPT)
+def reachable(people: People, rates: tuple[float, ...]) -> Reach:
+    """The best and the worst change from the schedule with these `rates`, in percent."""
+    schedule = TaxSchedule(thresholds=people.thresholds, rates=rates)
+    return reach(ECONOMIES[people.economy], schedule, np.array(people.wages), WELFARE[people.welfare])
+
+
+@dataclass(frozen=True)
+class Move:
+    """A change of rates, in percentage points by bracket, made by the planner of `people` at the schedule `before`."""
+
+    people: People
+    before: TaxSchedule
+    change: tuple[int, ...]
+
+    @property
+    def after(self) -> TaxSchedule:
+        """The schedule that results."""
+        return self.before.changed(self.change)
+
+    @cached_property
+    def welfare(self) -> float:
+        """What it comes to when everybody best-responds."""
+        return self.people.welfare_under(self.after)
+
+    @property
+    def reach(self) -> Reach:
+        """What could have been reached."""
+        return reachable(self.people, self.before.rates)
+
+    @property
+    def score(self) -> float:
+        """(welfare - worst) / (best - worst) of the reachable changes, cut to [0, 1]; 1 for as good as the best."""
+        highest, lowest = self.reach.highest, self.reach.lowest
+        if highest - self.welfare <= ROUNDING * abs(highest):
+            return 1.0
+        return float(np.clip((self.welfare - lowest) / (highest - lowest), 0, 1))
+
+    @property
+    def share(self) -> float:
+        """Share of ORACLE's gain over the first schedule that the result reaches: below 0 where it is worse than that,
+        nan where there is nothing to gain."""
+        measure = yardsticks(self.people)
+        if measure.oracle - measure.start <= ROUNDING * abs(measure.oracle):
+            return float("nan")
+        return planner_share(measure.start, self.welfare, measure.oracle)
+
+    @property
+    def share_score(self) -> float:
+        """`share`, cut to [0, 1]. A gain of less than `LEAST_GAIN` counts as that much: nobody is to fail by a hair."""
+        measure = yardsticks(self.people)
+        gain = max(measure.oracle - measure.start, LEAST_GAIN * abs(measure.oracle))
+        return float(np.clip(1 - (measure.oracle - self.welfare) / gain, 0, 1))
+
+    def __str__(self) -> str:
+        best, welfare = self.reach, self.welfare
+        did = f"{platform_in_words(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
+        if self.score == 1.0:
+            return f"{did} once workers have answered: no change reaches more."
+        better = f"{platform_in_words(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
+        return (
+            f"{did} once workers have answered. {better} would have reached {figure(best.highest)}, "
+            f"the worst change {figure(best.lowest)}. {self._advice()}"
+        )
+
+    def share_in_words(self) -> str:
+        """How far the result has come from the first schedule to ORACLE's, exactly."""
+        measure = yardsticks(self.people)
+        oracle = f"ORACLE ({rates_in_words(measure.oracle_rates)}: {figure(measure.oracle)})"
+        start = f"the start ({START_RATE:g}% everywhere: {figure(measure.start)})"
+        little = measure.oracle - measure.start < LEAST_GAIN * abs(measure.oracle)
+        share = "none" if np.isnan(self.share) else f"{self.share:.1%}"
+        return f"The result has {share} of {'the little ' if little else 'what '}{oracle} gains over {start}. {self}"
+
+    def _advice(self) -> str:
+        """The one or two brackets whose rate, changed alone, would have helped most."""
+        faults = sorted(self._faults(), reverse=True)[:2]
+        if not faults:
+            return "No rate is wrong alone: several have to move together."
+        return " ".join(sentence for _, sentence in faults)
+
+    def _faults(self) -> Iterator[tuple[float, str]]:
+        """What each bracket's rate costs if the others stay as chosen, where it costs anything: cost and sentence."""
+        economy, wages, welfare = ECONOMIES[self.people.economy], np.array(self.people.wages), self.welfare
+        for bracket, chosen in enumerate(self.change):
+            others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
+            worth = worth_of(economy, self.before, wages, WELFARE[self.people.welfare], others)
+            best = int(np.argmax(worth))
+            cost = float(worth[best]) - welfare
+            if MOVES[best] == chosen or cost <= ROUNDING * abs(welfare):
+                continue
+            wrong = self.after.rates[bracket] - self.before.changed(tuple(others[best].tolist())).rates[bracket]
+            side = "high" if wrong > 0 else "low"
+            where = bracket_in_words(self.before.thresholds, bracket)
+            yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: that alone costs {figure(cost)}."
+
+
+def rates_in_words(rates: Sequence[float]) -> str:
+    """`50/40/60`, percent, lowest bracket first."""
+    return "/".join(f"{rate:g}" for rate in rates)
+
+
+def bracket_in_words(thresholds: Sequence[float], bracket: int) -> str:
+    """Which incomes a bracket holds.
+
+    >>> [bracket_in_words((0, 90_000, 159_100), bracket) for bracket in range(3)]
+    ['up to $90,000', 'from $90,000 to $159,100', 'above $159,100']
+    """
+    if len(thresholds) == 1:
+        return "on every dollar"
+    if bracket == 0:
+        return f"up to {money(thresholds[1])}"
+    if bracket == len(thresholds) - 1:
+        return f"above {money(thresholds[-1])}"
+    return f"from {money(thresholds[bracket])} to {money(thresholds[bracket + 1])}"
+
+
+def welfare_score(welfare: float, measure: Yardsticks) -> float:
+    """Welfare on a scale where 0 is nobody working, 1/2 the lower of FREE_MARKET and the start, and 1 ORACLE.
+
+    Linear between them and cut at both ends. ORACLE's gain over the start alone would be too short a scale: workers who
+    choose badly fall below the start, and all of them would score nothing.
+    """
+    if welfare >= measure.oracle:
+        return 1.0
+    low = min(measure.free_market, measure.start)
+    marks = sorted({measure.idle: 0.0, low: 0.5, measure.oracle: 1.0}.items())
+    return float(np.interp(welfare, [place for place, _ in marks], [height for _, height in marks]))

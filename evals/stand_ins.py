@@ -1,0 +1,141 @@
+"""Who answers in an economy that is played in memory, without a model and without a store.
+
+They are asked by the same loop as a run's minds (`pipeline.simulation.play_year`), and told the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import dspy
+import numpy as np
+
+from pipeline.minds import Answer, Respondents
+from pipeline.people import ask_persona
+from pipeline.world import World, needs_persona
+from programs.engines.policies import CHANGES
+from programs.engines.rules import POLICIES
+
+Rng = np.random.Generator
+
+RULE_FOR: Mapping[str, str] = {
+    "WritePersona": "persona",
+    "StandForOffice": "stand",
+    "CastVote": "vote",
+    "GovernAsLeader": "rate_changes",
+    "SetTaxRates": "rate_changes",
+    "ChooseLabor": "labor",
+    "JudgeTaxPolicy": "satisfied",
+}
+"""The output field by which the engine `rules` knows a question."""
+
+
+@dataclass
+class ByRule:
+    """Answers by the policies of the engine `rules`, which here are called with the inputs instead of a prompt.
+
+    What they draw at random depends on `seed`, question, year and agent alone, never on what others answered: two
+    programs that are tried in the same economy meet the same luck.
+    """
+
+    seed: int
+
+    def rng(self, question: str, year: int, agent: int | None) -> Rng:
+        """The luck of one question."""
+        return np.random.default_rng([self.seed, crc32(question.encode()), year, 0 if agent is None else agent + 1])
+
+    def module(self, question: str) -> dspy.Module:
+        """A rule is no module; the loop may narrow this one to a ballot."""
+        return dspy.Module()
+
+    async def ask(
+        self,
+        question: str,
+        inputs: Mapping[str, Any],
+        *,
+        year: int,
+        agent: int | None,
+        module: dspy.Module | None = None,
+    ) -> Answer:
+        """The rule's answer."""
+        policy = POLICIES[RULE_FOR[question]]
+        return Answer(dspy.Prediction(**policy(inputs, self.rng(question, year, agent))), [])
+
+
+@dataclass
+class Wanderers(ByRule):
+    """Answer by rule or, with probability `whim`, at random: their records lie between a bandit's and a coin's.
+
+    A model's records are as varied: some try neat steps, some jump about, some repeat themselves. Rates always change
+    at random: a good planner's record crowds around the best schedule, where little is left to learn. `watched`: the
+    question whose askings are kept in `seen`, as agent and inputs.
+    """
+
+    whim: float = 0.5
+    watched: str = ""
+    seen: list[tuple[int | None, Mapping[str, Any]]] = field(default_factory=list)
+
+    async def ask(
+        self,
+        question: str,
+        inputs: Mapping[str, Any],
+        *,
+        year: int,
+        agent: int | None,
+        module: dspy.Module | None = None,
+    ) -> Answer:
+        """The rule's answer, or any."""
+        if question == self.watched:
+            self.seen.append((agent, dict(inputs)))
+        rng = self.rng(f"whim {question}", year, agent)
+        wanders = rng.random() < (1.0 if question == "SetTaxRates" else self.whim)
+        if wanders and question in AT_RANDOM:
+            return Answer(dspy.Prediction(**AT_RANDOM[question](inputs, rng)), [])
+        return await super().ask(question, inputs, year=year, agent=agent, module=module)
+
+
+def any_hours(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
+    """Hours around full time, mostly round ones, as models like them."""
+    step = rng.choice([10, 5, 1], p=[0.5, 0.3, 0.2])
+    return {"labor": int(np.clip(round(rng.normal(42, 16) / step) * step, 0, 100))}
+
+
+def any_changes(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
+    """Any change of each rate."""
+    return {"rate_changes": _changes(inputs, rng)}
+
+
+def any_platform(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
+    """Stand or not, for anything."""
+    stand = bool(rng.random() < 0.5)
+    return {"stand": stand, "rate_changes": _changes(inputs, rng) if stand else None}
+
+
+def _changes(inputs: Mapping[str, Any], rng: Rng) -> list[int]:
+    return [int(change) for change in rng.choice(CHANGES, size=inputs["tax_schedule"].count("%"))]
+
+
+AT_RANDOM: Mapping[str, Callable[[Mapping[str, Any], Rng], dict[str, Any]]] = {
+    "ChooseLabor": any_hours,
+    "SetTaxRates": any_changes,
+    "GovernAsLeader": any_changes,
+    "StandForOffice": any_platform,
+}
+"""Random answers by question; the others are always answered by rule."""
+
+
+async def move_in(world: World, minds: Respondents) -> int:
+    """Have the personas written that `world` needs; the number of those that could not be.
+
+    These people stay without one, and are known by their pay alone.
+    """
+    people = needs_persona(world)
+    answers = await asyncio.gather(*(ask_persona(world, minds, agent) for agent in people))
+    for agent, answer in zip(people, answers, strict=True):
+        if answer.prediction is not None:
+            world.personas[agent] = str(answer.prediction.persona)
+    return sum(answer.prediction is None for answer in answers)

@@ -1,0 +1,103 @@
+"""How good a vote was for the voter: what each name on the ballot would bring it in dollars, and why, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.government import Platforms
+from pipeline.observations import candidate_name, money
+from pipeline.world import World
+from programs.voter import ABSTAIN
+from signatures.types import TaxSchedule
+
+SAME = 0.5
+"""Dollars a year that no voter need care for."""
+
+Prospect = Mapping[str, float]
+"""What a schedule brings one worker when everybody best-responds: `utility`, `tax`, `rebate`, in dollars a year."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A ballot as one voter sees it: what each name's platform would bring as law, and today's law (`stay`)."""
+
+    ballot: Mapping[str, Prospect]
+    stay: Prospect
+
+    @classmethod
+    def of(cls, truth: Mapping[str, Any]) -> Choice:
+        """From the plain data that an example keeps."""
+        return cls(truth["ballot"], truth["stay"])
+
+    @property
+    def utilities(self) -> dict[str, float]:
+        """The voter's utility by name. An abstention leaves it to the others: it counts as any name by lot."""
+        names = {name: prospect["utility"] for name, prospect in self.ballot.items()}
+        return {**names, ABSTAIN: float(np.mean(list(names.values())))}
+
+    @property
+    def best(self) -> str:
+        """The name that brings most, the first of equals; to abstain where every name brings just what there is."""
+        if all(abs(prospect["utility"] - self.stay["utility"]) <= SAME for prospect in self.ballot.values()):
+            return ABSTAIN
+        return max(self.ballot, key=lambda name: self.ballot[name]["utility"])
+
+    def lost(self, vote: str) -> float:
+        """Dollars a year between the best name and `vote`."""
+        return max(self.utilities.values()) - self.utilities[vote]
+
+    def score(self, vote: str) -> float:
+        """(utility - worst) / (best - worst) over the names; 1 where all names come to the same."""
+        lowest, highest = min(self.utilities.values()), max(self.utilities.values())
+        if highest - lowest <= SAME:
+            return 1.0
+        return (self.utilities[vote] - lowest) / (highest - lowest)
+
+    def in_words(self, vote: str) -> str:
+        """What the vote is worth to the voter beside the best one, and what makes the difference."""
+        did = "You abstained" if vote == ABSTAIN else f"You voted for {vote}"
+        if self.lost(vote) <= SAME:
+            why = "no name on the ballot would serve you better"
+            return f"{did}: {self._worth(vote)} to you against today's law, and {why}."
+        best = max(self.ballot, key=lambda name: self.ballot[name]["utility"])
+        return (
+            f"{did}: {self._worth(vote)} to you against today's law. {best} would have been {self._worth(best)}, "
+            f"{money(self.lost(vote))} more: {self._because(best)}."
+        )
+
+    def _worth(self, vote: str) -> str:
+        return f"worth {signed(self.utilities[vote] - self.stay['utility'])} a year"
+
+    def _because(self, name: str) -> str:
+        """What a name would change of the voter's tax and rebate."""
+        prospect = self.ballot[name]
+        tax, rebate = prospect["tax"] - self.stay["tax"], prospect["rebate"] - self.stay["rebate"]
+        return f"your tax would change by {signed(tax)} and the rebate of all by {signed(rebate)}"
+
+
+def signed(dollars: float) -> str:
+    """`+$1,200`, `-$80`, `$0`."""
+    return f"+{money(dollars)}" if round(dollars) > 0 else money(dollars)
+
+
+def prospects(world: World, schedule: TaxSchedule, voter: int, platforms: Platforms) -> dict[str, Any]:
+    """The plain data of a `Choice`: what the platforms would bring `voter`, each enacted from `schedule`.
+
+    Raises ValueError where candidates have no platforms: then nobody can tell what a vote would bring.
+    """
+
+    def prospect(law: TaxSchedule) -> dict[str, float]:
+        best = equilibrium(world.economy, law, world.population.wage)
+        return {"utility": float(best.utility[voter]), "tax": float(best.tax[voter]), "rebate": best.rebate}
+
+    ballot = {}
+    for agent, changes in platforms.items():
+        if changes is None:
+            raise ValueError("votes for candidates without platforms have no exact worth; use --platforms")
+        ballot[candidate_name(agent)] = prospect(schedule.changed(changes))
+    return {"ballot": ballot, "stay": prospect(schedule)}
