@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import dspy
@@ -13,6 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
+
+PARSING = Lock()
+"""DSPy parses by `ast`, which in CPython 3.11 fails now and then when two threads use it at once."""
 
 _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 
@@ -29,7 +33,8 @@ class _Repairing:
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         plain, bounded = _texts(signature)
-        fields: dict[str, Any] = super().parse(plain, completion)  # type: ignore[misc]
+        with PARSING:
+            fields: dict[str, Any] = super().parse(plain, completion)  # type: ignore[misc]
         for name, kind in bounded.items():
             try:
                 fields[name] = kind.validate_python(fields[name])
