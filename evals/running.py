@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from evals.progress import Progress
 from evals.summary import summary
-from pipeline import shards
+from pipeline import examples, shards
 from pipeline.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
@@ -66,6 +66,9 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
+    minds.learn(examples.pools(minds.modules, config))
+    for question, pool in minds.pools.items():
+        console.print(f"{question}: {len(pool) or 'no'} stored decisions in {escape(config.db)} to choose examples from")
     asyncio.run(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:

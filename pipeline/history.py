@@ -14,6 +14,7 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS, marginal_rate
 from pipeline.errors import StoreError, UsageError
+from pipeline.examples import POOL, Pools
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
 from pipeline.store import Reader
@@ -129,6 +130,12 @@ def _enact(world: World) -> None:
         rates = marginal_rate(world.schedule, np.array(thresholds))
         world.schedule = TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
         world.planner_memory = PlannerMemory()
+
+
+def stored_pools(reader: Reader, run_id: int) -> Pools:
+    """The examples that a run's strategies chose from."""
+    rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
+    return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}
 
 
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
