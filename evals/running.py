@@ -67,8 +67,8 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
     minds.learn(examples.pools(minds.modules, config))
-    for question, pool in minds.pools.items():
-        console.print(f"{question}: {len(pool) or 'no'} stored decisions in {escape(config.db)} to choose examples from")
+    if minds.pools:
+        console.print(_examples_in_words(minds.pools, config.db), highlight=False, soft_wrap=True)
     asyncio.run(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
@@ -80,6 +80,14 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
             )
         code = play(Simulation(replace(config, db=store.path), store, minds), console)
     return then_merge(code, config.db, console)
+
+
+def _examples_in_words(pools: examples.Pools, db: str) -> str:
+    """How many examples the strategies have to choose from."""
+    found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
+    if not found:
+        return f"Examples: {escape(db)} has no decisions yet to choose from; knn asks without examples"
+    return f"Examples from the decisions in {escape(db)}: {found}"
 
 
 def then_merge(code: int, db: str, console: Console) -> int:

@@ -54,7 +54,7 @@ class RunConfig:
     prompt_algo: str = setting("io", "prompt strategy of every role: one of `llm-economist strategies`, or module:Name")
     strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
     program: dict[str, str] = setting({}, "saved program by role, e.g. worker=FILE.json")
-    adapter: Literal["chat", "json"] = setting("chat", "format of prompts and replies")
+    adapter: Literal["chat", "json", "xml", "compact"] = setting("chat", "format of prompts and replies")
     worker_type: WorkerType = setting("LLM", "who the workers are; FIXED draws hours once from 40-60")
     planner_type: PlannerType = setting("LLM", "who sets the tax rates")
     percent_ego: Percent = setting(100, "percent of workers who want their own utility")

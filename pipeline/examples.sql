@@ -1,4 +1,4 @@
--- Prompts and parsed answers of a question, the best first; at most eight of one worker in one run.
+-- Prompts and parsed answers of a question, the best first; at most sixteen of one worker in one run.
 -- merit: the share of the best utility that hours kept; the gain in welfare, under best responses, by new rates.
 WITH answered AS (
     SELECT c.call_id, c.run_id, c.agent, c.prompt, c.parsed,
@@ -14,5 +14,5 @@ WITH answered AS (
       AND (d.call_id IS NOT NULL OR y.planner_call_id IS NOT NULL
            OR $question NOT IN ('ChooseLabor', 'SetTaxRates', 'GovernAsLeader')))
 SELECT prompt, parsed FROM answered
-QUALIFY row_number() OVER (PARTITION BY run_id, agent ORDER BY merit DESC, call_id DESC) <= 8 OR agent IS NULL
+QUALIFY row_number() OVER (PARTITION BY run_id, agent ORDER BY merit DESC, call_id DESC) <= 16 OR agent IS NULL
 ORDER BY merit DESC, call_id DESC LIMIT $most

@@ -13,8 +13,10 @@ from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare import WELFARE, gini, idle_share
+from pipeline.examples import POOL, Pools
 from pipeline.government import Government
 from pipeline.memory import Floats
+from pipeline.minds import QUESTIONS
 from pipeline.store import Row, as_json
 from pipeline.world import World
 from programs import files

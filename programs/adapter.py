@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
-from functools import cache
 from threading import Lock
 from typing import Any
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter, ValidationError
+
+from programs import compact, schemas
+from programs.memo import PerSignature
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
@@ -22,10 +27,18 @@ _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 
 
 class _Repairing:
-    """Mixed into a DSPy adapter: on a reply that does not parse, ask again and say what was wrong.
+    """Mixed into an adapter: on a reply that does not parse, ask again and say what was wrong.
 
-    Outcomes are reported to the `lineage` of the current `dspy.context` (see programs/lm.py).
+    Outcomes are reported to the `lineage` of the current `dspy.context` (see programs/lm.py). The system message is
+    put together once per signature.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._system: PerSignature[str] = PerSignature(super().format_system_message)  # type: ignore[misc]
+
+    def format_system_message(self, signature: Any) -> str:
+        return self._system(signature)
 
     def format(self, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = super().format(signature, demos, inputs)  # type: ignore[misc]
@@ -33,13 +46,18 @@ class _Repairing:
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         plain, bounded = _texts(signature)
-        with PARSING:
-            fields: dict[str, Any] = super().parse(plain, completion)  # type: ignore[misc]
+        try:
+            with PARSING:
+                fields: dict[str, Any] = super().parse(plain or signature, completion)  # type: ignore[misc]
+        except (RecursionError, ValueError) as error:
+            why = f"it is nested too deep ({error})"
+            raise AdapterParseError(type(self).__name__, signature, completion, why) from error
         for name, kind in bounded.items():
             try:
                 fields[name] = kind.validate_python(fields[name])
             except ValidationError as error:
-                raise AdapterParseError(type(self).__name__, signature, completion, str(error)) from error
+                why = f"Failed to parse field {name}: {error}"
+                raise AdapterParseError(type(self).__name__, signature, completion, why) from error
         lineage = dspy.settings.get("lineage")
         if lineage is not None:
             lineage.parsed(fields)
@@ -102,29 +120,41 @@ def _sendable(text: str) -> str:
 
 
 def reason(error: AdapterParseError) -> str:
-    """Why a reply did not parse, in one line without the reply itself and without links."""
-    text = str(getattr(error, "message", None) or error)
-    # DSPy puts the whole value before the reason; the value is sent back anyway.
-    text = text.rpartition("Error message: ")[2]
-    lines = [line.strip() for line in text.splitlines() if line.strip() and "For further information" not in line]
-    kept = [line for line in lines if not line.startswith(("LM Response", "Adapter "))]
-    return " ".join(kept or lines)[:300]
+    """Why a reply did not parse, in one line without the reply itself: `labor: Input should be at most 100`."""
+    outputs = error.signature.output_fields
+    own = str(error.message).partition(f"Adapter {error.adapter_name} failed")[0]
+    named = re.match(r"Failed to parse field (\w+)", own)
+    field = named[1] if named and named[1] in outputs else " or ".join(outputs)
+    if invalid := _invalid(error):
+        told = dict.fromkeys(each["msg"] for each in invalid.errors(include_url=False))
+        return f"{field}: {'; '.join(told)}"[:300]
+    missing = [name for name in outputs if name not in (error.parsed_result or {})]
+    return (" ".join(own.split()) or f"no value for {', '.join(missing)}")[:300]
 
 
-@cache
-def _texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
-    """`signature` with its bounded texts as plain ones, and what validates them.
+def _invalid(error: BaseException) -> ValidationError | None:
+    """The validation error that `error` reports, if it reports one."""
+    cause = error.__cause__ or error.__context__
+    return cause if cause is None or isinstance(cause, ValidationError) else _invalid(cause)
 
-    DSPy repairs as JSON whatever is not exactly `str`, which tears a text with a bracket in it apart.
-    """
+
+def _plain_texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
     bounded = {
         name: TypeAdapter(field.annotation)
         for name, field in signature.output_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, str) and field.annotation is not str
     }
+    plain = signature
     for name in bounded:
-        signature = signature.with_updated_fields(name, type_=str)
-    return signature, bounded
+        plain = plain.with_updated_fields(name, type_=str)
+    return plain if bounded else None, bounded
+
+
+_texts = PerSignature(_plain_texts)
+"""A signature with its bounded texts as plain ones, None if there are none, and what validates them.
+
+DSPy repairs as JSON whatever is not exactly `str`, which tears a text with a bracket in it apart.
+"""
 
 
 class ChatAdapter(_Repairing, dspy.ChatAdapter):
@@ -134,11 +164,39 @@ class ChatAdapter(_Repairing, dspy.ChatAdapter):
         super().__init__(use_json_adapter_fallback=False)
 
 
+class XMLAdapter(_Repairing, dspy.XMLAdapter):
+    """DSPy's XML format (`<field>`), with repair in place of its silent second call."""
+
+    def __init__(self) -> None:
+        super().__init__(use_json_adapter_fallback=False)
+
+    @classmethod
+    def _elements_to_value(cls, elements: Any, schema: Mapping[str, Any], definitions: Any) -> Any:
+        """A list in brackets as a list: DSPy validates the text at last, and would say that a list was expected."""
+        value = super()._elements_to_value(elements, schema, definitions)
+        if schema.get("type") != "string" and isinstance(value, str) and value.startswith("["):
+            with suppress(json.JSONDecodeError):
+                return json.loads(value)
+        return value
+
+
 class JSONAdapter(_Repairing, dspy.JSONAdapter):
     """DSPy's JSON format, held to the signature's schema where the server can, with repair."""
 
     def __init__(self) -> None:
         super().__init__(use_native_function_calling=False)
 
+    def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+        schemas.hold(lm, lm_kwargs, signature)
 
-ADAPTERS: Mapping[str, Callable[[], dspy.Adapter]] = {"chat": ChatAdapter, "json": JSONAdapter}
+
+class CompactAdapter(_Repairing, compact.CompactAdapter):
+    """The short format of programs/compact.py, held to the signature's schema where the server can, with repair."""
+
+
+ADAPTERS: Mapping[str, Callable[[], dspy.Adapter]] = {
+    "chat": ChatAdapter,
+    "json": JSONAdapter,
+    "xml": XMLAdapter,
+    "compact": CompactAdapter,
+}

@@ -1,7 +1,6 @@
 """A reply that cannot be used is sent back with the reason, a few times, and everything is reported."""
 
 import asyncio
-import json
 from typing import Any
 
 import dspy
@@ -12,17 +11,15 @@ from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.minds import QUIET
 from programs.adapter import ADAPTERS, REPAIRS
+from programs.engines.formats import FORMATS
 
-both_adapters = pytest.mark.parametrize("adapter", ADAPTERS)
+every_adapter = pytest.mark.parametrize("adapter", ADAPTERS)
 both_calls = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
 
 
 def reply(adapter: str, **fields: Any) -> str:
     """A reply with these fields in the format of `adapter`."""
-    if adapter == "json":
-        return json.dumps(fields)
-    texts = [f"[[ ## {name} ## ]]\n{v if isinstance(v, str) else json.dumps(v)}" for name, v in fields.items()]
-    return "\n\n".join([*texts, "[[ ## completed ## ]]"])
+    return FORMATS[adapter].write(fields)
 
 
 def put(question: str, *lines: str | Exception, adapter: str = "chat", sync: bool = False) -> tuple[Any, ...]:
@@ -37,7 +34,7 @@ def put(question: str, *lines: str | Exception, adapter: str = "chat", sync: boo
 
 
 @both_calls
-@both_adapters
+@every_adapter
 def test_a_usable_reply_takes_one_request(adapter: str, sync: bool) -> None:
     said, engine, lineage = put("ChooseLabor", reply(adapter, labor=35), adapter=adapter, sync=sync)
     assert said.labor == 35
@@ -46,7 +43,7 @@ def test_a_usable_reply_takes_one_request(adapter: str, sync: bool) -> None:
 
 
 @both_calls
-@both_adapters
+@every_adapter
 def test_an_unusable_reply_is_sent_back_with_the_reason_and_the_next_one_counts(adapter: str, sync: bool) -> None:
     bad, good = reply(adapter, labor=140), reply(adapter, labor=40)
     said, engine, lineage = put("ChooseLabor", bad, good, adapter=adapter, sync=sync)
@@ -64,7 +61,7 @@ def test_an_unusable_reply_is_sent_back_with_the_reason_and_the_next_one_counts(
     assert fields == {"labor": 40}
 
 
-@both_adapters
+@every_adapter
 def test_each_repair_carries_the_latest_reason_only(adapter: str) -> None:
     lines = [reply(adapter, labor=101), reply(adapter, labor=-5), reply(adapter, labor=50)]
     said, engine, _ = put("ChooseLabor", *lines, adapter=adapter)
@@ -76,7 +73,7 @@ def test_each_repair_carries_the_latest_reason_only(adapter: str) -> None:
 
 
 @both_calls
-@both_adapters
+@every_adapter
 def test_after_the_last_repair_the_question_has_failed(adapter: str, sync: bool) -> None:
     lines = [reply(adapter, labor=101 + k) for k in range(REPAIRS + 2)]
     said, engine, lineage = put("ChooseLabor", *lines, adapter=adapter, sync=sync)
@@ -86,7 +83,7 @@ def test_after_the_last_repair_the_question_has_failed(adapter: str, sync: bool)
     assert len(lineage.outcomes) == REPAIRS + 1
 
 
-@both_adapters
+@every_adapter
 @pytest.mark.parametrize(
     ("question", "fields", "why"),
     [
@@ -117,13 +114,7 @@ def test_what_the_rule_refuses_is_refused_and_the_model_is_told_why(
 LONG = "You are a carpenter who never stops talking. " * 45
 
 
-@pytest.mark.parametrize(
-    "adapter",
-    [
-        "json",
-        "chat",
-    ],
-)
+@every_adapter
 def test_a_persona_of_two_thousand_characters_is_refused_and_the_model_is_told_why(adapter: str) -> None:
     assert len(LONG) > 2000
     said, engine, lineage = put("WritePersona", *[reply(adapter, persona=LONG)] * (REPAIRS + 1), adapter=adapter)
@@ -133,7 +124,7 @@ def test_a_persona_of_two_thousand_characters_is_refused_and_the_model_is_told_w
     assert "at most 450 characters" in lineage.outcomes[0]
 
 
-@both_adapters
+@every_adapter
 def test_an_empty_reply_is_repaired_like_any_other(adapter: str) -> None:
     said, engine, lineage = put("ChooseLabor", "", reply(adapter, labor=20), adapter=adapter)
     assert said.labor == 20

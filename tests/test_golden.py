@@ -5,6 +5,7 @@ A changed prompt is meant to show up in the diff of tests/golden: UPDATE_GOLDEN=
 
 import json
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,14 @@ from signatures.types import TaxSchedule
 GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = "UPDATE_GOLDEN=1 uv run pytest tests/test_golden.py"
 
+DSPYS = ("json", "xml")
+SHORT = ("io", "cot")
+
 WORKER_TOKENS, PLANNER_TOKENS = 700, 1200
 """What a prompt may come to at any horizon, in tokens of four characters."""
+
+SHORT_WORKER_TOKENS, SHARED = 500, 0.6
+"""The same for a worker without a persona who is asked in the compact format, and how much of it others get, too."""
 
 
 def prompts(module: dspy.Module, inputs: dict[str, Any], adapter: str = "chat") -> list[str]:
@@ -62,15 +69,26 @@ def test_the_prompt_is_the_one_on_file(question: str, strategy: str) -> None:
     compare(f"{question}.{strategy}.txt", "\n\n".join(texts))
 
 
+@pytest.mark.parametrize("adapter", DSPYS)
 @pytest.mark.parametrize("question", ["ChooseLabor", "SetTaxRates"])
-def test_the_json_prompt_is_the_one_on_file(question: str) -> None:
-    texts = prompts(module_of(question), inputs_of(question), adapter="json")
-    compare(f"{question}.io.json-adapter.txt", "\n\n".join(texts))
+def test_the_prompt_in_another_format_is_the_one_on_file(question: str, adapter: str) -> None:
+    texts = prompts(module_of(question), inputs_of(question), adapter=adapter)
+    compare(f"{question}.io.{adapter}-adapter.txt", "\n\n".join(texts))
+
+
+@pytest.mark.parametrize("strategy", SHORT)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_compact_prompt_is_the_one_on_file(question: str, strategy: str) -> None:
+    texts = prompts(module_of(question, strategy), inputs_of(question), adapter="compact")
+    compare(f"{question}.{strategy}.compact-adapter.txt", "\n\n".join(texts))
 
 
 def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
     asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in STRATEGIES}
-    asked |= {"ChooseLabor.io.json-adapter.txt", "SetTaxRates.io.json-adapter.txt"}
+    asked |= {
+        f"{question}.io.{adapter}-adapter.txt" for question in ("ChooseLabor", "SetTaxRates") for adapter in DSPYS
+    }
+    asked |= {f"{question}.{strategy}.compact-adapter.txt" for question in QUESTIONS for strategy in SHORT}
     assert {file.name for file in GOLDEN.iterdir()} == asked
 
 
@@ -157,31 +175,53 @@ def planner_inputs() -> dict[str, Any]:
     }
 
 
-def tokens(question: str, strategy: str, inputs: dict[str, Any]) -> float:
-    texts = prompts(module_of(question, strategy, brackets=7), inputs)
+both_lengths = pytest.mark.parametrize("adapter", ["chat", "compact"])
+
+
+def tokens(question: str, strategy: str, inputs: dict[str, Any], adapter: str) -> float:
+    texts = prompts(module_of(question, strategy, brackets=7), inputs, adapter)
     return max(len(text) for text in texts) / 4
 
 
+@both_lengths
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("laws", [[LAW], OLD_LAWS], ids=["one law", "many laws"])
 @pytest.mark.parametrize("utility_type", ["egotistical", "altruistic", "adversarial"])
-def test_a_worker_is_asked_in_fewer_than_700_tokens(utility_type: str, laws: list[TaxSchedule], strategy: str) -> None:
+def test_a_worker_is_asked_in_fewer_than_700_tokens(
+    utility_type: str, laws: list[TaxSchedule], strategy: str, adapter: str
+) -> None:
     inputs = worker_inputs(utility_type, laws)
     assert len(LONG_PERSONA) == 450
     assert len(np.unique(full_memory(laws=laws).hours)) == 50
-    assert tokens("ChooseLabor", strategy, inputs) < WORKER_TOKENS
+    assert tokens("ChooseLabor", strategy, inputs, adapter) < WORKER_TOKENS
 
 
+@pytest.mark.parametrize("laws", [[LAW], OLD_LAWS], ids=["one law", "many laws"])
+@pytest.mark.parametrize("utility_type", ["egotistical", "altruistic", "adversarial"])
+def test_a_worker_without_a_persona_is_asked_briefly_and_most_of_it_is_the_same_for_all(
+    utility_type: str, laws: list[TaxSchedule]
+) -> None:
+    one = {**worker_inputs(utility_type, laws), "identity": see.identity(None, WAGE)}
+    other = {**one, "identity": see.identity(None, 12.5), "record": "no years yet"}
+    (text,), (another,) = (prompts(module_of("ChooseLabor"), inputs, "compact") for inputs in (one, other))
+    assert len(text) / 4 < SHORT_WORKER_TOKENS
+    asked = text.partition("\n\n### response format")[0]
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, another, strict=False)))
+    assert shared / len(asked) >= SHARED
+
+
+@both_lengths
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_worker_judges_in_fewer_than_700_tokens(strategy: str) -> None:
+def test_a_worker_judges_in_fewer_than_700_tokens(strategy: str, adapter: str) -> None:
     told = see.year_summary(hours=100, income=827_320.0, tax=413_660.0, rebate=123_456.0, utility=-123_456.0)
     inputs = {"tax_schedule": str(LAW), "identity": see.identity(LONG_PERSONA, WAGE), "this_year": told}
-    assert tokens("JudgeTaxPolicy", strategy, inputs) < WORKER_TOKENS
+    assert tokens("JudgeTaxPolicy", strategy, inputs, adapter) < WORKER_TOKENS
 
 
+@both_lengths
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_planner_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
-    assert tokens("SetTaxRates", strategy, planner_inputs()) < PLANNER_TOKENS
+def test_a_planner_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: str) -> None:
+    assert tokens("SetTaxRates", strategy, planner_inputs(), adapter) < PLANNER_TOKENS
 
 
 def leader_inputs() -> dict[str, Any]:
@@ -191,9 +231,10 @@ def leader_inputs() -> dict[str, Any]:
     return {**planner_inputs(), **own}
 
 
+@both_lengths
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_leader_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
-    assert tokens("GovernAsLeader", strategy, leader_inputs()) < PLANNER_TOKENS
+def test_a_leader_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: str) -> None:
+    assert tokens("GovernAsLeader", strategy, leader_inputs(), adapter) < PLANNER_TOKENS
 
 
 def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> None:
@@ -212,8 +253,9 @@ def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> 
     assert planner_now == pytest.approx(planner_then, rel=0.05)
 
 
+@both_lengths
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
+def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: str) -> None:
     population = Population(
         wage=np.full(MOST_CANDIDATES, WAGE),
         utility_type=np.full(MOST_CANDIDATES, "egotistical", dtype=object),
@@ -227,5 +269,5 @@ def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(strategy:
     worker = worker_inputs("egotistical", [LAW])
     citizen = {name: worker[name] for name in ("tax_schedule", "last_rebate", "identity", "record")}
     module = ballot(module_of("CastVote", strategy), names)
-    (text,) = prompts(module, {**citizen, "candidates": told})
+    (text,) = prompts(module, {**citizen, "candidates": told}, adapter)
     assert len(text) / 4 < PLANNER_TOKENS

@@ -20,7 +20,8 @@ from pipeline.minds import Minds
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 from pipeline.world import create
-from programs.engines.rules import RulesEngine, render
+from programs.engines.formats import FORMATS
+from programs.engines.rules import RulesEngine
 from signatures.types import TaxSchedule
 
 SMALL = {
@@ -63,7 +64,7 @@ class Scripted(RulesEngine):
         for field in ("stand", "vote", "rate_changes"):
             answer = self.answer(field, prompt) if f"`[[ ## {field} ## ]]`" in prompt else None
             if answer is not None:
-                said = answer if isinstance(answer, str) else render(answer, as_json=False)
+                said = answer if isinstance(answer, str) else FORMATS["chat"].write(answer)
                 message = lm15.Message.assistant(said)
                 return lm15.Response(id=None, model="x", message=message, finish_reason="stop", usage=lm15.Usage())
         return super().complete(request)

@@ -11,7 +11,8 @@ from village import Lineage, ask, inputs_of, module_of
 from pipeline.minds import QUESTIONS, QUIET
 from pipeline.traces import prompt_text
 from programs.adapter import ADAPTERS
-from programs.engines import rules
+from programs.engines import formats
+from programs.engines.formats import FORMATS
 from programs.engines.rules import RulesEngine
 from programs.lm import Model, connect
 from programs.strategies import STRATEGIES
@@ -165,10 +166,17 @@ def test_questions_put_all_at_once_get_the_answers_of_one_by_one() -> None:
     assert len(set(one_by_one)) == len(people)
 
 
-def test_the_outputs_are_read_from_the_reminder_in_both_formats() -> None:
-    for adapter in ADAPTERS:
-        question = request("StandForOffice", adapter=adapter).messages[-1].text or ""
-        inputs, outputs, as_json = rules.parse(question)
-        assert inputs == {name: str(value) for name, value in inputs_of("StandForOffice").items()}
-        assert outputs == ["stand", "rate_changes"]
-        assert as_json == (adapter == "json")
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_prompt_is_read_back_to_the_letter_and_by_its_own_format(question: str, adapter: str) -> None:
+    sent = request(question, adapter=adapter)
+    found = formats.find(str(sent.system), [message.text or "" for message in sent.messages])
+    assert found is not None
+    asked, form = found
+    assert asked.inputs == {name: str(value) for name, value in inputs_of(question).items()}
+    assert asked.outputs == list(module_of(question).predictors()[0].signature.output_fields)
+    assert form is FORMATS[adapter]
+
+
+def test_every_format_that_can_be_asked_in_can_be_answered_in() -> None:
+    assert FORMATS.keys() == ADAPTERS.keys()

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from village import module_of
 
 from programs.adapter import ADAPTERS
+from programs.engines.formats import FORMATS
 from signatures.planner import SetTaxRates, for_brackets
 from signatures.types import Demographics, Hours, PersonaText, TaxSchedule, rate_changes_type
 from signatures.voter import StandForOffice
@@ -88,15 +89,12 @@ def test_a_schedule_reads_as_one_line() -> None:
     )
 
 
-# What may be answered, through pydantic and through both adapters
+# What may be answered, through pydantic and through every adapter
 
 
 def completion(adapter: str, field: str, value: Any) -> str:
     """A reply with `value` in `field` and nothing else."""
-    if adapter == "json":
-        return json.dumps({field: value})
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"[[ ## {field} ## ]]\n{text}\n\n[[ ## completed ## ]]"
+    return FORMATS[adapter].write({field: value})
 
 
 def parsed(adapter: str, signature: type[dspy.Signature], field: str, value: Any) -> Any:
@@ -108,7 +106,7 @@ def signature_of(question: str) -> type[dspy.Signature]:
 
 
 REFUSED_HOURS = [-1, 101, 1000, 40.5, "forty", "", None, [40], {}]
-both_adapters = pytest.mark.parametrize("adapter", ADAPTERS)
+every_adapter = pytest.mark.parametrize("adapter", ADAPTERS)
 
 
 @pytest.mark.parametrize("value", REFUSED_HOURS)
@@ -117,21 +115,21 @@ def test_hours_out_of_the_week_are_not_hours(value: Any) -> None:
         TypeAdapter(Hours).validate_python(value)
 
 
-@both_adapters
+@every_adapter
 @pytest.mark.parametrize("value", REFUSED_HOURS)
 def test_an_answer_with_such_hours_is_refused(adapter: str, value: Any) -> None:
     with pytest.raises(AdapterParseError):
         parsed(adapter, signature_of("ChooseLabor"), "labor", value)
 
 
-@both_adapters
+@every_adapter
 @given(hours=st.integers(0, 100))
 def test_all_whole_hours_of_a_week_are_accepted(adapter: str, hours: int) -> None:
     for value in (hours, float(hours), str(hours)):
         assert parsed(adapter, signature_of("ChooseLabor"), "labor", value) == hours
 
 
-@both_adapters
+@every_adapter
 def test_a_truth_value_is_not_an_hour(adapter: str) -> None:
     with pytest.raises(AdapterParseError):
         parsed(adapter, signature_of("ChooseLabor"), "labor", True)
@@ -146,27 +144,24 @@ def test_changes_for_other_brackets_or_by_other_steps_are_not_changes(value: Any
         TypeAdapter(rate_changes_type(3)).validate_python(value)
 
 
-@both_adapters
+@every_adapter
 @pytest.mark.parametrize("value", REFUSED_CHANGES)
 def test_an_answer_with_such_changes_is_refused(adapter: str, value: Any) -> None:
     with pytest.raises(AdapterParseError):
         parsed(adapter, for_brackets(SetTaxRates, 3), "rate_changes", value)
 
 
-@both_adapters
+@every_adapter
 @pytest.mark.parametrize("brackets", [1, 3, 7])
 def test_one_step_for_each_bracket_is_accepted(adapter: str, brackets: int) -> None:
     value = [CHANGES[j % 5] for j in range(brackets)]
     assert parsed(adapter, for_brackets(SetTaxRates, brackets), "rate_changes", value) == tuple(value)
 
 
-@both_adapters
+@every_adapter
 def test_a_platform_may_be_none_but_not_of_another_length(adapter: str) -> None:
     signature = for_brackets(StandForOffice, 3)
-    reply = {
-        "json": '{"stand": false, "rate_changes": null}',
-        "chat": "[[ ## stand ## ]]\nFalse\n\n[[ ## rate_changes ## ]]\nnull\n\n[[ ## completed ## ]]",
-    }[adapter]
+    reply = FORMATS[adapter].write({"stand": False, "rate_changes": None})
     assert ADAPTERS[adapter]().parse(signature, reply) == {"stand": False, "rate_changes": None}
     with pytest.raises(AdapterParseError):
         ADAPTERS[adapter]().parse(signature, reply.replace("null", "[10, 10]"))
@@ -188,15 +183,15 @@ def test_a_persona_too_short_or_too_long_is_refused(text: str) -> None:
             parsed(adapter, signature_of("WritePersona"), "persona", text)
 
 
-@both_adapters
+@every_adapter
 @pytest.mark.parametrize("length", [40, 200, 450])
 def test_a_persona_of_a_few_sentences_is_kept_to_the_letter(adapter: str, length: int) -> None:
     text = ("You are a nurse of 40, earn $31.50 an hour and say: it's fine. " * 10)[: length - 1] + "."
     assert parsed(adapter, signature_of("WritePersona"), "persona", f"  {text} ") == text
 
 
-@both_adapters
-@pytest.mark.parametrize("aside", ["{so you say}", "[for now]"])
+@every_adapter
+@pytest.mark.parametrize("aside", ["{so you say}", "[for now]", "<so far> & 'more'"])
 def test_a_persona_with_brackets_in_its_text_is_kept_to_the_letter(adapter: str, aside: str) -> None:
     text = f"You are a nurse in a small town, save what you can and are content {aside}."
     assert parsed(adapter, signature_of("WritePersona"), "persona", text) == text

@@ -1,26 +1,21 @@
 """`rules`: no language model at all, but the same prompts in and the same replies out.
 
 It reads nothing but the prompt text, finds which question is asked by the output fields that the prompt names,
-lets a policy (policies.py) answer, and writes the reply in the format that the prompt demands (ChatAdapter's
-markers or JSONAdapter's object). It is the default without a key, the double in tests, and the baseline that a
-language model has to beat.
+lets a policy (policies.py) answer, and writes the reply in the format that the prompt demands (formats.py). It is
+the default without a key, the double in tests, and the baseline that a language model has to beat.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from dspy import lm15
 
-from programs.engines import policies
+from programs.engines import formats, policies
 
-MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
-REMINDER = "Respond with "
 VERSION = "rules-1"
 
 Policy = Callable[[Mapping[str, str], np.random.Generator], dict[str, Any]]
@@ -57,34 +52,13 @@ class RulesEngine:
 
 def reply(system: str, messages: list[str], seed: int | None = None) -> str:
     """The answer to a prompt: `messages` are user and assistant texts in order. Same text and seed, same reply."""
-    question = next((text for text in reversed(messages) if MARKER.search(text) and REMINDER in text), None)
-    if question is None:
+    found = formats.find(system, messages)
+    if found is None:
         return "OK"
-    inputs, outputs, as_json = parse(question)
+    (inputs, outputs), form = found
     policy = next((POLICIES[name] for name in POLICIES if name in outputs), None)
     if policy is None:
         raise lm15.InvalidRequestError(f"rules answers {sorted(POLICIES)}, and the prompt asks for {outputs}")
     digest = hashlib.blake2b("\0".join([str(seed), system, *messages]).encode(), digest_size=8).digest()
     answer = policy(inputs, np.random.default_rng(int.from_bytes(digest)))
-    return render({name: answer.get(name, "By the rule for this question.") for name in outputs}, as_json)
-
-
-def parse(question: str) -> tuple[dict[str, str], list[str], bool]:
-    """Input fields by name, the names of the output fields in order, and whether a JSON object is wanted."""
-    body, _, reminder = question.rpartition(REMINDER)
-    parts = MARKER.split(body)
-    inputs = {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-    as_json = reminder.startswith("a JSON object")
-    named = re.findall(r"`(\w+)`" if as_json else r"`\[\[ ## (\w+) ## \]\]`", reminder)
-    return inputs, [name for name in named if name != "completed"], as_json
-
-
-def render(answer: Mapping[str, Any], as_json: bool) -> str:
-    """The reply text in the format of the adapter that asked."""
-    if as_json:
-        return json.dumps(answer)
-    fields = [
-        f"[[ ## {name} ## ]]\n{value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in answer.items()
-    ]
-    return "\n\n".join([*fields, "[[ ## completed ## ]]"])
+    return form.write({name: answer.get(name, "By the rule for this question.") for name in outputs})

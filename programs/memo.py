@@ -1,0 +1,28 @@
+"""What is worked out once per signature instead of once per question."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PerSignature(Generic[T]):
+    """`make(signature)`, kept until the signature's words change or the signature is gone.
+
+    An optimizer may rewrite instructions and descriptions in place, and every ballot is a signature of its own, so
+    neither the class alone nor a cache without an end would do. What `make` returns must not hold the signature.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._kept: weakref.WeakKeyDictionary[Any, tuple[tuple[Any, ...], T]] = weakref.WeakKeyDictionary()
+
+    def __call__(self, signature: Any) -> T:
+        words = (signature.__doc__, *[field.json_schema_extra.get("desc") for field in signature.model_fields.values()])
+        kept = self._kept.get(signature)
+        if kept is None or kept[0] != words:
+            kept = self._kept[signature] = (words, self._make(signature))
+        return kept[1]
