@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import time
 import weakref
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,9 @@ STANDING = for_brackets(StandForOffice, 3)
 REASONED = dspy.ChainOfThought(ChooseLabor).predict.signature
 BALLOT = module_of("CastVote").predictors()[0].signature
 PERSONA = module_of("WritePersona").predictors()[0].signature
+
+
+LONG = 100_000
 
 
 class Facts(BaseModel):
@@ -229,6 +233,25 @@ def test_other_values_are_read_as_they_are_meant(signature: Any, reply: str, fie
 def test_several_fields_or_any_text_need_the_object(signature: Any, reply: str) -> None:
     with pytest.raises(AdapterParseError):
         parsed(signature, reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "a" * LONG,
+        "4" + " " * LONG + "!",
+        "{" + "'" * LONG,
+        '{"' + "a:" * LONG,
+        "{" * LONG,
+        "*" * LONG + "x",
+        "," * LONG,
+    ],
+)
+def test_a_long_reply_takes_no_longer_than_its_length(reply: str) -> None:
+    started = time.process_time()
+    with pytest.raises(AdapterParseError):
+        parsed(ChooseLabor, reply)
+    assert time.process_time() - started < 2
 
 
 def test_constraints_of_a_field_are_kept_although_its_type_knows_nothing_of_them() -> None:
