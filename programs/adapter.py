@@ -126,10 +126,11 @@ def reason(error: AdapterParseError) -> str:
     named = re.match(r"Failed to parse field (\w+)", own)
     field = named[1] if named and named[1] in outputs else " or ".join(outputs)
     if invalid := _invalid(error):
-        told = dict.fromkeys(each["msg"] for each in invalid.errors(include_url=False))
-        return f"{field}: {'; '.join(told)}"[:300]
+        messages = dict.fromkeys(each["msg"] for each in invalid.errors(include_url=False))
+        return f"{field}: {'; '.join(messages)}"[:300]
     missing = [name for name in outputs if name not in (error.parsed_result or {})]
-    return (" ".join(own.split()) or f"no value for {', '.join(missing)}")[:300]
+    told = " ".join(own.rpartition("Error message: ")[2].split())  # before it stands the whole value
+    return (told or f"no value for {', '.join(missing)}")[:300]
 
 
 def _invalid(error: BaseException) -> ValidationError | None:
