@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import os
 import secrets
 import threading
@@ -70,7 +71,9 @@ class LocalModel:
         with self._one_at_a_time:
             if self._server is None:
                 self._server = load(self.file)
-            return as_response(self._answer(body), self.file.name)
+            answer = self._answer(body)
+        require_held(body, answer)
+        return as_response(answer, self.file.name)
 
     def _answer(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """llama.cpp's answer, with the prompt computed as if nothing had been asked before."""
@@ -152,6 +155,8 @@ class AsyncLocalEngine(_Local):
 
 def load(file: Path) -> Any:
     """A server of llama.cpp with `file` in memory, one sequence, all processors that this process may use."""
+    # Waiting threads would otherwise burn the processor that another process of this machine needs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -188,28 +193,36 @@ def as_body(request: lm15.Request) -> dict[str, Any]:
         "top_k": config.top_k,
         "seed": config.seed,
         "stop": list(config.stop) or None,
-        "response_format": held_to(config.response_format) if config.response_format else None,
+        "grammar": grammar(config.response_format) if config.response_format else None,
     }
     return {"messages": system + said, **SAMPLING, **{key: value for key, value in wanted.items() if value is not None}}
 
 
-def held_to(response_format: Mapping[str, Any]) -> dict[str, Any]:
+def grammar(response_format: Mapping[str, Any]) -> str:
     """What holds the reply to JSON of a schema, token by token, in the spacing of `json.dumps`."""
-    if response_format.get("type") == "json_object":
-        schema: Mapping[str, Any] = {"type": "object"}
-    elif response_format.get("type") == "json_schema":
-        schema = response_format.get("schema") or response_format["json_schema"]["schema"]
-    else:
-        raise lm15.UnsupportedFeatureError(f"response_format {response_format.get('type')!r} is not known here")
+    import xllamacpp
+
+    schema = response_format.get("schema", {"type": "object"})
     spacing = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return {"type": "json_schema", "json_schema": {"schema": {**schema, "x-guidance": spacing}}}
+    return str(xllamacpp.json_schema_to_grammar({**schema, "x-guidance": spacing}))
+
+
+def require_held(body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+    """Raise unless a finished reply is JSON where it had to be: llama.cpp ignores a schema that it does not understand."""
+    choice = answer["choices"][0]
+    if "grammar" not in body or "stop" in body or choice["finish_reason"] != "stop":
+        return
+    try:
+        json.loads(choice["message"]["content"])
+    except ValueError as error:
+        raise lm15.InvalidRequestError("llama.cpp does not understand this JSON schema and left it aside") from error
 
 
 def shortened(body: Mapping[str, Any]) -> dict[str, Any]:
     """A request that leaves the cache with all but the end of this one's prompt, and without any reply."""
     *others, last = body["messages"]
     cut = {**last, "content": last["content"][:-CUT]}
-    plain = {key: value for key, value in body.items() if key not in ("response_format", "stop")}
+    plain = {key: value for key, value in body.items() if key not in ("grammar", "stop")}
     return {**plain, "messages": [*others, cut], "max_tokens": 0, "cache_prompt": True}
 
 
