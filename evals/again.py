@@ -13,9 +13,10 @@ from rich.table import Table
 
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play
+from pipeline import examples
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, UsageError
-from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, years_played
+from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
 from pipeline.records import decision_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
@@ -69,6 +70,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
         return None
     recorded = recorded_calls(store, run_id, start)
     minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
+    minds.learn(stored_pools(store, run_id))
     minds.enter(run_id)
     earlier = recorded.pop((start, "Preflight", None), [])
     asyncio.run(minds.preflight(year=start, earlier=earlier))
@@ -110,10 +112,11 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         model, why = choose_model(replace(config, llm=config.llm or parent["llm"]))
         console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
         minds = Minds(config, model, BRACKETS[config.bracket_setting])
+        minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
         asyncio.run(minds.preflight(year=at))
         run_id = store.start_run({**run_row(config, model), "parent_run_id": parent_id, "fork_year": at})
         store.copy_years(parent_id, run_id, at)
-        store.write({"programs": program_rows(run_id, config)})
+        store.write({"programs": program_rows(run_id, config, minds.pools)})
         simulation = Simulation(
             config,
             store,
@@ -165,6 +168,7 @@ def replay(run: str, db: str, console: Console) -> int:
         config = replace(config_of(row), db=db)
         start = int(row["fork_year"] or 0)
         minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], run_id=run_id, offline=True)
+        minds.learn(stored_pools(reader, run_id))
         checked = asyncio.run(_replay(reader, config, minds, run_id, start, played, row["parent_run_id"]))
     console.print(
         f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."

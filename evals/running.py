@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from evals.progress import Progress
 from evals.summary import summary
-from pipeline import shards
+from pipeline import examples, shards
 from pipeline.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
@@ -68,6 +68,9 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
     for caution in minds.cautions:
         console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
+    minds.learn(examples.pools(minds.modules, config))
+    if minds.pools:
+        console.print(_examples_in_words(minds.pools, config.db), highlight=False, soft_wrap=True)
     asyncio.run(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
@@ -79,6 +82,14 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
             )
         code = play(Simulation(replace(config, db=store.path), store, minds), console)
     return then_merge(code, config.db, console)
+
+
+def _examples_in_words(pools: examples.Pools, db: str) -> str:
+    """How many examples the strategies have to choose from."""
+    found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
+    if not found:
+        return f"Examples: {escape(db)} has no decisions yet to choose from; knn asks without examples"
+    return f"Examples from the decisions in {escape(db)}: {found}"
 
 
 def then_merge(code: int, db: str, console: Console) -> int:

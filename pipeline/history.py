@@ -16,6 +16,7 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS, marginal_rate
 from pipeline.errors import StoreError, UsageError
+from pipeline.examples import POOL, Pools
 from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
@@ -167,6 +168,12 @@ def _enact(world: World) -> None:
     records = world.planner_memory.records.items()
     kept = {rates: record for rates, record in records if record.schedule.thresholds == thresholds}
     world.planner_memory = PlannerMemory(kept)
+
+
+def stored_pools(reader: Reader, run_id: int) -> Pools:
+    """The examples that a run's strategies chose from."""
+    rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
+    return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}
 
 
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:

@@ -16,6 +16,7 @@ import dspy
 from dspy import lm15
 from dspy.utils import exceptions as dspy_errors
 
+from pipeline import examples
 from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
@@ -130,6 +131,7 @@ class Minds:
     heard: bool = False
     cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
+    pools: examples.Pools = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -163,6 +165,16 @@ class Minds:
                 offline=self.offline,
             )
         )
+
+    @property
+    def modules(self) -> dict[str, dspy.Module]:
+        """The module of every question."""
+        return {question: self.module(question) for question in QUESTIONS}
+
+    def learn(self, pools: examples.Pools) -> None:
+        """Take the examples from which strategies choose (pipeline/examples.py)."""
+        self.pools = pools
+        examples.learn(self.modules, pools)
 
     def _budget(self) -> Budget:
         """The caps, and what a run that goes on has spent. UsageError where dollars are capped and have no price."""

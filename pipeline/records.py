@@ -13,8 +13,10 @@ from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare import WELFARE, gini, idle_share
+from pipeline.examples import POOL, Pools
 from pipeline.government import Government
 from pipeline.memory import Floats
+from pipeline.minds import QUESTIONS
 from pipeline.store import Row, as_json
 from pipeline.world import World
 from programs import files
@@ -59,18 +61,26 @@ def run_row(config: RunConfig, model: str) -> dict[str, Any]:
     }
 
 
-def program_rows(run_id: int, config: RunConfig) -> list[Row]:
-    """Which strategy and which saved program each role had."""
+def program_rows(run_id: int, config: RunConfig, pools: Pools) -> list[Row]:
+    """Which strategy and which saved program or examples each role had."""
     return [
         {
             "run_id": run_id,
             "role": role,
             "strategy": config.strategy_of(role),
             "program": path,
-            "state": as_json(files.read(path)["predictors"]) if path else None,
+            "state": _state(role, path, pools),
         }
         for role, path in ((role, config.program.get(role)) for role in ROLES)
     ]
+
+
+def _state(role: str, path: str | None, pools: Pools) -> str | None:
+    """A role's saved program, or the examples that its strategy chooses from."""
+    if path:
+        return as_json(files.read(path)["predictors"])
+    own = {question: pool for question, pool in pools.items() if QUESTIONS[question][0] == role}
+    return as_json({POOL: own}) if own else None
 
 
 def agent_rows(run_id: int, world: World) -> list[Row]:

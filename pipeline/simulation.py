@@ -76,7 +76,7 @@ class Simulation:
         written = await write_personas(self.world, self.minds, self.store)
         self.store.write(
             {
-                "programs": program_rows(self.run_id, self.config),
+                "programs": program_rows(self.run_id, self.config, self.minds.pools),
                 "agents": agent_rows(self.run_id, self.world),
                 "personas": written,
             }
