@@ -135,7 +135,7 @@ class Plan:
 STORED = """
 SELECT r.run_id, r.status, r.llm, r.config, r.max_timesteps, r.code_version,
        (SELECT count(*) FROM years y WHERE y.run_id = r.run_id) AS years,
-       (SELECT map(list(p.role), list(p.state)) FROM programs p WHERE p.run_id = r.run_id AND p.state IS NOT NULL)
+       (SELECT map(list(p.role), list(p.state)) FROM programs p WHERE p.run_id = r.run_id AND p.program IS NOT NULL)
            AS programs
 FROM runs r
 WHERE r.parent_run_id IS NULL AND r.seed IN (SELECT unnest(?::BIGINT[])) AND r.llm IN (SELECT unnest(?::VARCHAR[]))

@@ -70,7 +70,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
         console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
     minds.learn(examples.pools(minds.modules, config))
     if minds.pools:
-        console.print(_examples_in_words(minds.pools, config.db), highlight=False, soft_wrap=True)
+        console.print(_examples_in_words(minds.pools, config.examples or config.db), highlight=False, soft_wrap=True)
     asyncio.run(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:

@@ -18,7 +18,7 @@ from evals.again import take_up
 from evals.cells import Cell, Plan, plan
 from evals.progress import News, SweepProgress
 from evals.running import BRACKETS, carry_out, merge_shards
-from pipeline import shards
+from pipeline import examples, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, UsageError
 from pipeline.history import AtRest, find_run
@@ -76,7 +76,8 @@ class Sweep:
         """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
-                Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
+                minds = Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
+                examples.fixed_pools(minds.modules, cell.config)
             except UsageError as error:
                 raise UsageError(f"{cell.arm}: {error}") from error
 
@@ -212,5 +213,6 @@ def _simulation(store: Store, job: Job) -> Simulation | None:
         row = find_run(store, str(job.run_id))
         return take_up(store, row, replace(config, name=row["name"]))
     minds = Minds(config, job.cell.model, BRACKETS[config.bracket_setting])
+    minds.learn(examples.fixed_pools(minds.modules, config))
     asyncio.run(minds.preflight())
     return Simulation(config, store, minds)

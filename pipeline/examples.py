@@ -16,6 +16,7 @@ from typing import Any
 import dspy
 
 from pipeline.config import RunConfig
+from pipeline.errors import UsageError
 from pipeline.query import select
 from programs.engines import formats
 from programs.nearest import NearestShots
@@ -33,21 +34,41 @@ PARTS = re.compile(r"(?:^|\n\n)### (system|user|assistant)\n")
 
 
 def pools(modules: Mapping[str, dspy.Module], config: RunConfig) -> Pools:
-    """Examples for each of the `modules`, by question, that wants some; from the runs in the run's database.
+    """Examples for each of the `modules`, by question, that wants some; from `--examples`, else the run's database.
 
-    Only runs of the same economy, objective and brackets count: elsewhere other decisions were good.
+    Only runs of the same economy, objective and brackets count: elsewhere other decisions were good. UsageError where
+    the database that is named is not there.
     """
-    found: dict[str, Sequence[Mapping[str, Any]]] = {}
-    for question, module in modules.items():
-        if isinstance(module, NearestShots):
-            found[question] = _pool(question, module.answer.signature, config) if Path(config.db).exists() else ()
-    return found
+    if config.examples is not None and not Path(config.examples).exists():
+        raise UsageError(f"--examples {config.examples} does not exist; expected a database of llm-economist")
+    return {
+        question: _pool(question, module.answer.signature, config)
+        for question, module in modules.items()
+        if _wants(module)
+    }
+
+
+def _wants(module: dspy.Module) -> bool:
+    """Whether a module chooses from examples and was not tuned with some."""
+    return isinstance(module, NearestShots) and not module.answer.demos
+
+
+def fixed_pools(modules: Mapping[str, dspy.Module], config: RunConfig) -> Pools:
+    """The same for a run that is compared with others: its examples may not depend on which runs came before it."""
+    if config.examples is None and any(map(_wants, modules.values())):
+        raise UsageError(
+            "the strategy knn in a comparison needs --examples FILE, a database of earlier runs (or a tuned program)"
+        )
+    return pools(modules, config)
 
 
 def _pool(question: str, signature: type[dspy.Signature], config: RunConfig) -> Sequence[Mapping[str, Any]]:
+    path = config.examples or config.db
+    if not Path(path).exists():
+        return ()
     query = files("pipeline").joinpath("examples.sql").read_text()
     wanted = {"question": question, "most": MOST, "economy": config.economy, "welfare": config.welfare}
-    rows = select(config.db, query, {**wanted, "brackets": config.bracket_setting}).rows
+    rows = select(path, query, {**wanted, "brackets": config.bracket_setting}).rows
     return tuple(_read(rows, signature))
 
 

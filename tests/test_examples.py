@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import dspy
 import pytest
 from test_sampling import Scripted, hours, scripted_lm
 from village import ask, inputs_of, module_of
@@ -78,3 +79,23 @@ def test_an_example_is_shown_with_its_answer_only() -> None:
     engine = Scripted([hours(40)])
     ask(module, inputs_of("ChooseLabor"), lm=scripted_lm(engine))
     assert "33" in (engine.requests[0].messages[1].text or "")
+
+
+def test_a_comparison_with_knn_needs_examples_that_it_does_not_make_itself(cli):
+    cli("run", *EARLIER)
+    args = ("compare", "worker=io", "worker=knn", "--seeds", "1", "--llm", "rules", *LATER[3:9], "--db", "b.duckdb")
+    refused = cli(*args)
+    assert refused.code == 2
+    assert "the strategy knn in a comparison needs --examples FILE" in refused.err
+    assert cli(*args, "--examples", "c.duckdb").code == 2
+    assert cli(*args, "--examples", "a.duckdb").code == 0
+    rows = cli.sql("select distinct prompt like '%### assistant%' shown from lm_calls where run_id = 2", "b.duckdb")
+    assert {"shown": True} in rows
+
+
+def test_demonstrations_of_a_tuned_program_are_what_it_chooses_from() -> None:
+    module = module_of("ChooseLabor", "knn@1")
+    module.learn([{**inputs_of("ChooseLabor"), "labor": 33}])
+    (predictor,) = module.predictors()
+    predictor.demos = [dspy.Example({**inputs_of("ChooseLabor"), "labor": 77})]
+    assert [demo["labor"] for demo in module.nearest(inputs_of("ChooseLabor"))] == [77]
