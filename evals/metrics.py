@@ -36,7 +36,7 @@ Judge = Callable[[dspy.Example, dspy.Prediction | None], Score]
 
 @dataclass(frozen=True)
 class Metric:
-    """A judge of answers to one question, a signature's name, or of whole economies ("episode").
+    """A judge of answers to one question, a signature's name, or of whole economies ("Episode").
 
     `judge` takes an example of `evals.datasets` (or `evals.episodes`) and a prediction. None, and a prediction without
     a usable answer, score 0.
