@@ -52,6 +52,15 @@ def test_the_planner_share_says_exactly_what_the_score_cuts_off(data: dict[str, 
         assert "% of " in feedback or "none of " in feedback
 
 
+def test_a_planner_is_judged_by_what_it_was_told_unless_said_otherwise() -> None:
+    example = sampled("SetTaxRates", build({"welfare": "utilitarian"}), sizes=(1, 0, 0), seed=1).train[0]
+    best = dspy.Prediction(rate_changes=example.rate_changes)
+    assert max(example.rate_changes) <= 0, "taxes cost output"
+    assert METRICS["welfare"].judge(example, best).score == 1
+    assert metric("welfare", welfare="utilitarian").judge(example, best) == METRICS["welfare"].judge(example, best)
+    assert metric("welfare", welfare="inverse_income").judge(example, best).score < 1
+
+
 @pytest.mark.parametrize("name", WELFARE)
 def test_a_planner_is_judged_by_any_welfare_function(data: dict[str, Dataset], name: str) -> None:
     example = data["SetTaxRates"].train[0]
