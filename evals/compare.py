@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from evals import sweep_forecast
 from evals.arms import parse_arms, parse_detect, parse_seeds
@@ -18,6 +19,7 @@ from evals.contrast_tables import as_json, print_comparison, write_csv
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.formats import writable
 from evals.outcomes import outcomes
+from evals.running import choose_model
 from evals.sweep import Sweep
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
@@ -50,6 +52,8 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
     console = Console(stderr=options.json)
     if options.dry_run:
         return _forecast(sweep, console, options)
+    for model, why in dict.fromkeys(choose_model(cell.config) for cell in made):
+        console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     compared = compare(sweep, console, max_fallback=options.max_fallback, detect=detect)
     if options.csv is not None:
         write_csv(compared, options.csv, db=config.db)
@@ -60,7 +64,6 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
 
 
 def _forecast(sweep: Sweep, console: Console, options: Options) -> None:
-    sweep.check()
     made = sweep_forecast.outlook(sweep, latency=options.latency)
     if options.json:
         print(json.dumps(sweep_forecast.as_json(made, parallel=options.parallel)))
