@@ -43,7 +43,12 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """What the cell is, whatever it is called: equal cells are one run."""
-        programs = {role: files.state_hash(files.read(path)["state"]) for role, path in self.config.program.items()}
+        try:
+            programs = {
+                role: files.state_hash(files.read(path).get("state")) for role, path in self.config.program.items()
+            }
+        except ValueError as error:
+            raise UsageError(f"{self.arm}: {error}") from error
         return key_of(as_stored(as_json(self.config.public())), self.model, programs)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -87,7 +87,7 @@ def prepare(settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], 
 
 
 def _same_people(reference: Cell, cell: Cell) -> None:
-    people, others = (create(one.config).population for one in (reference, cell))
+    people, others = (create(replace(one.config, planner_type="LLM")).population for one in (reference, cell))
     same = np.array_equal(people.wage, others.wage) and np.array_equal(people.utility_type, others.utility_type)
     if not same:
         raise UsageError(

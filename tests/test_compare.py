@@ -312,6 +312,7 @@ BAD = [
     (("worker=io", "worker=cot", "--db", "."), "is a folder"),
     (("worker=io", "worker=cot", "--llm", "gpt-4o-mini"), "needs a key"),
     (("worker=io", "worker=cot", "--strategy", "cot"), "is not role=value"),
+    (("worker=io", "worker=cot", "--program", "planner=none.json"), "none.json does not exist"),
 ]
 
 
