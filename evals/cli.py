@@ -130,7 +130,8 @@ def compare(
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
     detect: Annotated[
-        list[str] | None, typer.Option("--detect", help="say which seeds show a difference: 0.5 (welfare), regret=500")
+        list[str] | None,
+        typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
     ] = None,
     max_fallback: Annotated[
         float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")

@@ -159,10 +159,15 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
         return _see_through(simulation)
 
 
+def as_interrupt(signum: int, frame: object) -> None:
+    """A handler for SIGTERM: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
+    signal.raise_signal(signal.SIGINT)
+
+
 def _see_through(simulation: Simulation) -> Ending:
     """Run to an end and set the run's status whatever that end is."""
     store = simulation.store
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
+    previous = signal.signal(signal.SIGTERM, as_interrupt)
     try:
         asyncio.run(simulation.play())
     except KeyboardInterrupt:

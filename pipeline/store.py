@@ -210,8 +210,11 @@ class Store:
                 with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
-            except BaseException:
-                self.connection.execute("ROLLBACK")
+            except BaseException as error:
+                with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
+                    self.connection.execute("ROLLBACK")
+                if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+                    raise KeyboardInterrupt from error
                 raise
 
     def copy_years(self, parent: int, run_id: int, before: int) -> None:
