@@ -1,4 +1,4 @@
-"""Every optimizer on a model that can be taught: what it finds, what it stores, what it may spend, and that it repeats."""
+"""Every optimizer on a model that can be taught: what it finds, stores and may spend, and that it repeats itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dspy import lm15
 from pupil import KEYWORD, NEARNESS, Pupil, example
 from village import inputs_of, scripted_lm
 
-from evals.asked import as_text, asked, shown
+from evals.candidates import as_text, question_of, shown
 from evals.optimizers import OPTIMIZERS, optimizer
 from evals.trials import Trial
 from evals.tuning import Models, Outcome, Tuning
@@ -32,7 +32,14 @@ BUDGET = 160
 
 
 def tune(
-    name: str, path: Path, engine: Any, *, budget: int = BUDGET, threads: int = 1, strategy_name: str = "io", **other: Any
+    name: str,
+    path: Path,
+    engine: Any,
+    *,
+    budget: int = BUDGET,
+    threads: int = 1,
+    strategy_name: str = "io",
+    **other: Any,
 ) -> tuple[Outcome, list[Trial], Study]:
     """Tune the worker by optimizer `name`, in a study of that name in the database at `path`."""
     lm = scripted_lm(engine)
@@ -43,7 +50,7 @@ def tune(
         study = Study(store, {**row, "strategy": strategy_name, "adapter": "chat"}, "labor", 5, allowance)
         tuning = Tuning(
             study,
-            asked("ChooseLabor", PROGRAMS["worker"](strategy(strategy_name), 3)),
+            question_of("ChooseLabor", PROGRAMS["worker"](strategy(strategy_name), 3)),
             Models(lm, lm, lm.copy(temperature=1.0)),
             ADAPTERS["chat"](),
             splits,
@@ -134,7 +141,7 @@ def test_a_budget_is_never_passed_and_the_best_so_far_is_kept(budget: int, threa
 def test_a_budget_that_buys_nothing_is_refused_with_the_one_that_does(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--budget 5 is used up: not enough for 6 dev examples"):
         tune("labeled", tmp_path / "a.duckdb", Pupil(), budget=5)
-    with pytest.raises(UsageError, match="give (\\d+) or more") as refused:
+    with pytest.raises(UsageError, match=r"give (\d+) or more") as refused:
         tune("labeled", tmp_path / "b.duckdb", Pupil(), budget=20)
     enough = int(str(refused.value).partition("give ")[2].split()[0].replace(",", ""))
     assert tune("labeled", tmp_path / "b.duckdb", Pupil(), budget=enough)[0].test_after is not None
@@ -205,5 +212,3 @@ def test_examples_as_optimizers_see_them_have_no_truth_in_them() -> None:
     assert seen.copy().whole is whole
     assert seen.labels().toDict() == {"labor": whole.labor}
     assert isinstance(seen.inputs(), dspy.Example)
-
-
