@@ -107,6 +107,7 @@ class Rollout(dspy.Module):
         account = Account(world)
         for year in range(config.max_timesteps):
             account.add(await play_year(world, minds, year))
+            minds.trace()
         return dspy.Prediction(**account.closed(), asked=minds.asked, failed=minds.failed)
 
 
@@ -118,6 +119,13 @@ class OnTrial(ByRule):
     program: dspy.Module = field(default_factory=dspy.Module)
     asked: int = 0
     failed: int = 0
+    steps: dict[tuple[int, str, int], list[Any]] = field(default_factory=dict)
+
+    def trace(self) -> None:
+        """Hand DSPy the steps of a year in the order of the questions, not in that in which replies came."""
+        if dspy.settings.trace is not None:
+            dspy.settings.trace.extend(step for place in sorted(self.steps) for step in self.steps[place])
+        self.steps = {}
 
     def own(self, question: str) -> dspy.Module | None:
         """The module of the program that asks `question`, if that is its role's."""
@@ -149,7 +157,9 @@ class OnTrial(ByRule):
         self.asked += 1
         with dspy.context(asking={"signature": question, "year": year, "agent": agent}):
             try:
-                return Answer(await _traced(own, module or own, inputs), [])
+                answer, steps = await _traced(own, module or own, inputs)
+                self.steps[year, question, -1 if agent is None else agent] = steps
+                return Answer(answer, [])
             except FATAL as error:
                 raise ModelError(cannot_use(str(dspy.settings.lm.model), error)) from error
             except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:
@@ -157,20 +167,18 @@ class OnTrial(ByRule):
                 return Answer(None, [], error=str(error)[:300])
 
 
-async def _traced(own: dspy.Module, asked: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:
-    """The answer of `asked`, with the predictors of `own` in DSPy's trace in place of its copies of them.
+async def _traced(
+    own: dspy.Module, asked: dspy.Module, inputs: Mapping[str, Any]
+) -> tuple[dspy.Prediction, list[tuple[Any, ...]]]:
+    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` in place of its copies.
 
     A ballot is asked by a copy typed to the names on it, and optimizers would not know its predictors.
     """
-    trace = dspy.settings.trace
-    if asked is own or trace is None:
-        return await asked.acall(**inputs)
-    originals = {id(copy): one for copy, one in zip(asked.predictors(), own.predictors(), strict=True)}
     with dspy.context(trace=[]):
         answer = await asked.acall(**inputs)
         steps = dspy.settings.trace
-    trace.extend((originals.get(id(predictor), predictor), *rest) for predictor, *rest in steps)
-    return answer
+    originals = {id(copy): one for copy, one in zip(asked.predictors(), own.predictors(), strict=True)}
+    return answer, [(originals.get(id(predictor), predictor), *rest) for predictor, *rest in steps]
 
 
 @dataclass

@@ -12,13 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from evals.asked import shown
-from evals.datasets import Dataset, mined, sampled
+from evals.candidates import shown
+from evals.datasets import Dataset
 from evals.running import INTERRUPTED
 from evals.trial_progress import TrialProgress
 from evals.tuned import figures, report, write
 from evals.tuning import Outcome, Tuning
-from evals.tuning_plan import Order, Plan, prepare, sizes_in
+from evals.tuning_plan import Order, Plan, prepare
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Halted, Study, study_name
@@ -33,7 +33,7 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
         plan = prepare(order, settings)
         console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
         models, (_, cautions) = plan.models(), plan.program()
-        dataset = examples_of(plan)
+        dataset = plan.dataset()
     except ValueError as error:
         raise UsageError(str(error)) from error
     for caution in cautions:
@@ -45,20 +45,21 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
         console.print(
             f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
         )
-        signature = plan.signature
+        fields = [] if plan.episodes else list(plan.signature.fields)
         splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
         tuning = Tuning(
             study,
             plan.student(),
             models,
             ADAPTERS[plan.config.adapter](),
-            {name: shown(examples, list(signature.fields)) for name, examples in splits.items()},
-            tuple(signature.output_fields),
+            {name: shown(examples, fields) for name, examples in splits.items()},
+            plan.outputs,
             plan.metric,
             plan.optimizer,
             seed=plan.config.seed,
             demos=order.demos,
             threads=plan.threads(models),
+            labelled=plan.labelled,
         )
         outcome = _carry_out(tuning, plan, console)
         if outcome is None:
@@ -68,14 +69,6 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
         study.save(status, error=outcome.stopped or outcome.cut_short, **figures(outcome, tuning), program=plan.path)
     report(plan, outcome, tuning, console)
     return 0
-
-
-def examples_of(plan: Plan) -> Dataset:
-    """States of stored runs where a query is given, else of simulated economies. ValueError where there are none."""
-    sizes, seed = sizes_in(plan.order.sizes), plan.config.seed
-    if plan.order.from_sql is not None:
-        return mined(plan.question, plan.config.db, plan.order.from_sql, sizes=sizes, seed=seed)
-    return sampled(plan.question, plan.config, sizes=sizes, seed=seed)
 
 
 def open_study(plan: Plan, dataset: Dataset, store: Store) -> Study:

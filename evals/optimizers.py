@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
-from evals.asked import Shown
+from evals.candidates import Shown
 from programs.adapter import ADAPTERS
 
 MOST = 16

@@ -10,7 +10,7 @@ from hashlib import blake2b
 import dspy
 import numpy as np
 
-from evals.asked import Candidate, Shown, apply, as_text, candidate_of
+from evals.candidates import Candidate, Shown, apply, as_text, candidate_of
 from pipeline.phase import Evaluated
 from pipeline.store import now
 from pipeline.study import Study
@@ -40,6 +40,11 @@ class Trial:
     @property
     def score(self) -> float:
         return float(np.mean(self.scores))
+
+    @property
+    def answered(self) -> list[tuple[dspy.Example, dspy.Prediction]]:
+        """Each example, with its truth, and its answer."""
+        return [(example.whole, answer) for example, answer in zip(self.examples, self.answers, strict=True)]
 
     @cached_property
     def text(self) -> str:

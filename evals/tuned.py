@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from math import isnan, nan
 from typing import Any
 
+import dspy
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from evals.asked import apply
+from evals.candidates import apply
+from evals.metrics import NoAnswer, missed, move
 from evals.progress import cost_in_words
 from evals.statistics import Interval, interval
 from evals.tuning import Outcome, Tuning
@@ -23,7 +28,7 @@ DIGITS = 6
 def write(plan: Plan, outcome: Outcome, data_hash: str) -> None:
     """The role's program with the best candidate in it, as a file. The same study writes the same bytes."""
     program, _ = plan.program()
-    apply(outcome.best.candidate, program)
+    apply(plan.named(outcome.best.candidate), program)
     files.save(
         program,
         plan.path,
@@ -71,8 +76,13 @@ def difference(outcome: Outcome, seed: int) -> Interval | None:
     """The mean gain on the test examples with its interval; None where they were not reached."""
     if outcome.test_before is None or outcome.test_after is None:
         return None
-    pairs = zip(outcome.test_before.scores, outcome.test_after.scores, strict=True)
-    return interval([after - before for before, after in pairs], seed=seed)
+    return change(outcome.test_before.scores, outcome.test_after.scores, seed)
+
+
+def change(before: Sequence[float], after: Sequence[float], seed: int) -> Interval:
+    """The mean of the paired differences, where both are numbers."""
+    pairs = [(a, b) for a, b in zip(before, after, strict=True) if not isnan(a) and not isnan(b)]
+    return interval([b - a for a, b in pairs], seed=seed)
 
 
 def figures(outcome: Outcome, tuning: Tuning) -> dict[str, Any]:
@@ -98,21 +108,68 @@ def report(plan: Plan, outcome: Outcome, tuning: Tuning, console: Console) -> No
 
 
 def table(plan: Plan, outcome: Outcome) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, title=f"{plan.question} by {plan.metric.name}", title_justify="left")
+    """Before and after on dev and, with the paired change, on the held-out examples."""
+    title = f"{plan.question} by {plan.metric.name}: means"
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
     made.add_column("")
-    pairs = {"dev": (outcome.before, outcome.best), "test": (outcome.test_before, outcome.test_after)}
-    shown = {split: pair for split, pair in pairs.items() if None not in pair}
-    for split, (trial, _) in shown.items():
-        assert trial is not None
-        made.add_column(f"{split} before", justify="right")
-        made.add_column(f"{split} after", justify="right")
-    trials = [trial for pair in shown.values() for trial in pair if trial is not None]
+    trials = [outcome.before, outcome.best]
+    heads = ["dev\nbefore", "dev\nafter"]
+    if outcome.test_before is not None and outcome.test_after is not None:
+        trials += [outcome.test_before, outcome.test_after]
+        heads += ["test\nbefore", "test\nafter", "test: change,\n95 % interval"]
+    for head in heads:
+        made.add_column(head, justify="right", no_wrap=True)
     made.add_row("examples", *(str(len(trial.scores)) for trial in trials))
-    made.add_row("mean score, 0 to 1", *(f"{trial.score:.4f}" for trial in trials))
+    _measured(made, "score, 0 to 1", [trial.scores for trial in trials], plan.config.seed)
+    for name, measure in MEASURES.get(plan.metric.name, {}).items():
+        values = [[_value(measure, *pair, plan.config.welfare) for pair in trial.answered] for trial in trials]
+        _measured(made, name, values, plan.config.seed)
     made.add_row("no usable answer", *(str(trial.unanswered) for trial in trials))
-    made.add_row("replies asked for again", *(str(trial.unparsed) for trial in trials))
+    made.add_row("unparsed replies", *(str(trial.unparsed) for trial in trials))
     made.add_row("model calls", *(f"{trial.calls:,}" for trial in trials))
     return made
+
+
+def _measured(made: Table, name: str, values: Sequence[Sequence[float]], seed: int) -> None:
+    """A row of means over what has a value, and the change from the third to the fourth."""
+    cells = [_number(float(np.nanmean(each))) if not np.isnan(each).all() else "-" for each in values]
+    if len(values) == 4:
+        gain = change(values[2], values[3], seed)
+        cells.append(f"{_number(gain.mean, sign='+')} [{_number(gain.low)}, {_number(gain.high)}]")
+    made.add_row(name, *cells)
+
+
+def _number(value: float, *, sign: str = "") -> str:
+    return f"{value:{sign},.0f}" if abs(value) >= 100 else f"{value:{sign}.3f}"
+
+
+Measure = Callable[[dspy.Example, dspy.Prediction, str], float]
+
+
+def _value(measure: Measure, example: dspy.Example, answer: dspy.Prediction, welfare: str) -> float:
+    """What a measure says, nan where there is nothing to say."""
+    try:
+        return measure(example, answer, welfare)
+    except NoAnswer:
+        return nan
+
+
+MEASURES: Mapping[str, Mapping[str, Measure]] = {
+    "regret": {
+        "regret, $ a year": lambda example, answer, welfare: missed(example, answer).regret,
+        "regret / best": lambda example, answer, welfare: missed(example, answer).share,
+    },
+    "welfare": {"planner share": lambda example, answer, welfare: move(example, answer, welfare).share},
+    "episode": {
+        "planner share": lambda example, answer, welfare: _or_nan(answer.get("planner_share")),
+        "regret, $ a year": lambda example, answer, welfare: _or_nan(answer.get("mean_regret")),
+    },
+}
+"""What is told beside the score, by metric: the mean over all examples for which there is a figure."""
+
+
+def _or_nan(value: float | None) -> float:
+    return nan if value is None else value
 
 
 def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:

@@ -9,9 +9,9 @@ from math import ceil
 import dspy
 from dspy.utils import exceptions as dspy_errors
 
-from evals.asked import Candidate, Shown, apply, candidate_of
-from evals.judge import Judge
-from evals.metrics import Metric
+from evals.candidates import Candidate, Shown, apply, candidate_of
+from evals.judge import knowing, telling
+from evals.metrics import Metric, as_dspy
 from evals.optimizers import Optimizer, Task
 from evals.trial_progress import silence
 from evals.trials import Trial, Trials
@@ -77,6 +77,7 @@ class Tuning:
     def __post_init__(self) -> None:
         self.trials = Trials(self.study, self.student, self.adapter, self.splits, self.outputs)
         self.trials.on_trial = lambda trial: self.on_trial(trial, self.trials)
+        self.metric = knowing(self.metric, self.study)
 
     def run(self) -> Outcome:
         """All phases of the study. UsageError where its budget is too small for anything to come of it."""
@@ -110,7 +111,7 @@ class Tuning:
     def _evaluate(self, candidate: Candidate, examples: list[Shown]) -> None:
         program = self.student.deepcopy()
         apply(candidate, program)
-        dspy.Evaluate(devset=examples, metric=Judge(self.metric, self.study), num_threads=self.threads)(program)
+        dspy.Evaluate(devset=examples, metric=as_dspy(self.metric), num_threads=self.threads)(program)
 
     def _judge_before(self) -> Trial:
         try:
@@ -160,8 +161,8 @@ class Tuning:
             student=self.student.deepcopy(),
             train=self.splits["train"],
             dev=self.splits["dev"],
-            judge=Judge(self.metric, self.study),
-            telling=Judge(self.metric, self.study, telling=True, seen=seen),
+            judge=as_dspy(self.metric),
+            telling=telling(self.metric, seen),
             lm=self.models.lm,
             teacher=self.models.teacher,
             reflection=self.models.reflection,

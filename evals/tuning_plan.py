@@ -9,11 +9,14 @@ from typing import Any
 
 import dspy
 
-from evals.asked import TUNED, Asked, asked
+from evals.candidates import Candidate, question_of
+from evals.datasets import Dataset, mined, sampled
+from evals.episodes import EPISODE, Rollout, economies
 from evals.metrics import METRICS, Metric
 from evals.metrics import metric as metric_of
 from evals.optimizers import Optimizer, optimizer
 from evals.running import BRACKETS, choose_model, configure
+from evals.states import QUESTION_OF
 from evals.tuning import Models
 from pipeline.allowance import Allowance
 from pipeline.budget import Budget
@@ -72,7 +75,7 @@ class Plan:
     @property
     def question(self) -> str:
         """The question that is tuned, by its signature's name."""
-        return TUNED[self.order.role]
+        return QUESTION_OF[self.order.role]
 
     @property
     def strategy(self) -> str:
@@ -92,14 +95,46 @@ class Plan:
         known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model}
         return made, files.load(made, path, role=role, **known)
 
-    def student(self) -> Asked:
-        return asked(self.question, self.program()[0])
+    @property
+    def episodes(self) -> bool:
+        """Whether whole economies are judged."""
+        return self.metric.question == EPISODE
+
+    def student(self) -> dspy.Module:
+        """What an optimizer tunes: the question alone, or played in economies."""
+        question = question_of(self.question, self.program()[0])
+        return Rollout(self.order.role, question) if self.episodes else question
+
+    def named(self, candidate: Candidate) -> Candidate:
+        """A candidate with its predictors named as in the role's program."""
+        return (
+            {name.removeprefix("program."): state for name, state in candidate.items()} if self.episodes else candidate
+        )
+
+    def dataset(self) -> Dataset:
+        """States of stored runs where a query is given, else of simulated economies; or economies. UsageError."""
+        sizes, seed = sizes_in(self.order.sizes), self.config.seed
+        if self.episodes:
+            return economies(self.order.role, self.config, sizes=sizes, seed=seed)
+        if self.order.from_sql is not None:
+            return mined(self.question, self.config.db, self.order.from_sql, sizes=sizes, seed=seed)
+        return sampled(self.question, self.config, sizes=sizes, seed=seed)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether examples carry the answers that are best."""
+        return not self.episodes and self.order.role != "persona"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a usable answer has."""
+        return ("welfare",) if self.episodes else tuple(self.signature.output_fields)
 
     @property
     def signature(self) -> type[dspy.Signature]:
         """The question as declared, typed to the number of brackets."""
         plain = PROGRAMS[self.order.role](dspy.Predict, BRACKETS[self.config.bracket_setting])
-        declared: type[dspy.Signature] = asked(self.question, plain).predictors()[0].signature
+        declared: type[dspy.Signature] = question_of(self.question, plain).predictors()[0].signature
         return declared
 
     def models(self) -> Models:
@@ -117,8 +152,9 @@ class Plan:
         )
 
     def threads(self, models: Models) -> int:
-        """Threads that ask: a model in this process gains nothing from more than one."""
-        return self.config.concurrency if isinstance(models.lm.engine.inner, RemoteEngine) else 1
+        """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
+        remote = isinstance(models.lm.engine.inner, RemoteEngine)
+        return self.config.concurrency if remote and not self.episodes else 1
 
     def allowance(self) -> Allowance:
         """The caps of the order. UsageError where dollars are capped and a model has no known price."""
@@ -136,8 +172,9 @@ class Plan:
 
 def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
     """Check all that can be checked beforehand. ValueError or UsageError says in one line what is wrong."""
-    if order.role not in TUNED:
-        raise UsageError(f"role {order.role!r}: choose one of {', '.join(TUNED)}")
+    if order.role not in QUESTION_OF:
+        raise UsageError(f"role {order.role!r}: choose one of {', '.join(QUESTION_OF)}")
+    sizes_in(order.sizes)
     config = configure(_of_role(order.role, settings))
     model, why = choose_model(config)
     how = config.strategy_of(order.role)
@@ -149,9 +186,17 @@ def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
             f"--optimizer {order.optimizer} has a model write instructions, which `rules` cannot: give "
             "--reflection-llm NAME, or use labeled, bootstrap or bootstrap_rs"
         )
+    if plan.optimizer.labels and not plan.labelled:
+        raise UsageError(
+            f"--optimizer {order.optimizer} shows labelled examples, and there are none for "
+            f"{'whole economies' if plan.episodes else f'role {order.role}'}; use bootstrap_rs or gepa"
+        )
+    if plan.episodes and order.from_sql is not None:
+        raise UsageError(
+            "--from-sql chooses stored states, and --metric episode plays whole economies; use one of them"
+        )
     if how.partition("@")[0] == "knn":
         raise UsageError("strategy knn chooses its examples anew for each question; tune io, and compare it with knn")
-    sizes_in(order.sizes)
     _check_output(path)
     return plan
 
@@ -169,15 +214,12 @@ def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric(order: Order, config: RunConfig) -> Metric:
-    name, question = order.metric or USUAL[order.role], TUNED[order.role]
+    name, question = order.metric or USUAL[order.role], QUESTION_OF[order.role]
     found = metric_of(name, welfare=config.welfare)
     if found.question not in (question, EPISODE):
         fitting = [name for name, known in METRICS.items() if known.question in (question, EPISODE)]
         raise UsageError(f"--metric {name} judges {found.question}; for role {order.role} use {', '.join(fitting)}")
     return found
-
-
-EPISODE = "Episode"
 
 
 def sizes_in(text: str) -> tuple[int, int, int]:

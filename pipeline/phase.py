@@ -251,7 +251,7 @@ class Phase(BaseCallback):
         """What tells this request of this question from all others, as 16 hexadecimal digits."""
         model = self._here
         plain = replace(request, config=replace(request.config, seed=None))
-        asked = as_json([request_key(request.model, plain), str(model.rollout), self.branches])
+        asked = as_json([request_key(request.model, plain), str(model.rollout), self.branches, _asking()])
         with self.study.changed:
             claims = model.question.claims.setdefault(asked, [])
             claim = (model.id, model.replies)  # a repetition after a failure is the same request
@@ -383,6 +383,11 @@ class Phase(BaseCallback):
 def _asker(node: Node) -> Node:
     """The module whose question a model's reply answers; a model that is called by itself is its own."""
     return next((above for above in node.above if above.kind == "module"), node)
+
+
+def _asking() -> Any:
+    """Whom a question is put to, where a program asks several (evals/episodes.py): each is a sample of its own."""
+    return dspy.settings.get("asking")
 
 
 def _prediction(said: Any) -> dspy.Prediction:

@@ -1,15 +1,14 @@
 """A model that can be taught: what tests of optimizers ask, with the examples and the metric that go with it.
 
 It works the right hours if its instruction says so (`KEYWORD`), nearly the right ones if it is shown examples, and else
-hours by lot. Asked for an instruction, it sometimes finds the keyword.
+hours by lot. Asked for an instruction, it sometimes finds the keyword. It is an engine, and a server's answers.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,10 @@ import numpy as np
 from dspy import lm15
 from village import inputs_of
 
+from evals.loopback import Reply, completion
 from evals.metrics import Metric, Score
+from programs.engines.formats import find
+from programs.rewards import hours_worth
 
 KEYWORD = "FAMILY"
 
@@ -38,38 +40,50 @@ class Pupil:
             self.requests.append(request)
         self.before(number)
         messages = [message.text or "" for message in request.messages]
-        text = answer(str(request.system or ""), messages, request.config.seed or 0)
         return lm15.Response(
             id=None,
             model="pupil",
-            message=lm15.Message.assistant(text),
+            message=lm15.Message.assistant(answer(str(request.system or ""), messages, request.config.seed or 0)),
             finish_reason="stop",
             usage=lm15.Usage(input_tokens=100, output_tokens=10),
         )
 
 
-def answer(system: str, messages: list[str], seed: int) -> str:
-    """What the pupil says to a prompt in the chat or the JSON format."""
-    last = messages[-1]
-    wanted = re.findall(r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`", last.rpartition("Respond with")[2])
+def served(number: int, body: Mapping[str, Any], *, delay: float = 0.0) -> Reply:
+    """The same model behind `evals.loopback.Loopback`, as its fault."""
+    system, *messages = (str(message["content"]) for message in body["messages"])
+    return completion(answer(system, messages, body.get("seed", 0)), dict(body), delay=delay)
+
+
+def answer(system: str, messages: Sequence[str], seed: int) -> str:
+    """What the pupil says to a prompt, in the format that it asks for."""
+    found = find(system, messages)
+    if found is None:
+        return "OK"
+    question, form = found
     rng = np.random.default_rng(seed)
-    values = {name: _value(name, system, messages, rng) for name in wanted if name != "completed"}
-    if "a JSON object" in last.rpartition("Respond with")[2]:
-        return json.dumps(values)
-    said = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
-    return "\n\n".join([*(f"[[ ## {name} ## ]]\n{text}" for name, text in said.items()), "[[ ## completed ## ]]"])
-
-
-def _value(name: str, system: str, messages: list[str], rng: np.random.Generator) -> Any:
-    if name == "labor":
-        right = int(re.findall(r"right hours: (\d+)", messages[-1])[-1])
+    taught, shown = KEYWORD in system, len(messages) > 1
+    values: dict[str, Any] = {}
+    for name in question.outputs:
         by_lot = int(rng.integers(0, 101))
-        return right if KEYWORD in system else right + 4 if len(messages) > 1 else by_lot
-    if name == "module_advice":
-        return {"choose_labor": f"Think of your {KEYWORD}."}
-    if "instruction" in name:
-        return f"Think of your {KEYWORD}." if rng.random() < 0.4 else f"Work well, as in case {rng.integers(1000)}."
-    return f"Words {rng.integers(1000)}."
+        if name == "labor":
+            right = right_hours(question.inputs)
+            values[name] = right if taught else min(100, right + 4) if shown else by_lot
+        elif name == "module_advice":
+            values[name] = {"choose_labor": f"Think of your {KEYWORD}."}
+        elif "instruction" in name:
+            values[name] = f"Think of your {KEYWORD}." if by_lot < 40 else f"Work well, as in case {by_lot}."
+        else:
+            values[name] = f"Words {by_lot}."
+    return form.write(values)
+
+
+def right_hours(inputs: Mapping[str, str]) -> int:
+    """The hours that a prompt says are right, or that its wage and schedule make best."""
+    told = re.search(r"right hours: (\d+)", inputs.get("record", ""))
+    if told:
+        return int(told[1])
+    return int(np.argmax([hours_worth(inputs, {"labor": hours}) for hours in range(101)]))
 
 
 def example(number: int) -> dspy.Example:

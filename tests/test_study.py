@@ -19,9 +19,9 @@ from dspy import lm15
 from pupil import NEARNESS, Pupil, example
 from village import Scripted, inputs_of, scripted_lm
 
-from evals.asked import Asked, asked, shown
-from evals.judge import Judge
-from evals.metrics import Metric
+from evals.candidates import Question, question_of, shown
+from evals.judge import knowing
+from evals.metrics import Metric, as_dspy
 from pipeline.allowance import Allowance, Share
 from pipeline.budget import Budget, Capped
 from pipeline.errors import ModelError, StoreError
@@ -39,8 +39,8 @@ HOURS = "[[ ## labor ## ]]\n{}\n\n[[ ## completed ## ]]"
 ROW = {"study": "worker-test-1", "role": "worker", "question": "ChooseLabor", "strategy": "io"}
 
 
-def student(strategy_name: str = "io") -> Asked:
-    return asked("ChooseLabor", PROGRAMS["worker"](strategy(strategy_name), 3))
+def student(strategy_name: str = "io") -> Question:
+    return question_of("ChooseLabor", PROGRAMS["worker"](strategy(strategy_name), 3))
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def asking(
     study: Study, engine: Any, *, threads: int = 1, retries: int = 0, told: Callable[[Evaluated], None] | None = None
 ) -> Iterator[Phase]:
     """A phase of the study that asks `engine`."""
-    phase = Phase(study, Asked, told or (lambda evaluated: None))
+    phase = Phase(study, Question, told or (lambda evaluated: None))
     lm = scripted_lm(engine, retries=retries)
     with phase.open(lm=lm, adapter=ADAPTERS["chat"](), threads=threads):
         yield phase
@@ -76,7 +76,7 @@ def evaluate(
     """Judge a program on the first `cases` cases, as optimizers do; what was told of it."""
     told: list[Evaluated] = []
     with asking(study, engine, threads=threads, retries=retries, told=told.append):
-        dspy.Evaluate(devset=CASES[:cases], metric=Judge(metric, study), num_threads=threads)(program)
+        dspy.Evaluate(devset=CASES[:cases], metric=as_dspy(knowing(metric, study)), num_threads=threads)(program)
     return told
 
 
@@ -261,7 +261,10 @@ def test_dollars_never_pass_their_cap_and_are_used(threads: int, tmp_path: Path)
 def test_what_is_kept_for_later_is_there_later(tmp_path: Path) -> None:
     engine = Pupil()
     with study_of(tmp_path / "a.duckdb", max_calls=5) as study:
-        with study.allowance.keeping(Share(calls=3)), pytest.raises(Capped, match="but for what the last comparison needs"):
+        with (
+            study.allowance.keeping(Share(calls=3)),
+            pytest.raises(Capped, match="the last comparison needs"),
+        ):
             answer_all(study, engine, 12)
         assert len(engine.requests) == 2
         answer_all(study, engine, 5)
@@ -335,7 +338,7 @@ def test_a_prompt_that_is_refused_only_scores_nothing(tmp_path: Path) -> None:
     assert done.predictions[1].labor == 40
 
 
-class Broken(Asked):
+class Broken(Question):
     def forward(self, **inputs: Any) -> dspy.Prediction:
         return inputs["nothing"]
 
@@ -366,7 +369,7 @@ def test_a_store_that_fails_halts_the_study(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_modules_of_a_vote_are_found_in_its_trace() -> None:
-    vote = asked("CastVote", PROGRAMS["voter"](strategy("cot"), 3))
+    vote = question_of("CastVote", PROGRAMS["voter"](strategy("cot"), 3))
     with dspy.context(lm=connect(Model("rules")), adapter=ADAPTERS["chat"](), trace=[]):
         chosen = vote(**inputs_of("CastVote")).vote
         trace = list(dspy.settings.trace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dspy
@@ -12,16 +12,8 @@ from pydantic_core import to_jsonable_python
 from pipeline.minds import QUESTIONS
 from programs.voter import ballot
 
-TUNED: Mapping[str, str] = {
-    "worker": "ChooseLabor",
-    "planner": "SetTaxRates",
-    "voter": "CastVote",
-    "persona": "WritePersona",
-}
-"""The question of each role that is tuned; the others keep their instruction."""
 
-
-class Asked(dspy.Module):
+class Question(dspy.Module):
     """One question of a role's program, asked synchronously. Its predictors have the names that the program's have."""
 
     def __init__(self, question: str, program: dspy.Module) -> None:
@@ -33,7 +25,7 @@ class Asked(dspy.Module):
         return getattr(self, self.attribute)(**inputs)
 
 
-class AskedVote(Asked):
+class Vote(Question):
     """The same for `CastVote`, whose answer is typed to the names on each ballot."""
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
@@ -60,9 +52,9 @@ def names_on(candidates: str) -> list[str]:
     return [line.split("; ")[0].removesuffix(" (you)") for line in candidates.splitlines()]
 
 
-def asked(question: str, program: dspy.Module) -> Asked:
+def question_of(question: str, program: dspy.Module) -> Question:
     """The module that an optimizer tunes for `question` (a signature's name)."""
-    return (AskedVote if question == "CastVote" else Asked)(question, program)
+    return (Vote if question == "CastVote" else Question)(question, program)
 
 
 Candidate = dict[str, tuple[str, tuple[Any, ...]]]
