@@ -1,4 +1,4 @@
-"""From a name to a `dspy.LM`: OpenAI names, any OpenAI-compatible server, any DSPy model string, `rules`, local, an engine.
+"""From a name to a `dspy.LM`: OpenAI names, any compatible server, any DSPy model string, `rules`, local, an engine.
 
 Every attempt at a model is reported to the `lineage` of the current `dspy.context`, if there is one: that is how
 calls are traced, failures included, without the engines knowing of a store.

