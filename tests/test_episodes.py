@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from dspy import lm15
 from dspy.teleprompt import BootstrapFewShot
-from village import Scripted, scripted_lm
+from village import Lineage, Scripted, scripted_lm
 
 from evals.datasets import Dataset
 from evals.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, Rollout, economies
@@ -26,7 +26,7 @@ from pipeline.minds import PROGRAMS, QUIET
 from pipeline.world import create
 from programs.adapter import ADAPTERS
 from programs.engines.rules import RulesEngine
-from programs.lm import Model, connect
+from programs.lm import Attempt, Model, connect
 from programs.strategies import strategy
 
 ROLES = ("worker", "planner", "voter", "persona")
@@ -57,26 +57,14 @@ class Fixed(dspy.Module):
         return dspy.Prediction(**self.answer)
 
 
-class Everywhere:
+class Everywhere(Lineage):
     """A lineage of many threads and tasks: keeps about whom each attempt was."""
 
-    failures = 0
+    def attempted(self, attempt: Attempt) -> None:
+        super().attempted(attempt)
+        self.outcomes.append(dspy.settings.get("asking"))
 
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-
-    def sampling_seed(self, *request: Any) -> int:
-        return 1
-
-    def recall(self, request: Any) -> None:
-        return None
-
-    def attempted(self, attempt: Any) -> None:
-        self.seen.append(dspy.settings.get("asking"))
-
-    def parsed(self, fields: Any) -> None: ...
-
-    def unparsed(self, reason: str) -> None: ...
+    def parsed(self, fields: dict[str, Any]) -> None: ...
 
 
 class Counting:
@@ -203,8 +191,8 @@ def test_episodes_are_evaluated_in_threads_with_every_call_in_the_lineage(role: 
     examples, program = data(role, 3).train, rollout(role)
     with dspy.context(lm=connect(Model("rules")), adapter=ADAPTERS["chat"](), lineage=lineage, **QUIET):
         result = dspy.Evaluate(devset=examples, metric=as_dspy(METRICS["episode"]), num_threads=3)(program)
-    assert len(lineage.seen) == sum(prediction.asked for _, prediction, _ in result.results)
-    assert all(set(asking) == {"signature", "year", "agent"} for asking in lineage.seen)
+    assert len(lineage.attempts) == sum(prediction.asked for _, prediction, _ in result.results)
+    assert all(set(asking) == {"signature", "year", "agent"} for asking in lineage.outcomes)
     alone = [METRICS["episode"].judge(e, play(program, e, lineage=lineage)).score for e in examples]
     assert [score for *_, score in result.results] == alone
 

@@ -168,6 +168,15 @@ def test_worlds_that_move_on_are_those_that_are_restored(db: str) -> None:
                     np.testing.assert_array_equal(*rows)
 
 
+def test_a_planner_on_new_brackets_has_forgotten_the_old_ones(db: str) -> None:
+    with AtRest(db) as reader:
+        config = config_of(find_run(reader, str(FORK)))
+        for year in (4, 5):
+            records = restore(reader, FORK, config, year).planner_memory.records
+            assert all(len(rates) == 1 for rates in records), "as in the fork itself, which began with an empty record"
+            assert len(records) == year - 4
+
+
 REFUSED = {
     "no such column": ("SELECT run_id, year FROM years", r"gives run_id, year; agent is missing"),
     "not a select": ("DROP TABLE runs", r"one SELECT|only SELECT"),
