@@ -19,6 +19,7 @@ from evals.trial_progress import TrialProgress
 from evals.tuned import figures, report, write
 from evals.tuning import Outcome, Tuning
 from evals.tuning_plan import Order, Plan, prepare
+from pipeline.allowance import Allowance
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Halted, Study, study_name
@@ -32,7 +33,7 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
     try:
         plan = prepare(order, settings)
         console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
-        models, (_, cautions) = plan.models(), plan.program()
+        models, allowance, (_, cautions) = plan.models(), plan.allowance(), plan.program()
         dataset = plan.dataset()
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -40,7 +41,7 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
         console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
     check_path(plan.config.db)
     with Store(plan.config.db, serve=True) as store:
-        study = open_study(plan, dataset, store)
+        study = open_study(plan, dataset, store, allowance)
         stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
         console.print(
             f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
@@ -71,7 +72,7 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
     return 0
 
 
-def open_study(plan: Plan, dataset: Dataset, store: Store) -> Study:
+def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: Allowance) -> Study:
     """The study that this order is: a new one, or as far as it has come."""
     order, config = plan.order, plan.config
     llm, teacher, reflection = plan.names
@@ -101,7 +102,7 @@ def open_study(plan: Plan, dataset: Dataset, store: Store) -> Study:
         "budget": order.budget,
     }
     output = list(plan.signature.output_fields)[-1]
-    return Study(store, row, output, config.seed, plan.allowance(), plan.prices)
+    return Study(store, row, output, config.seed, allowance, plan.prices)
 
 
 def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
