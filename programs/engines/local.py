@@ -153,12 +153,18 @@ class AsyncLocalEngine(_Local):
         return await asyncio.get_running_loop().run_in_executor(self.model.worker, self.model.complete, request)
 
 
-def load(file: Path) -> Any:
-    """A server of llama.cpp with `file` in memory, one sequence, all processors that this process may use."""
-    # Waiting threads would otherwise burn the processor that another process of this machine needs.
+def llama_cpp() -> Any:
+    """The package xllamacpp. Everything here gets it from here: its threads read the environment as it is imported."""
+    # Threads that wait by spinning take the processor from those they wait for: thirty times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import xllamacpp
 
+    return xllamacpp
+
+
+def load(file: Path) -> Any:
+    """A server of llama.cpp with `file` in memory, one sequence, all processors that this process may use."""
+    xllamacpp = llama_cpp()
     params = xllamacpp.CommonParams()
     params.model.path = str(file)
     params.n_ctx, params.n_parallel, params.n_batch, params.n_ubatch = CONTEXT, 1, BATCH, BATCH
@@ -170,10 +176,14 @@ def load(file: Path) -> Any:
     params.verbosity = -1  # nothing on the terminal
     # It also listens on a port of 127.0.0.1, which is not wanted: closed to everybody by a key that nobody knows.
     params.api_keys, params.ui, params.n_threads_http = [secrets.token_urlsafe()], False, 1
+    params.warmup = False  # the question below is that
     try:
-        return xllamacpp.Server(params)
+        server = xllamacpp.Server(params)
     except RuntimeError as error:
         raise lm15.ConfigurationError(f"llama.cpp cannot load {file.name}: not a language model, or broken") from error
+    # A server that is let go before its loop runs would wait for that loop for ever.
+    server.handle_chat_completions({"messages": [{"role": "user", "content": "OK"}], "max_tokens": 1})
+    return server
 
 
 def processors() -> int:
@@ -200,11 +210,9 @@ def as_body(request: lm15.Request) -> dict[str, Any]:
 
 def grammar(response_format: Mapping[str, Any]) -> str:
     """What holds the reply to JSON of a schema, token by token, in the spacing of `json.dumps`."""
-    import xllamacpp
-
     schema = response_format.get("schema", {"type": "object"})
     spacing = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-    return str(xllamacpp.json_schema_to_grammar({**schema, "x-guidance": spacing}))
+    return str(llama_cpp().json_schema_to_grammar({**schema, "x-guidance": spacing}))
 
 
 def require_held(body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
