@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from programs import fidelity
 from programs.engines.policies import (
     BY_HOURS,
     NUMBER,
@@ -133,9 +134,18 @@ def vote_worth(inputs: Inputs, answer: Any) -> float:
     return (float(chosen) - low) / (high - low) if high > low else 1.0
 
 
+def persona_worth(inputs: Inputs, answer: Any) -> float:
+    """The share of checks that a persona passes against its census record (programs/fidelity.py)."""
+    found = fidelity.checks(
+        str(answer["persona"]), occupation=inputs["occupation"], sex=inputs["sex"], age=int(inputs["age"])
+    )
+    return sum(check.passed for check in found) / len(found)
+
+
 REWARDS: Mapping[str, Callable[[Inputs, Any], float]] = {
     "labor": hours_worth,
     "vote": vote_worth,
     "rate_changes": rates_worth,
+    "persona": persona_worth,
 }
 """How an answer is judged, by the output field that tells the question."""

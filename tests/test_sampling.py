@@ -250,6 +250,13 @@ def test_a_leader_who_breaks_a_promise_is_worth_half() -> None:
     assert reward({**inputs, "platform": "+10/+10/+10"}, broken) == judged
 
 
+def test_a_persona_is_worth_the_checks_that_it_passes() -> None:
+    inputs = inputs_of("WritePersona")
+    good = "You are a 51-year-old woman and a lawyer. You save carefully."
+    assert reward(inputs, {"persona": good}) == 1
+    assert reward(inputs, {"persona": good.replace("woman", "man")}) == 5 / 6
+
+
 def test_a_question_that_nobody_can_judge_is_worth_one_half() -> None:
     assert reward({}, {"satisfied": True}) == 0.5
 
