@@ -7,7 +7,7 @@ own purse. None of them knows the economy: each reads the record that its prompt
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,25 +160,39 @@ def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Vote for the platform that helps your purse, or, without platforms, for the candidate who earns most like you."""
+    """Vote for what helps your purse, or, without platforms, for those who earn most like you, other than yourself."""
     lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
-    names = [line[0].removesuffix(" (you)") for line in lines]
     if lines[0][-1].startswith("platform "):
-        return {"vote": _by_purse(inputs, names, [line[-1].removeprefix("platform ") for line in lines], rng)}
-    own = dollars(inputs["identity"])[-1]
-    others = [i for i, line in enumerate(lines) if not line[0].endswith("(you)")] or [0]
-    return {"vote": names[min(others, key=lambda i: abs(dollars(lines[i][-1])[0] - own))]}
+        gain = static_gains(inputs, [_promise(line[-1].removeprefix("platform ")) for line in lines])
+    else:
+        lines = [line for line in lines if not line[0].endswith("(you)")] or lines
+        own = dollars(inputs["identity"])[-1]
+        gain = np.array([1 / (1 + abs(dollars(line[-1])[0] - own)) for line in lines])
+    names = [line[0].removesuffix(" (you)") for line in lines]
+    return {"vote": _on_ballot(inputs["ballot"], names, gain, rng)}
 
 
-def _by_purse(inputs: Inputs, names: list[str], platforms: list[str], rng: Rng) -> str:
+def _on_ballot(ballot: str, names: list[str], gain: Floats, rng: Rng) -> str | list[str]:
+    """The best, all above the mean, or all from best to worst, as the ballot asks; equals by lot. Nothing to gain from
+    anybody, no vote."""
+    order = sorted(rng.permutation(len(names)), key=lambda i: -gain[i]) if gain.any() else []
+    if "best to worst" in ballot:
+        return [names[i] for i in order]
+    if "approve" in ballot:
+        return [names[i] for i in order if gain[i] > gain.mean()] or [names[i] for i in order]
+    return names[order[0]] if order else "abstain"
+
+
+def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
+    """What each platform brings one's purse with everybody's hours as they are, in cents; no changes bring nothing.
+
+    Who pays more than he gets back looks at his own tax alone; the others hope for a rebate from the brackets above.
+    """
     income, tax, rebate = _purse(inputs)
     mine = _above(inputs, income)
-    steps = np.array([_promise(platform) or [0] * len(mine) for platform in platforms], dtype=float)
-    paid = steps @ mine
-    gain = -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
-    if not gain.any():
-        return "abstain"
-    return names[int(rng.choice(np.flatnonzero(gain == gain.max())))]
+    steps = np.array([platform or [0] * len(mine) for platform in platforms], dtype=float)
+    paid: Floats = steps @ mine
+    return -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
 
 
 # -- the persona ------------------------------------------------------------------------------------------------
