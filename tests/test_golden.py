@@ -15,9 +15,8 @@ from village import ECONOMY, PERSONA, Lineage, ask, inputs_of, module_of
 
 from pipeline import observations as see
 from pipeline.economy.equilibrium import settle
-from pipeline.economy.population import Population
 from pipeline.economy.tax import US_FED
-from pipeline.election import MOST_CANDIDATES
+from pipeline.election import MOST_CANDIDATES, RULES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import QUESTIONS
 from pipeline.traces import prompt_text
@@ -68,9 +67,20 @@ def test_the_json_prompt_is_the_one_on_file(question: str) -> None:
     compare(f"{question}.io.json-adapter.txt", "\n\n".join(texts))
 
 
+@pytest.mark.parametrize("rule", ["approval", "condorcet"])
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+def test_a_ballot_of_several_names_is_the_one_on_file(rule: str, adapter: str) -> None:
+    form = RULES[rule].form or "name"
+    texts = prompts(module_of("CastVote", form=form), inputs_of("CastVote", rule=rule), adapter=adapter)
+    compare(f"CastVote.io.{form}.{adapter}-adapter.txt", "\n\n".join(texts))
+
+
 def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
     asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in STRATEGIES}
     asked |= {"ChooseLabor.io.json-adapter.txt", "SetTaxRates.io.json-adapter.txt"}
+    asked |= {
+        f"CastVote.io.{form}.{adapter}-adapter.txt" for form in ("set", "ranking") for adapter in ("chat", "json")
+    }
     assert {file.name for file in GOLDEN.iterdir()} == asked
 
 
@@ -212,20 +222,31 @@ def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> 
     assert planner_now == pytest.approx(planner_then, rel=0.05)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(strategy: str) -> None:
-    population = Population(
-        wage=np.full(MOST_CANDIDATES, WAGE),
-        utility_type=np.full(MOST_CANDIDATES, "egotistical", dtype=object),
-        occupation=np.full(MOST_CANDIDATES, "Registered nurses", dtype=object),
-        sex=np.full(MOST_CANDIDATES, "Female", dtype=object),
-        age=np.full(MOST_CANDIDATES, 45),
+def vote_tokens(rule: str, adapter: str, strategy: str, *, first: int, platform: tuple[int, ...]) -> float:
+    """What a voter is asked with a full ballot, whose agents are numbered from `first`."""
+    agents = range(first, first + MOST_CANDIDATES)
+    told = "\n".join(
+        f"{see.candidate_name(agent)}; Registered nurses, female, 45; {see.money(WAGE * 40 * 52)} at 40 hours; "
+        f"platform {see.platform_in_words(platform)}"
+        for agent in agents
     )
-    names = [see.candidate_name(agent) for agent in range(MOST_CANDIDATES)]
-    nobody_promises = dict.fromkeys(range(MOST_CANDIDATES))
-    told = see.candidates_in_words(nobody_promises, population, voter=0, with_platforms=False)
+    form = RULES[rule].form or "name"
     worker = worker_inputs("egotistical", [LAW])
     citizen = {name: worker[name] for name in ("tax_schedule", "last_rebate", "identity", "record")}
-    module = ballot(module_of("CastVote", strategy), names)
-    (text,) = prompts(module, {**citizen, "candidates": told})
-    assert len(text) / 4 < PLANNER_TOKENS
+    module = ballot(module_of("CastVote", strategy), [see.candidate_name(agent) for agent in agents], form)
+    inputs = {**citizen, "ballot": see.ballot_in_words(form, RULES[rule].words), "candidates": told}
+    (text,) = prompts(module, inputs, adapter)
+    return len(text.partition("\n\n### response format")[0]) / 4
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(rule: str, strategy: str) -> None:
+    assert vote_tokens(rule, "chat", strategy, first=20, platform=()) < PLANNER_TOKENS
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+def test_no_ballot_is_longer_than_1700_tokens(rule: str, adapter: str) -> None:
+    """Seven brackets, seven digits, thoughts before the answer, and the names said again in an escaped schema."""
+    assert vote_tokens(rule, adapter, "cot", first=10**6, platform=(-20,) * 7) < 1700

@@ -21,6 +21,7 @@ NUMBER = r"(-?\d+(?:\.\d+)?)"
 BY_HOURS = re.compile(rf"^{NUMBER}: {NUMBER} \((\d+)\); (?:{NUMBER} \((\d+)\)|-)$", re.MULTILINE)
 LAST_YEAR = re.compile(rf"^\d+: {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}$", re.MULTILINE)
 SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MULTILINE)
+INCOME_ON_BALLOT = re.compile(r"; \$([\d,]+) at 40 hours")
 FEW_TRIED = 3
 CHANGES = (-20, -10, 0, 10, 20)
 
@@ -186,13 +187,21 @@ def _on_ballot(ballot: str, names: list[str], gain: Floats, rng: Rng) -> str | l
 def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
     """What each platform brings one's purse with everybody's hours as they are, in cents; no changes bring nothing.
 
-    Who pays more than he gets back looks at his own tax alone; the others hope for a rebate from the brackets above.
+    The rebate moves by what those on the ballot would pay more at 40 hours, in the mean, and one's own tax by what one
+    would pay oneself. Where nobody else is known, who pays more than he gets back looks at his own tax alone, and the
+    others hope for a rebate from the brackets above.
     """
+    rates = rates_in(inputs["tax_schedule"])
+    moved = [np.clip(rates + platform, 0, 100) - rates if len(platform) else 0 * rates for platform in platforms]
+    others = [float(told.replace(",", "")) for told in INCOME_ON_BALLOT.findall(inputs.get("candidates", ""))]
+    if others:
+        own = _above(inputs, dollars(inputs["identity"])[-1])
+        gains: Floats = np.array(moved) @ (np.mean([_above(inputs, other) for other in others], axis=0) - own)
+        return gains
     income, tax, rebate = _purse(inputs)
     mine = _above(inputs, income)
-    steps = np.array([platform or [0] * len(mine) for platform in platforms], dtype=float)
-    paid: Floats = steps @ mine
-    return -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
+    paid: Floats = np.array(moved) @ mine
+    return -paid if tax > rebate else np.array(moved)[:, mine == 0].sum(axis=1) * 1000 - paid
 
 
 # -- the persona ------------------------------------------------------------------------------------------------
