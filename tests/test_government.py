@@ -337,6 +337,12 @@ def test_a_ranking_is_stored_as_it_was_given_and_elects_the_first(rule: str) -> 
         (3, [3, 1], False, 4)
     ]
     assert rows(db, "SELECT leader FROM years") == [(3,)]
+    assert rows(db, "SELECT candidate, votes, named, voters FROM elections ORDER BY ALL") == [
+        (0, 0, 0, 4),
+        (1, 0, 4, 4),
+        (2, 0, 0, 4),
+        (3, 4, 4, 4),
+    ]
     [(parsed,)] = rows(db, "SELECT DISTINCT parsed FROM lm_calls WHERE signature = 'CastVote'")
     assert json.loads(parsed) == {"vote": ["worker 3", "worker 1"]}
 
