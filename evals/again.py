@@ -18,7 +18,7 @@ from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
-from pipeline.records import decision_rows, program_rows, run_row, vote_rows, year_row
+from pipeline.records import decision_rows, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
 from pipeline.store import Reader, Row, Store
 from pipeline.traces import Recorded
@@ -190,6 +190,7 @@ async def _replay(
         key = {"run_id": run_id, "year": year}
         _same(reader, "decisions", key, decision_rows(key, world, again), "agent")
         _same(reader, "votes", key, vote_rows(key, again), "voter")
+        _same(reader, "platforms", key, platform_rows(key, again), "candidate")
         _same(reader, "years", key, [year_row(key, world, again)], "year")
     return used
 

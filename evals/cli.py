@@ -265,6 +265,25 @@ def sql(
 
 
 @app.command()
+def elections(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of democratic runs, or all")],
+    db: Db = DEFAULT_DB,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Judge elections by exact figures: turnout, votes, Condorcet winners, welfare, and who gains.
+
+    Example: llm-economist elections 3
+
+    Example: llm-economist elections all --json
+    """
+    from rich.console import Console
+
+    from evals.election_tables import print_elections
+
+    print_elections(db, runs, Console(), as_json=json)
+
+
+@app.command()
 def watch(
     db: Db = DEFAULT_DB,
     once: Annotated[bool, typer.Option("--once", help="print the state now and end")] = False,

@@ -23,6 +23,7 @@ Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
 PlannerType = Literal["LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE"]
 Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
+ElectionRule = Literal["plurality", "approval", "borda", "irv", "condorcet", "sortition", "median_voter"]
 Percent = Annotated[float, Ge(0), Le(100)]
 Count = Annotated[int, Ge(1), Le(100_000_000)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
@@ -66,7 +67,8 @@ class RunConfig:
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     platforms: bool = setting(False, "candidates stand and propose before the vote (democratic)")
-    election_rule: Literal["plurality"] = setting("plurality", "how votes elect a leader")
+    binding_platforms: bool = setting(False, "what the winner proposed becomes law (with --platforms)")
+    election_rule: ElectionRule = setting("plurality", "how a leader is elected (democratic)")
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
     elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
         (0.4,), "elasticity of taxable income for SAEZ: one, or one per bracket"
@@ -111,6 +113,8 @@ class RunConfig:
             )
         if self.platforms and self.scenario != "democratic":
             raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
+        if self.binding_platforms and not self.platforms:
+            raise ValueError("--binding-platforms needs --platforms: without them nobody promises anything")
         brackets = {"flat": 1, "three": 3, "US_FED": 7}[self.bracket_setting]
         if len(self.elasticity) not in (1, brackets):
             raise ValueError(

@@ -157,14 +157,13 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
 
 def _enact(world: World) -> None:
     """Put the law of the settings in force where they differ from the years behind: a fork may change planner or
-    brackets. On new brackets each starts with the marginal rate of the old law at its edge, and no old record fits."""
+    brackets. No old record fits new brackets."""
     thresholds = BRACKETS[world.config.bracket_setting]
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
         return
     if world.schedule.thresholds != thresholds:
-        rates = marginal_rate(world.schedule, np.array(thresholds))
-        world.schedule = TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
+        world.schedule = on_brackets(world.schedule, thresholds)
     records = world.planner_memory.records.items()
     kept = {rates: record for rates, record in records if record.schedule.thresholds == thresholds}
     world.planner_memory = PlannerMemory(kept)
@@ -174,6 +173,12 @@ def stored_pools(reader: Reader, run_id: int) -> Pools:
     """The examples that a run's strategies chose from."""
     rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
     return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}
+
+
+def on_brackets(schedule: TaxSchedule, thresholds: tuple[float, ...]) -> TaxSchedule:
+    """A law written on other brackets, each with the marginal rate that the law has at its edge."""
+    rates = marginal_rate(schedule, np.array(thresholds))
+    return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
 
 
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:

@@ -110,7 +110,7 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[R
     key = {"run_id": run_id, "year": played.year}
     return {
         "votes": vote_rows(key, played),
-        "platforms": [{**key, **row} for row in played.government.platforms],
+        "platforms": platform_rows(key, played),
         "decisions": decision_rows(key, world, played),
         "years": [year_row(key, world, played)],
     }
@@ -119,6 +119,11 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[R
 def vote_rows(key: Row, played: Year) -> list[Row]:
     """One row a ballot."""
     return [{**key, **row} for row in played.government.votes]
+
+
+def platform_rows(key: Row, played: Year) -> list[Row]:
+    """One row a candidate."""
+    return [{**key, **row} for row in played.government.platforms]
 
 
 def decision_rows(key: Row, world: World, played: Year) -> list[Row]:

@@ -36,9 +36,10 @@ CREATE TABLE IF NOT EXISTS decisions(
     adjusted_utility DOUBLE, best_labor DOUBLE, best_utility DOUBLE, regret DOUBLE, objective DOUBLE,
     satisfied BOOLEAN, fallback BOOLEAN, call_id BIGINT);
 
--- One row a ballot cast or withheld: candidate is NULL for an abstention.
+-- One row a ballot cast or withheld: candidate is the one named, the best ranked or the first approved of, NULL for an
+-- abstention. ballot: all candidates on it, in the order given; empty for an abstention. No rows where a rule asks nobody.
 CREATE TABLE IF NOT EXISTS votes(
-    run_id INTEGER, year INTEGER, voter INTEGER, candidate INTEGER, fallback BOOLEAN, call_id BIGINT);
+    run_id INTEGER, year INTEGER, voter INTEGER, candidate INTEGER, fallback BOOLEAN, call_id BIGINT, ballot INTEGER[]);
 
 -- One row a candidate and election. rate_changes: percentage points by bracket, NULL without a platform.
 CREATE TABLE IF NOT EXISTS platforms(

@@ -157,9 +157,10 @@ WHERE status <> 'ok';
 --   candidate               agent that stood
 --   wage                    the candidate's, dollars an hour
 --   occupation              the candidate's
---   votes                   votes for the candidate
---   vote_share              of the votes for any candidate, 0 to 1; NULL where there were none
---   voters                  who could vote
+--   votes                   ballots that name the candidate first
+--   vote_share              of the ballots that name anybody, 0 to 1; NULL where there were none
+--   named                   ballots that name the candidate at all: approvals, where a ballot is a set
+--   voters                  who could vote; NULL where nobody is asked
 --   abstentions             of them, without a vote
 --   elected                 whether the candidate governed afterwards
 --   platform                what the candidate stood for, percentage points by bracket; NULL without platforms
@@ -175,14 +176,20 @@ WITH polled AS (
 turnout AS (
     SELECT run_id, year, any_value(voters) AS voters, any_value(cast_votes) AS cast_votes
     FROM polled
-    GROUP BY run_id, year)
+    GROUP BY run_id, year),
+named AS (
+    SELECT run_id, year, candidate, count(*) AS named
+    FROM (SELECT run_id, year, unnest(coalesce(ballot, [candidate])) AS candidate FROM votes)
+    GROUP BY run_id, year, candidate)
 SELECT p.run_id, p.year, p.candidate, a.wage, a.occupation, coalesce(v.votes, 0) AS votes,
-       coalesce(v.votes, 0) / nullif(t.cast_votes, 0)::DOUBLE AS vote_share, t.voters::BIGINT AS voters,
+       coalesce(v.votes, 0) / nullif(t.cast_votes, 0)::DOUBLE AS vote_share, coalesce(n.named, 0) AS named,
+       t.voters::BIGINT AS voters,
        (t.voters - t.cast_votes)::BIGINT AS abstentions, p.elected, p.rate_changes AS platform,
        y.rate_changes AS enacted, p.call_id
 FROM platforms p
 LEFT JOIN polled v ON v.run_id = p.run_id AND v.year = p.year AND v.candidate = p.candidate
 LEFT JOIN turnout t ON t.run_id = p.run_id AND t.year = p.year
+LEFT JOIN named n ON n.run_id = p.run_id AND n.year = p.year AND n.candidate = p.candidate
 LEFT JOIN years y ON y.run_id = p.run_id AND y.year = p.year
 LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 

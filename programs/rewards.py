@@ -118,7 +118,7 @@ def _own_platform(inputs: Inputs, answer: Any) -> float:
 def vote_worth(inputs: Inputs, answer: Any) -> float:
     """The gain of one's purse by the platform voted for, from the worst to the best on the ballot, hours as they are.
 
-    Without platforms: the nearer in pay the candidate, the better. An abstention counts as no change.
+    Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention counts as no change.
     """
     lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
     names = [line[0].removesuffix(" (you)") for line in lines]
@@ -127,7 +127,9 @@ def vote_worth(inputs: Inputs, answer: Any) -> float:
     else:
         own = purse(inputs)[0]
         gains = -np.abs(np.array([dollars(line[-1])[0] for line in lines]) - own)
-    chosen = dict(zip(names, gains, strict=True)).get(str(answer["vote"]))
+    said = answer["vote"]
+    first = next(iter(said), None) if isinstance(said, list | tuple) else said
+    chosen = dict(zip(names, gains, strict=True)).get(str(first))
     low, high = float(min(gains)), float(max(gains))
     if chosen is None:
         return float(np.clip((0 - low) / (high - low), 0, 1)) if low < 0 < high else UNKNOWN

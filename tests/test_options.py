@@ -75,7 +75,7 @@ def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
         "adapter": "json",
         "strategy": "worker=cot",
         "program": "worker=a.json",
-        "election_rule": "plurality",
+        "election_rule": "borda",
     }
     value = values.get(name, "50")
     [(given, got)] = given_by(flag_of(name), value).items()
