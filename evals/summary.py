@@ -21,6 +21,9 @@ from signatures.types import TaxSchedule
 
 BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
 
+TELLING = 0.005
+"""ORACLE's gain over the start, as a share of the start, below which the planner share says nothing."""
+
 
 def summary(simulation: Simulation) -> RenderableType:
     """The table and the notes under it."""
@@ -94,7 +97,7 @@ def _share_in_words(world: World) -> str:
     """The planner share, with what there was to gain: a share of next to nothing says nothing."""
     start, reached, best = start_reached_best(world)
     gain = f"ORACLE gains {(best - start) / abs(start):.1%} over the start"
-    if best - start < 0.005 * abs(start):
+    if best - start < TELLING * abs(start):
         return f"Planner share: not telling, {gain}."
     return f"Planner share: {planner_share(start, reached, best):.0%} ({gain}; everyone best-responding and satisfied)."
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from pipeline.boxed import Locked
 from pipeline.config import RunConfig, build
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS, marginal_rate
 from pipeline.errors import StoreError, UsageError
+from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
-from pipeline.store import Reader
+from pipeline.store import Reader, refuse_other_formats
 from pipeline.traces import Call, Recorded
 from pipeline.world import World, create
 from signatures.types import TaxSchedule
@@ -39,6 +43,26 @@ class AtRest:
         cursor = self.connection.execute(query, list(parameters))
         columns = [column[0] for column in cursor.description or ()]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def at_rest(path: str) -> Iterator[AtRest]:
+    """A database for many questions about one moment; while another process writes it, the copy that it makes."""
+    refuse_other_formats(path)
+    with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder, _original_or_copy(path, folder) as reader:
+        reader.path = path
+        yield reader
+
+
+def _original_or_copy(path: str, folder: str) -> AtRest:
+    try:
+        return AtRest(path)
+    except Locked:
+        try:
+            copy = snapshot(path, folder)
+        except StoreError:  # it may have ended just now; if not, this says who holds the file
+            return AtRest(path)
+    return AtRest(copy)
 
 
 def find_run(reader: Reader, run: str) -> dict[str, Any]:
