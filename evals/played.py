@@ -53,6 +53,11 @@ class Played:
         return f"run {self.run_id}"
 
     @property
+    def people(self) -> tuple[str, tuple[float, ...]]:
+        """Runs with the same of this can be compared: the objective, and what every baseline reaches."""
+        return self.config.welfare, tuple(round(one.welfare, 9) for one in self.yardsticks)
+
+    @property
     def tax_years(self) -> list[Years]:
         """The first tax year and, where there is another, the last one, as far as it was played."""
         length, last = self.config.two_timescale, self.years - 1

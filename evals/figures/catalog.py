@@ -64,11 +64,11 @@ FIGURES: Mapping[str, Figure] = {
         "first one's, people work less than they did.",
         people.hours,
     ),
-    "best_hours": Figure(
-        "Hours against the best hours",
-        "Hours in the last tax year against those that would have been best under the same schedule and rebate: on "
-        "the diagonal nothing is missed, and a larger dot is more years of work.",
-        people.best_hours,
+    "lorenz": Figure(
+        "Inequality",
+        "Lorenz curves of the last year: the share of all income that the poorest hold; the nearer to the diagonal, "
+        "the more equal, and the area between is half the Gini coefficient.",
+        people.lorenz,
     ),
     "income": Figure(
         "Income",
@@ -78,22 +78,24 @@ FIGURES: Mapping[str, Figure] = {
         wide=True,
         height=200,
     ),
-    "lorenz": Figure(
-        "Inequality",
-        "Lorenz curves of the last year: the share of all income that the poorest hold; the nearer to the diagonal, "
-        "the more equal, and the area between is half the Gini coefficient.",
-        people.lorenz,
-    ),
     "regret": Figure(
-        "Regret",
+        "Regret over the years",
         "Dollars a year of utility that the best hours would have brought on top, mean of all workers: peaks after a "
         "change of rates are trials, and what stays at the end is what was never learned.",
         decisions.regret,
+        wide=True,
+        height=190,
     ),
     "regret_by_wage": Figure(
         "Regret by wage",
         "Mean regret of each tenth of the workers by wage: the threads lead from the first tax year to the last.",
         decisions.regret_by_wage,
+    ),
+    "best_hours": Figure(
+        "Hours against the best hours",
+        "Hours in the last tax year against those that would have been best under the same schedule and rebate: on "
+        "the diagonal nothing is missed, and a larger dot is more years of work.",
+        people.best_hours,
     ),
     "satisfaction": Figure(
         "Satisfaction by occupation group",
@@ -101,6 +103,13 @@ FIGURES: Mapping[str, Figure] = {
         "all years played.",
         decisions.satisfaction,
         absent="nobody with an occupation was asked for a verdict (scenarios bounded and democratic)",
+    ),
+    "satisfaction_over_years": Figure(
+        "Satisfaction over the years",
+        "Share of satisfied verdicts by tax year, of people who pay more tax than they get back and of the others: "
+        "the distance between the lines is what paying costs a policy in consent.",
+        decisions.satisfaction_over_years,
+        absent="nobody was asked for a verdict (scenarios bounded and democratic)",
     ),
     "elections": Figure(
         "Elections",
@@ -115,6 +124,7 @@ FIGURES: Mapping[str, Figure] = {
         "Tokens",
         "Tokens of prompts and replies by the question asked, failed attempts included.",
         decisions.cost,
+        wide=True,
         absent="no model was asked",
     ),
 }

@@ -30,6 +30,11 @@ SELECT occupation, count(satisfied) AS verdicts, count_if(satisfied)::BIGINT AS 
 FROM panel WHERE run_id = $1 AND satisfied IS NOT NULL AND occupation IS NOT NULL GROUP BY occupation
 """
 
+SATISFACTION_OVER_YEARS = """
+SELECT year // $2 * $2 AS year, tax > rebate AS pays, 100 * avg(satisfied::INTEGER) AS share
+FROM decisions WHERE run_id = $1 AND satisfied IS NOT NULL GROUP BY ALL ORDER BY year, pays
+"""
+
 COST = """
 SELECT signature, sum(calls)::BIGINT AS calls, sum(cost_usd) AS cost_usd,
        sum(prompt_tokens)::BIGINT AS prompt, sum(completion_tokens)::BIGINT AS completion
@@ -101,7 +106,8 @@ def satisfaction(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
         return look.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
-        rows = found[label]
+        width = size.inner(columns, margin=24)
+        rows = [{**row, "label": _cut(row["group"], (width - 110) // 6)} for row in found[label]]
         order = [row["group"] for row in rows]
         y = alt.Y("group:N", sort=order, axis=None)
         share = alt.X("share:Q", axis=look.x_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100]))
@@ -125,10 +131,51 @@ def _by_group(rows: Sequence[Row]) -> list[Row]:
     for group, those in look.grouped(rows, lambda row: groups.get(row["occupation"], "Other")):
         verdicts, satisfied, people = (sum(row[name] for row in those) for name in ("verdicts", "satisfied", "people"))
         share = 100 * satisfied / verdicts
-        label = group if len(group) <= 44 else group[:42].rsplit(" ", 1)[0] + " …"
         value = f"{share:.0f} % of {people} {'person' if people == 1 else 'people'}"
-        found.append({"group": group, "label": label, "share": share, "value": value})
+        found.append({"group": group, "share": share, "value": value})
     return sorted(found, key=lambda row: (-row["share"], row["group"]))
+
+
+def _cut(text: str, characters: int) -> str:
+    """Whole words of `text` within so many characters.
+
+    >>> _cut("Sales and related", 12)
+    'Sales and …'
+    """
+    return text if len(text) <= characters else text[: characters - 1].rsplit(" ", 1)[0] + " …"
+
+
+def satisfaction_over_years(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
+    """The share of satisfied verdicts over the years, of those who pay more than they get back and of the others."""
+    words = {True: "pay more tax than their rebate", False: "get back as much or more"}
+    found = {
+        run.label: [
+            {**row, "who": words[row["pays"]]}
+            for row in reader.rows(SATISFACTION_OVER_YEARS, [run.run_id, max(step(run), run.config.two_timescale)])
+        ]
+        for run in runs
+    }
+    found = {label: rows for label, rows in found.items() if rows}
+    if not found:
+        return None
+    names = list(words.values())
+
+    def draw(size: Size) -> Chart:
+        columns = size.columns(len(found), most=2, least_width=300)
+        return look.beside((panel(size, columns, label) for label in found), columns)
+
+    def panel(size: Size, columns: int, label: str) -> Chart:
+        legend = look.top_legend(names, columns=1, symbol="circle")
+        chart = alt.Chart(look.data(found[label])).encode(
+            x=alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False)),
+            y=alt.Y("share:Q", axis=look.y_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100])),
+            color=alt.Color("who:N", scale=look.palette(names, (BEFORE, AFTER)), legend=legend),
+        )
+        lines, dots = chart.mark_line(strokeWidth=1.6), chart.mark_point(filled=True, size=30, opacity=1)
+        heading = label if len(found) > 1 else ""
+        return look.panel(lines, dots, width=size.inner(columns), height=size.height, title=heading)
+
+    return draw
 
 
 def cost(reader: Reader, runs: Sequence[Played]) -> Drawing | None:

@@ -57,6 +57,11 @@ WRITERS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {".pdf": _pdf, ".svg"
 """By the suffix of the file; JSON is the figure as Vega-Lite, with its data."""
 
 
+def listing() -> str:
+    """Every figure with what it shows."""
+    return "\n".join(f"{name}\n  {figure.caption}" for name, figure in FIGURES.items())
+
+
 def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float | None = None) -> int:
     """Write one figure of the runs, and return its size in bytes. UsageError where there is nothing to draw."""
     figure, suffix = _figure(name), Path(output).suffix.lower()

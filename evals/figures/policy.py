@@ -80,7 +80,7 @@ def _rates(runs: Sequence[Played], laws: dict[str, list[Row]], bracket: int) -> 
 
 
 def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, rows: list[Row]) -> Chart:
-    width = size.inner(columns, margin=136)
+    width = size.inner(columns, margin=128)
     last = max(run.years for run in runs)
     oracle = sorted({run.oracle.schedule.rates[bracket] for run in runs})
     rate = alt.Y("rate:Q", axis=look.y_axis("marginal rate, %"), scale=alt.Scale(domain=[0, 100]))
@@ -103,7 +103,7 @@ def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, row
 def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
     """Welfare over the years, as played and under best responses, between the planners without a model."""
     rows = {run.label: reader.rows(WELFARE, [run.run_id, step(run)]) for run in runs}
-    groups = [same for _, same in look.grouped(runs, _people)]
+    groups = [same for _, same in look.grouped(runs, lambda run: run.people)]
 
     def draw(size: Size) -> Chart:
         titled = len(groups) > 1
@@ -111,11 +111,6 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
         return alt.vconcat(*panels).resolve_scale(color="independent")
 
     return draw
-
-
-def _people(run: Played) -> tuple[str, tuple[float, ...]]:
-    """Runs with the same of this can be compared: the objective, and what every baseline reaches."""
-    return run.config.welfare, tuple(round(one.welfare, 9) for one in run.yardsticks)
 
 
 def _names(runs: Sequence[Played]) -> str:
