@@ -21,7 +21,8 @@ GAP = 40
 class Figure:
     """`caption` says what to read off; `prepare` reads the data, and gives None where the runs have none.
 
-    `wide` figures take the whole width of a page, the others half of it. `height`: pixels of a plot on a desk.
+    `wide` figures take the whole width of a page, the others half of it unless they are of several runs.
+    `height`: pixels of a plot on a desk. `absent`: what is missing where there is nothing to draw.
     """
 
     title: str
@@ -31,9 +32,12 @@ class Figure:
     height: int = 240
     absent: str = ""
 
-    @property
-    def desk(self) -> Size:
-        return Size(PAGE if self.wide else (PAGE - GAP) // 2, self.height)
+    def spans(self, runs: int) -> bool:
+        """Whether it takes the whole width with so many runs."""
+        return self.wide or runs > 1
+
+    def desk(self, runs: int) -> Size:
+        return Size(PAGE if self.spans(runs) else (PAGE - GAP) // 2, self.height)
 
     @property
     def phone(self) -> Size:

@@ -48,16 +48,9 @@ def regret(reader: Reader, runs: Sequence[Played]) -> Drawing:
     names = [run.label for run in runs]
 
     def draw(size: Size) -> Chart:
-        return (
-            alt.Chart(look.data(rows))
-            .mark_line()
-            .encode(
-                x=alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False)),
-                y=alt.Y("regret:Q", axis=look.y_axis("mean regret, dollars a year", format=",.0f", tickMinStep=1)),
-                **look.run_colour(names),
-            )
-            .properties(width=size.inner(1), height=size.height)
-        )
+        x = alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False))
+        y = alt.Y("regret:Q", axis=look.y_axis("mean regret, dollars a year", format=",.0f", tickMinStep=1))
+        return look.panel(look.run_lines(rows, names).encode(x=x, y=y), width=size.inner(1), height=size.height)
 
     return draw
 
@@ -76,7 +69,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[Played]) -> Drawing:
     colours = (BEFORE, AFTER) if len(names) > 1 else (AFTER,)
 
     def draw(size: Size) -> Chart:
-        columns = size.columns(len(runs), most=2, least_width=300)
+        columns = size.columns(len(runs), most=3, least_width=300)
         return look.beside((panel(size, columns, run) for run in runs), columns)
 
     def panel(size: Size, columns: int, run: Played) -> Chart:
@@ -102,7 +95,7 @@ def satisfaction(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
         return None
 
     def draw(size: Size) -> Chart:
-        columns = size.columns(len(found), most=2, least_width=300)
+        columns = size.columns(len(found), most=3, least_width=300)
         return look.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
@@ -161,7 +154,7 @@ def satisfaction_over_years(reader: Reader, runs: Sequence[Played]) -> Drawing |
     names = list(words.values())
 
     def draw(size: Size) -> Chart:
-        columns = size.columns(len(found), most=2, least_width=300)
+        columns = size.columns(len(found), most=3, least_width=300)
         return look.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
@@ -187,7 +180,7 @@ def cost(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
     kinds = ("prompt", "completion")
 
     def draw(size: Size) -> Chart:
-        columns = size.columns(len(found), most=2, least_width=300)
+        columns = size.columns(len(found), most=3, least_width=300)
         return look.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:

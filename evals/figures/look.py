@@ -131,14 +131,15 @@ def palette(names: Sequence[str], colours: Sequence[str]) -> alt.Scale:
     return alt.Scale(domain=list(names), range=list(colours[: len(names)]))
 
 
-def run_colour(runs: Sequence[str], *, symbol: str = "stroke") -> dict[str, Any]:
-    """Channels that tell runs apart; later lines are thinner, so that those below equal ones show."""
-    colour = alt.Color("run:N", scale=palette(runs, RUNS), legend=top_legend(runs, symbol=symbol))
-    if len(runs) == 1:
-        return {"color": colour, "strokeWidth": alt.value(2)}
-    widths = [4.4 - 3 * i / (len(runs) - 1) for i in range(len(runs))]
-    scale = alt.Scale(domain=list(runs), range=widths)
-    return {"color": colour, "strokeWidth": alt.StrokeWidth("run:N", scale=scale, legend=None)}
+def run_lines(rows: Iterable[Row], runs: Sequence[str], **style: Any) -> Chart:
+    """Lines of rows with a `run`, one colour a run; later ones are thinner, so that those below equal ones show."""
+    last = max(1, len(runs) - 1)
+    widths = {run: 2.0 if len(runs) == 1 else 4.2 - 2.8 * i / last for i, run in enumerate(runs)}
+    chart = alt.Chart(data([{**row, "width": widths[row["run"]]} for row in rows]))
+    return chart.mark_line(**style).encode(
+        color=alt.Color("run:N", scale=palette(runs, RUNS), legend=top_legend(runs)),
+        strokeWidth=alt.StrokeWidth("width:Q", scale=None, legend=None),
+    )
 
 
 def top_legend(names: Sequence[str], *, columns: int = 0, symbol: str = "stroke") -> alt.Legend | None:

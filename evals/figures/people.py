@@ -79,7 +79,7 @@ def income(reader: Reader, runs: Sequence[Played]) -> Drawing:
         ticks = [10**power for power in (3, 4, 5, 6, 7)]
         axis = look.x_axis("dollars a year", format="$.0s", values=ticks)
         x = alt.X("bin:Q", axis=axis, scale=alt.Scale(type="log", domain=[1000, max(highest, 100_000)], nice=False))
-        return _panels(size, panels, x)
+        return _panels(size, panels, x, most=2)
 
     return draw
 
@@ -103,9 +103,9 @@ def _outline(rows: Sequence[Row], *, width: int) -> list[Row]:
     return corners
 
 
-def _panels(size: Size, panels: Sequence[tuple[str, list[Row]]], x: alt.X) -> Chart:
+def _panels(size: Size, panels: Sequence[tuple[str, list[Row]]], x: alt.X, *, most: int = 3) -> Chart:
     """Step outlines beside each other, all with the same axes."""
-    columns = size.columns(len(panels), most=2, least_width=220)
+    columns = size.columns(len(panels), most=most, least_width=230)
     names = list(dict.fromkeys(row["when"] for _, rows in panels for row in rows))
     colours = (BEFORE, AFTER) if len(names) > 1 else (AFTER,)
     highest = max(row["share"] for _, rows in panels for row in rows)

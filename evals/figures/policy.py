@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import altair as alt
 
@@ -32,6 +32,10 @@ ORDER BY year
 """
 
 
+STEP: Literal["step-after"] = "step-after"
+DASHES = [5, 4]
+
+
 def step(run: Played) -> int:
     """Years to a point, so that a line has at most `POINTS`."""
     return -(-run.years // POINTS)
@@ -58,6 +62,7 @@ def band(thresholds: Sequence[float], bracket: int) -> str:
 def schedule(reader: Reader, runs: Sequence[Played]) -> Drawing:
     """Marginal rates over the years, a panel a bracket, beside ORACLE's."""
     laws = {run.label: reader.rows(EVERY_NTH_YEAR, [run.run_id, step(run)]) for run in runs}
+    names = [run.label for run in runs]
     panels = [
         (thresholds, bracket, same)
         for thresholds, same in look.grouped(runs, lambda run: run.world.schedule.thresholds)
@@ -66,7 +71,12 @@ def schedule(reader: Reader, runs: Sequence[Played]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(panels), most=3, least_width=270)
-        charts = (_bracket(size, columns, those, bracket, _rates(those, laws, bracket)) for _, bracket, those in panels)
+        charts = (
+            _bracket(
+                size, columns, those, bracket, look.run_lines(_rates(those, laws, bracket), names, interpolate=STEP)
+            )
+            for _, bracket, those in panels
+        )
         return look.beside(charts, columns)
 
     return draw
@@ -79,25 +89,23 @@ def _rates(runs: Sequence[Played], laws: dict[str, list[Row]], bracket: int) -> 
     return [{"run": run.label, "year": year, "rate": rate} for run, year, rate in points + ends]
 
 
-def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, rows: list[Row]) -> Chart:
-    width = size.inner(columns, margin=128)
+def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, lines: Chart) -> Chart:
+    """One bracket: the rates of the runs as `lines`, and ORACLE's for their people."""
+    width, height = size.inner(columns, margin=128), size.height
     last = max(run.years for run in runs)
-    oracle = sorted({run.oracle.schedule.rates[bracket] for run in runs})
+    oracle = sorted(look.grouped(runs, lambda run: run.oracle.schedule.rates[bracket]))
     rate = alt.Y("rate:Q", axis=look.y_axis("marginal rate, %"), scale=alt.Scale(domain=[0, 100]))
-    line = (
-        alt.Chart(look.data(rows))
-        .mark_line(interpolate="step-after")
-        .encode(
-            x=alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(domain=[0, last], nice=False)),
-            y=rate,
-            **look.run_colour([run.label for run in runs]),
-        )
-    )
-    ceiling = alt.Chart(look.data([{"rate": one} for one in oracle])).mark_rule(strokeDash=[5, 4], color=INK)
-    labels = [(one, f"ORACLE {one:.0f}", INK) for one in oracle]
-    beside = look.side_labels(labels, low=0, high=100, width=width, height=size.height)
+    year = alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(domain=[0, last], nice=False))
+    ceiling = alt.Chart(look.data([{"rate": one} for one, _ in oracle])).mark_rule(strokeDash=DASHES, color=INK)
+    labels = [
+        (one, f"ORACLE {one:.0f}" + (f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else ""), INK)
+        for one, those in oracle
+    ]
+    side = look.side_labels(labels, low=0, high=100, width=width, height=height)
     title = band(runs[0].world.schedule.thresholds, bracket)
-    return look.panel(ceiling.encode(y=rate), line, beside, width=width, height=size.height, title=title)
+    return look.panel(
+        ceiling.encode(y=rate), lines.encode(x=year, y=rate), side, width=width, height=height, title=title
+    )
 
 
 def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
@@ -106,60 +114,46 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
     groups = [same for _, same in look.grouped(runs, lambda run: run.people)]
 
     def draw(size: Size) -> Chart:
-        titled = len(groups) > 1
-        panels = (_welfare_panel(size, same, rows, title=_names(same) if titled else "") for same in groups)
-        return alt.vconcat(*panels).resolve_scale(color="independent")
+        return look.beside((panel(size, same) for same in groups), 1)
+
+    def panel(size: Size, same: Sequence[Played]) -> Chart:
+        width, height = size.width - (180 if size.narrow else 230), size.height
+        low, high = _frame(same, rows)
+        y = alt.Y(
+            "welfare:Q",
+            axis=look.y_axis(f"welfare ({same[0].config.welfare})"),
+            scale=alt.Scale(domain=[low, high], nice=False, clamp=True),
+        )
+        x = alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False))
+        yardsticks = _yardsticks(same[0])
+        rules = [_rule(value, colour).encode(y=y) for value, _, colour in yardsticks]
+        lines = [line.encode(x=x, y=y) for line in _welfare_lines(size, same, [run.label for run in runs], rows)]
+        labels = look.side_labels(yardsticks, low=low, high=high, width=width, height=height)
+        title = ", ".join(run.label for run in same) if len(runs) > 1 else ""
+        return look.panel(*rules, *lines, labels, width=width, height=height, title=title)
 
     return draw
 
 
-def _names(runs: Sequence[Played]) -> str:
-    return ", ".join(run.label for run in runs)
-
-
-def _welfare_panel(size: Size, runs: Sequence[Played], found: dict[str, list[Row]], *, title: str) -> Chart:
-    width = size.width - (180 if size.narrow else 230)
-    alone = len(runs) == 1
-    names = ["as played", "if every worker best-responded"] if alone else [run.label for run in runs]
-    colours = (SKY, AFTER) if alone else look.RUNS
-    low, high = _frame(runs, found)
-    y = alt.Y(
-        "welfare:Q",
-        axis=look.y_axis(f"welfare ({runs[0].config.welfare})"),
-        scale=alt.Scale(domain=[low, high], nice=False, clamp=True),
-    )
-
-    def line(kind: str, name: int, **style: Any) -> Chart:
-        rows = [
-            {"series": names[name] if alone else run.label, "year": row["year"], "welfare": row[kind]}
-            for run in runs
+def _welfare_lines(size: Size, same: Sequence[Played], runs: Sequence[str], found: dict[str, list[Row]]) -> list[Chart]:
+    """Years as played, and above them the schedules under best responses: by colour, or of several runs by weight."""
+    kinds = {"played": "as played", "best": "if every worker best-responded"}
+    rows = {
+        kind: [
+            {"run": run.label, "kind": words, "year": row["year"], "welfare": row[kind]}
+            for run in same
             for row in found[run.label]
         ]
-        return (
-            alt.Chart(look.data(rows))
-            .mark_line(**style)
-            .encode(
-                x=alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False)),
-                y=y,
-                color=alt.Color(
-                    "series:N",
-                    scale=look.palette(names, colours),
-                    legend=look.top_legend(names, columns=1 if size.narrow else 0),
-                ),
-            )
-        )
-
-    yardsticks = _yardsticks(runs[0])
-    rules = [
-        alt.Chart(look.data([{"welfare": value}]))
-        .mark_rule(color=INK if colour == INK else RULE, strokeWidth=1.4 if colour == INK else 1, strokeDash=[5, 4])
-        .encode(y=y)
-        for value, _, colour in yardsticks
-    ]
-    labels = look.side_labels(yardsticks, low=low, high=high, width=width, height=size.height)
-    played = line("played", 0, strokeWidth=1.2, opacity=1 if alone else 0.4)
-    best = line("best", -1, strokeWidth=2.2, interpolate="step-after")
-    return look.panel(*rules, played, best, labels, width=width, height=size.height, title=title)
+        for kind, words in kinds.items()
+    }
+    if len(runs) > 1:
+        thin = look.run_lines(rows["played"], runs, opacity=0.35).encode(strokeWidth=alt.value(1.2))
+        return [thin, look.run_lines(rows["best"], runs, interpolate=STEP)]
+    legend = look.top_legend(list(kinds.values()), columns=1 if size.narrow else 0)
+    colour = alt.Color("kind:N", scale=look.palette(list(kinds.values()), (SKY, AFTER)), legend=legend)
+    played = alt.Chart(look.data(rows["played"])).mark_line(strokeWidth=1.2)
+    best = alt.Chart(look.data(rows["best"])).mark_line(strokeWidth=2.2, interpolate=STEP)
+    return [played.encode(color=colour), best.encode(color=colour)]
 
 
 def _yardsticks(run: Played) -> list[tuple[float, str, str]]:
@@ -173,6 +167,12 @@ def _yardsticks(run: Played) -> list[tuple[float, str, str]]:
         )
         for _, same in levels
     ]
+
+
+def _rule(value: float, colour: str) -> Chart:
+    """A line across the plot, heavier for the ceiling."""
+    line, heavy = alt.Chart(look.data([{"welfare": value}])), colour == INK
+    return line.mark_rule(strokeDash=DASHES, color=INK if heavy else RULE, strokeWidth=1.4 if heavy else 1)
 
 
 def _frame(runs: Sequence[Played], found: dict[str, list[Row]]) -> tuple[float, float]:

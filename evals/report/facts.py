@@ -209,7 +209,7 @@ def facts_table(measured: Sequence[Measured]) -> Table:
     columns = [{fact.name: fact for fact in facts(one)} for one in measured]
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [
-        [name, *(f"{column[name].value} ({column[name].note})" if name in column else MISSING for column in columns)]
+        [name, *(f"{column[name].value}\n{column[name].note}" if name in column else MISSING for column in columns)]
         for name in names
     ]
     marked = {

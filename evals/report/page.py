@@ -22,7 +22,7 @@ import vl_convert
 from markupsafe import Markup
 
 from evals.figures.catalog import FIGURES, Figure
-from evals.figures.look import DARK, Size, framed, grouped
+from evals.figures.look import DARK, Drawing, Size, framed, grouped
 from evals.formats import plain, whole_file
 from evals.played import load
 from evals.report import calls, facts, settings, tables
@@ -38,8 +38,8 @@ WORST = 8
 class Plot:
     """A figure drawn for both widths."""
 
-    name: str
     figure: Figure
+    wide: bool
     desk: Markup
     phone: Markup
 
@@ -80,7 +80,7 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
         "policies": [tables.policies(reader, same) for _, same in grouped(runs, lambda run: run.people)],
         "elections": [table for run in runs if (table := tables.elections(reader, run))],
         "cost": [table for run in runs if (table := tables.cost(reader, run))],
-        "plots": {name: plot(name, drawing) for name, drawing in drawings.items() if drawing is not None},
+        "plots": {name: plot(name, drawing, len(runs)) for name, drawing in drawings.items() if drawing is not None},
     }
 
 
@@ -93,13 +93,13 @@ def title(measured: Sequence[facts.Measured]) -> str:
     return f"Run {run.run_id}: {config.scenario}, {several(config.num_agents, 'worker')}, {several(run.years, 'year')}"
 
 
-def plot(name: str, drawing: Any) -> Plot:
+def plot(name: str, drawing: Drawing, runs: int) -> Plot:
     """Both sizes of a figure."""
     figure = FIGURES[name]
-    return Plot(name, figure, svg(drawing, figure.desk), svg(drawing, figure.phone))
+    return Plot(figure, figure.spans(runs), svg(drawing, figure.desk(runs)), svg(drawing, figure.phone))
 
 
-def svg(drawing: Any, size: Size) -> Markup:
+def svg(drawing: Drawing, size: Size) -> Markup:
     """The figure as SVG; its texts are escaped by the converter."""
     return Markup(vl_convert.vegalite_to_svg(framed(drawing(size))))
 

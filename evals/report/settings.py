@@ -11,18 +11,9 @@ from pipeline.config import ROLES, RunConfig
 from pipeline.economy.tax import BRACKETS
 
 SHOWN = {
-    *("scenario", "num_agents", "max_timesteps", "two_timescale", "history_len", "llm", "prompt_algo", "strategy"),
-    *(
-        "program",
-        "worker_type",
-        "planner_type",
-        "agent_mix",
-        "bracket_setting",
-        "platforms",
-        "election_rule",
-        "welfare",
-    ),
-    *("economy", "seed", "temperature", "name", "db", "log_dir"),
+    *("scenario", "num_agents", "max_timesteps", "two_timescale", "history_len", "agent_mix", "worker_type"),
+    *("planner_type", "bracket_setting", "platforms", "election_rule", "welfare", "economy", "llm", "prompt_algo"),
+    *("strategy", "program", "temperature", "seed", "name", "db", "log_dir"),
 }
 """Settings that have a line of their own below, or do not matter to a reader."""
 
@@ -32,16 +23,14 @@ def settings(run: Played) -> dict[str, str]:
     config, row = run.config, run.row
     strategies = {role: config.strategy_of(role) for role in ROLES}
     same, mix = len(set(strategies.values())) == 1, config.agent_mix or run.world.scenario.agent_mix
-    shown = {
+    edges = ", ".join(f"${edge:,.0f}" for edge in BRACKETS[config.bracket_setting])
+    return {
         "Name": str(row["name"] or MISSING),
         "Scenario": config.scenario,
         "Workers": f"{config.num_agents:,} ({config.worker_type}), wages {mix}",
-        "Planner": government(run).removeprefix("a planner that ")
-        if config.planner_type == "LLM"
-        else config.planner_type,
+        "Government": government(run),
         "Years": f"{run.years:,} of {config.max_timesteps:,}, tax years of {config.two_timescale}",
-        "Brackets": f"{config.bracket_setting}, from "
-        + ", ".join(f"${t:,.0f}" for t in BRACKETS[config.bracket_setting]),
+        "Brackets": f"{config.bracket_setting}, from {edges}",
         "Objective": config.welfare,
         "Economy": config.economy,
         "Model": str(row["llm"]),
@@ -56,7 +45,6 @@ def settings(run: Played) -> dict[str, str]:
         "Code": str(row["code_version"] or MISSING),
         "Other settings": _others(config) or MISSING,
     }
-    return shown
 
 
 def _others(config: RunConfig) -> str:

@@ -59,7 +59,8 @@ def policies(reader: Reader, runs: Sequence[Played]) -> Table:
         if values[j] == max(others[j] for _, _, others in welfare)
     }
     head = ["policy", "rates, %", *(name + (" *" if name == run.config.welfare else "") for name in names)]
-    caption = "Welfare of the same people. * the objective. All but years as played: every worker best-responds."
+    of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
+    caption = f"Welfare of the same people{of_runs}. * the objective. All but years as played: everybody best-responds."
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
 
 
