@@ -67,14 +67,14 @@ def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float
     figure, suffix = _figure(name), Path(output).suffix.lower()
     if suffix not in WRITERS:
         raise UsageError(f"--output {output}: expected a file that ends in {', '.join(WRITERS)}")
-    with at_rest(db) as reader:
-        played = load(reader, runs)
-        drawing = figure.prepare(reader, played)
-    if drawing is None:
-        raise UsageError(f"figure {name}: {figure.absent} in {', '.join(runs)}")
-    width = int((inches or (6.5 if figure.spans(len(played)) else 4.5)) * INCH)
-    content = WRITERS[suffix](framed(drawing(Size(width, figure.height)), background="white"))
     with whole_file(output, not_over=db) as part:
+        with at_rest(db) as reader:
+            played = load(reader, runs)
+            drawing = figure.prepare(reader, played)
+        if drawing is None:
+            raise UsageError(f"figure {name}: {figure.absent} in {', '.join(runs)}")
+        width = int((inches or (6.5 if figure.spans(len(played)) else 4.5)) * INCH)
+        content = WRITERS[suffix](framed(drawing(Size(width, figure.height)), background="white"))
         part.write_bytes(content)
     return len(content)
 

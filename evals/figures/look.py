@@ -171,8 +171,17 @@ def spread(wanted: Sequence[float], *, least: float, low: float, high: float) ->
     return [placed[i] for i in range(len(wanted))]
 
 
-def side_labels(labels: Sequence[tuple[float, str, str]], *, low: float, high: float, width: int, height: int) -> Chart:
-    """Labels (value, text, colour) to the right of a plot over [low, high], each with a thread to its value."""
+Label = tuple[float, str, str]
+"""A value, its name, and a colour."""
+
+
+def side_room(labels: Iterable[Label]) -> int:
+    """Pixels that `side_labels` take beside the plot: a letter of 11 pixels is 6.4 wide at most, on average."""
+    return 17 + int(6.4 * max(len(text) for _, text, _ in labels))
+
+
+def side_labels(labels: Sequence[Label], *, low: float, high: float, width: int, height: int) -> Chart:
+    """Labels to the right of a plot over [low, high], none upon another, each with a thread to its value."""
     least = LINE * (high - low) / height
     places = spread([value for value, _, _ in labels], least=least, low=low, high=high)
     rows = [

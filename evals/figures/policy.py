@@ -91,21 +91,18 @@ def _rates(runs: Sequence[Played], laws: dict[str, list[Row]], bracket: int) -> 
 
 def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, lines: Chart) -> Chart:
     """One bracket: the rates of the runs as `lines`, and ORACLE's for their people."""
-    width, height = size.inner(columns, margin=128), size.height
-    last = max(run.years for run in runs)
     oracle = sorted(look.grouped(runs, lambda run: run.oracle.schedule.rates[bracket]))
+    whose = {rate: f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else "" for rate, those in oracle}
+    labels = [(rate, f"ORACLE {rate:.0f}{whose[rate]}", INK) for rate, _ in oracle]
+    width, height = size.inner(columns, margin=52 + look.side_room(labels)), size.height
+    domain = alt.Scale(domain=[0, max(run.years for run in runs)], nice=False)
+    year = alt.X("year:Q", axis=look.years_axis(size), scale=domain)
     rate = alt.Y("rate:Q", axis=look.y_axis("marginal rate, %"), scale=alt.Scale(domain=[0, 100]))
-    year = alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(domain=[0, last], nice=False))
     ceiling = alt.Chart(look.data([{"rate": one} for one, _ in oracle])).mark_rule(strokeDash=DASHES, color=INK)
-    labels = [
-        (one, f"ORACLE {one:.0f}" + (f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else ""), INK)
-        for one, those in oracle
-    ]
     side = look.side_labels(labels, low=0, high=100, width=width, height=height)
     title = band(runs[0].world.schedule.thresholds, bracket)
-    return look.panel(
-        ceiling.encode(y=rate), lines.encode(x=year, y=rate), side, width=width, height=height, title=title
-    )
+    layers = ceiling.encode(y=rate), lines.encode(x=year, y=rate), side
+    return look.panel(*layers, width=width, height=height, title=title)
 
 
 def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
@@ -117,7 +114,8 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
         return look.beside((panel(size, same) for same in groups), 1)
 
     def panel(size: Size, same: Sequence[Played]) -> Chart:
-        width, height = size.width - (180 if size.narrow else 230), size.height
+        yardsticks = _yardsticks(same[0])
+        width, height = size.inner(1, margin=56 + look.side_room(yardsticks)), size.height
         low, high = _frame(same, rows)
         y = alt.Y(
             "welfare:Q",
@@ -125,7 +123,6 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
             scale=alt.Scale(domain=[low, high], nice=False, clamp=True),
         )
         x = alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False))
-        yardsticks = _yardsticks(same[0])
         rules = [_rule(value, colour).encode(y=y) for value, _, colour in yardsticks]
         lines = [line.encode(x=x, y=y) for line in _welfare_lines(size, same, [run.label for run in runs], rows)]
         labels = look.side_labels(yardsticks, low=low, high=high, width=width, height=height)
@@ -156,16 +153,11 @@ def _welfare_lines(size: Size, same: Sequence[Played], runs: Sequence[str], foun
     return [played.encode(color=colour), best.encode(color=colour)]
 
 
-def _yardsticks(run: Played) -> list[tuple[float, str, str]]:
-    """Value, label and colour of each baseline; those of one value share a label."""
-    levels = look.grouped((*run.yardsticks, run.start), lambda one: f"{one.welfare:,.3f}")
+def _yardsticks(run: Played) -> list[look.Label]:
+    """What each baseline and the start reach."""
     return [
-        (
-            same[0].welfare,
-            f"{', '.join(one.name for one in same)} {same[0].welfare:,.4g}",
-            INK if any(one.name == "ORACLE" for one in same) else MUTED,
-        )
-        for _, same in levels
+        (one.welfare, f"{one.name} {one.welfare:,.4g}", INK if one.name == "ORACLE" else MUTED)
+        for one in (*run.yardsticks, run.start)
     ]
 
 

@@ -46,10 +46,10 @@ class Plot:
 
 def write(runs: Sequence[str], output: str, *, db: str) -> tuple[int, int]:
     """Write the page; how many figures it has, and its size in bytes. EconomistError where it can't be written."""
-    with at_rest(db) as reader:
-        content = gather(reader, runs)
-    page = render(content).encode()
     with whole_file(output, not_over=db) as part:
+        with at_rest(db) as reader:
+            content = gather(reader, runs)
+        page = render(content).encode()
         part.write_bytes(page)
     return len(content["plots"]), len(page)
 
