@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -27,8 +28,19 @@ def play(folder: Path) -> bytes:
     return (folder / DB).read_bytes()
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The store's bytes, and its runs by number, open for reading."""
+
+    content: bytes
+    reader: AtRest
+    runs: dict[str, Played]
+
+
 @contextmanager
-def looked_at(*runs: str) -> Iterator[tuple[AtRest, list[Played]]]:
-    """A reader of the store in the current folder, and its runs."""
-    with at_rest(DB) as reader:
-        yield reader, load(reader, runs)
+def stored(folder: Path) -> Iterator[Stored]:
+    """Play the runs in `folder` and open them."""
+    content = play(folder)
+    with at_rest(str(folder / DB)) as reader:
+        names = (BOUNDED, DEMOCRATIC, RATIONAL)
+        yield Stored(content, reader, dict(zip(names, load(reader, names), strict=True)))

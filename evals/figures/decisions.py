@@ -25,7 +25,7 @@ WHERE run_id = $1 AND year BETWEEN $2 AND $3 GROUP BY tenth ORDER BY tenth
 """
 
 SATISFACTION = """
-SELECT occupation, count(satisfied) AS verdicts, count_if(satisfied)::BIGINT AS satisfied,
+SELECT occupation, count(satisfied) AS verdicts, count(*) FILTER (satisfied) AS satisfied,
        count(DISTINCT agent) AS people
 FROM panel WHERE run_id = $1 AND satisfied IS NOT NULL AND occupation IS NOT NULL GROUP BY occupation
 """
@@ -99,7 +99,7 @@ def satisfaction(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
         return look.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
-        width = size.inner(columns, margin=24)
+        width = size.inner(columns, margin=36)
         rows = [{**row, "label": _cut(row["group"], (width - 110) // 6)} for row in found[label]]
         order = [row["group"] for row in rows]
         y = alt.Y("group:N", sort=order, axis=None)
@@ -111,7 +111,7 @@ def satisfaction(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
         value = chart.mark_text(align="right", dy=-6, color=MUTED, fontSize=11).encode(x=alt.datum(100), text="value:N")
         heading = label if len(found) > 1 else ""
         return look.panel(
-            track, bars, what, value, width=size.inner(columns, margin=24), height=alt.Step(34), title=heading
+            track, bars, what, value, width=size.inner(columns, margin=36), height=alt.Step(34), title=heading
         )
 
     return draw
@@ -206,7 +206,7 @@ def cost(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
         chart = alt.Chart(look.data(totals)).encode(y=y, x=alt.datum(0))
         what = chart.mark_text(align="left", dy=-6, color=INK, fontSize=11).encode(text="text:N")
         heading = label if len(found) > 1 else ""
-        return look.panel(bars, what, width=size.inner(columns, margin=24), height=alt.Step(34), title=heading)
+        return look.panel(bars, what, width=size.inner(columns, margin=36), height=alt.Step(34), title=heading)
 
     return draw
 

@@ -17,7 +17,9 @@ WITH asked AS (
     SELECT role, signature, strategy, program, model, count(*) AS calls, max(call_id) AS latest,
            max(call_id) FILTER (status = 'ok') AS answered
     FROM lm_calls WHERE run_id = $1 AND signature <> 'Preflight' GROUP BY ALL)
-SELECT asked.*, c.call_id, c.year, c.agent, c.status, c.prompt, c.response, c.prompt_tokens, c.completion_tokens
+SELECT asked.*, c.call_id, c.year, c.agent, c.status, c.prompt_tokens, c.completion_tokens,
+       left(c.prompt, $2) AS prompt, length(c.prompt) AS prompt_length,
+       left(c.response, $2) AS response, length(c.response) AS response_length
 FROM asked JOIN lm_calls c ON c.run_id = $1 AND c.call_id = coalesce(answered, latest)
 ORDER BY asked.role, asked.signature, asked.strategy, asked.program, asked.model
 """
@@ -27,7 +29,8 @@ WITH worst AS (
     SELECT * FROM decisions WHERE run_id = $1
     QUALIFY row_number() OVER (PARTITION BY agent ORDER BY regret DESC, year) = 1
     ORDER BY regret DESC, agent LIMIT $2)
-SELECT w.*, a.wage, a.occupation, c.signature, c.strategy, c.prompt, c.response
+SELECT w.*, a.wage, a.occupation, left(c.prompt, $3) AS prompt, length(c.prompt) AS prompt_length,
+       left(c.response, $3) AS response, length(c.response) AS response_length
 FROM worst w LEFT JOIN agents a ON a.run_id = w.run_id AND a.agent = w.agent
 LEFT JOIN lm_calls c ON c.call_id = w.call_id
 ORDER BY w.regret DESC, w.agent
@@ -54,10 +57,9 @@ def prompts(reader: Reader, run: Played) -> list[Call]:
             f"The latest of {several(row['calls'], 'call')}: year {row['year']}, {_who(row['agent'])}, "
             f"{row['prompt_tokens'] or '?'} + {row['completion_tokens'] or '?'} tokens, status {row['status']}, "
             f"call {row['call_id']}.",
-            shown(row["prompt"]),
-            shown(row["response"]),
+            *texts(row),
         )
-        for row in reader.rows(PROMPTS, [run.run_id])
+        for row in reader.rows(PROMPTS, [run.run_id, LONGEST])
     ]
 
 
@@ -68,10 +70,9 @@ def worst(reader: Reader, run: Played, *, most: int) -> list[Call]:
             f"{dollars(row['regret'])}: {_who(row['agent'])}, year {row['year']}: {row['labor']:g} hours where "
             f"{row['best_labor']:.1f} were best",
             _missed(row) + _source(row["call_id"], fallback=row["fallback"]),
-            shown(row["prompt"]),
-            shown(row["response"]),
+            *texts(row),
         )
-        for row in reader.rows(WORST, [run.run_id, most])
+        for row in reader.rows(WORST, [run.run_id, most, LONGEST])
     ]
 
 
@@ -91,11 +92,13 @@ def _source(call_id: int | None, *, fallback: bool) -> str:
     return "No model was asked." if call_id is None else f"Call {call_id}."
 
 
-def shown(text: str | None) -> str | None:
-    """Text of a model as it is shown: control characters spelled out, the end of a very long one left out."""
+def texts(row: Row) -> tuple[str | None, str | None]:
+    """Prompt and reply as shown: control characters spelled out, and of a very long one how much is missing."""
+    prompt, response = (_shown(row[name], row[f"{name}_length"]) for name in ("prompt", "response"))
+    return prompt, response
+
+
+def _shown(text: str | None, length: int) -> str | None:
     if text is None:
         return None
-    visible = plain(text)
-    if len(visible) <= LONGEST:
-        return visible
-    return f"{visible[:LONGEST]}\n… ({len(visible) - LONGEST:,} more characters)"
+    return plain(text) + (f"\n... ({length - len(text):,} more characters)" if length > len(text) else "")

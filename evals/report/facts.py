@@ -22,16 +22,16 @@ FROM decisions WHERE run_id = $1 AND year BETWEEN $2 AND $3
 """
 
 FALLBACKS = """
-SELECT count(*) AS hours, count_if(fallback)::BIGINT AS hours_missed,
+SELECT count(*) AS hours, count(*) FILTER (fallback) AS hours_missed,
        (SELECT count(planner_fallback) FROM years WHERE run_id = $1) AS laws,
-       (SELECT count_if(planner_fallback)::BIGINT FROM years WHERE run_id = $1) AS laws_missed
+       (SELECT count(*) FILTER (planner_fallback) FROM years WHERE run_id = $1) AS laws_missed
 FROM decisions d JOIN agents a USING (run_id, agent) WHERE d.run_id = $1 AND a.asked
 """
 
 USAGE = """
-SELECT count(*) AS calls, count_if(status <> 'ok')::BIGINT AS failed, sum(cost_usd) AS cost_usd,
+SELECT count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed, sum(cost_usd) AS cost_usd,
        coalesce(sum(prompt_tokens), 0)::BIGINT + coalesce(sum(completion_tokens), 0)::BIGINT AS tokens,
-       count_if(cost_usd IS NULL AND response IS NOT NULL)::BIGINT AS unpriced
+       count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced
 FROM lm_calls WHERE run_id = $1
 """
 
