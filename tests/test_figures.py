@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import altair as alt
@@ -17,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from three_runs import BOUNDED, DB, DEMOCRATIC, PEOPLE, RATIONAL, TAX_YEAR, YEARS, Stored
 
-from evals.figures import look
+from evals.figures import decisions, look, policy
 from evals.figures.catalog import FIGURES, PAGE, PHONE
 from evals.played import Played, load
+from evals.report import words
 from evals.report.page import svg
 from evals.summary import start_reached_best
 from pipeline.baselines import BASELINES
@@ -154,6 +157,12 @@ def test_a_run_of_one_tax_year_has_nothing_to_compare_with(cli: CommandLine) -> 
         (run,) = load(reader, ["1"])
         assert run.tax_years == [(0, 1)]
         assert {row["when"] for row in rows(drawn("hours", reader, run), "share")} == {"the tax year played"}
+
+
+@pytest.mark.parametrize("module", [look, policy, decisions, words], ids=lambda module: module.__name__)
+def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)
 
 
 # -- how they look ---------------------------------------------------------------------------------------------------

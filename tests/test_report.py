@@ -169,6 +169,15 @@ def test_a_planner_that_fails_is_a_warning_too() -> None:
     assert "33.3 % of the decisions on the tax rates fell back" in " ".join(facts.warnings(measured))
 
 
+def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
+    changed('UPDATE runs SET config = json_merge_patch(config, \'{"welfare": "paper"}\') WHERE run_id = 3')
+    changed("UPDATE years SET paper_idle_share = 0.75 WHERE run_id = 3")
+    with three.at_rest(DB) as reader:
+        (run,) = three.load(reader, [RATIONAL])
+        said = facts.warnings(facts.measure(reader, run))
+    assert said[0].startswith("Workers without income carry 75 % of the last year's `paper` welfare")
+
+
 def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) -> None:
     run = stored.runs[RATIONAL]
     table = tables.policies(stored.reader, [run])

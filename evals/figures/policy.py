@@ -94,7 +94,7 @@ def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, lin
     oracle = sorted(look.grouped(runs, lambda run: run.oracle.schedule.rates[bracket]))
     whose = {rate: f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else "" for rate, those in oracle}
     labels = [(rate, f"ORACLE {rate:.0f}{whose[rate]}", INK) for rate, _ in oracle]
-    width, height = size.inner(columns, margin=52 + look.side_room(labels)), size.height
+    width, height = size.inner(columns, margin=56 + look.side_room(labels)), size.height
     domain = alt.Scale(domain=[0, max(run.years for run in runs)], nice=False)
     year = alt.X("year:Q", axis=look.years_axis(size), scale=domain)
     rate = alt.Y("rate:Q", axis=look.y_axis("marginal rate, %"), scale=alt.Scale(domain=[0, 100]))
@@ -114,7 +114,7 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
         return look.beside((panel(size, same) for same in groups), 1)
 
     def panel(size: Size, same: Sequence[Played]) -> Chart:
-        yardsticks = _yardsticks(same[0])
+        yardsticks = _yardsticks(same[0], with_value=not size.narrow)
         width, height = size.inner(1, margin=56 + look.side_room(yardsticks)), size.height
         low, high = _frame(same, rows)
         y = alt.Y(
@@ -153,12 +153,17 @@ def _welfare_lines(size: Size, same: Sequence[Played], runs: Sequence[str], foun
     return [played.encode(color=colour), best.encode(color=colour)]
 
 
-def _yardsticks(run: Played) -> list[look.Label]:
+def _yardsticks(run: Played, *, with_value: bool) -> list[look.Label]:
     """What each baseline and the start reach."""
     return [
-        (one.welfare, f"{one.name} {one.welfare:,.4g}", INK if one.name == "ORACLE" else MUTED)
+        (one.welfare, one.name + f" {_short(one.welfare)}" * with_value, INK if one.name == "ORACLE" else MUTED)
         for one in (*run.yardsticks, run.start)
     ]
+
+
+def _short(value: float) -> str:
+    """Four digits, and all of them before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _rule(value: float, colour: str) -> Chart:

@@ -10,6 +10,8 @@ from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
 from evals.summary import TELLING
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader
 
 TOLERATED = 0.05
@@ -158,9 +160,15 @@ def warnings(measured: Measured) -> list[str]:
         going_on = run.row["status"] == "running"
         status = "is still going on, or was killed" if going_on else f"ended as {run.row['status']}{error}"
         found.append(f"The run {status}: {run.years:,} of {run.config.max_timesteps:,} years are here.")
-    if run.config.welfare == "paper" and measured.last["paper_idle_share"] > 0.5:
-        idle = percent(measured.last["paper_idle_share"])
-        found.append(f"Workers without income carry {idle} of the `paper` welfare, which divides by income.")
+    if run.config.welfare == "paper":
+        best = equilibrium(run.world.economy, run.oracle.schedule, run.world.population.wage)
+        idle = {"the last year's": measured.last["paper_idle_share"], "ORACLE's": idle_share(best.utility, best.income)}
+        found += [
+            f"Workers without income carry {percent(share)} of {whose} `paper` welfare, which divides by income and "
+            "says little about taxes then."
+            for whose, share in idle.items()
+            if share > 0.5
+        ]
     return found
 
 

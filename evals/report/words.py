@@ -52,7 +52,7 @@ def percent(share: float | None, digits: int = 0) -> str:
     >>> percent(0.7612), percent(0.0004, 1)
     ('76 %', '0.0 %')
     """
-    return MISSING if share is None else f"{100 * share:.{digits}f} %"
+    return MISSING if share is None else f"{100 * share:,.{digits}f} %"
 
 
 def rates(values: Iterable[float]) -> str:
