@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from evals.summary import TELLING
+from evals.summary import objective, telling
 from pipeline.baselines import BASELINES
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import equilibrium, planner_share
+from pipeline.economy.equilibrium import planner_share
 from pipeline.economy.tax import BRACKETS, uniform
-from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, restore, years_played
 from pipeline.store import Reader
@@ -90,14 +89,12 @@ class Played:
 
     def best_response(self, law: TaxSchedule) -> float:
         """The run's objective under `law` if every worker best-responds and is satisfied."""
-        best = equilibrium(self.world.economy, law, self.world.population.wage)
-        return float(WELFARE[self.config.welfare](best.utility, best.income, self.world.population.wage))
+        return objective(self.world.setting(), law)
 
     @property
     def share(self) -> float | None:
         """The planner share; None for planners without a model, or where there is too little to gain to tell."""
-        possible = self.oracle.welfare - self.start.welfare
-        if self.config.planner_type != "LLM" or possible < TELLING * abs(self.start.welfare):
+        if self.config.planner_type != "LLM" or not telling(self.start.welfare, self.oracle.welfare):
             return None
         return planner_share(self.start.welfare, self.reached, self.oracle.welfare)
 

@@ -11,18 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.progress import cost_in_words
-from pipeline.baselines import BASELINES
+from pipeline.baselines import BASELINES, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share
-from pipeline.economy.tax import BRACKETS, uniform
+from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.simulation import Simulation
 from pipeline.world import START_RATE, World
 from signatures.types import TaxSchedule
 
-BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
+LEAST_GAIN = 0.005
+"""ORACLE's gain over the start, as a share of it, below which the planner share divides by next to nothing."""
 
-TELLING = 0.005
-"""ORACLE's gain over the start, as a share of the start, below which the planner share says nothing."""
+BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
 
 
 def summary(simulation: Simulation) -> RenderableType:
@@ -97,21 +97,32 @@ def _share_in_words(world: World) -> str:
     """The planner share, with what there was to gain: a share of next to nothing says nothing."""
     start, reached, best = start_reached_best(world)
     gain = f"ORACLE gains {(best - start) / abs(start):.1%} over the start"
-    if best - start < TELLING * abs(start):
+    if not telling(start, best):
         return f"Planner share: not telling, {gain}."
     return f"Planner share: {planner_share(start, reached, best):.0%} ({gain}; everyone best-responding and satisfied)."
 
 
 def start_reached_best(world: World) -> tuple[float, float, float]:
     """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
-    welfare = WELFARE[world.config.welfare]
+    start, best = start_and_best(world.setting())
+    return start, objective(world.setting(), world.schedule), best
 
-    def value(schedule: TaxSchedule) -> float:
-        best = equilibrium(world.economy, schedule, world.population.wage)
-        return float(welfare(best.utility, best.income, world.population.wage))
 
-    start = uniform(BRACKETS[world.config.bracket_setting], START_RATE)
-    return value(start), value(world.schedule), value(BASELINES["ORACLE"](world.setting()))
+def start_and_best(setting: Setting) -> tuple[float, float]:
+    """The objective under best responses: at the schedule that models start with, and at ORACLE's."""
+    start = uniform(setting.thresholds, START_RATE)
+    return objective(setting, start), objective(setting, BASELINES["ORACLE"](setting))
+
+
+def objective(setting: Setting, schedule: TaxSchedule) -> float:
+    """The setting's welfare function if every worker best-responds to `schedule`."""
+    best = equilibrium(setting.economy, schedule, setting.wages)
+    return float(WELFARE[setting.welfare](best.utility, best.income, setting.wages))
+
+
+def telling(start: float, best: float) -> bool:
+    """Whether there is enough to gain for a share of it to say something."""
+    return best - start >= LEAST_GAIN * abs(start)
 
 
 def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:

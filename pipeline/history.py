@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import fields
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,49 +19,41 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
-from pipeline.store import Reader, refuse_other_formats
+from pipeline.store import Reader
 from pipeline.traces import Call, Recorded
 from pipeline.world import World, create
 from signatures.types import TaxSchedule
 
 
 class AtRest:
-    """A database that nobody writes, to ask for rows. Use as a context manager."""
+    """A database to ask for rows, or, while another process writes it, a copy as of its last commit. Use as a context
+    manager."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.connection = connect(path)
+        self._copy: TemporaryDirectory[str] | None = None
+        try:
+            self.connection = connect(path)
+        except Locked:
+            self._copy = TemporaryDirectory(prefix="llm-economist-")
+            self.connection = connect(snapshot(path, self._copy.name))
 
     def __enter__(self) -> AtRest:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, and remove the copy if there is one."""
         self.connection.close()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         cursor = self.connection.execute(query, list(parameters))
         columns = [column[0] for column in cursor.description or ()]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-
-
-@contextmanager
-def at_rest(path: str) -> Iterator[AtRest]:
-    """A database for many questions about one moment; while another process writes it, the copy that it makes."""
-    refuse_other_formats(path)
-    with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder, _original_or_copy(path, folder) as reader:
-        reader.path = path
-        yield reader
-
-
-def _original_or_copy(path: str, folder: str) -> AtRest:
-    try:
-        return AtRest(path)
-    except Locked:
-        try:
-            copy = snapshot(path, folder)
-        except StoreError:  # it may have ended just now; if not, this says who holds the file
-            return AtRest(path)
-    return AtRest(copy)
 
 
 def find_run(reader: Reader, run: str) -> dict[str, Any]:

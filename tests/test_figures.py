@@ -27,7 +27,7 @@ from evals.report.page import svg
 from evals.summary import start_reached_best
 from pipeline.baselines import BASELINES
 from pipeline.economy.equilibrium import planner_share
-from pipeline.history import at_rest
+from pipeline.history import AtRest
 from pipeline.store import Reader
 
 ELSEWHERE = {"satisfaction": RATIONAL, "satisfaction_over_years": RATIONAL, "elections": BOUNDED}
@@ -82,7 +82,7 @@ def test_the_area_over_a_lorenz_curve_is_the_gini_that_is_stored(stored: Stored)
 def test_a_lorenz_curve_of_many_people_is_thinned_and_still_ends_with_all_income(cli: CommandLine) -> None:
     nobody_asked = ("--worker-type", "FIXED", "--planner-type", "FREE_MARKET")
     cli("run", "--num-agents", "450", "--max-timesteps", "1", *nobody_asked, "--db", "many.duckdb")
-    with at_rest("many.duckdb") as reader:
+    with AtRest("many.duckdb") as reader:
         spec = drawn("lorenz", reader, *load(reader, ["1"]))
     for _, points in look.grouped(rows(spec, "curve"), lambda row: row["curve"]):
         assert 50 < len(points) < 110
@@ -153,7 +153,7 @@ def test_satisfaction_is_counted_by_people_and_verdicts(stored: Stored) -> None:
 
 def test_a_run_of_one_tax_year_has_nothing_to_compare_with(cli: CommandLine) -> None:
     cli("run", "--num-agents", "3", "--max-timesteps", "2", "--llm", "rules", "--db", "short.duckdb")
-    with at_rest("short.duckdb") as reader:
+    with AtRest("short.duckdb") as reader:
         (run,) = load(reader, ["1"])
         assert run.tax_years == [(0, 1)]
         assert {row["when"] for row in rows(drawn("hours", reader, run), "share")} == {"the tax year played"}

@@ -151,7 +151,7 @@ def test_text_of_models_and_users_stays_text_in_runs_side_by_side(cli: CommandLi
 
 def test_fallbacks_above_a_twentieth_are_a_warning(stored: Stored) -> None:
     changed("UPDATE decisions SET fallback = true WHERE run_id = 3 AND agent = 0")
-    with three.at_rest(DB) as reader:
+    with three.AtRest(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         measured = facts.measure(reader, run)
     assert "16.7 % of the decisions on hours fell back" in facts.warnings(measured)[0]
@@ -163,7 +163,7 @@ def test_fallbacks_above_a_twentieth_are_a_warning(stored: Stored) -> None:
 
 def test_a_planner_that_fails_is_a_warning_too() -> None:
     changed("UPDATE years SET planner_fallback = true WHERE run_id = 3 AND year = 0")
-    with three.at_rest(DB) as reader:
+    with three.AtRest(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         measured = facts.measure(reader, run)
     assert "33.3 % of the decisions on the tax rates fell back" in " ".join(facts.warnings(measured))
@@ -172,7 +172,7 @@ def test_a_planner_that_fails_is_a_warning_too() -> None:
 def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
     changed('UPDATE runs SET config = json_merge_patch(config, \'{"welfare": "paper"}\') WHERE run_id = 3')
     changed("UPDATE years SET paper_idle_share = 0.75 WHERE run_id = 3")
-    with three.at_rest(DB) as reader:
+    with three.AtRest(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         said = facts.warnings(facts.measure(reader, run))
     assert said[0].startswith("Workers without income carry 75 % of the last year's `paper` welfare")
@@ -196,7 +196,7 @@ def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) 
         until(lambda: year_of("economist.duckdb") >= 3)
         result = cli("figure", "regret", "1", "-o", "live.svg")
         assert result.code == 0, result.err
-        with three.at_rest("economist.duckdb") as reader:
+        with three.AtRest("economist.duckdb") as reader:
             (run,) = three.load(reader, ["1"])
             assert "The run is still going on, or was killed: " in facts.warnings(facts.measure(reader, run))[0]
         process.send_signal(signal.SIGINT)

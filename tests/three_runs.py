@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evals.played import Played, load
 from evals.running import run
-from pipeline.history import AtRest, at_rest
+from pipeline.history import AtRest
 
 DB = "traces.duckdb"
 BOUNDED, DEMOCRATIC, RATIONAL = "1", "2", "3"
@@ -41,6 +41,6 @@ class Stored:
 def stored(folder: Path) -> Iterator[Stored]:
     """Play the runs in `folder` and open them."""
     content = play(folder)
-    with at_rest(str(folder / DB)) as reader:
+    with AtRest(str(folder / DB)) as reader:
         names = (BOUNDED, DEMOCRATIC, RATIONAL)
         yield Stored(content, reader, dict(zip(names, load(reader, names), strict=True)))

@@ -14,7 +14,7 @@ from evals.figures.look import Size, framed
 from evals.formats import whole_file
 from evals.played import load
 from pipeline.errors import UsageError
-from pipeline.history import at_rest
+from pipeline.history import AtRest
 
 INCH = 96
 """Pixels of the drawing to an inch; its letters of 11 pixels are then 8 points high."""
@@ -68,7 +68,7 @@ def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float
     if suffix not in WRITERS:
         raise UsageError(f"--output {output}: expected a file that ends in {', '.join(WRITERS)}")
     with whole_file(output, not_over=db) as part:
-        with at_rest(db) as reader:
+        with AtRest(db) as reader:
             played = load(reader, runs)
             drawing = figure.prepare(reader, played)
         if drawing is None:

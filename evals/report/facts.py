@@ -9,7 +9,7 @@ from typing import Any
 from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
-from evals.summary import TELLING
+from evals.summary import LEAST_GAIN
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader
@@ -110,7 +110,7 @@ def _share(run: Played) -> Fact:
         return Fact("Planner", run.config.planner_type, "sets the rates without a model")
     gain = (run.oracle.welfare - run.start.welfare) / abs(run.start.welfare)
     if run.share is None:
-        return Fact("Planner share", "not telling", f"ORACLE gains less than {percent(TELLING, 1)} over the start")
+        return Fact("Planner share", "not telling", f"ORACLE gains less than {percent(LEAST_GAIN, 1)} over the start")
     return Fact("Planner share", percent(run.share), f"of the {percent(gain, 1)} that ORACLE gains over the start")
 
 

@@ -27,7 +27,7 @@ from evals.formats import plain, whole_file
 from evals.played import load
 from evals.report import calls, facts, settings, tables
 from evals.report.words import several
-from pipeline.history import at_rest
+from pipeline.history import AtRest
 from pipeline.store import Reader
 
 WORST = 8
@@ -47,7 +47,7 @@ class Plot:
 def write(runs: Sequence[str], output: str, *, db: str) -> tuple[int, int]:
     """Write the page; how many figures it has, and its size in bytes. EconomistError where it can't be written."""
     with whole_file(output, not_over=db) as part:
-        with at_rest(db) as reader:
+        with AtRest(db) as reader:
             content = gather(reader, runs)
         page = render(content).encode()
         part.write_bytes(page)
