@@ -284,6 +284,53 @@ def elections(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, side by side")],
+    output: Annotated[str, typer.Option("--output", "-o", help="HTML file to write")] = "report.html",
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write a page about runs that opens offline: figures, tables, prompts, the worst decisions.
+
+    Example: llm-economist report 3 -o report.html
+    """
+    from rich.console import Console
+
+    from evals.figures.extra import require
+
+    require()
+    from evals.report.page import write
+
+    with Console(stderr=True).status("drawing the figures"):
+        figures, size = write(runs, output, db=db)
+    typer.echo(f"{output}: {figures} figures, {size / 1000:,.0f} kB")
+
+
+@app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(help="which figure")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="a .pdf, .svg, .png or .json file")] = None,
+    width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="show the figures")] = False,
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write one figure of a report alone, ready to print.
+
+    Example: llm-economist figure lorenz 3 -o lorenz.pdf
+    """
+    from evals.figures.extra import require
+
+    require()
+    from evals.figures.export import listing, write
+
+    if list_all:
+        return typer.echo(listing())
+    if not name or not runs or not output:
+        raise UsageError("give a figure, runs and a file: llm-economist figure lorenz 3 -o lorenz.pdf; or --list")
+    typer.echo(f"{output}: {write(name, runs, output, db=db, inches=width) / 1000:,.0f} kB")
+
+
+@app.command()
 def watch(
     db: Db = DEFAULT_DB,
     once: Annotated[bool, typer.Option("--once", help="print the state now and end")] = False,

@@ -118,7 +118,8 @@ def _own_platform(inputs: Inputs, answer: Any) -> float:
 def vote_worth(inputs: Inputs, answer: Any) -> float:
     """The gain of one's purse by the platform voted for, from the worst to the best on the ballot, hours as they are.
 
-    Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention counts as no change.
+    Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention
+    counts as no change.
     """
     lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
     names = [line[0].removesuffix(" (you)") for line in lines]
