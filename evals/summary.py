@@ -45,7 +45,7 @@ def welfare_table(world: World) -> Table:
     assert adjusted is not None
     _row(table, world, "last year as played", adjusted, outcome.income)
     for label, schedule in policies(world):
-        best = equilibrium(world.economy, schedule, world.population.wage)
+        best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
     return table
 
@@ -68,6 +68,8 @@ def notes(simulation: Simulation) -> Iterator[str]:
     """What a reader has to know beside the figures."""
     world, usage = simulation.world, simulation.minds.usage
     yield "* the planner's objective. All rows but the first: every worker best-responds to the schedule."
+    if world.config.shock:
+        yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
     yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
@@ -104,7 +106,7 @@ def start_reached_best(world: World) -> tuple[float, float, float]:
     welfare = WELFARE[world.config.welfare]
 
     def value(schedule: TaxSchedule) -> float:
-        best = equilibrium(world.economy, schedule, world.population.wage)
+        best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         return float(welfare(best.utility, best.income, world.population.wage))
 
     start = uniform(BRACKETS[world.config.bracket_setting], START_RATE)

@@ -89,11 +89,12 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
 
 def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
     """The world of a run as it was before year `before`, to be played on under `config`."""
-    world = create(config)
     stored = population_of(reader, run_id)
     if stored is None:
-        return world
-    world.population, world.personas = stored
+        return create(config)
+    population, personas = stored
+    world = create(config, population)
+    world.personas = personas
     years = reader.rows("SELECT * FROM years WHERE run_id = ? AND year < ? ORDER BY year", [run_id, before])
     for row in years:
         world.remember_planner(row["year"], schedule_of(row), row["welfare"])
@@ -113,11 +114,16 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
     query = "SELECT labor, adjusted_utility, objective FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
     decisions = reader.rows(query, [run_id, row["year"]])
     column = {name: np.array([d[name] for d in decisions]) for name in ("labor", "adjusted_utility", "objective")}
+    world.begin(row["year"])
     world.schedule, world.leader = schedule_of(row), row["leader"]
+    if row.get("rates_beneath") is not None:
+        world.beneath = TaxSchedule(thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"]))
     world.hours = column["labor"]
     world.adjusted = column["adjusted_utility"]
-    outcome = settle(world.economy, world.schedule, world.population.wage, column["labor"].copy())
+    wages, labor = world.population.wage, column["labor"].copy()
+    outcome = settle(world.economy, world.schedule, wages, labor, windfall=world.windfall)
     world.remember_workers(row["year"], outcome, column["objective"])
+    world.begin(row["year"] + 1)
 
 
 def _enact(world: World) -> None:

@@ -26,6 +26,8 @@
 --   mean_income             before tax, dollars a year
 --   revenue                 taxes paid by all, dollars a year
 --   rebate                  paid back to each, dollars a year
+--   windfall                part of the rebate that comes from outside, dollars a year; 0 without a shock
+--   rates_beneath           rates under a shock that lies over them for a time, percent; without one the same as rates
 --   planner_call_id         call that decided the change
 CREATE OR REPLACE VIEW welfare_by_year AS
 WITH marked AS (
@@ -36,7 +38,8 @@ SELECT run_id, year,
        year - coalesce(max(CASE WHEN set_now THEN year END) OVER so_far, min(year) OVER so_far) AS year_of_tax_year,
        thresholds, rates, rate_changes, planner_fallback, leader, welfare, welfare_best_response, inverse_income,
        swf_paper, paper_idle_share, utilitarian, rawlsian, atkinson, equality_productivity, gini, gini_income,
-       mean_labor, mean_income, revenue, rebate, planner_call_id
+       mean_labor, mean_income, revenue, rebate, coalesce(windfall, 0) AS windfall,
+       coalesce(rates_beneath, rates) AS rates_beneath, planner_call_id
 FROM marked
 WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 
@@ -44,8 +47,8 @@ WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 --   run_id                  run
 --   year                    year of the run, from 0
 --   agent                   worker, from 0
---   wage                    dollars an hour
---   income_at_40_hours      dollars a year
+--   wage                    dollars an hour, as in force in that year
+--   income_at_40_hours      dollars a year, at that wage
 --   utility_type            egotistical, altruistic or adversarial
 --   occupation              census occupation; NULL without personas
 --   sex                     female or male; NULL without personas
@@ -66,8 +69,9 @@ WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 --   fallback                whether no reply could be used, so that hours stayed
 --   call_id                 call that decided the hours; NULL where no model was asked
 CREATE OR REPLACE VIEW panel AS
-SELECT d.run_id, d.year, d.agent, a.wage, a.income_at_40_hours, a.utility_type, a.occupation, a.sex, a.age, a.persona,
-       d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
+SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
+       coalesce(d.shocked_wage * 40 * 52, a.income_at_40_hours) AS income_at_40_hours, a.utility_type, a.occupation, a.sex,
+       a.age, a.persona, d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
        d.best_labor, d.best_utility, d.regret, d.objective, d.satisfied, d.fallback, d.call_id
 FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent;
 
