@@ -21,7 +21,7 @@ from pipeline.minds import Minds, Usage
 from pipeline.records import decision_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
 from pipeline.store import Reader, Row, Store
-from pipeline.traces import Recorded
+from pipeline.traces import INTERVIEW, Recorded
 
 RESUMABLE = ("base_url", "concurrency", "timeout", "max_cost_usd", "max_tokens", "debug", "wandb", "log_dir")
 """What may be set anew when a run goes on: none of it changes what is asked."""
@@ -86,8 +86,8 @@ def usage_so_far(reader: Reader, run_id: int) -> Usage:
                       coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
                       coalesce(sum(cost_usd), 0) AS cost_usd,
                       count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced
-               FROM lm_calls WHERE run_id = ?"""
-    return Usage(**reader.rows(query, [run_id])[0])
+               FROM lm_calls WHERE run_id = ? AND signature <> ?"""
+    return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
 
 
 def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console) -> int:

@@ -17,8 +17,8 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.examples import POOL, Pools
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
-from pipeline.store import Reader
-from pipeline.traces import Call, Recorded
+from pipeline.store import Reader, Row
+from pipeline.traces import INTERVIEW, Call, Recorded
 from pipeline.world import World, create
 from signatures.types import TaxSchedule
 
@@ -52,7 +52,7 @@ def find_run(reader: Reader, run: str) -> dict[str, Any]:
     return rows[0]
 
 
-def config_of(row: dict[str, Any]) -> RunConfig:
+def config_of(row: Row) -> RunConfig:
     """The settings that a run was started with, as far as they are stored (a URL without its credentials)."""
     known = {field.name for field in fields(RunConfig)}
     return build({name: value for name, value in json.loads(row["config"]).items() if name in known})
@@ -104,7 +104,17 @@ def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> Worl
     return world
 
 
-def schedule_of(row: dict[str, Any]) -> TaxSchedule:
+def settings_of_year(reader: Reader, run: Row, year: int) -> Row:
+    """The row of the run that played a year of `run`: a fork has the years before its own from its parent."""
+    while run["fork_year"] is not None and year < run["fork_year"]:
+        parents = reader.rows("SELECT * FROM runs WHERE run_id = ?", [run["parent_run_id"]])
+        if not parents:
+            break
+        run = parents[0]
+    return run
+
+
+def schedule_of(row: Row) -> TaxSchedule:
     """The law of a stored year."""
     return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
 
@@ -147,7 +157,9 @@ def stored_pools(reader: Reader, run_id: int) -> Pools:
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
     """Stored calls of a year by question, in the order in which they were made."""
     columns = ", ".join(field.name for field in fields(Call))
-    query = f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? ORDER BY call_id"
+    query = (
+        f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? AND signature <> '{INTERVIEW}' ORDER BY call_id"
+    )
     recorded: Recorded = {}
     for row in reader.rows(query, [run_id, year]):
         call = Call(**row)

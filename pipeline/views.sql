@@ -76,11 +76,11 @@ SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
 FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent;
 
 -- calls: one row an attempt at a model, with prompt and reply as plain text.
---   call_id                 call; grows with year, question, agent and attempt
+--   call_id                 call; grows with year, question, agent and attempt; interviews have the last ones
 --   run_id                  run
 --   year                    year of the run, from 0; personas are written in year 0
 --   agent                   worker that was asked; NULL for the planner
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked, e.g. ChooseLabor
 --   strategy                how it was asked, e.g. cot
 --   program                 file of a saved program; NULL without one
@@ -108,7 +108,7 @@ FROM lm_calls;
 
 -- cost_by_role: one row a run, role, signature, strategy and model: what its calls took.
 --   run_id                  run
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   model                   language model
@@ -137,7 +137,7 @@ GROUP BY ALL;
 --   run_id                  run
 --   year                    year of the run, from 0
 --   agent                   worker that was asked; NULL for the planner
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   program                 file of a saved program; NULL without one
@@ -192,7 +192,7 @@ LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 
 -- prompt_versions: one row a run, signature, strategy, program, model and system prompt: which words, which outcomes.
 --   run_id                  run
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   program                 file of a saved program; NULL without one
@@ -255,7 +255,7 @@ LEFT JOIN led_to o ON o.run_id = v.run_id AND o.signature = v.signature AND o.st
 --   mean_regret             dollars a year, mean over decisions
 --   satisfied_share         of the verdicts on the tax policy, 0 to 1; NULL where nobody was asked
 --   fallbacks               decisions without a usable reply
---   calls                   attempts at a model
+--   calls                   attempts at a model; interviews are none of the run
 --   failed_calls            of them without a usable reply
 --   prompt_tokens           tokens
 --   completion_tokens       tokens
@@ -284,6 +284,7 @@ asked AS (
            sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
            sum(cost_usd) AS cost_usd, sum(latency_ms) / 1000 AS call_seconds
     FROM lm_calls
+    WHERE role <> 'interview'
     GROUP BY run_id)
 SELECT r.run_id, r.name, r.status, r.scenario, r.llm, r.prompt_algo, r.planner_type, r.worker_type, r.seed,
        r.num_agents, r.max_timesteps, r.economy, r.welfare AS objective, coalesce(p.years_played, 0) AS years_played,

@@ -22,6 +22,7 @@ from pipeline.election import MOST_CANDIDATES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import QUESTIONS
 from pipeline.traces import prompt_text
+from programs.interview import Interviewee
 from programs.strategies import STRATEGIES
 from programs.voter import ballot
 from signatures.types import TaxSchedule
@@ -30,6 +31,7 @@ GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = "UPDATE_GOLDEN=1 uv run pytest tests/test_golden.py"
 
 DSPYS = ("json", "xml")
+INTERVIEWS = {"chat": "AnswerInterview.txt", "compact": "AnswerInterview.compact-adapter.txt"}
 SHORT = ("io", "cot")
 
 WORKER_TOKENS, PLANNER_TOKENS = 700, 1200
@@ -83,12 +85,20 @@ def test_the_compact_prompt_is_the_one_on_file(question: str, strategy: str) -> 
     compare(f"{question}.{strategy}.compact-adapter.txt", "\n\n".join(texts))
 
 
+@pytest.mark.parametrize("adapter", ["chat", "compact"])
+def test_the_prompt_of_an_interview_is_the_one_on_file_and_short(adapter: str) -> None:
+    (text,) = prompts(Interviewee().answer_interview, inputs_of("AnswerInterview"), adapter)
+    compare(INTERVIEWS[adapter], text)
+    assert len(text) / 4 < WORKER_TOKENS
+
+
 def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
     asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in STRATEGIES}
     asked |= {
         f"{question}.io.{adapter}-adapter.txt" for question in ("ChooseLabor", "SetTaxRates") for adapter in DSPYS
     }
     asked |= {f"{question}.{strategy}.compact-adapter.txt" for question in QUESTIONS for strategy in SHORT}
+    asked |= set(INTERVIEWS.values())
     assert {file.name for file in GOLDEN.iterdir()} == asked
 
 
