@@ -384,6 +384,11 @@ def test_workers_are_told_their_new_wage_and_law_and_nothing_else(db: duckdb.Duc
         assert "shock" not in prompt.lower()
 
 
+def rows(query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(DB, read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
 TABLES = ("decisions", "years", "shocks", "agents")
 
 
@@ -439,14 +444,11 @@ def test_a_fork_adds_shocks_from_its_first_year_on(cli: CommandLine, played: byt
     forked = cli("fork", "1", "--at", "6", *flags("year=8: wages*3 where agent = 2"), "--db", DB)
     assert forked.code == 0, forked.err
     assert "Shock year=8: wages*3 where agent = 2: 1 of 6 workers" in forked.out
-    query = """select year, a.wage as old, b.wage as new from panel a join panel b using (year, agent)
+    query = """select a.wage, b.wage from panel a join panel b using (year, agent)
                where a.run_id = 1 and b.run_id = 2 and agent = 2 order by year"""
-    rows = cli.sql(query, DB)
-    assert [row["new"] / row["old"] for row in rows] == pytest.approx([1] * 8 + [3] * 4)
-    shocks = cli.sql("select run_id, shock from shocks order by run_id, year, shock", DB)
-    assert [row["shock"] for row in shocks if row["run_id"] == 1] == [
-        row["shock"] for row in shocks if row["run_id"] == 2 and not row["shock"].startswith("year=8")
-    ]
+    assert [new / old for old, new in rows(query)] == pytest.approx([1] * 8 + [3] * 4)
+    own, forks = (rows(f"SELECT shock FROM shocks WHERE run_id = {run_id} ORDER BY year, shock") for run_id in (1, 2))
+    assert own == [(shock,) for (shock,) in forks if not shock.startswith("year=8")]
     assert cli("replay", "2", "--db", DB).code == 0
     refused = cli("fork", "1", "--at", "6", *flags("year=5: wages*3"), "--db", DB)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
@@ -456,10 +458,10 @@ def test_a_fork_adds_shocks_from_its_first_year_on(cli: CommandLine, played: byt
 def test_a_fork_on_other_brackets_leaves_the_old_law_and_its_shocks_behind(cli: CommandLine, played: bytes) -> None:
     Path(DB).write_bytes(played)
     assert cli("fork", "1", "--at", "6", "--bracket-setting", "flat", "--db", DB).code == 0
-    (row,) = cli.sql("select config from runs where run_id = 2", DB)
-    kept = json.loads(row["config"])["shock"]
+    [(config,)] = rows("SELECT config FROM runs WHERE run_id = 2")
+    kept = json.loads(config)["shock"]
     assert kept == [text for text in SHOCKS if "rates" not in text or text == "years=6-9: rates-5"]
-    assert len(cli.sql("select rates from years where run_id = 2 and year = 6", DB)[0]["rates"]) == 1
+    assert rows("SELECT len(rates) FROM years WHERE run_id = 2 AND year = 6") == [(1,)]
     assert cli("replay", "2", "--db", DB).code == 0
 
 
@@ -504,8 +506,9 @@ def test_a_rule_under_shocks_replays_and_forks_to_the_same_end(cli: CommandLine)
     assert cli("replay", "1", "--db", DB).code == 0
     assert cli("fork", "1", "--at", "8", "--db", DB).code == 0
     assert tables(run_id=2) == tables(run_id=1)
-    (laws,) = cli.sql("select count(distinct rates) as n from years where run_id = 1", DB)
-    assert laws["n"] == 4, "the first law, with ten points more, none, and the one that answers the new wages"
+    assert rows("SELECT count(DISTINCT rates) FROM years WHERE run_id = 1") == [(4,)], (
+        "the first law, with ten points more, none, and the one that answers the new wages"
+    )
 
 
 def test_a_law_is_judged_anew_when_the_economy_has_changed() -> None:
@@ -529,16 +532,15 @@ def test_a_run_file_declares_shocks_and_a_flag_beats_it(cli: CommandLine) -> Non
     )
     assert cli("run", "--config", "study.toml", "--db", DB).code == 0
     assert cli("run", "--config", "study.toml", *flags("year=1: wages*2", "year=1: wages+1"), "--db", DB).code == 0
-    shown = cli.sql("select run_id, shock, workers from shocks order by all", DB)
-    assert [tuple(row.values()) for row in shown] == [
+    assert rows("SELECT run_id, shock, workers FROM shocks ORDER BY ALL") == [
         (1, "year=1: wages*0.8 where agent < 2", 2),
         (1, "years=0-0: rebate+10", 3),
         (2, "year=1: wages*2", 3),
         (2, "year=1: wages+1", 3),
     ]
-    (row,) = cli.sql("select a.wage, d.wage as new from agents a join panel d using (run_id, agent) where run_id = 2 "
-                     "and year = 1 and agent = 0", DB)  # fmt: skip
-    assert row["new"] == pytest.approx(2 * row["wage"] + 1)
+    [(old, new)] = rows("""SELECT a.wage, p.wage FROM agents a JOIN panel p USING (run_id, agent)
+                           WHERE run_id = 2 AND year = 1 AND agent = 0""")
+    assert new == pytest.approx(2 * old + 1)
 
 
 @pytest.mark.parametrize(
@@ -561,9 +563,9 @@ def test_the_summary_counts_with_the_wages_and_the_windfall_of_the_last_year(cli
     args = ("--llm", "rules", "--welfare", "utilitarian", "--num-agents", "3", "--max-timesteps", "2")
     shock = flags("year=1: rebate+1000", "year=1: wages*2")
     out = cli("run", *args, *shock, "--db", DB).out
-    (year,) = cli.sql("select welfare_best_response as best from years where year = 1", DB)
+    [(best,)] = rows("SELECT welfare_best_response FROM years WHERE year = 1")
     row = next(line for line in out.splitlines() if line.strip().startswith("last schedule"))
-    assert f"{year['best']:,.0f}" in row
+    assert f"{best:,.0f}" in row
     assert "that shocks have left in force" in " ".join(out.split())
 
 
