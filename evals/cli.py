@@ -203,6 +203,33 @@ def optimize(
 
 
 @app.command()
+def interview(
+    run: Annotated[str, typer.Argument(help="number or name of the run")],
+    question: Annotated[str, typer.Argument(help="what to ask")],
+    agent: Annotated[int | None, typer.Option("--agent", help="the worker to ask")] = None,
+    planner: Annotated[bool, typer.Option("--planner", help="ask the planner or the elected leader instead")] = False,
+    year: Annotated[int | None, typer.Option("--year", help="the year to ask about [default: the last one]")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="a model to answer instead of the run's")] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="its OpenAI-compatible server [without --llm: the run's]")
+    ] = None,
+    db: Db = DEFAULT_DB,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Ask an agent of a run about one of its years, with exactly the memory it had then; the run stays as it is.
+
+    Example: llm-economist interview 3 --agent 2 --year 20 "Why did you work less this year?"
+    """
+    from rich.console import Console
+
+    from evals.interview import Asked, chosen
+    from evals.interview import interview as ask
+
+    asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url)
+    ask(db, run, asked, Console(stderr=json), as_json=json)
+
+
+@app.command()
 def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
     """List the runs in a database.
 

@@ -25,6 +25,7 @@ from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
+from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
 
 log = logging.getLogger("llm_economist")
@@ -63,6 +64,8 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     config = configure(settings)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+    world = create(config)
+    tell_shocks(world, console)
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
@@ -80,8 +83,16 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
                 highlight=False,
                 soft_wrap=True,
             )
-        code = play(Simulation(replace(config, db=store.path), store, minds), console)
+        code = play(Simulation(replace(config, db=store.path), store, minds, world=world), console)
     return then_merge(code, config.db, console)
+
+
+def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
+    """Say whom the shocks hit that begin in year `since` or later."""
+    for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True):
+        if shock.first >= since:
+            whom = f": {hit.sum()} of {len(hit)} workers" if shock.condition else ""
+            console.print(f"Shock {escape(shock.text)}{whom}", highlight=False, soft_wrap=True)
 
 
 def _examples_in_words(pools: examples.Pools, db: str) -> str:

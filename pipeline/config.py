@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from annotated_types import Ge, Gt, Le
 
+from pipeline.shocks import Shock, parse
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -74,6 +76,9 @@ class RunConfig:
         (0.4,), "elasticity of taxable income for SAEZ: one, or one per bracket"
     )
     uniform_rate: Percent = setting(50, "the rate of planner UNIFORM, in percent")
+    shock: tuple[str, ...] = setting(
+        (), "what happens from a year on, as often as needed, e.g. 'year=25: wages*0.8 where age > 50' (docs/shocks.md)"
+    )
     economy: Literal["weekly", "v1"] = setting("weekly", "units of effort: per week, or as in v1")
     welfare: Welfare = setting("inverse_income", "the planner's objective")
     seed: Seed = setting(42, "seed of everything random")
@@ -121,6 +126,28 @@ class RunConfig:
                 f"--elasticity has {len(self.elasticity)} values; "
                 f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
             )
+        for shock in self.shocks:
+            self._check(shock)
+
+    def _check(self, shock: Shock) -> None:
+        """ValueError where a shock cannot happen in this run."""
+        if shock.first >= self.max_timesteps:
+            raise ValueError(f"--shock {shock.text!r}: the run has years 0 to {self.max_timesteps - 1}")
+        if shock.change == "=" and len(shock.amounts) != self.brackets:
+            raise ValueError(
+                f"--shock {shock.text!r}: {len(shock.amounts)} rates; the law has {self.brackets} brackets"
+            )
+
+    @property
+    def shocks(self) -> tuple[Shock, ...]:
+        """`shock` as values, in the order in which they take effect."""
+        return tuple(map(parse, self.shock))
+
+    @property
+    def brackets(self) -> int:
+        """Brackets of the law: two planners have their own, whatever `bracket_setting` says."""
+        own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type, self.bracket_setting)
+        return {"flat": 1, "three": 3, "US_FED": 7}[own]
 
     def public(self) -> dict[str, Any]:
         """The settings as stored and shown: a URL loses its credentials and its query."""
@@ -176,6 +203,8 @@ def _plain(name: str, value: Any) -> Any:
             return by_role(value)
         except ValueError as error:
             raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
+    if name == "shock":
+        return (value,) if isinstance(value, str) else value
     if name == "elasticity":
         return (
             tuple(value.replace(",", " ").split())

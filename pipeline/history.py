@@ -20,8 +20,8 @@ from pipeline.examples import POOL, Pools
 from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
-from pipeline.store import Reader
-from pipeline.traces import Call, Recorded
+from pipeline.store import Reader, Row
+from pipeline.traces import INTERVIEW, Call, Recorded
 from pipeline.world import World, create
 from signatures.types import TaxSchedule
 
@@ -67,7 +67,7 @@ def find_run(reader: Reader, run: str) -> dict[str, Any]:
     return rows[0]
 
 
-def config_of(row: dict[str, Any]) -> RunConfig:
+def config_of(row: Row) -> RunConfig:
     """The settings that a run was started with, as far as they are stored (a URL without its credentials)."""
     known = {field.name for field in fields(RunConfig)}
     return build({name: value for name, value in json.loads(row["config"]).items() if name in known})
@@ -104,11 +104,12 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
 
 def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
     """The world of a run as it was before year `before`, to be played on under `config`."""
-    world = create(config)
     stored = population_of(reader, run_id)
     if stored is None:
-        return world
-    world.population, world.personas = stored
+        return create(config)
+    population, personas = stored
+    world = create(config, population)
+    world.personas = personas
     years = reader.rows("SELECT * FROM years WHERE run_id = ? AND year < ? ORDER BY year", [run_id, before])
     for row in years:
         world.remember_planner(row["year"], schedule_of(row), row["welfare"])
@@ -138,7 +139,17 @@ def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int])
         yield year, world
 
 
-def schedule_of(row: dict[str, Any]) -> TaxSchedule:
+def settings_of_year(reader: Reader, run: Row, year: int) -> Row:
+    """The row of the run that played a year of `run`: a fork has the years before its own from its parent."""
+    while run["fork_year"] is not None and year < run["fork_year"]:
+        parents = reader.rows("SELECT * FROM runs WHERE run_id = ?", [run["parent_run_id"]])
+        if not parents:
+            break
+        run = parents[0]
+    return run
+
+
+def schedule_of(row: Row) -> TaxSchedule:
     """The law of a stored year."""
     return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
 
@@ -148,11 +159,16 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
     query = "SELECT labor, adjusted_utility, objective FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
     decisions = reader.rows(query, [run_id, row["year"]])
     column = {name: np.array([d[name] for d in decisions]) for name in ("labor", "adjusted_utility", "objective")}
+    world.begin(row["year"])
     world.schedule, world.leader = schedule_of(row), row["leader"]
+    if row.get("rates_beneath") is not None:
+        world.beneath = TaxSchedule(thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"]))
     world.hours = column["labor"]
     world.adjusted = column["adjusted_utility"]
-    outcome = settle(world.economy, world.schedule, world.population.wage, column["labor"].copy())
+    wages, labor = world.population.wage, column["labor"].copy()
+    outcome = settle(world.economy, world.schedule, wages, labor, windfall=world.windfall)
     world.remember_workers(row["year"], outcome, column["objective"])
+    world.begin(row["year"] + 1)
 
 
 def _enact(world: World) -> None:
@@ -184,7 +200,9 @@ def on_brackets(schedule: TaxSchedule, thresholds: tuple[float, ...]) -> TaxSche
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
     """Stored calls of a year by question, in the order in which they were made."""
     columns = ", ".join(field.name for field in fields(Call))
-    query = f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? ORDER BY call_id"
+    query = (
+        f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? AND signature <> '{INTERVIEW}' ORDER BY call_id"
+    )
     recorded: Recorded = {}
     for row in reader.rows(query, [run_id, year]):
         call = Call(**row)

@@ -20,9 +20,10 @@ from pipeline import examples
 from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
-from pipeline.traces import RUN_STRIDE, Call, Recorded, Trace
+from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
+from programs.interview import Interviewee
 from programs.lm import RULES, Model, connect, without_secrets
 from programs.persona import PersonaWriter
 from programs.planner import Planner
@@ -231,6 +232,16 @@ class Minds:
                         return await _attempt(asked, inputs, trace)
                 finally:
                     trace.report()
+
+    async def interview(self, inputs: Mapping[str, Any], *, year: int, agent: int | None, number: int) -> Answer:
+        """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
+        trace = replace(self._trace(INTERVIEW, "interview", year, agent), interview=number)
+        lm = self.lms[self.model].copy(num_retries=1)  # somebody waits
+        try:
+            with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, **QUIET):
+                return await _attempt(Interviewee().answer_interview, inputs, trace)
+        finally:
+            trace.report()
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
         return Trace(

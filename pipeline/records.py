@@ -92,8 +92,8 @@ def agent_rows(run_id: int, world: World) -> list[Row]:
             {
                 "run_id": run_id,
                 "agent": agent,
-                "wage": float(world.population.wage[agent]),
-                "income_at_40_hours": float(world.population.wage[agent] * 40 * 52),
+                "wage": float(world.exposure.wage[agent]),
+                "income_at_40_hours": float(world.exposure.wage[agent] * 40 * 52),
                 "utility_type": str(world.population.utility_type[agent]),
                 "asked": bool(world.asked[agent]),
                 "occupation": person.occupation if person else None,
@@ -111,6 +111,7 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[R
     return {
         "votes": vote_rows(key, played),
         "platforms": platform_rows(key, played),
+        "shocks": shock_rows(key, world, played.year),
         "decisions": decision_rows(key, world, played),
         "years": [year_row(key, world, played)],
     }
@@ -124,6 +125,15 @@ def vote_rows(key: Row, played: Year) -> list[Row]:
 def platform_rows(key: Row, played: Year) -> list[Row]:
     """One row a candidate."""
     return [{**key, **row} for row in played.government.platforms]
+
+
+def shock_rows(key: Row, world: World, year: int) -> list[Row]:
+    """One row a shock that begins in `year`."""
+    return [
+        {**key, "last_year": shock.last, "shock": shock.text, "target": shock.target, "workers": int(hit.sum())}
+        for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True)
+        if shock.first == year
+    ]
 
 
 def decision_rows(key: Row, world: World, played: Year) -> list[Row]:
@@ -144,11 +154,13 @@ def decision_rows(key: Row, world: World, played: Year) -> list[Row]:
         "objective": played.objective,
     }
     lists = {name: column.tolist() for name, column in columns.items()}
+    changed = (wages != world.exposure.wage).tolist()
     return [
         {
             **key,
             "agent": agent,
             **{name: values[agent] for name, values in lists.items()},
+            "shocked_wage": float(wages[agent]) if changed[agent] else None,
             "satisfied": played.satisfied[agent],
             "fallback": played.fallback[agent],
             "call_id": played.call_ids[agent],
@@ -168,8 +180,10 @@ def year_row(key: Row, world: World, played: Year) -> Row:
         **key,
         "thresholds": list(world.schedule.thresholds),
         "rates": list(world.schedule.rates),
+        "rates_beneath": list(world.beneath.rates) if world.beneath is not None else None,
         "revenue": outcome.revenue,
         "rebate": outcome.rebate,
+        "windfall": outcome.windfall or None,
         "welfare": played.welfare,
         "welfare_best_response": played.welfare_best_response,
         **welfare,

@@ -221,7 +221,7 @@ class Store:
         """Give a fork its parent's people and its parent's years before `before`, in one transaction."""
 
         def copy() -> None:
-            for table in ("agents", "votes", "platforms", "decisions", "years"):
+            for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
                 years = "" if table == "agents" else f" AND year < {before:d}"
                 self.connection.execute(
                     f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "

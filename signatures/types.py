@@ -147,6 +147,16 @@ class PersonaText(str):
         return core_schema.str_schema(min_length=40, max_length=450, strip_whitespace=True)
 
 
+class AnswerText(str):
+    """An answer in an interview: 1 to 1000 characters."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.str_schema(min_length=1, max_length=1000, strip_whitespace=True)
+
+
 class Demographics(BaseModel):
     """Who a worker is, as the census counts people."""
 

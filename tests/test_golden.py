@@ -21,6 +21,7 @@ from pipeline.election import MOST_CANDIDATES, RULES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import QUESTIONS
 from pipeline.traces import prompt_text
+from programs.interview import Interviewee
 from programs.voter import ballot
 from signatures.types import TaxSchedule
 
@@ -28,6 +29,7 @@ GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = "UPDATE_GOLDEN=1 uv run pytest tests/test_golden.py"
 
 DSPYS = ("json", "xml")
+INTERVIEWS = {"chat": "AnswerInterview.txt", "compact": "AnswerInterview.compact-adapter.txt"}
 SHORT = ("io", "cot")
 """Strategies that ask once and show nothing else: the bounds on prompts are theirs."""
 
@@ -93,6 +95,13 @@ def test_a_ballot_of_several_names_is_the_one_on_file(rule: str, adapter: str) -
     compare(f"CastVote.io.{form}.{adapter}-adapter.txt", "\n\n".join(texts))
 
 
+@pytest.mark.parametrize("adapter", ["chat", "compact"])
+def test_the_prompt_of_an_interview_is_the_one_on_file_and_short(adapter: str) -> None:
+    (text,) = prompts(Interviewee().answer_interview, inputs_of("AnswerInterview"), adapter)
+    compare(INTERVIEWS[adapter], text)
+    assert len(text) / 4 < WORKER_TOKENS
+
+
 def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
     asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in WRITTEN}
     asked |= {
@@ -102,6 +111,7 @@ def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
     asked |= {
         f"CastVote.io.{form}.{adapter}-adapter.txt" for form in ("set", "ranking") for adapter in ("chat", "json")
     }
+    asked |= set(INTERVIEWS.values())
     assert {file.name for file in GOLDEN.iterdir()} == asked
 
 

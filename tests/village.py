@@ -143,6 +143,16 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
             "own_record": citizen["record"],
             "platform": see.platform_in_words(PLATFORMS[agent]),
         },
+        "AnswerInterview": {
+            "objective": see.objective("egotistical", ECONOMY, "inverse_income"),
+            "tax_schedule": citizen["tax_schedule"],
+            "last_year": f"rebate: {citizen['last_rebate']}",
+            "identity": citizen["identity"],
+            "record": citizen["record"],
+            "phase": "explore",
+            "this_year": f"{this_year} You said that you were satisfied with the tax policy.",
+            "question": "Why did you work more than in other years?",
+        },
     }
     return inputs[question]
 

@@ -23,6 +23,7 @@ BY_HOURS = re.compile(rf"^{NUMBER}: {NUMBER} \((\d+)\); (?:{NUMBER} \((\d+)\)|-)
 LAST_YEAR = re.compile(rf"^\d+: {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}$", re.MULTILINE)
 SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MULTILINE)
 INCOME_ON_BALLOT = re.compile(r"; \$([\d,]+) at 40 hours")
+BEST_YEAR = re.compile(r"^best: (.+)$", re.MULTILINE)
 FEW_TRIED = 3
 CHANGES = (-20, -10, 0, 10, 20)
 
@@ -235,6 +236,23 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     job = inputs["occupation"][0].lower() + inputs["occupation"][1:]
     text = f"You are {article(age)} {age}-year-old {person} working as one of the {job}, {stage}."
     return {"persona": f"{text} {TEMPERS[int(rng.integers(len(TEMPERS)))]}"}
+
+
+# -- the interview ----------------------------------------------------------------------------------------------
+
+
+def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """What one did and why a bandit does it, whatever was asked."""
+    did = inputs["this_year"].split(". ")[0].split(".\n")[0].replace("Your answer", "My answer").replace("You ", "I ")
+    tried = SCHEDULE_TRIED.findall(inputs["record"])
+    best = BEST_YEAR.search(inputs["record"])
+    if tried:
+        rates, settled, *_ = max(tried, key=lambda row: float(row[1]))
+        knew = f"Of the schedules that I had tried, {rates} had settled at the highest welfare, {settled}."
+    else:
+        knew = f"The best year that I remembered: {best[1]}." if best else "I remembered nothing to go by."
+    why = {"explore": "I was to try what I did not know yet.", "exploit": "I was to do what had served best."}
+    return {"answer": f"{did}. {knew} {why[inputs['phase']]}"}
 
 
 # -- questions of strategies ------------------------------------------------------------------------------------
