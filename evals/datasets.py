@@ -39,7 +39,7 @@ BARREN = 100
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples of one `question` (a signature's name, or "episode" for whole economies) in three splits.
+    """Examples of one `question` (a signature's name, or "Episode" for whole economies) in three splits.
 
     `hash`: of everything in it, hexadecimal; the same in every process.
     """

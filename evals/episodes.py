@@ -29,7 +29,7 @@ from pipeline.records import Year
 from pipeline.simulation import play_year
 from pipeline.world import World, create
 
-EPISODE = "episode"
+EPISODE = "Episode"
 """What a dataset of economies has in place of a question."""
 
 MOST_YEARS, LONGEST_TAX_YEAR = 12, 4

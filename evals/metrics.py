@@ -36,7 +36,7 @@ Judge = Callable[[dspy.Example, dspy.Prediction | None], Score]
 
 @dataclass(frozen=True)
 class Metric:
-    """A judge of answers to one question, a signature's name, or of whole economies ("episode").
+    """A judge of answers to one question, a signature's name, or of whole economies ("Episode").
 
     `judge` takes an example of `evals.datasets` (or `evals.episodes`) and a prediction. None, and a prediction without
     a usable answer, score 0.
@@ -77,7 +77,7 @@ def missed(example: dspy.Example, prediction: dspy.Prediction | None) -> hours.M
     return hours.missed(hours.Work.of(example.truth), labor)
 
 
-def _regret(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Score:
+def _regret(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
     found = missed(example, prediction)
     return Score(found.score, str(found))
 
@@ -85,20 +85,20 @@ def _regret(example: dspy.Example, prediction: dspy.Prediction | None, welfare: 
 # -- the planner ------------------------------------------------------------------------------------------------
 
 
-def move(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Move:
-    """The planner's change of rates beside what it could have reached for `welfare`. Raises NoAnswer."""
+def move(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Move:
+    """The planner's change of rates beside what it could have reached. Raises NoAnswer."""
     people = People.of(example.truth, welfare)
     before = TaxSchedule(thresholds=people.thresholds, rates=tuple(example.truth["rates"]))
     kind, expected = rate_changes_type(len(before.rates)), f"{len(before.rates)} changes of -20, -10, 0, 10 or 20"
     return Move(people, before, tuple(said(prediction, "rate_changes", kind, expected)))
 
 
-def _welfare(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Score:
+def _welfare(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
     made = move(example, prediction, welfare)
     return Score(made.score, str(made))
 
 
-def _planner_share(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Score:
+def _planner_share(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
     made = move(example, prediction, welfare)
     return Score(made.share_score, made.share_in_words())
 
@@ -106,7 +106,7 @@ def _planner_share(example: dspy.Example, prediction: dspy.Prediction | None, we
 # -- the voter and the persona ----------------------------------------------------------------------------------
 
 
-def _vote_quality(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Score:
+def _vote_quality(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
     choice = Choice.of(example.truth)
     expected = ", ".join([*choice.ballot, f"or {ABSTAIN}"])
     vote = said(prediction, "vote", str, expected)
@@ -115,7 +115,7 @@ def _vote_quality(example: dspy.Example, prediction: dspy.Prediction | None, wel
     return Score(choice.score(vote), choice.in_words(vote))
 
 
-def _fidelity(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Score:
+def _fidelity(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
     """The share of the checks that are passed."""
     text = said(prediction, "persona", str, "a persona in two or three sentences").strip()
     facts = {name: example[name] for name in ("occupation", "sex", "age")}
@@ -129,12 +129,13 @@ def _fidelity(example: dspy.Example, prediction: dspy.Prediction | None, welfare
 # -- whole economies --------------------------------------------------------------------------------------------
 
 
-def _episode(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str) -> Score:
-    """Welfare as played on the scale of `evals.rates.welfare_score`, whatever objective the planner was told."""
+def _episode(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
+    """Welfare as played, on the scale of `evals.rates.welfare_score`."""
     welfares = getattr(prediction, "welfares", None)
     if prediction is None or welfares is None:
         raise NoAnswer("The economy could not be played to its end.")
-    measure, reached = yardsticks(People(**{**prediction.people, "welfare": welfare})), welfares[welfare]
+    name = welfare or prediction.people["welfare"]
+    measure, reached = yardsticks(People(**{**prediction.people, "welfare": name})), welfares[name]
     gain = measure.oracle - measure.start
     told = prediction.planner_share is not None and gain >= LEAST_GAIN * abs(measure.oracle)
     share = f"planner share {prediction.planner_share:.0%}" if told else "next to nothing to gain"
@@ -142,7 +143,7 @@ def _episode(example: dspy.Example, prediction: dspy.Prediction | None, welfare:
     cost = f"{money(prediction.mean_regret)} a year, {prediction.regret_share:.1%} of the best utility"
     return Score(
         welfare_score(reached, measure),
-        f"Welfare ({welfare}) was {figure(reached)} a year; with best hours it is {figure(measure.start)} at the first "
+        f"Welfare ({name}) was {figure(reached)} a year; with best hours it is {figure(measure.start)} at the first "
         f"schedule and {figure(measure.oracle)} at ORACLE's ({share}). Workers worked {hours_worked}, which cost each "
         f"{cost}. Schedules: {prediction.story}. "
         f"{prediction.failed} of {prediction.asked} questions had no usable answer.",
@@ -154,7 +155,7 @@ class Entry(NamedTuple):
 
     question: str
     help: str
-    judge: Callable[[dspy.Example, dspy.Prediction | None, str], Score]
+    judge: Callable[[dspy.Example, dspy.Prediction | None, str | None], Score]
 
 
 JUDGES: Mapping[str, Entry] = {
@@ -169,19 +170,21 @@ JUDGES: Mapping[str, Entry] = {
 }
 
 
-def metric(name: str, *, welfare: str = "inverse_income") -> Metric:
-    """The metric called `name`, for the objective `welfare` where it has one. ValueError names those that exist."""
+def metric(name: str, *, welfare: str | None = None) -> Metric:
+    """The metric called `name`; where it is about welfare, that of the function `welfare`, else of the one that the
+    example's own planner is told. ValueError names those that exist.
+    """
     if name not in JUDGES:
         raise ValueError(f"no metric {name!r}: choose one of {', '.join(JUDGES)}")
-    if welfare not in WELFARE:
+    if welfare is not None and welfare not in WELFARE:
         raise ValueError(f"no welfare function {welfare!r}: choose one of {', '.join(WELFARE)}")
     entry = JUDGES[name]
     return Metric(name, entry.question, entry.help, partial(_judged, entry.judge, welfare))
 
 
 def _judged(
-    judge: Callable[[dspy.Example, dspy.Prediction | None, str], Score],
-    welfare: str,
+    judge: Callable[[dspy.Example, dspy.Prediction | None, str | None], Score],
+    welfare: str | None,
     example: dspy.Example,
     prediction: dspy.Prediction | None,
 ) -> Score:
@@ -193,7 +196,7 @@ def _judged(
 
 
 METRICS: Mapping[str, Metric] = {name: metric(name) for name in JUDGES}
-"""Every metric, for the default welfare function."""
+"""Every metric, by the objective of each example."""
 
 
 def as_dspy(metric: Metric, *, threshold: float = 0.9) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import dspy
@@ -56,9 +56,13 @@ class Mine:
                 f"the query gives {', '.join(result.columns)}; {missing[0]} is missing: select run_id, year, agent"
             )
         rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
-        places = sorted({self._place(row) for row in rows})
-        if not places:
+        if not rows:
             raise UsageError("the query gives no rows")
+        return self.known(rows)
+
+    def known(self, rows: Iterable[Mapping[str, Any]]) -> list[Place]:
+        """The places in `rows`, checked as `places` does."""
+        places = sorted({self._place(row) for row in rows})
         self._check(places)
         return places
 

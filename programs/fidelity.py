@@ -178,7 +178,7 @@ TEENS = (
 )
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 DECADES = {20: "twenties", 30: "thirties", 40: "forties", 50: "fifties", 60: "sixties", 70: "seventies", 80: "eighties"}
-PARTS = {"early": range(4), "mid": range(3, 8), "middle": range(3, 8), "late": range(6, 10)}
+PARTS = {"early": range(5), "mid": range(3, 8), "middle": range(3, 8), "late": range(6, 10)}
 """Which years of a decade its early, middle and late part may mean."""
 
 STATED_AGE = re.compile(r"(?:^You are |^You're |\baged? )(\d{1,3})\b|\b(\d{1,3})[- ]years?[- ]olds?\b")
@@ -240,7 +240,7 @@ def tells_sex(text: str, sex: str) -> bool:
     (True, True)
     """
     said, other = set(words(text)), next(each for each in NOUNS if each != sex)
-    kin = re.search(rf"\b(?:You are|as) an? (?:[\w-]+ ){{0,4}}(?:{'|'.join(KIN[sex])})\b", text)
+    kin = re.search(rf"\b(?:you are|as) an? (?:[\w-]+ ){{0,4}}(?:{'|'.join(KIN[sex])})\b", text, re.IGNORECASE)
     return (not said.isdisjoint(NOUNS[sex]) or kin is not None) and said.isdisjoint(NOUNS[other])
 
 

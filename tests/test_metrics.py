@@ -1,0 +1,146 @@
+"""Metrics by name: what scores, what does not, what is said, and how optimizers take it."""
+
+from __future__ import annotations
+
+import time
+
+import dspy
+import pytest
+from dspy.teleprompt.bootstrap_trace import FailedPrediction
+
+from evals.datasets import Dataset, sampled
+from evals.metrics import METRICS, as_dspy, metric, missed
+from evals.states import bare
+from pipeline.config import build
+from pipeline.economy.welfare import WELFARE
+from pipeline.observations import money
+
+LABEL = {"ChooseLabor": "labor", "SetTaxRates": "rate_changes", "CastVote": "vote"}
+BY_QUESTION = {"ChooseLabor": "regret", "SetTaxRates": "welfare", "CastVote": "vote_quality"}
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Dataset]:
+    questions = (*LABEL, "WritePersona")
+    return {question: sampled(question, build({}), sizes=(12, 0, 0), seed=5) for question in questions}
+
+
+@pytest.mark.parametrize("question", LABEL)
+def test_the_label_scores_one(data: dict[str, Dataset], question: str) -> None:
+    for example in data[question].train:
+        score, feedback = metric(BY_QUESTION[question]).judge(example, dspy.Prediction(**bare(example).labels()))
+        assert score == 1, feedback
+        assert feedback
+
+
+def test_feedback_names_the_exact_regret_in_dollars(data: dict[str, Dataset]) -> None:
+    for example in data["ChooseLabor"].train:
+        for hours in (0, 40, 100):
+            answer = dspy.Prediction(labor=hours)
+            found = missed(example, answer)
+            score, feedback = METRICS["regret"].judge(example, answer)
+            assert score == found.score
+            assert hours == example.labor or f"{example.labor} would have left you {money(found.regret)}" in feedback
+
+
+def test_the_planner_share_says_exactly_what_the_score_cuts_off(data: dict[str, Dataset]) -> None:
+    for example in data["SetTaxRates"].train:
+        worst = dspy.Prediction(rate_changes=(-20, -20, -20))
+        score, feedback = METRICS["planner_share"].judge(example, worst)
+        assert 0 <= score <= 1
+        assert "ORACLE (" in feedback
+        assert "% of " in feedback or "none of " in feedback
+
+
+def test_a_planner_is_judged_by_what_it_was_told_unless_said_otherwise() -> None:
+    example = sampled("SetTaxRates", build({"welfare": "utilitarian"}), sizes=(1, 0, 0), seed=1).train[0]
+    best = dspy.Prediction(rate_changes=example.rate_changes)
+    assert max(example.rate_changes) <= 0, "taxes cost output"
+    assert METRICS["welfare"].judge(example, best).score == 1
+    assert metric("welfare", welfare="utilitarian").judge(example, best) == METRICS["welfare"].judge(example, best)
+    assert metric("welfare", welfare="inverse_income").judge(example, best).score < 1
+
+
+@pytest.mark.parametrize("name", WELFARE)
+def test_a_planner_is_judged_by_any_welfare_function(data: dict[str, Dataset], name: str) -> None:
+    example = data["SetTaxRates"].train[0]
+    scores = [
+        metric("welfare", welfare=name).judge(example, dspy.Prediction(rate_changes=change)).score
+        for change in ((20, 20, 20), (0, 0, 0), (-20, -20, -20))
+    ]
+    assert all(0 <= score <= 1 for score in scores)
+    assert len(set(scores)) > 1
+
+
+def test_a_persona_scores_the_share_of_its_checks(data: dict[str, Dataset]) -> None:
+    example = data["WritePersona"].train[0]
+    good = (
+        f"You are a {example.age}-year-old {'man' if example.sex == 'Male' else 'woman'} in the group "
+        f"{example.occupation.lower()}. You keep bees, sing in a choir and owe nobody a cent."
+    )
+    assert METRICS["fidelity"].judge(example, dspy.Prediction(persona=good)).score == 1
+    clone = example.truth["neighbours"][0]
+    score, feedback = METRICS["fidelity"].judge(example, dspy.Prediction(persona=clone))
+    assert score < 1
+    assert "neighbour's persona" in feedback
+
+
+BAD = {
+    "nothing": None,
+    "an empty prediction": dspy.Prediction(),
+    "a failed one": FailedPrediction(completion_text="???"),
+    "none of its type": dspy.Prediction(labor=140, rate_changes=(5, 0, 0), vote=7, persona=3, welfares=None),
+    "another shape": dspy.Prediction(labor="many", rate_changes=(10,), vote="worker 99", persona=None),
+    "true": dspy.Prediction(labor=True, rate_changes=True, vote=True, persona=True),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("name", METRICS)
+def test_what_is_no_answer_scores_nothing_and_says_what_was_expected(
+    data: dict[str, Dataset], case: str, name: str
+) -> None:
+    question = METRICS[name].question
+    example = data[question].train[0] if question in data else dspy.Example(truth={})
+    score, feedback = METRICS[name].judge(example, BAD[case])
+    assert score == 0
+    assert "expected" in feedback or "could not be played" in feedback
+
+
+def test_metrics_of_single_answers_are_cheap(data: dict[str, Dataset]) -> None:
+    answers = {
+        "regret": dspy.Prediction(labor=60),
+        "vote_quality": dspy.Prediction(vote="abstain"),
+        "fidelity": dspy.Prediction(persona="You are a 30-year-old woman. You sew shirts and save every cent you can."),
+    }
+    for name, answer in answers.items():
+        examples, judge = data[METRICS[name].question].train, METRICS[name].judge
+        judge(examples[0], answer)
+        best = min(_seconds(judge, example, answer) for example in examples for _ in range(3))
+        assert best < 0.002, name
+
+
+def _seconds(judge: object, *arguments: object) -> float:
+    started = time.process_time()
+    judge(*arguments)  # type: ignore[operator]
+    return time.process_time() - started
+
+
+def test_optimizers_get_what_each_of_them_takes(data: dict[str, Dataset]) -> None:
+    example = data["ChooseLabor"].train[0]
+    best, idle = dspy.Prediction(labor=example.labor), dspy.Prediction(labor=0)
+    judged = as_dspy(METRICS["regret"], threshold=0.95)
+    assert judged(example, best) == 1.0
+    assert judged(example, idle, None) == 0.0
+    assert judged(example, best, trace=[]) is True
+    assert judged(example, idle, trace=[]) is False
+    told = judged(example, idle, [], "choose_labor", [])
+    assert (told.score, told.feedback) == METRICS["regret"].judge(example, idle)
+    assert judged(example, None) == 0.0
+
+
+def test_unknown_names_are_told_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"no metric 'joy'.*regret, welfare, planner_share, vote_quality"):
+        metric("joy")
+    with pytest.raises(ValueError, match=r"no welfare function 'joy'.*inverse_income, paper"):
+        metric("welfare", welfare="joy")
