@@ -173,8 +173,9 @@ def print_call(db: str, call_id: int) -> None:
     text = {name: formats.plain(value) for name, value in call.items()}
     console = Console(soft_wrap=True, highlight=False, markup=False)
     who = "the planner" if call["agent"] is None else f"worker {call['agent']}"
+    where = f"run {call['run_id']}, year {call['year']}, {who}" if call["study"] is None else f"study {call['study']}"
     console.print(
-        f"call {call_id}: run {call['run_id']}, year {call['year']}, {who}, {call['signature']} "
+        f"call {call_id}: {where}, {call['signature']} "
         f"({call['role']}, {call['strategy']}), {call['model']}, attempt {call['attempt']}"
     )
     console.print(

@@ -11,10 +11,10 @@ import dspy
 import numpy as np
 
 from evals.candidates import Candidate, Shown, apply, as_text, candidate_of
-from pipeline.phase import Evaluated
 from pipeline.store import now
 from pipeline.study import Study
 from pipeline.traces import storable
+from pipeline.tree import Evaluated
 
 
 @dataclass

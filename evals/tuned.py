@@ -175,15 +175,18 @@ def _or_nan(value: float | None) -> float:
 def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
     """What a reader has to know beside the figures."""
     study, gain = tuning.study, difference(outcome, tuning.seed)
+    server = plan.config.public()["base_url"]
+    select = f"select trial, split, examples, score, prompt from optimizer_trials where study = '{study.name}'"
     return [
         *([f"Stopped by its budget: {outcome.stopped}."] if outcome.stopped else []),
         *([f"The optimizer could not go on: {outcome.cut_short}."] if outcome.cut_short else []),
         verdict(outcome, gain),
         f"{len(tuning.trials.all)} trials; {study.usage.calls:,} calls in all, {study.bought:,} of them now; "
-        f"tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}. Their prompts and scores: "
-        f"uv run llm-economist sql \"from optimizer_trials where study = '{study.name}'\" --db {plan.config.db}",
+        f"tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}.",
+        f'Trials: uv run llm-economist sql "{select}" --db {plan.config.db}',
         f"Use it: uv run llm-economist run --program {plan.order.role}={plan.path} --strategy "
-        f"{plan.order.role}={plan.strategy} --adapter {plan.config.adapter} --llm {plan.model}",
+        f"{plan.order.role}={plan.strategy} --adapter {plan.config.adapter} --llm {plan.model}"
+        + (f" --base-url {server}" if server else ""),
     ]
 
 

@@ -12,7 +12,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import wraps
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
@@ -30,6 +30,7 @@ from pipeline.minds import QUIET, cannot_use
 from pipeline.store import as_json
 from pipeline.study import Study
 from pipeline.traces import Call, as_response, measured, request_key
+from pipeline.tree import Evaluated, Node, Taken
 from programs.lm import Attempt, without_secrets
 
 MANY = 10**9
@@ -39,63 +40,6 @@ OPTIMIZER = "optimizer"
 """Role of calls that an optimizer makes for itself: proposals of instructions, reflections."""
 
 Handler = TypeVar("Handler", bound=Callable[..., None])
-
-
-@dataclass(eq=False)
-class Node:
-    """One call in DSPy's tree of calls: of an evaluation, a module, a model or a parser.
-
-    Of a module: `call`, a reply that is not stored yet. Of a model: `key` of its current request, DSPy's `rollout`,
-    `failures` in a row, `replies` so far, `attempts`. Of a question, the outermost module: `claims`, which of its model
-    calls asked what. Of an evaluation: what it has `taken` so far.
-    """
-
-    kind: str
-    id: str
-    parent: Node | None
-    instance: Any = None
-    key: str = ""
-    rollout: Any = None
-    failures: int = 0
-    replies: int = 0
-    attempts: int = 0
-    call: Call | None = None
-    claims: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
-    taken: Taken | None = None
-
-    @property
-    def above(self) -> Iterator[Node]:
-        """This call and those that it is part of, from the inside out."""
-        node: Node | None = self
-        while node is not None:
-            yield node
-            node = node.parent
-
-    @property
-    def question(self) -> Node:
-        """The outermost module that this is part of; a model that is called by itself is one."""
-        return [node for node in self.above if node.kind in ("module", "model")][-1]
-
-
-@dataclass
-class Taken:
-    """What an evaluation took: calls that were answered, new or stored, and replies among them that did not parse."""
-
-    program: dspy.Module
-    examples: Sequence[dspy.Example]
-    calls: int = 0
-    tokens: int = 0
-    cost_usd: float = 0.0
-    unparsed: int = 0
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A whole evaluation: `scores` and `predictions` in the order of its examples, and what it took."""
-
-    taken: Taken
-    scores: tuple[float, ...]
-    predictions: tuple[dspy.Prediction, ...]
 
 
 def _guarded(handler: Handler) -> Handler:
@@ -262,7 +206,7 @@ class Phase(BaseCallback):
     def recall(self, request: lm15.Request) -> lm15.Response | None:
         """The reply to this request if it has been made, or is being made by another thread: then it is awaited."""
         model = self._here
-        self._store(_asker(model))
+        self._store(model.asker)
         model.key = self._key(request)
         with self.study.changed:
             while self._free() and self.study.in_flight.get(model.key, model.id) != model.id:
@@ -293,7 +237,7 @@ class Phase(BaseCallback):
 
     def attempted(self, attempt: Attempt) -> None:
         model = self._here
-        asker = _asker(model)
+        asker = model.asker
         call = self._call(model, asker, attempt)
         model.attempts += 1
         if attempt.error is not None:
@@ -325,13 +269,13 @@ class Phase(BaseCallback):
         )
 
     def parsed(self, fields: dict[str, Any]) -> None:
-        asker = _asker(self._here)
+        asker = self._here.asker
         if asker.call is not None:
             asker.call.parsed = as_json(to_jsonable_python(fields, fallback=str))
             self._store(asker)
 
     def unparsed(self, reason: str) -> None:
-        asker = _asker(self._here)
+        asker = self._here.asker
         with self.study.changed:
             for taken in (node.taken for node in asker.above if node.taken is not None):
                 taken.unparsed += 1
@@ -378,11 +322,6 @@ class Phase(BaseCallback):
         with self.study.changed:
             self.study.in_flight.pop(self._here.key, None)
             self.study.changed.notify_all()
-
-
-def _asker(node: Node) -> Node:
-    """The module whose question a model's reply answers; a model that is called by itself is its own."""
-    return next((above for above in node.above if above.kind == "module"), node)
 
 
 def _asking() -> Any:

@@ -1,4 +1,4 @@
-"""Every attempt at a model as a row of `lm_calls`: the only place where dspy meets the store.
+"""Every attempt of a run at a model as a row of `lm_calls`; those of studies meet the store in phase.py.
 
 A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
 to it (programs/lm.py) and adapters report what they could parse (programs/adapter.py).

@@ -76,11 +76,11 @@ SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
 FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent;
 
 -- calls: one row an attempt at a model, with prompt and reply as plain text.
---   call_id                 call; grows with year, question, agent and attempt; interviews have the last ones
---   run_id                  run
+--   call_id                 call; grows with year, question, agent and attempt; negative in a study; interviews have the last ones
+--   run_id                  run; NULL in a study
 --   year                    year of the run, from 0; personas are written in year 0
 --   agent                   worker that was asked; NULL for the planner
---   role                    worker, voter, planner or persona; preflight or interview
+--   role                    worker, voter, planner or persona; preflight, interview, or optimizer
 --   signature               what was asked, e.g. ChooseLabor
 --   strategy                how it was asked, e.g. cot
 --   program                 file of a saved program; NULL without one
@@ -100,10 +100,11 @@ FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 --   cost_usd                dollars; NULL for a model without a known price
 --   latency_ms              milliseconds
 --   started_at              time in UTC
+--   study                   study that asked (an optimization); NULL in a run
 CREATE OR REPLACE VIEW calls AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, temperature,
        sampling_seed, prompt, response, parsed, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
-       cost_usd, latency_ms, started_at
+       cost_usd, latency_ms, started_at, study
 FROM lm_calls;
 
 -- cost_by_role: one row a run, role, signature, strategy and model: what its calls took.
@@ -130,6 +131,7 @@ SELECT run_id, role, signature, strategy, model, count(*) AS calls, count_if(sta
        sum(cost_usd) AS cost_usd, avg(latency_ms) AS mean_latency_ms,
        approx_quantile(latency_ms, 0.95) AS p95_latency_ms
 FROM lm_calls
+WHERE run_id IS NOT NULL
 GROUP BY ALL;
 
 -- failures: one row an attempt without a usable reply.
@@ -153,7 +155,7 @@ CREATE OR REPLACE VIEW failures AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, prompt,
        response, latency_ms, started_at
 FROM lm_calls
-WHERE status <> 'ok';
+WHERE status <> 'ok' AND run_id IS NOT NULL;
 
 -- elections: one row a run, election and candidate.
 --   run_id                  run
@@ -217,7 +219,8 @@ CREATE OR REPLACE VIEW prompt_versions AS
 WITH asked AS (
     SELECT run_id, role, signature, strategy, program, model, call_id, status, prompt_tokens,
            split_part(prompt, E'### user\n', 1) AS system_prompt
-    FROM lm_calls),
+    FROM lm_calls
+    WHERE run_id IS NOT NULL),
 versions AS (
     SELECT run_id, role, signature, strategy, program, model, hash(system_prompt) AS version, count(*) AS calls,
            count_if(status = 'parse_error') / count(*) AS parse_failure_rate,

@@ -26,9 +26,10 @@ from pipeline.allowance import Allowance, Share
 from pipeline.budget import Budget, Capped
 from pipeline.errors import ModelError, StoreError
 from pipeline.minds import PROGRAMS
-from pipeline.phase import Evaluated, Phase
+from pipeline.phase import Phase
 from pipeline.store import Store
 from pipeline.study import Halted, Study, study_name
+from pipeline.tree import Evaluated
 from programs.adapter import ADAPTERS
 from programs.lm import Model, connect
 from programs.prices import Price, Prices
