@@ -49,7 +49,11 @@ def _keys() -> Iterator[bytes]:
     }.items():
         yield _text(f"llama.{name}") + struct.pack("<II", 4, number)
     yield _text("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5)
-    for name, text in {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm"}.items():
+    for name, text in {
+        "general.architecture": "llama",
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
+    }.items():
         yield _text(name) + struct.pack("<I", 8) + _text(text)
     for name, texts in {"tokens": words, "merges": ["t h"]}.items():
         yield _text(f"tokenizer.ggml.{name}") + struct.pack("<IIQ", 9, 8, len(texts)) + b"".join(map(_text, texts))

