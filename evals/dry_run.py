@@ -37,6 +37,7 @@ from pipeline.traces import Call
 from pipeline.world import World, create, needs_persona
 from programs import prices
 from programs.adapter import REPAIRS
+from programs.engines.weights import is_local
 from programs.prices import LONGEST, RULES, Price
 from signatures.types import TaxSchedule
 
@@ -166,7 +167,8 @@ def forecast(config: RunConfig, model: str, latency: float, *, personas_known: b
     lines = {name: _line(n, sizes[name], longest) for name, n in asked.items()}
     if model != RULES:
         lines = {"Preflight": Line((1, 1), (4, 40), (1, longest)), **lines}
-    wall = _wall_seconds(config, asked, sizes, latency, preflight=model != RULES)
+    at_once = replace(config, concurrency=1) if is_local(model) else config
+    wall = _wall_seconds(at_once, asked, sizes, latency, preflight=model != RULES)
     return Forecast(model, lines, _repairs(lines.values(), longest), price, wall, latency)
 
 

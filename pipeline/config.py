@@ -49,7 +49,8 @@ class RunConfig:
     history_len: Count = setting(50, "years that a worker remembers")
     llm: str | None = setting(
         None,
-        "model: an OpenAI name, any provider/model of DSPy, rules, or engine:module:Class "
+        "model: an OpenAI name, any provider/model of DSPy, smollm2 or gguf:FILE (in this process), rules, "
+        "or engine:module:Class "
         "(default: gpt-4o-mini with a key, else rules)",
     )
     base_url: str | None = setting(None, "an OpenAI-compatible server to ask instead of the provider")

@@ -39,6 +39,8 @@ token, and far less than a prompt."""
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}
 """llama.cpp's own, named here so that another version means the same."""
 
+GET_EXTRA = "uv sync --extra local, or pip install 'llm-economist[local]'"
+
 Messages = list[dict[str, str]]
 
 
@@ -48,11 +50,13 @@ def installed() -> bool:
 
 
 def require_extra(name: str) -> None:
-    """ValueError with the way out, unless the extra `local` is there."""
+    """ValueError with the way out, unless the extra `local` is there and works."""
     if not installed():
-        raise ValueError(
-            f"--llm {name} needs the extra local: uv sync --extra local, or pip install 'llm-economist[local]'"
-        )
+        raise ValueError(f"--llm {name} needs the extra local: {GET_EXTRA}")
+    try:
+        llama_cpp()
+    except ImportError as error:  # a library of the system is missing
+        raise ValueError(f"--llm {name}: xllamacpp is installed and cannot be loaded ({error})") from error
 
 
 class LocalModel:
@@ -80,12 +84,14 @@ class LocalModel:
         before, self._computed = self._computed, None
         if before is None:
             body = {**body, "cache_prompt": False}
-        elif body["messages"][: len(before)] == before:  # its prompt and perhaps its reply, too
-            self._ask(shortened(body))
+        else:
+            shorter, longer = sorted([before, body["messages"]], key=len)
+            if longer[: len(shorter)] == shorter:
+                self._ask(forget_the_end_of(shorter))
         try:
             answer = self._ask(body)
             if answer["timings"]["prompt_n"] % BATCH == 1:
-                self._ask(shortened(body))
+                self._ask(forget_the_end_of(body["messages"]))
                 answer = self._ask({**body, "cache_prompt": True})
         except lm15.ContextLengthError:
             self._computed = before  # it was refused before anything was computed
@@ -226,12 +232,11 @@ def require_held(body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         raise lm15.InvalidRequestError("llama.cpp does not understand this JSON schema and left it aside") from error
 
 
-def shortened(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A request that leaves the cache with all but the end of this one's prompt, and without any reply."""
-    *others, last = body["messages"]
+def forget_the_end_of(messages: Messages) -> dict[str, Any]:
+    """A request that leaves the cache, which holds these messages, without their end and without the reply to them."""
+    *others, last = messages
     cut = {**last, "content": last["content"][:-CUT]}
-    plain = {key: value for key, value in body.items() if key not in ("grammar", "stop")}
-    return {**plain, "messages": [*others, cut], "max_tokens": 0, "cache_prompt": True}
+    return {"messages": [*others, cut], "max_tokens": 0, "cache_prompt": True}
 
 
 def as_response(answer: Mapping[str, Any], model: str) -> lm15.Response:
