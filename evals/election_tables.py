@@ -18,7 +18,7 @@ from pipeline.exchange import readable
 from pipeline.history import AtRest
 from pipeline.observations import money
 
-WIDTH = 150
+WIDTH = 160
 """Columns of the tables where there is no terminal."""
 
 DEMOCRACIES = """
@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, tuple[str, Callable[[float], str]]] = {
     "vote_quality": ("vote\nquality", _share),
     "condorcet_winner": ("Condorcet\nwinner", _share),
     "condorcet_elected": ("is\nelected", _share),
+    "condorcet_sincere": ("if all\nvote so", _share),
     "of_best": ("of best\non offer", lambda value: f"{value:.4f}"),
     "of_oracle": ("of\nORACLE", lambda value: f"{value:.4f}"),
     "gain_poor": ("gain\npoor", _dollars),
@@ -146,7 +147,8 @@ def notes(labs: Sequence[Lab]) -> Iterator[str]:
     """What a reader has to know beside the figures, and what cannot be told."""
     yield (
         "Everybody best-responds in all figures. Vote quality: 1 the best ballot for the voter, 0 the worst. Condorcet "
-        "winner: share of elections in which a platform beats each other by true preferences; is elected: of those."
+        "winner: share of elections in which a platform beats each other by true preferences; of those is elected: by "
+        "the votes that were cast; if all vote so: by those preferences under the same rule."
     )
     yield "Welfare of the law: of the best platform on offer, of ORACLE. Gains: dollars a year against the law before."
     if any(lab.platforms == "none" for lab in labs):

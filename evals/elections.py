@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from pipeline.economy.preferences import ballot_quality, condorcet_winners, pros
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import ECONOMIES, Economy
 from pipeline.economy.welfare import WELFARE
-from pipeline.election import RULES, Ballot, weights
+from pipeline.election import RULES, Ballot, Poll, sincere_ballot, weights
 from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, on_brackets, population_of, schedule_of
 from pipeline.scenarios import SCENARIOS
@@ -39,7 +39,8 @@ class Figures:
     `elected`: who governs afterwards, if that is one of those who stood; `leader_tercile`: 1 poor, 2 middle, 3 rich.
     `turnout`: share of the voters with a name on their ballot. `vote_quality`: mean over the ballots of those who were
     asked, 0 for the worst one of its form and 1 for the best (`ballot_quality`). `condorcet_winner`: whether one of the
-    platforms beats each other by the voters' true preferences; `condorcet_elected`: whether that one was elected.
+    platforms beats each other by the voters' true preferences; `condorcet_elected`: whether that one was elected;
+    `condorcet_sincere`: whether the rule elects it if everybody votes by true preferences, which judges the rule alone.
     `welfare`: of the law that was made; `of_best` and `of_oracle`: its share of that of the best platform on offer, and
     of ORACLE's. `gain_...`: by the law against the one before, of each third by wage, and of the elected.
     """
@@ -55,6 +56,7 @@ class Figures:
     vote_quality: float | None
     condorcet_winner: bool | None
     condorcet_elected: bool | None
+    condorcet_sincere: bool | None
     welfare_before: float
     welfare: float
     best_on_offer: float | None
@@ -72,6 +74,7 @@ MEANS = (
     "vote_quality",
     "condorcet_winner",
     "condorcet_elected",
+    "condorcet_sincere",
     "of_best",
     "of_oracle",
     "gain_poor",
@@ -172,6 +175,17 @@ def _held(reader: Reader, run_id: int, start: int) -> Iterator[Held]:
         )
 
 
+class Contest(NamedTuple):
+    """Whether there is a Condorcet winner, whether it was elected, and whether the rule elects it by sincere votes."""
+
+    exists: bool | None
+    elected: bool | None
+    sincere: bool | None
+
+
+UNKNOWN = Contest(None, None, None)
+
+
 @dataclass(frozen=True)
 class Electorate:
     """A run's people and settings, by which its elections are measured."""
@@ -216,7 +230,7 @@ class Electorate:
         offers = self._offers(before, held)
         best = max((self.welfare(self.outcome(offer)) for offer in offers), default=None)
         wishes = self.wishes(offers) if offers else None
-        winner, elected = (None, None) if wishes is None else condorcet(wishes, standing, leader)
+        contest = UNKNOWN if wishes is None else self._contest(wishes, standing, held.year)
         by_third = [_mean(gain[third == i].tolist()) for i in range(3)]
         return Figures(
             run_id=run_id,
@@ -228,8 +242,9 @@ class Electorate:
             rates=law.rates,
             turnout=_mean([bool(_ballot(vote)) for vote in held.votes]),
             vote_quality=None if wishes is None else self._vote_quality(wishes, standing, held.votes),
-            condorcet_winner=winner,
-            condorcet_elected=elected,
+            condorcet_winner=contest.exists,
+            condorcet_elected=contest.elected,
+            condorcet_sincere=contest.sincere,
             welfare_before=self.welfare(was),
             welfare=self.welfare(now),
             best_on_offer=best,
@@ -250,6 +265,19 @@ class Electorate:
         old = before if before.thresholds == self.thresholds else on_brackets(before, self.thresholds)
         return [old.changed(tuple(change)) for change in changes]
 
+    def _contest(self, wishes: FloatArray, standing: Sequence[int], year: dict[str, Any]) -> Contest:
+        """Who wins against each other by the voters' `wishes` (V, C), and who was elected. Where all are alike nobody
+        wins; equal wishes are told apart by one draw."""
+        winners = condorcet_winners(wishes)
+        if winners.all() or not winners.any():
+            return Contest(False, None, None)
+        best = [name for name, wins in zip(standing, winners, strict=True) if wins]
+        rule, rng = RULES[self.config.election_rule], np.random.default_rng([self.config.seed, year["year"]])
+        form = rule.form
+        ballots = [sincere_ballot(form, wanted, standing, rng) for wanted in wishes] if form else []
+        sincere = rule.elect(Poll(standing, ballots, self.population.wage, lambda voter: wishes[voter]), rng)
+        return Contest(True, year["leader"] in best, sincere in best)
+
     def _vote_quality(
         self, wishes: FloatArray, standing: Sequence[int], votes: Sequence[dict[str, Any]]
     ) -> float | None:
@@ -260,17 +288,6 @@ class Electorate:
             return None
         quality = [ballot_quality(weights(form, ballot, standing), wishes[voter]) for voter, ballot in cast]
         return _mean([value for value in quality if value == value])
-
-
-def condorcet(wishes: FloatArray, standing: Sequence[int], leader: int | None) -> tuple[bool, bool | None]:
-    """Whether somebody wins against each other by the voters' `wishes` (V, C), and whether that is the `leader`.
-
-    Where all platforms are alike nobody wins.
-    """
-    winners = condorcet_winners(wishes)
-    if not winners.any() or winners.all():
-        return False, None
-    return True, leader is not None and bool(winners[standing.index(leader)])
 
 
 def _ballot(vote: dict[str, Any]) -> Ballot:

@@ -169,19 +169,20 @@ def weights(form: Form, ballot: Ballot, candidates: Sequence[int]) -> FloatArray
     return np.array([len(candidates) - 1 - places[name] if name in places else left_out for name in candidates])
 
 
-def sincere_ballot(form: Form, utility: ArrayLike, candidates: Sequence[int]) -> Ballot:
-    """The ballot of a voter who has `utility` (C,) under each candidate and says so; equals in the order they stand in.
+def sincere_ballot(form: Form, utility: ArrayLike, candidates: Sequence[int], rng: np.random.Generator) -> Ballot:
+    """The ballot of a voter who has `utility` (C,) under each candidate and says so; equals by lot.
 
     In a set: those above the mean, the best answer where nothing is known of the others' votes (Brams and Fishburn
     1983, Approval Voting, chapter 5). Whom all are the same to names one or ranks them all, and approves of nobody.
 
-    >>> sincere_ballot("set", [5, 9, 1], [4, 6, 8]), sincere_ballot("ranking", [5, 9, 1], [4, 6, 8])
-    ((6,), (6, 4, 8))
+    >>> sincere_ballot("ranking", [5, 9, 1], [4, 6, 8], np.random.default_rng(0))
+    (6, 4, 8)
     """
     u = np.asarray(utility, dtype=float)
-    order = [candidates[i] for i in np.argsort(-u, kind="stable")]
-    above = int((u - u.mean() > INDIFFERENT * np.abs(u).max()).sum())
-    return tuple(order[: {"name": 1, "set": above, "ranking": len(order)}[form]])
+    worth = np.round((u - u.mean()) / (INDIFFERENT * np.abs(u).max() or 1.0))
+    order = sorted(rng.permutation(len(u)).tolist(), key=lambda i: -worth[i])
+    kept = {"name": 1, "set": int((worth > 0).sum()), "ranking": len(order)}[form]
+    return tuple(candidates[i] for i in order[:kept])
 
 
 def ballot_names(eligible: Sequence[int], incumbent: int | None, rng: np.random.Generator) -> list[int]:

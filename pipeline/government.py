@@ -207,7 +207,7 @@ async def _vote(
     )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
-    ballots = _mindless_ballots(world, platforms, form) if len(asked) < world.num_agents else {}
+    ballots = _mindless_ballots(world, year, platforms, form) if len(asked) < world.num_agents else {}
     ballots |= {voter: _chosen(answer, platforms) for voter, answer in answers.items()}
     government.votes = [
         {
@@ -247,18 +247,17 @@ def _promised_laws(world: World, platforms: Platforms) -> list[TaxSchedule]:
     return [world.schedule.changed(changes or unchanged) for changes in platforms.values()]
 
 
-def _mindless_ballots(world: World, platforms: Platforms, form: Form) -> dict[int, Ballot]:
+def _mindless_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:
     """How workers without a mind vote: for what pays most with everyone's hours as they are, or, without platforms,
     for the nearest wage."""
-    names, mindless = list(platforms), [int(agent) for agent in np.flatnonzero(~world.asked)]
-    if not world.config.platforms:
-        near = _interest(world, platforms)
-        return {voter: sincere_ballot(form, near(voter), names) for voter in mindless}
-    outcomes = [
-        settle(world.economy, law, world.population.wage, world.hours) for law in _promised_laws(world, platforms)
-    ]
-    utility = np.array([outcome.utility for outcome in outcomes])
-    return {voter: sincere_ballot(form, utility[:, voter], names) for voter in mindless}
+    wage, rng = world.population.wage, world.rng("mindless", year)
+    if world.config.platforms:
+        laws = _promised_laws(world, platforms)
+        wants = np.array([settle(world.economy, law, wage, world.hours).utility for law in laws]).T
+    else:
+        wants = -np.abs(wage[:, None] - wage[list(platforms)])
+    mindless = np.flatnonzero(~world.asked).tolist()
+    return {voter: sincere_ballot(form, wants[voter], list(platforms), rng) for voter in mindless}
 
 
 def _count(government: Government, answers: list[Answer]) -> None:

@@ -175,18 +175,26 @@ def test_a_ranking_of_one_in_a_runoff_is_spent_when_that_one_leaves() -> None:
 @given(
     st.lists(st.floats(0, 1e6), min_size=1, max_size=6),
     st.permutations(range(6)),
+    seeds,
 )
-def test_a_sincere_voter_says_what_it_wants(utility: list[float], names: list[int]) -> None:
+def test_a_sincere_voter_says_what_it_wants(utility: list[float], names: list[int], seed: int) -> None:
     standing = names[: len(utility)]
     wants = dict(zip(standing, utility, strict=True))
-    (best,) = sincere_ballot("name", utility, standing)
-    ranking = sincere_ballot("ranking", utility, standing)
-    approved = sincere_ballot("set", utility, standing)
-    assert wants[best] == max(utility)
-    assert [wants[name] for name in ranking] == sorted(utility, reverse=True)
+    (best,) = sincere_ballot("name", utility, standing, lot(seed))
+    ranking = sincere_ballot("ranking", utility, standing, lot(seed))
+    approved = sincere_ballot("set", utility, standing, lot(seed))
+    assert wants[best] == pytest.approx(max(utility), abs=1e-6 * max(utility))
+    assert [wants[name] for name in ranking] == pytest.approx(sorted(utility, reverse=True), abs=1e-6 * max(utility))
     assert set(ranking) == set(standing)
     assert len(approved) < len(standing)
     assert all(wants[name] >= np.mean(utility) * (1 - 1e-9) for name in approved)
+
+
+def test_a_sincere_voter_tells_equals_apart_by_lot() -> None:
+    ballots = Counter(sincere_ballot("name", [1.0, 1.0 + 1e-12, 0.0], [4, 6, 8], lot(seed)) for seed in range(100))
+    assert set(ballots) == {(4,), (6,)}
+    assert min(ballots.values()) > 25
+    assert sincere_ballot("set", [7.0, 7.0], [4, 6], lot()) == ()
 
 
 # -- what every rule should hold ----------------------------------------------------------------------------------
@@ -316,7 +324,9 @@ def test_where_wishes_line_up_the_median_voters_choice_beats_each_other(
     utility = -np.abs(bliss[:, None] - np.array(ideals, dtype=float)[None, :])
     names = list(range(len(ideals)))
     winner = median_voter(Poll(names, wage=bliss, interest=lambda voter: utility[voter]), lot())
-    assert winner == copeland(Poll(names, [sincere_ballot("ranking", wishes, names) for wishes in utility]), lot())
+    assert winner == copeland(
+        Poll(names, [sincere_ballot("ranking", wishes, names, lot()) for wishes in utility]), lot()
+    )
     assert condorcet_winners(utility)[winner]
 
 

@@ -12,13 +12,14 @@ from command_line import CommandLine
 
 from evals.elections import Figures, Lab, diagnose, estimates
 from pipeline.config import build
+from pipeline.election import RULES
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
 from pipeline.records import run_row
 from pipeline.store import Store
 
 DB = "a.duckdb"
-WAGES = [10.0, 60.0, 12.0, 20.0, 30.0]
+WAGES = [10.0, 60.0, 10.5, 20.0, 30.0]
 """Thirds of five: the poor are workers 0 and 2, the middle 3 and 4, and worker 1 is rich; worker 3 has the median."""
 
 CANDIDATES = {0: 20, 1: -20, 3: 10}
@@ -152,9 +153,26 @@ def test_the_condorcet_winner_is_the_median_earners_favourite() -> None:
         assert figures.condorcet_elected == (leader == favourite)
 
 
+def test_a_rule_is_judged_by_whom_it_elects_if_all_vote_by_true_preferences() -> None:
+    """Two of the five want 70 percent, two 30, and the one with the median wage 60, which beats both in pairs."""
+    favourites = np.argmax([utility(70), utility(30), utility(60)], axis=0).tolist()
+    assert favourites == [0, 1, 0, 2, 1]
+    sincere = {rule: written(election_rule=rule).condorcet_sincere for rule in RULES}
+    assert sincere == {
+        "plurality": False,
+        "approval": True,
+        "borda": True,
+        "irv": False,
+        "condorcet": True,
+        "sortition": sincere["sortition"],
+        "median_voter": True,
+    }
+
+
 def test_where_all_offers_come_to_the_same_there_is_nothing_to_win_and_no_vote_to_judge() -> None:
     figures = written([(0,)] * 5, offers=dict.fromkeys(CANDIDATES, 20))
-    assert (figures.condorcet_winner, figures.condorcet_elected, figures.vote_quality) == (False, None, None)
+    assert (figures.condorcet_winner, figures.condorcet_elected, figures.condorcet_sincere) == (False, None, None)
+    assert figures.vote_quality is None
 
 
 def test_whoever_offers_the_same_as_the_condorcet_winner_is_as_good() -> None:

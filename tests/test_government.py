@@ -488,7 +488,7 @@ def test_workers_without_a_mind_vote_for_the_law_that_pays_them_most() -> None:
         taxes = tax(TaxSchedule(thresholds=world.schedule.thresholds, rates=moved), income)
         return float(income[voter] - taxes[voter] + taxes.mean())
 
-    names, rankings = (_mindless_ballots(world, platforms, form) for form in ("name", "ranking"))
+    names, rankings = (_mindless_ballots(world, 0, platforms, form) for form in ("name", "ranking"))
     for voter in range(12):
         order = sorted(platforms, key=lambda agent: -left(agent, voter))
         assert names[voter] == (order[0],)
@@ -501,7 +501,7 @@ def test_workers_without_a_mind_and_without_platforms_vote_for_their_like() -> N
     world = create(build({**SMALL, "num_agents": 6, "worker_type": "FIXED"}))
     wage = world.population.wage
     standing = {int(wage.argmin()): None, int(wage.argmax()): None}
-    ballots = _mindless_ballots(world, standing, "name")
+    ballots = _mindless_ballots(world, 0, standing, "name")
     for voter in range(6):
         assert ballots[voter] == (min(standing, key=lambda agent: abs(wage[agent] - wage[voter])),)
 
