@@ -193,14 +193,14 @@ def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) 
 
 def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) -> None:
     with running(years=100_000, seed=1) as process:
-        until(lambda: year_of("economist.duckdb") >= 3)
+        until(lambda: year_of("economist.duckdb") >= 3, seconds=120)
         result = cli("figure", "regret", "1", "-o", "live.svg")
         assert result.code == 0, result.err
         with three.AtRest("economist.duckdb") as reader:
             (run,) = three.load(reader, ["1"])
             assert "The run is still going on, or was killed: " in facts.warnings(facts.measure(reader, run))[0]
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     assert run.years >= 3
 
 
