@@ -202,7 +202,7 @@ def test_personas_of_another_program_are_other_personas() -> None:
     for text in ("one", "two"):
         files.save(PersonaWriter(strategy("io"), 3), "writer.json", role="persona", strategy="io")
         record = json.loads(Path("writer.json").read_text())
-        record["state"]["write_persona"]["signature"]["instructions"] = text
+        record["predictors"]["write_persona"]["instruction"] = text
         Path(f"{text}.json").write_text(json.dumps(record))
         written.add(written_by(cell(program=f"persona={text}.json").config))
     assert len(written) == 4
