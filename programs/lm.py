@@ -279,9 +279,9 @@ class AsyncObservedEngine(_Observed):
         request, known = self.begin(request)
         if known is not None:
             return known
-        purse = _purse()
-        reserved = await purse.admit(request, _lineage()) if purse is not None else None
         async with self._turn():
+            purse = _purse()
+            reserved = await purse.admit(request, _lineage()) if purse is not None else None
             with self.observed(request, purse, reserved) as got:
                 response = await self._attempt(request)
                 got.append(response)

@@ -329,7 +329,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(cli, name: str, monkeypat
     assert result.code == 2
     (line,) = result.err.splitlines()
     assert all(way in line for way in (name, "uv sync --extra local", "pip install 'llm-economist[local]'"))
-    assert "not installed (uv sync --extra local" in cli("doctor").out
+    assert "not installed (uv sync --extra local, or pip install 'llm-economist[local]')" in cli("doctor").out
 
 
 def test_a_file_that_is_missing_or_no_model_is_one_line(cli, file: Path) -> None:
