@@ -1,4 +1,4 @@
-"""A language model of random weights as a GGUF file of 400 KB: llama's architecture, a token a byte, Q4_1 as in SmolLM2.
+"""A language model of random weights as a GGUF file of 400 KB: a small llama, one token a byte, Q4_1 as in SmolLM2.
 
 What it says means nothing, but how it is computed, sampled and held to a schema is what happens with a real one.
 """
