@@ -27,7 +27,7 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -
     console.print(f"python {platform.python_version()} on {platform.system()}", highlight=False)
     console.print(", ".join(f"{package} {version(package)}" for package in PACKAGES), highlight=False)
     console.print(f"W&B (extra wandb): {'installed' if importlib.util.find_spec('wandb') else 'not installed'}")
-    console.print(f"local models (extra local): {_local()}", highlight=False, soft_wrap=True)
+    console.print(f"local models (extra local): {escape(_local())}", highlight=False, soft_wrap=True)
     for name in OPENAI_KEYS:
         console.print(f"{name}: {'set' if environment().get(name) else 'not set'}", highlight=False)
     model, why = default_model()
@@ -49,8 +49,8 @@ def _local() -> str:
         return f"{extra}; the weights of {SMOLLM2} are not here yet: --llm {SMOLLM2} fetches them once (93 MB)"
     size = file.stat().st_size
     if size != SIZE:
-        return f"{extra}; {escape(str(file))} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} fetches it again"
-    return f"{extra}; the weights of {SMOLLM2} are in {escape(str(file))} ({size:,} bytes)"
+        return f"{extra}; {file} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} fetches it again"
+    return f"{extra}; the weights of {SMOLLM2} are in {file} ({size:,} bytes)"
 
 
 def _database(console: Console, db: str) -> bool:

@@ -310,11 +310,10 @@ class AsyncObservedEngine(_Observed):
         request, known = self.begin(request)
         if known is not None:
             return known
-        purse = _purse()
-        lineage = current_lineage()
-        question = lineage.question if lineage is not None else None
-        reserved = await purse.admit(request, question) if purse is not None else None
         async with self._turn():
+            purse, lineage = _purse(), current_lineage()
+            question = lineage.question if lineage is not None else None
+            reserved = await purse.admit(request, question) if purse is not None else None
             with self.observed(request, purse, reserved) as got:
                 response = await self._attempt(request)
                 got.append(response)

@@ -1,4 +1,4 @@
-"""A model of random weights, a GGUF file of 75 KB: llama's architecture, one token a byte, Q4_1 as in SmolLM2.
+"""A model of random weights, a GGUF file of 75 KB: a small llama, one token a byte, Q4_1 as in SmolLM2.
 
 What it says means nothing, but how it is computed, sampled and held to a schema is what happens with a real one.
 """

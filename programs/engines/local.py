@@ -188,7 +188,7 @@ def load(file: Path) -> Any:
     except RuntimeError as error:
         raise lm15.ConfigurationError(f"llama.cpp cannot load {file.name}: not a language model, or broken") from error
     # A server that is let go before its loop runs would wait for that loop for ever.
-    server.handle_chat_completions({"messages": [{"role": "user", "content": "OK"}], "max_tokens": 1})
+    server.handle_completions({"prompt": "OK", "max_tokens": 1})
     return server
 
 
