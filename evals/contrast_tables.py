@@ -83,6 +83,7 @@ def shown(value: float | None, measure: Measure, *, scale: float = 0.0, sign: bo
     """
     if (known := number(value)) is None:
         return "-"
+    known = 0.0 if abs(known) < 1e-9 * abs(scale) else known  # what is left of rounding
     plus = "+" if sign else ""
     if measure.percent:
         return f"{100 * known:+.1f} pp" if sign else f"{known:.1%}"

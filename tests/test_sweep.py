@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from command_line import CommandLine
 
 from evals.cells import Cell, cells, key_of, merged, plan
+from evals.contrast_tables import shown
 from evals.contrasts import Result, estimates, flagged
 from evals.outcomes import MEASURES
 from evals.processes import play_in_processes
@@ -226,6 +228,22 @@ def test_a_run_that_only_looks_finished_is_played(cli: CommandLine) -> None:
 
 
 # -- from figures to findings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "measure", "words"),
+    [
+        (12.3456, "welfare", "+12.35"),
+        (-0.00042, "welfare", "-0.00042"),
+        (-1.2e-15, "hours", "+0.00"),
+        (1234567.8, "regret", "+1,234,568"),
+        (0.0456, "planner_share", "+4.6 pp"),
+        (None, "planner_share", "-"),
+        (math.nan, "welfare", "-"),
+    ],
+)
+def test_values_are_shown_in_four_digits(value: float | None, measure: str, words: str) -> None:
+    assert shown(value, MEASURES[measure], scale=34.0, sign=True) == words
 
 
 def result(arm: str, seed: int, **figures: float | None) -> Result:
