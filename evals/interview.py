@@ -32,7 +32,7 @@ class Asked:
 def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: bool = False) -> None:
     """Ask, store the calls, and print the answer. EconomistError in one line where there is none."""
     check_file(db)
-    with Store(db) as store:
+    with Store(db, serve=True) as store:  # an answer may take its time: others can read meanwhile
         with_whom = Interview(store, find_run(store, run), agent=asked.agent, year=asked.year)
         minds = with_whom.minds(asked.llm, asked.base_url)
         with console.status("asking; Ctrl-C ends it"):
