@@ -162,10 +162,7 @@ WHERE v.run_id = ? AND v.year >= ? ORDER BY v.year, v.voter
 def _held(reader: Reader, run_id: int, start: int) -> Iterator[Held]:
     """The elections of a run from year `start` on."""
     by_year = {row["year"]: row for row in reader.rows(YEARS, [run_id])}
-    stood = (
-        "SELECT year, candidate, rate_changes FROM platforms WHERE run_id = ? AND year >= ? ORDER BY year, candidate"
-    )
-    platforms, votes = reader.rows(stood, [run_id, start]), reader.rows(VOTES, [run_id, start])
+    platforms, votes = reader.rows(STOOD, [run_id, start]), reader.rows(VOTES, [run_id, start])
     for year in sorted({row["year"] for row in platforms} & set(by_year)):
         yield Held(
             by_year[year],
