@@ -62,7 +62,7 @@ def db(democracy: tuple[Simulation, duckdb.DuckDBPyConnection]) -> duckdb.DuckDB
 
 EMPTY = {
     "runs": {"name", "error", "parent_run_id", "fork_year"},
-    "lm_calls": {"program", "error", "cached_tokens", "reasoning_tokens"},
+    "lm_calls": {"program", "error", "cached_tokens", "reasoning_tokens", "study"},
     "programs": {"program", "state"},
 }
 """Columns that are null where nothing failed, was named or forked, and no program was loaded."""

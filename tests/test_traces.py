@@ -127,8 +127,8 @@ def test_every_agent_year_question_and_attempt_has_a_seed_of_its_own() -> None:
 
 
 def test_seeds_are_the_same_when_the_run_is_played_again_and_others_in_another_run() -> None:
-    assert trace(year=3).sampling_seed(REQUEST) == trace(year=3, run_id=9).sampling_seed()
-    assert trace(year=3).sampling_seed(REQUEST) != trace(year=3, seed=43).sampling_seed()
+    assert trace(year=3).sampling_seed(REQUEST) == trace(year=3, run_id=9).sampling_seed(REQUEST)
+    assert trace(year=3).sampling_seed(REQUEST) != trace(year=3, seed=43).sampling_seed(REQUEST)
 
 
 @given(seed=st.integers(0, 2**63), year=st.integers(0, 10_000), agent=st.none() | st.integers(0, 10**6))
