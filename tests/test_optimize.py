@@ -233,6 +233,7 @@ class Refusing(Pupil):
         (["worker", "-o", "notes.txt"], "notes.txt is there already and is no program file"),
         (["worker", "--program", "missing.json"], "missing.json does not exist"),
         (["worker", "--max-cost-usd", "1"], "no price is known for engine:test_optimize:Refusing"),
+        (["worker", "--demos", "0"], "--optimizer bootstrap_rs changes nothing but demonstrations"),
         (["worker", "--metric", "episode", "--from-sql", "SELECT 1"], "use one of them"),
         (["persona", "--optimizer", "labeled"], "there are none for role persona"),
         (["planner", "--optimizer", "labeled", "--metric", "episode"], "there are none for whole economies"),
