@@ -12,15 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.reading import cell
-from evals.running import BRACKETS, choose_model, play
+from evals.running import BRACKETS, choose_model, play, tell_shocks
+from pipeline import examples
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, UsageError
-from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, years_played
+from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
-from pipeline.records import decision_rows, program_rows, run_row, vote_rows, year_row
+from pipeline.records import decision_rows, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
 from pipeline.store import Reader, Row, Store
-from pipeline.traces import Recorded
+from pipeline.traces import INTERVIEW, Recorded
 
 RESUMABLE = ("base_url", "concurrency", "timeout", "max_cost_usd", "max_tokens", "debug", "wandb", "log_dir")
 """What may be set anew when a run goes on: none of it changes what is asked."""
@@ -69,6 +70,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
         return None
     recorded = recorded_calls(store, run_id, start)
     minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
+    minds.learn(stored_pools(store, run_id))
     minds.enter(run_id)
     earlier = recorded.pop((start, "Preflight", None), [])
     asyncio.run(minds.preflight(year=start, earlier=earlier))
@@ -92,8 +94,8 @@ def usage_so_far(reader: Reader, run_id: int) -> Usage:
                       coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
                       coalesce(sum(cost_usd), 0) AS cost_usd,
                       count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced
-               FROM lm_calls WHERE run_id = ?"""
-    return Usage(**reader.rows(query, [run_id])[0])
+               FROM lm_calls WHERE run_id = ? AND signature <> ?"""
+    return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
 
 
 def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console) -> int:
@@ -109,17 +111,20 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         config = _forked(config_of(parent), {**settings, "db": db}, at)
         model, why = choose_model(replace(config, llm=config.llm or parent["llm"]))
         console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+        world = restore(store, parent_id, config, at)
+        tell_shocks(world, console, since=at)
         minds = Minds(config, model, BRACKETS[config.bracket_setting])
+        minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
         asyncio.run(minds.preflight(year=at))
         run_id = store.start_run({**run_row(config, model), "parent_run_id": parent_id, "fork_year": at})
         store.copy_years(parent_id, run_id, at)
-        store.write({"programs": program_rows(run_id, config)})
+        store.write({"programs": program_rows(run_id, config, minds.pools)})
         simulation = Simulation(
             config,
             store,
             minds,
             run_id=run_id,
-            world=restore(store, parent_id, config, at),
+            world=world,
             start=at,
             recorded=lambda year: recorded_calls(store, parent_id, year),
         )
@@ -129,10 +134,22 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
 
 
 def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfig:
-    """The parent's settings with those of the fork over them."""
+    """The parent's settings with those of the fork over them; its shocks come after the parent's."""
     inherited = {field.name: getattr(parent, field.name) for field in fields(RunConfig)}
+    new = _built({**inherited, "shock": (), "name": f"{parent.name}-fork{at}", **settings})
+    for shock in new.shocks:
+        if shock.first < at:
+            raise UsageError(
+                f"--shock {shock.text!r}: the years before {at} are the parent's; expected year={at} or later"
+            )
+    # On other brackets there is no law left that a shock has changed.
+    gone = {s.text for s in parent.shocks if s.target == "rates" and s.first < at and new.brackets != parent.brackets}
+    return _built({**vars(new), "shock": (*(text for text in parent.shock if text not in gone), *new.shock)})
+
+
+def _built(settings: Mapping[str, Any]) -> RunConfig:
     try:
-        return build({**inherited, "name": f"{parent.name}-fork{at}", **settings})
+        return build(settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -165,6 +182,7 @@ def replay(run: str, db: str, console: Console) -> int:
         config = replace(config_of(row), db=db)
         start = int(row["fork_year"] or 0)
         minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], run_id=run_id, offline=True)
+        minds.learn(stored_pools(reader, run_id))
         checked = asyncio.run(_replay(reader, config, minds, run_id, start, played, row["parent_run_id"]))
     console.print(
         f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."
@@ -186,6 +204,7 @@ async def _replay(
         key = {"run_id": run_id, "year": year}
         _same(reader, "decisions", key, decision_rows(key, world, again), "agent")
         _same(reader, "votes", key, vote_rows(key, again), "voter")
+        _same(reader, "platforms", key, platform_rows(key, again), "candidate")
         _same(reader, "years", key, [year_row(key, world, again)], "year")
     return used
 
@@ -203,7 +222,8 @@ def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str
         raise EconomistError(f"replay differs: {where} has {len(stored)} rows, the replay {len(again)}")
     for old, new in zip(stored, again, strict=True):
         for column, value in new.items():
-            if old[column] != value and not (old[column] != old[column] and value != value):
+            was = old.get(column)  # a file of an earlier version lacks columns that are NULL there
+            if was != value and not (was != was and value != value):
                 raise EconomistError(
-                    f"replay differs: {where}, {order} {new[order]}: {column} is {value!r}, stored is {old[column]!r}"
+                    f"replay differs: {where}, {order} {new[order]}: {column} is {value!r}, stored is {was!r}"
                 )

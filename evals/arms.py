@@ -94,8 +94,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     >>> parse_seeds("3"), parse_seeds("7-8,3")
     ((1, 2, 3), (3, 7, 8))
     """
-    if re.fullmatch(r"\d{1,9}", text) and int(text) > 0:
-        text = f"1-{text}"
+    if re.fullmatch(r"\d{1,9}", text):
+        text = f"1-{text}" if int(text) else ""
     seeds: set[int] = set()
     for part in filter(None, text.split(",")):
         ends = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part.strip())

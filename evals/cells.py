@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from evals.running import choose_model
-from pipeline.config import ROLES, RunConfig, build
+from pipeline.config import ROLES, RunConfig, build, by_role
 from pipeline.errors import UsageError
 from pipeline.store import Reader, as_json, code_version
 from programs import files
@@ -43,9 +43,12 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """What the cell is, whatever it is called: equal cells are one run."""
-        programs = {
-            role: files.state_hash(files.read(path)["predictors"]) for role, path in self.config.program.items()
-        }
+        try:
+            programs = {
+                role: files.state_hash(files.read(path)["predictors"]) for role, path in self.config.program.items()
+            }
+        except ValueError as error:
+            raise UsageError(f"{self.arm}: {error}") from error
         return key_of(as_stored(as_json(self.config.public())), self.model, programs)
 
     @property
@@ -86,8 +89,7 @@ def cells(
 ) -> list[Cell]:
     """A cell for every arm and seed, seed by seed: what all have in common, with the arm's own settings over it.
 
-    Arms' roles in `strategy` and `program` are added to those of `settings`. UsageError says in one line what does
-    not fit.
+    UsageError says in one line what does not fit.
     """
     made = {arm: _cell(arm, merged(settings, own)) for arm, own in arms.items()}
     return [
@@ -98,12 +100,31 @@ def cells(
 
 
 def merged(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` with `own` over them; settings that are roles' join role by role."""
-    both = {**settings, **own}
+    """`settings` with an arm's `own` over them. Settings by role join role by role, and a role that the arm gives a
+    strategy has no program but the arm's.
+
+    >>> merged({"strategy": "worker=io,planner=cot", "seed": 3}, {"strategy": {"worker": "cot"}})
+    {'strategy': {'worker': 'cot', 'planner': 'cot'}, 'seed': 3}
+    """
+    both = dict(settings)
     for name, value in own.items():
-        if isinstance(value, Mapping) and isinstance(settings.get(name), Mapping):
-            both[name] = {**settings[name], **value}
+        by_role_too = isinstance(_defaults().get(name), Mapping)
+        both[name] = {**_roles(settings.get(name, {})), **_roles(value)} if by_role_too else value
+    if "program" in both:
+        strategies, programs = own.get("strategy", {}), _roles(own.get("program", {}))
+        kept = _roles(both["program"]).items()
+        both["program"] = {role: path for role, path in kept if role in programs or role not in strategies}
     return both
+
+
+def _roles(value: Any) -> dict[str, Any]:
+    """What is set by role, as text or as a table. UsageError where the text is neither."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    try:
+        return by_role(str(value))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _cell(arm: str, settings: Mapping[str, Any]) -> Cell:
@@ -126,6 +147,16 @@ class Plan:
     years: dict[str, int] = field(default_factory=dict)
     other_code: frozenset[str] = frozenset()
 
+    def joined(self, other: Plan) -> Plan:
+        """What is there in either of two files."""
+        done = {**other.done, **self.done}
+        return Plan(
+            done,
+            {**other.cut_off, **self.cut_off},
+            {**other.years, **self.years},
+            (self.other_code | other.other_code) - done.keys(),
+        )
+
     def missing(self, wanted: Iterable[Cell]) -> list[Cell]:
         """Cells that are not done, each once; those that were cut off first."""
         cells_by_key = {cell.key: cell for cell in wanted if cell.key not in self.done}
@@ -135,7 +166,7 @@ class Plan:
 STORED = """
 SELECT r.run_id, r.status, r.llm, r.config, r.max_timesteps, r.code_version,
        (SELECT count(*) FROM years y WHERE y.run_id = r.run_id) AS years,
-       (SELECT map(list(p.role), list(p.state)) FROM programs p WHERE p.run_id = r.run_id AND p.state IS NOT NULL)
+       (SELECT map(list(p.role), list(p.state)) FROM programs p WHERE p.run_id = r.run_id AND p.program IS NOT NULL)
            AS programs
 FROM runs r
 WHERE r.parent_run_id IS NULL AND r.seed IN (SELECT unnest(?::BIGINT[])) AND r.llm IN (SELECT unnest(?::VARCHAR[]))

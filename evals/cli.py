@@ -130,7 +130,8 @@ def compare(
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
     detect: Annotated[
-        list[str] | None, typer.Option("--detect", help="say which seeds show a difference: 0.5 (welfare), regret=500")
+        list[str] | None,
+        typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
     ] = None,
     max_fallback: Annotated[
         float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")
@@ -206,6 +207,33 @@ def optimize(
 
 
 @app.command()
+def interview(
+    run: Annotated[str, typer.Argument(help="number or name of the run")],
+    question: Annotated[str, typer.Argument(help="what to ask")],
+    agent: Annotated[int | None, typer.Option("--agent", help="the worker to ask")] = None,
+    planner: Annotated[bool, typer.Option("--planner", help="ask the planner or the elected leader instead")] = False,
+    year: Annotated[int | None, typer.Option("--year", help="the year to ask about [default: the last one]")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="a model to answer instead of the run's")] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="its OpenAI-compatible server [without --llm: the run's]")
+    ] = None,
+    db: Db = DEFAULT_DB,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Ask an agent of a run about one of its years, with exactly the memory it had then; the run stays as it is.
+
+    Example: llm-economist interview 3 --agent 2 --year 20 "Why did you work less this year?"
+    """
+    from rich.console import Console
+
+    from evals.interview import Asked, chosen
+    from evals.interview import interview as ask
+
+    asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url)
+    ask(db, run, asked, Console(stderr=json), as_json=json)
+
+
+@app.command()
 def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
     """List the runs in a database.
 
@@ -265,6 +293,72 @@ def sql(
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
         raise typer.Exit(130) from None
+
+
+@app.command()
+def elections(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of democratic runs, or all")],
+    db: Db = DEFAULT_DB,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Judge elections by exact figures: turnout, votes, Condorcet winners, welfare, and who gains.
+
+    Example: llm-economist elections 3
+
+    Example: llm-economist elections all --json
+    """
+    from rich.console import Console
+
+    from evals.election_tables import print_elections
+
+    print_elections(db, runs, Console(), as_json=json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, side by side")],
+    output: Annotated[str, typer.Option("--output", "-o", help="HTML file to write")] = "report.html",
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write a page about runs that opens offline: figures, tables, prompts, the worst decisions.
+
+    Example: llm-economist report 3 -o report.html
+    """
+    from rich.console import Console
+
+    from evals.figures.extra import require
+
+    require()
+    from evals.report.page import write
+
+    with Console(stderr=True).status("drawing the figures"):
+        figures, size = write(runs, output, db=db)
+    typer.echo(f"{output}: {figures} figures, {size / 1000:,.0f} kB")
+
+
+@app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(help="which figure")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="a .pdf, .svg, .png or .json file")] = None,
+    width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="show the figures")] = False,
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write one figure of a report alone, ready to print.
+
+    Example: llm-economist figure lorenz 3 -o lorenz.pdf
+    """
+    from evals.figures.extra import require
+
+    require()
+    from evals.figures.export import listing, write
+
+    if list_all:
+        return typer.echo(listing())
+    if not name or not runs or not output:
+        raise UsageError("give a figure, runs and a file: llm-economist figure lorenz 3 -o lorenz.pdf; or --list")
+    typer.echo(f"{output}: {write(name, runs, output, db=db, inches=width) / 1000:,.0f} kB")
 
 
 @app.command()

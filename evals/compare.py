@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from evals import sweep_forecast
 from evals.arms import parse_arms, parse_detect, parse_seeds
@@ -18,6 +19,7 @@ from evals.contrast_tables import as_json, print_comparison, write_csv
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.formats import writable
 from evals.outcomes import outcomes
+from evals.running import choose_model
 from evals.sweep import Sweep
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
@@ -50,6 +52,8 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
     console = Console(stderr=options.json)
     if options.dry_run:
         return _forecast(sweep, console, options)
+    for model, why in dict.fromkeys(choose_model(cell.config) for cell in made):
+        console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     compared = compare(sweep, console, max_fallback=options.max_fallback, detect=detect)
     if options.csv is not None:
         write_csv(compared, options.csv, db=config.db)
@@ -60,7 +64,6 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
 
 
 def _forecast(sweep: Sweep, console: Console, options: Options) -> None:
-    sweep.check()
     made = sweep_forecast.outlook(sweep, latency=options.latency)
     if options.json:
         print(json.dumps(sweep_forecast.as_json(made, parallel=options.parallel)))
@@ -84,7 +87,7 @@ def prepare(settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], 
 
 
 def _same_people(reference: Cell, cell: Cell) -> None:
-    people, others = (create(one.config).population for one in (reference, cell))
+    people, others = (create(replace(one.config, planner_type="LLM")).population for one in (reference, cell))
     same = np.array_equal(people.wage, others.wage) and np.array_equal(people.utility_type, others.utility_type)
     if not same:
         raise UsageError(

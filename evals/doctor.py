@@ -15,6 +15,8 @@ from evals.running import configure
 from pipeline.errors import EconomistError
 from pipeline.minds import Minds
 from pipeline.query import connect
+from programs.engines.local import GET_EXTRA, installed
+from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
 from programs.lm import OPENAI_KEYS, default_model, environment, without_secrets
 
 PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
@@ -25,14 +27,30 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -
     console.print(f"python {platform.python_version()} on {platform.system()}", highlight=False)
     console.print(", ".join(f"{package} {version(package)}" for package in PACKAGES), highlight=False)
     console.print(f"W&B (extra wandb): {'installed' if importlib.util.find_spec('wandb') else 'not installed'}")
+    console.print(f"local models (extra local): {_local()}", highlight=False, soft_wrap=True)
     for name in OPENAI_KEYS:
         console.print(f"{name}: {'set' if environment().get(name) else 'not set'}", highlight=False)
     model, why = default_model()
     console.print(f"model without --llm: {model} ({why})", highlight=False)
     checks = [_database(console, db)]
     if llm or base_url:
-        checks += [_model(console, llm or model, base_url), _listed(console, base_url)]
+        checks.append(_model(console, llm or model, base_url))
+        if base_url or not is_local(llm or model):
+            checks.append(_listed(console, base_url))
     return 0 if all(checks) else 1
+
+
+def _local() -> str:
+    """Whether models can be computed in this process, and where the weights of smollm2 are, without reading them."""
+    if not installed():
+        return f"not installed ({GET_EXTRA})"
+    file, extra = cached(), f"xllamacpp {version('xllamacpp')}"
+    if not file.is_file():
+        return f"{extra}; the weights of {SMOLLM2} are not here yet: --llm {SMOLLM2} fetches them once (93 MB)"
+    size = file.stat().st_size
+    if size != SIZE:
+        return f"{extra}; {escape(str(file))} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} fetches it again"
+    return f"{extra}; the weights of {SMOLLM2} are in {escape(str(file))} ({size:,} bytes)"
 
 
 def _database(console: Console, db: str) -> bool:

@@ -22,13 +22,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.running import BRACKETS, choose_model, configure
-from pipeline import observations as see
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.welfare import WELFARE
 from pipeline.election import MOST_CANDIDATES
+from pipeline.election import RULES as ELECTION_RULES
 from pipeline.errors import UsageError
-from pipeline.government import citizen_inputs, planner_inputs
+from pipeline.government import ballot_module, planner_inputs, vote_inputs
 from pipeline.minds import Minds
 from pipeline.people import write_personas
 from pipeline.simulation import play_year
@@ -37,8 +37,8 @@ from pipeline.traces import Call
 from pipeline.world import World, create, needs_persona
 from programs import prices
 from programs.adapter import REPAIRS
+from programs.engines.weights import is_local
 from programs.prices import LONGEST, RULES, Price
-from programs.voter import ballot
 from signatures.types import TaxSchedule
 
 SAMPLE = 24
@@ -167,7 +167,8 @@ def forecast(config: RunConfig, model: str, latency: float, *, personas_known: b
     lines = {name: _line(n, sizes[name], longest) for name, n in asked.items()}
     if model != RULES:
         lines = {"Preflight": Line((1, 1), (4, 40), (1, longest)), **lines}
-    wall = _wall_seconds(config, asked, sizes, latency, preflight=model != RULES)
+    at_once = replace(config, concurrency=1) if is_local(model) else config
+    wall = _wall_seconds(at_once, asked, sizes, latency, preflight=model != RULES)
     return Forecast(model, lines, _repairs(lines.values(), longest), price, wall, latency)
 
 
@@ -210,12 +211,14 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
     world = create(config)
     years, changes = config.max_timesteps, len(governments(config))
     asked, people = len(world.voters_asked), len(needs_persona(world))
-    votes = changes * asked
+    chances = changes * asked
+    votes = chances if world.scenario.elections and ELECTION_RULES[config.election_rule].form else 0
+    governs = changes if not config.binding_platforms else 0 if asked else changes
     return {
         "WritePersona": (0 if personas_known else people, people),
-        "StandForOffice": (votes, votes) if config.platforms else (0, 0),
-        "CastVote": (0 if config.platforms else votes, votes) if world.scenario.elections else (0, 0),
-        _governing(world): (changes, changes),
+        "StandForOffice": (chances, chances) if config.platforms else (0, 0),
+        "CastVote": (0 if config.platforms else votes, votes),
+        _governing(world): (governs, changes),
         "ChooseLabor": (years * asked, years * asked),
         "JudgeTaxPolicy": (years * people, years * people) if world.scenario.satisfaction else (0, 0),
     }
@@ -292,11 +295,10 @@ async def _ask_of_elections(world: World, minds: Minds, year: int, *, full: bool
     on_ballot = world.voters_asked[-MOST_CANDIDATES:] if full else [voter]
     changes = (-20,) * len(world.schedule.rates) if full else (0,) * len(world.schedule.rates)
     platforms = dict.fromkeys(on_ballot, changes)
-    told = see.candidates_in_words(platforms, world.population, voter=voter, with_platforms=world.config.platforms)
-    inputs = {**citizen_inputs(world, voter), "candidates": told}
-    module = ballot(minds.module("CastVote"), [see.candidate_name(agent) for agent in on_ballot])
-    # An agent number of its own: what is measured is one question.
-    await minds.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
+    if form := ELECTION_RULES[world.config.election_rule].form:
+        inputs, module = vote_inputs(world, voter, platforms), ballot_module(minds, form, platforms)
+        # An agent number of its own: what is measured is one question.
+        await minds.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
     await minds.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
 
 

@@ -36,7 +36,7 @@ def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Parameter:
     flag, kind = f"--{name.replace('_', '-')}", _plain(annotation)
-    shown = "" if default in (None, "", {}, False) else f" [default: {_shown(default)}]"
+    shown = "" if default in (None, "", {}, (), False) else f" [default: {_shown(default)}]"
     option = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=f"{help}{shown}")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
@@ -48,14 +48,15 @@ def _shown(value: Any) -> str:
 
 
 def _plain(annotation: Any) -> Any:
-    """What the command line has to parse: a Literal's choices, a number, a flag, or text for pydantic to read."""
+    """What the command line has to parse: a Literal's choices, a number, a flag, several texts of a flag that may be
+    given several times, or text for pydantic to read."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) is Literal or annotation in (int, float, bool):
         return annotation
-    return str
+    return list[str] if annotation == tuple[str, ...] else str
 
 
 def read_toml(path: str) -> dict[str, Any]:

@@ -62,19 +62,23 @@ MEASURES: Mapping[str, Measure] = {
 """In the order in which they are shown. What a run took leaves out preflights and personas, which are written once for
 all runs with the same people."""
 
+# Sums of lists in order: other sums differ in their last bits with how a file came to be.
 YEARS = """
-SELECT y.run_id, avg(y.{column}) AS welfare, arg_max(y.thresholds, y.year) AS thresholds,
-       arg_max(y.rates, y.year) AS rates,
-       avg(y.{column}) FILTER (y.year >= (r.max_timesteps - 1) // tax_year * tax_year) AS welfare_last_tax_year,
+SELECT y.run_id, arg_max(y.thresholds, y.year) AS thresholds, arg_max(y.rates, y.year) AS rates,
+       list_avg(list(y.{column} ORDER BY y.year)) AS welfare,
+       list_avg(list(y.{column} ORDER BY y.year) FILTER (y.year >= (r.max_timesteps - 1) // tax_year * tax_year))
+           AS welfare_last_tax_year,
        avg(y.planner_fallback::INTEGER) AS fallback_rates
 FROM years y JOIN runs r USING (run_id), LATERAL (SELECT (r.config ->> 'two_timescale')::INTEGER AS tax_year)
 WHERE y.run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY y.run_id
 """
 
 DECISIONS = """
-SELECT d.run_id, avg(d.regret) AS regret, sum(d.regret) / nullif(sum(d.best_utility), 0) AS regret_share,
-       avg(d.labor) AS hours, avg(d.fallback::INTEGER) FILTER (a.asked) AS fallback_hours,
-       count(d.satisfied) AS verdicts
+SELECT d.run_id, list_avg(list(d.regret ORDER BY d.year, d.agent)) AS regret,
+       list_sum(list(d.regret ORDER BY d.year, d.agent))
+           / nullif(list_sum(list(d.best_utility ORDER BY d.year, d.agent)), 0) AS regret_share,
+       list_avg(list(d.labor ORDER BY d.year, d.agent)) AS hours,
+       avg(d.fallback::INTEGER) FILTER (a.asked) AS fallback_hours, count(d.satisfied) AS verdicts
 FROM decisions d JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 WHERE d.run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY d.run_id
 """
@@ -87,8 +91,8 @@ WHERE v.run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY v.run_id
 
 CALLS = """
 SELECT run_id, sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0))::BIGINT AS tokens,
-       CASE WHEN count_if(cost_usd IS NULL AND response IS NOT NULL) = 0 THEN coalesce(sum(cost_usd), 0) END
-           AS cost_usd,
+       CASE WHEN count_if(cost_usd IS NULL AND response IS NOT NULL) = 0
+            THEN coalesce(list_sum(list(cost_usd ORDER BY year, signature, agent, attempt)), 0) END AS cost_usd,
        count(*) AS calls, count(*) / count(DISTINCT (year, signature, agent)) AS calls_per_decision,
        avg((status = 'parse_error')::INTEGER) AS parse_failure_rate,
        count(DISTINCT (year, agent)) FILTER (signature = 'JudgeTaxPolicy') AS asked_verdicts

@@ -7,13 +7,15 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from queue import SimpleQueue
 
 from evals.progress import News
+from evals.running import as_interrupt
 from evals.sweep import Group, Report, play_jobs
 from pipeline import shards
 from pipeline.errors import EconomistError
@@ -38,9 +40,10 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
         for _ in range(min(processes, len(groups))):
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=work, args=(theirs, db), daemon=True)
-            process.start()
+            with _deaf_to_interrupts():
+                process.start()
+                crew[ours] = process
             theirs.close()
-            crew[ours] = process
         _direct(crew, left, report)
     except BaseException:
         for process in crew.values():
@@ -52,6 +55,16 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
             process.kill()
             process.join()
             pipe.close()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A process that begins meanwhile ignores Ctrl-C, until it says otherwise: that is the sweep's to handle."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _direct(crew: dict[Connection, SpawnProcess], left: deque[Group], report: Report) -> None:
@@ -77,19 +90,22 @@ def _direct(crew: dict[Connection, SpawnProcess], left: deque[Group], report: Re
 
 
 def work(pipe: Connection, db: str) -> None:
-    """The life of a process: groups of jobs from `pipe`, until there is None. An interrupt ends it quietly."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweep's to handle, which sends SIGTERM
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    inbox: SimpleQueue[Group | None] = SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
-    try:
-        _work(pipe, inbox, db)
-    except KeyboardInterrupt:
-        return
-    except EconomistError as error:
-        pipe.send(error)
-    except Exception:  # reported by the sweep as the bug that it is
-        pipe.send(RuntimeError(blotted(traceback.format_exc())))
+    """The life of a process: groups of jobs from `pipe`, until there is None.
+
+    It ends quietly when the sweep stops it with SIGTERM, or is gone. Ctrl-C does not reach it.
+    """
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, as_interrupt)
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        inbox: SimpleQueue[Group | None] = SimpleQueue()
+        threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
+        try:
+            _work(pipe, inbox, db)
+        except EconomistError as error:
+            pipe.send(error)
+        except Exception:  # the sweep reports it as the bug that it is
+            pipe.send(RuntimeError(blotted(traceback.format_exc())))
 
 
 def _listen(pipe: Connection, inbox: SimpleQueue[Group | None]) -> None:

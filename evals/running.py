@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from evals.progress import Progress
 from evals.summary import summary
-from pipeline import shards
+from pipeline import examples, shards
 from pipeline.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
@@ -25,6 +25,7 @@ from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
+from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
 
 log = logging.getLogger("llm_economist")
@@ -63,11 +64,16 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     config = configure(settings)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+    world = create(config)
+    tell_shocks(world, console)
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
     for caution in minds.cautions:
         console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
+    minds.learn(examples.pools(minds.modules, config))
+    if minds.pools:
+        console.print(_examples_in_words(minds.pools, config.examples or config.db), highlight=False, soft_wrap=True)
     asyncio.run(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
@@ -77,8 +83,24 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
                 highlight=False,
                 soft_wrap=True,
             )
-        code = play(Simulation(replace(config, db=store.path), store, minds), console)
+        code = play(Simulation(replace(config, db=store.path), store, minds, world=world), console)
     return then_merge(code, config.db, console)
+
+
+def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
+    """Say whom the shocks hit that begin in year `since` or later."""
+    for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True):
+        if shock.first >= since:
+            whom = f": {hit.sum()} of {len(hit)} workers" if shock.condition else ""
+            console.print(f"Shock {escape(shock.text)}{whom}", highlight=False, soft_wrap=True)
+
+
+def _examples_in_words(pools: examples.Pools, db: str) -> str:
+    """How many examples the strategies have to choose from."""
+    found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
+    if not found:
+        return f"Examples: {escape(db)} has no decisions yet to choose from; knn asks without examples"
+    return f"Examples from the decisions in {escape(db)}: {found}"
 
 
 def then_merge(code: int, db: str, console: Console) -> int:
@@ -148,10 +170,15 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
         return _see_through(simulation)
 
 
+def as_interrupt(signum: int, frame: object) -> None:
+    """A handler for SIGTERM: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
+    signal.raise_signal(signal.SIGINT)
+
+
 def _see_through(simulation: Simulation) -> Ending:
     """Run to an end and set the run's status whatever that end is."""
     store = simulation.store
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
+    previous = signal.signal(signal.SIGTERM, as_interrupt)
     try:
         asyncio.run(simulation.play())
     except KeyboardInterrupt:

@@ -48,7 +48,7 @@ def welfare_table(world: World) -> Table:
     assert adjusted is not None
     _row(table, world, "last year as played", adjusted, outcome.income)
     for label, schedule in policies(world):
-        best = equilibrium(world.economy, schedule, world.population.wage)
+        best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
     return table
 
@@ -71,6 +71,8 @@ def notes(simulation: Simulation) -> Iterator[str]:
     """What a reader has to know beside the figures."""
     world, usage = simulation.world, simulation.minds.usage
     yield "* the planner's objective. All rows but the first: every worker best-responds to the schedule."
+    if world.config.shock:
+        yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
     yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
@@ -116,7 +118,7 @@ def start_and_best(setting: Setting) -> tuple[float, float]:
 
 def objective(setting: Setting, schedule: TaxSchedule) -> float:
     """The setting's welfare function if every worker best-responds to `schedule`."""
-    best = equilibrium(setting.economy, schedule, setting.wages)
+    best = equilibrium(setting.economy, schedule, setting.wages, windfall=setting.windfall)
     return float(WELFARE[setting.welfare](best.utility, best.income, setting.wages))
 
 

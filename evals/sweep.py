@@ -17,10 +17,10 @@ from rich.console import Console
 from evals.again import take_up
 from evals.cells import Cell, Plan, plan
 from evals.progress import News, SweepProgress
-from evals.running import BRACKETS, carry_out, merge_shards
-from pipeline import shards
+from evals.running import BRACKETS, as_interrupt, carry_out, merge_shards
+from pipeline import examples, shards
 from pipeline.config import RunConfig
-from pipeline.errors import EconomistError, UsageError
+from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.history import AtRest, find_run
 from pipeline.minds import Minds
 from pipeline.people import written_by
@@ -64,19 +64,24 @@ class Sweep:
     parallel: int = 1
     any_code: bool = False
 
-    def plan(self) -> Plan:
-        """What is there. Writes nothing. StoreError while another process writes the database."""
-        check_path(self.db)
-        if not Path(self.db).exists():
-            return Plan()
-        with AtRest(self.db) as reader:
-            return plan(reader, self.cells, any_code=self.any_code)
+    def plan(self, *, shards_too: bool = False) -> Plan:
+        """What is there. Writes nothing. StoreError while another process writes the database.
+
+        `shards_too`: count also what lies in shards that nobody writes, where runs have numbers of their own.
+        """
+        found = Plan()
+        for path in (self.db, *(filter(shards.at_rest, shards.shards_of(self.db)) if shards_too else ())):
+            if Path(path).exists():
+                with AtRest(path) as reader:
+                    found = found.joined(plan(reader, self.cells, any_code=self.any_code))
+        return found
 
     def check(self) -> None:
         """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
-                Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
+                minds = Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
+                examples.fixed_pools(minds.modules, cell.config)
             except UsageError as error:
                 raise UsageError(f"{cell.arm}: {error}") from error
 
@@ -92,10 +97,14 @@ class Sweep:
         found = self.plan()
         jobs = [Job(cell, found.cut_off.get(cell.key)) for cell in found.missing(self.cells)]
         console.print(self._in_words(found, jobs), highlight=False, soft_wrap=True)
-        if jobs:
-            self._play(jobs, found, console)
-            merge_shards(self.db, console)  # those of others that ended meanwhile
-        return self.plan().done
+        if not jobs:
+            return found.done
+        self._play(jobs, found, console)
+        merge_shards(self.db, console)  # those of others that ended meanwhile
+        done = self.plan().done
+        if any(cell.key not in done for cell in self.cells):
+            raise StoreError(f"runs of this sweep are not in {self.db} yet; give the same command again")
+        return done
 
     def _in_words(self, found: Plan, jobs: Sequence[Job]) -> str:
         wanted = {cell.key for cell in self.cells}
@@ -107,7 +116,7 @@ class Sweep:
 
     def _play(self, jobs: Sequence[Job], found: Plan, console: Console) -> None:
         years = sum(job.cell.config.max_timesteps - found.years.get(job.cell.key, 0) for job in jobs)
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
+        previous = signal.signal(signal.SIGTERM, as_interrupt)
         try:
             with SweepProgress(console, runs=len(jobs), years=years) as progress:
                 if self.parallel > 1 and len(jobs) > 1:
@@ -118,6 +127,8 @@ class Sweep:
         except KeyboardInterrupt:
             console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
             raise
+        except StoreError:
+            raise  # who can't write can't tell what is left either
         except EconomistError as error:
             raise type(error)(f"{error}; {self._left()}") from error
         finally:
@@ -212,5 +223,6 @@ def _simulation(store: Store, job: Job) -> Simulation | None:
         row = find_run(store, str(job.run_id))
         return take_up(store, row, replace(config, name=row["name"]))
     minds = Minds(config, job.cell.model, BRACKETS[config.bracket_setting])
+    minds.learn(examples.fixed_pools(minds.modules, config))
     asyncio.run(minds.preflight())
     return Simulation(config, store, minds)

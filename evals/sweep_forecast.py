@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +15,7 @@ from rich.text import Text
 from evals.cells import Cell, Plan
 from evals.dry_run import Forecast, dollars, duration, forecast, span
 from evals.sweep import Sweep, population
+from pipeline.errors import UsageError
 
 Span = tuple[float, float]
 
@@ -41,7 +43,7 @@ def outlook(sweep: Sweep, *, latency: float) -> list[Outlook]:
 
     The first run of an arm that is missing stands for the others: they differ in their seed alone.
     """
-    found = sweep.plan()
+    found = sweep.plan(shards_too=True)
     missing = found.missing(sweep.cells)
     first_of = {population(cell): cell.key for cell in reversed(missing)}
     made = []
@@ -55,7 +57,11 @@ def outlook(sweep: Sweep, *, latency: float) -> list[Outlook]:
 
 def forecast_of(cell: Cell, latency: float, writes: bool) -> Forecast:
     """What one run takes; one that does not write the personas finds them in the database."""
-    return forecast(cell.config, cell.model, latency, personas_known=not writes)
+    known = Path(cell.config.db).exists() or not writes
+    try:
+        return forecast(cell.config, cell.model, latency, personas_known=known)
+    except UsageError as error:
+        raise UsageError(f"{cell.arm}: {error}") from error
 
 
 def _outlook(arm: str, there: int, own: list[Cell], found: Plan, made: Forecast | None) -> Outlook:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,8 @@ class Setting:
     """What a baseline may look at.
 
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
-    `WELFARE`. `elasticities`: one, or one for each bracket. `uniform_rate`: percent.
+    `WELFARE`. `elasticities`: one, or one for each bracket. `uniform_rate`: percent. `windfall`: dollars a year to
+    each from outside, beside the rebate.
     """
 
     economy: Economy
@@ -36,6 +38,7 @@ class Setting:
     welfare: str = "inverse_income"
     elasticities: tuple[float, ...] = (0.4,)
     uniform_rate: float = 50.0
+    windfall: float = 0.0
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
@@ -88,7 +91,10 @@ RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
 def oracle(setting: Setting) -> TaxSchedule:
     """The best schedule on the run's brackets for workers who best-respond, never below another baseline there."""
     rivals = [rule(setting) for rule in RULES.values()]
-    objective = WELFARE[setting.welfare]
+
+    def objective(utility: FloatArray, income: FloatArray, wage: FloatArray) -> Any:
+        return WELFARE[setting.welfare](utility + setting.windfall, income, wage)
+
     return equilibrium.oracle(setting.economy, setting.thresholds, setting.wages, objective, rivals)
 
 

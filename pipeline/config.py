@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from annotated_types import Ge, Gt, Le
 
+from pipeline.shocks import Shock, parse
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -23,6 +25,7 @@ Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
 PlannerType = Literal["LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE"]
 Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
+ElectionRule = Literal["plurality", "approval", "borda", "irv", "condorcet", "sortition", "median_voter"]
 Percent = Annotated[float, Ge(0), Le(100)]
 Count = Annotated[int, Ge(1), Le(100_000_000)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
@@ -46,7 +49,8 @@ class RunConfig:
     history_len: Count = setting(50, "years that a worker remembers")
     llm: str | None = setting(
         None,
-        "model: an OpenAI name, any provider/model of DSPy, rules, or engine:module:Class "
+        "model: an OpenAI name, any provider/model of DSPy, smollm2 or gguf:FILE (in this process), rules, "
+        "or engine:module:Class "
         "(default: gpt-4o-mini with a key, else rules)",
     )
     base_url: str | None = setting(None, "an OpenAI-compatible server to ask instead of the provider")
@@ -54,6 +58,7 @@ class RunConfig:
     prompt_algo: str = setting("io", "prompt strategy of every role: one of `llm-economist strategies`, or module:Name")
     strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
     program: dict[str, str] = setting({}, "saved program by role, e.g. worker=FILE.json")
+    examples: str | None = setting(None, "database whose decisions the strategy knn chooses from (default: --db)")
     adapter: Literal["chat", "json", "xml", "compact"] = setting("chat", "format of prompts and replies")
     worker_type: WorkerType = setting("LLM", "who the workers are; FIXED draws hours once from 40-60")
     planner_type: PlannerType = setting("LLM", "who sets the tax rates")
@@ -65,12 +70,16 @@ class RunConfig:
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     platforms: bool = setting(False, "candidates stand and propose before the vote (democratic)")
-    election_rule: Literal["plurality"] = setting("plurality", "how votes elect a leader")
+    binding_platforms: bool = setting(False, "what the winner proposed becomes law (with --platforms)")
+    election_rule: ElectionRule = setting("plurality", "how a leader is elected (democratic)")
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
     elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
         (0.4,), "elasticity of taxable income for SAEZ: one, or one per bracket"
     )
     uniform_rate: Percent = setting(50, "the rate of planner UNIFORM, in percent")
+    shock: tuple[str, ...] = setting(
+        (), "what happens from a year on, as often as needed, e.g. 'year=25: wages*0.8 where age > 50' (docs/shocks.md)"
+    )
     economy: Literal["weekly", "v1"] = setting("weekly", "units of effort: per week, or as in v1")
     welfare: Welfare = setting("inverse_income", "the planner's objective")
     seed: Seed = setting(42, "seed of everything random")
@@ -110,12 +119,36 @@ class RunConfig:
             )
         if self.platforms and self.scenario != "democratic":
             raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
+        if self.binding_platforms and not self.platforms:
+            raise ValueError("--binding-platforms needs --platforms: without them nobody promises anything")
         brackets = {"flat": 1, "three": 3, "US_FED": 7}[self.bracket_setting]
         if len(self.elasticity) not in (1, brackets):
             raise ValueError(
                 f"--elasticity has {len(self.elasticity)} values; "
                 f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
             )
+        for shock in self.shocks:
+            self._check(shock)
+
+    def _check(self, shock: Shock) -> None:
+        """ValueError where a shock cannot happen in this run."""
+        if shock.first >= self.max_timesteps:
+            raise ValueError(f"--shock {shock.text!r}: the run has years 0 to {self.max_timesteps - 1}")
+        if shock.change == "=" and len(shock.amounts) != self.brackets:
+            raise ValueError(
+                f"--shock {shock.text!r}: {len(shock.amounts)} rates; the law has {self.brackets} brackets"
+            )
+
+    @property
+    def shocks(self) -> tuple[Shock, ...]:
+        """`shock` as values, in the order in which they take effect."""
+        return tuple(map(parse, self.shock))
+
+    @property
+    def brackets(self) -> int:
+        """Brackets of the law: two planners have their own, whatever `bracket_setting` says."""
+        own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type, self.bracket_setting)
+        return {"flat": 1, "three": 3, "US_FED": 7}[own]
 
     def public(self) -> dict[str, Any]:
         """The settings as stored and shown: a URL loses its credentials and its query."""
@@ -171,6 +204,8 @@ def _plain(name: str, value: Any) -> Any:
             return by_role(value)
         except ValueError as error:
             raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
+    if name == "shock":
+        return (value,) if isinstance(value, str) else value
     if name == "elasticity":
         return (
             tuple(value.replace(",", " ").split())

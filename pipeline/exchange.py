@@ -80,7 +80,7 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
     """
     target = Path(to).absolute()
     _refuse_target(target, to)
-    with _readable(db) as path:
+    with readable(db) as path:
         with AtRest(path) as reader:
             chosen = _chosen(reader, runs)
         try:
@@ -108,7 +108,7 @@ def _refuse_target(target: Path, to: str) -> None:
 
 
 @contextmanager
-def _readable(db: str) -> Iterator[str]:
+def readable(db: str) -> Iterator[str]:
     """A database that nobody writes: this one, or a copy that the process that writes it makes."""
     try:
         AtRest(db).connection.close()

@@ -16,11 +16,12 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS, marginal_rate
 from pipeline.errors import StoreError, UsageError
+from pipeline.examples import POOL, Pools
 from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
-from pipeline.store import Reader
-from pipeline.traces import Call, Recorded
+from pipeline.store import Reader, Row
+from pipeline.traces import INTERVIEW, Call, Recorded
 from pipeline.world import World, create
 from signatures.types import TaxSchedule
 
@@ -66,7 +67,7 @@ def find_run(reader: Reader, run: str) -> dict[str, Any]:
     return rows[0]
 
 
-def config_of(row: dict[str, Any]) -> RunConfig:
+def config_of(row: Row) -> RunConfig:
     """The settings that a run was started with, as far as they are stored (a URL without its credentials)."""
     known = {field.name for field in fields(RunConfig)}
     return build({name: value for name, value in json.loads(row["config"]).items() if name in known})
@@ -103,11 +104,12 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
 
 def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
     """The world of a run as it was before year `before`, to be played on under `config`."""
-    world = create(config)
     stored = population_of(reader, run_id)
     if stored is None:
-        return world
-    world.population, world.personas = stored
+        return create(config)
+    population, personas = stored
+    world = create(config, population)
+    world.personas = personas
     years = reader.rows("SELECT * FROM years WHERE run_id = ? AND year < ? ORDER BY year", [run_id, before])
     for row in years:
         world.remember_planner(row["year"], schedule_of(row), row["welfare"])
@@ -137,7 +139,17 @@ def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int])
         yield year, world
 
 
-def schedule_of(row: dict[str, Any]) -> TaxSchedule:
+def settings_of_year(reader: Reader, run: Row, year: int) -> Row:
+    """The row of the run that played a year of `run`: a fork has the years before its own from its parent."""
+    while run["fork_year"] is not None and year < run["fork_year"]:
+        parents = reader.rows("SELECT * FROM runs WHERE run_id = ?", [run["parent_run_id"]])
+        if not parents:
+            break
+        run = parents[0]
+    return run
+
+
+def schedule_of(row: Row) -> TaxSchedule:
     """The law of a stored year."""
     return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
 
@@ -147,32 +159,50 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
     query = "SELECT labor, adjusted_utility, objective FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
     decisions = reader.rows(query, [run_id, row["year"]])
     column = {name: np.array([d[name] for d in decisions]) for name in ("labor", "adjusted_utility", "objective")}
+    world.begin(row["year"])
     world.schedule, world.leader = schedule_of(row), row["leader"]
+    if row.get("rates_beneath") is not None:
+        world.beneath = TaxSchedule(thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"]))
     world.hours = column["labor"]
     world.adjusted = column["adjusted_utility"]
-    outcome = settle(world.economy, world.schedule, world.population.wage, column["labor"].copy())
+    wages, labor = world.population.wage, column["labor"].copy()
+    outcome = settle(world.economy, world.schedule, wages, labor, windfall=world.windfall)
     world.remember_workers(row["year"], outcome, column["objective"])
+    world.begin(row["year"] + 1)
 
 
 def _enact(world: World) -> None:
     """Put the law of the settings in force where they differ from the years behind: a fork may change planner or
-    brackets. On new brackets each starts with the marginal rate of the old law at its edge, and no old record fits."""
+    brackets. No old record fits new brackets."""
     thresholds = BRACKETS[world.config.bracket_setting]
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
         return
     if world.schedule.thresholds != thresholds:
-        rates = marginal_rate(world.schedule, np.array(thresholds))
-        world.schedule = TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
+        world.schedule = on_brackets(world.schedule, thresholds)
     records = world.planner_memory.records.items()
     kept = {rates: record for rates, record in records if record.schedule.thresholds == thresholds}
     world.planner_memory = PlannerMemory(kept)
 
 
+def stored_pools(reader: Reader, run_id: int) -> Pools:
+    """The examples that a run's strategies chose from."""
+    rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
+    return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}
+
+
+def on_brackets(schedule: TaxSchedule, thresholds: tuple[float, ...]) -> TaxSchedule:
+    """A law written on other brackets, each with the marginal rate that the law has at its edge."""
+    rates = marginal_rate(schedule, np.array(thresholds))
+    return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
+
+
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
     """Stored calls of a year by question, in the order in which they were made."""
     columns = ", ".join(field.name for field in fields(Call))
-    query = f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? ORDER BY call_id"
+    query = (
+        f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? AND signature <> '{INTERVIEW}' ORDER BY call_id"
+    )
     recorded: Recorded = {}
     for row in reader.rows(query, [run_id, year]):
         call = Call(**row)

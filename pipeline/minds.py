@@ -16,12 +16,14 @@ import dspy
 from dspy import lm15
 from dspy.utils import exceptions as dspy_errors
 
+from pipeline import examples
 from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
-from pipeline.traces import RUN_STRIDE, Call, Recorded, Trace
+from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
+from programs.interview import Interviewee
 from programs.lm import RULES, Model, connect, without_secrets
 from programs.persona import PersonaWriter
 from programs.planner import Planner
@@ -130,6 +132,7 @@ class Minds:
     heard: bool = False
     cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
+    pools: examples.Pools = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -163,6 +166,16 @@ class Minds:
                 offline=self.offline,
             )
         )
+
+    @property
+    def modules(self) -> dict[str, dspy.Module]:
+        """The module of every question."""
+        return {question: self.module(question) for question in QUESTIONS}
+
+    def learn(self, pools: examples.Pools) -> None:
+        """Take the examples from which strategies choose (pipeline/examples.py)."""
+        self.pools = pools
+        examples.learn(self.modules, pools)
 
     def _budget(self) -> Budget:
         """The caps, and what a run that goes on has spent. UsageError where dollars are capped and have no price."""
@@ -219,6 +232,16 @@ class Minds:
                         return await _attempt(asked, inputs, trace)
                 finally:
                     trace.report()
+
+    async def interview(self, inputs: Mapping[str, Any], *, year: int, agent: int | None, number: int) -> Answer:
+        """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
+        trace = replace(self._trace(INTERVIEW, "interview", year, agent), interview=number)
+        lm = self.lms[self.model].copy(num_retries=1)  # somebody waits
+        try:
+            with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, **QUIET):
+                return await _attempt(Interviewee().answer_interview, inputs, trace)
+        finally:
+            trace.report()
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
         return Trace(

@@ -169,6 +169,18 @@ def candidate_name(agent: int) -> str:
     return f"worker {agent}"
 
 
+BALLOT_WORDS: Mapping[str, str] = {
+    "name": "The one name you vote for, or abstain.",
+    "set": "All names you approve of, as a list; an empty list abstains.",
+    "ranking": "Names from best to worst, as a list; whom you leave out is below all others; an empty list abstains.",
+}
+
+
+def ballot_in_words(form: str, counted: str) -> str:
+    """What the ballot asks for, and how it is counted."""
+    return f"{BALLOT_WORDS[form]} {counted}"
+
+
 def candidates_in_words(
     platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
 ) -> str:

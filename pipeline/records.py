@@ -13,8 +13,10 @@ from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare import WELFARE, gini, idle_share
+from pipeline.examples import POOL, Pools
 from pipeline.government import Government
 from pipeline.memory import Floats
+from pipeline.minds import QUESTIONS
 from pipeline.store import Row, as_json
 from pipeline.world import World
 from programs import files
@@ -59,18 +61,26 @@ def run_row(config: RunConfig, model: str) -> dict[str, Any]:
     }
 
 
-def program_rows(run_id: int, config: RunConfig) -> list[Row]:
-    """Which strategy and which saved program each role had."""
+def program_rows(run_id: int, config: RunConfig, pools: Pools) -> list[Row]:
+    """Which strategy and which saved program or examples each role had."""
     return [
         {
             "run_id": run_id,
             "role": role,
             "strategy": config.strategy_of(role),
             "program": path,
-            "state": as_json(files.read(path)["predictors"]) if path else None,
+            "state": _state(role, path, pools),
         }
         for role, path in ((role, config.program.get(role)) for role in ROLES)
     ]
+
+
+def _state(role: str, path: str | None, pools: Pools) -> str | None:
+    """A role's saved program, or the examples that its strategy chooses from."""
+    if path:
+        return as_json(files.read(path)["predictors"])
+    own = {question: pool for question, pool in pools.items() if QUESTIONS[question][0] == role}
+    return as_json({POOL: own}) if own else None
 
 
 def agent_rows(run_id: int, world: World) -> list[Row]:
@@ -82,8 +92,8 @@ def agent_rows(run_id: int, world: World) -> list[Row]:
             {
                 "run_id": run_id,
                 "agent": agent,
-                "wage": float(world.population.wage[agent]),
-                "income_at_40_hours": float(world.population.wage[agent] * 40 * 52),
+                "wage": float(world.exposure.wage[agent]),
+                "income_at_40_hours": float(world.exposure.wage[agent] * 40 * 52),
                 "utility_type": str(world.population.utility_type[agent]),
                 "asked": bool(world.asked[agent]),
                 "occupation": person.occupation if person else None,
@@ -100,7 +110,8 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[R
     key = {"run_id": run_id, "year": played.year}
     return {
         "votes": vote_rows(key, played),
-        "platforms": [{**key, **row} for row in played.government.platforms],
+        "platforms": platform_rows(key, played),
+        "shocks": shock_rows(key, world, played.year),
         "decisions": decision_rows(key, world, played),
         "years": [year_row(key, world, played)],
     }
@@ -109,6 +120,20 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[R
 def vote_rows(key: Row, played: Year) -> list[Row]:
     """One row a ballot."""
     return [{**key, **row} for row in played.government.votes]
+
+
+def platform_rows(key: Row, played: Year) -> list[Row]:
+    """One row a candidate."""
+    return [{**key, **row} for row in played.government.platforms]
+
+
+def shock_rows(key: Row, world: World, year: int) -> list[Row]:
+    """One row a shock that begins in `year`."""
+    return [
+        {**key, "last_year": shock.last, "shock": shock.text, "target": shock.target, "workers": int(hit.sum())}
+        for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True)
+        if shock.first == year
+    ]
 
 
 def decision_rows(key: Row, world: World, played: Year) -> list[Row]:
@@ -129,11 +154,13 @@ def decision_rows(key: Row, world: World, played: Year) -> list[Row]:
         "objective": played.objective,
     }
     lists = {name: column.tolist() for name, column in columns.items()}
+    changed = (wages != world.exposure.wage).tolist()
     return [
         {
             **key,
             "agent": agent,
             **{name: values[agent] for name, values in lists.items()},
+            "shocked_wage": float(wages[agent]) if changed[agent] else None,
             "satisfied": played.satisfied[agent],
             "fallback": played.fallback[agent],
             "call_id": played.call_ids[agent],
@@ -153,8 +180,10 @@ def year_row(key: Row, world: World, played: Year) -> Row:
         **key,
         "thresholds": list(world.schedule.thresholds),
         "rates": list(world.schedule.rates),
+        "rates_beneath": list(world.beneath.rates) if world.beneath is not None else None,
         "revenue": outcome.revenue,
         "rebate": outcome.rebate,
+        "windfall": outcome.windfall or None,
         "welfare": played.welfare,
         "welfare_best_response": played.welfare_best_response,
         **welfare,

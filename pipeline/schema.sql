@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS runs(
     planner_type VARCHAR, worker_type VARCHAR, economy VARCHAR, welfare VARCHAR, config JSON, code_version VARCHAR,
     parent_run_id INTEGER, fork_year INTEGER);
 
--- One row a worker. wage: dollars an hour. asked: whether a language model decides for it.
+-- One row a worker. wage: dollars an hour, before any shock. asked: whether a language model decides for it.
 CREATE TABLE IF NOT EXISTS agents(
     run_id INTEGER, agent INTEGER, wage DOUBLE, income_at_40_hours DOUBLE, utility_type VARCHAR, asked BOOLEAN,
     occupation VARCHAR, sex VARCHAR, age INTEGER, persona VARCHAR USING COMPRESSION zstd);
@@ -20,25 +20,33 @@ CREATE TABLE IF NOT EXISTS agents(
 -- One row a year, written last in the year's transaction: it marks the year as whole.
 -- welfare: the run's objective as played; welfare_best_response: the same schedule if every worker best-responded.
 -- paper_idle_share: the share of swf_paper that workers without income carry.
+-- rebate: revenue / num_agents + windfall. windfall: to each from outside (below 0: to outside), NULL without a shock.
+-- rates_beneath: the rates that return when a shock that lies over them ends; NULL where none does.
 CREATE TABLE IF NOT EXISTS years(
     run_id INTEGER, year INTEGER, thresholds DOUBLE[], rates DOUBLE[], revenue DOUBLE, rebate DOUBLE, welfare DOUBLE,
     welfare_best_response DOUBLE, inverse_income DOUBLE, swf_paper DOUBLE, utilitarian DOUBLE, rawlsian DOUBLE,
     atkinson DOUBLE, equality_productivity DOUBLE, paper_idle_share DOUBLE, gini DOUBLE, gini_income DOUBLE,
     mean_labor DOUBLE, mean_income DOUBLE, leader INTEGER, rate_changes INTEGER[], planner_fallback BOOLEAN,
-    planner_call_id BIGINT, PRIMARY KEY(run_id, year));
+    planner_call_id BIGINT, windfall DOUBLE, rates_beneath DOUBLE[], PRIMARY KEY(run_id, year));
 
 -- One row a worker and year. utility: isoelastic, in dollars a year; adjusted_utility: after dissatisfaction;
 -- best_utility: the most the worker could have had with this schedule and rebate; regret: best_utility - utility.
 -- objective: what the worker's utility type makes it want, in its unit. fallback: no usable reply, previous hours.
--- call_id: the labor call that was used.
+-- call_id: the labor call that was used. shocked_wage: in force where a shock changed that of agents, else NULL.
 CREATE TABLE IF NOT EXISTS decisions(
     run_id INTEGER, year INTEGER, agent INTEGER, labor DOUBLE, income DOUBLE, tax DOUBLE, rebate DOUBLE, utility DOUBLE,
     adjusted_utility DOUBLE, best_labor DOUBLE, best_utility DOUBLE, regret DOUBLE, objective DOUBLE,
-    satisfied BOOLEAN, fallback BOOLEAN, call_id BIGINT);
+    satisfied BOOLEAN, fallback BOOLEAN, call_id BIGINT, shocked_wage DOUBLE);
 
--- One row a ballot cast or withheld: candidate is NULL for an abstention.
+-- One row a shock, in the year in which it begins. last_year: NULL where it does not end. shock: as it was given.
+-- target: wages, rates or rebate. workers: how many it hits.
+CREATE TABLE IF NOT EXISTS shocks(
+    run_id INTEGER, year INTEGER, last_year INTEGER, shock VARCHAR, target VARCHAR, workers INTEGER);
+
+-- One row a ballot cast or withheld: candidate is the one named, the best ranked or the first approved of, NULL for an
+-- abstention. ballot: all candidates on it, in the order given; empty for an abstention. No rows where a rule asks nobody.
 CREATE TABLE IF NOT EXISTS votes(
-    run_id INTEGER, year INTEGER, voter INTEGER, candidate INTEGER, fallback BOOLEAN, call_id BIGINT);
+    run_id INTEGER, year INTEGER, voter INTEGER, candidate INTEGER, fallback BOOLEAN, call_id BIGINT, ballot INTEGER[]);
 
 -- One row a candidate and election. rate_changes: percentage points by bracket, NULL without a platform.
 CREATE TABLE IF NOT EXISTS platforms(

@@ -76,7 +76,7 @@ class Simulation:
         written = await write_personas(self.world, self.minds, self.store)
         self.store.write(
             {
-                "programs": program_rows(self.run_id, self.config),
+                "programs": program_rows(self.run_id, self.config, self.minds.pools),
                 "agents": agent_rows(self.run_id, self.world),
                 "personas": written,
             }
@@ -86,11 +86,13 @@ class Simulation:
 async def play_year(world: World, minds: Respondents, year: int) -> Year:
     """One year of the game; changes `world`."""
     config = world.config
+    world.begin(year)
     government = Government()
     if config.planner_type == "LLM" and year % config.two_timescale == 0 and year >= config.warmup:
         government = await govern(world, minds, year)
+    world.make_law(year)
     answers = await _choose_labor(world, minds, year)
-    outcome = settle(world.economy, world.schedule, world.population.wage, world.hours)
+    outcome = settle(world.economy, world.schedule, world.population.wage, world.hours, windfall=world.windfall)
     judged = await _judge(world, minds, year, outcome)
     satisfied = [judged[agent][0] if agent in judged else None for agent in range(world.num_agents)]
     content = np.array([verdict is not False for verdict in satisfied])

@@ -210,15 +210,18 @@ class Store:
                 with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
-            except BaseException:
-                self.connection.execute("ROLLBACK")
+            except BaseException as error:
+                with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
+                    self.connection.execute("ROLLBACK")
+                if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+                    raise KeyboardInterrupt from error
                 raise
 
     def copy_years(self, parent: int, run_id: int, before: int) -> None:
         """Give a fork its parent's people and its parent's years before `before`, in one transaction."""
 
         def copy() -> None:
-            for table in ("agents", "votes", "platforms", "decisions", "years"):
+            for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
                 years = "" if table == "agents" else f" AND year < {before:d}"
                 self.connection.execute(
                     f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "

@@ -31,6 +31,9 @@ SIGNATURES = (
 )
 """In the order in which a year asks them: the order of call ids."""
 
+INTERVIEW = "AnswerInterview"
+"""What is asked when a year is over, and belongs to no run: a run that goes on or is played again looks past it."""
+
 MOST_ATTEMPTS = 1000
 BRANCH_ATTEMPTS = 50
 """Attempts of one branch of a question at most; a question has room for twenty branches."""
@@ -90,7 +93,8 @@ class Trace:
     `recorded`: calls that the store already has for this question; their replies are used again where the request is
     the same. `offline`: nothing else may be used (a replay). `on_call` gets each new call once its outcome is known.
     `first`: the number of its first attempt. A question may branch, so that several samples are drawn at once and
-    yet have seeds and numbers that do not depend on which comes first; `root` is the question itself.
+    yet have seeds and numbers that do not depend on which comes first; `root` is the question itself. `interview`: its
+    number among the interviews of the run, where it is one.
     """
 
     run_id: int
@@ -114,6 +118,7 @@ class Trace:
     first: int = 0
     root: Trace | None = None
     used: int | None = None
+    interview: int | None = None
 
     @property
     def question(self) -> Trace:
@@ -145,7 +150,8 @@ class Trace:
 
     def sampling_seed(self, request: lm15.Request) -> int:
         """A seed of its own for every attempt, the same whenever the run is played again."""
-        place = f"{self.seed}/{self.year}/{self.signature}/{self.agent}/{self.first + self.replies}"
+        signature = self.signature if self.interview is None else f"{self.signature} {self.interview}"
+        place = f"{self.seed}/{self.year}/{signature}/{self.agent}/{self.first + self.replies}"
         return int.from_bytes(blake2b(place.encode(), digest_size=4).digest()) & 0x7FFFFFFF
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
@@ -204,7 +210,13 @@ class Trace:
         )
 
     def _next_id(self) -> int:
-        """The same question always has the same ids, and later questions have larger ones."""
+        """The same question always has the same ids, and later questions have larger ones.
+
+        Interviews have ids from the end of the run's downwards, which no run comes near.
+        """
+        if self.interview is not None:
+            first = (self.run_id + 1) * RUN_STRIDE - (self.interview + 1) * MOST_ATTEMPTS
+            return first + self.first + len(self.calls)
         question = self.year * len(SIGNATURES) + SIGNATURES.index(self.signature)
         place = question * (self.num_agents + 1) + (0 if self.agent is None else self.agent + 1)
         return self.run_id * RUN_STRIDE + place * MOST_ATTEMPTS + self.first + len(self.calls)
@@ -246,6 +258,15 @@ def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
         "latency_ms": attempt.latency_ms,
         "started_at": datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
     }
+
+
+def next_interview(run_id: int, lowest: int | None) -> int:
+    """The number of a run's next interview, from the lowest call id of its interviews so far.
+
+    >>> next_interview(1, None), next_interview(1, 19_999_999_998_000)
+    (0, 2)
+    """
+    return 0 if lowest is None else ((run_id + 1) * RUN_STRIDE - lowest) // MOST_ATTEMPTS
 
 
 def kind(error: Exception) -> str:

@@ -26,6 +26,8 @@
 --   mean_income             before tax, dollars a year
 --   revenue                 taxes paid by all, dollars a year
 --   rebate                  paid back to each, dollars a year
+--   windfall                part of the rebate that comes from outside, dollars a year; 0 without a shock
+--   rates_beneath           rates under a shock that lies over them for a time, percent; without one the same as rates
 --   planner_call_id         call that decided the change
 CREATE OR REPLACE VIEW welfare_by_year AS
 WITH marked AS (
@@ -36,7 +38,8 @@ SELECT run_id, year,
        year - coalesce(max(CASE WHEN set_now THEN year END) OVER so_far, min(year) OVER so_far) AS year_of_tax_year,
        thresholds, rates, rate_changes, planner_fallback, leader, welfare, welfare_best_response, inverse_income,
        swf_paper, paper_idle_share, utilitarian, rawlsian, atkinson, equality_productivity, gini, gini_income,
-       mean_labor, mean_income, revenue, rebate, planner_call_id
+       mean_labor, mean_income, revenue, rebate, coalesce(windfall, 0) AS windfall,
+       coalesce(rates_beneath, rates) AS rates_beneath, planner_call_id
 FROM marked
 WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 
@@ -44,8 +47,8 @@ WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 --   run_id                  run
 --   year                    year of the run, from 0
 --   agent                   worker, from 0
---   wage                    dollars an hour
---   income_at_40_hours      dollars a year
+--   wage                    dollars an hour, as in force in that year
+--   income_at_40_hours      dollars a year, at that wage
 --   utility_type            egotistical, altruistic or adversarial
 --   occupation              census occupation; NULL without personas
 --   sex                     female or male; NULL without personas
@@ -66,17 +69,18 @@ WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 --   fallback                whether no reply could be used, so that hours stayed
 --   call_id                 call that decided the hours; NULL where no model was asked
 CREATE OR REPLACE VIEW panel AS
-SELECT d.run_id, d.year, d.agent, a.wage, a.income_at_40_hours, a.utility_type, a.occupation, a.sex, a.age, a.persona,
-       d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
+SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
+       coalesce(d.shocked_wage * 40 * 52, a.income_at_40_hours) AS income_at_40_hours, a.utility_type, a.occupation, a.sex,
+       a.age, a.persona, d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
        d.best_labor, d.best_utility, d.regret, d.objective, d.satisfied, d.fallback, d.call_id
 FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent;
 
 -- calls: one row an attempt at a model, with prompt and reply as plain text.
---   call_id                 call; grows with year, question, agent and attempt; negative in a study
+--   call_id                 call; grows with year, question, agent and attempt; negative in a study; interviews have the last ones
 --   run_id                  run; NULL in a study
 --   year                    year of the run, from 0; personas are written in year 0
 --   agent                   worker that was asked; NULL for the planner
---   role                    worker, voter, planner or persona; optimizer for what it asks for itself
+--   role                    worker, voter, planner or persona; preflight, interview, or optimizer
 --   signature               what was asked, e.g. ChooseLabor
 --   strategy                how it was asked, e.g. cot
 --   program                 file of a saved program; NULL without one
@@ -105,7 +109,7 @@ FROM lm_calls;
 
 -- cost_by_role: one row a run, role, signature, strategy and model: what its calls took.
 --   run_id                  run
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   model                   language model
@@ -135,7 +139,7 @@ GROUP BY ALL;
 --   run_id                  run
 --   year                    year of the run, from 0
 --   agent                   worker that was asked; NULL for the planner
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   program                 file of a saved program; NULL without one
@@ -159,9 +163,10 @@ WHERE status <> 'ok' AND run_id IS NOT NULL;
 --   candidate               agent that stood
 --   wage                    the candidate's, dollars an hour
 --   occupation              the candidate's
---   votes                   votes for the candidate
---   vote_share              of the votes for any candidate, 0 to 1; NULL where there were none
---   voters                  who could vote
+--   votes                   ballots that name the candidate first
+--   vote_share              of the ballots that name anybody, 0 to 1; NULL where there were none
+--   named                   ballots that name the candidate at all: approvals, where a ballot is a set
+--   voters                  who could vote; NULL where nobody is asked
 --   abstentions             of them, without a vote
 --   elected                 whether the candidate governed afterwards
 --   platform                what the candidate stood for, percentage points by bracket; NULL without platforms
@@ -177,20 +182,26 @@ WITH polled AS (
 turnout AS (
     SELECT run_id, year, any_value(voters) AS voters, any_value(cast_votes) AS cast_votes
     FROM polled
-    GROUP BY run_id, year)
+    GROUP BY run_id, year),
+named AS (
+    SELECT run_id, year, candidate, count(*) AS named
+    FROM (SELECT run_id, year, unnest(coalesce(ballot, [candidate])) AS candidate FROM votes)
+    GROUP BY run_id, year, candidate)
 SELECT p.run_id, p.year, p.candidate, a.wage, a.occupation, coalesce(v.votes, 0) AS votes,
-       coalesce(v.votes, 0) / nullif(t.cast_votes, 0)::DOUBLE AS vote_share, t.voters::BIGINT AS voters,
+       coalesce(v.votes, 0) / nullif(t.cast_votes, 0)::DOUBLE AS vote_share, coalesce(n.named, 0) AS named,
+       t.voters::BIGINT AS voters,
        (t.voters - t.cast_votes)::BIGINT AS abstentions, p.elected, p.rate_changes AS platform,
        y.rate_changes AS enacted, p.call_id
 FROM platforms p
 LEFT JOIN polled v ON v.run_id = p.run_id AND v.year = p.year AND v.candidate = p.candidate
 LEFT JOIN turnout t ON t.run_id = p.run_id AND t.year = p.year
+LEFT JOIN named n ON n.run_id = p.run_id AND n.year = p.year AND n.candidate = p.candidate
 LEFT JOIN years y ON y.run_id = p.run_id AND y.year = p.year
 LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 
 -- prompt_versions: one row a run, signature, strategy, program, model and system prompt: which words, which outcomes.
 --   run_id                  run
---   role                    worker, voter, planner or persona
+--   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   program                 file of a saved program; NULL without one
@@ -254,7 +265,7 @@ LEFT JOIN led_to o ON o.run_id = v.run_id AND o.signature = v.signature AND o.st
 --   mean_regret             dollars a year, mean over decisions
 --   satisfied_share         of the verdicts on the tax policy, 0 to 1; NULL where nobody was asked
 --   fallbacks               decisions without a usable reply
---   calls                   attempts at a model
+--   calls                   attempts at a model; interviews are none of the run
 --   failed_calls            of them without a usable reply
 --   prompt_tokens           tokens
 --   completion_tokens       tokens
@@ -283,6 +294,7 @@ asked AS (
            sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
            sum(cost_usd) AS cost_usd, sum(latency_ms) / 1000 AS call_seconds
     FROM lm_calls
+    WHERE role <> 'interview'
     GROUP BY run_id)
 SELECT r.run_id, r.name, r.status, r.scenario, r.llm, r.prompt_algo, r.planner_type, r.worker_type, r.seed,
        r.num_agents, r.max_timesteps, r.economy, r.welfare AS objective, coalesce(p.years_played, 0) AS years_played,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 import numpy as np
@@ -15,9 +15,11 @@ from pipeline.economy.population import Population, draw_population
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.utility import ECONOMIES, Economy
 from pipeline.economy.welfare import WELFARE
+from pipeline.exposure import Exposure, expose
 from pipeline.memory import Floats, PlannerMemory, WorkerMemory
 from pipeline.personas import template_persona
 from pipeline.scenarios import SCENARIOS, Scenario
+from pipeline.shocks import Shock
 from signatures.types import TaxSchedule
 
 START_RATE = 50.0
@@ -26,7 +28,11 @@ START_RATE = 50.0
 
 @dataclass
 class World:
-    """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes."""
+    """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes.
+
+    `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year to each from
+    outside. `beneath`: the law under the shocks that lie over it for a time; None without one.
+    """
 
     config: RunConfig
     scenario: Scenario
@@ -43,10 +49,16 @@ class World:
     adjusted: Floats | None = None
     welfare: float = float("nan")
     hours: Floats = field(init=False)
-    _best_response: dict[tuple[float, ...], float] = field(default_factory=dict)
+    exposure: Exposure = field(init=False)
+    active: tuple[Shock, ...] = ()
+    windfall: float = 0.0
+    beneath: TaxSchedule | None = None
+    _best_response: dict[tuple[TaxSchedule, tuple[Shock, ...]], float] = field(default_factory=dict)
+    _planned: dict[tuple[Shock, ...], TaxSchedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.hours = np.where(self.asked, 40.0, self.fixed_hours)
+        self.exposure = expose(self.config.shocks, self.population)
 
     @property
     def num_agents(self) -> int:
@@ -61,20 +73,49 @@ class World:
         """A generator for one purpose and year: no draw shifts another, so a run can go on from any year."""
         return np.random.default_rng([self.config.seed, crc32(purpose.encode()), year])
 
-    def setting(self) -> Setting:
-        """What the planners without a model read."""
+    def begin(self, year: int) -> None:
+        """Put the wages and the windfall of `year` in force; what lay over the law is off until `make_law`."""
+        active = self.exposure.active(year)
+        if active != self.active:
+            self.population = replace(self.population, wage=self.exposure.wages(year))
+            self.active, self.windfall = active, self.exposure.windfall(year)
+        if self.beneath is not None:
+            self.schedule, self.beneath = self.beneath, None
+
+    def make_law(self, year: int) -> None:
+        """Put the law of `year` in force, after the government has had its turn."""
+        if self.config.planner_type == "LLM":
+            self.schedule = self.exposure.changed_law(self.schedule, [year])
+        else:
+            turn = self.last_turn(year)
+            self.schedule = self.exposure.changed_law(self.planned(turn), range(turn, year + 1))
+        covered = self.exposure.covered_law(self.schedule, year)
+        if covered != self.schedule:
+            self.schedule, self.beneath = covered, self.schedule
+
+    def last_turn(self, year: int) -> int:
+        """The year, `year` or an earlier one, in which the planner last had its turn; the first year is one."""
+        turn = year - year % self.config.two_timescale
+        return turn if turn >= self.config.warmup else 0
+
+    def setting(self, year: int | None = None) -> Setting:
+        """What the planners without a model read: in `year`, or now."""
         return Setting(
             economy=self.economy,
             thresholds=BRACKETS[self.config.bracket_setting],
-            wages=self.population.wage,
+            wages=self.population.wage if year is None else self.exposure.wages(year),
             welfare=self.config.welfare,
             elasticities=self.config.elasticity,
             uniform_rate=self.config.uniform_rate,
+            windfall=self.windfall if year is None else self.exposure.windfall(year),
         )
 
-    def planned(self) -> TaxSchedule:
-        """The schedule of a planner that needs no model."""
-        return BASELINES[self.config.planner_type](self.setting())
+    def planned(self, year: int = 0) -> TaxSchedule:
+        """The schedule that a planner that needs no model sets in `year`; computed once for the same economy."""
+        active = self.exposure.active(year)
+        if active not in self._planned:
+            self._planned[active] = BASELINES[self.config.planner_type](self.setting(year))
+        return self._planned[active]
 
     def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
         """Add a year to the workers' memory, and make it the last that was played. `objective`: (N,), in its unit."""
@@ -98,19 +139,23 @@ class World:
         self.welfare = welfare
 
     def welfare_best_response(self) -> float:
-        """The objective under the current schedule if every worker best-responded; computed once a schedule."""
-        key = (*self.schedule.thresholds, *self.schedule.rates)
+        """The objective under the current schedule if every worker best-responded; computed once for each schedule
+        and economy."""
+        key = (self.schedule, self.active)
         if key not in self._best_response:
-            best = equilibrium(self.economy, self.schedule, self.population.wage)
+            best = equilibrium(self.economy, self.schedule, self.population.wage, windfall=self.windfall)
             welfare = WELFARE[self.config.welfare]
             self._best_response[key] = float(welfare(best.utility, best.income, self.population.wage))
         return self._best_response[key]
 
 
-def create(config: RunConfig) -> World:
-    """The world before its first year: population, first schedule, empty memories. Same seed, same world."""
+def create(config: RunConfig, population: Population | None = None) -> World:
+    """The world before its first year: population, first schedule, empty memories. Same seed, same world.
+
+    UsageError where a shock is about people whom there are none of: see pipeline/conditions.py.
+    """
     scenario = SCENARIOS[config.scenario]
-    population = draw_population(
+    population = population or draw_population(
         config.agent_mix or scenario.agent_mix,
         config.num_agents,
         np.random.default_rng([config.seed, crc32(b"population")]),
@@ -135,6 +180,7 @@ def create(config: RunConfig) -> World:
     )
     if config.planner_type != "LLM":
         world.schedule = world.planned()
+    world.begin(0)
     return world
 
 

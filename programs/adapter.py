@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from threading import Lock
 from typing import Any
 
 import dspy
@@ -18,6 +19,9 @@ from programs.memo import PerSignature
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
+
+PARSING = Lock()
+"""DSPy parses by `ast`, which in CPython 3.11 fails now and then when two threads use it at once."""
 
 _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 
@@ -43,7 +47,8 @@ class _Repairing:
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         plain, bounded = _texts(signature)
         try:
-            fields: dict[str, Any] = super().parse(plain or signature, completion)  # type: ignore[misc]
+            with PARSING:
+                fields: dict[str, Any] = super().parse(plain or signature, completion)  # type: ignore[misc]
         except (RecursionError, ValueError) as error:
             why = f"it is nested too deep ({error})"
             raise AdapterParseError(type(self).__name__, signature, completion, why) from error
@@ -121,10 +126,11 @@ def reason(error: AdapterParseError) -> str:
     named = re.match(r"Failed to parse field (\w+)", own)
     field = named[1] if named and named[1] in outputs else " or ".join(outputs)
     if invalid := _invalid(error):
-        told = dict.fromkeys(each["msg"] for each in invalid.errors(include_url=False))
-        return f"{field}: {'; '.join(told)}"[:300]
+        messages = dict.fromkeys(each["msg"] for each in invalid.errors(include_url=False))
+        return f"{field}: {'; '.join(messages)}"[:300]
     missing = [name for name in outputs if name not in (error.parsed_result or {})]
-    return (" ".join(own.split()) or f"no value for {', '.join(missing)}")[:300]
+    told = " ".join(own.rpartition("Error message: ")[2].split())  # before it stands the whole value
+    return (told or f"no value for {', '.join(missing)}")[:300]
 
 
 def _invalid(error: BaseException) -> ValidationError | None:

@@ -120,8 +120,7 @@ def _line(name: str, value: Any) -> str:
 
 # -- reading a reply: the value that is meant, and never a number out of prose ---------------------------------------
 
-
-MARKUP = re.compile(r"\A[\s*_`\"']+|[\s*_`\"'.]+\Z")
+MARKUP = " \t\n*_`\"'"
 """What may stand around a value."""
 
 
@@ -144,7 +143,7 @@ class Output:
 
     def plain(self, text: str) -> Any:
         """`text` as JSON if it is JSON, `40 hours` as 40 where hours are asked for, else as it is."""
-        number = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([A-Za-z ]+)", text)
+        number = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([A-Za-z][A-Za-z ]*)", text)
         if number and self.unit.issuperset(number[2].lower().split()):
             text = number[1]
         try:
@@ -161,7 +160,7 @@ class Output:
         text = re.sub(rf"\A\W*{name}\W*[:=]", "", text, flags=re.IGNORECASE)
         if self.prose:
             return json.loads(text)
-        value = self.plain(MARKUP.sub("", text))
+        value = self.plain(text.lstrip(MARKUP).rstrip(f"{MARKUP}."))
         if isinstance(value, str):
             self.kind.validate_python(value)
         return value
@@ -216,7 +215,7 @@ SLIPS = re.compile(
     r"|'[^'\"\n]*'"  # text in single quotes
     r"|,(?=\s*[}\]])|\+(?=\d)"  # a comma at the end, a plus sign
     r"|\b(?:True|False|None)\b"
-    r"|[A-Za-z_]\w*(?=\s*:)"  # a name without quotes
+    r"|\b[A-Za-z_]\w*+(?=\s*:)"  # a name without quotes
 )
 
 

@@ -1,4 +1,4 @@
-"""From a name to a `dspy.LM`: OpenAI names, any OpenAI-compatible server, any DSPy model string, `rules`, an engine.
+"""From a name to a `dspy.LM`: OpenAI names, any compatible server, any DSPy model string, `rules`, local, an engine.
 
 Every attempt at a model is reported to the `lineage` of the current `dspy.context`, if there is one: that is how
 calls are traced, failures included, without the engines knowing of a store.
@@ -13,9 +13,10 @@ import random
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -29,7 +30,9 @@ from dspy.clients.lm import _is_openai_reasoning_model
 
 from programs.custom import load_object
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
+from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
 from programs.engines.rules import RulesEngine
+from programs.engines.weights import is_local, weights
 from programs.prices import RULES, cost_usd
 
 __all__ = ["RULES", "cost_usd"]  # where they used to be
@@ -147,10 +150,22 @@ def connect(model: Model) -> dspy.LM:
         return _lm(model, RulesEngine())
     if model.name.startswith(ENGINE_PREFIX):
         return _lm(model, _custom_engine(model.name.removeprefix(ENGINE_PREFIX)))
+    if is_local(model.name) and model.base_url is None:
+        return _local(model)
     endpoint = _endpoint(model)
     # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
     seeded = endpoint.route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
     return _lm(model, RemoteEngine(endpoint, seeded=seeded), AsyncRemoteEngine(endpoint, seeded=seeded))
+
+
+def _local(model: Model) -> dspy.LM:
+    """A model in this process. One that will not be called needs neither the extra nor the file."""
+    if model.offline:
+        file = Path(model.name)
+    else:
+        require_extra(model.name)
+        file = weights(model.name)
+    return _lm(model, LocalEngine(file), AsyncLocalEngine(file))
 
 
 def _endpoint(model: Model) -> Endpoint:
@@ -169,7 +184,7 @@ def _endpoint(model: Model) -> Endpoint:
 
 def _lm(model: Model, engine: Any, async_engine: Any = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
-    thinking = _is_openai_reasoning_model(model.name)
+    thinking = _is_openai_reasoning_model(model.name) and not is_local(model.name)
     asynchronous = AsyncObservedEngine(async_engine or engine, model.timeout)
     return dspy.LM(
         model.name,
@@ -281,7 +296,11 @@ class ObservedEngine(_Observed):
 
 
 class AsyncObservedEngine(_Observed):
-    """The same for the event loop, with a time limit on each attempt. A synchronous `inner` runs in place."""
+    """The same for the event loop, with a time limit on each attempt. A synchronous `inner` runs in place.
+
+    An `inner` with a `turn` answers one question at a time in this process: its clock starts when the turn comes, and
+    there is no time limit, since what it computes cannot be given up.
+    """
 
     def __init__(self, inner: Any, timeout: float) -> None:
         super().__init__(inner)
@@ -295,14 +314,21 @@ class AsyncObservedEngine(_Observed):
         lineage = current_lineage()
         question = lineage.question if lineage is not None else None
         reserved = await purse.admit(request, question) if purse is not None else None
-        with self.observed(request, purse, reserved) as got:
-            response = await self._attempt(request)
-            got.append(response)
+        async with self._turn():
+            with self.observed(request, purse, reserved) as got:
+                response = await self._attempt(request)
+                got.append(response)
         return response
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        turn = getattr(self.inner, "turn", None)
+        return turn() if turn is not None else nullcontext()
 
     async def _attempt(self, request: lm15.Request) -> lm15.Response:
         if not inspect.iscoroutinefunction(self.inner.complete):
             return self.inner.complete(request)
+        if hasattr(self.inner, "turn"):
+            return await self.inner.complete(request)
         try:
             return await asyncio.wait_for(self.inner.complete(request), self.timeout)
         except TimeoutError as error:

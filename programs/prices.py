@@ -21,6 +21,8 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 from dspy import lm15
 from dspy.clients.model_metadata import model_info, rate
 
+from programs.engines.weights import is_local
+
 RULES = "rules"
 OWN_FILE = "prices.toml"
 MILLION = 1_000_000
@@ -82,8 +84,8 @@ class Prices:
     own: Mapping[str, Price] = field(default_factory=dict)
 
     def of(self, model: str) -> Price | None:
-        """The price of `model`, or None where no table knows it. `rules` is free."""
-        if model == RULES:
+        """The price of `model`, or None where no table knows it. What this process computes is free."""
+        if model == RULES or is_local(model):
             return FREE
         for name in (model, model.removeprefix("openai/"), f"openai/{model}"):
             if name in self.own:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from programs import fidelity
 from programs.engines.policies import (
     BY_HOURS,
     NUMBER,
@@ -117,7 +118,8 @@ def _own_platform(inputs: Inputs, answer: Any) -> float:
 def vote_worth(inputs: Inputs, answer: Any) -> float:
     """The gain of one's purse by the platform voted for, from the worst to the best on the ballot, hours as they are.
 
-    Without platforms: the nearer in pay the candidate, the better. An abstention counts as no change.
+    Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention
+    counts as no change.
     """
     lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
     names = [line[0].removesuffix(" (you)") for line in lines]
@@ -126,16 +128,27 @@ def vote_worth(inputs: Inputs, answer: Any) -> float:
     else:
         own = purse(inputs)[0]
         gains = -np.abs(np.array([dollars(line[-1])[0] for line in lines]) - own)
-    chosen = dict(zip(names, gains, strict=True)).get(str(answer["vote"]))
+    said = answer["vote"]
+    first = next(iter(said), None) if isinstance(said, list | tuple) else said
+    chosen = dict(zip(names, gains, strict=True)).get(str(first))
     low, high = float(min(gains)), float(max(gains))
     if chosen is None:
         return float(np.clip((0 - low) / (high - low), 0, 1)) if low < 0 < high else UNKNOWN
     return (float(chosen) - low) / (high - low) if high > low else 1.0
 
 
+def persona_worth(inputs: Inputs, answer: Any) -> float:
+    """The share of checks that a persona passes against its census record (programs/fidelity.py)."""
+    found = fidelity.checks(
+        str(answer["persona"]), occupation=inputs["occupation"], sex=inputs["sex"], age=int(inputs["age"])
+    )
+    return sum(check.passed for check in found) / len(found)
+
+
 REWARDS: Mapping[str, Callable[[Inputs, Any], float]] = {
     "labor": hours_worth,
     "vote": vote_worth,
     "rate_changes": rates_worth,
+    "persona": persona_worth,
 }
 """How an answer is judged, by the output field that tells the question."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import copy_context
+from copy import copy
 from functools import cache
 from statistics import median_low
 from typing import Any
@@ -130,17 +131,21 @@ def _kind(value: Any) -> str:
 
 
 class _Attempts(dspy.Module):
-    """One question asked until the answer is good enough, by a module of DSPy's that does so synchronously."""
+    """One question asked until the answer is good enough, by a module of DSPy's that does so synchronously.
+
+    `kind`: dspy.BestOfN or dspy.Refine.
+    """
+
+    kind: type[dspy.Module]
 
     def __init__(self, signature: type[dspy.Signature], count: int) -> None:
         super().__init__()
-        self.count = count
-        self.attempt = _Attempt(signature)
+        self.search = self.kind(_Attempt(signature), N=count, reward_fn=worth, threshold=GOOD_ENOUGH)
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
-        # Made anew for each question: DSPy's module counts failures on itself. It wants a list for its trace.
+        search = copy(self.search)  # it counts failures on itself, and would stop when all agents together had enough
         with dspy.context(trace=[] if dspy.settings.trace is None else dspy.settings.trace):
-            best: dspy.Prediction = self._searched()(**inputs)
+            best: dspy.Prediction = search(**inputs)
         if "failure" in best:
             raise best.failure
         lineage = current_lineage()
@@ -150,9 +155,6 @@ class _Attempts(dspy.Module):
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         return await in_thread(self, inputs)
-
-    def _searched(self) -> dspy.Module:
-        raise AssertionError("made by the subclasses")
 
 
 class _Attempt(dspy.Module):
@@ -196,15 +198,13 @@ def _threads() -> ThreadPoolExecutor:
 class BestOfN(_Attempts):
     """Up to `count` answers; the first that is good enough, else the best (`dspy.BestOfN`)."""
 
-    def _searched(self) -> dspy.Module:
-        return dspy.BestOfN(self.attempt, N=self.count, reward_fn=worth, threshold=GOOD_ENOUGH)
+    kind = dspy.BestOfN
 
 
 class Refined(_Attempts):
     """The same, with advice of the model to itself between two answers (`dspy.Refine`)."""
 
-    def _searched(self) -> dspy.Module:
-        return dspy.Refine(self.attempt, N=self.count, reward_fn=worth, threshold=GOOD_ENOUGH)
+    kind = dspy.Refine
 
 
 def _log_instead(*words: object) -> None:

@@ -154,7 +154,7 @@ def words(schema: Schema, definitions: Schema) -> str:
     if kind == "array":
         each = words(schema.get("items", {}), definitions)
         count = _count(schema.get("minItems"), schema.get("maxItems"))
-        return f"{count} values".lstrip() + (f", each {each}" if each else "")
+        return f"{count} value{'' if count == '1' else 's'}".lstrip() + (f", each {each}" if each else "")
     return ""
 
 

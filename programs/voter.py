@@ -1,14 +1,23 @@
 """The citizen's mind: stands for office, votes, and governs if elected."""
 
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import dspy
 
 from programs.strategies import Strategy
 from signatures.planner import for_brackets
+from signatures.types import approval_type, ranking_type
 from signatures.voter import CastVote, GovernAsLeader, StandForOffice
 
 ABSTAIN = "abstain"
+
+VOTES: Mapping[str, Callable[[tuple[str, ...]], Any]] = {
+    "name": lambda names: Literal[(*names, ABSTAIN)],
+    "set": approval_type,
+    "ranking": ranking_type,
+}
+"""The type of an answer by the form of the ballot: from the candidates' names."""
 
 
 class Voter(dspy.Module):
@@ -21,11 +30,22 @@ class Voter(dspy.Module):
         self.govern_as_leader = strategy(for_brackets(GovernAsLeader, brackets))
 
 
-def ballot(cast_vote: dspy.Module, names: list[str]) -> dspy.Module:
-    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist, or to abstaining."""
-    kind = Literal[(*names, ABSTAIN)]  # type: ignore[valid-type]
+def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> dspy.Module:
+    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist and to the ballot's form."""
+    kind = VOTES[form](tuple(names))
     narrowed = cast_vote.deepcopy()
     for predictor in narrowed.predictors():
         if "vote" in predictor.signature.output_fields:
             predictor.signature = predictor.signature.with_updated_fields("vote", type_=kind)
     return narrowed
+
+
+def names_in(vote: str | Sequence[str]) -> tuple[str, ...]:
+    """The names in a typed answer, in its order; none for an abstention.
+
+    >>> names_in("worker 2"), names_in("abstain"), names_in(("worker 2", "worker 0"))
+    (('worker 2',), (), ('worker 2', 'worker 0'))
+    """
+    if isinstance(vote, str):
+        return () if vote == ABSTAIN else (vote,)
+    return tuple(vote)

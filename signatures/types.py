@@ -5,6 +5,7 @@ No dspy in here: the economy reads `TaxSchedule`, too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -98,6 +99,44 @@ def rate_changes_type(brackets: int) -> type[tuple[RateChange, ...]]:
     return type("RateChanges", (tuple,), hooks)
 
 
+@cache
+def approval_type(names: tuple[str, ...]) -> type[tuple[str, ...]]:
+    """The type of a set of `names`, kept in the order given: any number of them, none to abstain."""
+    return _names_type("Approval", names, lambda chosen: tuple(dict.fromkeys(chosen)))
+
+
+@cache
+def ranking_type(names: tuple[str, ...]) -> type[tuple[str, ...]]:
+    """The type of a strict order of `names`, best first: each at most once, none to abstain."""
+    return _names_type("Ranking", names, _each_once)
+
+
+def _each_once(order: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name in dict.fromkeys(order) if order.count(name) > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands in the ranking more than once")
+    return order
+
+
+def _names_type(
+    title: str, names: tuple[str, ...], checked: Callable[[tuple[str, ...]], tuple[str, ...]]
+) -> type[tuple[str, ...]]:
+    """Several of `names`. The JSON schema says no `uniqueItems`, which servers refuse in a strict schema."""
+
+    def core(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        several = core_schema.tuple_variable_schema(core_schema.literal_schema(list(names)))
+        return core_schema.no_info_after_validator_function(checked, several)
+
+    def core_to_json(cls: type, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"items": {"enum": list(names), "type": "string"}, "maxItems": len(names), "type": "array"}
+
+    hooks = {
+        "__get_pydantic_core_schema__": classmethod(core),
+        "__get_pydantic_json_schema__": classmethod(core_to_json),
+    }
+    return type(title, (tuple,), hooks)
+
+
 class PersonaText(str):
     """A persona in two or three sentences: 40 to 450 characters, so that no prompt grows past its bound."""
 
@@ -106,6 +145,16 @@ class PersonaText(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.str_schema(min_length=40, max_length=450, strip_whitespace=True)
+
+
+class AnswerText(str):
+    """An answer in an interview: 1 to 1000 characters."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.str_schema(min_length=1, max_length=1000, strip_whitespace=True)
 
 
 class Demographics(BaseModel):

@@ -19,10 +19,11 @@ class StandForOffice(dspy.Signature):
 
 
 class CastVote(dspy.Signature):
-    """Vote for the leader who will set the tax rates, or abstain."""
+    """Vote, as the ballot asks, for the leader who will set the tax rates, or abstain."""
 
     tax_schedule: str = dspy.InputField(desc="marginal rates now")
     last_rebate: str = dspy.InputField()
+    ballot: str = dspy.InputField(desc="what to answer and how it is counted")
     candidates: str = dspy.InputField()
     identity: str = dspy.InputField()
     record: str = dspy.InputField(desc="your years so far")

@@ -187,11 +187,44 @@ def test_agents_asked_at_once_get_their_own_corrections() -> None:
     assert asyncio.run(all_at_once()) == list(range(1, 30))
 
 
-def test_chat_never_falls_back_to_a_silent_second_format() -> None:
-    said, engine, _ = put("ChooseLabor", *['{"labor": 40}'] * (REPAIRS + 1))
+@every_adapter
+def test_no_format_falls_back_to_a_silent_second_one(adapter: str) -> None:
+    said, engine, _ = put("ChooseLabor", *["I would rather not say."] * (REPAIRS + 1), adapter=adapter)
     assert isinstance(said, AdapterParseError)
     assert len(engine.requests) == REPAIRS + 1
-    assert all("JSON object" not in (request.messages[0].text or "") for request in engine.requests)
+    first = engine.requests[0]
+    assert all(request.system == first.system for request in engine.requests)
+    assert all(request.messages[: len(first.messages)] == first.messages for request in engine.requests)
+
+
+DEEP = 30_000
+
+
+@every_adapter
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "[" * DEEP,
+        '{"labor":' * DEEP,
+        '{"labor": ' + "[" * DEEP + "}",
+        "[[ ## labor ## ]]\n" + "[" * DEEP,
+        "<labor>" + "<a>" * DEEP + "</a>" * DEEP + "</labor>",
+        "{" * 3_000,
+    ],
+    ids=["list", "objects", "in json", "in chat", "in xml", "braces"],
+)
+def test_a_reply_nested_too_deep_for_any_reader_is_a_failed_reply(reply: str, adapter: str) -> None:
+    said, _, lineage = put("ChooseLabor", *[reply] * (REPAIRS + 1), adapter=adapter)
+    assert isinstance(said, AdapterParseError)
+    assert len(lineage.outcomes) == REPAIRS + 1
+
+
+@every_adapter
+def test_a_reason_does_not_repeat_the_reply(adapter: str) -> None:
+    talk = "Let me think.\nA word\nin another line."
+    _, engine, lineage = put("JudgeTaxPolicy", *[talk] * (REPAIRS + 1), adapter=adapter)
+    assert "another" not in lineage.outcomes[0]
+    assert "another" not in engine.requests[1].messages[-1].text
 
 
 def test_json_holds_a_server_that_can_to_the_schema_of_the_answer() -> None:

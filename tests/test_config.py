@@ -73,7 +73,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown worker": ({"worker_type": "TWO_LLM"}, ["--worker-type 'TWO_LLM'", "'ONE_LLM'"]),
     "unknown welfare": ({"welfare": "pareto"}, ["--welfare 'pareto'", "'rawlsian'"]),
     "unknown mix": ({"agent_mix": "mars"}, ["--agent-mix 'mars'", "'us_income', 'uniform' or 'acs'"]),
-    "unknown rule": ({"election_rule": "lot"}, ["--election-rule 'lot'", "'plurality'"]),
+    "unknown rule": ({"election_rule": "lot"}, ["--election-rule 'lot'", "'plurality'", "'median_voter'"]),
     "neither yes nor no": ({"platforms": "maybe"}, ["--platforms 'maybe'", "valid boolean"]),
     "unknown key": ({"num_agent": 5}, ["unknown setting 'num_agent'", "llm-economist run --help"]),
     "unknown role": ({"strategy": "boss=cot"}, ["unknown role 'boss'", "worker, planner, voter, persona"]),
@@ -81,6 +81,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a role without a strategy": ({"strategy": "worker="}, ["'worker='", "role=value"]),
     "a strategy without a role": ({"strategy": "cot"}, ["'cot'", "role=value", "worker=cot"]),
     "platforms without an election": ({"platforms": True}, ["--platforms", "--scenario democratic", "not rational"]),
+    "promises that nobody makes": (
+        {"scenario": "democratic", "binding_platforms": True},
+        ["--binding-platforms needs --platforms"],
+    ),
     "an appointed leader": (
         {"scenario": "democratic", "planner_type": "SAEZ"},
         ["--planner-type SAEZ", "--scenario democratic", "use --planner-type LLM"],

@@ -17,7 +17,7 @@ from evals.loopback import Loopback
 
 TABLES = ("decisions", "years", "votes", "platforms", "agents", "personas", "programs")
 SMALL = ("--num-agents", "4", "--max-timesteps", "16", "--two-timescale", "4")
-SCENARIOS = ("rational", "bounded", "democratic --platforms")
+SCENARIOS = ("rational", "bounded", "democratic --platforms --election-rule borda")
 RECENT = 0.5
 """Seconds before a kill within which a reply may not have reached the disk yet, on a busy machine."""
 

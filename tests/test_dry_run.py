@@ -27,6 +27,16 @@ RUNS = {
     "democratic, one": ("--scenario", "democratic", "--worker-type", "ONE_LLM", "--platforms"),
     "democratic, fixed": ("--scenario", "democratic", "--worker-type", "FIXED"),
     "platforms": ("--scenario", "democratic", "--platforms", "--bracket-setting", "US_FED"),
+    "rankings, binding": (
+        *("--scenario", "democratic", "--platforms", "--binding-platforms", "--election-rule", "condorcet"),
+        *("--prompt-algo", "cot", "--adapter", "json"),
+    ),
+    "sets": ("--scenario", "democratic", "--election-rule", "approval", "--num-agents", "12", "--max-timesteps", "3"),
+    "the lot": ("--scenario", "democratic", "--platforms", "--election-rule", "sortition"),
+    "the lot, fixed": (
+        *("--scenario", "democratic", "--worker-type", "FIXED", "--platforms", "--binding-platforms"),
+        *("--election-rule", "sortition"),
+    ),
     "many on a ballot": ("--scenario", "democratic", "--num-agents", "30", "--max-timesteps", "3"),
     "long": ("--two-timescale", "1", "--max-timesteps", "40", "--num-agents", "2"),
 }

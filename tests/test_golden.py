@@ -16,13 +16,12 @@ from village import ECONOMY, PERSONA, Lineage, ask, inputs_of, module_of
 
 from pipeline import observations as see
 from pipeline.economy.equilibrium import settle
-from pipeline.economy.population import Population
 from pipeline.economy.tax import US_FED
-from pipeline.election import MOST_CANDIDATES
+from pipeline.election import MOST_CANDIDATES, RULES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import QUESTIONS
 from pipeline.traces import prompt_text
-from programs.strategies import STRATEGIES
+from programs.interview import Interviewee
 from programs.voter import ballot
 from signatures.types import TaxSchedule
 
@@ -30,7 +29,12 @@ GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = "UPDATE_GOLDEN=1 uv run pytest tests/test_golden.py"
 
 DSPYS = ("json", "xml")
+INTERVIEWS = {"chat": "AnswerInterview.txt", "compact": "AnswerInterview.compact-adapter.txt"}
 SHORT = ("io", "cot")
+"""Strategies that ask once and show nothing else: the bounds on prompts are theirs."""
+
+WRITTEN = (*SHORT, "reflect")
+"""Strategies with prompts of their own; the others ask in the words of `io` or `cot`."""
 
 WORKER_TOKENS, PLANNER_TOKENS = 700, 1200
 """What a prompt may come to at any horizon, in tokens of four characters."""
@@ -62,7 +66,7 @@ def compare(name: str, text: str) -> None:
     assert text + "\n" == found, f"tests/golden/{name} is not what the model sees; if this is meant: {REGENERATE}"
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", WRITTEN)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_prompt_is_the_one_on_file(question: str, strategy: str) -> None:
     texts = prompts(module_of(question, strategy), inputs_of(question))
@@ -83,12 +87,31 @@ def test_the_compact_prompt_is_the_one_on_file(question: str, strategy: str) -> 
     compare(f"{question}.{strategy}.compact-adapter.txt", "\n\n".join(texts))
 
 
+@pytest.mark.parametrize("rule", ["approval", "condorcet"])
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+def test_a_ballot_of_several_names_is_the_one_on_file(rule: str, adapter: str) -> None:
+    form = RULES[rule].form or "name"
+    texts = prompts(module_of("CastVote", form=form), inputs_of("CastVote", rule=rule), adapter=adapter)
+    compare(f"CastVote.io.{form}.{adapter}-adapter.txt", "\n\n".join(texts))
+
+
+@pytest.mark.parametrize("adapter", ["chat", "compact"])
+def test_the_prompt_of_an_interview_is_the_one_on_file_and_short(adapter: str) -> None:
+    (text,) = prompts(Interviewee().answer_interview, inputs_of("AnswerInterview"), adapter)
+    compare(INTERVIEWS[adapter], text)
+    assert len(text) / 4 < WORKER_TOKENS
+
+
 def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
-    asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in STRATEGIES}
+    asked = {f"{question}.{strategy}.txt" for question in QUESTIONS for strategy in WRITTEN}
     asked |= {
         f"{question}.io.{adapter}-adapter.txt" for question in ("ChooseLabor", "SetTaxRates") for adapter in DSPYS
     }
     asked |= {f"{question}.{strategy}.compact-adapter.txt" for question in QUESTIONS for strategy in SHORT}
+    asked |= {
+        f"CastVote.io.{form}.{adapter}-adapter.txt" for form in ("set", "ranking") for adapter in ("chat", "json")
+    }
+    asked |= set(INTERVIEWS.values())
     assert {file.name for file in GOLDEN.iterdir()} == asked
 
 
@@ -184,7 +207,7 @@ def tokens(question: str, strategy: str, inputs: dict[str, Any], adapter: str) -
 
 
 @both_lengths
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", SHORT)
 @pytest.mark.parametrize("laws", [[LAW], OLD_LAWS], ids=["one law", "many laws"])
 @pytest.mark.parametrize("utility_type", ["egotistical", "altruistic", "adversarial"])
 def test_a_worker_is_asked_in_fewer_than_700_tokens(
@@ -211,7 +234,7 @@ def test_a_worker_without_a_persona_is_asked_briefly_and_most_of_it_is_the_same_
 
 
 @both_lengths
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", SHORT)
 def test_a_worker_judges_in_fewer_than_700_tokens(strategy: str, adapter: str) -> None:
     told = see.year_summary(hours=100, income=827_320.0, tax=413_660.0, rebate=123_456.0, utility=-123_456.0)
     inputs = {"tax_schedule": str(LAW), "identity": see.identity(LONG_PERSONA, WAGE), "this_year": told}
@@ -219,7 +242,7 @@ def test_a_worker_judges_in_fewer_than_700_tokens(strategy: str, adapter: str) -
 
 
 @both_lengths
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", SHORT)
 def test_a_planner_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: str) -> None:
     assert tokens("SetTaxRates", strategy, planner_inputs(), adapter) < PLANNER_TOKENS
 
@@ -232,7 +255,7 @@ def leader_inputs() -> dict[str, Any]:
 
 
 @both_lengths
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", SHORT)
 def test_a_leader_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: str) -> None:
     assert tokens("GovernAsLeader", strategy, leader_inputs(), adapter) < PLANNER_TOKENS
 
@@ -253,21 +276,31 @@ def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> 
     assert planner_now == pytest.approx(planner_then, rel=0.05)
 
 
-@both_lengths
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: str) -> None:
-    population = Population(
-        wage=np.full(MOST_CANDIDATES, WAGE),
-        utility_type=np.full(MOST_CANDIDATES, "egotistical", dtype=object),
-        occupation=np.full(MOST_CANDIDATES, "Registered nurses", dtype=object),
-        sex=np.full(MOST_CANDIDATES, "Female", dtype=object),
-        age=np.full(MOST_CANDIDATES, 45),
+def vote_tokens(rule: str, adapter: str, strategy: str, *, first: int, platform: tuple[int, ...]) -> float:
+    """What a voter is asked with a full ballot, whose agents are numbered from `first`."""
+    agents = range(first, first + MOST_CANDIDATES)
+    told = "\n".join(
+        f"{see.candidate_name(agent)}; Registered nurses, female, 45; {see.money(WAGE * 40 * 52)} at 40 hours; "
+        f"platform {see.platform_in_words(platform)}"
+        for agent in agents
     )
-    names = [see.candidate_name(agent) for agent in range(MOST_CANDIDATES)]
-    nobody_promises = dict.fromkeys(range(MOST_CANDIDATES))
-    told = see.candidates_in_words(nobody_promises, population, voter=0, with_platforms=False)
+    form = RULES[rule].form or "name"
     worker = worker_inputs("egotistical", [LAW])
     citizen = {name: worker[name] for name in ("tax_schedule", "last_rebate", "identity", "record")}
-    module = ballot(module_of("CastVote", strategy), names)
-    (text,) = prompts(module, {**citizen, "candidates": told}, adapter)
-    assert len(text) / 4 < PLANNER_TOKENS
+    module = ballot(module_of("CastVote", strategy), [see.candidate_name(agent) for agent in agents], form)
+    inputs = {**citizen, "ballot": see.ballot_in_words(form, RULES[rule].words), "candidates": told}
+    (text,) = prompts(module, inputs, adapter)
+    return len(text.partition("\n\n### response format")[0]) / 4
+
+
+@pytest.mark.parametrize("strategy", SHORT)
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(rule: str, strategy: str) -> None:
+    assert vote_tokens(rule, "chat", strategy, first=20, platform=()) < PLANNER_TOKENS
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+def test_no_ballot_is_longer_than_1700_tokens(rule: str, adapter: str) -> None:
+    """Seven brackets, seven digits, thoughts before the answer, and the names said again in an escaped schema."""
+    assert vote_tokens(rule, adapter, "cot", first=10**6, platform=(-20,) * 7) < 1700

@@ -1,8 +1,11 @@
 """The whole program against an OpenAI-compatible server on this machine, which also misbehaves."""
 
+from itertools import product
+
 import pytest
 
 from evals.loopback import Loopback, Reply, completion, failure
+from programs.adapter import ADAPTERS
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "6", "--two-timescale", "3", "--llm", "gpt-4o-mini")
 
@@ -12,10 +15,17 @@ def one_in(n, reply):
     return lambda number, body: reply(body) if number and number % n == 0 else None
 
 
-@pytest.mark.parametrize("strategy", ["io", "cot"])
-@pytest.mark.parametrize("scenario", ["rational", "bounded", "democratic --platforms", "democratic"])
-@pytest.mark.parametrize("adapter", ["chat", "json"])
-def test_every_scenario_runs_on_a_server(cli, scenario, strategy, adapter):
+EVERY_QUESTION = ("bounded", "democratic --platforms")
+"""Scenarios that put all questions between them."""
+
+ASKED = [
+    *product(EVERY_QUESTION, ADAPTERS, ("io", "cot")),
+    *product(("rational", "democratic"), ("chat",), ("io", "cot")),
+]
+
+
+@pytest.mark.parametrize(("scenario", "adapter", "strategy"), ASKED)
+def test_every_scenario_runs_on_a_server(cli, scenario, adapter, strategy):
     with Loopback() as server:
         args = ("--scenario", *scenario.split(), "--prompt-algo", strategy, "--adapter", adapter)
         result = cli("run", *args, *SMALL, "--base-url", server.url, "--db", "a.duckdb")
@@ -37,14 +47,38 @@ def test_a_server_gets_the_model_the_temperature_and_a_seed_of_its_own_per_quest
     assert all("response_format" not in body for body in asked)
 
 
-def test_the_json_adapter_sends_the_schema_of_the_answer(cli):
+@pytest.mark.parametrize("adapter", ["json", "compact"])
+@pytest.mark.parametrize("scenario", EVERY_QUESTION)
+def test_a_server_gets_the_schema_of_each_answer_in_the_form_that_strict_mode_demands(cli, scenario, adapter):
+    args = ("--scenario", *scenario.split(), "--adapter", adapter, "--prompt-algo", "cot")
     with Loopback() as server:
-        cli("run", *SMALL, "--adapter", "json", "--base-url", server.url, "--db", "a.duckdb")
-    schemas = [body["response_format"]["json_schema"]["schema"]["properties"] for body in server.requests[1:]]
-    labor = next(schema["labor"] for schema in schemas if "labor" in schema)
-    assert (labor["type"], labor["minimum"], labor["maximum"]) == ("integer", 0, 100)
-    changes = next(schema["rate_changes"] for schema in schemas if "rate_changes" in schema)
-    assert (changes["minItems"], changes["maxItems"], changes["items"]["enum"]) == (3, 3, [-20, -10, 0, 10, 20])
+        cli("run", *args, *SMALL, "--base-url", server.url, "--db", "a.duckdb")
+    held = {}
+    for body in server.requests[1:]:
+        form = body["response_format"]
+        assert form["type"] == "json_schema"
+        schema, strict = form["json_schema"]["schema"], form["json_schema"]["strict"]
+        fields = schema["properties"]
+        assert list(fields) == schema["required"]
+        assert schema["additionalProperties"] is False
+        assert strict == ("persona" not in fields), "strict mode knows no lengths of text"
+        assert next(iter(fields.items())) == ("reasoning", {"type": "string"})
+        held |= fields
+    change = {"enum": [-20, -10, 0, 10, 20], "type": "integer"}
+    changes = {"items": change, "maxItems": 3, "minItems": 3, "type": "array"}
+    known = {
+        "reasoning": {"type": "string"},
+        "labor": {"type": "integer", "minimum": 0, "maximum": 100},
+        "satisfied": {"type": "boolean"},
+        "persona": {"type": "string", "minLength": 40, "maxLength": 450},
+    }
+    if scenario == "bounded":
+        assert held == {**known, "rate_changes": changes}
+    else:
+        vote = held.pop("vote")
+        assert vote["enum"][-1] == "abstain"
+        assert held.pop("rate_changes") in (changes, {"anyOf": [changes, {"type": "null"}]})
+        assert held == {**known, "stand": {"type": "boolean"}}
 
 
 FAULTS = {

@@ -75,12 +75,12 @@ def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
         "adapter": "json",
         "strategy": "worker=cot",
         "program": "worker=a.json",
-        "election_rule": "plurality",
+        "election_rule": "borda",
     }
     value = values.get(name, "50")
     [(given, got)] = given_by(flag_of(name), value).items()
     assert given == name
-    assert got == (type(got)(value) if isinstance(got, int | float) else value)
+    assert got == (type(got)(value) if isinstance(got, int | float) else [value] if isinstance(got, list) else value)
 
 
 def test_what_a_command_line_gives_is_what_is_built() -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ from pipeline.economy.census import read_table
 from pipeline.economy.equilibrium import Outcome, regret, settle
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import best_response_on_grid
+from pipeline.election import RULES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from programs.engines import policies
+from programs.voter import names_in
 from signatures.types import PersonaText, TaxSchedule
 
 WAGES = np.array([8.0, 15.0, 27.5, 41.0, 96.0])
@@ -244,59 +246,91 @@ def citizen(agent: int, law: TaxSchedule = LAW) -> dict[str, str]:
     }
 
 
-def vote(agent: int, *platforms: tuple[int, ...] | None, law: TaxSchedule = LAW) -> int | None:
-    """Which of `platforms` gets the vote of `agent`, or None."""
+Platforms = Sequence[tuple[int, ...] | None]
+
+
+def vote(
+    agent: int, platforms: Platforms, *, law: TaxSchedule = LAW, rule: str = "plurality", seed: int = 0
+) -> list[int]:
+    """The ballot of `agent`, where worker 0, 1, ... of the village stand for `platforms`."""
     told = see.candidates_in_words(dict(enumerate(platforms)), POPULATION, voter=agent, with_platforms=True)
-    said = policies.cast_vote({**citizen(agent, law), "candidates": told}, np.random.default_rng(0))["vote"]
-    return None if said == "abstain" else int(said.removeprefix("worker "))
+    ballot = see.ballot_in_words(RULES[rule].form or "name", RULES[rule].words)
+    inputs = {**citizen(agent, law), "ballot": ballot, "candidates": told}
+    said = policies.cast_vote(inputs, np.random.default_rng(seed))["vote"]
+    return [int(name.removeprefix("worker ")) for name in names_in(said)]
+
+
+def gains(agent: int, platforms: Platforms, *, law: TaxSchedule = LAW) -> list[float]:
+    """What each platform brings `agent` if all work 40 hours and those who stand are everybody; a second time."""
+    income = 52 * 40 * POPULATION.wage
+    moved = [tax(law.changed(changes or (0, 0, 0)), income) - tax(law, income) for changes in platforms]
+    return [float(more[: len(platforms)].mean() - more[agent]) for more in moved]
 
 
 def test_the_payer_votes_for_the_platform_that_cuts_its_tax() -> None:
-    assert vote(PAYER, (10, 10, 10), (-10, -10, -10)) == 1
-    assert vote(PAYER, (-10, 0, 0), (0, 0, -20)) == 0, "most of its income lies in the first bracket"
+    assert vote(PAYER, [(10, 10, 10), (-10, -10, -10)]) == [1]
+    assert vote(PAYER, [(-10, 0, 0), (0, 0, -20)]) == [1], "what the others save on the first bracket, it does not get"
 
 
-def test_the_receiver_votes_for_the_platform_that_raises_the_rates_of_others() -> None:
-    assert vote(RECEIVER, (0, 0, 0), (0, 10, 20)) == 1
-    assert vote(RECEIVER, (10, 0, 0), (0, 0, 10)) == 1, "not its own"
-    assert vote(RECEIVER, (0, -10, -10), (0, 10, 10)) == 1
+def test_the_receiver_votes_for_higher_rates_whose_revenue_comes_from_others() -> None:
+    assert vote(RECEIVER, [(0, 0, 0), None, (10, 0, 0), None, (0, 10, 20)]) == [2], "all pay more, and most the rich"
+    assert vote(RECEIVER, [(0, -10, -10), None, None, None, (0, 10, 10)]) == [4]
 
 
-def test_who_gains_nothing_from_any_platform_abstains() -> None:
-    assert vote(PAYER, (0, 0, 0), (0, 0, 0)) is None
-    assert vote(PAYER, None, None) is None
-    assert vote(RECEIVER, (0, 0, 0)) is None
-    low = TaxSchedule(thresholds=(0, 300_000), rates=(50, 50))
-    assert vote(PAYER, (0, 20), (0, -20), law=low) is None, "its income does not reach that bracket"
+def test_who_gains_nothing_from_any_platform_abstains_on_every_ballot() -> None:
+    for rule in ("plurality", "approval", "borda"):
+        assert vote(PAYER, [(0, 0, 0), (0, 0, 0)], rule=rule) == []
+        assert vote(PAYER, [None, None], rule=rule) == []
+        assert vote(RECEIVER, [(0, 0, 0)], rule=rule) == []
+        top = TaxSchedule(thresholds=(0, 90_000, 300_000), rates=(50, 50, 50))
+        assert vote(PAYER, [(0, 0, 20), (0, 0, -20)], law=top, rule=rule) == [], "nobody's income reaches that bracket"
+        highest = TaxSchedule(thresholds=LAW.thresholds, rates=(100, 100, 100))
+        assert vote(PAYER, [(20, 20, 20), (10, 0, 0)], law=highest, rule=rule) == [], "rates end at 100"
 
 
 steps = st.tuples(*[st.sampled_from(policies.CHANGES)] * 3)
 
 
-@given(platforms=st.lists(steps, min_size=1, max_size=5))
-def test_no_platform_would_have_taken_less_from_the_payer(platforms: list[tuple[int, ...]]) -> None:
-    chosen = vote(PAYER, *platforms)
-    income = settle(ECONOMY, LAW, POPULATION.wage, np.full(POPULATION.num_agents, 40.0)).income[PAYER]
-    paid = [float(tax(LAW.changed(changes), income)) for changes in platforms]
-    if chosen is None:
-        assert paid == pytest.approx([float(tax(LAW, income))] * len(paid))
-    else:
-        assert paid[chosen] == pytest.approx(min(paid))
+@given(platforms=st.lists(steps, min_size=1, max_size=5), agent=st.integers(0, 4), seed=st.integers(0, 9))
+def test_votes_follow_ones_own_purse_at_everybodys_hours_as_they_are(
+    platforms: list[tuple[int, ...]], agent: int, seed: int
+) -> None:
+    gain = gains(agent, platforms)
+    name, several, ranking = (vote(agent, platforms, rule=rule, seed=seed) for rule in ("plurality", "approval", "irv"))
+    if not np.any(np.round(gain, 6)):
+        assert name == several == ranking == []
+        return
+    assert gain[name[0]] == pytest.approx(max(gain))
+    assert sorted(ranking) == list(range(len(platforms)))
+    assert [gain[i] for i in ranking] == pytest.approx(sorted(gain, reverse=True))
+    assert several
+    assert min(gain[i] for i in several) >= np.mean(gain) - 1e-6
+    assert all(gain[i] <= np.mean(gain) + 1e-6 for i in range(len(gain)) if i not in several)
 
 
 def test_ties_are_drawn() -> None:
-    told = see.candidates_in_words({0: (0, 0, -10), 1: (0, 0, -10)}, POPULATION, voter=PAYER, with_platforms=True)
-    inputs = {**citizen(PAYER), "candidates": told}
-    votes = {policies.cast_vote(inputs, np.random.default_rng(seed))["vote"] for seed in range(20)}
-    assert votes == {"worker 0", "worker 1"}
+    platforms = [(0, 0, -10), (0, 0, -10), (0, 10, 10)]
+    for rule, ballots in (("plurality", {(0,), (1,)}), ("condorcet", {(0, 1, 2), (1, 0, 2)})):
+        assert {tuple(vote(PAYER, platforms, rule=rule, seed=seed)) for seed in range(20)} == ballots
 
 
-def test_without_platforms_the_vote_goes_to_the_other_who_earns_most_alike() -> None:
-    for voter, expected in ((0, "worker 1"), (3, "worker 2"), (4, "worker 3")):
+def test_without_platforms_the_vote_goes_to_the_others_who_earn_most_alike() -> None:
+    by_voter = {0: [1, 2, 3, 4], 3: [2, 1, 0, 4], 4: [3, 2, 1, 0]}
+    for voter, nearest in by_voter.items():
         everybody = dict.fromkeys(range(POPULATION.num_agents))
         told = see.candidates_in_words(everybody, POPULATION, voter=voter, with_platforms=False)
-        answer = policies.cast_vote({**citizen(voter), "candidates": told}, np.random.default_rng(0))
-        assert answer == {"vote": expected}
+        for rule, expected in (("plurality", nearest[:1]), ("borda", nearest)):
+            ballot = see.ballot_in_words(RULES[rule].form or "name", RULES[rule].words)
+            inputs = {**citizen(voter), "ballot": ballot, "candidates": told}
+            said = policies.cast_vote(inputs, np.random.default_rng(0))["vote"]
+            assert list(names_in(said)) == [see.candidate_name(agent) for agent in expected]
+
+
+def test_without_others_incomes_a_payer_looks_at_its_tax_and_a_receiver_at_the_brackets_above() -> None:
+    payer, receiver = citizen(PAYER), citizen(RECEIVER)
+    assert policies.static_gains(payer, [(-10, 0, 0), (0, 0, -20), ()]).argmax() == 0
+    assert policies.static_gains(receiver, [(0, 0, 0), (0, 10, 20)]).argmax() == 1
+    assert policies.static_gains(receiver, [(10, 0, 0), (0, 0, 10)]).argmax() == 1
 
 
 def test_a_payer_stands_for_lower_rates_on_what_it_earns() -> None:
@@ -323,7 +357,8 @@ def test_a_citizen_without_a_past_still_answers() -> None:
     told = see.candidates_in_words({0: (10, 0, 0), 1: (-10, 0, 0)}, POPULATION, voter=PAYER, with_platforms=True)
     rng = np.random.default_rng(0)
     assert policies.stand_for_office(inputs, rng)["stand"] in (True, False)
-    assert policies.cast_vote({**inputs, "candidates": told}, rng)["vote"] in ("worker 0", "worker 1", "abstain")
+    ballot = see.ballot_in_words("name", RULES["plurality"].words)
+    assert policies.cast_vote({**inputs, "ballot": ballot, "candidates": told}, rng)["vote"] == "worker 1"
 
 
 @pytest.mark.parametrize("promise", [(10, 0, -20), (0, 0, 0), (-20, -20, -20)])

@@ -64,8 +64,10 @@ EMPTY = {
     "runs": {"name", "error", "parent_run_id", "fork_year"},
     "lm_calls": {"program", "error", "cached_tokens", "reasoning_tokens", "study"},
     "programs": {"program", "state"},
+    "years": {"windfall", "rates_beneath"},
+    "decisions": {"shocked_wage"},
 }
-"""Columns that are null where nothing failed, was named or forked, and no program was loaded."""
+"""Columns that are null where nothing failed, was named or forked, no program was loaded and no shock happened."""
 
 
 @pytest.mark.parametrize(

@@ -19,20 +19,24 @@ from evals.loopback import Loopback, by_rules, completion
 from evals.running import configure
 from pipeline.config import RunConfig, build
 from pipeline.economy.tax import BRACKETS, US_FED
+from pipeline.election import RULES, Poll
 from pipeline.errors import ModelError
 from pipeline.minds import Minds
 from pipeline.records import Year
 from pipeline.simulation import Simulation, worker_phase
 from pipeline.store import Store
+from pipeline.world import create
 from programs.engines.rules import RulesEngine
 
 SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 6, "two_timescale": 2, "seed": 7}
 MIXED = {"percent_ego": 50, "percent_alt": 25, "percent_adv": 25}
+BINDING = {"platforms": True, "binding_platforms": True, "num_agents": 7, "max_timesteps": 10}
 
 RUNS: dict[str, dict[str, Any]] = {
     "rational": {},
     "rational with cot": {"prompt_algo": "cot"},
     "rational in json": {"adapter": "json"},
+    "bounded in compact": {"scenario": "bounded", "adapter": "compact"},
     "rational, FIXED": {"worker_type": "FIXED"},
     "rational, ONE_LLM": {"worker_type": "ONE_LLM"},
     "rational, all utility types": MIXED,
@@ -48,11 +52,23 @@ RUNS: dict[str, dict[str, Any]] = {
     "democratic, all utility types": {"scenario": "democratic", **MIXED},
     "democratic, more citizens than names": {"scenario": "democratic", "num_agents": 25, "max_timesteps": 4},
     "platforms": {"scenario": "democratic", "platforms": True, "num_agents": 7, "max_timesteps": 10},
+    "platforms in xml": {"scenario": "democratic", "platforms": True, "adapter": "xml"},
+    "platforms in compact with cot": {
+        "scenario": "democratic",
+        "platforms": True,
+        "adapter": "compact",
+        "prompt_algo": "cot",
+    },
     "platforms, FIXED": {"scenario": "democratic", "platforms": True, "worker_type": "FIXED"},
     "platforms, ONE_LLM": {"scenario": "democratic", "platforms": True, "worker_type": "ONE_LLM"},
     "platforms, all utility types": {"scenario": "democratic", "platforms": True, **MIXED},
     "platforms, flat": {"scenario": "democratic", "platforms": True, "bracket_setting": "flat"},
     "platforms, seven brackets": {"scenario": "democratic", "platforms": True, "bracket_setting": "US_FED"},
+    "approval": {"scenario": "democratic", "election_rule": "approval", "num_agents": 25, "max_timesteps": 4},
+    "borda, ONE_LLM": {"scenario": "democratic", "election_rule": "borda", "worker_type": "ONE_LLM"},
+    "condorcet, binding": {"scenario": "democratic", "election_rule": "condorcet", **BINDING},
+    "sortition": {"scenario": "democratic", "election_rule": "sortition", "num_agents": 25, "max_timesteps": 4},
+    "median voter, binding": {"scenario": "democratic", "election_rule": "median_voter", **BINDING},
     "planner US_FED on flat": {"planner_type": "US_FED", "bracket_setting": "flat"},
     "planner UNIFORM": {"planner_type": "UNIFORM", "uniform_rate": 30},
     "planner FREE_MARKET": {"planner_type": "FREE_MARKET"},
@@ -318,16 +334,38 @@ def test_there_is_a_leader_only_where_somebody_was_elected(played: Played) -> No
         assert leader is None
 
 
-def test_the_winner_has_most_votes_and_everybody_voted_or_abstained(played: Played) -> None:
+def test_everybody_voted_for_those_who_stood_or_abstained_and_the_rule_found_the_winner(played: Played) -> None:
+    rule, world = RULES[played.config.election_rule], create(played.config)
     for (year,) in played.all("SELECT DISTINCT year FROM platforms"):
-        votes = dict(played.all(f"SELECT voter, candidate FROM votes WHERE year = {year}"))
-        assert sorted(votes) == list(range(played.config.num_agents))
-        standing = {agent for (agent,) in played.all(f"SELECT candidate FROM platforms WHERE year = {year}")}
-        cast = [candidate for candidate in votes.values() if candidate is not None]
-        assert set(cast) <= standing
+        votes = played.all(f"SELECT voter, candidate, ballot FROM votes WHERE year = {year} ORDER BY voter")
+        standing = [agent for (agent,) in played.all(f"SELECT candidate FROM platforms WHERE year = {year} ORDER BY 1")]
         winners = [agent for (agent,) in played.all(f"SELECT candidate FROM platforms WHERE elected AND year = {year}")]
-        if cast:
-            assert cast.count(winners[0]) == max(map(cast.count, standing))
+        if rule.form is None:
+            assert votes == []
+            assert len(winners) == 1
+            continue
+        assert [voter for voter, _, _ in votes] == list(range(played.config.num_agents))
+        for _, candidate, ballot in votes:
+            assert set(ballot) <= set(standing)
+            assert candidate == (ballot[0] if ballot else None)
+            assert len(ballot) <= (1 if rule.form == "name" else len(standing))
+        winner = rule.elect(Poll(standing, [tuple(ballot) for *_, ballot in votes]), world.rng("tie", year))
+        assert winner is None or winners == [winner]
+        if played.config.election_rule == "plurality" and winner is not None:
+            cast = [candidate for _, candidate, _ in votes]
+            assert cast.count(winner) == max(map(cast.count, standing))
+
+
+def test_what_binds_is_done_and_no_leader_is_asked(played: Played) -> None:
+    if not played.config.binding_platforms:
+        return
+    assert played.all("SELECT count(*) FROM lm_calls WHERE signature = 'GovernAsLeader'") == [(0,)]
+    kept = played.all("""
+        SELECT y.rate_changes = p.rate_changes, y.planner_call_id = p.call_id, y.planner_fallback
+        FROM years y JOIN platforms p ON (p.year, p.candidate) = (y.year, y.leader) AND p.elected
+        WHERE y.rate_changes <> [0, 0, 0]""")
+    assert kept
+    assert set(kept) == {(True, True, False)}
 
 
 # -- lineage ------------------------------------------------------------------------------------------------------
@@ -469,7 +507,13 @@ def results(db: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-SOCIETY = {"scenario": "democratic", "platforms": True, "num_agents": 6, "max_timesteps": 8}
+SOCIETY = {
+    "scenario": "democratic",
+    "platforms": True,
+    "election_rule": "condorcet",
+    "num_agents": 6,
+    "max_timesteps": 8,
+}
 
 
 @pytest.mark.parametrize("settings", [{"percent_ego": 50, "percent_alt": 50}, SOCIETY, {"prompt_algo": "cot"}])

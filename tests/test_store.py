@@ -47,6 +47,19 @@ def test_opening_again_changes_nothing() -> None:
         assert count(store, "meta") == 2
 
 
+def test_a_file_of_an_older_version_gains_the_columns_that_it_lacks_and_loses_nothing() -> None:
+    with Store(DB) as store:
+        store.start_run({"name": "old"})
+    with duckdb.connect(DB) as connection:
+        connection.execute("DROP VIEW IF EXISTS run_summary")
+        connection.execute("ALTER TABLE runs DROP COLUMN fork_year")
+        connection.execute("ALTER TABLE votes DROP COLUMN fallback")
+    with Store(DB) as store:
+        assert store.rows("SELECT name, fork_year FROM runs") == [{"name": "old", "fork_year": None}]
+        store.write({"votes": [{**vote(1), "fallback": True}]})
+        assert store.one("SELECT fallback FROM votes") is True
+
+
 def test_runs_are_numbered_in_the_order_they_began() -> None:
     with Store(DB) as store:
         assert [store.start_run({"name": name}) for name in ("a", "b")] == [1, 2]

@@ -7,9 +7,11 @@ import dspy
 import pytest
 from village import ask, inputs_of, module_of
 
+from pipeline.election import RULES
 from pipeline.minds import PROGRAMS, QUESTIONS
+from programs.adapter import ADAPTERS
 from programs.strategies import STRATEGIES, strategy
-from programs.voter import ABSTAIN, ballot
+from programs.voter import ABSTAIN, VOTES, ballot, names_in
 from signatures.planner import SetTaxRates, for_brackets
 from signatures.voter import GovernAsLeader, StandForOffice
 
@@ -67,12 +69,23 @@ def test_a_ballot_names_the_candidates_and_leaves_the_program_as_it_was() -> Non
     assert before.signature.output_fields["vote"].annotation is str
 
 
-def test_a_ballot_keeps_what_was_tuned() -> None:
+@pytest.mark.parametrize("form", VOTES)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("algo", STRATEGIES)
+def test_every_ballot_is_answered_in_every_strategy_and_format(form: str, adapter: str, algo: str) -> None:
+    rule = next(name for name, rule in RULES.items() if rule.form == form)
+    said = ask(module_of("CastVote", algo, form=form), inputs_of("CastVote", rule=rule), adapter=adapter).vote
+    expected = {"name": ("worker 4",), "set": ("worker 4", "worker 2"), "ranking": ("worker 4", "worker 2", "worker 0")}
+    assert names_in(said) == expected[form], "the lawyer likes her own platform best"
+
+
+@pytest.mark.parametrize("form", VOTES)
+def test_a_ballot_keeps_what_was_tuned(form: str) -> None:
     program = PROGRAMS["voter"](strategy("io"), 3)
     tuned = "Vote with your purse."
     program.cast_vote.signature = program.cast_vote.signature.with_instructions(tuned)
     program.cast_vote.demos = [dspy.Example(identity="You are rich.", vote="worker 1")]
-    narrowed = ballot(program.cast_vote, ["worker 1"])
+    narrowed = ballot(program.cast_vote, ["worker 1"], form)
     assert narrowed.signature.instructions == tuned
     assert len(narrowed.demos) == 1
 

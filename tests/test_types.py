@@ -13,8 +13,17 @@ from village import module_of
 
 from programs.adapter import ADAPTERS
 from programs.engines.formats import FORMATS
+from programs.voter import ballot
 from signatures.planner import SetTaxRates, for_brackets
-from signatures.types import Demographics, Hours, PersonaText, TaxSchedule, rate_changes_type
+from signatures.types import (
+    Demographics,
+    Hours,
+    PersonaText,
+    TaxSchedule,
+    approval_type,
+    ranking_type,
+    rate_changes_type,
+)
 from signatures.voter import StandForOffice
 
 US_EDGES = (0, 11_600, 47_150, 100_525, 191_950, 243_725, 609_350)
@@ -208,3 +217,52 @@ def test_demographics_are_those_of_a_working_adult() -> None:
         Demographics(occupation="Carpenters", sex="Male", age=15)
     with pytest.raises(ValidationError):
         Demographics(occupation="Carpenters", sex="male", age=40)  # type: ignore[arg-type]
+
+
+# Ballots
+
+NAMES = ("worker 3", "worker 8", "worker 12")
+BAD_BALLOTS = [["worker 9"], ["worker 3", "abstain"], "worker 3", "", None, [3], [["worker 3"]], {"worker 3": 1}]
+
+
+def vote(adapter: str, form: str, value: Any) -> Any:
+    """What an adapter makes of a vote for those of `NAMES`."""
+    (predictor,) = ballot(module_of("CastVote"), NAMES, form).predictors()
+    return parsed(adapter, predictor.signature, "vote", value)
+
+
+@every_adapter
+@pytest.mark.parametrize("form", ["set", "ranking"])
+@pytest.mark.parametrize("names", [[], ["worker 8"], ["worker 12", "worker 3"], ["worker 12", "worker 3", "worker 8"]])
+def test_a_ballot_takes_any_number_of_names_in_their_order(adapter: str, form: str, names: list[str]) -> None:
+    assert vote(adapter, form, names) == tuple(names)
+
+
+@every_adapter
+@pytest.mark.parametrize("form", ["set", "ranking"])
+@pytest.mark.parametrize("value", BAD_BALLOTS)
+def test_a_ballot_with_anything_else_is_refused(adapter: str, form: str, value: Any) -> None:
+    with pytest.raises(AdapterParseError):
+        vote(adapter, form, value)
+
+
+@every_adapter
+def test_nobody_stands_in_a_ranking_twice_and_in_a_set_it_does_not_matter(adapter: str) -> None:
+    twice = ["worker 8", "worker 3", "worker 8"]
+    assert vote(adapter, "set", twice) == ("worker 8", "worker 3")
+    with pytest.raises(AdapterParseError, match="worker 8 stands in the ranking more than once"):
+        vote(adapter, "ranking", twice)
+
+
+@every_adapter
+def test_a_ballot_of_one_name_takes_one_name_or_an_abstention(adapter: str) -> None:
+    assert [vote(adapter, "name", said) for said in ("worker 12", "abstain")] == ["worker 12", "abstain"]
+    for said in ("worker 9", ["worker 12", "worker 3"], "", None):
+        with pytest.raises(AdapterParseError):
+            vote(adapter, "name", said)
+
+
+def test_the_schema_of_a_ballot_says_nothing_that_servers_refuse() -> None:
+    for kind in (approval_type(NAMES), ranking_type(NAMES)):
+        schema = TypeAdapter(kind).json_schema()
+        assert schema == {"items": {"enum": list(NAMES), "type": "string"}, "maxItems": 3, "type": "array"}

@@ -197,6 +197,7 @@ def test_elections_count_votes_and_abstentions(made: str) -> None:
     lost, won, alone = rows("SELECT * FROM elections ORDER BY year, candidate")
     assert (won["votes"], won["voters"], won["abstentions"], won["elected"]) == (2, 4, 1, True)
     assert won["vote_share"] == pytest.approx(2 / 3)
+    assert (won["named"], lost["named"], alone["named"]) == (2, 1, 0), "files of older versions have no ballots"
     assert (won["platform"], won["enacted"], won["wage"], won["occupation"]) == ([-10, 0], [-10, 0], 50, "Lawyers")
     assert (lost["votes"], lost["platform"], lost["enacted"], lost["call_id"]) == (1, [0, 10], [-10, 0], 7)
     assert (alone["votes"], alone["vote_share"], alone["voters"], alone["abstentions"]) == (0, None, 1, 1)

@@ -17,6 +17,7 @@ from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
+from pipeline.election import RULES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import PROGRAMS, QUESTIONS, QUIET
 from programs.adapter import ADAPTERS
@@ -80,7 +81,7 @@ def memories() -> tuple[WorkerMemory, PlannerMemory]:
     return workers, planner
 
 
-def inputs_of(question: str) -> dict[str, Any]:
+def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
     """The input fields of `question`, as the lawyer (agent 4) or the planner sees them after the years in `HOURS`."""
     workers, planner = memories()
     agent, year = 4, LAST_YEAR
@@ -131,22 +132,37 @@ def inputs_of(question: str) -> dict[str, Any]:
         },
         "SetTaxRates": government,
         "StandForOffice": citizen,
-        "CastVote": {**citizen, "candidates": told},
+        "CastVote": {
+            **citizen,
+            "ballot": see.ballot_in_words(RULES[rule].form or "name", RULES[rule].words),
+            "candidates": told,
+        },
         "GovernAsLeader": {
             **government,
             "identity": citizen["identity"],
             "own_record": citizen["record"],
             "platform": see.platform_in_words(PLATFORMS[agent]),
         },
+        "AnswerInterview": {
+            "objective": see.objective("egotistical", ECONOMY, "inverse_income"),
+            "tax_schedule": citizen["tax_schedule"],
+            "last_year": f"rebate: {citizen['last_rebate']}",
+            "identity": citizen["identity"],
+            "record": citizen["record"],
+            "phase": "explore",
+            "this_year": f"{this_year} You said that you were satisfied with the tax policy.",
+            "question": "Why did you work more than in other years?",
+        },
     }
     return inputs[question]
 
 
-def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3) -> dspy.Module:
+def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3, form: str = "name") -> dspy.Module:
     """The module that asks `question`, as a run makes it."""
     role, attribute = QUESTIONS[question]
     module = getattr(PROGRAMS[role](strategy(strategy_name), brackets), attribute)
-    return ballot(module, [see.candidate_name(agent) for agent in PLATFORMS]) if question == "CastVote" else module
+    names = [see.candidate_name(agent) for agent in PLATFORMS]
+    return ballot(module, names, form) if question == "CastVote" else module
 
 
 @dataclass

@@ -5,7 +5,7 @@
 -- param: band DOUBLE = 2500 (dollars a year to each side)
 WITH seen AS (
     SELECT unnest(y.thresholds[2:]) AS edge, unnest(y.rates[2:]) - unnest(y.rates[:-2]) AS step, d.income,
-           52 * a.wage * d.best_labor AS best_income
+           52 * coalesce(d.shocked_wage, a.wage) * d.best_labor AS best_income
     FROM decisions d JOIN years y USING (run_id, year) JOIN agents a USING (run_id, agent)
     WHERE d.run_id = $run_id),
 counted AS (

@@ -5,7 +5,7 @@ WITH asked AS (
     SELECT run_id, max(strategy) FILTER (signature = 'ChooseLabor') AS worker_strategy,
            max(strategy) FILTER (signature IN ('SetTaxRates', 'GovernAsLeader')) AS planner_strategy,
            sum(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0)) AS tokens
-    FROM lm_calls GROUP BY run_id)
+    FROM lm_calls WHERE role <> 'interview' GROUP BY run_id)
 SELECT r.scenario, r.objective, r.llm, worker_strategy, planner_strategy, count(*) AS runs,
        sum(r.years_played)::BIGINT AS years, round(avg(r.mean_welfare), 4) AS mean_welfare,
        round(avg(r.mean_regret), 1) AS mean_regret, round(sum(tokens) / sum(r.years_played)) AS tokens_per_year,

@@ -7,6 +7,7 @@ Source: US Census Bureau, American Community Survey 2018, 1-year estimates; the 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -97,6 +98,17 @@ def read_table(name: str) -> list[dict[str, str]]:
     """The rows of the census table `pipeline/data/{name}.csv`."""
     text = resources.files("pipeline").joinpath("data", f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
+
+
+@cache
+def occupation_groups() -> Mapping[str, str]:
+    """The group of each occupation, without the word "occupations" that most groups end in.
+
+    >>> occupation_groups()["Lawyers and judicial law clerks"]
+    'Legal'
+    """
+    rows = read_table("occupations")
+    return {row["occupation"]: row["occupation_group"].removesuffix(" occupations") for row in rows}
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,8 @@ SCOUTS = {"grid": 20_000, "climb": 500}
 class Outcome:
     """One year, agent by agent: arrays (N,), dollars a year but for `labor`, hours a week.
 
-    `posttax` = income - tax + rebate; the rebate is the same for all, so the budget balances.
+    `posttax` = income - tax + rebate. The rebate is the same for all: the mean tax, so that the budget balances, and
+    the `windfall` from outside (below 0: to outside), which is 0 but for a shock.
     """
 
     labor: FloatArray
@@ -47,6 +48,7 @@ class Outcome:
     rebate: float
     posttax: FloatArray
     utility: FloatArray
+    windfall: float = 0.0
 
     @property
     def revenue(self) -> float:
@@ -61,8 +63,12 @@ class Regret(NamedTuple):
     regret: FloatArray
 
 
-def settle(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, labor: ArrayLike) -> Outcome:
+def settle(
+    economy: Economy, schedule: TaxSchedule, wages: ArrayLike, labor: ArrayLike, *, windfall: float = 0.0
+) -> Outcome:
     """The year in which workers with hourly `wages` (N,) work `labor` (N,) hours a week under `schedule`.
+
+    `windfall`: what each gets from outside beside the taxes of all, dollars a year.
 
     >>> from pipeline.economy.tax import US_FED
     >>> year = settle(Economy(), US_FED, [10, 50], [40, 40])
@@ -72,14 +78,14 @@ def settle(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, labor: Arr
     hours = np.asarray(labor, dtype=float)
     earned = income(wages, hours)
     taken = tax(schedule, earned)
-    share = rebate(taken)
+    share = rebate(taken) + windfall
     posttax = earned - taken + share
-    return Outcome(hours, earned, taken, share, posttax, utility(economy, posttax, hours))
+    return Outcome(hours, earned, taken, share, posttax, utility(economy, posttax, hours), windfall)
 
 
-def equilibrium(economy: Economy, schedule: TaxSchedule, wages: ArrayLike) -> Outcome:
+def equilibrium(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, *, windfall: float = 0.0) -> Outcome:
     """The year in which every worker works the hours that are best for them, in continuous hours."""
-    return settle(economy, schedule, wages, best_response(economy, schedule, wages))
+    return settle(economy, schedule, wages, best_response(economy, schedule, wages), windfall=windfall)
 
 
 def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: Outcome) -> Regret:

@@ -22,6 +22,8 @@ NUMBER = r"(-?\d+(?:\.\d+)?)"
 BY_HOURS = re.compile(rf"^{NUMBER}: {NUMBER} \((\d+)\); (?:{NUMBER} \((\d+)\)|-)$", re.MULTILINE)
 LAST_YEAR = re.compile(rf"^\d+: {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}$", re.MULTILINE)
 SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MULTILINE)
+INCOME_ON_BALLOT = re.compile(r"; \$([\d,]+) at 40 hours")
+BEST_YEAR = re.compile(r"^best: (.+)$", re.MULTILINE)
 FEW_TRIED = 3
 CHANGES = (-20, -10, 0, 10, 20)
 
@@ -161,33 +163,47 @@ def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Vote for the platform that helps your purse, or, without platforms, for the candidate who earns most like you."""
+    """Vote for what helps your purse, or, without platforms, for those who earn most like you, other than yourself."""
     lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
-    names = [line[0].removesuffix(" (you)") for line in lines]
     if lines[0][-1].startswith("platform "):
-        return {"vote": _by_purse(inputs, names, [line[-1].removeprefix("platform ") for line in lines], rng)}
-    own = dollars(inputs["identity"])[-1]
-    others = [i for i, line in enumerate(lines) if not line[0].endswith("(you)")] or [0]
-    return {"vote": names[min(others, key=lambda i: abs(dollars(lines[i][-1])[0] - own))]}
+        gain = static_gains(inputs, [changes_in(line[-1].removeprefix("platform ")) for line in lines])
+    else:
+        lines = [line for line in lines if not line[0].endswith("(you)")] or lines
+        own = dollars(inputs["identity"])[-1]
+        gain = np.array([1 / (1 + abs(dollars(line[-1])[0] - own)) for line in lines])
+    names = [line[0].removesuffix(" (you)") for line in lines]
+    return {"vote": _on_ballot(inputs["ballot"], names, gain, rng)}
 
 
-def _by_purse(inputs: Inputs, names: list[str], platforms: list[str], rng: Rng) -> str:
-    gain = static_gains(inputs, [changes_in(platform) for platform in platforms])
-    if not gain.any():
-        return "abstain"
-    return names[int(rng.choice(np.flatnonzero(gain == gain.max())))]
+def _on_ballot(ballot: str, names: list[str], gain: Floats, rng: Rng) -> str | list[str]:
+    """The best, all above the mean, or all from best to worst, as the ballot asks; equals by lot. Nothing to gain from
+    anybody, no vote."""
+    order = sorted(rng.permutation(len(names)), key=lambda i: -gain[i]) if gain.any() else []
+    if "best to worst" in ballot:
+        return [names[i] for i in order]
+    if "approve" in ballot:
+        return [names[i] for i in order if gain[i] > gain.mean()] or [names[i] for i in order]
+    return names[order[0]] if order else "abstain"
 
 
 def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
     """What each platform brings one's purse with everybody's hours as they are, in cents; no changes bring nothing.
 
-    Who pays more than he gets back looks at his own tax alone; the others hope for a rebate from the brackets above.
+    The rebate moves by what those on the ballot would pay more at 40 hours, in the mean, and one's own tax by what one
+    would pay oneself. Where nobody else is known, who pays more than he gets back looks at his own tax alone, and the
+    others hope for a rebate from the brackets above.
     """
+    rates = rates_in(inputs["tax_schedule"])
+    moved = [np.clip(rates + platform, 0, 100) - rates if len(platform) else 0 * rates for platform in platforms]
+    others = [float(told.replace(",", "")) for told in INCOME_ON_BALLOT.findall(inputs.get("candidates", ""))]
+    if others:
+        own = _above(inputs, dollars(inputs["identity"])[-1])
+        gains: Floats = np.array(moved) @ (np.mean([_above(inputs, other) for other in others], axis=0) - own)
+        return gains
     income, tax, rebate = purse(inputs)
     mine = _above(inputs, income)
-    steps = np.array([platform or [0] * len(mine) for platform in platforms], dtype=float)
-    paid: Floats = steps @ mine
-    return -paid if tax > rebate else steps[:, mine == 0].sum(axis=1) * 1000 - paid
+    paid: Floats = np.array(moved) @ mine
+    return -paid if tax > rebate else np.array(moved)[:, mine == 0].sum(axis=1) * 1000 - paid
 
 
 # -- the persona ------------------------------------------------------------------------------------------------
@@ -220,6 +236,23 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     job = inputs["occupation"][0].lower() + inputs["occupation"][1:]
     text = f"You are {article(age)} {age}-year-old {person} working as one of the {job}, {stage}."
     return {"persona": f"{text} {TEMPERS[int(rng.integers(len(TEMPERS)))]}"}
+
+
+# -- the interview ----------------------------------------------------------------------------------------------
+
+
+def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
+    """What one did and why a bandit does it, whatever was asked."""
+    did = inputs["this_year"].split(". ")[0].split(".\n")[0].replace("Your answer", "My answer").replace("You ", "I ")
+    tried = SCHEDULE_TRIED.findall(inputs["record"])
+    best = BEST_YEAR.search(inputs["record"])
+    if tried:
+        rates, settled, *_ = max(tried, key=lambda row: float(row[1]))
+        knew = f"Of the schedules that I had tried, {rates} had settled at the highest welfare, {settled}."
+    else:
+        knew = f"The best year that I remembered: {best[1]}." if best else "I remembered nothing to go by."
+    why = {"explore": "I was to try what I did not know yet.", "exploit": "I was to do what had served best."}
+    return {"answer": f"{did}. {knew} {why[inputs['phase']]}"}
 
 
 # -- questions of strategies ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ POLICIES: dict[str, Policy] = {
     "vote": policies.cast_vote,
     "rate_changes": policies.set_tax_rates,
     "persona": policies.write_persona,
+    "answer": policies.answer_interview,
     "critique": policies.criticise,
     "advice": policies.advise,
 }

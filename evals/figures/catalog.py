@@ -1,0 +1,135 @@
+"""Every figure by name: one entry makes one available to `llm-economist figure` and to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from evals.figures import decisions, people, policy
+from evals.figures.look import Drawing, Size
+from evals.played import Played
+from pipeline.store import Reader
+
+PAGE, PHONE = 1040, 340
+"""Pixels across a page on a desk and on a phone."""
+
+GAP = 40
+"""Pixels between two figures beside each other."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`caption` says what to read off; `prepare` reads the data, and gives None where the runs have none.
+
+    `wide` figures take the whole width of a page, the others half of it unless they are of several runs.
+    `height`: pixels of a plot on a desk. `absent`: what is missing where there is nothing to draw.
+    """
+
+    title: str
+    caption: str
+    prepare: Callable[[Reader, Sequence[Played]], Drawing | None]
+    wide: bool = False
+    height: int = 240
+    absent: str = ""
+
+    def spans(self, runs: int) -> bool:
+        """Whether it takes the whole width with so many runs."""
+        return self.wide or runs > 1
+
+    def desk(self, runs: int) -> Size:
+        return Size(PAGE if self.spans(runs) else (PAGE - GAP) // 2, self.height)
+
+    @property
+    def phone(self) -> Size:
+        return Size(PHONE, min(self.height, 220))
+
+
+FIGURES: Mapping[str, Figure] = {
+    "schedule": Figure(
+        "Tax schedule",
+        "Marginal rate of each bracket over the years; the dashed line is the rate that ORACLE, the best schedule for "
+        "workers who best-respond, would set for the same people.",
+        policy.schedule,
+        wide=True,
+        height=210,
+    ),
+    "welfare": Figure(
+        "Welfare",
+        "The planner's objective over the years between what planners without a model reach with the same people: "
+        "the bold line judges the schedule alone, the thin one the years as people lived them, and ORACLE is the "
+        "ceiling of the bold line.",
+        policy.welfare,
+        wide=True,
+        height=320,
+    ),
+    "hours": Figure(
+        "Hours",
+        "How many workers work how long, in bins of five hours: where the last tax year's outline lies left of the "
+        "first one's, people work less than they did.",
+        people.hours,
+    ),
+    "lorenz": Figure(
+        "Inequality",
+        "Lorenz curves of the last year: the share of all income that the poorest hold; the nearer to the diagonal, "
+        "the more equal, and the area between is half the Gini coefficient.",
+        people.lorenz,
+    ),
+    "income": Figure(
+        "Income",
+        "Incomes before tax, and after tax and rebate, on a logarithmic scale (less than $1,000 counts as $1,000): "
+        "the narrower the outline on the right, the more is redistributed.",
+        people.income,
+        wide=True,
+        height=200,
+    ),
+    "regret": Figure(
+        "Regret over the years",
+        "Dollars a year of utility that the best hours would have brought on top, mean of all workers: peaks after a "
+        "change of rates are trials, and what stays at the end is what was never learned.",
+        decisions.regret,
+        wide=True,
+        height=190,
+    ),
+    "regret_by_wage": Figure(
+        "Regret by wage",
+        "Mean regret of each tenth of the workers by wage: the threads lead from the first tax year to the last.",
+        decisions.regret_by_wage,
+    ),
+    "best_hours": Figure(
+        "Hours against the best hours",
+        "Hours in the last tax year against those that would have been best under the same schedule and rebate: on "
+        "the diagonal nothing is missed, and a larger dot is more years of work.",
+        people.best_hours,
+    ),
+    "satisfaction": Figure(
+        "Satisfaction by occupation group",
+        "Share of the yearly verdicts on the tax policy that were satisfied, by census group of occupations, over "
+        "all years played.",
+        decisions.satisfaction,
+        absent="nobody with an occupation was asked for a verdict (scenarios bounded and democratic)",
+    ),
+    "satisfaction_over_years": Figure(
+        "Satisfaction over the years",
+        "Share of satisfied verdicts by tax year, of people who pay more tax than they get back and of the others: "
+        "the distance between the lines is what paying costs a policy in consent.",
+        decisions.satisfaction_over_years,
+        absent="nobody was asked for a verdict (scenarios bounded and democratic)",
+    ),
+    "elections": Figure(
+        "Elections",
+        "Who took part and who won: turnout, the winner's share of the votes, and how many of the workers earn less "
+        "an hour than the winner.",
+        policy.elections,
+        wide=True,
+        height=190,
+        absent="no election was held (scenario democratic)",
+    ),
+    "cost": Figure(
+        "Tokens",
+        "Tokens of prompts and replies by the question asked, failed attempts included.",
+        decisions.cost,
+        wide=True,
+        absent="no model was asked",
+    ),
+}
+"""In the order of the report."""

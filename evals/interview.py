@@ -1,0 +1,80 @@
+"""`llm-economist interview`: one question to one agent of a stored run, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from evals.formats import plain
+from evals.progress import cost_in_words
+from pipeline.errors import UsageError
+from pipeline.history import find_run
+from pipeline.interviews import Interview
+from pipeline.minds import Answer, Minds
+from pipeline.query import check_file
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who is asked what, and which model answers; None: the planner, the last year, the run's own model."""
+
+    question: str
+    agent: int | None = None
+    year: int | None = None
+    llm: str | None = None
+    base_url: str | None = None
+
+
+def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: bool = False) -> None:
+    """Ask, store the calls, and print the answer. EconomistError in one line where there is none."""
+    check_file(db)
+    with Store(db) as store:
+        with_whom = Interview(store, find_run(store, run), agent=asked.agent, year=asked.year)
+        minds = with_whom.minds(asked.llm, asked.base_url)
+        with console.status("asking; Ctrl-C ends it"):
+            answer = asyncio.run(with_whom.ask(asked.question, minds))
+    if as_json:
+        print(json.dumps(_as_json(with_whom, minds, answer, asked.question)))
+        return
+    console = Console(file=console.file, soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{_who(with_whom)}, year {with_whom.year} of run {with_whom.run_id} ({minds.shown_model}):\n")
+    assert answer.prediction is not None
+    console.print(plain(answer.prediction.answer))
+    console.print(
+        f"\ncall {answer.call_id}; tokens {minds.usage.prompt_tokens:,} + {minds.usage.completion_tokens:,}; "
+        f"cost {cost_in_words(minds.usage)}; the whole prompt: llm-economist show {answer.call_id} --db {db}"
+    )
+
+
+def chosen(agent: int | None, *, planner: bool) -> int | None:
+    """The agent to ask, None for the planner. UsageError unless exactly one is named."""
+    if planner == (agent is not None):
+        raise UsageError("who is asked? expected either --agent N or --planner")
+    return agent
+
+
+def _who(with_whom: Interview) -> str:
+    leader = " (the elected leader)" if with_whom.role == "voter" else ""
+    return "the planner" if with_whom.agent is None else f"worker {with_whom.agent}{leader}"
+
+
+def _as_json(with_whom: Interview, minds: Minds, answer: Answer, question: str) -> dict[str, object]:
+    usage = minds.usage
+    assert answer.prediction is not None
+    return {
+        "run_id": with_whom.run_id,
+        "year": with_whom.year,
+        "agent": with_whom.agent,
+        "question": question.strip(),
+        "answer": str(answer.prediction.answer),
+        "call_id": answer.call_id,
+        "model": minds.model,
+        "calls": usage.calls,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cost_usd": None if usage.unpriced else usage.cost_usd,
+    }

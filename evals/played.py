@@ -1,0 +1,114 @@
+"""Stored runs to look at side by side: settings, people, tax years, and every planner that needs no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from evals.summary import objective, telling
+from pipeline.baselines import BASELINES
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import planner_share
+from pipeline.economy.tax import BRACKETS, uniform
+from pipeline.errors import UsageError
+from pipeline.history import config_of, find_run, restore, years_played
+from pipeline.store import Reader
+from pipeline.world import START_RATE, World
+from signatures.types import TaxSchedule
+
+MOST_RUNS = 6
+"""As many as there are colours that everybody can tell apart."""
+
+Years = tuple[int, int]
+"""First and last year, both included."""
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A planner without a model: its schedule, and the run's objective if every worker best-responds to it."""
+
+    name: str
+    schedule: TaxSchedule
+    welfare: float
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """A run as it is stored. `years`: how many are whole. `world`: as it was after the last of them."""
+
+    row: dict[str, Any]
+    config: RunConfig
+    years: int
+    world: World
+
+    @property
+    def run_id(self) -> int:
+        return int(self.row["run_id"])
+
+    @property
+    def label(self) -> str:
+        return f"run {self.run_id}"
+
+    @property
+    def people(self) -> tuple[str, tuple[float, ...]]:
+        """Runs with the same of this can be compared: the objective, and what every baseline reaches."""
+        return self.config.welfare, tuple(round(one.welfare, 9) for one in self.yardsticks)
+
+    @property
+    def tax_years(self) -> list[Years]:
+        """The first tax year and, where there is another, the last one, as far as it was played."""
+        length, last = self.config.two_timescale, self.years - 1
+        latest = last // length * length
+        return [(0, min(length - 1, last)), (latest, last)][: 2 if latest else 1]
+
+    @cached_property
+    def yardsticks(self) -> list[Yardstick]:
+        """Every baseline for the same people, the best first."""
+        setting = self.world.setting()
+        laws = {name: rule(setting) for name, rule in BASELINES.items()}
+        found = [Yardstick(name, law, self.best_response(law)) for name, law in laws.items()]
+        return sorted(found, key=lambda one: (-one.welfare, one.name != "ORACLE"))
+
+    @property
+    def oracle(self) -> Yardstick:
+        """The ceiling: the best schedule on the run's brackets."""
+        return next(one for one in self.yardsticks if one.name == "ORACLE")
+
+    @cached_property
+    def start(self) -> Yardstick:
+        """Where every planner with a model begins."""
+        law = uniform(BRACKETS[self.config.bracket_setting], START_RATE)
+        return Yardstick(f"start ({START_RATE:g} %)", law, self.best_response(law))
+
+    @cached_property
+    def reached(self) -> float:
+        """The objective under the last schedule if every worker best-responds."""
+        return self.best_response(self.world.schedule)
+
+    def best_response(self, law: TaxSchedule) -> float:
+        """The run's objective under `law` if every worker best-responds and is satisfied."""
+        return objective(self.world.setting(), law)
+
+    @property
+    def share(self) -> float | None:
+        """The planner share; None for planners without a model, or where there is too little to gain to tell."""
+        if self.config.planner_type != "LLM" or not telling(self.start.welfare, self.oracle.welfare):
+            return None
+        return planner_share(self.start.welfare, self.reached, self.oracle.welfare)
+
+
+def load(reader: Reader, runs: Sequence[str]) -> list[Played]:
+    """The runs of these numbers or names, each once. UsageError for one that is not there or has no year yet."""
+    rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
+    if len(rows) > MOST_RUNS:
+        raise UsageError(f"{len(rows)} runs: at most {MOST_RUNS} can be told apart; name fewer")
+    return [_load(reader, row) for row in rows.values()]
+
+
+def _load(reader: Reader, row: dict[str, Any]) -> Played:
+    config, years = config_of(row), years_played(reader, int(row["run_id"]))
+    if not years:
+        raise UsageError(f"run {row['run_id']} in {reader.path} has no whole year yet (it is {row['status']})")
+    return Played(row, config, years, restore(reader, int(row["run_id"]), config, years))

@@ -1,0 +1,154 @@
+"""The report's tables: policies for the same people, elections, people, and what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from evals.played import Played
+from evals.report.words import MISSING, Table, changes, dollars, number, percent, rates, several
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.welfare import WELFARE
+from pipeline.store import Reader
+from signatures.types import TaxSchedule
+
+LATEST_ELECTIONS, MOST_PEOPLE = 20, 40
+
+AS_PLAYED = "SELECT *, swf_paper AS paper FROM years WHERE run_id = $1 ORDER BY year DESC LIMIT 1"
+
+ELECTIONS = """
+SELECT year, count(*) AS candidates, any_value(voters) AS voters, any_value(abstentions) AS abstentions,
+       any_value(candidate) FILTER (elected) AS winner, any_value(occupation) FILTER (elected) AS occupation,
+       any_value(wage) FILTER (elected) AS wage, any_value(votes) FILTER (elected) AS votes,
+       any_value(platform) FILTER (elected) AS platform, any_value(enacted) AS enacted
+FROM elections WHERE run_id = $1 GROUP BY year ORDER BY year DESC LIMIT $2
+"""
+
+PEOPLE = """
+SELECT a.agent, a.occupation, a.sex, a.age, a.wage, a.utility_type, a.persona,
+       avg(labor) FILTER (year BETWEEN $2 AND $3) AS first_hours, avg(labor) FILTER (year BETWEEN $4 AND $5) AS hours,
+       avg(regret) FILTER (year BETWEEN $4 AND $5) AS regret, avg(satisfied::INTEGER) AS satisfied
+FROM agents a LEFT JOIN decisions d ON d.run_id = a.run_id AND d.agent = a.agent
+WHERE a.run_id = $1 GROUP BY ALL ORDER BY a.wage, a.agent LIMIT $6
+"""
+
+COST = """
+SELECT role, signature, strategy, model, calls, failed, prompt_tokens, completion_tokens, cost_usd, mean_latency_ms
+FROM cost_by_role WHERE run_id = $1 ORDER BY role, signature, strategy, model
+"""
+
+
+def policies(reader: Reader, runs: Sequence[Played]) -> Table:
+    """Welfare of the same people under the schedules of these runs and of every baseline; the best is marked."""
+    run, several_runs = runs[0], len(runs) > 1
+    names = list(WELFARE)
+    played, judged = [], []
+    for one in runs:
+        prefix = f"{one.label}: " if several_runs else ""
+        last = reader.rows(AS_PLAYED, [one.run_id])[0]
+        values = [number(last[name]) for name in names]
+        played.append([f"{prefix}last year as played", rates(last["rates"]), *values])
+        judged.append((f"{prefix}last schedule", one.world.schedule))
+    judged += [(one.name, one.schedule) for one in (run.start, *run.yardsticks)]
+    welfare = [(label, law, _welfare(run, law)) for label, law in judged]
+    rows = [[label, rates(law.rates), *map(number, values)] for label, law, values in welfare]
+    best = {
+        (len(played) + i, 2 + j)
+        for j in range(len(names))
+        for i, (_, _, values) in enumerate(welfare)
+        if values[j] == max(others[j] for _, _, others in welfare)
+    }
+    head = ["policy", "rates, %", *(name + (" *" if name == run.config.welfare else "") for name in names)]
+    of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
+    caption = f"Welfare of the same people{of_runs}. * the objective. All but years as played: everybody best-responds."
+    return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
+
+
+def _welfare(run: Played, law: TaxSchedule) -> list[float]:
+    """Every welfare function if every worker best-responds to `law`."""
+    best = equilibrium(run.world.economy, law, run.world.population.wage)
+    return [float(function(best.utility, best.income, run.world.population.wage)) for function in WELFARE.values()]
+
+
+def elections(reader: Reader, run: Played) -> Table | None:
+    """The latest elections, newest first."""
+    rows = reader.rows(ELECTIONS, [run.run_id, LATEST_ELECTIONS])
+    if not rows:
+        return None
+    head = ["year", "winner", "wage", "votes", "turnout", "candidates", "platform", "enacted"]
+    caption = f"{run.label}: the latest {several(len(rows), 'election')}. Changes of rates in percentage points."
+    cells = [
+        [
+            *(str(row["year"]), _winner(row), _wage(row["wage"]), _votes(row), _turnout(row), str(row["candidates"])),
+            *(changes(row["platform"]), changes(row["enacted"])),
+        ]
+        for row in rows
+    ]
+    return Table(caption, head, cells, numeric=frozenset((2, 3, 4, 5)))
+
+
+def _winner(row: dict[str, Any]) -> str:
+    if row["winner"] is None:
+        return "nobody; the incumbent stayed"
+    return f"worker {row['winner']}" + (f", {row['occupation']}" if row["occupation"] else "")
+
+
+def _wage(wage: float | None) -> str:
+    return MISSING if wage is None else f"${wage:,.2f}"
+
+
+def _votes(row: dict[str, Any]) -> str:
+    return MISSING if row["votes"] is None or row["voters"] is None else f"{row['votes']} of {row['voters']}"
+
+
+def _turnout(row: dict[str, Any]) -> str:
+    return percent(1 - row["abstentions"] / row["voters"]) if row["voters"] else MISSING
+
+
+def people(reader: Reader, run: Played) -> Table:
+    """Who the workers are and how they fare, lowest wage first."""
+    first, last = run.tax_years[0], run.tax_years[-1]
+    rows = reader.rows(PEOPLE, [run.run_id, *first, *last, MOST_PEOPLE])
+    known = any(row["occupation"] for row in rows)
+    judged = any(row["satisfied"] is not None for row in rows)
+    head = [
+        "worker",
+        *(["who", "persona"] if known else []),
+        "wage",
+        "hours at first",
+        "hours at last",
+        "regret a year",
+    ]
+    head += ["satisfied"] if judged else []
+    cells = [
+        [str(row["agent"]) + ("" if row["utility_type"] == "egotistical" else f" ({row['utility_type']})")]
+        + ([f"{row['occupation']}, {row['sex']}, {row['age']}", row["persona"] or MISSING] if known else [])
+        + [_wage(row["wage"]), f"{row['first_hours']:.1f}", f"{row['hours']:.1f}", dollars(row["regret"])]
+        + ([percent(row["satisfied"])] if judged else [])
+        for row in rows
+    ]
+    left_out = run.config.num_agents - len(rows)
+    caption = f"{run.label}: workers by wage, the lowest first" + (
+        f"; {left_out:,} more are not shown" if left_out else ""
+    )
+    return Table(caption, head, cells, numeric=frozenset(range(3 if known else 1, len(head))))
+
+
+def cost(reader: Reader, run: Played) -> Table | None:
+    """What each question took."""
+    rows = reader.rows(COST, [run.run_id])
+    if not rows:
+        return None
+    head = ["question", "strategy", "model", "calls", "failed", "prompt tokens", "reply tokens", "mean seconds", "cost"]
+    cells = [
+        [f"{row['signature']} ({row['role']})", row["strategy"] or MISSING, row["model"] or MISSING]
+        + [_count(row[name]) for name in ("calls", "failed", "prompt_tokens", "completion_tokens")]
+        + [number(row["mean_latency_ms"] / 1000) if row["mean_latency_ms"] is not None else MISSING]
+        + ["?" if row["cost_usd"] is None else f"${row['cost_usd']:,.4f}"]
+        for row in rows
+    ]
+    return Table(f"{run.label}: what was asked, failed attempts included", head, cells, numeric=frozenset(range(3, 9)))
+
+
+def _count(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"

@@ -1,0 +1,22 @@
+"""What an agent of a run that was played is asked afterwards: any question about one of its years."""
+
+import dspy
+
+from signatures.types import AnswerText
+
+
+class AnswerInterview(dspy.Signature):
+    """The year described here is over. Answer a question about it, in the first person, as the one you were in it.
+
+    You know what you were told and remembered then, what you did in the year and what came of it, and nothing else.
+    At most 1000 characters."""
+
+    objective: str = dspy.InputField()
+    tax_schedule: str = dspy.InputField(desc="marginal rates in the year")
+    last_year: str = dspy.InputField(desc="what you were told of the year before")
+    identity: str = dspy.InputField()
+    record: str = dspy.InputField(desc="what you remembered from before; value is your objective's, before rebate")
+    phase: str = dspy.InputField(desc="what you had to do: explore or exploit")
+    this_year: str = dspy.InputField(desc="what you did in the year, and what came of it")
+    question: str = dspy.InputField()
+    answer: AnswerText = dspy.OutputField()

@@ -1,0 +1,230 @@
+"""The report: what it says is what is stored, text of models stays text, and the same runs give the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import duckdb
+import pytest
+import three_runs as three
+from command_line import CommandLine
+from test_shards import running, until, year_of
+from three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
+
+from evals.report import facts, tables
+from evals.report.calls import LONGEST
+from evals.report.words import number
+from pipeline.economy.welfare import WELFARE
+
+HOSTILE = (
+    "</pre></details><script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>]]>&lt;b&gt; {{ 7*7 }}"
+)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
+    with three.stored(tmp_path_factory.mktemp("stored")) as it:
+        yield it
+
+
+@pytest.fixture(autouse=True)
+def here(nobody_pays: None, stored: Stored) -> None:
+    Path(DB).write_bytes(stored.content)
+
+
+def report(cli: CommandLine, *runs: str) -> str:
+    result = cli("report", *runs, "-o", "report.html", "--db", DB)
+    assert result.code == 0, result.err
+    assert result.err == ""
+    return Path("report.html").read_text(encoding="utf-8")
+
+
+def changed(statement: str) -> None:
+    with duckdb.connect(DB) as store:
+        store.execute(statement, [HOSTILE] if "$1" in statement else None)
+
+
+class Parsed(HTMLParser):
+    """A page as a browser takes it apart: tags with their attributes, and text outside of charts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "img", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if "svg" not in self.open and "style" not in self.open:
+            self.text += data
+
+    def headings(self) -> set[str]:
+        return {str(attrs["id"]) for tag, attrs in self.tags if tag == "section"}
+
+
+def test_a_report_has_every_section_and_says_what_is_stored(cli: CommandLine, stored: Stored) -> None:
+    text = report(cli, DEMOCRATIC)
+    parsed = Parsed(text)
+    assert parsed.open == []
+    sections = {"what", "policy", "people", "regret", "satisfaction", "elections", "cost", "prompts", "worst"}
+    assert parsed.headings() == sections
+    assert text == report(cli, DEMOCRATIC), "the same bytes again"
+    assert len(text) < 1_000_000
+    run = stored.runs[DEMOCRATIC]
+    (worst,) = stored.reader.rows(
+        "SELECT regret, agent, year, prompt FROM decisions JOIN lm_calls USING (run_id, year, agent, call_id) "
+        "WHERE run_id = 2 ORDER BY regret DESC LIMIT 1"
+    )
+    assert f"${worst['regret']:,.0f}: worker {worst['agent']}, year {worst['year']}: " in parsed.text
+    assert worst["prompt"] in parsed.text
+    for signature in ("ChooseLabor", "JudgeTaxPolicy", "StandForOffice", "CastVote", "GovernAsLeader"):
+        assert f"{signature} (" in parsed.text
+    assert f"{number(run.reached)}, against {number(run.start.welfare)} at the start" in parsed.text
+    assert all(persona in parsed.text for persona in run.world.personas if persona)
+    only_its_own_style(text)
+
+
+def only_its_own_style(text: str) -> None:
+    """The page's policy allows its style and nothing else, and it asks for nothing."""
+    (policy,) = [attrs["content"] for tag, attrs in Parsed(text).tags if "http-equiv" in attrs]
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert set(re.findall(r"https?://[^\s\"'<>]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: CommandLine) -> None:
+    nobody_asked = ("--worker-type", "FIXED", "--planner-type", "SAEZ")
+    assert cli("run", "--num-agents", "3", "--max-timesteps", "3", *nobody_asked, "--db", DB).code == 0
+    parsed = Parsed(report(cli, "4"))
+    assert parsed.headings() == {"what", "policy", "people", "regret", "worst"}
+    assert "No model was asked." in parsed.text
+    for name in ("satisfaction", "elections", "cost"):
+        assert f'href="#{name}"' not in Path("report.html").read_text()
+
+
+def test_text_of_models_and_users_stays_text_in_runs_side_by_side(cli: CommandLine) -> None:
+    for statement in (
+        "UPDATE agents SET persona = $1, occupation = $1",
+        "UPDATE lm_calls SET prompt = 'system\n' || $1, response = $1, model = $1, strategy = $1, program = $1",
+        "UPDATE lm_calls SET response = 'a' || chr(27) || '[31m' || repeat('long ', 20_000) || $1 WHERE year = 0",
+        "UPDATE runs SET name = $1, llm = $1, status = 'failed', error = $1, code_version = $1",
+        "UPDATE decisions SET fallback = true WHERE agent = 0",
+    ):
+        changed(statement)
+    text = report(cli, DEMOCRATIC, BOUNDED, DEMOCRATIC)
+    parsed = Parsed(text)
+    assert parsed.open == []
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"script", "img", "iframe", "object", "embed", "link", "base"})
+    assert not any(name.startswith("on") for _, attrs in parsed.tags for name in attrs)
+    assert parsed.text.count(HOSTILE) > 40, "and it is all there, as it was written"
+    assert "a\\x1b[31mlong long" in text
+    assert f"({100_006 + len(HOSTILE) - LONGEST:,} more characters)" in text
+    assert "2 runs side by side" in parsed.text
+    heads = [attrs for tag, attrs in parsed.tags if tag == "th"]
+    assert all(head.get("scope") in ("col", "row") for head in heads)
+    assert "16.7 % of the decisions on hours fell back" in parsed.text
+    assert '<td class="marked">16.7 %' in text
+
+
+def test_fallbacks_above_a_twentieth_are_a_warning(stored: Stored) -> None:
+    changed("UPDATE decisions SET fallback = true WHERE run_id = 3 AND agent = 0")
+    with three.AtRest(DB) as reader:
+        (run,) = three.load(reader, [RATIONAL])
+        measured = facts.measure(reader, run)
+    assert "16.7 % of the decisions on hours fell back" in facts.warnings(measured)[0]
+    assert [fact.name for fact in facts.facts(measured) if fact.alarm] == ["Fallbacks"]
+    unharmed = facts.measure(stored.reader, stored.runs[RATIONAL])
+    assert facts.warnings(unharmed) == []
+    assert not any(fact.alarm for fact in facts.facts(unharmed))
+
+
+def test_a_planner_that_fails_is_a_warning_too() -> None:
+    changed("UPDATE years SET planner_fallback = true WHERE run_id = 3 AND year = 0")
+    with three.AtRest(DB) as reader:
+        (run,) = three.load(reader, [RATIONAL])
+        measured = facts.measure(reader, run)
+    assert "33.3 % of the decisions on the tax rates fell back" in " ".join(facts.warnings(measured))
+
+
+def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
+    changed('UPDATE runs SET config = json_merge_patch(config, \'{"welfare": "paper"}\') WHERE run_id = 3')
+    changed("UPDATE years SET paper_idle_share = 0.75 WHERE run_id = 3")
+    with three.AtRest(DB) as reader:
+        (run,) = three.load(reader, [RATIONAL])
+        said = facts.warnings(facts.measure(reader, run))
+    assert said[0].startswith("Workers without income carry 75 % of the last year's `paper` welfare")
+
+
+def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) -> None:
+    run = stored.runs[RATIONAL]
+    table = tables.policies(stored.reader, [run])
+    rows = {row[0]: row for row in table.rows}
+    assert rows["ORACLE"][2] == number(run.oracle.welfare)
+    (played,) = stored.reader.rows(
+        "SELECT *, swf_paper AS paper FROM years WHERE run_id = 3 ORDER BY year DESC LIMIT 1"
+    )
+    assert rows["last year as played"][2:] == [number(played[name]) for name in WELFARE]
+    objective = table.head.index("inverse_income *")
+    assert {table.rows[i][0] for i, j in table.marked if j == objective} == {"ORACLE"}
+
+
+def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) -> None:
+    with running(years=100_000, seed=1) as process:
+        until(lambda: year_of("economist.duckdb") >= 3, seconds=120)
+        result = cli("figure", "regret", "1", "-o", "live.svg")
+        assert result.code == 0, result.err
+        with three.AtRest("economist.duckdb") as reader:
+            (run,) = three.load(reader, ["1"])
+            assert "The run is still going on, or was killed: " in facts.warnings(facts.measure(reader, run))[0]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+    assert run.years >= 3
+
+
+def test_a_run_without_a_year_has_no_report(cli: CommandLine) -> None:
+    changed("DELETE FROM years WHERE run_id = 3")
+    result = cli("report", RATIONAL, "--db", DB)
+    assert (result.code, Path("report.html").exists()) == (2, False)
+    assert "run 3 in traces.duckdb has no whole year yet" in result.err
+
+
+def test_more_runs_than_colours_are_refused(cli: CommandLine) -> None:
+    changed(
+        "INSERT INTO runs BY NAME SELECT * REPLACE (run_id + 3 * k AS run_id) FROM runs r, range(1, 3) t(k)".replace(
+            "SELECT *", "SELECT r.*"
+        )
+    )
+    result = cli("report", *"123456789"[:7], "--db", DB)
+    assert result.code == 2
+    assert "7 runs: at most 6 can be told apart" in result.err
+
+
+@pytest.mark.parametrize("library", ["altair", "jinja2", "vl_convert"])
+def test_without_the_extra_a_line_says_how_to_get_it(library: str) -> None:
+    program = f"import sys; sys.modules['{library}'] = None; from evals.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, "report", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"error: reports and figures need the extra (no {library}): uv sync --extra report\n"
