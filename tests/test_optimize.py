@@ -7,7 +7,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,16 +32,22 @@ def stored(db: str, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def process(*args: str) -> subprocess.Popen[str]:
-    """The program in a process of its own."""
+@contextmanager
+def process(*args: str) -> Iterator[subprocess.Popen[str]]:
+    """The program in a process of its own, which is not left behind."""
     command = [sys.executable, "-m", "evals", "optimize", *args, *SMALL]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=Path.cwd())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for_requests(server: Loopback, count: int, asking: subprocess.Popen[str], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not condition():
+    while len(server.requests) < count:
         assert time.monotonic() < deadline
+        assert asking.poll() is None, asking.communicate()
         time.sleep(0.01)
 
 
@@ -55,10 +62,9 @@ def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_s
         assert on_server(cli, server, "whole").code == 0
         total = len(server.requests)
     with Loopback(fault=partial(served, delay=0.05)) as server:
-        killed = process(*ON_SERVER, "--base-url", server.url, "--db", "cut.duckdb", "-o", "cut.json")
-        wait_for(lambda: len(server.requests) >= total // 2)
-        killed.kill()
-        killed.communicate()
+        args = (*ON_SERVER, "--base-url", server.url, "--db", "cut.duckdb", "-o", "cut.json")
+        with process(*args) as killed:
+            wait_for_requests(server, total // 2, killed)
     assert not Path("cut.json").exists()
     ((have,),) = stored("cut.duckdb", "SELECT count(*) FROM lm_calls WHERE response IS NOT NULL")
     assert 0 < have < total
@@ -78,10 +84,10 @@ def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_s
 @pytest.mark.usefixtures("a_key")
 def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None:
     with Loopback(fault=partial(served, delay=0.05)) as server:
-        stopped = process(*ON_SERVER, "--base-url", server.url, "--db", "a.duckdb")
-        wait_for(lambda: len(server.requests) >= 20)
-        stopped.terminate()
-        said, _ = stopped.communicate(timeout=60)
+        with process(*ON_SERVER, "--base-url", server.url, "--db", "a.duckdb") as stopped:
+            wait_for_requests(server, 20, stopped)
+            stopped.terminate()
+            said, _ = stopped.communicate(timeout=60)
         asked = len(server.requests)
     assert stopped.returncode == 130, said
     assert "the same command goes on from here" in said
