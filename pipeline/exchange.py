@@ -19,9 +19,11 @@ from typing import Any
 
 import duckdb
 
+from pipeline.boxed import Locked
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.history import AtRest, find_run
 from pipeline.live import snapshot
+from pipeline.query import connect
 from pipeline.store import SCHEMA_VERSION, Reader, Store, StoreLocked, check_owner, code_version, explain
 from pipeline.traces import RUN_STRIDE
 
@@ -111,10 +113,8 @@ def _refuse_target(target: Path, to: str) -> None:
 def readable(db: str) -> Iterator[str]:
     """A database that nobody writes: this one, or a copy that the process that writes it makes."""
     try:
-        AtRest(db).connection.close()
-    except StoreError as error:
-        if "in use by another process" not in str(error):
-            raise
+        connect(db).close()
+    except Locked:
         with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
             yield snapshot(db, folder)
         return

@@ -37,7 +37,11 @@ class AtRest:
             self.connection = connect(path)
         except Locked:
             self._copy = TemporaryDirectory(prefix="llm-economist-")
-            self.connection = connect(snapshot(path, self._copy.name))
+            try:
+                self.connection = connect(snapshot(path, self._copy.name))
+            except BaseException:
+                self._copy.cleanup()
+                raise
 
     def __enter__(self) -> AtRest:
         return self

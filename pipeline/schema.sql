@@ -4,8 +4,8 @@
 -- What this file is, and which version of this schema it has.
 CREATE TABLE IF NOT EXISTS meta(key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
 
--- One row a run. status: running, finished, failed, interrupted, stopped (by a cap).
--- parent_run_id, fork_year: a fork shares its parent's years before fork_year.
+-- One row a run. status: running, finished, failed, interrupted, stopped (by a cap). code_version: the version and a hash
+-- of the code that decides what comes of a run. parent_run_id, fork_year: a fork shares its parent's years before fork_year.
 CREATE TABLE IF NOT EXISTS runs(
     run_id INTEGER PRIMARY KEY, name VARCHAR, created_at TIMESTAMP, finished_at TIMESTAMP, status VARCHAR, error VARCHAR,
     scenario VARCHAR, seed BIGINT, num_agents INTEGER, max_timesteps INTEGER, llm VARCHAR, prompt_algo VARCHAR,

@@ -302,12 +302,17 @@ def code_version() -> str:
 
     A checkout changes without its version: runs may only be taken for one another where this is the same.
     """
-    digest, root = blake2b(digest_size=4), Path(__file__).parent.parent
+    return f"{version('llm-economist')}+{code_hash(Path(__file__).parent.parent)}"
+
+
+def code_hash(root: Path) -> str:
+    """A hash of the modules and data in `root` that decide what comes of a run: 8 hexadecimal digits."""
+    digest = blake2b(digest_size=4)
     for package in ("signatures", "programs", "pipeline"):
         for file in sorted((root / package).rglob("*")):
             if file.suffix in (".py", ".csv"):
                 digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
-    return f"{version('llm-economist')}+{digest.hexdigest()}"
+    return digest.hexdigest()
 
 
 def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,4 +1,4 @@
-"""From a name to a `dspy.LM`: OpenAI names, any compatible server, any DSPy model string, `rules`, local, an engine.
+"""From a name to a `dspy.LM`: OpenAI names, any OpenAI-compatible server, any DSPy model string, local ones, `rules`.
 
 Every attempt at a model is reported to the `lineage` of the current `dspy.context`, if there is one: that is how
 calls are traced, failures included, without the engines knowing of a store.
@@ -184,7 +184,7 @@ def _endpoint(model: Model) -> Endpoint:
 
 def _lm(model: Model, engine: Any, async_engine: Any = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
-    thinking = _is_openai_reasoning_model(model.name) and not is_local(model.name)
+    thinking = _is_openai_reasoning_model(model.name)
     asynchronous = AsyncObservedEngine(async_engine or engine, model.timeout)
     return dspy.LM(
         model.name,

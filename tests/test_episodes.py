@@ -84,7 +84,7 @@ ASKED = {
     "worker": {"choose how many hours": 12},
     "planner": {"set income tax": 2},
     "persona": {"describe this person": 3},
-    "voter": {"decide whether you stand": 6, "vote for the leader": None, "you were elected": None},
+    "voter": {"decide whether you stand": 6, "vote, as the ballot asks": None},  # nobody has anything to gain, or wins
 }
 
 

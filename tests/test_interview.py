@@ -17,7 +17,6 @@ from evals.loopback import Loopback
 from pipeline.examples import inputs_of as shown_in
 from pipeline.minds import PROGRAMS, QUESTIONS
 from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, next_interview
-from programs import files
 from programs.adapter import ADAPTERS
 from programs.engines.rules import RulesEngine
 from programs.interview import Interviewee
@@ -218,7 +217,7 @@ def test_interviews_travel_with_their_run_under_its_new_number(runs: None, cli: 
 def test_programs_that_were_saved_before_still_load() -> None:
     for role, program in PROGRAMS.items():
         own = [attribute for owner, attribute in QUESTIONS.values() if owner == role]
-        assert sorted(files.fields_of(program(strategy("io"), 3))) == sorted(own)
+        assert sorted(name for name, _ in program(strategy("io"), 3).named_predictors()) == sorted(own)
 
 
 # -- who answers ----------------------------------------------------------------------------------------------------

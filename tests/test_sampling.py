@@ -12,7 +12,7 @@ from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
-from test_traces import trace
+from test_traces import REQUEST, trace
 from village import PLATFORMS, Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.loopback import Loopback, completion
@@ -121,11 +121,12 @@ def test_branches_have_seeds_and_numbers_of_their_own_whichever_ends_first() -> 
     seeds, numbers = set(), set()
     for i in range(MOST + 1):
         branch = trace().branch(i)
-        seeds.add(branch.sampling_seed())
+        seeds.add(branch.sampling_seed(REQUEST))
         numbers |= set(branch.attempts)
     assert len(seeds) == MOST + 1
     assert len(numbers) == (MOST + 1) * BRANCH_ATTEMPTS <= MOST_ATTEMPTS
-    assert trace().branch(0).sampling_seed() == trace().sampling_seed(), "the first sample is the only one of io"
+    first = trace().branch(0).sampling_seed(REQUEST)
+    assert first == trace().sampling_seed(REQUEST), "the first sample is the only one of io"
 
 
 class Slow:

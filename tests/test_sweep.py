@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +26,11 @@ from pipeline import live, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.history import AtRest
-from pipeline.store import Store
+from pipeline.people import written_by
+from pipeline.store import Store, code_hash
+from programs import files
+from programs.persona import PersonaWriter
+from programs.strategies import strategy
 
 DB = "a.duckdb"
 ARMS = ("worker=io", "worker=cot", "--seeds", "2")
@@ -43,7 +48,7 @@ def started(*args: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
@@ -72,7 +77,7 @@ def test_an_interrupted_sweep_goes_on_with_the_year_that_it_was_in(cli: CommandL
     with started(*LONG, "--db", DB) as process:
         until(lambda: year_of(DB, 2) > 3)
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "interrupted: 1 of 4 runs are finished; the same command goes on" in said
     before = runs()
@@ -191,6 +196,18 @@ def test_an_arm_takes_the_place_of_what_its_roles_had() -> None:
         merged({"strategy": "cot"}, {"strategy": {"worker": "cot"}})
 
 
+def test_personas_of_another_program_are_other_personas() -> None:
+    """Runs share stored personas by model, writer and seed: a tuned writer must not find those of the plain one."""
+    written = {written_by(cell().config), written_by(cell(strategy="persona=cot").config)}
+    for text in ("one", "two"):
+        files.save(PersonaWriter(strategy("io"), 3), "writer.json", role="persona", strategy="io")
+        record = json.loads(Path("writer.json").read_text())
+        record["predictors"]["write_persona"]["instruction"] = text
+        Path(f"{text}.json").write_text(json.dumps(record))
+        written.add(written_by(cell(program=f"persona={text}.json").config))
+    assert len(written) == 4
+
+
 def test_cells_come_seed_by_seed_so_that_a_cut_leaves_whole_pairs() -> None:
     made = cells({"llm": "rules"}, {"io": {}, "cot": {"prompt_algo": "cot"}}, seeds=[2, 5], name="study")
     assert [(one.arm, one.config.seed) for one in made] == [("io", 2), ("cot", 2), ("io", 5), ("cot", 5)]
@@ -246,6 +263,18 @@ def test_the_family_is_all_arms_times_all_outcomes() -> None:
 def test_runs_above_the_share_are_flagged_by_arm() -> None:
     results = [result("a", 1, fallback_rate=0.05), result("a", 2, fallback_rate=0.06), result("b", 1, fallback_rate=0)]
     assert flagged(results, 0.05) == {"a": [2]}
+
+
+def test_the_hash_of_the_code_is_that_of_modules_and_data_alone(tmp_path: Path) -> None:
+    for package in ("signatures", "programs", "pipeline", "evals"):
+        (tmp_path / package).mkdir()
+    seen = {code_hash(tmp_path)}
+    for name, changes in (("pipeline/tax.py", True), ("pipeline/data.csv", True), ("evals/report.py", False)):
+        (tmp_path / name).write_text("1")
+        assert (code_hash(tmp_path) not in seen) == changes, name
+        seen.add(code_hash(tmp_path))
+    (tmp_path / "pipeline/tax.py").write_text("2")
+    assert code_hash(tmp_path) not in seen
 
 
 def test_every_setting_counts_unless_it_is_said_not_to() -> None:

@@ -1,4 +1,4 @@
-"""A language model of random weights, a GGUF file of 75 KB: llama's architecture, a token a byte, Q4_1 as in SmolLM2.
+"""A model of random weights, a GGUF file of 75 KB: llama's architecture, one token a byte, Q4_1 as in SmolLM2.
 
 What it says means nothing, but how it is computed, sampled and held to a schema is what happens with a real one.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-WIDTH, HIDDEN, LAYERS, HEADS, KV_HEADS, CONTEXT = 192, 128, 8, 3, 1, 8192
+WIDTH, HIDDEN, LAYERS, HEADS, KV_HEADS, CONTEXT = 192, 128, 3, 3, 1, 8192
 F32, Q4_1 = 0, 3
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 

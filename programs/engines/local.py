@@ -222,7 +222,7 @@ def grammar(response_format: Mapping[str, Any]) -> str:
 
 
 def require_held(body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-    """Raise unless a finished reply is JSON where it had to be: llama.cpp ignores schemas that it does not know."""
+    """Raise unless a finished reply is JSON where it had to be: llama.cpp ignores what it does not understand."""
     choice = answer["choices"][0]
     if "grammar" not in body or "stop" in body or choice["finish_reason"] != "stop":
         return

