@@ -176,7 +176,10 @@ def optimize(
     reflection_llm: Annotated[
         str | None, typer.Option("--reflection-llm", help="model that writes instructions [default: --llm]")
     ] = None,
-    sizes: Annotated[str, typer.Option("--sizes", help="examples to train, choose and test on")] = "60,40,100",
+    sizes: Annotated[
+        str | None,
+        typer.Option("--sizes", help="examples to train, choose and test on [default: 60,40,100; 12,8,16 economies]"),
+    ] = None,
     from_sql: Annotated[
         str | None, typer.Option("--from-sql", help="SELECT of run_id, year, agent: tune on these stored states")
     ] = None,
@@ -194,10 +197,11 @@ def optimize(
     from rich.console import Console
 
     from evals.optimize import optimize as tune
-    from evals.tuning_plan import Order
+    from evals.tuning_plan import UNUSED, Order
 
     given = {name: value for name, value in settings.items() if value is not None}
-    given = {**(read_toml(config) if config else {}), **given}
+    run_file = read_toml(config) if config else {}
+    given = {**{name: value for name, value in run_file.items() if name not in UNUSED}, **given}
     order = Order(role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output)
     raise typer.Exit(tune(order, given, Console()))
 

@@ -33,6 +33,9 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
     try:
         plan = prepare(order, settings)
         console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
+        for what, name in zip(("Teacher", "Reflection"), plan.names[1:], strict=True):
+            if name != plan.model:
+                console.print(f"{what}: [bold]{escape(name)}[/bold]", highlight=False)
         models, allowance, (_, cautions) = plan.models(), plan.allowance(), plan.program()
         dataset = plan.dataset()
     except ValueError as error:
@@ -65,6 +68,7 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
         outcome = _carry_out(tuning, plan, console)
         if outcome is None:
             return INTERRUPTED
+        tuning.trials.close()
         write(plan, outcome, dataset.hash)
         status = "stopped" if outcome.stopped else "finished"
         study.save(status, error=outcome.stopped or outcome.cut_short, **figures(outcome, tuning), program=plan.path)

@@ -66,7 +66,8 @@ class Trials:
 
     def __post_init__(self) -> None:
         self._split_of = {id(example): name for name, examples in self.splits.items() for example in examples}
-        self.study.store.replace("optimizer_trials", {"study": self.study.name}, [])  # they are all made again
+        query = "SELECT trial, split, program, created_at FROM optimizer_trials WHERE study = ?"
+        self._before = {row["trial"]: row for row in self.study.store.rows(query, [self.study.name])}
 
     def evaluated(self, done: Evaluated) -> None:
         """Take a whole evaluation as a trial. The same one once more is none."""
@@ -146,14 +147,22 @@ class Trials:
             parts += [f"## {name}", *(f"### {message['role']}\n{message['content']}" for message in messages)]
         return "\n\n".join(parts)
 
+    def close(self) -> None:
+        """Take away rows of an earlier course of the study (with another budget) that this one did not come to."""
+        for number in self._before:
+            if number >= len(self.all):
+                self.study.store.replace("optimizer_trials", {"study": self.study.name, "trial": number}, [])
+
     def _store(self, trial: Trial) -> None:
+        text, before = storable(trial.text), self._before.get(trial.number)
+        same = before is not None and (before["split"], before["program"]) == (trial.split, text)
         shared = ("study", "role", "optimizer", "metric", "strategy", "adapter")
         row = {
             **{column: self.study.row[column] for column in shared},
             "trial": trial.number,
             "prompt": storable(self.prompt(trial.candidate)),
             "score": trial.score,
-            "created_at": now(),
+            "created_at": before["created_at"] if before is not None and same else now(),
             "split": trial.split,
             "examples": len(trial.scores),
             "scores": trial.scores,
@@ -161,6 +170,6 @@ class Trials:
             "unparsed": trial.unparsed,
             "calls": trial.calls,
             "cost_usd": trial.cost_usd,
-            "program": storable(trial.text),
+            "program": text,
         }
-        self.study.store.write({"optimizer_trials": [row]})
+        self.study.store.replace("optimizer_trials", {"study": self.study.name, "trial": trial.number}, [row])

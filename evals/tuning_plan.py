@@ -39,6 +39,9 @@ USUAL: Mapping[str, str] = {
 }
 """What a role is tuned for where no metric is named."""
 
+USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
+"""Examples to train, choose and test on: states, and whole economies, which take many calls each."""
+
 UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug")
 """Settings of a run that mean nothing here."""
 
@@ -53,7 +56,7 @@ class Order:
     budget: int = 1000
     teacher_llm: str | None = None
     reflection_llm: str | None = None
-    sizes: str = "60,40,100"
+    sizes: str | None = None
     from_sql: str | None = None
     demos: int = 4
     output: str | None = None
@@ -113,7 +116,7 @@ class Plan:
 
     def dataset(self) -> Dataset:
         """States of stored runs where a query is given, else of simulated economies; or economies. UsageError."""
-        sizes, seed = sizes_in(self.order.sizes), self.config.seed
+        sizes, seed = sizes_in(self.order.sizes or (FEWER if self.episodes else USUAL_SIZES)), self.config.seed
         if self.episodes:
             return economies(self.order.role, self.config, sizes=sizes, seed=seed)
         if self.order.from_sql is not None:
@@ -174,9 +177,11 @@ def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
     """Check all that can be checked beforehand. ValueError or UsageError says in one line what is wrong."""
     if order.role not in QUESTION_OF:
         raise UsageError(f"role {order.role!r}: choose one of {', '.join(QUESTION_OF)}")
-    sizes_in(order.sizes)
+    if order.sizes is not None:
+        sizes_in(order.sizes)
     config = configure(_of_role(order.role, settings))
-    model, why = choose_model(config)
+    own = config.role_llm.get(order.role)
+    model, why = (own, "--role-llm") if own else choose_model(config)
     how = config.strategy_of(order.role)
     path = order.output or f"{order.role}.{how.replace(':', '-').replace('@', '-')}.json"
     metric = _metric(order, config)
@@ -186,6 +191,8 @@ def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
             f"--optimizer {order.optimizer} has a model write instructions, which `rules` cannot: give "
             "--reflection-llm NAME, or use labeled, bootstrap or bootstrap_rs"
         )
+    if not plan.optimizer.proposes and not order.demos:
+        raise UsageError(f"--demos 0: --optimizer {order.optimizer} changes nothing but demonstrations; give 1 or more")
     if plan.optimizer.labels and not plan.labelled:
         raise UsageError(
             f"--optimizer {order.optimizer} shows labelled examples, and there are none for "

@@ -137,7 +137,7 @@ class Phase(BaseCallback):
         node = self.nodes[call_id]
         self._store(node)
         del self.nodes[call_id]
-        if isinstance(exception, Exception) and node.question is node and not _expected(exception):
+        if isinstance(exception, Exception) and isinstance(node.instance, self.kind) and not _expected(exception):
             what = f"{type(exception).__name__}: {without_secrets(str(exception))[:200]}"
             self.study.halt(ModelError(f"strategy {self.study.row['strategy']} failed ({what})"))
 
