@@ -13,7 +13,7 @@ from rich.text import Text
 from evals.progress import cost_in_words
 from pipeline.baselines import BASELINES
 from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share
-from pipeline.economy.tax import BRACKETS, uniform
+from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.simulation import Simulation
 from pipeline.world import START_RATE, World
@@ -101,14 +101,8 @@ def _share_in_words(world: World) -> str:
 
 def start_reached_best(world: World) -> tuple[float, float, float]:
     """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
-    welfare = WELFARE[world.config.welfare]
-
-    def value(schedule: TaxSchedule) -> float:
-        best = equilibrium(world.economy, schedule, world.population.wage)
-        return float(welfare(best.utility, best.income, world.population.wage))
-
-    start = uniform(BRACKETS[world.config.bracket_setting], START_RATE)
-    return value(start), value(world.schedule), value(BASELINES["ORACLE"](world.setting()))
+    start, best = world.landmarks()
+    return start, world.welfare_best_response(), best
 
 
 def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:

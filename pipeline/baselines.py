@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy import equilibrium, tax
+from pipeline.economy import tax
 from pipeline.economy import saez as saez_formula
+from pipeline.economy.oracle import Optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
@@ -40,6 +42,15 @@ class Setting:
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
             raise ValueError(f"no welfare function {self.welfare!r}; there are {', '.join(WELFARE)}")
+
+    def _content(self) -> tuple[object, ...]:
+        return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in vars(self).values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Setting) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self._content())
 
 
 def us_fed(setting: Setting) -> TaxSchedule:
@@ -85,11 +96,19 @@ RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
 """The planners that follow a rule; the oracle starts from what they set."""
 
 
-def oracle(setting: Setting) -> TaxSchedule:
-    """The best schedule on the run's brackets for workers who best-respond, never below another baseline there."""
+def certified_oracle(setting: Setting) -> Optimum:
+    """The best schedule on the run's brackets for workers who best-respond, and why it is taken for the best.
+
+    Never below another baseline on these brackets.
+    """
     rivals = [rule(setting) for rule in RULES.values()]
-    objective = WELFARE[setting.welfare]
-    return equilibrium.oracle(setting.economy, setting.thresholds, setting.wages, objective, rivals)
+    return optimum(setting.economy, setting.thresholds, setting.wages, WELFARE[setting.welfare], rivals)
+
+
+@lru_cache(maxsize=16)
+def oracle(setting: Setting) -> TaxSchedule:
+    """The schedule of `certified_oracle`, which can take seconds: remembered for the settings asked about last."""
+    return certified_oracle(setting).schedule
 
 
 BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE": oracle}

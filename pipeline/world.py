@@ -98,10 +98,23 @@ class World:
         self.welfare = welfare
 
     def welfare_best_response(self) -> float:
-        """The objective under the current schedule if every worker best-responded; computed once a schedule."""
-        key = (*self.schedule.thresholds, *self.schedule.rates)
+        """The objective under the current schedule if every worker best-responded."""
+        return self._best_responding(self.schedule)
+
+    def landmarks(self) -> tuple[float, float]:
+        """The objective if every worker best-responded to the first schedule of a model, and to ORACLE's.
+
+        They are what a planner's share is measured between, and hold for the people and the brackets as they are now.
+        """
+        setting = self.setting()
+        start, best = uniform(setting.thresholds, START_RATE), BASELINES["ORACLE"](setting)
+        return self._best_responding(start), self._best_responding(best)
+
+    def _best_responding(self, schedule: TaxSchedule) -> float:
+        """The objective if every worker best-responded to `schedule`; computed once a schedule."""
+        key = (*schedule.thresholds, *schedule.rates)
         if key not in self._best_response:
-            best = equilibrium(self.economy, self.schedule, self.population.wage)
+            best = equilibrium(self.economy, schedule, self.population.wage)
             welfare = WELFARE[self.config.welfare]
             self._best_response[key] = float(welfare(best.utility, best.income, self.population.wage))
         return self._best_response[key]
