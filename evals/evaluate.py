@@ -17,7 +17,6 @@ from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, 
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.equilibrium import planner_share
 from pipeline.economy.oracle import Certificate
-from pipeline.economy.tax import FloatArray
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, config_of, find_run, restore, schedule_of
@@ -247,13 +246,11 @@ def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
     for metric, value in figures.items():
         key = {"run_id": run.run_id, "subject": f"run {run.run_id}, year {last['year']}", "metric": metric}
         yield {**key, "score": value, "feedback": None}
-    said = (
-        f"{'/'.join(f'{rate:g}' for rate in best.schedule.rates)}: best of {proof.starts} starts, {proof.optima} optima"
-    )
+    rates = "/".join(f"{rate:g}" for rate in best.schedule.rates)
     yield {
         "run_id": run.run_id,
         "subject": f"ORACLE of {run.setting.welfare}",
         "metric": "best_single_change",
         "score": proof.improvement,
-        "feedback": said,
+        "feedback": f"{rates}: best of {proof.starts} starts with {proof.optima} local optima",
     }

@@ -27,9 +27,10 @@ LONGEST = 40
 
 
 NOTE = (
-    "Years as played are means of years; they can beat ORACLE, for who works more than is best for himself pays tax that "
-    "all share. Under a law all workers best-respond and are satisfied. Equality: 1 - gini of income after tax and "
-    "rebate; output: mean income before tax, dollars a year; front (*): no policy here has as much of both and more of one."
+    "Years as played are means of years; they can beat ORACLE, for who works more than is best for himself pays tax "
+    "that all share. Under a law all workers best-respond and are satisfied. Equality: 1 - gini of income after tax "
+    "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has as much of both and "
+    "more of one."
 )
 
 
@@ -76,11 +77,10 @@ def _place_table(people: People, names: Sequence[str]) -> Table:
     for head in ("equality", "output", "front"):
         table.add_column(head, justify="right")
     for i, policy in enumerate(people.policies):
-        places = [
-            Text(str(people.places[name][i]), style="bold" if people.places[name][i] == 1 else "") for name in names
-        ]
+        places = [people.places[name][i] for name in names]
+        cells = (Text(str(place), style="bold" if place == 1 else "") for place in places)
         ends = (f"{policy.equality:.3f}", f"{policy.output:,.0f}", "*" if people.front[i] else "")
-        table.add_row(str(i + 1), *places, *ends)
+        table.add_row(str(i + 1), *cells, *ends)
     return table
 
 

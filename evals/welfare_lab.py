@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.baselines import BASELINES, RULES, Setting
 from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.skills import FULL_TIME_HOURS
 from pipeline.economy.tax import FloatArray, uniform
-from pipeline.economy.welfare import FULL_TIME_HOURS, WELFARE, gini, idle_share
+from pipeline.economy.welfare import WELFARE, gini, idle_share
 from pipeline.world import START_RATE
 from signatures.types import TaxSchedule
 
@@ -29,7 +31,7 @@ class Years:
     Money in dollars a year; `posttax` has the rebate in it; `regret` is what the worker's own hours cost it.
     """
 
-    year: np.ndarray
+    year: NDArray[np.int64]
     utility: FloatArray
     income: FloatArray
     posttax: FloatArray
@@ -72,7 +74,7 @@ def by_law(label: str, setting: Setting, law: TaxSchedule, names: Sequence[str])
 
 
 def laws(setting: Setting, names: Sequence[str]) -> dict[TaxSchedule, str]:
-    """Every baseline's law for these people, ORACLE's once for each welfare function; the same law has all its names."""
+    """Every baseline's law for these people, ORACLE's for each welfare function; the same law has all its names."""
     found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
     for name, rule in RULES.items():
         found.setdefault(rule(setting), []).append(name)
@@ -133,8 +135,8 @@ def _inverse_income(years: Years, wages: FloatArray, spread: float) -> Iterator[
     if (shares > 0.5).any():
         agent = int(terms[shares.argmax()].argmax())
         yield (
-            f"inverse_income is one person's in {_of_years(shares > 0.5)}: worker {agent}, at {wages[agent]:.2f} dollars "
-            f"an hour, carries {shares.max():.0%} of the sum"
+            f"inverse_income is one person's in {_of_years(shares > 0.5)}: worker {agent}, at {wages[agent]:.2f} "
+            f"dollars an hour, carries {shares.max():.0%} of the sum"
         )
 
 
@@ -143,8 +145,8 @@ def _rawlsian(years: Years, wages: FloatArray, spread: float) -> Iterator[str]:
     own = np.take_along_axis(years.regret, poorest[:, None], axis=1)[:, 0] > spread
     if own.any():
         yield (
-            f"rawlsian sees hours, not laws, in {_of_years(own)}: the worst off gives up more by its own hours than the "
-            f"{spread:,.0f} dollars that lie between the laws"
+            f"rawlsian sees hours, not laws, in {_of_years(own)}: the worst off gives up more by its own hours than "
+            f"the {spread:,.0f} dollars that lie between the laws"
         )
 
 
@@ -170,5 +172,6 @@ DEGENERATE: Mapping[str, Callable[[Years, FloatArray, float], Iterator[str]]] = 
 """What is told of played years (with hourly wages, and how much the function differs between laws), by its name."""
 
 
-def _of_years(which: np.ndarray) -> str:
-    return f"{int(which.sum())} of {len(which)} years"
+def _of_years(which: ArrayLike) -> str:
+    years = np.asarray(which)
+    return f"{int(years.sum())} of {len(years)} years"

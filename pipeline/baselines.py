@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy import tax
 from pipeline.economy import saez as saez_formula
+from pipeline.economy import tax
 from pipeline.economy.oracle import Optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import Economy

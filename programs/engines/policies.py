@@ -86,14 +86,14 @@ def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
         if inputs["phase"] != "explore":
             return expected - CAUTION * doubt
         known = (at[:, None] == x).all(axis=2).any(axis=1)
-        return expected + CURIOSITY * doubt - OLD_NEWS * known
+        return np.asarray(expected + CURIOSITY * doubt - OLD_NEWS * known)
 
     towards = np.clip(np.rint((surest - rates) / 10) * 10, -20, 20)
     starts = [np.zeros(len(rates)), towards, *rng.choice(CHANGES, (STARTS - 2, len(rates)))]
     return {"rate_changes": [int(change) for change in _climb(appeal, np.array(starts))]}
 
 
-CURIOSITY, CAUTION = 0.5, 0.5
+CURIOSITY, CAUTION = 0.6, 0.5
 """Standard deviations by which an exploring planner hopes for the best, and an exploiting one fears the worst."""
 
 OLD_NEWS = 1e9

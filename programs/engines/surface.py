@@ -16,41 +16,37 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SCALES = np.array([16.0, 32.0, 64.0, 128.0])
-"""How deep welfare may fall over all rates, in standard deviations of the welfare on record. Never less than 16: a
-record keeps the best schedules, which differ little because they are the best, not because rates do not matter."""
+SCALE = 64.0
+"""How deep welfare may fall over all rates, in standard deviations of the welfare on record: deep, for a record keeps
+the best schedules, which differ little because they are the best, not because rates do not matter."""
 
-NOISES = np.array([0.05, 0.15, 0.4, 1.0])
-"""Deviations of one settled year around what its schedule is worth, in standard deviations of the record."""
+NOISE = 0.4
+"""Deviation of one settled year around what its schedule is worth, in standard deviations of the record."""
 
 BEND, SLOPE, BEND_DEVIATION, PRODUCT = 1.0, 0.5, 0.4, 0.3
 """The prior in units of the scale: mean fall and its deviation along a rate, deviation of slopes and of products."""
 
-RIPPLES = np.array([0.0, 0.03])
-"""Deviations, in units of the scale, of what squares and products do not describe: it varies over `REACH`."""
-
-REACH = 0.2
-"""How far a ripple goes: 0.2 in the root of the share kept is about 25 points around 50 percent."""
+RIPPLE, REACH = 0.03, 0.2
+"""Deviation, in units of the scale, of what squares and products do not describe, and how far a ripple goes: 0.2 in
+the root of the share kept is about 25 points around 50 percent."""
 
 
 class Surface(NamedTuple):
-    """A Gaussian process over schedules: what it was fitted to, and the hyperparameters with the highest evidence."""
+    """A Gaussian process over schedules, and what it was fitted to: rates (n, B) and weights of rates (B,)."""
 
     rates: Floats
     weight: Floats
-    scale: float
-    ripple: float
     solved: Floats
     inverse: Floats
 
     def at(self, rates: Floats) -> tuple[Floats, Floats]:
         """Expected welfare of `rates` (S, B), in standard units, and its standard deviation."""
         mean, deviation = prior(rates.shape[1])
-        x, seen = features(rates, self.weight), features(self.rates, self.weight)
-        shared = self.scale**2 * ((x * deviation**2) @ seen.T + self.ripple**2 * nearness(rates, self.rates))
-        own = self.scale**2 * ((x * deviation) ** 2).sum(axis=1) + (self.scale * self.ripple) ** 2
+        x = features(rates, self.weight)
+        shared = covariance(rates, self.rates, self.weight)
+        own = ((x * deviation) ** 2).sum(axis=1) + (SCALE * RIPPLE) ** 2
         explained = ((shared @ self.inverse) * shared).sum(axis=1)
-        return self.scale * x @ mean + shared @ self.solved, np.sqrt(np.maximum(own - explained, 0))
+        return x @ mean + shared @ self.solved, np.sqrt(np.maximum(own - explained, 0))
 
 
 def kept(rates: Floats) -> Floats:
@@ -67,9 +63,10 @@ def pairs(brackets: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 @cache
 def prior(brackets: int) -> tuple[Floats, Floats]:
-    """Means and standard deviations (F,) of the coefficients of `features`, in units of the scale."""
+    """Means and standard deviations (F,) of the coefficients of `features`."""
     parts = (1, brackets, brackets, len(pairs(brackets)[0]))
-    return np.repeat([0.0, 0.0, -BEND, 0.0], parts), np.repeat([1.0, SLOPE, BEND_DEVIATION, PRODUCT], parts)
+    mean, deviation = (0.0, 0.0, -BEND, 0.0), (1.0, SLOPE, BEND_DEVIATION, PRODUCT)
+    return SCALE * np.repeat(mean, parts), SCALE * np.repeat(deviation, parts)
 
 
 def features(rates: Floats, weight: Floats) -> Floats:
@@ -80,28 +77,21 @@ def features(rates: Floats, weight: Floats) -> Floats:
     return np.concatenate([np.ones((len(rates), 1)), v * weight, (v * even) ** 2, products], axis=1)
 
 
-def nearness(a: Floats, b: Floats) -> Floats:
-    """Squared-exponential correlation (S, n) of the ripples at schedules (S, B) and (n, B)."""
+def covariance(a: Floats, b: Floats, weight: Floats) -> Floats:
+    """Prior covariance (S, n) of the welfare of schedules (S, B) and (n, B)."""
+    _, deviation = prior(a.shape[1])
+    smooth = (features(a, weight) * deviation**2) @ features(b, weight).T
     x, y = kept(a), kept(b)
     apart = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T
-    return np.asarray(np.exp(-np.maximum(apart, 0) / (2 * REACH**2)))
+    return np.asarray(smooth + (SCALE * RIPPLE) ** 2 * np.exp(-np.maximum(apart, 0) / (2 * REACH**2)))
 
 
 def fit(rates: Floats, welfare: Floats, visits: Floats, weight: Floats) -> Surface:
     """The surface through the `welfare` (n,) of schedules `rates` (n, B) that were settled `visits` (n,) times.
 
-    Scale, noise and ripple are those with the highest marginal likelihood (Rasmussen and Williams 2006, section 5.4.1).
+    Rasmussen and Williams 2006, algorithm 2.1.
     """
     y = (welfare - welfare.max()) / (float(welfare.std()) or 1.0)
-    mean, deviation = prior(rates.shape[1])
-    x = features(rates, weight)
-    smooth = (x * deviation**2) @ x.T
-    grid = np.meshgrid(SCALES, NOISES, RIPPLES, indexing="ij")
-    scale, noise, ripple = (values.ravel()[:, None, None] for values in grid)
-    before = scale**2 * (smooth + ripple**2 * nearness(rates, rates)) + noise**2 * np.diag(1 / visits)
-    surprise = y - scale[:, 0] * (x @ mean)
-    solved = np.linalg.solve(before, surprise[:, :, None])[:, :, 0]
-    evidence = -0.5 * (surprise * solved).sum(axis=1) - 0.5 * np.linalg.slogdet(before)[1]
-    best = int(np.argmax(evidence))
-    chosen = float(scale[best, 0, 0]), float(ripple[best, 0, 0])
-    return Surface(rates, weight, *chosen, solved[best], np.linalg.inv(before[best]))
+    mean, _ = prior(rates.shape[1])
+    inverse = np.linalg.inv(covariance(rates, rates, weight) + np.diag(NOISE**2 / visits))
+    return Surface(rates, weight, inverse @ (y - features(rates, weight) @ mean), inverse)
