@@ -167,11 +167,11 @@ def _people(runs: list[Played], names: list[str]) -> People:
     """What the runs of the same people, and all laws for them, come to."""
     wages = runs[0].setting.wages
     policies = [
-        as_played(subject(run, *years), run.run_id, run.years.only(*years), wages, names)
+        as_played(_span(run, *years), run.run_id, run.years.only(*years), wages, names)
         for run in runs
         for years in run.ranges
     ]
-    policies += [by_law(label, runs[0].setting, law, names) for law, label in _all_laws(runs, names).items()]
+    policies += [by_law(called, runs[0].setting, law, names) for law, called in _all_laws(runs, names).items()]
     told = [
         f"run {run.run_id}: {warning}"
         for run in runs
@@ -181,20 +181,19 @@ def _people(runs: list[Played], names: list[str]) -> People:
     return People(runs, policies, {name: ranks(policies, name) for name in names}, on_front(policies), told)
 
 
-def subject(run: Played, first: int, last: int) -> str:
+def _span(run: Played, first: int, last: int) -> str:
     """How a run is called as a policy: by the years that are judged."""
     return f"run {run.run_id}, year{'' if first == last else 's'} {first}{'' if first == last else f'-{last}'}"
 
 
-def _all_laws(runs: Sequence[Played], names: Sequence[str]) -> dict[TaxSchedule, str]:
-    """The laws of all baselines on the runs' brackets, and the last law of each run; the same law has all its names."""
-    found: dict[TaxSchedule, str] = {}
+def _all_laws(runs: Sequence[Played], names: Sequence[str]) -> dict[TaxSchedule, list[str]]:
+    """The laws of all baselines on the runs' brackets, and the last law of each run, with all names that a law has."""
+    found: dict[TaxSchedule, list[str]] = {}
     for run in runs:
-        for law, label in laws(run.setting, names).items():
-            found.setdefault(law, label if run is runs[0] else f"{label} [as run {run.run_id}]")
+        for law, called in laws(run.setting, names).items():
+            found.setdefault(law, called if run is runs[0] else [f"{name} [as run {run.run_id}]" for name in called])
     for run in runs:
-        label = f"last law of run {run.run_id}"
-        found[run.last_law] = f"{label} = {found[run.last_law]}" if run.last_law in found else label
+        found.setdefault(run.last_law, []).insert(0, f"last law of run {run.run_id}")
     return found
 
 
@@ -228,12 +227,13 @@ def scores(made: Evaluation) -> Iterator[dict[str, Any]]:
 
 def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str, Any]]:
     policy, among = people.policies[place], f"of {len(people.policies)}"
-    key = {"run_id": run_id, "subject": policy.label}
-    for name, value in policy.welfare.items():
-        yield {**key, "metric": name, "score": value, "feedback": f"rank {people.places[name][place]} {among}"}
     front = f"{'on' if people.front[place] else 'off'} the front of equality and output"
-    yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
-    yield {**key, "metric": "output", "score": policy.output, "feedback": front}
+    for subject in policy.names:
+        key = {"run_id": run_id, "subject": subject}
+        for name, value in policy.welfare.items():
+            yield {**key, "metric": name, "score": value, "feedback": f"place {people.places[name][place]} {among}"}
+        yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
+        yield {**key, "metric": "output", "score": policy.output, "feedback": front}
 
 
 def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:

@@ -177,4 +177,6 @@ def write_csv(made: Evaluation, path: str, *, not_over: str) -> None:
                 ends = (policy["equality"], policy["output"], str(policy["front"]).lower())
                 for name, value in policy["welfare"].items():
                     place = policy["places"][name]
-                    rows.writerow([numbers, policy["run_id"], policy["label"], rates, name, value, place, *ends])
+                    rows.writerow(
+                        [numbers, policy["run_id"], " = ".join(policy["names"]), rates, name, value, place, *ends]
+                    )

@@ -47,49 +47,52 @@ class Years:
 class Policy:
     """One policy, and what it comes to under each welfare function, in its unit.
 
-    `run_id`: the run that played it; None for a law that every worker best-responds to. `equality` is 1 - gini of
-    income after tax and rebate, `output` mean income before tax in dollars a year.
+    `names`: all that it is called, for several rules can set the same law. `run_id`: the run that played it; None for a
+    law that every worker best-responds to. `equality` is 1 - gini of income after tax and rebate, `output` mean income
+    before tax in dollars a year.
     """
 
-    label: str
+    names: tuple[str, ...]
     run_id: int | None
     rates: tuple[float, ...] | None
     welfare: Mapping[str, float]
     equality: float
     output: float
 
+    @property
+    def label(self) -> str:
+        """All names in one."""
+        return " = ".join(self.names)
 
-def as_played(label: str, run_id: int, years: Years, wages: FloatArray, names: Sequence[str]) -> Policy:
+
+def as_played(name: str, run_id: int, years: Years, wages: FloatArray, functions: Sequence[str]) -> Policy:
     """The mean over `years` of each welfare function, of equality and of output, recomputed from the trace."""
-    values = {name: float(np.mean(WELFARE[name](years.utility, years.income, wages))) for name in names}
+    values = {one: float(np.mean(WELFARE[one](years.utility, years.income, wages))) for one in functions}
     equality = 1 - float(np.mean(gini(years.posttax)))
-    return Policy(label, run_id, None, values, equality, float(years.income.mean()))
+    return Policy((name,), run_id, None, values, equality, float(years.income.mean()))
 
 
-def by_law(label: str, setting: Setting, law: TaxSchedule, names: Sequence[str]) -> Policy:
+def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: Sequence[str]) -> Policy:
     """What `law` comes to if every worker best-responds and is satisfied."""
     year = equilibrium(setting.economy, law, setting.wages)
-    values = {name: float(WELFARE[name](year.utility, year.income, setting.wages)) for name in names}
-    return Policy(label, None, law.rates, values, 1 - float(gini(year.posttax)), float(year.income.mean()))
+    values = {one: float(WELFARE[one](year.utility, year.income, setting.wages)) for one in functions}
+    return Policy(tuple(names), None, law.rates, values, 1 - float(gini(year.posttax)), float(year.income.mean()))
 
 
-def laws(setting: Setting, names: Sequence[str]) -> dict[TaxSchedule, str]:
-    """Every baseline's law for these people, ORACLE's for each welfare function; the same law has all its names."""
+def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[str]]:
+    """Every baseline's law for these people, ORACLE's for each welfare function, with all names that the law has."""
     found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
     for name, rule in RULES.items():
         found.setdefault(rule(setting), []).append(name)
-    best: dict[TaxSchedule, list[str]] = {}
-    for name in names:
-        best.setdefault(BASELINES["ORACLE"](replace(setting, welfare=name)), []).append(name)
-    for law, objectives in best.items():
-        found.setdefault(law, []).append(f"ORACLE of {', '.join(objectives)}" if len(names) > 1 else "ORACLE")
-    return {law: " = ".join(labels) for law, labels in found.items()}
+    for one in functions:
+        found.setdefault(BASELINES["ORACLE"](replace(setting, welfare=one)), []).append(f"ORACLE of {one}")
+    return found
 
 
 def ranks(policies: Sequence[Policy], name: str) -> list[int]:
     """The place of each policy under a welfare function, from 1; what differs by rounding alone shares a place.
 
-    >>> one, two = (Policy("", None, None, {"utilitarian": x}, 0, 0) for x in (1.0, 2.0))
+    >>> one, two = (Policy((), None, None, {"utilitarian": x}, 0, 0) for x in (1.0, 2.0))
     >>> ranks([one, two, two], "utilitarian")
     [3, 1, 1]
     """

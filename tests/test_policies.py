@@ -230,12 +230,17 @@ def govern(num_agents: int, seed: int, brackets: str, moves: int) -> float:
 
 @pytest.mark.parametrize(("brackets", "share"), [("three", 0.9), ("US_FED", 0.7)])
 def test_a_planner_of_a_hundred_people_gets_most_of_what_oracle_gets(brackets: str, share: float) -> None:
-    assert np.median([govern(100, seed, brackets, moves=60) for seed in range(1, 6)]) >= share
+    assert np.median([govern(100, seed, brackets, moves=60) for seed in (101, 102, 103)]) >= share
 
 
 def test_an_exploring_planner_goes_where_the_record_has_nothing() -> None:
-    laws = plan(bell(70, 30, 50), "three", moves=30)[:24]
-    assert len({law.rates for law in laws[1:]}) == len(laws[1:])
+    law, memory = uniform(BRACKETS["three"], 50), PlannerMemory()
+    for move in range(30):
+        memory.remember(year=move, schedule=law, welfare=bell(70, 30, 50)(law.rates), settled=True)
+        known = [record.schedule for record in memory.shown()]
+        inputs = {"record": see.planner_record(memory), "tax_schedule": str(law), "phase": "explore"}
+        law = law.changed(tuple(policies.set_tax_rates(inputs, np.random.default_rng(0))["rate_changes"]))
+        assert law not in known
 
 
 def test_seven_brackets_are_decided_in_milliseconds() -> None:

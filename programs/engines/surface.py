@@ -93,5 +93,5 @@ def fit(rates: Floats, welfare: Floats, visits: Floats, weight: Floats) -> Surfa
     """
     y = (welfare - welfare.max()) / (float(welfare.std()) or 1.0)
     mean, _ = prior(rates.shape[1])
-    inverse = np.linalg.inv(covariance(rates, rates, weight) + np.diag(NOISE**2 / visits))
+    inverse = np.asarray(np.linalg.inv(covariance(rates, rates, weight) + np.diag(NOISE**2 / visits)), dtype=float)
     return Surface(rates, weight, inverse @ (y - features(rates, weight) @ mean), inverse)
