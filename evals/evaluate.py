@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, ranks, warnings
+from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.equilibrium import planner_share
 from pipeline.economy.oracle import Certificate
@@ -90,7 +90,7 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
     groups: dict[tuple[object, ...], list[Played]] = {}
     for run in played:
         groups.setdefault((run.setting.economy, run.setting.wages.tobytes()), []).append(run)
-    best = {run.run_id: _best(run.setting) for run in played}
+    best = {run.run_id: _best(run.setting, names) for run in played}
     return Evaluation(names, [_people(group, names) for group in groups.values()], best)
 
 
@@ -154,9 +154,11 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
     )
 
 
-def _best(setting: Setting) -> Best:
+def _best(setting: Setting, names: Sequence[str]) -> Best:
+    """ORACLE with its certificate; the laws that are best under the other functions are rivals, too."""
+    rivals = oracles(setting, names).values()
     started = time.perf_counter()
-    schedule, certificate = certified_oracle(setting)
+    schedule, certificate = certified_oracle(setting, rivals)
     return Best(schedule, certificate, time.perf_counter() - started)
 
 

@@ -5,7 +5,7 @@ A baseline is a function from a `Setting` to a tax schedule, and one entry in `B
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -96,13 +96,13 @@ RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
 """The planners that follow a rule; the oracle starts from what they set."""
 
 
-def certified_oracle(setting: Setting) -> Optimum:
+def certified_oracle(setting: Setting, rivals: Iterable[TaxSchedule] = ()) -> Optimum:
     """The best schedule on the run's brackets for workers who best-respond, and why it is taken for the best.
 
-    Never below another baseline on these brackets.
+    Never below another baseline or one of the `rivals` on these brackets.
     """
-    rivals = [rule(setting) for rule in RULES.values()]
-    return optimum(setting.economy, setting.thresholds, setting.wages, WELFARE[setting.welfare], rivals)
+    every = [*(rule(setting) for rule in RULES.values()), *rivals]
+    return optimum(setting.economy, setting.thresholds, setting.wages, WELFARE[setting.welfare], every)
 
 
 @lru_cache(maxsize=16)

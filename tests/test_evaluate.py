@@ -25,8 +25,8 @@ COLUMNS = {name: {"paper": "swf_paper"}.get(name, name) for name in WELFARE}
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Run 1: rational. 2: the same people under the federal tax. 3: run 1, from year 4 on under ORACLE. 4: bounded, with
-    altruists, seven brackets."""
+    """Run 1: rational. 2: the same people under the federal tax. 3: run 1, from year 4 on under ORACLE. 4: bounded,
+    with altruists, on seven brackets."""
     from evals.again import fork
     from evals.running import run
 

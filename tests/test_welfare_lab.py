@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, ranks, warnings
-from pipeline.baselines import Setting
+from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
+from pipeline.baselines import BASELINES, Setting
+from pipeline.config import build
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, US_FED, FloatArray
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE, gini
+from pipeline.world import create
 
 NAMES = list(WELFARE)
 
@@ -60,6 +62,15 @@ def test_oracle_is_first_among_the_laws_on_its_brackets_in_its_own_column(bracke
     for name in functions:
         (own,) = (i for i, policy in enumerate(here) if f"ORACLE of {name}" in policy.names)
         assert ranks(here, name)[own] == 1
+
+
+def test_the_law_for_another_objective_does_not_beat_oracle() -> None:
+    # off the grid the law for inverse_income is the better one for the worst off, too, than the best on the grid
+    where = replace(setting(100), wages=create(build({"num_agents": 100, "seed": 6})).population.wage)
+    grid, other = (BASELINES["ORACLE"](replace(where, welfare=name)) for name in ("rawlsian", "inverse_income"))
+    best = oracles(where, ["inverse_income", "rawlsian"])["rawlsian"]
+    worst_off = [by_law((), where, law, ["rawlsian"]).welfare["rawlsian"] for law in (grid, other, best)]
+    assert worst_off[0] < worst_off[1] <= worst_off[2]
 
 
 def test_a_law_of_several_names_is_there_once_and_has_all_of_them() -> None:
