@@ -39,6 +39,10 @@ NOT_FORKABLE = (
 """What a fork shares with its parent: who the people are, and the world they live in."""
 
 
+ADDED_LATER = ("welfare_start", "welfare_oracle")
+"""Columns that older versions did not write: NULL there is no difference."""
+
+
 def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> int:
     """Go on with a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
     with Store(db, serve=True) as store:
@@ -223,6 +227,8 @@ def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str
     for old, new in zip(stored, again, strict=True):
         for column, value in new.items():
             was = old.get(column)  # a file of an earlier version lacks columns that are NULL there
+            if was is None and column in ADDED_LATER:
+                continue
             if was != value and not (was != was and value != value):
                 raise EconomistError(
                     f"replay differs: {where}, {order} {new[order]}: {column} is {value!r}, stored is {was!r}"

@@ -120,6 +120,40 @@ def fork(
     raise typer.Exit(then_merge(branch(run, db, at, given, Console()), db, Console()))
 
 
+@app.command(name="eval")
+def eval_(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs")],
+    db: Db = DEFAULT_DB,
+    welfare: Annotated[
+        str | None, typer.Option("--welfare", help="all, or names with commas [default: the runs' own objectives]")
+    ] = None,
+    years: Annotated[
+        str | None, typer.Option("--years", help="years as played, e.g. 20-29 [default: the last tax year, and all]")
+    ] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="file to write the policies to")] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Judge runs from their traces: any welfare function, planner share, equilibrium gap, and ORACLE's certificate.
+
+    Example: llm-economist eval 1 2 --welfare all
+    """
+    from json import dumps
+
+    from rich.console import Console
+
+    from evals.evaluate import evaluate, keep
+    from evals.evaluation_tables import as_json, print_evaluation, write_csv
+
+    made = evaluate(runs, db, welfare=welfare, years=years)
+    if csv:
+        write_csv(made, csv, not_over=db)
+    if json:
+        typer.echo(dumps(as_json(made), allow_nan=False))
+    else:
+        print_evaluation(made, Console())
+    keep(made, db, Console(stderr=True))
+
+
 @app.command()
 @with_run_options
 def compare(

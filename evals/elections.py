@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.baselines import BASELINES, Setting
+from pipeline.baselines import BASELINES, START_RATE, Setting
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.population import Population
@@ -28,7 +28,6 @@ from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, on_brackets, population_of, schedule_of
 from pipeline.scenarios import SCENARIOS
 from pipeline.store import Reader
-from pipeline.world import START_RATE
 from signatures.types import TaxSchedule
 
 

@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from evals import hours
 from evals.episodes import EPISODE
-from evals.rates import LEAST_GAIN, Move, People, welfare_score, yardsticks
+from evals.rates import Move, People, welfare_score, yardsticks
 from evals.votes import Choice
+from pipeline.economy.equilibrium import LEAST_GAIN
 from pipeline.economy.welfare import WELFARE
 from pipeline.observations import figure, money
 from programs.fidelity import checks

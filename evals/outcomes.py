@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from evals.summary import objective, start_and_best, telling
-from pipeline.baselines import Setting
+from pipeline.baselines import Setting, landmarks, objective
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import planner_share
+from pipeline.economy.equilibrium import planner_share, telling
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import ECONOMIES
 from pipeline.store import Reader
@@ -110,51 +109,43 @@ def outcomes(reader: Reader, runs: Mapping[int, RunConfig], *, welfare: str) -> 
     for query in (YEARS.format(column=column), DECISIONS, VOTES, CALLS):
         for row in reader.rows(query, [list(runs)]):
             stored[row["run_id"]] |= row
-    wages = _wages(reader, list(runs))
-    return {run_id: _figures(row, _people(runs[run_id], wages[run_id], welfare)) for run_id, row in stored.items()}
+    last = _last_years(reader, list(runs))
+    return {run_id: _figures(row, _setting(runs[run_id], last[run_id], welfare)) for run_id, row in stored.items()}
 
 
-def _wages(reader: Reader, runs: list[int]) -> dict[int, tuple[float, ...]]:
-    query = """SELECT run_id, list(wage ORDER BY agent) AS wages FROM agents
+def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
+    """The wages in force in each run's last year, and what then came to everybody from outside."""
+    query = """SELECT run_id, list(wage ORDER BY agent) AS wages, any_value(windfall) AS windfall
+               FROM panel JOIN (SELECT run_id, max(year) AS year FROM years GROUP BY run_id) USING (run_id, year)
+               JOIN welfare_by_year USING (run_id, year)
                WHERE run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY run_id"""
-    return {row["run_id"]: tuple(row["wages"]) for row in reader.rows(query, [runs])}
+    return {row["run_id"]: row for row in reader.rows(query, [runs])}
 
 
-class People(NamedTuple):
+def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Setting:
     """What start and ORACLE depend on: who is to be taxed, and what is counted as welfare."""
-
-    economy: str
-    brackets: str
-    elasticity: tuple[float, ...]
-    uniform_rate: float
-    wages: tuple[float, ...]
-    welfare: str
-
-    @property
-    def setting(self) -> Setting:
-        return Setting(
-            economy=ECONOMIES[self.economy],
-            thresholds=BRACKETS[self.brackets],
-            wages=np.array(self.wages),
-            welfare=self.welfare,
-            elasticities=self.elasticity,
-            uniform_rate=self.uniform_rate,
-        )
-
-
-def _people(config: RunConfig, wages: tuple[float, ...], welfare: str) -> People:
-    return People(config.economy, config.bracket_setting, config.elasticity, config.uniform_rate, wages, welfare)
+    return Setting(
+        economy=ECONOMIES[config.economy],
+        thresholds=BRACKETS[config.bracket_setting],
+        wages=np.array(last["wages"]),
+        welfare=welfare,
+        elasticities=config.elasticity,
+        uniform_rate=config.uniform_rate,
+        windfall=last["windfall"],
+    )
 
 
 @lru_cache(maxsize=4096)
-def _bounds(people: People) -> tuple[float, float]:
-    return start_and_best(people.setting)
+def _bounds(setting: Setting) -> tuple[float, float]:
+    """The objective at the start and at ORACLE's schedule: runs with the same people share them."""
+    start, best = landmarks(setting)
+    return objective(setting, start), objective(setting, best)
 
 
-def _figures(row: Mapping[str, Any], people: People) -> Figures:
+def _figures(row: Mapping[str, Any], setting: Setting) -> Figures:
     """All measures from what the queries found for one run."""
     law = TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
-    (start, best), reached = _bounds(people), objective(people.setting, law)
+    (start, best), reached = _bounds(setting), objective(setting, law)
     asked = row["asked_verdicts"]
     fallbacks = {**row, "fallback_verdicts": (asked - row["verdicts"]) / asked if asked else None}
     made = {

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from evals.summary import objective, telling
-from pipeline.baselines import BASELINES
+from pipeline.baselines import BASELINES, START_RATE, objective
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import planner_share
+from pipeline.economy.equilibrium import planner_share, telling
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, restore, years_played
 from pipeline.store import Reader
-from pipeline.world import START_RATE, World
+from pipeline.world import World
 from signatures.types import TaxSchedule
 
 MOST_RUNS = 6

@@ -9,22 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.baselines import BASELINES, Setting
-from pipeline.economy.equilibrium import equilibrium, planner_share
+from pipeline.baselines import BASELINES, START_RATE, Setting, landmarks, objective
+from pipeline.economy.equilibrium import LEAST_GAIN, planner_share
 from pipeline.economy.reach import MOVES, ROUNDING, Reach, reach, worth_of
-from pipeline.economy.tax import uniform
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE
 from pipeline.observations import figure, money, platform_in_words
-from pipeline.world import START_RATE
 from signatures.types import TaxSchedule
 
 KEPT = 4096
 """Answers of the exact search that are kept: a metric judges the same state many times."""
-
-
-LEAST_GAIN = 0.005
-"""ORACLE's gain over the start, as a share of its welfare, below which the planner share tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +36,14 @@ class People:
         wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
         return cls(wages, thresholds, welfare or truth["welfare"], truth["economy"])
 
+    @property
+    def setting(self) -> Setting:
+        """What planners without a model read."""
+        return Setting(ECONOMIES[self.economy], self.thresholds, np.array(self.wages), self.welfare)
+
     def welfare_under(self, schedule: TaxSchedule) -> float:
         """Welfare when everybody best-responds to `schedule`."""
-        best = equilibrium(ECONOMIES[self.economy], schedule, self.wages)
-        return float(WELFARE[self.welfare](best.utility, best.income, np.array(self.wages)))
+        return objective(self.setting, schedule)
 
 
 class Yardsticks(NamedTuple):
@@ -61,13 +59,13 @@ class Yardsticks(NamedTuple):
 @lru_cache(KEPT)
 def yardsticks(people: People) -> Yardsticks:
     """What welfare is measured by; everybody best-responds in all but the first."""
-    setting = Setting(ECONOMIES[people.economy], people.thresholds, np.array(people.wages), people.welfare)
-    best = BASELINES["ORACLE"](setting)
+    setting = people.setting
+    start, best = landmarks(setting)
     nothing = np.zeros(len(people.wages))
     return Yardsticks(
         idle=float(WELFARE[people.welfare](nothing, nothing, setting.wages)),
         free_market=people.welfare_under(BASELINES["FREE_MARKET"](setting)),
-        start=people.welfare_under(uniform(people.thresholds, START_RATE)),
+        start=people.welfare_under(start),
         oracle=people.welfare_under(best),
         oracle_rates=best.rates,
     )

@@ -11,16 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.progress import cost_in_words
-from pipeline.baselines import BASELINES, Setting
-from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share
+from pipeline.baselines import BASELINES, START_RATE
+from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share, telling
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.simulation import Simulation
-from pipeline.world import START_RATE, World
+from pipeline.world import World
 from signatures.types import TaxSchedule
-
-LEAST_GAIN = 0.005
-"""ORACLE's gain over the start, as a share of it, below which the planner share divides by next to nothing."""
 
 BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
 
@@ -106,25 +103,8 @@ def _share_in_words(world: World) -> str:
 
 def start_reached_best(world: World) -> tuple[float, float, float]:
     """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
-    start, best = start_and_best(world.setting())
-    return start, objective(world.setting(), world.schedule), best
-
-
-def start_and_best(setting: Setting) -> tuple[float, float]:
-    """The objective under best responses: at the schedule that models start with, and at ORACLE's."""
-    start = uniform(setting.thresholds, START_RATE)
-    return objective(setting, start), objective(setting, BASELINES["ORACLE"](setting))
-
-
-def objective(setting: Setting, schedule: TaxSchedule) -> float:
-    """The setting's welfare function if every worker best-responds to `schedule`."""
-    best = equilibrium(setting.economy, schedule, setting.wages, windfall=setting.windfall)
-    return float(WELFARE[setting.welfare](best.utility, best.income, setting.wages))
-
-
-def telling(start: float, best: float) -> bool:
-    """Whether there is enough to gain for a share of it to say something."""
-    return best - start >= LEAST_GAIN * abs(start)
+    start, best = world.landmarks()
+    return start, world.welfare_best_response(), best
 
 
 def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:

@@ -202,8 +202,11 @@ def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
         raise UsageError(
             "--from-sql chooses stored states, and --metric episode plays whole economies; use one of them"
         )
-    if how.partition("@")[0] == "knn":
-        raise UsageError("strategy knn chooses its examples anew for each question; tune io, and compare it with knn")
+    if how.partition("@")[0] == "knn" and order.optimizer != "labeled":
+        raise UsageError(
+            "strategy knn chooses its examples anew for each question: --optimizer labeled gives it some to choose "
+            "from; the others tune io"
+        )
     _check_output(path)
     return plan
 

@@ -5,19 +5,25 @@ A baseline is a function from a `Setting` to a tax schedule, and one entry in `B
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy import equilibrium, tax
 from pipeline.economy import saez as saez_formula
+from pipeline.economy import tax
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.oracle import Optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
 from signatures.types import TaxSchedule
+
+START_RATE = 50.0
+"""Percent in every bracket: where every planner with a model begins."""
 
 FIXED_HOURS = (40, 60)
 """The least and the most hours a week of workers who never change them."""
@@ -43,6 +49,15 @@ class Setting:
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
             raise ValueError(f"no welfare function {self.welfare!r}; there are {', '.join(WELFARE)}")
+
+    def _content(self) -> tuple[object, ...]:
+        return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in vars(self).values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Setting) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self._content())
 
 
 def us_fed(setting: Setting) -> TaxSchedule:
@@ -88,14 +103,23 @@ RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
 """The planners that follow a rule; the oracle starts from what they set."""
 
 
-def oracle(setting: Setting) -> TaxSchedule:
-    """The best schedule on the run's brackets for workers who best-respond, never below another baseline there."""
-    rivals = [rule(setting) for rule in RULES.values()]
+def certified_oracle(setting: Setting, rivals: Iterable[TaxSchedule] = ()) -> Optimum:
+    """The best schedule on the run's brackets for workers who best-respond, and why it is taken for the best.
 
-    def objective(utility: FloatArray, income: FloatArray, wage: FloatArray) -> Any:
+    Never below another baseline or one of the `rivals` on these brackets.
+    """
+
+    def welfare(utility: FloatArray, income: FloatArray, wage: FloatArray) -> Any:
         return WELFARE[setting.welfare](utility + setting.windfall, income, wage)
 
-    return equilibrium.oracle(setting.economy, setting.thresholds, setting.wages, objective, rivals)
+    every = [*(rule(setting) for rule in RULES.values()), *rivals]
+    return optimum(setting.economy, setting.thresholds, setting.wages, welfare, every)
+
+
+@lru_cache(maxsize=16)
+def oracle(setting: Setting) -> TaxSchedule:
+    """The schedule of `certified_oracle`, which can take seconds: remembered for the settings asked about last."""
+    return certified_oracle(setting).schedule
 
 
 BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE": oracle}
@@ -109,3 +133,14 @@ def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:
     array([57, 53, 50])
     """
     return rng.integers(*FIXED_HOURS, size=num_agents, endpoint=True)
+
+
+def landmarks(setting: Setting) -> tuple[TaxSchedule, TaxSchedule]:
+    """Where every planner with a model begins, and ORACLE's schedule: a planner's share is measured between them."""
+    return uniform(setting.thresholds, START_RATE), BASELINES["ORACLE"](setting)
+
+
+def objective(setting: Setting, schedule: TaxSchedule) -> float:
+    """The setting's welfare function, in its unit, if every worker best-responds to `schedule`."""
+    best = equilibrium(setting.economy, schedule, setting.wages, windfall=setting.windfall)
+    return float(WELFARE[setting.welfare](best.utility, best.income, setting.wages))

@@ -172,6 +172,7 @@ def decision_rows(key: Row, world: World, played: Year) -> list[Row]:
 def year_row(key: Row, world: World, played: Year) -> Row:
     """The year in aggregates; every welfare function on the adjusted utilities."""
     outcome, wages = played.outcome, world.population.wage
+    start, best = world.landmarks()
     welfare = {
         {"paper": "swf_paper"}.get(name, name): float(function(played.adjusted, outcome.income, wages))
         for name, function in WELFARE.items()
@@ -186,6 +187,8 @@ def year_row(key: Row, world: World, played: Year) -> Row:
         "windfall": outcome.windfall or None,
         "welfare": played.welfare,
         "welfare_best_response": played.welfare_best_response,
+        "welfare_start": start,
+        "welfare_oracle": best,
         **welfare,
         "paper_idle_share": idle_share(played.adjusted, outcome.income),
         "gini": gini(outcome.posttax),

@@ -272,6 +272,23 @@ class Store:
 
         self._transact(put)
 
+    def put_scores(self, rows: Sequence[Row]) -> None:
+        """Put rows of `evaluations` in the place of earlier ones of the same run, subject and metric."""
+        same = "DELETE FROM evaluations WHERE run_id = ? AND subject = ? AND metric = ?"
+
+        def put() -> None:
+            self.connection.executemany(same, [[row[x] for x in ("run_id", "subject", "metric")] for row in rows])
+            self._append_all({"evaluations": rows})
+
+        if rows:
+            self._transact(put)
+
+    def put_landmarks(self, run_id: int, first: int, *, start: float, oracle: float) -> None:
+        """Write `welfare_start` and `welfare_oracle` into the years from `first` on that do not have them."""
+        statement = """UPDATE years SET welfare_start = ?, welfare_oracle = ?
+                       WHERE run_id = ? AND year >= ? AND welfare_oracle IS NULL"""
+        self._transact(lambda: self.connection.execute(statement, [start, oracle, run_id, first]))
+
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""
         with self.lock:

@@ -43,6 +43,29 @@ SELECT run_id, year,
 FROM marked
 WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 
+-- yardsticks: one row a run and year: how far the law is from the best law, and the workers from their best hours.
+--   run_id                  run
+--   year                    year of the run, from 0
+--   rates                   marginal tax rate of each bracket, percent
+--   welfare_start           the run's objective at 50 % in every bracket if every worker best-responded, in its units
+--   welfare_best_response   the same for the year's schedule
+--   welfare_oracle          the same for the best schedule on the run's brackets
+--   planner_share           of the gain from welfare_start to welfare_oracle, what the year's schedule realises: 1 is ORACLE, below 0 is worse than the start; an elected leader need not want the objective; NULL where there is nothing to gain
+--   mean_regret             dollars a year, mean over all workers
+--   equilibrium_gap         dollars a year that some worker could still gain alone, with the rebate as it is: the largest regret of those who want their own utility; NULL without any
+--   gap_agent               whose regret that is
+CREATE OR REPLACE VIEW yardsticks AS
+WITH missed AS (
+    SELECT d.run_id, d.year, avg(d.regret) AS mean_regret,
+           max(d.regret) FILTER (a.utility_type = 'egotistical') AS equilibrium_gap,
+           arg_max(d.agent, d.regret) FILTER (a.utility_type = 'egotistical') AS gap_agent
+    FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
+    GROUP BY d.run_id, d.year)
+SELECT y.run_id, y.year, y.rates, y.welfare_start, y.welfare_best_response, y.welfare_oracle,
+       (y.welfare_best_response - y.welfare_start) / nullif(y.welfare_oracle - y.welfare_start, 0) AS planner_share,
+       m.mean_regret, m.equilibrium_gap, m.gap_agent
+FROM years y LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
+
 -- panel: one row a run, year and worker: who it is, what it decided, what came of it, and which call decided it.
 --   run_id                  run
 --   year                    year of the run, from 0

@@ -8,22 +8,18 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.baselines import BASELINES, Setting, fixed_hours
+from pipeline.baselines import BASELINES, START_RATE, Setting, fixed_hours, landmarks, objective
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.equilibrium import Outcome
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.utility import ECONOMIES, Economy
-from pipeline.economy.welfare import WELFARE
 from pipeline.exposure import Exposure, expose
 from pipeline.memory import Floats, PlannerMemory, WorkerMemory
 from pipeline.personas import template_persona
 from pipeline.scenarios import SCENARIOS, Scenario
 from pipeline.shocks import Shock
 from signatures.types import TaxSchedule
-
-START_RATE = 50.0
-"""Every schedule that a model or a leader sets starts here, in percent."""
 
 
 @dataclass
@@ -139,13 +135,22 @@ class World:
         self.welfare = welfare
 
     def welfare_best_response(self) -> float:
-        """The objective under the current schedule if every worker best-responded; computed once for each schedule
-        and economy."""
-        key = (self.schedule, self.active)
+        """The objective under the current schedule if every worker best-responded."""
+        return self._best_responding(self.schedule)
+
+    def landmarks(self) -> tuple[float, float]:
+        """The objective if every worker best-responded to the first schedule of a model, and to ORACLE's.
+
+        They are what a planner's share is measured between, and hold for the people and the brackets as they are now.
+        """
+        start, best = landmarks(self.setting())
+        return self._best_responding(start), self._best_responding(best)
+
+    def _best_responding(self, schedule: TaxSchedule) -> float:
+        """The objective if every worker best-responded to `schedule`; computed once a schedule and economy."""
+        key = (schedule, self.active)
         if key not in self._best_response:
-            best = equilibrium(self.economy, self.schedule, self.population.wage, windfall=self.windfall)
-            welfare = WELFARE[self.config.welfare]
-            self._best_response[key] = float(welfare(best.utility, best.income, self.population.wage))
+            self._best_response[key] = objective(self.setting(), schedule)
         return self._best_response[key]
 
 

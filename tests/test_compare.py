@@ -14,7 +14,7 @@ from command_line import CommandLine
 from test_program_files import tuned
 
 from evals.loopback import Loopback, completion, failure
-from evals.summary import objective, start_and_best
+from pipeline.baselines import landmarks, objective
 from pipeline.config import RunConfig
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.world import create
@@ -101,7 +101,7 @@ def test_figures_of_a_run_are_those_of_its_economy(cli: CommandLine) -> None:
     said = compared(cli, *arms, "--seeds", "3-4", *RULES, "--welfare", "utilitarian")
     for seed in (3, 4):
         world = create(RunConfig(num_agents=3, seed=seed, welfare="utilitarian"))
-        start, best = start_and_best(world.setting())
+        start, best = (objective(world.setting(), law) for law in landmarks(world.setting()))
         reached = objective(world.setting(), uniform(BRACKETS["three"], 0))
         run_id = said["arms"][0]["runs"][str(seed)]
         stored = "select metric, score from evaluations where subject = 'run' and run_id = "

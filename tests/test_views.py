@@ -161,6 +161,21 @@ def test_welfare_by_year_counts_tax_years(made: str) -> None:
     assert later == [{"tax_year": 1}]  # a filter on years does not change what was counted before
 
 
+def test_yardsticks_measure_the_law_between_start_and_oracle_and_workers_by_the_worst(made: str) -> None:
+    with Store(DB) as store:
+        store.connection.execute("UPDATE years SET welfare_start = 6, welfare_oracle = 16 WHERE year < 3")
+        store.connection.execute("UPDATE years SET welfare_start = 6, welfare_oracle = 6 WHERE year = 3")
+    found = rows("SELECT * FROM yardsticks ORDER BY year")
+    # the laws are worth 6, 8, 10 and 12
+    assert [one["planner_share"] for one in found] == [0, 0.2, pytest.approx(0.4), None]
+    assert [one["mean_regret"] for one in found] == [100, 300, None, None]
+    assert [(one["equilibrium_gap"], one["gap_agent"]) for one in found[:2]] == [(150, 1), (350, 1)]
+    with Store(DB) as store:
+        store.connection.execute("UPDATE agents SET utility_type = 'altruistic' WHERE agent = 1")
+    found = rows("SELECT equilibrium_gap, gap_agent, mean_regret FROM yardsticks WHERE year < 2 ORDER BY year")
+    assert [tuple(one.values()) for one in found] == [(50, 0, 100), (250, 0, 300)]
+
+
 def test_the_panel_joins_people_and_outcomes(made: str) -> None:
     found = rows("SELECT * FROM panel ORDER BY year, agent")
     assert [(row["wage"], row["occupation"], row["regret"], row["call_id"]) for row in found] == [

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.baselines import BASELINES, START_RATE
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.tax import BRACKETS, US_FED
+from pipeline.economy.tax import BRACKETS, US_FED, uniform
 from pipeline.economy.welfare import WELFARE
 from pipeline.personas import template_persona
-from pipeline.world import START_RATE, World, create, needs_persona
+from pipeline.world import World, create, needs_persona
 
 MIXED = {"percent_ego": 50, "percent_alt": 25, "percent_adv": 25}
 
@@ -142,3 +143,21 @@ def test_two_laws_with_the_same_rates_on_other_brackets_are_judged_apart() -> No
     one = here.welfare_best_response()
     here.schedule = progressive.model_copy(update={"thresholds": (0.0, 20_000.0, 40_000.0)})
     assert here.welfare_best_response() != one
+
+
+@pytest.mark.parametrize("planner", ["LLM", "US_FED", "ORACLE"])
+def test_the_landmarks_are_half_of_everything_and_the_best_law_whoever_plans(planner: str) -> None:
+    here = world(planner_type=planner, num_agents=20)
+    start, best = here.landmarks()
+    assert here.landmarks() == world(num_agents=20).landmarks()
+    here.schedule = uniform(BRACKETS["three"], 50)
+    assert here.welfare_best_response() == start
+    here.schedule = BASELINES["ORACLE"](here.setting())
+    assert here.welfare_best_response() == best > start
+
+
+def test_the_landmarks_are_those_of_the_brackets_and_the_objective() -> None:
+    assert world(num_agents=20, bracket_setting="flat").landmarks()[1] < world(num_agents=20).landmarks()[1]
+    start, best = world(num_agents=20, welfare="utilitarian").landmarks()
+    here = world(num_agents=20, welfare="utilitarian", planner_type="FREE_MARKET")
+    assert start < here.welfare_best_response() == best

@@ -9,8 +9,7 @@ from typing import Any
 from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
-from evals.summary import LEAST_GAIN
-from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.equilibrium import LEAST_GAIN, equilibrium
 from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader
 

@@ -1,6 +1,6 @@
 """How `rules` answers: small bandits over what a prompt shows, and nothing else.
 
-Workers hill-climb over hours, the planner runs a Gaussian-process bandit over schedules, citizens follow their
+Workers hill-climb over hours, the planner climbs a response surface over schedules, citizens follow their
 own purse. None of them knows the economy: each reads the record that its prompt carries.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from programs.engines import surface
 
 Floats = NDArray[np.float64]
 Inputs = Mapping[str, str]
@@ -25,7 +27,8 @@ SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MU
 INCOME_ON_BALLOT = re.compile(r"; \$([\d,]+) at 40 hours")
 BEST_YEAR = re.compile(r"^best: (.+)$", re.MULTILINE)
 FEW_TRIED = 3
-CHANGES = (-20, -10, 0, 10, 20)
+BY_BRACKET = re.compile(r"^from \$([\d,]+): (\d+) workers(?:, mean income \$([\d,]+))?$", re.MULTILINE)
+CHANGES = (0, -10, 10, -20, 20)
 
 
 def dollars(text: str) -> list[float]:
@@ -75,60 +78,64 @@ def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     if not tried:
         return {"rate_changes": [0] * len(rates)}
     x = np.array([[float(rate) for rate in row[0].split("/")] for row in tried])
-    y = np.array([float(row[1]) for row in tried])
-    every = np.indices((len(CHANGES),) * len(rates)).reshape(len(rates), -1).T
-    changes = np.array(CHANGES)[every]
-    reachable = np.clip(rates + changes, 0, 100)
-    appeal = _appeal(x, y, reachable, explore=inputs["phase"] == "explore")
-    return {"rate_changes": [int(change) for change in changes[int(np.argmax(appeal))]]}
+    welfare, years = (np.array([float(row[column]) for row in tried]) for column in (1, 3))
+    beliefs = surface.fit(x, welfare, years / years.min(), weight_of_rates(inputs.get("economy", ""), len(rates)))
+    expected, doubt = beliefs.at(x)
+    surest = x[int(np.argmax(expected - CAUTION * doubt))]
+
+    def appeal(changes: Floats) -> Floats:
+        at = np.clip(rates + changes, 0, 100)
+        expected, doubt = beliefs.at(at)
+        if inputs["phase"] != "explore":
+            return expected - CAUTION * doubt
+        known = (at[:, None] == x).all(axis=2).any(axis=1)
+        return np.asarray(expected + CURIOSITY * doubt - OLD_NEWS * known)
+
+    towards = np.clip(np.rint((surest - rates) / 10) * 10, -20, 20)
+    starts = [np.zeros(len(rates)), towards, *rng.choice(CHANGES, (STARTS - 2, len(rates)))]
+    return {"rate_changes": [int(change) for change in _climb(appeal, np.array(starts))]}
 
 
-def _appeal(x: Floats, y: Floats, at: Floats, *, explore: bool) -> Floats:
-    """How promising the schedules `at` are, in standard units; while exploring, none that was tried."""
-    # How bad the bad ones are says little about where the best is: they would only stretch the scale.
-    top, middle = y.max(), float(np.median(y))
-    raised = np.maximum(y, top - 2 * (top - middle))
-    mean, spread = gaussian_process(x, raised, at, max(REACHES, key=lambda reach: evidence(x, raised, reach)))
-    if not explore:
-        return mean - spread
-    tried = (at[:, None, :] == x[None, :, :]).all(axis=2).any(axis=1)
-    return np.where(tried & ~tried.all(), -np.inf, mean + spread)
+CURIOSITY, CAUTION = 0.6, 0.5
+"""Standard deviations by which an exploring planner hopes for the best, and an exploiting one fears the worst."""
+
+OLD_NEWS = 1e9
+"""What an exploring planner holds against a schedule that its record has."""
+
+STARTS = 6
+"""Climbs over the schedules within reach: with seven brackets there are 78,125 of them."""
 
 
-REACHES = (15.0, 25.0, 35.0, 50.0, 70.0, 100.0)
-"""Lengths of the kernel to choose from, in percentage points."""
+def weight_of_rates(economy: str, brackets: int) -> Floats:
+    """How much each rate matters (B,), adding up to 1: as the dollars of last year's income in its bracket.
 
-NOISE = 1e-2
-"""Variance of a settled welfare figure around the true one, in standard units."""
-
-
-def _kernel(a: Floats, b: Floats, reach: float) -> Floats:
-    """Squared-exponential correlation (n, m) of schedules (n, B) and (m, B), widened by the root of B."""
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
-    correlation: Floats = np.exp(-np.maximum(squared, 0) / (2 * reach**2 * a.shape[1]))
-    return correlation
-
-
-def _standard(y: Floats) -> Floats:
-    standard: Floats = (y - y.mean()) / (float(y.std()) or 1.0)
-    return standard
-
-
-def evidence(x: Floats, y: Floats, reach: float) -> float:
-    """Log marginal likelihood of welfare y (n,) at schedules x (n, B), but for a constant."""
-    covariance, z = _kernel(x, x, reach) + NOISE * np.eye(len(x)), _standard(y)
-    return float(-0.5 * z @ np.linalg.solve(covariance, z) - 0.5 * np.linalg.slogdet(covariance)[1])
-
-
-def gaussian_process(x: Floats, y: Floats, at: Floats, reach: float) -> tuple[Floats, Floats]:
-    """Posterior mean and deviation of welfare, in standard units, at schedules `at` (S, B), from x (n, B), y (n,).
-
-    Rasmussen and Williams 2006, algorithm 2.1.
+    Read from the summary of the economy; without one all matter alike. No rate counts for nothing: people may come.
     """
-    inverse = np.linalg.inv(_kernel(x, x, reach) + NOISE * np.eye(len(x)))
-    cross = _kernel(at, x, reach)
-    variance = 1 - np.einsum("sn,nm,sm->s", cross, inverse, cross)
-    return cross @ inverse @ _standard(y), np.sqrt(np.maximum(variance, 0))
+    rows = BY_BRACKET.findall(economy)
+    if len(rows) != brackets:
+        return np.full(brackets, 1 / brackets)
+    edge, workers, mean = np.array([[float(x.replace(",", "") or 0) for x in row] for row in rows]).T
+    inside = workers * np.maximum(mean - edge, 0)
+    inside[:-1] += (workers.sum() - workers.cumsum())[:-1] * np.diff(edge)
+    share = inside / (inside.sum() or 1.0) + 0.01
+    return np.asarray(share / share.sum())
+
+
+def _climb(appeal: Callable[[Floats], Floats], starts: Floats) -> Floats:
+    """The best changes (B,) found from `starts` (K, B), one rate after the other, until none can be improved alone."""
+    here, height = starts, appeal(starts)
+    before = np.full_like(height, -np.inf)
+    while (height > before).any():
+        before = height
+        for bracket in range(here.shape[1]):
+            around = np.repeat(here[:, None], len(CHANGES), axis=1)
+            around[:, :, bracket] = CHANGES
+            heights = appeal(around.reshape(-1, here.shape[1])).reshape(len(here), -1)
+            best = heights.argmax(axis=1)
+            better = np.take_along_axis(heights, best[:, None], 1)[:, 0] > height + 1e-9
+            here = np.where(better[:, None], around[np.arange(len(here)), best], here)
+            height = np.where(better, heights.max(axis=1), height)
+    return np.asarray(here[int(np.argmax(height))])
 
 
 # -- the citizen ------------------------------------------------------------------------------------------------

@@ -1,0 +1,256 @@
+"""`llm-economist eval`: runs judged from their traces by every welfare function and by exact yardsticks.
+
+Reads the trace, solves the economy of the same people, prints, and keeps the scores in `evaluations`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
+from pipeline.baselines import Setting, certified_oracle
+from pipeline.economy.equilibrium import planner_share
+from pipeline.economy.oracle import Certificate
+from pipeline.economy.welfare import WELFARE
+from pipeline.errors import StoreError, UsageError
+from pipeline.history import AtRest, config_of, find_run, restore, schedule_of
+from pipeline.store import Reader, Row, Store, now
+from signatures.types import TaxSchedule
+
+Yardsticks = list[dict[str, Any]]
+"""Rows of the view `yardsticks`, in order of years."""
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """A run as its trace has it. `setting`: its people, its brackets and its objective in the last year judged.
+
+    `ranges`: the years that are judged, first and last. `missing`: the first year whose yardsticks were not stored.
+    """
+
+    run_id: int
+    name: str
+    setting: Setting
+    years: Years
+    last_law: TaxSchedule
+    ranges: list[tuple[int, int]]
+    yardsticks: Yardsticks
+    missing: int | None
+
+
+@dataclass(frozen=True)
+class Best:
+    """ORACLE for a run's people, brackets and objective, and how long finding it took here."""
+
+    schedule: TaxSchedule
+    certificate: Certificate
+    seconds: float
+
+
+@dataclass(frozen=True)
+class People:
+    """Runs with the same people: only they can be compared, for most welfare functions are sums over people.
+
+    `places`: of each policy under each welfare function. `front`: whether no policy has more equality and output.
+    """
+
+    runs: list[Played]
+    policies: list[Policy]
+    places: dict[str, list[int]]
+    front: list[bool]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that `eval` knows. `best` is by run."""
+
+    names: list[str]
+    people: list[People]
+    best: dict[int, Best]
+
+    @property
+    def runs(self) -> list[Played]:
+        return [run for people in self.people for run in people.runs]
+
+
+def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | None) -> Evaluation:
+    """Judge `runs` (numbers or names). UsageError where a run, a year or a welfare function does not exist."""
+    wanted = _range(years) if years else None
+    with AtRest(db) as reader:
+        rows = {row["run_id"]: row for row in (find_run(reader, run) for run in runs)}
+        played = [_load(reader, row, wanted) for row in rows.values()]
+    names = welfare_names(welfare, [run.setting.welfare for run in played])
+    groups: dict[tuple[object, ...], list[Played]] = {}
+    for run in played:
+        groups.setdefault((run.setting.economy, run.setting.wages.tobytes()), []).append(run)
+    best = {run.run_id: _best(run.setting, names) for run in played}
+    return Evaluation(names, [_people(group, names) for group in groups.values()], best)
+
+
+def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
+    """`all`, or names with commas, or the runs' own objectives; in the order of `WELFARE`."""
+    if welfare == "all":
+        return list(WELFARE)
+    wanted = welfare.split(",") if welfare else objectives
+    for name in wanted:
+        if name not in WELFARE:
+            raise UsageError(f"--welfare {name}: expected all, or some of {', '.join(WELFARE)} with commas")
+    return [name for name in WELFARE if name in wanted]
+
+
+def _range(text: str) -> tuple[int, int]:
+    """`20-29` or `20` as first and last year."""
+    first, _, last = text.partition("-")
+    if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) < int(first):
+        raise UsageError(f"--years {text}: expected a year or a range of years, e.g. 20-29")
+    return int(first), int(last or first)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+YEARS = """
+SELECT year, list(wage ORDER BY agent) AS wage, list(adjusted_utility ORDER BY agent) AS utility,
+       list(income ORDER BY agent) AS income,
+       list(posttax ORDER BY agent) AS posttax, list(regret ORDER BY agent) AS regret
+FROM panel WHERE run_id = ? GROUP BY year ORDER BY year
+"""
+
+
+def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
+    """A run with its years, and the years to judge: those wanted, or the last tax year and all."""
+    run_id, config = int(row["run_id"]), config_of(dict(row))
+    rows = reader.rows(YEARS, [run_id])
+    if not rows:
+        raise UsageError(f"run {run_id} has no whole year yet; there is nothing to judge")
+    last = int(rows[-1]["year"])
+    if wanted and wanted[1] > last:
+        raise UsageError(f"--years {wanted[0]}-{wanted[1]}: run {run_id} has years 0 to {last}")
+    year, *columns = (np.array([one[name] for one in rows]) for name in rows[0])
+    tax_year = (last - last % config.two_timescale, last)
+    law = reader.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [run_id, wanted[1] if wanted else last])
+    world = restore(reader, run_id, config, 0)
+    yardsticks = reader.rows("SELECT * FROM yardsticks WHERE run_id = ? ORDER BY year", [run_id])
+    own = [one for one in yardsticks if one["welfare_oracle"] is None and one["year"] >= int(row["fork_year"] or 0)]
+    if own and not config.shock:
+        start, best = world.landmarks()
+        for one in own:
+            one |= {"welfare_start": start, "welfare_oracle": best}
+            one["planner_share"] = planner_share(start, one["welfare_best_response"], best) if best != start else None
+    return Played(
+        run_id=run_id,
+        name=row["name"],
+        setting=world.setting(wanted[1] if wanted else last),
+        years=Years(year, *columns),
+        last_law=schedule_of(law[0]),
+        ranges=[wanted] if wanted else list(dict.fromkeys([tax_year, (0, last)])),
+        yardsticks=yardsticks,
+        missing=own[0]["year"] if own and not config.shock else None,
+    )
+
+
+def _best(setting: Setting, names: Sequence[str]) -> Best:
+    """ORACLE with its certificate; the laws that are best under the other functions are rivals, too."""
+    rivals = oracles(setting, names).values()
+    started = time.perf_counter()
+    schedule, certificate = certified_oracle(setting, rivals)
+    return Best(schedule, certificate, time.perf_counter() - started)
+
+
+# -- judging -----------------------------------------------------------------------------------------------------
+
+
+def _people(runs: list[Played], names: list[str]) -> People:
+    """What the runs of the same people, and all laws for them, come to."""
+    policies = [
+        as_played(_span(run, *years), run.run_id, run.years.only(*years), names) for run in runs for years in run.ranges
+    ]
+    policies += [by_law(called, runs[0].setting, law, names) for law, called in _all_laws(runs, names).items()]
+    told = [
+        f"run {run.run_id}: {warning}"
+        for run in runs
+        for name in names
+        for warning in warnings(name, run.years.only(*run.ranges[0]), policies)
+    ]
+    return People(runs, policies, {name: ranks(policies, name) for name in names}, on_front(policies), told)
+
+
+def _span(run: Played, first: int, last: int) -> str:
+    """How a run is called as a policy: by the years that are judged."""
+    return f"run {run.run_id}, year{'' if first == last else 's'} {first}{'' if first == last else f'-{last}'}"
+
+
+def _all_laws(runs: Sequence[Played], names: Sequence[str]) -> dict[TaxSchedule, list[str]]:
+    """The laws of all baselines on the runs' brackets, and the last law of each run, with all names that a law has."""
+    found: dict[TaxSchedule, list[str]] = {}
+    for run in runs:
+        for law, called in laws(run.setting, names).items():
+            found.setdefault(law, called if run is runs[0] else [f"{name} [as run {run.run_id}]" for name in called])
+    for run in runs:
+        found.setdefault(run.last_law, []).insert(0, f"last law of run {run.run_id}")
+    return found
+
+
+# -- keeping -----------------------------------------------------------------------------------------------------
+
+
+def keep(made: Evaluation, db: str, console: Console) -> None:
+    """Put the scores into `evaluations`, and yardsticks that years lack into `years`; say so where that cannot be."""
+    try:
+        with Store(db) as store:
+            for run in made.runs:
+                if run.missing is not None:
+                    marks = run.yardsticks[-1]
+                    start, best = marks["welfare_start"], marks["welfare_oracle"]
+                    store.put_landmarks(run.run_id, run.missing, start=start, oracle=best)
+            at = now()
+            store.put_scores([{**row, "created_at": at} for row in scores(made)])
+    except StoreError as error:
+        console.print(f"The scores were not stored: {error}", style="dim", soft_wrap=True, highlight=False)
+
+
+def scores(made: Evaluation) -> Iterator[dict[str, Any]]:
+    """One row of `evaluations` for each run, policy and figure: those of the run, and those of the laws beside it."""
+    for people in made.people:
+        for run in people.runs:
+            for place, policy in enumerate(people.policies):
+                if policy.run_id in (None, run.run_id):
+                    yield from _policy_scores(people, place, run.run_id)
+            yield from _yardstick_scores(run, made.best[run.run_id])
+
+
+def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str, Any]]:
+    policy, among = people.policies[place], f"of {len(people.policies)}"
+    front = f"{'on' if people.front[place] else 'off'} the front of equality and output"
+    for subject in policy.names:
+        key = {"run_id": run_id, "subject": subject}
+        for name, value in policy.welfare.items():
+            yield {**key, "metric": name, "score": value, "feedback": f"place {people.places[name][place]} {among}"}
+        yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
+        yield {**key, "metric": "output", "score": policy.output, "feedback": front}
+
+
+def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
+    last, proof = run.yardsticks[-1], best.certificate
+    figures: Mapping[str, float | None] = {
+        "planner_share": last["planner_share"],
+        "equilibrium_gap": last["equilibrium_gap"],
+        "mean_regret": last["mean_regret"],
+    }
+    for metric, value in figures.items():
+        key = {"run_id": run.run_id, "subject": f"run {run.run_id}, year {last['year']}", "metric": metric}
+        yield {**key, "score": value, "feedback": None}
+    rates = "/".join(f"{rate:g}" for rate in best.schedule.rates)
+    yield {
+        "run_id": run.run_id,
+        "subject": f"ORACLE of {run.setting.welfare}",
+        "metric": "best_single_change",
+        "score": proof.improvement,
+        "feedback": f"{rates}: best of {proof.starts} starts with {proof.optima} local optima",
+    }

@@ -1,0 +1,196 @@
+"""Policies for the same people under every welfare function: ranks, the front of equality and output, warnings.
+
+A policy is what a run played, or a law that every worker best-responds to. Everything is exact: utilities and incomes
+come from the trace or from the solved economy, and nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.baselines import BASELINES, RULES, START_RATE, Setting, certified_oracle
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.skills import FULL_TIME_HOURS
+from pipeline.economy.tax import FloatArray, uniform
+from pipeline.economy.welfare import WELFARE, gini, idle_share
+from signatures.types import TaxSchedule
+
+BLIND = 0.005
+"""A welfare function that differs by less between the laws, relative to its largest value, does not tell them apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Years:
+    """Years of a run as they were played, as (Y, N) but for `year` (Y,). `utility` is after dissatisfaction.
+
+    Money in dollars a year; `posttax` has the rebate in it; `regret` is what the worker's own hours cost it. `wage`:
+    dollars an hour, as in force in the year.
+    """
+
+    year: NDArray[np.int64]
+    wage: FloatArray
+    utility: FloatArray
+    income: FloatArray
+    posttax: FloatArray
+    regret: FloatArray
+
+    def only(self, first: int, last: int) -> Years:
+        """The years from `first` to `last`."""
+        rows = (self.year >= first) & (self.year <= last)
+        return Years(*(values[rows] for values in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy, and what it comes to under each welfare function, in its unit.
+
+    `names`: all that it is called, for several rules can set the same law. `run_id`: the run that played it; None for a
+    law that every worker best-responds to. `equality` is 1 - gini of income after tax and rebate, `output` mean income
+    before tax in dollars a year.
+    """
+
+    names: tuple[str, ...]
+    run_id: int | None
+    rates: tuple[float, ...] | None
+    welfare: Mapping[str, float]
+    equality: float
+    output: float
+
+    @property
+    def label(self) -> str:
+        """All names in one."""
+        return " = ".join(self.names)
+
+
+def as_played(name: str, run_id: int, years: Years, functions: Sequence[str]) -> Policy:
+    """The mean over `years` of each welfare function, of equality and of output, recomputed from the trace."""
+    values = {one: float(np.mean(WELFARE[one](years.utility, years.income, years.wage))) for one in functions}
+    equality = 1 - float(np.mean(gini(years.posttax)))
+    return Policy((name,), run_id, None, values, equality, float(years.income.mean()))
+
+
+def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: Sequence[str]) -> Policy:
+    """What `law` comes to if every worker best-responds and is satisfied."""
+    year = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
+    values = {one: float(WELFARE[one](year.utility, year.income, setting.wages)) for one in functions}
+    return Policy(tuple(names), None, law.rates, values, 1 - float(gini(year.posttax)), float(year.income.mean()))
+
+
+def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[str]]:
+    """Every baseline's law for these people, ORACLE's for each welfare function, with all names that the law has."""
+    found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
+    for name, rule in RULES.items():
+        found.setdefault(rule(setting), []).append(name)
+    for one, law in oracles(setting, functions).items():
+        found.setdefault(law, []).append(f"ORACLE of {one}")
+    return found
+
+
+def oracles(setting: Setting, functions: Sequence[str]) -> dict[str, TaxSchedule]:
+    """ORACLE's law for each welfare function: none is beaten in its own function by that for another one.
+
+    Those lie off the 10-point grid at times, where they are better starts than any on it.
+    """
+    found = {one: BASELINES["ORACLE"](replace(setting, welfare=one)) for one in functions}
+    for one in functions:
+        values = {law: by_law((), setting, law, [one]).welfare[one] for law in found.values()}
+        if max(values.values()) > values[found[one]]:
+            found[one] = certified_oracle(replace(setting, welfare=one), values).schedule
+    return found
+
+
+def ranks(policies: Sequence[Policy], name: str) -> list[int]:
+    """The place of each policy under a welfare function, from 1; what differs by rounding alone shares a place.
+
+    >>> one, two = (Policy((), None, None, {"utilitarian": x}, 0, 0) for x in (1.0, 2.0))
+    >>> ranks([one, two, two], "utilitarian")
+    [3, 1, 1]
+    """
+    values = [policy.welfare[name] for policy in policies]
+    return [1 + sum(other > value + 1e-9 * abs(value) for other in values) for value in values]
+
+
+def on_front(policies: Sequence[Policy]) -> list[bool]:
+    """Whether no other policy has at least as much of equality and of output, and more of one of them."""
+    points = [(policy.equality, policy.output) for policy in policies]
+    return [not any(_dominates(other, point) for other in points) for point in points]
+
+
+def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] >= other[0] and one[1] >= other[1]
+
+
+# -- where a welfare function says less than it seems ------------------------------------------------------------
+
+
+def warnings(name: str, years: Years, policies: Sequence[Policy]) -> Iterator[str]:
+    """Why the welfare function `name` is degenerate on these years or for these `policies` by law."""
+    values = [policy.welfare[name] for policy in policies if policy.run_id is None]
+    spread, largest = max(values) - min(values), max(map(abs, values))
+    if spread < BLIND * largest:
+        yield f"{name} does not tell the laws apart: they differ by {spread / largest:.2%}"
+    if name in DEGENERATE:
+        yield from DEGENERATE[name](years, spread)
+
+
+def _paper(years: Years, spread: float) -> Iterator[str]:
+    shares = np.array([idle_share(u, z) for u, z in zip(years.utility, years.income, strict=True)])
+    if (shares > 0.5).any():
+        yield (
+            f"paper divides by income: in {_of_years(shares > 0.5)} workers without income carry more than half of the "
+            f"sum, {shares.max():.0%} at most"
+        )
+
+
+def _inverse_income(years: Years, spread: float) -> Iterator[str]:
+    terms = np.abs(years.utility / (FULL_TIME_HOURS * years.wage))
+    shares = terms.max(axis=1) / terms.sum(axis=1)
+    if (shares > 0.5).any():
+        worst = int(shares.argmax())
+        agent = int(terms[worst].argmax())
+        wage = years.wage[worst, agent]
+        yield (
+            f"inverse_income is one person's in {_of_years(shares > 0.5)}: worker {agent}, at {wage:.2f} "
+            f"dollars an hour, carries {shares.max():.0%} of the sum"
+        )
+
+
+def _rawlsian(years: Years, spread: float) -> Iterator[str]:
+    poorest = years.utility.argmin(axis=1)
+    own = np.take_along_axis(years.regret, poorest[:, None], axis=1)[:, 0] > spread
+    if own.any():
+        yield (
+            f"rawlsian sees hours, not laws, in {_of_years(own)}: the worst off gives up more by its own hours than "
+            f"the {spread:,.0f} dollars that lie between the laws"
+        )
+
+
+def _atkinson(years: Years, spread: float) -> Iterator[str]:
+    floored = (years.utility < 1).any(axis=1)
+    if floored.any():
+        yield f"atkinson counts utilities below one dollar as one dollar: there are such in {_of_years(floored)}"
+
+
+def _equality_productivity(years: Years, spread: float) -> Iterator[str]:
+    below = (years.utility < 0).any(axis=1)
+    if below.any():
+        yield f"equality_productivity counts utilities below 0 as 0 in its gini: there are such in {_of_years(below)}"
+
+
+DEGENERATE: Mapping[str, Callable[[Years, float], Iterator[str]]] = {
+    "paper": _paper,
+    "inverse_income": _inverse_income,
+    "rawlsian": _rawlsian,
+    "atkinson": _atkinson,
+    "equality_productivity": _equality_productivity,
+}
+"""What is told of played years (and how much the function differs between laws), by its name."""
+
+
+def _of_years(which: ArrayLike) -> str:
+    years = np.asarray(which)
+    return f"{int(years.sum())} of {len(years)} years"

@@ -1,0 +1,97 @@
+"""A response surface: what a planner may expect of tax schedules, from the few that it has tried.
+
+Bayesian linear regression of welfare on each rate, its square and the products of two rates (the response surface of
+Box and Wilson 1951), with a prior that says what any planner knows before its first year: along every rate welfare
+rises and falls, a rate matters as much as the dollars that it is charged on, and near 100 percent a point matters
+more than near 0.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+SCALE = 64.0
+"""How deep welfare may fall over all rates, in standard deviations of the welfare on record: deep, for a record keeps
+the best schedules, which differ little because they are the best, not because rates do not matter."""
+
+NOISE = 0.4
+"""Deviation of one settled year around what its schedule is worth, in standard deviations of the record."""
+
+BEND, SLOPE, BEND_DEVIATION, PRODUCT = 1.0, 0.5, 0.4, 0.3
+"""The prior in units of the scale: mean fall and its deviation along a rate, deviation of slopes and of products."""
+
+RIPPLE, REACH = 0.03, 0.2
+"""Deviation, in units of the scale, of what squares and products do not describe, and how far a ripple goes: 0.2 in
+the root of the share kept is about 25 points around 50 percent."""
+
+
+class Surface(NamedTuple):
+    """A Gaussian process over schedules, and what it was fitted to: rates (n, B) and weights of rates (B,)."""
+
+    rates: Floats
+    weight: Floats
+    solved: Floats
+    inverse: Floats
+
+    def at(self, rates: Floats) -> tuple[Floats, Floats]:
+        """Expected welfare of `rates` (S, B), in standard units, and its standard deviation."""
+        mean, deviation = prior(rates.shape[1])
+        x = features(rates, self.weight)
+        shared = covariance(rates, self.rates, self.weight)
+        own = ((x * deviation) ** 2).sum(axis=1) + (SCALE * RIPPLE) ** 2
+        explained = ((shared @ self.inverse) * shared).sum(axis=1)
+        return x @ mean + shared @ self.solved, np.sqrt(np.maximum(own - explained, 0))
+
+
+def kept(rates: Floats) -> Floats:
+    """The square root of the share that is kept, less that at 50 percent: where the prior has its centre."""
+    return np.asarray(np.sqrt(1 - rates / 100) - np.sqrt(0.5))
+
+
+@cache
+def pairs(brackets: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The two brackets of each pair, both (B(B-1)/2,)."""
+    first, second = np.triu_indices(brackets, 1)
+    return first, second
+
+
+@cache
+def prior(brackets: int) -> tuple[Floats, Floats]:
+    """Means and standard deviations (F,) of the coefficients of `features`."""
+    parts = (1, brackets, brackets, len(pairs(brackets)[0]))
+    mean, deviation = (0.0, 0.0, -BEND, 0.0), (1.0, SLOPE, BEND_DEVIATION, PRODUCT)
+    return SCALE * np.repeat(mean, parts), SCALE * np.repeat(deviation, parts)
+
+
+def features(rates: Floats, weight: Floats) -> Floats:
+    """One, each rate, its square, and the products of two: (S, F) of `rates` (S, B), F = 1 + 2B + B(B-1)/2."""
+    first, second = pairs(rates.shape[1])
+    v, even = kept(rates), np.sqrt(weight)
+    products = (v * even)[:, first] * (v * even)[:, second]
+    return np.concatenate([np.ones((len(rates), 1)), v * weight, (v * even) ** 2, products], axis=1)
+
+
+def covariance(a: Floats, b: Floats, weight: Floats) -> Floats:
+    """Prior covariance (S, n) of the welfare of schedules (S, B) and (n, B)."""
+    _, deviation = prior(a.shape[1])
+    smooth = (features(a, weight) * deviation**2) @ features(b, weight).T
+    x, y = kept(a), kept(b)
+    apart = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * x @ y.T
+    return np.asarray(smooth + (SCALE * RIPPLE) ** 2 * np.exp(-np.maximum(apart, 0) / (2 * REACH**2)))
+
+
+def fit(rates: Floats, welfare: Floats, visits: Floats, weight: Floats) -> Surface:
+    """The surface through the `welfare` (n,) of schedules `rates` (n, B) that were settled `visits` (n,) times.
+
+    Rasmussen and Williams 2006, algorithm 2.1.
+    """
+    y = (welfare - welfare.max()) / (float(welfare.std()) or 1.0)
+    mean, _ = prior(rates.shape[1])
+    inverse = np.asarray(np.linalg.inv(covariance(rates, rates, weight) + np.diag(NOISE**2 / visits)), dtype=float)
+    return Surface(rates, weight, inverse @ (y - features(rates, weight) @ mean), inverse)

@@ -1,0 +1,192 @@
+"""ORACLE: no planner beats it, its certificate says so, and brute force agrees."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.baselines import BASELINES, Setting, certified_oracle
+from pipeline.economy import oracle as search
+from pipeline.economy.equilibrium import equilibrium, welfare_of
+from pipeline.economy.oracle import optimum
+from pipeline.economy.skills import wages_us_income
+from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, uniform
+from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.welfare import WELFARE
+from signatures.types import TaxSchedule
+
+WEEKLY = ECONOMIES["weekly"]
+
+
+def us_wages(num_agents: int, seed: int = 0) -> FloatArray:
+    return wages_us_income(num_agents, np.random.default_rng(seed))
+
+
+def welfare(law: TaxSchedule, wages: FloatArray, name: str) -> float:
+    """Welfare when everybody best-responds, computed from the booked year and not from the oracle's own tables."""
+    year = equilibrium(WEEKLY, law, wages)
+    return float(WELFARE[name](year.utility, year.income, wages))
+
+
+def oracle(thresholds: tuple[float, ...], wages: FloatArray, name: str, *rivals: TaxSchedule) -> TaxSchedule:
+    return optimum(WEEKLY, thresholds, wages, WELFARE[name], rivals).schedule
+
+
+def gains(law: TaxSchedule, wages: FloatArray, name: str) -> list[float]:
+    """Relative gain in welfare from each change of one rate by ten or twenty points."""
+    reached = welfare(law, wages, name)
+    changes = np.kron(np.eye(len(law.rates), dtype=int), [[-20], [-10], [10], [20]])
+    return [welfare(law.changed(tuple(row.tolist())), wages, name) / reached - 1 for row in changes]
+
+
+def test_without_effects_on_equality_no_tax_is_best() -> None:
+    assert oracle(BRACKETS["three"], us_wages(50), "utilitarian").rates == (0, 0, 0)
+
+
+def test_for_the_poorest_alone_the_flat_tax_with_the_most_revenue_is_best() -> None:
+    # incomes go with (1-tau)**0.4, so revenue peaks at 1/1.4 = 71.4 percent; the poorest earn next to nothing
+    wages = np.array([0.01, *np.geomspace(10, 90, 40)])
+    assert oracle((0,), wages, "rawlsian").rates == (70,)
+
+
+@pytest.mark.parametrize("name", WELFARE)
+def test_the_oracle_is_the_best_of_all_rates_on_the_grid(name: str) -> None:
+    wages, edges = us_wages(7, seed=3), (0.0, 60_000.0)
+    grid = [TaxSchedule(thresholds=edges, rates=pair) for pair in itertools.product(range(0, 101, 10), repeat=2)]
+    highest = max(welfare(law, wages, name) for law in grid)
+    assert welfare(oracle(edges, wages, name), wages, name) == pytest.approx(highest)
+
+
+@pytest.mark.parametrize("name", WELFARE)
+@pytest.mark.parametrize(("brackets", "num_agents"), [("three", 5), ("three", 100), ("US_FED", 20)])
+def test_no_change_of_one_rate_by_ten_or_twenty_points_improves_the_oracle(
+    name: str, brackets: str, num_agents: int
+) -> None:
+    wages = us_wages(num_agents, seed=1)
+    law = oracle(BRACKETS[brackets], wages, name)
+    assert max(gains(law, wages, name)) <= 1e-9
+
+
+@pytest.mark.parametrize(("name", "seed"), [("rawlsian", 7), ("equality_productivity", 1)])
+def test_on_seven_brackets_the_oracle_finds_what_sixty_random_climbs_find(name: str, seed: int) -> None:
+    # seeds with many local optima: a climb from 50 percent ends one to three percent below the best
+    wages = us_wages(20, seed)
+
+    def height(rates: FloatArray) -> FloatArray:
+        return welfare_of(WEEKLY, US_FED.thresholds, rates, wages, WELFARE[name])
+
+    starts = np.random.default_rng(0).integers(0, 11, (60, 7)) * 10.0
+    found = height(np.array([search._climb(height, start, reach=2) for start in starts])).max()
+    from_half = height(search._climb(height, np.full(7, 50.0), reach=2)[None])[0]
+    best = welfare(oracle(US_FED.thresholds, wages, name), wages, name)
+    assert best >= found * (1 - 1e-9)
+    assert best > from_half * 1.005
+
+
+def test_a_climb_that_moves_two_rates_at_once_follows_a_ridge() -> None:
+    def ridge(rates: FloatArray) -> FloatArray:
+        return -100 * (rates[:, 0] - rates[:, 1]) ** 2 - (rates.sum(axis=1) - 140) ** 2
+
+    start = np.array([50.0, 50.0])
+    assert search._climb(ridge, start, reach=1).tolist() == [50, 50]
+    assert search._climb(ridge, start, reach=2).tolist() == [70, 70]
+
+
+def test_a_candidate_off_the_grid_is_not_lost_and_one_on_other_brackets_not_mistaken() -> None:
+    # nobody earns five million: in effect one rate, best at 100/1.4
+    wages, edges = np.array([0.01, *np.geomspace(10, 90, 40)]), (0.0, 5e6)
+    peak, elsewhere = uniform(edges, 100 / 1.4), uniform((0, 4e6), 100 / 1.4)
+    assert oracle(edges, wages, "rawlsian", US_FED, peak).rates[0] == pytest.approx(100 / 1.4)
+    assert oracle(edges, wages, "rawlsian", US_FED, elsewhere).rates[0] == 70
+
+
+@pytest.mark.parametrize("brackets", ["three", "US_FED"])
+def test_the_oracle_gives_the_same_answer_twice(brackets: str) -> None:
+    wages = us_wages(40)
+    first, second = (oracle(BRACKETS[brackets], wages, "atkinson") for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(("brackets", "scouts"), [("three", "grid"), ("US_FED", "climb")])
+def test_a_large_population_is_scouted_by_a_part_and_climbed_by_all(
+    brackets: str, scouts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wages = us_wages(300)
+    exact = welfare(oracle(BRACKETS[brackets], wages, "rawlsian"), wages, "rawlsian")
+    monkeypatch.setattr(search, "SCOUTS", {scouts: 30})
+    law = oracle(BRACKETS[brackets], wages, "rawlsian")
+    assert welfare(law, wages, "rawlsian") == pytest.approx(exact, rel=0.005)
+    assert max(gains(law, wages, "rawlsian")) <= 1e-9
+
+
+# The certificate
+
+names = st.sampled_from(sorted(WELFARE))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12), names)
+@settings(max_examples=12, deadline=None)
+def test_on_three_brackets_nothing_on_the_grid_beats_what_is_certified(seed: int, num_agents: int, name: str) -> None:
+    wages = us_wages(num_agents, seed)
+    law, proof = optimum(WEEKLY, BRACKETS["three"], wages, WELFARE[name])
+    grid = np.array(list(itertools.product(range(0, 101, 10), repeat=3)), dtype=float)
+    every = welfare_of(WEEKLY, BRACKETS["three"], grid, wages, WELFARE[name])
+    assert proof.welfare == pytest.approx(welfare(law, wages, name))
+    assert proof.welfare >= every.max() - 1e-9 * abs(every.max())
+    assert (proof.enumerated, proof.starts) == (True, 1_331)
+    assert proof.improvement <= 0
+
+
+@given(st.integers(0, 10_000), st.integers(2, 12), names)
+@settings(max_examples=12, deadline=None)
+def test_the_local_optima_are_those_that_brute_force_counts(seed: int, num_agents: int, name: str) -> None:
+    wages, edges = us_wages(num_agents, seed), (0.0, 60_000.0)
+    pairs = list(itertools.product(range(0, 101, 10), repeat=2))
+    height = {pair: welfare(TaxSchedule(thresholds=edges, rates=pair), wages, name) for pair in pairs}
+
+    def is_top(one: tuple[int, int]) -> bool:
+        steps = [(d, 0) for d in (-20, -10, 10, 20)] + [(0, d) for d in (-20, -10, 10, 20)]
+        near = [height[b] for a, d in steps if (b := (one[0] + a, one[1] + d)) in height]
+        return max(near) <= height[one] + 1e-10 * abs(height[one])
+
+    tops = sorted((height[pair] for pair in pairs if is_top(pair)), reverse=True)
+    distinct = [x for i, x in enumerate(tops) if i == 0 or tops[i - 1] - x > 1e-9 * abs(tops[i - 1])]
+    proof = optimum(WEEKLY, edges, wages, WELFARE[name]).certificate
+    assert proof.optima == len(distinct)
+    assert proof.runner_up == pytest.approx(distinct[1] if len(distinct) > 1 else None)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 40), names)
+@settings(max_examples=6, deadline=None)
+def test_on_seven_brackets_the_certificate_is_what_brute_force_finds(seed: int, num_agents: int, name: str) -> None:
+    where = Setting(WEEKLY, US_FED.thresholds, us_wages(num_agents, seed), name)
+    law, proof = certified_oracle(where)
+    missing = max(gains(law, where.wages, name)) * proof.welfare
+    assert proof.improvement == pytest.approx(missing, abs=1e-9 * abs(proof.welfare))
+    assert proof.improvement <= 0
+    assert proof.runner_up is None or proof.runner_up < proof.welfare
+    assert (proof.enumerated, proof.starts) == (False, 32)
+    for rule in BASELINES.values():
+        rival = rule(where)
+        assert rival.thresholds != law.thresholds or welfare(rival, where.wages, name) <= proof.welfare * (1 + 1e-9)
+
+
+def test_a_thousand_workers_and_seven_brackets_take_seconds() -> None:
+    began = time.process_time()
+    law, proof = certified_oracle(Setting(WEEKLY, US_FED.thresholds, us_wages(1_000)))
+    assert time.process_time() - began < 10
+    assert proof.improvement <= 0
+    assert welfare(law, us_wages(1_000), "inverse_income") == pytest.approx(proof.welfare)
+
+
+def test_the_best_law_is_looked_for_once_and_again_for_other_people() -> None:
+    here = Setting(WEEKLY, BRACKETS["three"], us_wages(30))
+    law = BASELINES["ORACLE"](here)
+    assert BASELINES["ORACLE"](Setting(WEEKLY, BRACKETS["three"], us_wages(30))) is law
+    assert BASELINES["ORACLE"](Setting(WEEKLY, BRACKETS["three"], us_wages(30) * 0.8)) != law
+    assert BASELINES["ORACLE"](Setting(WEEKLY, BRACKETS["three"], us_wages(30), "utilitarian")).rates == (0, 0, 0)

@@ -1,0 +1,149 @@
+"""Policies under every welfare function: the trace gives what was stored, ORACLE is first, degenerate sums are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
+from pipeline.baselines import BASELINES, Setting
+from pipeline.config import build
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.skills import wages_us_income
+from pipeline.economy.tax import BRACKETS, US_FED, FloatArray
+from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.welfare import WELFARE, gini
+from pipeline.world import create
+
+NAMES = list(WELFARE)
+
+
+def setting(num_agents: int = 30, seed: int = 0, brackets: str = "three") -> Setting:
+    wages = wages_us_income(num_agents, np.random.default_rng(seed))
+    return Setting(ECONOMIES["weekly"], BRACKETS[brackets], wages)
+
+
+def years(where: Setting, *hours: FloatArray) -> Years:
+    """Years under the federal tax in which people work `hours`."""
+    settled = [settle(where.economy, US_FED, where.wages, h) for h in hours]
+    columns = (np.array([getattr(year, name) for year in settled]) for name in ("utility", "income", "posttax"))
+    shape = (len(hours), len(where.wages))
+    return Years(np.arange(len(hours)), np.broadcast_to(where.wages, shape), *columns, np.zeros(shape))
+
+
+def point(equality: float, output: float, utilitarian: float = 0.0) -> Policy:
+    return Policy(("",), None, None, {"utilitarian": utilitarian}, equality, output)
+
+
+def test_what_was_played_is_the_mean_of_what_each_year_was_worth() -> None:
+    where = setting()
+    both = years(where, np.full(30, 40.0), np.full(30, 55.0))
+    found = as_played("", 1, both, NAMES)
+    for name in NAMES:
+        each = [WELFARE[name](both.utility[y], both.income[y], where.wages) for y in (0, 1)]
+        assert found.welfare[name] == pytest.approx(np.mean(each))
+    assert found.output == pytest.approx(52 * where.wages.mean() * 47.5)
+    assert found.equality == pytest.approx(1 - np.mean([gini(both.posttax[y]) for y in (0, 1)]))
+    assert as_played("", 1, both.only(1, 1), NAMES).output == pytest.approx(52 * where.wages.mean() * 55)
+
+
+@pytest.mark.parametrize(
+    ("brackets", "functions"), [("flat", NAMES), ("three", NAMES), ("US_FED", ["rawlsian", "inverse_income"])]
+)
+def test_oracle_is_first_among_the_laws_on_its_brackets_in_its_own_column(brackets: str, functions: list[str]) -> None:
+    where = setting(12, seed=3, brackets=brackets)
+    found = laws(where, functions)
+    here = [
+        by_law(called, where, law, functions) for law, called in found.items() if law.thresholds == where.thresholds
+    ]
+    for name in functions:
+        (own,) = (i for i, policy in enumerate(here) if f"ORACLE of {name}" in policy.names)
+        assert ranks(here, name)[own] == 1
+
+
+def test_the_law_for_another_objective_does_not_beat_oracle() -> None:
+    # off the grid the law for inverse_income is the better one for the worst off, too, than the best on the grid
+    where = replace(setting(100), wages=create(build({"num_agents": 100, "seed": 6})).population.wage)
+    grid, other = (BASELINES["ORACLE"](replace(where, welfare=name)) for name in ("rawlsian", "inverse_income"))
+    best = oracles(where, ["inverse_income", "rawlsian"])["rawlsian"]
+    worst_off = [by_law((), where, law, ["rawlsian"]).welfare["rawlsian"] for law in (grid, other, best)]
+    assert worst_off[0] < worst_off[1] <= worst_off[2]
+
+
+def test_a_law_of_several_names_is_there_once_and_has_all_of_them() -> None:
+    found = laws(setting(), ["utilitarian"])
+    alone = [["SAEZ"], ["SAEZ_FLAT"], ["SAEZ_THREE"], ["US_FED"]]
+    assert sorted(found.values()) == [["FREE_MARKET", "ORACLE of utilitarian"], *alone, ["start", "UNIFORM"]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_the_front_is_what_nobody_beats_and_beats_all_others(points: list[tuple[int, int]]) -> None:
+    policies = [point(*pair) for pair in points]
+    front = on_front(policies)
+    ahead = {pair for pair, on in zip(points, front, strict=True) if on}
+    assert ahead
+    for pair, on in zip(points, front, strict=True):
+        beaten = any(a >= pair[0] and b >= pair[1] and (a, b) != pair for a, b in ahead)
+        assert beaten != on
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=8))
+def test_places_count_who_is_strictly_better(values: list[int]) -> None:
+    found = ranks([point(0, 0, float(value)) for value in values], "utilitarian")
+    assert found == [1 + sum(other > value for other in values) for value in values]
+
+
+# -- degenerate functions ----------------------------------------------------------------------------------------
+
+
+def told(name: str, played: Years, where: Setting) -> str:
+    policies = [by_law(called, where, law, [name]) for law, called in laws(where, [name]).items()]
+    return "; ".join(warnings(name, played, policies))
+
+
+def test_nothing_is_told_of_a_plain_economy() -> None:
+    where = Setting(ECONOMIES["weekly"], BRACKETS["three"], np.geomspace(10, 100, 40))
+    plain = years(where, np.full(40, 40.0))
+    assert [told(name, plain, where) for name in NAMES] == [""] * 6
+
+
+def test_the_paper_sum_is_told_of_as_soon_as_somebody_idles() -> None:
+    where = Setting(ECONOMIES["weekly"], BRACKETS["three"], np.geomspace(10, 100, 40))
+    idle = np.where(np.arange(40) == 0, 0.0, 40.0)
+    assert "in 1 of 2 years" in told("paper", years(where, idle, np.full(40, 40.0)), where)
+    assert told("inverse_income", years(where, idle), where) == ""
+
+
+def test_one_tiny_wage_is_told_of_where_incomes_weigh() -> None:
+    where = Setting(ECONOMIES["weekly"], BRACKETS["three"], np.array([0.05, *np.geomspace(10, 100, 39)]))
+    found = told("inverse_income", years(where, np.where(np.arange(40) == 0, 10.0, 40.0)), where)
+    assert "worker 0, at 0.05 dollars an hour" in found
+    assert "1 of 1 years" in found
+
+
+def test_rawls_is_told_of_where_the_worst_off_are_so_by_their_own_hours() -> None:
+    where = Setting(ECONOMIES["weekly"], BRACKETS["three"], np.geomspace(10, 100, 40))
+    played = years(where, np.where(np.arange(40) == 0, 100.0, 40.0))
+    regret = np.zeros((1, 40))
+    regret[0, 0] = 200_000
+    assert "rawlsian sees hours, not laws, in 1 of 1 years" in told("rawlsian", replace(played, regret=regret), where)
+
+
+def test_floors_are_told_of_where_utilities_reach_them() -> None:
+    where = Setting(ECONOMIES["weekly"], BRACKETS["three"], np.geomspace(10, 100, 40))
+    exhausted = years(where, np.where(np.arange(40) == 0, 100.0, 40.0))
+    assert exhausted.utility[0, 0] < 0
+    assert "below one dollar" in told("atkinson", exhausted, where)
+    assert "below 0" in told("equality_productivity", exhausted, where)
+
+
+def test_a_function_that_no_law_moves_is_told_of() -> None:
+    # alike people who work 100 hours at any tax: what they pay comes back
+    where = Setting(ECONOMIES["v1"], BRACKETS["flat"], np.full(5, 200.0))
+    policies = [by_law([""], where, law, ["rawlsian"]) for law in list(laws(where, ["rawlsian"]))[:1]] * 2
+    found = list(warnings("rawlsian", years(where, np.full(5, 40.0)), policies))
+    assert found == ["rawlsian does not tell the laws apart: they differ by 0.00%"]
