@@ -1,0 +1,224 @@
+"""Commands that judge, compare, tune and show what was played."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from evals.commands.app import DEFAULT_DB, Db, app
+from evals.options import read_toml, with_run_options
+from pipeline.errors import UsageError
+
+
+@app.command(name="eval")
+def eval_(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs")],
+    db: Db = DEFAULT_DB,
+    welfare: Annotated[
+        str | None, typer.Option("--welfare", help="all, or names with commas [default: the runs' own objectives]")
+    ] = None,
+    years: Annotated[
+        str | None, typer.Option("--years", help="years as played, e.g. 20-29 [default: the last tax year, and all]")
+    ] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="file to write the policies to")] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Judge runs from their traces: any welfare function, planner share, equilibrium gap, and ORACLE's certificate.
+
+    Example: llm-economist eval 1 2 --welfare all
+    """
+    from json import dumps
+
+    from rich.console import Console
+
+    from evals.evaluate import evaluate, keep
+    from evals.evaluation_tables import as_json, print_evaluation, write_csv
+
+    made = evaluate(runs, db, welfare=welfare, years=years)
+    if csv:
+        write_csv(made, csv, not_over=db)
+    if json:
+        typer.echo(dumps(as_json(made), allow_nan=False))
+    else:
+        print_evaluation(made, Console())
+    keep(made, db, Console(stderr=True))
+
+
+@app.command()
+@with_run_options
+def compare(
+    arms: Annotated[
+        list[str],
+        typer.Argument(help="the reference first: role=strategy, role=FILE.json, setting:KEY=VALUE, with commas"),
+    ],
+    seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
+    detect: Annotated[
+        list[str] | None,
+        typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
+    ] = None,
+    max_fallback: Annotated[
+        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")
+    ] = 5,
+    csv: Annotated[str | None, typer.Option("--csv", help="file to write the comparison to")] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="use runs by other versions of the code, too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what missing runs would take")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
+    **settings: Any,
+) -> None:
+    """Compare strategies, programs or settings on the same people; runs that exist are used again.
+
+    Example: llm-economist compare worker=io worker=cot --seeds 20 --num-agents 5 --max-timesteps 50
+    """
+    from evals.compare import Options, run_compare
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    given = {**(read_toml(config) if config else {}), **given}
+    options = Options(seeds, parallel, detect or [], max_fallback / 100, csv, json, any_code, dry_run, latency)
+    run_compare(arms, given, options)
+
+
+@app.command()
+@with_run_options
+def optimize(
+    role: Annotated[str, typer.Argument(help="worker, planner, voter or persona")],
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro or gepa")
+    ] = "bootstrap_rs",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", help="what counts [default: regret, welfare, vote_quality or fidelity by role]; or episode"
+        ),
+    ] = None,
+    budget: Annotated[int, typer.Option("--budget", min=1, help="model calls of the whole study at most")] = 1000,
+    teacher_llm: Annotated[
+        str | None, typer.Option("--teacher-llm", help="model that answers to make demonstrations [default: --llm]")
+    ] = None,
+    reflection_llm: Annotated[
+        str | None, typer.Option("--reflection-llm", help="model that writes instructions [default: --llm]")
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option("--sizes", help="examples to train, choose and test on [default: 60,40,100; 12,8,16 economies]"),
+    ] = None,
+    from_sql: Annotated[
+        str | None, typer.Option("--from-sql", help="SELECT of run_id, year, agent: tune on these stored states")
+    ] = None,
+    demos: Annotated[int, typer.Option("--demos", min=0, max=32, help="demonstrations in a prompt at most")] = 4,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="file to write [default: ROLE.STRATEGY.json]")
+    ] = None,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    **settings: Any,
+) -> None:
+    """Tune how a role is asked, and judge it on held-out economies; the same command again goes on with it.
+
+    Example: llm-economist optimize worker --optimizer labeled --llm rules --budget 200 --sizes 10,10,20
+    """
+    from rich.console import Console
+
+    from evals.optimize import optimize as tune
+    from evals.tuning_plan import UNUSED, Order
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    run_file = read_toml(config) if config else {}
+    given = {**{name: value for name, value in run_file.items() if name not in UNUSED}, **given}
+    order = Order(role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output)
+    raise typer.Exit(tune(order, given, Console()))
+
+
+@app.command()
+def elections(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of democratic runs, or all")],
+    db: Db = DEFAULT_DB,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Judge elections by exact figures: turnout, votes, Condorcet winners, welfare, and who gains.
+
+    Example: llm-economist elections 3
+
+    Example: llm-economist elections all --json
+    """
+    from rich.console import Console
+
+    from evals.election_tables import print_elections
+
+    print_elections(db, runs, Console(), as_json=json)
+
+
+@app.command()
+def interview(
+    run: Annotated[str, typer.Argument(help="number or name of the run")],
+    question: Annotated[str, typer.Argument(help="what to ask")],
+    agent: Annotated[int | None, typer.Option("--agent", help="the worker to ask")] = None,
+    planner: Annotated[bool, typer.Option("--planner", help="ask the planner or the elected leader instead")] = False,
+    year: Annotated[int | None, typer.Option("--year", help="the year to ask about [default: the last one]")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="a model to answer instead of the run's")] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="its OpenAI-compatible server [without --llm: the run's]")
+    ] = None,
+    db: Db = DEFAULT_DB,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Ask an agent of a run about one of its years, with exactly the memory it had then; the run stays as it is.
+
+    Example: llm-economist interview 3 --agent 2 --year 20 "Why did you work less this year?"
+    """
+    from rich.console import Console
+
+    from evals.interview import Asked, chosen
+    from evals.interview import interview as ask
+
+    asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url)
+    ask(db, run, asked, Console(stderr=json), as_json=json)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, side by side")],
+    output: Annotated[str, typer.Option("--output", "-o", help="HTML file to write")] = "report.html",
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write a page about runs that opens offline: figures, tables, prompts, the worst decisions.
+
+    Example: llm-economist report 3 -o report.html
+    """
+    from rich.console import Console
+
+    from evals.figures.extra import require
+
+    require()
+    from evals.report.page import write
+
+    with Console(stderr=True).status("drawing the figures"):
+        figures, size = write(runs, output, db=db)
+    typer.echo(f"{output}: {figures} figures, {size / 1000:,.0f} kB")
+
+
+@app.command()
+def figure(
+    name: Annotated[str | None, typer.Argument(help="which figure")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="a .pdf, .svg, .png or .json file")] = None,
+    width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="show the figures")] = False,
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write one figure of a report alone, ready to print.
+
+    Example: llm-economist figure lorenz 3 -o lorenz.pdf
+    """
+    from evals.figures.extra import require
+
+    require()
+    from evals.figures.export import listing, write
+
+    if list_all:
+        return typer.echo(listing())
+    if not name or not runs or not output:
+        raise UsageError("give a figure, runs and a file: llm-economist figure lorenz 3 -o lorenz.pdf; or --list")
+    typer.echo(f"{output}: {write(name, runs, output, db=db, inches=width) / 1000:,.0f} kB")

@@ -1,0 +1,176 @@
+"""Commands that read and move traces, and say what is here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evals.commands.app import DEFAULT_DB, Db, app
+from pipeline.errors import UsageError
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="a saved question, one SELECT, or - for standard input")] = None,
+    db: Db = DEFAULT_DB,
+    param: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE for $NAME; as often as needed")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="show the saved questions")] = False,
+    format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
+    json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
+    output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix chooses a format")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="rows at most [default: 1000 in tables, else all]")
+    ] = None,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="seconds after which the query is stopped")
+    ] = 60,
+) -> None:
+    """Query the traces in SQL, read-only, also while a run goes on.
+
+    Example: llm-economist sql "select year, avg(regret) from decisions group by year order by year"
+
+    Example: llm-economist sql worst_calls --param run_id=3 --param calls=2
+    """
+    from evals.reading import print_query, print_questions
+
+    if json and format not in (None, "json"):
+        raise UsageError(f"--json and --format {format}: choose one")
+    chosen = "json" if json else format
+    if list_all:
+        return print_questions(as_json=chosen == "json")
+    if query is None:
+        raise UsageError("give a SELECT, a saved question (llm-economist sql --list), or - for standard input")
+    try:
+        print_query(
+            db, query, parameters=param or (), format=chosen, output=output, limit=limit, seconds=timeout_seconds
+        )
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the query was stopped", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def show(call_id: int, db: Db = DEFAULT_DB) -> None:
+    """Show one model call: who was asked what, the whole prompt, the reply, and what came of it.
+
+    Example: llm-economist show 10000000003000 --db economist.duckdb
+    """
+    from evals.reading import print_call
+
+    print_call(db, call_id)
+
+
+@app.command()
+def schema() -> None:
+    """Print the tables and views of a trace store, with what their columns mean.
+
+    Example: llm-economist schema
+    """
+    from importlib.resources import files
+
+    typer.echo(files("pipeline").joinpath("schema.sql").read_text())
+    typer.echo(files("pipeline").joinpath("views.sql").read_text(), nl=False)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="number or name of the run, or all")],
+    to: Annotated[str, typer.Option("--to", help="folder to make")],
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write runs as Parquet files, one folder per table, with a manifest of versions and checksums.
+
+    Example: llm-economist export 3 --to shared/run-3
+    """
+    from pipeline.exchange import export as write
+
+    manifest = write(db, run, to)
+    files = manifest["files"].values()
+    numbers = [one["run_id"] for one in manifest["runs"]]
+    typer.echo(
+        f"{'run' if len(numbers) == 1 else 'runs'} {', '.join(map(str, numbers))}: {sum(f['rows'] for f in files):,} "
+        f"rows in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, in {to}"
+    )
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[str, typer.Argument(help="folder made by `export`, or another database of llm-economist")],
+    db: Db = DEFAULT_DB,
+    again: Annotated[bool, typer.Option("--again", help="take in runs that are here already once more")] = False,
+) -> None:
+    """Take runs from an export or from another database; they get new numbers where theirs are taken.
+
+    Example: llm-economist import shared/run-3 --db economist.duckdb
+    """
+    from rich.console import Console
+
+    from evals.running import merge_shards
+    from pipeline.exchange import import_runs
+
+    merge_shards(db, Console())
+    for one in import_runs(path, db, again=again):
+        what = "is here already, as" if one.known else "->"
+        typer.echo(f"run {one.old} ({one.name}) {what} run {one.new}")
+
+
+@app.command()
+def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+    """List the prompt strategies: how a role can be asked, and how many model calls a question takes.
+
+    Example: llm-economist strategies
+    """
+    from evals.reading import print_strategies
+
+    print_strategies(as_json=json)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="store or views")],
+    num_agents: Annotated[int, typer.Option("--num-agents", min=1, help="store: workers")] = 100,
+    years: Annotated[int, typer.Option("--max-timesteps", min=1, help="store: years")] = 50,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="store: runs of each kind")] = 3,
+    decisions: Annotated[int, typer.Option("--decisions", min=1, help="views: rows")] = 10_000_000,
+    calls: Annotated[int, typer.Option("--calls", min=1, help="views: model calls")] = 1_000_000,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Measure what traces cost (store), or how fast the views are on large data (views).
+
+    Example: llm-economist bench store --num-agents 20 --max-timesteps 10
+    """
+    import sys
+    from json import dumps
+
+    from rich.console import Console
+
+    from evals.bench import bench_store, bench_views
+    from pipeline.errors import UsageError
+
+    console = Console(file=sys.stderr) if json else Console()
+    if what == "store":
+        figures = bench_store(console, num_agents=num_agents, years=years, rounds=rounds)
+    elif what == "views":
+        figures = bench_views(console, decisions=decisions, calls=calls)
+    else:
+        raise UsageError(f"bench {what!r}: choose one of store, views")
+    if json:
+        typer.echo(dumps(figures))
+
+
+@app.command()
+def doctor(
+    llm: Annotated[str | None, typer.Option("--llm", help="a model to try with one tiny call")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="its OpenAI-compatible server")] = None,
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Check the installation: versions, keys, database, and a model if one is named.
+
+    Example: llm-economist doctor --llm gpt-4o-mini
+    """
+    from rich.console import Console
+
+    from evals.doctor import check
+
+    raise typer.Exit(check(Console(), llm=llm, base_url=base_url, db=db))
