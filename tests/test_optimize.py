@@ -197,6 +197,19 @@ def test_states_of_stored_runs_can_be_tuned_on(cli: CommandLine) -> None:
     assert cli.sql(asked, "economist.duckdb")[0]["n"] > 0
 
 
+def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: CommandLine) -> None:
+    engine = ("--llm", "engine:pupil:Pupil", *SMALL, "--strategy", "knn@2", "--demos", "5")
+    result = cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "near.json")
+    assert result.code == 0, result.err
+    saved = files.read("near.json")
+    assert len(saved["predictors"]["choose_labor.answer"]["demos"]) == 5
+    assert saved["tuned"]["scores"]["test"]["after"] > saved["tuned"]["scores"]["test"]["before"]
+    args = ("--llm", "engine:pupil:Pupil", "--program", "worker=near.json", "--strategy", "worker=knn@2")
+    assert cli("run", *args, "--num-agents", "2", "--max-timesteps", "2", "--db", "near.duckdb").code == 0
+    counted = "SELECT DISTINCT len(regexp_extract_all(prompt, 'You earn')) AS n FROM calls WHERE role = 'worker'"
+    assert cli.sql(counted, "near.duckdb") == [{"n": 3}]
+
+
 def test_tuning_starts_from_a_file_where_one_is_given(cli: CommandLine) -> None:
     engine = ("--llm", "engine:pupil:Pupil", *SMALL)
     assert cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "first.json").code == 0
@@ -233,7 +246,7 @@ class Refusing(Pupil):
         (["worker", "--sizes", "10,10"], "--sizes '10,10': expected examples to train, choose and test on"),
         (["worker", "--sizes", "10,0,10"], "--sizes '10,0,10'"),
         (["worker", "--strategy", "guess"], "unknown strategy 'guess'"),
-        (["worker", "--strategy", "knn"], "knn chooses its examples anew"),
+        (["worker", "--strategy", "knn", "--optimizer", "copro"], "knn chooses its examples anew"),
         (["worker", "--wandb"], "--wandb has no meaning for optimize"),
         (["worker", "-o", "nowhere/file.json"], "the folder nowhere does not exist"),
         (["worker", "-o", "notes.txt"], "notes.txt is there already and is no program file"),
