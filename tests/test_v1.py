@@ -11,6 +11,8 @@ import dspy
 import duckdb
 import numpy as np
 import pytest
+from dspy import lm15
+from dspy.utils.exceptions import LMAuthError
 from village import Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline import observations as see
@@ -128,6 +130,17 @@ def test_a_repair_asks_for_the_reasoning_and_at_the_temperature_of_the_question(
     first, second = engine.requests
     assert first.config.temperature == second.config.temperature == 0.3
     assert "reasoning" in str(second.system)
+
+
+def test_a_question_that_failed_changes_nothing_in_the_next() -> None:
+    engine = Scripted([lm15.AuthError("gone"), FORMATS["chat"].write({"satisfied": True})])
+    lm, module = scripted_lm(engine), module_of("JudgeTaxPolicy")
+    with pytest.raises(LMAuthError):
+        ask(module, inputs_of("JudgeTaxPolicy"), lm=lm)
+    assert ask(module, inputs_of("JudgeTaxPolicy"), lm=lm).satisfied is True
+    first, second = engine.requests
+    assert (second.system, second.messages) == (first.system, first.messages)
+    assert "satisfied" in str(second.system)
 
 
 def test_altruists_and_adversaries_play_on_seven_brackets_too() -> None:
