@@ -155,7 +155,7 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
     """
     config = simulation.config
     with ExitStack() as stack:
-        stack.enter_context(_text_log(config))
+        stack.enter_context(_text_log(config, goes_on=simulation.start > 0))
         observers = [on_year, _log_year, _tell_live(simulation)]
         if config.wandb:
             from evals.wandb_log import WandbLog
@@ -238,17 +238,17 @@ def _log_year(year: Year) -> None:
 
 
 class _text_log:
-    """The run's text log, `LOG_DIR/NAME.log`; with --debug every failed call, too."""
+    """The run's text log, `LOG_DIR/NAME.log`, kept where the run goes on; with --debug every failed call, too."""
 
-    def __init__(self, config: RunConfig) -> None:
-        self.config = config
+    def __init__(self, config: RunConfig, *, goes_on: bool) -> None:
+        self.config, self.mode = config, "a" if goes_on else "w"
 
     def __enter__(self) -> None:
         logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
         folder = Path(self.config.log_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.handler = logging.FileHandler(folder / f"{_file_name(self.config.name)}.log", mode="w")
+            self.handler = logging.FileHandler(folder / f"{_file_name(self.config.name)}.log", mode=self.mode)
         except OSError as error:
             raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -213,6 +213,17 @@ def test_interrupt_keeps_finished_years():
     assert decisions == 5 * years
 
 
+def test_a_run_that_goes_on_keeps_its_log(cli):
+    cli("run", *SMALL, "--max-tokens", "20000", "--db", "a.duckdb")
+    (log,) = Path("logs").iterdir()
+    before = log.read_text()
+    assert "year 0:" in before
+    assert "year 11:" not in before
+    assert cli("resume", "1", "--max-tokens", "1000000", "--db", "a.duckdb").code == 0
+    assert log.read_text().startswith(before)
+    assert "year 11:" in log.read_text()
+
+
 def test_schema_and_doctor_and_help_answer(cli):
     assert "CREATE TABLE IF NOT EXISTS decisions" in cli("schema").out
     doctor = cli("doctor")

@@ -1,5 +1,6 @@
 """What the documents say is so: their commands run, their files exist, every command and flag is there."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -84,3 +85,13 @@ def test_links_between_pages_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_all_51_defects_of_v1_are_listed_in_order_with_tests_that_exist():
+    text = (ROOT / "docs/v1.md").read_text()
+    assert [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == list(range(1, 52))
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", text)
+    assert len(named) >= 50
+    for path, name in named:
+        defined = {node.name for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert name in defined, (path, name)

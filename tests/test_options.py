@@ -100,6 +100,7 @@ def test_what_a_command_line_gives_is_what_is_built() -> None:
         (["--planner-type", "ROBIN_HOOD"], "--planner-type"),
         (["--num-agents", "many"], "--num-agents"),
         (["--nonsense", "1"], "--nonsense"),
+        (["--debug", "False"], "False"),  # a switch has no value
     ],
 )
 def test_what_cannot_be_parsed_is_bad_usage_and_named(arguments: list[str], said: str) -> None:

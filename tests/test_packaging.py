@@ -50,5 +50,13 @@ def test_init_files_are_empty():
 
 def test_python_version_and_dependencies_are_bounded():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=3.11"
     assert "dspy>=3.4.1,<3.5" in project["dependencies"]
     assert "Private :: Do Not Upload" in project["classifiers"]
+
+
+def test_what_few_need_is_not_installed_for_all():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert not [name for name in project["dependencies"] if name.startswith(("torch", "wandb", "altair", "xllamacpp"))]
+    code = "import sys, evals.running; print(sorted({'torch', 'wandb', 'altair', 'xllamacpp'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -42,6 +42,10 @@ def test_the_last_rate_applies_without_end() -> None:
     assert float(tax(US_FED, 20e6) - tax(US_FED, 12e6)) == pytest.approx(0.37 * 8e6)
 
 
+def test_half_a_percent_is_a_rate_like_any_other() -> None:
+    assert float(tax(uniform((0,), 0.5), 100_000)) == pytest.approx(500)
+
+
 def test_bracket_settings_start_at_zero_and_have_the_published_edges() -> None:
     assert BRACKETS["flat"] == (0,)
     assert BRACKETS["three"] == (0, 90_000, 159_100)
