@@ -29,7 +29,8 @@ WITH worst AS (
     SELECT * FROM decisions WHERE run_id = $1
     QUALIFY row_number() OVER (PARTITION BY agent ORDER BY regret DESC, year) = 1
     ORDER BY regret DESC, agent LIMIT $2)
-SELECT w.*, coalesce(w.shocked_wage, a.wage) AS wage, a.occupation, left(c.prompt, $3) AS prompt, length(c.prompt) AS prompt_length,
+SELECT w.*, coalesce(w.shocked_wage, a.wage) AS wage, a.occupation,
+       left(c.prompt, $3) AS prompt, length(c.prompt) AS prompt_length,
        left(c.response, $3) AS response, length(c.response) AS response_length
 FROM worst w LEFT JOIN agents a ON a.run_id = w.run_id AND a.agent = w.agent
 LEFT JOIN lm_calls c ON c.call_id = w.call_id
