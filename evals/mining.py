@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import dspy
 
 from evals.states import Asked, example
+from pipeline.election import RULES
 from pipeline.errors import UsageError
 from pipeline.government import Platforms, planner_inputs, vote_inputs
 from pipeline.history import AtRest, config_of, find_run, schedule_of, worlds
@@ -75,8 +76,7 @@ class Mine:
     def _check(self, places: Sequence[Place]) -> None:
         """UsageError where the question was not asked, or where nobody can tell what the best answer was."""
         runs = sorted({place.run_id for place in places})
-        for run_id in runs:
-            find_run(self.reader, str(run_id))
+        rule = {run_id: config_of(find_run(self.reader, str(run_id))).election_rule for run_id in runs}
         asked = self._rows("run_id, year, coalesce(agent, -1) FROM lm_calls", runs, f"signature = '{self.question}'")
         unasked = set(places) - asked
         self._refuse(unasked, f"{self.question} was not asked there; lm_calls has where it was")
@@ -90,6 +90,9 @@ class Mine:
             blank = self._rows("DISTINCT run_id, year, -1 FROM platforms", runs, "rate_changes IS NULL")
             vague = {place for place in places if place._replace(agent=-1) in blank}
             self._refuse(vague, "candidates had no platforms, so no vote is exactly best; take runs with --platforms")
+            for place in sorted(place for place in places if RULES[rule[place.run_id]].form != "name"):
+                why = f"ballots of {rule[place.run_id]} hold several names, and votes for one are judged"
+                self._refuse([place], f"{why}; take runs with --election-rule plurality")
 
     def _rows(self, what: str, runs: Sequence[int], where: str = "true") -> set[Place]:
         """Places in `runs`."""

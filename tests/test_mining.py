@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import signal
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from evals.mining import Mine
 from evals.states import bare
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS
+from pipeline.election import RULES
 from pipeline.errors import UsageError
 from pipeline.history import AtRest, config_of, find_run, restore, worlds
 from pipeline.minds import Minds
@@ -225,6 +227,19 @@ def test_the_hours_of_altruists_are_refused(db: str) -> None:
         rows = reader.rows("SELECT run_id, 0 AS year, agent FROM agents WHERE run_id = 5")
     with Mine("ChooseLabor", db) as mine, pytest.raises(UsageError, match=r"not for its own utility.*\(2 such rows"):
         mine.known(rows)
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form not in ("name", None)])
+def test_ballots_of_several_names_are_refused(rule: str, db: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.duckdb"
+    copy.write_bytes(Path(db).read_bytes())
+    with Store(str(copy)) as store:
+        statement = "UPDATE runs SET config = json_merge_patch(config, ?::JSON) WHERE run_id = 3"
+        store.connection.execute(statement, [json.dumps({"election_rule": rule})])
+    with pytest.raises(
+        UsageError, match=f"ballots of {rule} hold several names.*take runs with --election-rule plural"
+    ):
+        mined("CastVote", str(copy), ASKED.format("CastVote") + " AND run_id = 3", sizes=(5, 0, 0), seed=0)
 
 
 def test_a_year_that_was_cut_off_has_no_schedule(db: str, tmp_path: Path) -> None:
