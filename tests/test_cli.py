@@ -205,7 +205,10 @@ def test_interrupt_keeps_finished_years():
         except subprocess.TimeoutExpired:
             continue
     process.send_signal(2)
-    out, _ = process.communicate(timeout=20)
+    try:
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "interrupted" in out
     years, decisions = len(table("a.duckdb", "years")), len(table("a.duckdb", "decisions"))

@@ -128,15 +128,15 @@ def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = F
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="store or views")],
-    num_agents: Annotated[int, typer.Option("--num-agents", min=1, help="store: workers")] = 100,
-    years: Annotated[int, typer.Option("--max-timesteps", min=1, help="store: years")] = 50,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="store: runs of each kind")] = 3,
-    decisions: Annotated[int, typer.Option("--decisions", min=1, help="views: rows")] = 10_000_000,
-    calls: Annotated[int, typer.Option("--calls", min=1, help="views: model calls")] = 1_000_000,
+    what: Annotated[str, typer.Argument(help="decisions, years, prompts, store or views")],
+    num_agents: Annotated[int | None, typer.Option("--num-agents", min=1, help="workers (store)")] = None,
+    years: Annotated[int | None, typer.Option("--max-timesteps", min=1, help="years (years, prompts, store)")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="of each kind (decisions, store)")] = None,
+    decisions: Annotated[int | None, typer.Option("--decisions", min=1, help="a round, or rows (views)")] = None,
+    calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (views)")] = None,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
-    """Measure what traces cost (store), or how fast the views are on large data (views).
+    """Measure what things cost here: decisions, years on a slow server, prompts, traces, views.
 
     Example: llm-economist bench store --num-agents 20 --max-timesteps 10
     """
@@ -145,16 +145,11 @@ def bench(
 
     from rich.console import Console
 
-    from evals.bench import bench_store, bench_views
-    from pipeline.errors import UsageError
+    from evals.bench import run
 
-    console = Console(file=sys.stderr) if json else Console()
-    if what == "store":
-        figures = bench_store(console, num_agents=num_agents, years=years, rounds=rounds)
-    elif what == "views":
-        figures = bench_views(console, decisions=decisions, calls=calls)
-    else:
-        raise UsageError(f"bench {what!r}: choose one of store, views")
+    sizes = {"num_agents": num_agents, "years": years, "rounds": rounds, "decisions": decisions, "calls": calls}
+    given = {name: value for name, value in sizes.items() if value is not None}
+    figures = run(what, given, Console(file=sys.stderr) if json else Console())
     if json:
         typer.echo(dumps(figures))
 

@@ -1,0 +1,73 @@
+"""`bench prompts`: tokens that a decision takes late in a long run, by role and format, and what of them is shared.
+
+`rules` plays worlds in which every question is asked. Tokens are characters / 4. Shared is what of a prompt is byte by
+byte the beginning of the one before it, of the same question: a server with a prefix cache computes only the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from evals.running import BRACKETS
+from pipeline.config import build
+from pipeline.minds import Minds
+from pipeline.simulation import Simulation
+from pipeline.store import Store
+
+SCENARIOS: Mapping[str, Mapping[str, Any]] = {
+    "rational": {"scenario": "rational"},
+    "democratic": {"scenario": "democratic", "platforms": True},
+}
+"""Worlds in which every question is asked: planner and plain workers, people and their votes."""
+
+LATE = 10
+"""Years at the end that count: prompts have then grown to what they stay at."""
+
+PROMPTS = """SELECT signature, prompt, response FROM lm_calls WHERE year >= ? AND signature <> 'WritePersona'
+             ORDER BY signature, call_id"""
+
+
+def measure(*, years: int, adapters: Iterable[str] = ("compact", "chat")) -> dict[str, float]:
+    """Mean tokens of prompt and reply by question, and the mean share that is in common with the prompt before."""
+    found: dict[str, float] = {}
+    for adapter in adapters:
+        for scenario, settings in SCENARIOS.items():
+            asked: dict[str, list[tuple[str, str]]] = {}
+            for signature, prompt, reply in _late(years, adapter, settings):
+                asked.setdefault(signature, []).append((prompt, reply))
+            for signature, texts in asked.items():
+                name = f"{adapter}_{scenario}_{signature}"
+                found[f"{name}_prompt_tokens"] = float(np.mean([len(prompt) for prompt, _ in texts])) / 4
+                found[f"{name}_reply_tokens"] = float(np.mean([len(reply) for _, reply in texts])) / 4
+                found[f"{name}_shared"] = _shared([prompt for prompt, _ in texts])
+    return found
+
+
+def _late(years: int, adapter: str, settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Question, prompt and reply of the last years of a run."""
+    config = build({"max_timesteps": years, "two_timescale": 5, "llm": "rules", "adapter": adapter, **settings})
+    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
+        asyncio.run(Simulation(config, store, Minds(config, "rules", BRACKETS[config.bracket_setting])).play())
+        return [(row["signature"], row["prompt"], row["response"]) for row in store.rows(PROMPTS, [years - LATE])]
+
+
+def _shared(prompts: list[str]) -> float:
+    """Mean share of each prompt that is the beginning of the one before it."""
+    shares = [_alike(before, prompt) / len(prompt) for before, prompt in pairwise(prompts)]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters at the beginning of both are the same.
+
+    >>> _alike("tax", "task")
+    2
+    """
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
