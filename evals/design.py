@@ -61,6 +61,10 @@ class Experiment:
         if self.each is not None and given.get(self.each):
             values = filter(None, map(str.strip, str(given[self.each]).split(",")))
             arms = {value: {self.each: value} for value in values}
+            if not arms:
+                raise UsageError(
+                    f"--{self.each} {given[self.each]!r} names nothing; expected e.g. {','.join(self.arms)}"
+                )
         if self.tax_years is not None and "max_timesteps" not in given:
             common = self.common(given, paper=paper)
             for own in arms.values():

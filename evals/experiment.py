@@ -130,9 +130,14 @@ def _write(findings: list[Finding], console: Console, options: Options, figure: 
     """The files that were asked for."""
     if options.csv is not None:
         write_csv(as_rows(findings), options.csv, db=db)
-    if figure is None:
+    if figure is not None:
+        _draw(findings, figure, console, db)
+    elif not options.json:
         say(console, "A figure: the same command with --figure FILE.svg")
-        return
+
+
+def _draw(findings: list[Finding], figure: str, console: Console, db: str) -> None:
+    """A figure of each experiment; of several, each in a file with its name."""
     from evals.figures.arms import intervals
     from evals.figures.export import INCH, draw
     from evals.figures.look import Size

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -16,8 +17,9 @@ from evals.contrasts import Comparison, Estimate
 from evals.findings import Finding
 from evals.outcomes import Measure
 from evals.solved import OF_ORACLE, SHARES, VALUES
+from evals.statistics import Interval
 
-WIDTH = 130
+WIDTH = 160
 """Columns of the tables where there is no terminal."""
 
 
@@ -46,23 +48,44 @@ def _tables(found: Finding) -> Iterator[Table]:
     if found.solved is not None:
         yield matrix(arms, SHARES, "The same, of what ORACLE reaches under that function")
         return
-    if not found.experiment.by_welfare:
+    if found.experiment.by_welfare:
+        yield matrix(arms, VALUES, f"Differences to {arms.reference}, seed by seed", of=_difference, sign=True)
+    else:
         yield means_table(arms, f"{who}, each with people of its own; welfare: {arms.welfare}")
     yield cost_table(arms)
 
 
-def matrix(made: Comparison, measures: Mapping[str, Measure], title: str) -> Table:
-    """Arms by measures: the mean, and below it the ends of its interval."""
+def _mean(one: Estimate) -> Interval:
+    return one.mean
+
+
+def _difference(one: Estimate) -> Interval:
+    return Interval(math.nan, math.nan, math.nan) if one.contrast is None else one.contrast.difference
+
+
+def matrix(
+    made: Comparison,
+    measures: Mapping[str, Measure],
+    title: str,
+    *,
+    of: Callable[[Estimate], Interval] = _mean,
+    sign: bool = False,
+) -> Table:
+    """Arms by measures: a mean (`sign`: it is a difference), and below it the ends of its interval."""
     table = _table(made, title)
     for name in measures:
-        table.add_column(name.removesuffix(OF_ORACLE).replace("_", "_\n"), justify="right", no_wrap=True)
+        table.add_column(name.removesuffix(OF_ORACLE).replace("_", "_\n"), justify="right", overflow="fold")
     by_arm = {(one.arm, one.measure): one for one in made.estimates}
     for arm in made.arms:
-        ends = [interval_text(by_arm[arm, name], measure) for name, measure in measures.items()]
-        means = [shown(by_arm[arm, name].mean.mean, measure) for name, measure in measures.items()]
-        cells = (Text.assemble(mean, "\n", (end, "dim")) for mean, end in zip(means, ends, strict=True))
-        table.add_row(arm_text(made, arm), *cells)
+        found = ((of(by_arm[arm, name]), measure) for name, measure in measures.items())
+        cells = [_cell(ends, measure, sign=sign) for ends, measure in found if not math.isnan(ends.mean) or not sign]
+        if cells:
+            table.add_row(arm_text(made, arm), *cells)
     return table
+
+
+def _cell(ends: Interval, measure: Measure, *, sign: bool) -> Text:
+    return Text.assemble(shown(ends.mean, measure, sign=sign), "\n", (interval_text(ends, measure, sign=sign), "dim"))
 
 
 def means_table(made: Comparison, title: str) -> Table:
@@ -74,7 +97,7 @@ def means_table(made: Comparison, title: str) -> Table:
         table.add_row(Text(measure.name, style="bold"))
         for one in (one for one in made.estimates if one.measure == measure.name):
             mean = shown(one.mean.mean, measure)
-            table.add_row(arm_text(made, one.arm, indent="  "), str(one.runs), mean, interval_text(one, measure))
+            table.add_row(arm_text(made, one.arm, indent="  "), str(one.runs), mean, interval_text(one.mean, measure))
     return table
 
 
@@ -84,9 +107,9 @@ def _table(made: Comparison, title: str) -> Table:
     return table
 
 
-def interval_text(one: Estimate, measure: Measure) -> str:
+def interval_text(ends: Interval, measure: Measure, *, sign: bool = False) -> str:
     """The ends of an interval; empty where there is none."""
-    low, high = (shown(end, measure, scale=one.mean.mean) for end in (one.mean.low, one.mean.high))
+    low, high = (shown(end, measure, scale=ends.mean, sign=sign) for end in (ends.low, ends.high))
     return "" if low == "-" else f"{low} .. {high}"
 
 
@@ -95,7 +118,7 @@ def _notes(found: Finding, db: str) -> Iterator[str]:
     if not found.experiment.paired:
         yield "The arms have other people, so that nothing is paired: see whether intervals overlap."
     else:
-        yield f"Paired differences to {found.arms.reference}, with intervals and p, are stored beside the means."
+        yield f"Differences to {found.arms.reference}, seed by seed, are stored with their intervals and p-values."
     if found.solved is not None:
         yield from found.solved.notes()
     yield from flag_notes(found.arms)

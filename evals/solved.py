@@ -32,7 +32,12 @@ VALUES: Mapping[str, Measure] = {
 """What a law comes to, by welfare function."""
 
 SHARES: Mapping[str, Measure] = {
-    f"{name}{OF_ORACLE}": Measure(f"{name}{OF_ORACLE}", f"{name}: share of what ORACLE reaches", percent=True)
+    f"{name}{OF_ORACLE}": Measure(
+        f"{name}{OF_ORACLE}",
+        f"{name}: share of what ORACLE reaches",
+        percent=True,
+        head=f"{name}, of ORACLE",
+    )
     for name in WELFARE
 }
 """The same, of ORACLE's under that function."""

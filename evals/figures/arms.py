@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -27,7 +28,7 @@ def intervals(made: Comparison, measures: Sequence[Measure]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         label = 14 + int(LETTER * max(map(len, names.values())))
-        columns = size.columns(len(panels), most=3, least_width=170)
+        columns = size.columns(len(panels), most=2 if len(panels) == 4 else 3, least_width=170)
         width = (size.width - label) // columns - 26
         charts = (
             _panel(made, measure, names, width=width, labels=i % columns == 0) for i, measure in enumerate(panels)
@@ -46,9 +47,9 @@ def _panel(made: Comparison, measure: Measure, names: dict[str, str], *, width: 
     wide = [row for row in rows if not math.isnan(row["low"])]
     axis = alt.Axis(title=None, labels=labels, domain=False, ticks=False, labelLimit=300, labelPadding=8, grid=True)
     y = alt.Y("arm:N", sort=list(names.values()), scale=alt.Scale(domain=list(names.values())), axis=axis)
-    form = ".0%" if measure.percent else "~s"
+    form: dict[str, Any] = {"format": "~%"} if measure.percent else {"labelExpr": look.LARGE}
     scale = alt.Scale(zero=False, nice=True)
-    mean = alt.X("mean:Q", scale=scale, axis=look.x_axis("", format=form, tickCount=4, labelFlush=True))
+    mean = alt.X("mean:Q", scale=scale, axis=look.x_axis("", tickCount=3, labelFlush=True, **form))
     bars = alt.Chart(look.data(wide)).mark_rule(color=BLUE, strokeWidth=2.4)
     dots = alt.Chart(look.data(rows)).mark_point(color=BLUE, filled=True, opacity=1, size=46)
     runs = alt.Chart(look.data(_runs(made, measure, names))).mark_circle(color=MUTED, opacity=0.35, size=14)
@@ -56,7 +57,7 @@ def _panel(made: Comparison, measure: Measure, names: dict[str, str], *, width: 
     if made.paired and rows and rows[0]["arm"] == names[made.arms[0]]:
         reference = alt.Chart(look.data([{"mean": rows[0]["mean"]}])).mark_rule(color=RULE, strokeDash=[5, 4])
         layers.insert(0, reference.encode(x="mean:Q"))
-    title = measure.name.replace("_", " ")
+    title = (measure.head or measure.name).replace("_", " ")
     return look.panel(*layers, width=width, height=alt.Step(ROW), title=title)
 
 
