@@ -20,6 +20,7 @@ from evals.experiment_tables import as_json, as_rows, print_finding
 from evals.findings import Finding, Judge
 from evals.formats import writable
 from evals.sweep import Sweep
+from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.store import check_path
 
@@ -105,9 +106,12 @@ def _notes(
     if runs < arms:
         yield f"{arms} cells are {runs} runs: what several experiments share is played once, for the first of them."
     for name, cells in played.items():
-        for cell in {cell.arm: cell for cell in cells}.values():
-            if cell.config.two_timescale >= cell.config.max_timesteps and cell.config.planner_type == "LLM":
-                yield f"{name}: {cell.arm}: in {cell.config.max_timesteps} years the first law is never changed."
+        if once := ", ".join(dict.fromkeys(cell.arm for cell in cells if _has_one_turn(cell.config))):
+            yield f"{name}: one tax year is all there is of {once}: the planner has no second turn to learn for."
+
+
+def _has_one_turn(config: RunConfig) -> bool:
+    return config.planner_type == "LLM" and config.two_timescale >= config.max_timesteps
 
 
 def _play(sweep: Sweep, console: Console) -> dict[str, int]:

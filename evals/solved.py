@@ -71,8 +71,8 @@ class Solved:
                 yield f"{arm}, on brackets of its own, is ahead of ORACLE under {name} in {times} of them."
         if idlers := [share for share in self.idle.values() if share > 0.5]:
             yield (
-                f"paper divides by income: in {len(idlers)} of {seeds} populations its ORACLE is the law under which "
-                f"somebody stops working, and people without income carry more than half of the sum."
+                f"paper divides by income: in {len(idlers)} of {seeds} populations its ORACLE is a law under which "
+                f"people stop working, and those without income carry more than half of the sum."
             )
 
 

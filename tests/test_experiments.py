@@ -262,7 +262,8 @@ def finished() -> int:
 
 
 def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLine) -> None:
-    args = ("all", *TINY, "--seeds", "1", "--bracket-setting", "flat")
+    small = (*TINY[:-2], "--seeds", "1", "--max-timesteps", "1", "--bracket-setting", "flat")
+    args = ("all", *small, "--db", DB)
     command = [sys.executable, "-m", "evals", "experiment", *args]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         end = time.monotonic() + 120
@@ -284,8 +285,7 @@ def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLin
     assert "baselines asks nobody" in result.out
     assert "what several experiments share is played once" in result.out
 
-    whole = ("experiment", "bounded", *TINY[:-1], "b.duckdb", "--seeds", "1", "--bracket-setting", "flat")
-    assert cli(*whole, "--csv", "b.csv").code == 0
+    assert cli("experiment", "bounded", *small, "--db", "b.duckdb", "--csv", "b.csv").code == 0
     lines = Path("a.csv").read_text().splitlines()
     assert [line for line in lines if line.startswith(("experiment", "bounded"))] == Path(
         "b.csv"
