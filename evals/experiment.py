@@ -44,12 +44,13 @@ def run_experiments(
     if options.dry_run:
         return forecast(sweep, console, options)
     judge = Judge(db, _play(sweep, console), options.max_fallback, detect)
-    findings = list(_judged(judge, chosen, made, console))
+    findings = []
+    for found in _judged(judge, chosen, made, console):
+        findings.append(found)
+        if not options.json:
+            print_finding(found, console, detect=detect, db=db)
     if options.json:
         print(json.dumps({"experiments": [as_json(found) for found in findings]}))
-    else:
-        for found in findings:
-            print_finding(found, console, detect=detect, db=db)
     _write(findings, console, options, figure, db)
 
 
