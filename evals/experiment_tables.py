@@ -85,7 +85,8 @@ def matrix(
 
 
 def _cell(ends: Interval, measure: Measure, *, sign: bool) -> Text:
-    return Text.assemble(shown(ends.mean, measure, sign=sign), "\n", (interval_text(ends, measure, sign=sign), "dim"))
+    mean, interval = shown(ends.mean, measure, sign=sign), interval_text(ends, measure, sign=sign)
+    return Text.assemble(mean, "\n", (interval, "dim")) if interval else Text(mean)
 
 
 def means_table(made: Comparison, title: str) -> Table:
