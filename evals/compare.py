@@ -15,7 +15,7 @@ from rich.markup import escape
 from evals import sweep_forecast
 from evals.arms import parse_arms, parse_detect, parse_seeds
 from evals.cells import Cell, cells
-from evals.contrast_tables import as_json, print_comparison, write_csv
+from evals.contrast_tables import as_json, as_rows, print_comparison, write_csv
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.formats import writable
 from evals.outcomes import outcomes
@@ -51,19 +51,25 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
         writable(options.csv, not_over=config.db, flag="--csv")
     console = Console(stderr=options.json)
     if options.dry_run:
-        return _forecast(sweep, console, options)
-    for model, why in dict.fromkeys(choose_model(cell.config) for cell in made):
-        console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+        return forecast(sweep, console, options)
+    tell_models(made, console)
     compared = compare(sweep, console, max_fallback=options.max_fallback, detect=detect)
     if options.csv is not None:
-        write_csv(compared, options.csv, db=config.db)
+        write_csv(as_rows(compared), options.csv, db=config.db)
     if options.json:
         print(json.dumps(as_json(compared)))
     else:
         print_comparison(compared, console, detect=detect, db=config.db)
 
 
-def _forecast(sweep: Sweep, console: Console, options: Options) -> None:
+def tell_models(wanted: Iterable[Cell], console: Console) -> None:
+    """Say which models are asked, and why these."""
+    for model, why in dict.fromkeys(choose_model(cell.config) for cell in wanted):
+        console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+
+
+def forecast(sweep: Sweep, console: Console, options: Options) -> None:
+    """Say what the runs that are missing would take."""
     made = sweep_forecast.outlook(sweep, latency=options.latency)
     if options.json:
         print(json.dumps(sweep_forecast.as_json(made, parallel=options.parallel)))
@@ -71,8 +77,11 @@ def _forecast(sweep: Sweep, console: Console, options: Options) -> None:
         sweep_forecast.print_outlook(made, console, parallel=options.parallel, latency=options.latency)
 
 
-def prepare(settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, seeds: Sequence[int]) -> list[Cell]:
-    """The cells of a comparison. UsageError where two arms are one, or have other people than the reference."""
+def prepare(
+    settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, seeds: Sequence[int], paired: bool = True
+) -> list[Cell]:
+    """The cells of a comparison. UsageError where two arms are one, or (`paired`) have other people than the
+    reference."""
     if "seed" in settings:
         raise UsageError("--seed is one seed; a comparison takes --seeds, e.g. --seeds 20")
     common = {name: value for name, value in settings.items() if name != "name"}
@@ -82,7 +91,8 @@ def prepare(settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], 
         other = by_key.setdefault(cell.key, cell)
         if other is not cell:
             raise UsageError(f"arms {other.arm} and {cell.arm} are the same: nothing that is asked differs")
-        _same_people(made[0], cell)
+        if paired:
+            _same_people(made[0], cell)
     return made
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from evals.arms import SETTING
 from evals.contrasts import Comparison, Contrast, Estimate, number
 from evals.formats import whole_file
-from evals.outcomes import MEASURES, Measure
+from evals.outcomes import Measure
 from evals.statistics import pairs_for
 
 WIDTH = 100
@@ -26,24 +26,29 @@ def print_comparison(made: Comparison, console: Console, *, detect: Mapping[str,
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     console.print(_outcome_table(made))
-    console.print(_cost_table(made))
+    console.print(cost_table(made))
     for note in _notes(made, detect, db):
-        console.print(Text(note), soft_wrap=True)
+        say(console, note)
+
+
+def say(console: Console, note: str) -> None:
+    """One line, however long: it breaks where the terminal ends."""
+    console.print(Text(note), soft_wrap=True)
 
 
 def _outcome_table(made: Comparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
-    table.title = f"{len(made.arms)} arms on the same people, seeds {_ranges(made.seeds)}; welfare: {made.welfare}"
+    table.title = f"{len(made.arms)} arms on the same people, seeds {ranges(made.seeds)}; welfare: {made.welfare}"
     table.add_column("measure, and arm", overflow="fold")
     for name in ("mean", "difference", "95 % interval", "p", "Holm", "would see"):
         table.add_column(name, justify="right", no_wrap=True)
-    for measure in (one for one in MEASURES.values() if one.outcome):
+    for measure in (one for one in made.measures.values() if one.outcome):
         table.add_row(Text(measure.name, style="bold"))
         rows = [one for one in made.estimates if one.measure == measure.name]
         scale = max((abs(one.mean.mean) for one in rows if one.runs), default=0.0)
         for one in rows:
             cells = [shown(one.mean.mean, measure, scale=scale), *_contrast_cells(one.contrast, measure, scale)]
-            table.add_row(_arm(made, one.arm, indent="  "), *cells)
+            table.add_row(arm_text(made, one.arm, indent="  "), *cells)
     return table
 
 
@@ -56,21 +61,22 @@ def _contrast_cells(contrast: Contrast | None, measure: Measure, scale: float) -
     return [difference, interval, _p(contrast.p), _p(contrast.p_holm), sees.removeprefix("+")]
 
 
-def _cost_table(made: Comparison) -> Table:
+def cost_table(made: Comparison) -> Table:
+    """What the runs of each arm took."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
     table.title = "What a run took, in the mean"
-    columns = [measure for measure in MEASURES.values() if not measure.outcome]
+    columns = [measure for measure in made.measures.values() if not measure.outcome]
     table.add_column("arm", overflow="fold")
     for name in ("runs", *(measure.head for measure in columns)):
         table.add_column(name, justify="right", overflow="fold")
     for arm in made.arms:
         means = {one.measure: one.mean.mean for one in made.estimates if one.arm == arm}
         runs = sum(result.arm == arm for result in made.results)
-        table.add_row(_arm(made, arm), str(runs), *(shown(means[one.name], one) for one in columns))
+        table.add_row(arm_text(made, arm), str(runs), *(shown(means[one.name], one) for one in columns))
     return table
 
 
-def _arm(made: Comparison, arm: str, *, indent: str = "") -> Text:
+def arm_text(made: Comparison, arm: str, *, indent: str = "") -> Text:
     """The arm's name, with a mark if its runs are flagged."""
     shown = indent + arm.replace(SETTING, "")
     return Text(f"{shown} !", style="red") if arm in made.flags else Text(shown)
@@ -106,7 +112,7 @@ def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[s
     )
     if pairs < (fewest := pairs_for(made.tests)):
         yield f"{pairs} pairs are too few for any corrected p below 0.05: use {fewest} seeds or more, or fewer arms."
-    yield from _flag_notes(made)
+    yield from flag_notes(made)
     missing = {one.arm for one in made.estimates if one.measure == "planner_share" and one.runs < len(made.seeds)}
     if missing:
         yield "planner_share leaves out populations where ORACLE gains next to nothing over the start."
@@ -115,22 +121,28 @@ def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[s
             if one.measure == measure and one.contrast is not None:
                 needed = "?" if one.contrast.needed is None else f"{one.contrast.needed:,}"
                 yield f"To see a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
-    yield f"""Stored: llm-economist sql "from evaluations where study = '{made.study}'" --db {db}"""
+    yield where_stored(made, db)
 
 
-def _flag_notes(made: Comparison) -> Iterator[str]:
+def where_stored(made: Comparison, db: str) -> str:
+    """The query that shows all of it."""
+    return f"""Stored: llm-economist sql "from evaluations where study = '{made.study}'" --db {db}"""
+
+
+def flag_notes(made: Comparison) -> Iterator[str]:
+    """A line on each arm with runs in which too much fell back."""
     for arm, seeds in made.flags.items():
         rates = [one.figures["fallback_rate"] or 0 for one in made.results if one.arm == arm]
         yield (
-            f"! {arm}: up to {max(rates):.0%} of its questions of a kind had no usable answer (seeds {_ranges(seeds)}; "
+            f"! {arm}: up to {max(rates):.0%} of its questions of a kind had no usable answer (seeds {ranges(seeds)}; "
             f"--max-fallback {made.max_fallback * 100:g}): its figures are not those of its strategy alone."
         )
 
 
-def _ranges(seeds: Sequence[int]) -> str:
+def ranges(seeds: Sequence[int]) -> str:
     """Seeds in few words.
 
-    >>> _ranges([1, 2, 3, 7])
+    >>> ranges([1, 2, 3, 7])
     '1-3, 7'
     """
     runs: list[list[int]] = []
@@ -150,10 +162,10 @@ def as_json(made: Comparison) -> dict[str, Any]:
     return {
         "study": made.study,
         "welfare": made.welfare,
-        "reference": made.arms[0],
+        "reference": made.reference,
         "seeds": made.seeds,
         "tests": made.tests,
-        "measures": {measure.name: measure.help for measure in MEASURES.values()},
+        "measures": {measure.name: measure.help for measure in made.measures.values()},
         "max_fallback": made.max_fallback,
         "arms": [
             {
@@ -179,12 +191,16 @@ def _values(one: Estimate) -> dict[str, float | int | None]:
     return {**mean, **dict(zip(CONTRAST_COLUMNS, values, strict=True))}
 
 
-def write_csv(made: Comparison, path: str, *, db: str) -> None:
+def as_rows(made: Comparison) -> list[dict[str, Any]]:
     """One row an arm and measure, with the columns of the JSON."""
-    rows = [
+    return [
         {"arm": one.arm, "measure": one.measure, **_values(one), "flagged": one.arm in made.flags}
         for one in made.estimates
     ]
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], path: str, *, db: str) -> None:
+    """Rows with the same columns. UsageError if the file cannot be written."""
     with whole_file(path, not_over=db, flag="--csv") as part, part.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evals.outcomes import MEASURES, Figures
+from evals.outcomes import MEASURES, Figures, Measure
 from evals.statistics import Interval, detectable, holm, interval, pairs_needed, sign_flip_p
 from pipeline.store import Row, now
 
 
 @dataclass(frozen=True)
 class Result:
-    """The run of one cell and its figures."""
+    """The run of one cell and its figures. `run_id`: None where the economy was solved and nothing was played."""
 
     arm: str
     seed: int
-    run_id: int
+    run_id: int | None
     figures: Figures
 
 
@@ -54,6 +54,7 @@ class Comparison:
     """Arms by what was found of their runs, all under one `welfare` function; the first is the reference.
 
     `flags`: by arm, the seeds of runs in which more than `max_fallback` of the questions of a kind fell back.
+    `measures`: what was estimated. `paired`: the arms have the same people; without that there is no reference.
     """
 
     study: str
@@ -62,6 +63,12 @@ class Comparison:
     estimates: Sequence[Estimate]
     flags: Mapping[str, Sequence[int]]
     max_fallback: float
+    measures: Mapping[str, Measure] = field(default_factory=lambda: MEASURES)
+    paired: bool = True
+
+    @property
+    def reference(self) -> str | None:
+        return self.arms[0] if self.paired else None
 
     @property
     def arms(self) -> list[str]:
@@ -77,15 +84,19 @@ class Comparison:
 
 
 def estimates(
-    results: Sequence[Result], reference: str, *, detect: Mapping[str, float] | None = None
+    results: Sequence[Result],
+    reference: str | None,
+    *,
+    detect: Mapping[str, float] | None = None,
+    measures: Mapping[str, Measure] = MEASURES,
 ) -> list[Estimate]:
-    """Every measure of every arm, in the order of the arms.
+    """Every one of the `measures` of every arm, in the order of the arms; without a `reference` means alone.
 
     The family of Holm's correction: all arms but the reference, times all outcomes that have a difference to test.
     `detect`: by measure, the difference of which `Contrast.needed` is to tell.
     """
     arms = list(dict.fromkeys(result.arm for result in results))
-    made = [_estimate(results, arm, measure, reference, detect or {}) for arm in arms for measure in MEASURES]
+    made = [_estimate(results, arm, one, reference, detect or {}) for arm in arms for one in measures.values()]
     tested = [i for i, one in enumerate(made) if one.contrast is not None and one.contrast.p is not None]
     for i, p_holm in zip(tested, holm([_p(made[i]) for i in tested]), strict=True):
         contrast = made[i].contrast
@@ -101,11 +112,12 @@ def _p(estimate: Estimate) -> float:
 
 
 def _estimate(
-    results: Sequence[Result], arm: str, measure: str, reference: str, detect: Mapping[str, float]
+    results: Sequence[Result], arm: str, measure: Measure, reference: str | None, detect: Mapping[str, float]
 ) -> Estimate:
-    own = _by_seed(results, arm, measure)
-    contrast = None if arm == reference else _contrast(own, _by_seed(results, reference, measure), measure, detect)
-    return Estimate(arm, measure, len(own), interval(list(own.values())), contrast)
+    own, contrast = _by_seed(results, arm, measure.name), None
+    if reference is not None and arm != reference:
+        contrast = _contrast(own, _by_seed(results, reference, measure.name), measure, detect)
+    return Estimate(arm, measure.name, len(own), interval(list(own.values())), contrast)
 
 
 def _by_seed(results: Iterable[Result], arm: str, measure: str) -> dict[int, float]:
@@ -115,14 +127,14 @@ def _by_seed(results: Iterable[Result], arm: str, measure: str) -> dict[int, flo
 
 
 def _contrast(
-    own: Mapping[int, float], others: Mapping[int, float], measure: str, detect: Mapping[str, float]
+    own: Mapping[int, float], others: Mapping[int, float], measure: Measure, detect: Mapping[str, float]
 ) -> Contrast:
     differences = [value - others[seed] for seed, value in own.items() if seed in others]
-    smallest, x = detectable(differences), detect.get(measure)
+    smallest, x = detectable(differences), detect.get(measure.name)
     return Contrast(
         pairs=len(differences),
         difference=interval(differences),
-        p=sign_flip_p(differences) if differences and MEASURES[measure].outcome else None,
+        p=sign_flip_p(differences) if differences and measure.outcome else None,
         detectable=None if math.isnan(smallest) else smallest,
         needed=None if x is None else pairs_needed(differences, x),
     )
@@ -132,16 +144,18 @@ def flagged(results: Iterable[Result], max_fallback: float) -> dict[str, list[in
     """Seeds by arm of the runs in which a larger share of the questions of a kind had no usable answer."""
     found: dict[str, list[int]] = {}
     for result in results:
-        if (result.figures["fallback_rate"] or 0) > max_fallback:
+        if (result.figures.get("fallback_rate") or 0) > max_fallback:
             found.setdefault(result.arm, []).append(result.seed)
     return found
 
 
-def evaluation_rows(study: str, results: Iterable[Result], made: Iterable[Estimate], reference: str) -> list[Row]:
-    """Rows of `evaluations`: one a run and measure, one an arm and measure, one a difference."""
+def evaluation_rows(
+    study: str, results: Iterable[Result], made: Iterable[Estimate], reference: str | None
+) -> list[Row]:
+    """Rows of `evaluations`: one a run (or law) and measure, one an arm and measure, one a difference."""
     key = {"study": study, "created_at": now()}
     rows = [
-        _row(**key, subject="run", arm=one.arm, seed=one.seed, run_id=one.run_id, metric=name, score=value)
+        _row(**key, subject=_subject(one), arm=one.arm, seed=one.seed, run_id=one.run_id, metric=name, score=value)
         for one in results
         for name, value in one.figures.items()
     ]
@@ -161,6 +175,10 @@ def evaluation_rows(study: str, results: Iterable[Result], made: Iterable[Estima
                 )
             )
     return rows
+
+
+def _subject(result: Result) -> str:
+    return "law" if result.run_id is None else "run"
 
 
 COLUMNS = (

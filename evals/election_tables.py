@@ -60,12 +60,14 @@ def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: 
         labs = [diagnose(reader, run) for run in dict.fromkeys(chosen)]
     if as_json:
         print(
-            json.dumps({"elections": [_row(lab, one) for lab in labs for one in lab.elections], "rules": _rules(labs)})
+            json.dumps(
+                {"elections": [_row(lab, one) for lab in labs for one in lab.elections], "rules": rules_as_json(labs)}
+            )
         )
         return
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
-    console.print(_by_election(labs[0]) if len(labs) == 1 else _by_rule(labs))
+    console.print(_by_election(labs[0]) if len(labs) == 1 else by_rule_table(labs))
     for note in notes(labs):
         console.print(Text(note), soft_wrap=True)
 
@@ -80,7 +82,8 @@ def by_rule(labs: Sequence[Lab]) -> dict[tuple[str, str], list[Lab]]:
     return {kind: [lab for lab in labs if (lab.rule, lab.platforms) == kind] for kind in kinds}
 
 
-def _rules(labs: Sequence[Lab]) -> list[dict[str, object]]:
+def rules_as_json(labs: Sequence[Lab]) -> list[dict[str, object]]:
+    """Means and standard errors by rule and kind of platform."""
     return [
         {
             "rule": rule,
@@ -121,7 +124,7 @@ def _thirds(tercile: int | None) -> str:
     return {1: "poor", 2: "middle", 3: "rich"}.get(tercile or 0, "?")
 
 
-def _by_rule(labs: Sequence[Lab]) -> Table:
+def by_rule_table(labs: Sequence[Lab]) -> Table:
     """One row a rule and kind of platform: means over runs, and, where they are several, their standard errors."""
     groups = by_rule(labs)
     table = _table(f"Elections of {len(labs)} runs", ("rule", "platforms", "runs", "elections"))

@@ -19,6 +19,9 @@ from pipeline.errors import UsageError
 
 Span = tuple[float, float]
 
+WIDTH = 110
+"""Columns of the table where there is no terminal."""
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -117,6 +120,8 @@ def _wall(made: list[Outlook], parallel: int) -> Span:
 
 def print_outlook(made: list[Outlook], console: Console, *, parallel: int, latency: float) -> None:
     """One row an arm, and the whole."""
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in ("arm", "there", "to play", "calls", "tokens", "dollars"):
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")

@@ -98,9 +98,10 @@ CREATE TABLE IF NOT EXISTS optimizer_trials(
     program JSON USING COMPRESSION zstd);
 
 -- Scores of runs and programs. study: what they were made for; a comparison has the same name whenever it is made again.
--- subject: run, arm (score: the mean over its `runs`) or difference (score: the mean over `runs` pairs of runs with the
--- same seed, of an arm to the reference). low, high: 95 % interval of the score. p: paired sign-flip test, p_holm:
--- corrected over all arms and outcomes of the study. detectable: the true difference that so many pairs find 4 times of 5.
+-- subject: run, law (nothing was played: every worker best-responds), arm (score: the mean over its `runs`) or difference
+-- (score: the mean over `runs` pairs of runs with the same seed, of an arm to the reference). low, high: 95 % interval of
+-- the score. p: paired sign-flip test, p_holm: corrected over all arms and outcomes of the study. detectable: the true
+-- difference that so many pairs find 4 times of 5.
 CREATE TABLE IF NOT EXISTS evaluations(
     run_id INTEGER, subject VARCHAR, metric VARCHAR, score DOUBLE, feedback VARCHAR, created_at TIMESTAMP,
     study VARCHAR, arm VARCHAR, reference VARCHAR, seed BIGINT, runs INTEGER, low DOUBLE, high DOUBLE, p DOUBLE,

@@ -83,6 +83,55 @@ def compare(
 
 @app.command()
 @with_run_options
+def experiment(
+    which: Annotated[str | None, typer.Argument(metavar="NAME", help="which experiment, or all")] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
+    paper: Annotated[
+        bool, typer.Option("--paper", help="settings of the LLM Economist paper: economy v1, 2500 years")
+    ] = False,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
+    detect: Annotated[
+        list[str] | None,
+        typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
+    ] = None,
+    max_fallback: Annotated[
+        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")
+    ] = 5,
+    csv: Annotated[str | None, typer.Option("--csv", help="file to write what was found to")] = None,
+    figure: Annotated[
+        str | None, typer.Option("--figure", help="file to draw it to: .pdf, .svg, .png, .json (extra: report)")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="use runs by other versions of the code, too")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what missing runs would take")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
+    list_all: Annotated[bool, typer.Option("--list", help="show the experiments")] = False,
+    **settings: Any,
+) -> None:
+    """Run a declared experiment, or all; runs that exist are used again, and what was cut off goes on.
+
+    Example: llm-economist experiment baselines --seeds 1-10 --num-agents 100
+
+    Example: llm-economist experiment rational --llm rules --seeds 1-5 --dry-run
+    """
+    from evals.design import listing
+
+    if list_all:
+        return typer.echo(listing())
+    if not which:
+        raise UsageError("give an experiment: llm-economist experiment baselines; --list shows them")
+    from evals.compare import Options
+    from evals.experiment import run_experiments
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    given = {**(read_toml(config) if config else {}), **given}
+    options = Options(seeds, parallel, detect or [], max_fallback / 100, csv, json, any_code, dry_run, latency)
+    run_experiments(which, given, options, paper=paper, figure=figure)
+
+
+@app.command()
+@with_run_options
 def optimize(
     role: Annotated[str, typer.Argument(help="worker, planner, voter or persona")],
     optimizer: Annotated[

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.figures.catalog import FIGURES, Figure
-from evals.figures.look import Size, framed
-from evals.formats import whole_file
+from evals.figures.look import Drawing, Size, framed
+from evals.formats import whole_file, writable
 from evals.played import load
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
@@ -64,17 +64,28 @@ def listing() -> str:
 
 def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float | None = None) -> int:
     """Write one figure of the runs, and return its size in bytes. UsageError where there is nothing to draw."""
-    figure, suffix = _figure(name), Path(output).suffix.lower()
-    if suffix not in WRITERS:
-        raise UsageError(f"--output {output}: expected a file that ends in {', '.join(WRITERS)}")
-    with whole_file(output, not_over=db) as part:
-        with AtRest(db) as reader:
-            played = load(reader, runs)
-            drawing = figure.prepare(reader, played)
-        if drawing is None:
-            raise UsageError(f"figure {name}: {figure.absent} in {', '.join(runs)}")
-        width = int((inches or (6.5 if figure.spans(len(played)) else 4.5)) * INCH)
-        content = WRITERS[suffix](framed(drawing(Size(width, figure.height)), background="white"))
+    figure = _figure(name)
+    drawable(output, db=db)
+    with AtRest(db) as reader:
+        played = load(reader, runs)
+        drawing = figure.prepare(reader, played)
+    if drawing is None:
+        raise UsageError(f"figure {name}: {figure.absent} in {', '.join(runs)}")
+    width = int((inches or (6.5 if figure.spans(len(played)) else 4.5)) * INCH)
+    return draw(drawing, Size(width, figure.height), output, db=db)
+
+
+def drawable(output: str, *, db: str, flag: str = "--output") -> None:
+    """UsageError unless `output` is the name of a figure that can be written."""
+    if Path(output).suffix.lower() not in WRITERS:
+        raise UsageError(f"{flag} {output}: expected a file that ends in {', '.join(WRITERS)}")
+    writable(output, not_over=db, flag=flag)
+
+
+def draw(drawing: Drawing, size: Size, output: str, *, db: str, flag: str = "--output") -> int:
+    """Write a drawing as the suffix of `output` says; its size in bytes."""
+    content = WRITERS[Path(output).suffix.lower()](framed(drawing(size), background="white"))
+    with whole_file(output, not_over=db, flag=flag) as part:
         part.write_bytes(content)
     return len(content)
 
