@@ -88,12 +88,12 @@ class Panel:
         if self.threads == 1 or len(asks) < 2:
             yield from map(self.answer, asks)
             return
-        with ThreadPoolExecutor(self.threads) as pool:
+        pool = ThreadPoolExecutor(self.threads)
+        try:
             futures = [pool.submit(copy_context().run, self.answer, ask) for ask in asks]
-            try:
-                yield from (future.result() for future in futures)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            yield from (future.result() for future in futures)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for the rest where one has ended the card
 
 
 def by_rule(seed: int) -> Callable[[Ask], Reply]:
