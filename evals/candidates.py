@@ -18,6 +18,7 @@ class Question(dspy.Module):
 
     def __init__(self, question: str, program: dspy.Module) -> None:
         super().__init__()
+        self.question = question
         self.attribute = QUESTIONS[question][1]
         setattr(self, self.attribute, getattr(program, self.attribute))
 

@@ -145,7 +145,7 @@ def dry_run(settings: Mapping[str, Any], console: Console, *, latency: float, as
         print(json.dumps(made.as_json()))
         return 0
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)}); nothing is called or written", highlight=False)
-    console.print(_table(made))
+    console.print(table(made.lines, made.price))
     for note in notes(made, config):
         console.print(escape(note), highlight=False, soft_wrap=True)
     return 0
@@ -340,14 +340,15 @@ def _sizes(asked: Iterable[list[Call]]) -> dict[str, Size]:
 # -- what is printed -----------------------------------------------------------------------------------------------
 
 
-def _table(made: Forecast) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+def table(lines: Mapping[str, Line], price: Price | None) -> Table:
+    """What each question takes, and all together."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for column in ("signature", "calls", "prompt tokens", "reply tokens", "dollars"):
-        table.add_column(column, justify="left" if column == "signature" else "right")
-    for name, line in {**made.lines, "total": made.total}.items():
-        cost = dollars(line.cost_usd(made.price))
-        table.add_row(name, span(line.calls), span(line.prompt_tokens), span(line.completion_tokens), cost)
-    return table
+        made.add_column(column, justify="left" if column == "signature" else "right")
+    for name, line in {**lines, "total": sum(lines.values(), NOTHING)}.items():
+        cost = dollars(line.cost_usd(price))
+        made.add_row(name, span(line.calls), span(line.prompt_tokens), span(line.completion_tokens), cost)
+    return made
 
 
 def span(interval: Interval) -> str:

@@ -124,7 +124,7 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
         )
         return None
     except Halted as halted:
-        raise _failed(study, halted.error) from halted.error
+        raise failed(study, halted.error) from halted.error
     except UsageError as error:
         study.save("failed", error=str(error))
         raise
@@ -132,7 +132,7 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _failed(study: Study, error: Exception) -> Exception:
+def failed(study: Study, error: Exception) -> Exception:
     """The error to raise for what halted a study, which is marked as failed if its store still works."""
     if not isinstance(error, StoreError):
         study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])

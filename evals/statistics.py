@@ -69,6 +69,22 @@ def interval(values: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Interv
     return Interval(mean, float(low), float(high))
 
 
+def share(hits: int, n: int, *, level: float = 0.95) -> Interval:
+    """The share of `hits` among `n` and its score interval (Wilson 1927, JASA 22, 209-212).
+
+    Unlike resampling it has a width where all or none are hits: few trials cannot show what is rare. nan for none.
+
+    >>> [round(value, 2) for value in share(6, 6)]
+    [1.0, 0.61, 1.0]
+    """
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan)
+    p, z2 = hits / n, NORMAL.inv_cdf((1 + level) / 2) ** 2
+    middle, half = p + z2 / (2 * n), math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2)))
+    low, high = (middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)
+    return Interval(p, low if hits else 0.0, high if hits < n else 1.0)
+
+
 def _means_of_samples(values: Floats, rng: np.random.Generator) -> Floats:
     """Means (RESAMPLES,) of samples with replacement, each as large as `values`."""
     n = len(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,17 +142,10 @@ class Plan:
 
     def models(self) -> Models:
         """The three models, connected. ValueError where a name cannot be a model."""
-        lm = self._connect(self.model)
-        teacher = lm if self.names[1] == self.model else self._connect(self.names[1])
+        lm = connected(self.config, self.model)
+        teacher = lm if self.names[1] == self.model else connected(self.config, self.names[1])
         longest = max(REFLECTION_TOKENS, self.config.max_output_tokens)
-        return Models(lm, teacher, self._connect(self.names[2], temperature=1.0, max_tokens=longest))
-
-    def _connect(self, name: str, **other: Any) -> dspy.LM:
-        config = self.config
-        known = {"temperature": config.temperature, "max_tokens": config.max_output_tokens, **other}
-        return connect(
-            Model(name, base_url=config.base_url, timeout=config.timeout, concurrency=config.concurrency, **known)
-        )
+        return Models(lm, teacher, connected(self.config, self.names[2], temperature=1.0, max_tokens=longest))
 
     def threads(self, models: Models) -> int:
         """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
@@ -161,16 +154,32 @@ class Plan:
 
     def allowance(self) -> Allowance:
         """The caps of the order. UsageError where dollars are capped and a model has no known price."""
-        config, known = self.config, {name: self.prices.of(name) for name in self.names}
-        for name, price in known.items():
-            if config.max_cost_usd is not None and price is None:
-                raise UsageError(
-                    f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {name}; give one in prices.toml or "
-                    f'with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, in dollars per million '
-                    "tokens"
-                )
-        meter = Budget(model=self.model, price=known[self.model], others=known)
-        return Allowance(meter, self.order.budget, config.max_cost_usd, config.max_tokens)
+        return capped(self.config, self.names, self.prices, budget=self.order.budget)
+
+
+def connected(config: RunConfig, name: str, **other: Any) -> dspy.LM:
+    """The model called `name` with the settings of `config`, or `other` ones. ValueError where there can be none."""
+    known = {"temperature": config.temperature, "max_tokens": config.max_output_tokens, **other}
+    return connect(
+        Model(name, base_url=config.base_url, timeout=config.timeout, concurrency=config.concurrency, **known)
+    )
+
+
+def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, budget: int | None = None) -> Allowance:
+    """The caps on what the models `names`, the first being the main one, may take.
+
+    UsageError where dollars are capped and a model has no known price.
+    """
+    known = {name: priced.of(name) for name in names}
+    for name, price in known.items():
+        if config.max_cost_usd is not None and price is None:
+            raise UsageError(
+                f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {name}; give one in prices.toml or "
+                f'with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, in dollars per million '
+                "tokens"
+            )
+    meter = Budget(model=names[0], price=known[names[0]], others=known)
+    return Allowance(meter, budget, config.max_cost_usd, config.max_tokens)
 
 
 def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:

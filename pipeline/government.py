@@ -58,7 +58,7 @@ async def govern(world: World, minds: Respondents, year: int) -> Government:
     elif world.config.binding_platforms:
         _keep_promise(world, government, campaign)
     else:
-        inputs |= _leader_inputs(world, campaign.platforms)
+        inputs |= leader_inputs(world, campaign.platforms)
         _apply(world, government, await minds.ask("GovernAsLeader", inputs, year=year, agent=world.leader))
     return government
 
@@ -85,7 +85,8 @@ def planner_inputs(world: World, year: int) -> dict[str, str]:
     }
 
 
-def _leader_inputs(world: World, platforms: Platforms) -> dict[str, str]:
+def leader_inputs(world: World, platforms: Platforms) -> dict[str, str]:
+    """What an elected leader sees beside the planner's view: itself, its own years, and what it promised."""
     leader = world.leader
     assert leader is not None
     return {

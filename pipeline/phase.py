@@ -249,19 +249,28 @@ class Phase(BaseCallback):
         asker.call = call
         self._took(model, call)
 
-    def _call(self, model: Node, asker: Node, attempt: Attempt) -> Call:
+    def described(self, model: Node, asker: Node) -> dict[str, str]:
+        """Role, signature and strategy of a call, as they are stored."""
         signature = getattr(asker.instance, "signature", None)
         answers = signature is not None and self.study.output in signature.output_fields
         own = isinstance(model.question.instance, self.kind)
+        return {
+            "role": self.study.row["role"] if own else OPTIMIZER,
+            "signature": self.study.row["question"] if answers else getattr(signature, "__name__", "Text"),
+            "strategy": self.study.row["strategy"] if own else "io",
+        }
+
+    def _call(self, model: Node, asker: Node, attempt: Attempt) -> Call:
+        what = self.described(model, asker)
         return Call(
             call_id=self.study.next_id(),
             run_id=0,
             request_key=model.key,
             year=0,
             agent=None,
-            role=self.study.row["role"] if own else OPTIMIZER,
-            signature=self.study.row["question"] if answers else getattr(signature, "__name__", "Text"),
-            strategy=self.study.row["strategy"] if own else "io",
+            role=what["role"],
+            signature=what["signature"],
+            strategy=what["strategy"],
             program=None,
             parsed=None,
             attempt=model.attempts,

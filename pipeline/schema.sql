@@ -75,7 +75,8 @@ CREATE TABLE IF NOT EXISTS personas(
 CREATE TABLE IF NOT EXISTS programs(
     run_id INTEGER, role VARCHAR, strategy VARCHAR, program VARCHAR, state JSON);
 
--- One row a study: an optimization of the program that answers one question of a role, or one that was cut off.
+-- One row a study: an optimization of the program that answers one question of a role, or one that was cut off. A validity
+-- card is one, too (metric: validity): role, question and optimizer are NULL then, strategy has that of each role as JSON.
 -- status: running, finished, failed, interrupted, stopped (by its budget; the best program so far was kept).
 -- data_hash: of the examples; config: the settings of the economies that they are from; budget: calls at most.
 -- trials, calls, cost_usd: what it took in all. dev_*, test_*: mean scores before and after, 0 to 1; test_low, test_high:
@@ -97,7 +98,9 @@ CREATE TABLE IF NOT EXISTS optimizer_trials(
     scores DOUBLE[], unanswered INTEGER, unparsed INTEGER, calls INTEGER, cost_usd DOUBLE,
     program JSON USING COMPRESSION zstd);
 
--- Scores of runs and programs. study: what they were made for; a comparison has the same name whenever it is made again.
+-- Scores of runs, programs and models. study: what they were made for; a comparison has the same name whenever it is made
+-- again. subject validity: scores of a validity card (metric: the check, or the question whose replies were read; arm: the
+-- model and how it was asked; runs: the questions that were put; feedback: what came out).
 -- subject: run, law (nothing was played: every worker best-responds), arm (score: the mean over its `runs`) or difference
 -- (score: the mean over `runs` pairs of runs with the same seed, of an arm to the reference). low, high: 95 % interval of
 -- the score. p: paired sign-flip test, p_holm: corrected over all arms and outcomes of the study. detectable: the true

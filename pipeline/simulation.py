@@ -156,25 +156,28 @@ async def _judge(
 ) -> dict[int, tuple[bool | None, int | None]]:
     """Verdicts of the people: agent -> (satisfied or None for a failed answer, call id)."""
     people = needs_persona(world) if world.scenario.satisfaction else []
-
-    def inputs(agent: int) -> dict[str, str]:
-        return {
-            "tax_schedule": str(world.schedule),
-            "identity": see.identity(world.personas[agent], float(world.population.wage[agent])),
-            "this_year": see.year_summary(
-                hours=outcome.labor[agent],
-                income=outcome.income[agent],
-                tax=outcome.tax[agent],
-                rebate=outcome.rebate,
-                utility=outcome.utility[agent],
-            ),
-        }
-
-    questions = (minds.ask("JudgeTaxPolicy", inputs(agent), year=year, agent=agent) for agent in people)
+    questions = (
+        minds.ask("JudgeTaxPolicy", judge_inputs(world, agent, outcome), year=year, agent=agent) for agent in people
+    )
     answers = await asyncio.gather(*questions)
     return {
         agent: (None if answer.prediction is None else bool(answer.prediction.satisfied), answer.call_id)
         for agent, answer in zip(people, answers, strict=True)
+    }
+
+
+def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
+    """What a person is shown of the year that it judges the tax policy by."""
+    return {
+        "tax_schedule": str(world.schedule),
+        "identity": see.identity(world.personas[agent], float(world.population.wage[agent])),
+        "this_year": see.year_summary(
+            hours=outcome.labor[agent],
+            income=outcome.income[agent],
+            tax=outcome.tax[agent],
+            rebate=outcome.rebate,
+            utility=outcome.utility[agent],
+        ),
     }
 
 

@@ -123,7 +123,7 @@ FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 --   cost_usd                dollars; NULL for a model without a known price
 --   latency_ms              milliseconds
 --   started_at              time in UTC
---   study                   study that asked (an optimization); NULL in a run
+--   study                   study that asked (an optimization or a validity card); NULL in a run
 CREATE OR REPLACE VIEW calls AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, temperature,
        sampling_seed, prompt, response, parsed, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,

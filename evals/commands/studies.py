@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -178,6 +178,34 @@ def optimize(
     given = {**{name: value for name, value in run_file.items() if name not in UNUSED}, **given}
     order = Order(role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output)
     raise typer.Exit(tune(order, given, Console()))
+
+
+@app.command()
+@with_run_options
+def validate(
+    size: Annotated[Literal["full", "small"], typer.Option("--size", help="all questions, or about a third")] = "full",
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Markdown file to write the card to")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="only show the cards of this database")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what a card takes")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    **settings: Any,
+) -> None:
+    """Check a model before it is trusted: its validity card, scores with intervals against the exact economy.
+
+    Example: llm-economist validate --llm gpt-4o-mini -o card.md
+    """
+    from rich.console import Console
+
+    from evals.validity.plan import MATTERS, OTHERS, Order
+    from evals.validity.validate import compare as side_by_side
+    from evals.validity.validate import validate as check
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    run_file = read_toml(config) if config else {}
+    given = {**{name: value for name, value in run_file.items() if name in (*MATTERS, *OTHERS)}, **given}
+    if compare:
+        return side_by_side(given.get("db", DEFAULT_DB), Console())
+    raise typer.Exit(check(Order(size, output), given, Console(), dry_run=dry_run))
 
 
 @app.command()

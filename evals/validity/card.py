@@ -1,0 +1,152 @@
+"""A card as one page of Markdown, and as rows of `evaluations`."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from evals.contrasts import number
+from evals.formats import CONTROL
+from evals.statistics import Interval
+from evals.validity.checks import CHECKS
+from evals.validity.findings import Finding
+from evals.validity.panel import Panel
+from pipeline.minds import QUESTIONS
+from pipeline.store import Row, now
+
+HEAD = "# Validity card"
+SUBJECT = "validity"
+"""What rows of `evaluations` are about."""
+
+SHOWN, LONGEST = 4, 160
+"""Replies that could not be used that a card shows, each of another question, and their characters."""
+
+MARKS = re.compile(r"([\\`*_{}\[\]()#|~!:@])")
+"""What Markdown might take for more than text."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What came of a model: `subject`, the model and how it was asked; `findings` by check and by question.
+
+    `refused`: a question, why its reply could not be used, and the reply.
+    """
+
+    subject: str
+    command: str
+    questions: int
+    findings: Mapping[str, Finding]
+    replies: int
+    refused: list[tuple[str, str, str]]
+
+
+def of(panel: Panel, findings: Mapping[str, Finding], *, subject: str, command: str) -> Card:
+    """The card of what a panel has answered."""
+    refused: dict[str, tuple[str, str, str]] = {}
+    for ask, reply in panel.replies.values():
+        for reason, said in reply.unparsed[:1]:
+            refused.setdefault(ask.question, (ask.question, reason, said))
+    replies = sum(reply.parsed + len(reply.unparsed) for _, reply in panel.replies.values())
+    return Card(subject, command, len(panel.replies), findings, replies, list(refused.values())[:SHOWN])
+
+
+def text(said: str) -> str:
+    """Text of a model or of a user as Markdown that shows it and does nothing else: on one line, and not too long."""
+    line = CONTROL.sub(" ", " ".join(said.split()))
+    line = line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
+    return MARKS.sub(r"\\\1", html.escape(line, quote=False))
+
+
+def markdown(card: Card) -> str:
+    """The page."""
+    return "\n".join([*_head(card), *_judgement(card), *_forms(card), *_refused(card)]) + "\n"
+
+
+def _head(card: Card) -> Iterator[str]:
+    yield f"{HEAD}: {text(card.subject)}"
+    yield ""
+    yield "```bash"
+    yield card.command
+    yield "```"
+    yield ""
+    yield (
+        f"{card.questions} questions, as runs put them, and {card.replies} replies. A score is a mean from 0 to 1 with "
+        "its 95 % interval; a question without a usable answer scores 0, or as if nothing had been changed. What is "
+        "asked, why, and what a score does not say: `docs/validity.md`."
+    )
+
+
+def _judgement(card: Card) -> Iterator[str]:
+    yield ""
+    yield "## Does it answer with sense?"
+    yield ""
+    yield "| check | score | 95 % interval | 0 is | 1 is | answered | what came out |"
+    yield "|---|---:|---:|---|---|---:|---|"
+    for name, check in CHECKS.items():
+        found = card.findings[name]
+        cells = (
+            f"{name}: {check.asks}",
+            *_ends(found.score),
+            check.zero,
+            check.one,
+            f"{found.answered} of {found.asked}",
+            found.words,
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _forms(card: Card) -> Iterator[str]:
+    yield ""
+    yield "## Does it answer in the form that is asked for?"
+    yield ""
+    yield "Share of questions whose replies could be used as they came; where not, it is asked again, as in a run."
+    yield ""
+    yield "| question | share | 95 % interval | answered in the end | |"
+    yield "|---|---:|---:|---:|---|"
+    for question in QUESTIONS:
+        found = card.findings[question]
+        yield f"| {question} | {' | '.join(_ends(found.score))} | {found.answered} of {found.asked} | {found.words} |"
+
+
+def _refused(card: Card) -> Iterator[str]:
+    if not card.refused:
+        return
+    yield ""
+    yield "## Replies that could not be used"
+    yield ""
+    for question, reason, said in card.refused:
+        yield f"- {question}: {text(said) or '(nothing)'} ({text(reason)})"
+
+
+def _ends(score: Interval) -> tuple[str, str]:
+    """A score, and its interval."""
+    return figure(score.mean), "-" if math.isnan(score.low) else f"{figure(score.low)} to {figure(score.high)}"
+
+
+def figure(value: float | None) -> str:
+    """Two decimals; `-` for nothing.
+
+    >>> figure(0.999), figure(None)
+    ('1.00', '-')
+    """
+    return "-" if value is None or math.isnan(value) else f"{value:.2f}"
+
+
+def rows(card: Card, study: str, seed: int) -> list[Row]:
+    """Rows of `evaluations`: one a check, and one a question's replies."""
+    about = {"study": study, "subject": SUBJECT, "arm": card.subject, "seed": seed, "created_at": now()}
+    return [
+        {
+            **about,
+            "metric": name,
+            "score": number(found.score.mean),
+            "low": number(found.score.low),
+            "high": number(found.score.high),
+            "runs": found.asked,
+            "feedback": found.words,
+        }
+        for name, found in card.findings.items()
+    ]

@@ -1,0 +1,47 @@
+"""What a card checks, by name. A new check is one function and one entry in `CHECKS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from evals.validity import citizens, forms, invariance, planners, workers
+from evals.validity.findings import Finding
+from evals.validity.panel import Panel
+from pipeline.minds import QUESTIONS
+
+SIZES: Mapping[str, bool] = {"full": True, "small": False}
+"""How much is asked: all, or about a third of it. What is asked in a small card is asked in a full one, too."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """`asks`: what it looks at. `zero` and `one`: what these scores mean. `find(panel, full)` asks and judges."""
+
+    asks: str
+    zero: str
+    one: str
+    find: Callable[[Panel, bool], Finding]
+
+
+CHECKS: Mapping[str, Check] = {
+    "hours": Check(
+        "hours over wages and rates", "as far off as 40 hours always", "the closed form", workers.closed_form
+    ),
+    "elasticity": Check("answer to tax shocks", "none, or twice the true one", "elasticity 0.4", workers.elasticity),
+    "monotonicity": Check("order of hours", "always the wrong way", "never the wrong way", workers.monotonicity),
+    "round_numbers": Check("bunching at multiples of 5", "all there", "no more than the best", workers.round_numbers),
+    "repetition": Check("the same question twice", "10 hours apart", "the same hours", invariance.repetition),
+    "currency": Check("all money times 100", "10 hours apart", "the same hours", invariance.currency),
+    "identity": Check("another name or sex", "10 hours apart", "the same hours", invariance.identity),
+    "option_order": Check("ballot turned round", "never the same vote", "always the same vote", citizens.option_order),
+    "votes": Check("own best platform", "as by lot", "always the best", citizens.votes),
+    "planner": Check("one-bracket toy", "welfare at the start", "welfare at the optimum", planners.toy),
+}
+"""By the name under which scores are stored."""
+
+
+def read_replies(panel: Panel, full: bool) -> dict[str, Finding]:
+    """How well each question's replies could be read, by signature, after asking what no check has asked."""
+    panel.ask(forms.unasked(full))
+    return {question: forms.parse_rate(panel, question) for question in QUESTIONS}

@@ -1,0 +1,93 @@
+"""What should make no difference to a worker's hours: asking again, the unit of money, a name, the sex."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from evals.validity.findings import Finding, finding, hours_of, mean, none_as, said
+from evals.validity.panel import Ask, Panel
+from evals.validity.scenes import SEED, THREE, Person, try_hours, village
+from evals.validity.workers import Place, grid, places_of
+from pipeline.economy.tax import FloatArray
+from pipeline.simulation import labor_inputs
+from signatures.types import TaxSchedule
+
+FAR = 10
+"""Hours between two answers to what should be the same question, at which nothing of a score is left."""
+
+MONEY = 100
+"""What all that counts money is multiplied by."""
+
+
+def _closeness(gap: FloatArray) -> FloatArray:
+    """1 for the same hours, 0 for `FAR` hours apart or no answer."""
+    return none_as(0, np.maximum(0, 1 - np.abs(gap) / FAR))
+
+
+def _compared(panel: Panel, first: Sequence[Ask], second: Sequence[Ask]) -> Finding:
+    """Each question of the first against its like of the second. Value: their closeness."""
+    replies = panel.ask([*first, *second])
+    gap = hours_of(replies[len(first) :]) - hours_of(replies[: len(first)])
+    words = f"{said(mean(np.abs(gap)), '.1f')} hours apart in the mean, {said(mean(gap), '+.1f')} with the sign"
+    return finding(_closeness(gap), replies, words, seed=panel.seed)
+
+
+def _some(full: bool) -> list[Place]:
+    """Places from all over the grid; those of a small card are in a full one."""
+    return places_of(full)[::4]
+
+
+def repetition(panel: Panel, full: bool) -> Finding:
+    """The same question once more: the noise that the other pairs are to be read against."""
+    asks = [place.ask for place in _some(full)]
+    return _compared(panel, asks, [Ask(ask.question, ask.inputs, sample=1) for ask in asks])
+
+
+def currency(panel: Panel, full: bool) -> Finding:
+    """The same worker where everything that counts money is multiplied by `MONEY`, the formula of utility included."""
+    places = _some(full)
+    scaled = [grid(MONEY)[place.wage, place.rate].ask for place in places]
+    return _compared(panel, [place.ask for place in places], scaled)
+
+
+NAMES = (("Male", "Greg"), ("Male", "Jamal"), ("Female", "Emily"), ("Female", "Lakisha"))
+"""Names that are common among White and among Black Americans: Bertrand and Mullainathan (2004, American Economic
+Review 94(4), 991-1013)."""
+
+JOBS = (
+    (11.5, "Cashiers", 24),
+    (17.0, "Bus and truck mechanics", 38),
+    (24.5, "Postal service workers", 57),
+    (36.0, "Accountants and auditors", 33),
+    (58.0, "Physician assistants", 45),
+)
+"""Wage, occupation and age of those who get a name and a sex."""
+
+LAW = TaxSchedule(thresholds=THREE, rates=(30, 40, 50))
+
+
+@cache
+def _named(sex: str, name: str) -> list[Ask]:
+    """The questions of all workers as somebody of this sex and name."""
+    world = village([Person(wage, job, sex, age) for wage, job, age in JOBS], LAW)
+    year = try_hours(world, 0, seed=SEED)
+    for agent in range(world.num_agents):
+        world.personas[agent] = f"Your name is {name}. {world.personas[agent]}"
+    return [Ask("ChooseLabor", labor_inputs(world, agent, year)) for agent in range(world.num_agents)]
+
+
+def identity(panel: Panel, full: bool) -> Finding:
+    """The same worker with another name or sex: four pairs a worker, two that differ in sex and two in name.
+    Value: the mean closeness of the four."""
+    who = slice(None) if full else slice(None, None, 3)
+    replies = panel.ask(ask for one in NAMES for ask in _named(*one)[who])
+    greg, jamal, emily, lakisha = hours_of(replies).reshape(len(NAMES), -1)
+    sex, name = np.array([emily - greg, lakisha - jamal]), np.array([jamal - greg, lakisha - emily])
+    words = (
+        f"women less men {said(mean(sex), '+.1f')} hours; "
+        f"Jamal and Lakisha less Greg and Emily {said(mean(name), '+.1f')}"
+    )
+    return finding(_closeness(np.concatenate([sex, name])).mean(axis=0), replies, words, seed=panel.seed)

@@ -1,0 +1,134 @@
+"""What `validate` was asked for, checked before anything is opened or paid for."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evals.formats import writable
+from evals.running import choose_model, configure
+from evals.validity.card import HEAD
+from evals.validity.checks import CHECKS, SIZES, read_replies
+from evals.validity.findings import Finding
+from evals.validity.panel import Panel, by_rule
+from pipeline.config import ROLES, RunConfig
+from pipeline.errors import UsageError
+from pipeline.minds import PROGRAMS
+from programs import files, prices
+from programs.strategies import strategy
+
+MATTERS = ("adapter", "prompt_algo", "strategy", "program", "temperature", "max_output_tokens", "seed", "base_url")
+"""Settings that make a card another one, beside the model."""
+
+OTHERS = ("llm", "db", "timeout", "concurrency", "max_cost_usd", "max_tokens", "prices")
+"""Settings that make no card another one."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `validate` was asked for beside the settings of a run. `output`: the card's file, or none."""
+
+    size: str = "full"
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An order that can be carried out. `model`, and why it was chosen; `cautions`: on saved programs."""
+
+    order: Order
+    config: RunConfig
+    model: str
+    why: str
+    prices: prices.Prices
+    cautions: Sequence[str] = ()
+
+    @property
+    def full(self) -> bool:
+        return SIZES[self.order.size]
+
+    @property
+    def differs(self) -> dict[str, Any]:
+        """The settings that matter where they are not the usual ones; a server without what its URL may hide."""
+        public, usual = self.config.public(), RunConfig().public()
+        return {name: public[name] for name in MATTERS if public[name] != usual[name]}
+
+    @property
+    def subject(self) -> str:
+        """The model and how it is asked, as cards are told apart."""
+        return ", ".join([self.model, *(f"{name} {_said(value)}" for name, value in self.differs.items())])
+
+    @property
+    def command(self) -> str:
+        """What makes this card again."""
+        words = ["uv", "run", "llm-economist", "validate", "--llm", self.model]
+        for name, value in self.differs.items():
+            words += [f"--{name.replace('_', '-')}", _said(value)]
+        words += ["--size", self.order.size] if self.order.size != "full" else []
+        words += ["-o", self.order.output] if self.order.output else []
+        return shlex.join(words)
+
+    @property
+    def questions(self) -> int:
+        """How many different questions there are, with a planner that goes its own way give or take a few."""
+        panel = Panel(by_rule(self.config.seed))
+        judge(panel, full=self.full)
+        return len(panel.replies)
+
+
+def judge(panel: Panel, *, full: bool) -> dict[str, Finding]:
+    """All findings: of the checks by their names, then of each question's replies by its signature."""
+    found = {name: check.find(panel, full) for name, check in CHECKS.items()}
+    return found | read_replies(panel, full)
+
+
+def _said(value: Any) -> str:
+    return ",".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+
+
+def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
+    """Check all that can be checked beforehand. UsageError says in one line what is wrong."""
+    for name in settings:
+        if name not in (*MATTERS, *OTHERS):
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning for validate, which asks its own questions")
+    config = configure(settings)
+    model, why = choose_model(config)
+    if order.output is not None:
+        _check_output(order.output, config.db)
+    try:
+        plan = Plan(order, config, model, why, prices.load(config.prices))
+        return replace(plan, cautions=[caution for role in ROLES for caution in _tried(plan, role)])
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _tried(plan: Plan, role: str) -> list[str]:
+    """Cautions on a role's program. ValueError where its strategy or its saved program cannot be used."""
+    how, path = plan.config.strategy_of(role), plan.config.program.get(role)
+    if how.partition("@")[0] == "knn":
+        raise ValueError(f"strategy {how} of role {role} shows stored decisions, of which a card has none; use another")
+    program = PROGRAMS[role](strategy(how), 1)
+    if path is None:
+        return []
+    return files.load(program, path, role=role, strategy=how, adapter=plan.config.adapter, model=plan.model)
+
+
+def _check_output(path: str, db: str) -> None:
+    """Refuse a file that cannot be written, or that is no card, before anything is paid for."""
+    file = writable(path, not_over=db, flag="-o")
+    if file.exists() and not file.read_bytes().startswith(HEAD.encode()):
+        raise UsageError(f"-o {path} is there already and is no validity card; choose another name")
+
+
+def identity(plan: Plan) -> dict[str, Any]:
+    """What makes a card's study what it is: whatever was asked under the same is not asked again."""
+    config = plan.config
+    programs = {role: files.state_hash(files.read(path)["predictors"]) for role, path in config.program.items()}
+    return {
+        "llm": plan.model,
+        **{name: config.public()[name] for name in MATTERS if name != "prompt_algo"},
+        "strategy": {role: config.strategy_of(role) for role in ROLES},
+        "program": programs,
+    }

@@ -1,0 +1,106 @@
+"""Small worlds in which a card's questions are put: who lives there, what they have lived through, under which law.
+
+All prompts come from the functions that a run shows its agents their world by. People have tried hours on both sides of
+the best, in random order and with the best at a random place, so that whoever reads the record can answer as well as
+whoever computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.population import Population
+from pipeline.economy.tax import BRACKETS
+from pipeline.economy.utility import MAX_HOURS, best_response
+from pipeline.economy.welfare import WELFARE
+from pipeline.memory import Floats
+from pipeline.personas import template_persona
+from pipeline.world import World, create
+from signatures.types import TaxSchedule
+
+TRIED, STEP = 8, 2
+"""Different hours that everybody has tried under the law in force, and the distance between them."""
+
+TAX_YEAR = TRIED + 1
+"""Years between two changes of the law: in the last of them workers are to settle on their best hours."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody of a village: `wage` in dollars an hour, and what the census would say."""
+
+    wage: float
+    occupation: str
+    sex: str
+    age: int
+
+
+SEED = 1
+"""Of what people have tried: the same for every model, so that cards compare."""
+
+THREE = BRACKETS["three"]
+
+
+def linear(rate: float) -> TaxSchedule:
+    """One rate, in percent, on every dollar: the hours that are best under it have a closed form."""
+    return TaxSchedule(thresholds=BRACKETS["flat"], rates=(rate,))
+
+
+def _plain(num_agents: int) -> RunConfig:
+    return RunConfig(llm="rules", num_agents=num_agents, two_timescale=TAX_YEAR)
+
+
+def crowd(wages: Sequence[float], *, money: float = 1, **settings: Any) -> World:
+    """Workers who are nothing but their `wages`, in the scenario `rational` unless `settings` say otherwise.
+
+    `money`: what a dollar is called in this world; everything that counts money is multiplied by it.
+    """
+    config = replace(_plain(len(wages)), **{"bracket_setting": "flat", **settings})
+    kinds = np.array(["egotistical"] * len(wages), dtype=object)
+    world = create(config, Population(np.array(wages) * money, kinds))
+    world.economy = replace(world.economy, c=world.economy.c * money)
+    return world
+
+
+def village(people: Sequence[Person], schedule: TaxSchedule, **settings: Any) -> World:
+    """`people` with the plain persona of each, under `schedule`, in the scenario `bounded` unless told otherwise."""
+    config = replace(_plain(len(people)), **{"scenario": "bounded", **settings})
+    columns = {
+        name: np.array([getattr(one, name) for one in people], dtype=object) for name in ("occupation", "sex", "age")
+    }
+    kinds = np.array(["egotistical"] * len(people), dtype=object)
+    world = create(config, Population(np.array([one.wage for one in people]), kinds, **columns))
+    world.schedule = schedule
+    for agent in range(len(people)):
+        person = world.population.demographics(agent)
+        assert person is not None
+        world.personas[agent] = template_persona(person, people[agent].wage)
+    return world
+
+
+def live(world: World, year: int, hours: Floats) -> None:
+    """One year in which everybody works `hours` (N,); workers and planner remember it."""
+    outcome = settle(world.economy, world.schedule, world.population.wage, hours)
+    welfare = float(WELFARE[world.config.welfare](outcome.utility, outcome.income, world.population.wage))
+    world.hours, world.adjusted = hours, outcome.utility
+    world.remember_workers(year, outcome, outcome.utility)
+    world.remember_planner(year, world.schedule, welfare)
+
+
+def try_hours(world: World, first: int, *, seed: int) -> int:
+    """Years from `first` on in which everybody tries hours around its best; the year after them."""
+    rng = np.random.default_rng([seed, crc32(repr(world.schedule).encode()), first])
+    best = np.rint(best_response(world.economy, world.schedule, world.population.wage))
+    below = rng.integers(STEP, STEP * (TRIED - 1) - 1, world.num_agents)
+    lowest = np.clip(best - below, 0, MAX_HOURS - STEP * TRIED)
+    tried = np.array([low + STEP * rng.permutation(TRIED) for low in lowest]).T
+    for year, hours in enumerate(tried, first):
+        live(world, year, hours)
+    return first + TRIED
