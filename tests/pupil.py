@@ -1,7 +1,7 @@
 """A model that can be taught: what tests of optimizers ask, with the examples and the metric that go with it.
 
 It works the right hours if its instruction says so (`KEYWORD`), nearly the right ones if it is shown examples, and else
-hours by lot. Asked for an instruction, it sometimes finds the keyword. It is an engine, and a server's answers.
+hours by lot. Asked for an instruction, it mostly finds the keyword. It is an engine, and a server's answers.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def answer(system: str, messages: Sequence[str], seed: int) -> str:
         elif name == "module_advice":
             values[name] = {"choose_labor": f"Think of your {KEYWORD}."}
         elif "instruction" in name:
-            values[name] = f"Think of your {KEYWORD}." if by_lot < 40 else f"Work well, as in case {by_lot}."
+            values[name] = f"Think of your {KEYWORD}." if by_lot < 70 else f"Work well, as in case {by_lot}."
         else:
             values[name] = f"Words {by_lot}."
     return form.write(values)
