@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from pipeline.allowance import Allowance
 from pipeline.budget import Budget
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.minds import PROGRAMS
+from pipeline.minds import PROGRAMS, named_model
 from programs import files, prices
 from programs.engines.http import RemoteEngine
-from programs.lm import RULES, Model, connect
+from programs.lm import RULES, connect
 from programs.strategies import strategy
 
 REFLECTION_TOKENS = 2000
@@ -148,11 +148,7 @@ class Plan:
         return Models(lm, teacher, self._connect(self.names[2], temperature=1.0, max_tokens=longest))
 
     def _connect(self, name: str, **other: Any) -> dspy.LM:
-        config = self.config
-        known = {"temperature": config.temperature, "max_tokens": config.max_output_tokens, **other}
-        return connect(
-            Model(name, base_url=config.base_url, timeout=config.timeout, concurrency=config.concurrency, **known)
-        )
+        return connect(replace(named_model(self.config, name), **other))
 
     def threads(self, models: Models) -> int:
         """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
