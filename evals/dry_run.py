@@ -262,15 +262,8 @@ class _NoPersonas:
 
 def measure(config: RunConfig) -> dict[str, Size]:
     """The size of each question, from a year without memory and from one with a full memory."""
-    few = replace(
-        config,
-        num_agents=min(config.num_agents, SAMPLE),
-        max_cost_usd=None,
-        max_tokens=None,
-        base_url=None,
-        prices=None,
-        warmup=0,
-    )
+    few = replace(config, num_agents=min(config.num_agents, SAMPLE), base_url=None, prices=None, warmup=0)
+    few = replace(few, max_cost_usd=None, max_tokens=None)
     return _sizes([*asyncio.run(_sample(few, full=False)), *asyncio.run(_sample(few, full=True))])
 
 

@@ -143,8 +143,8 @@ class Gate:
                         start = self._start(worst, wake)
                         if isinstance(start, Entry):
                             return start
+                        check()
                         woken.wait(min(start, PATIENCE))
-                    check()
             finally:
                 self._thread_line.release()
 
@@ -184,6 +184,8 @@ class Gate:
             return Entry(self, server, chosen.latest, worst, reserved)
 
     def _wait_for_limits(self, tokens: float) -> float:
+        if self.rpm is None and self.tpm is None:
+            return 0.0
         waits = {
             "--rpm": self.rpm.wait() if self.rpm else 0.0,
             "--tpm": self.tpm.wait(tokens) if self.tpm else 0.0,

@@ -49,8 +49,10 @@ class Server:
             return False
         if 2 * self.in_flight >= self.allowed:
             self.allowed = min(float(self.ceiling), self.allowed + 1 / self.allowed)
-        again, self.ejections = self.ejections > 0, 0
-        return again
+        if not self.ejections:
+            return False
+        self.ejections, self.out_until = 0, -inf
+        return True
 
     def refused(self, number: int, until: float) -> None:
         """Take note of a 429."""
