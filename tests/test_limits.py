@@ -454,41 +454,50 @@ def test_a_run_has_the_same_rows_whatever_limits_and_servers_it_has(cli: Command
     assert failed == [(len(broken.requests),)]
 
 
-def test_no_stretch_of_time_sees_more_requests_than_the_limit(cli: CommandLine) -> None:
+def keeps_to(rpm: int, arrivals: list[float]) -> bool:
+    """Whether no stretch of time saw more than the limit, and all together took no less than they had to."""
+    size, rate = rpm / 60, (rpm + 1 - rpm / 60) / 60
+    late = 0.5  # seconds that this machine may take from sending to arrival
+    for seconds in (0.5, 1.0):
+        most = max(sum(start <= at < start + seconds for at in arrivals) for start in arrivals)
+        if most > size + rate * (seconds + late):
+            return False
+    return max(arrivals) - min(arrivals) >= (len(arrivals) - size) / rate - late
+
+
+def test_a_server_gets_no_more_requests_than_the_limit_allows(cli: CommandLine) -> None:
     with Loopback() as server:
         played(cli, *on(server), "--rpm", "900")
     assert len(server.arrivals) > 30
-    size, rate = 900 / 60, (900 + 1 - 900 / 60) / 60
-    late = 0.25  # what this machine may take from sending to arrival
-    for seconds in (0.25, 0.5, 1.0):
-        most = max(sum(start <= at < start + seconds for at in server.arrivals) for start in server.arrivals)
-        assert most <= size + rate * (seconds + late)
-    assert stored("SELECT max(latency_ms) < 900 FROM lm_calls") == [(True,)], "waiting for a limit is no latency"
+    assert keeps_to(900, server.arrivals)
 
 
 def test_waiting_for_a_limit_does_not_count_against_the_timeout(cli: CommandLine) -> None:
     with Loopback() as server:
-        args = ("--rpm", "900", "--timeout", "0.5", "--num-agents", "30", "--max-timesteps", "1")
+        args = ("--rpm", "900", "--timeout", "1", "--num-agents", "36", "--max-timesteps", "1")
         played(cli, *on(server), *args)
-    assert server.arrivals[-1] - server.arrivals[0] > 0.6, "some waited longer than that"
+    assert max(server.arrivals) - server.arrivals[1] > 1, "some waited longer than that"
     assert stored("SELECT DISTINCT status FROM lm_calls") == [("ok",)]
+    assert stored("SELECT max(latency_ms) < 1000 FROM lm_calls") == [(True,)], "nor is it latency"
 
 
 def test_a_server_that_refuses_has_half_as_many_to_answer_and_more_again_later(cli: CommandLine) -> None:
-    busy = lambda number, body: failure(429, "slow down", retry_after=0.01) if number == 5 else None  # noqa: E731
-    args = ("--num-agents", "16", "--concurrency", "16", "--max-timesteps", "12", "--planner-type", "US_FED")
-    with Loopback(fault=busy, latency=0.03) as server:
+    def busy(number: int, body: dict[str, Any]) -> Any:
+        return failure(429, "slow down", retry_after=0.01) if number == 5 else None
+
+    args = ("--num-agents", "16", "--concurrency", "16", "--max-timesteps", "7", "--planner-type", "US_FED")
+    with Loopback(fault=busy, latency=0.15) as server:
         played(cli, *on(server), *args)
-    years = [server.at_once[2 + 16 * year :][:16] for year in range(12)]
-    assert max(server.at_once[1:17]) == 16
+    years = [server.at_once[2 + 16 * year :][:16] for year in range(7)]
+    assert max(server.at_once[1:17]) > 9
     assert max(years[1][:8]) <= 8
     assert max(years[1]) <= 9
-    assert max(years[-1]) > 12
+    assert max(years[-1]) > 9
 
 
 def test_a_server_that_failed_is_asked_again_once_it_works(cli: CommandLine) -> None:
-    """It is left out for a second; the other one alone needs three for this run."""
-    slow = ("--concurrency", "2", "--max-timesteps", "20")
+    """It is left out for a second; the other one alone needs two for this run."""
+    slow = ("--concurrency", "2", "--max-timesteps", "14")
     with Loopback(latency=0.05) as good, Loopback(fault=first(FAILURES, lambda: failure(500, "starting"))) as late:
         played(cli, *on(late, good), *slow)
     assert stored("SELECT status, count(*) FROM lm_calls WHERE status <> 'ok' GROUP BY ALL") == [
@@ -512,7 +521,7 @@ def test_a_server_that_nobody_can_reach_stops_nothing(cli: CommandLine) -> None:
 
 def test_a_reply_that_never_comes_holds_up_the_year_no_longer_than_its_attempts_and_is_recorded() -> None:
     """Worker 0 never gets an answer; the other workers' are all there before its first attempt is given up."""
-    settings = {"num_agents": 4, "max_timesteps": 2, "llm": "gpt-4o-mini", "planner_type": "US_FED", "db": "a.duckdb"}
+    settings = {"num_agents": 4, "max_timesteps": 1, "llm": "gpt-4o-mini", "planner_type": "US_FED", "db": "a.duckdb"}
     wage = create(build(settings)).population.wage[0]
 
     def deaf(number: int, body: dict[str, Any]) -> Any:
@@ -520,7 +529,7 @@ def test_a_reply_that_never_comes_holds_up_the_year_no_longer_than_its_attempts_
         return failure(500, "never", delay=3600) if f"${wage:.2f} an hour" in about else None
 
     with Loopback(fault=deaf) as server:
-        config = build({**settings, "base_url": server.url, "timeout": 0.3})
+        config = build({**settings, "base_url": server.url, "timeout": 1})
         minds = Minds(config, "gpt-4o-mini", 3)
         minds.lms = {name: lm.copy(num_retries=1) for name, lm in minds.lms.items()}
         with Store(config.db) as store:
@@ -530,8 +539,8 @@ def test_a_reply_that_never_comes_holds_up_the_year_no_longer_than_its_attempts_
             calls = store.rows("SELECT year, status, count(*) AS n FROM lm_calls WHERE agent = 0 GROUP BY ALL", [])
             others = store.rows("SELECT max(started_at) AS last FROM lm_calls WHERE agent > 0 AND year = 0", [])
             given_up = store.rows("SELECT min(started_at) AS first FROM lm_calls WHERE agent = 0 AND attempt = 1", [])
-    assert [row["fallback"] for row in rows] == [True, False, False, False] * 2
-    assert sorted((row["year"], row["status"], row["n"]) for row in calls) == [(0, "timeout", 2), (1, "timeout", 2)]
+    assert [row["fallback"] for row in rows] == [True, False, False, False]
+    assert sorted((row["year"], row["status"], row["n"]) for row in calls) == [(0, "timeout", 2)]
     assert others[0]["last"] < given_up[0]["first"]
 
 
@@ -540,9 +549,7 @@ def test_optimize_keeps_the_limit_in_its_threads(cli: CommandLine) -> None:
         result = cli(*STUDY, *ASKED, *on(server), "--rpm", "900", "--concurrency", "8", "--db", "a.duckdb")
     assert result.code == 0, result.err
     assert len(server.arrivals) > 18
-    size, rate = 900 / 60, (900 + 1 - 900 / 60) / 60
-    most = max(sum(start <= at < start + 0.5 for at in server.arrivals) for start in server.arrivals)
-    assert most <= size + rate * 0.75
+    assert keeps_to(900, server.arrivals)
 
 
 @contextmanager
