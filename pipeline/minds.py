@@ -295,7 +295,8 @@ class Minds:
         )
         try:
             with dspy.context(lineage=trace, purse=self.purse):
-                await lm.copy(num_retries=1).acall(request)
+                # Where there are several servers, one that works is enough.
+                await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
         except Capped as capped:
             raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
         except dspy_errors.LMError as error:

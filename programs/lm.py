@@ -201,7 +201,7 @@ class _Sent:
     def attempt(self, request: lm15.Request, error: Exception | None = None) -> Attempt:
         started = time.time() if self.started is None else self.started
         passed = 0.0 if self.started is None else time.perf_counter() - self.clock
-        return Attempt(request, self.response, error, started, passed * 1000)
+        return Attempt(request, None if error else self.response, error, started, passed * 1000)
 
 
 class _Observed:

@@ -20,7 +20,7 @@ from command_line import CommandLine
 from dspy import lm15
 from hypothesis import given
 from hypothesis import strategies as st
-from village import Lineage, Scripted, ask, inputs_of, module_of
+from village import ask, inputs_of, module_of
 
 from evals.loopback import Fault, Loopback, failure
 from pipeline.budget import Capped
@@ -29,6 +29,7 @@ from pipeline.minds import Minds
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 from pipeline.world import create
+from programs.engines.rules import RulesEngine
 from programs.limits import Bucket, Entry, Gate, waiting_in_words
 from programs.lm import Model, connect
 from programs.servers import DOUBLED, FAILURES, LEFT_OUT, Server
@@ -511,9 +512,9 @@ def test_a_server_that_failed_is_asked_again_once_it_works(cli: CommandLine) -> 
     assert f"server {late.url} answers again" in log
 
 
-def test_a_server_that_nobody_can_reach_stops_nothing(cli: CommandLine) -> None:
+def test_servers_that_nobody_can_reach_stop_nothing_while_there_is_one_that_works(cli: CommandLine) -> None:
     with Loopback() as good:
-        gone = ("--base-url", f"http://127.0.0.1:9/v1,{good.url}")
+        gone = ("--base-url", f"http://127.0.0.1:9/v1,http://127.0.0.1:10/v1,{good.url}")
         played(cli, *gone)
         assert cli("doctor", "--llm", "gpt-4o-mini", *gone).code == 0
     assert stored("SELECT count(*) FROM decisions WHERE fallback") == [(0,)]
@@ -601,15 +602,16 @@ def test_who_waits_for_a_limit_is_told_of() -> None:
     assert waiting_in_words() == ""
 
 
-def test_an_engine_of_ones_own_keeps_to_limits_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Scripted(["[[ ## labor ## ]]\n40\n\n[[ ## completed ## ]]"] * 4)
-    monkeypatch.setattr("programs.lm._custom_engine", lambda path: own)
-    assert connect(Model("engine:mine:Own")).engine.gate is None
-    lm = connect(Model("engine:mine:Own", rpm=600))
-    clock = Clock()
-    lm.engine.gate.rpm.clock, lm.engine.gate.rpm.at = clock, 0.0
-    assert ask(module_of("ChooseLabor"), inputs_of("ChooseLabor"), lm=lm, lineage=Lineage()).labor == 40
-    assert lm.engine.gate.rpm.level == 9
+class Own(RulesEngine):
+    """An engine of a user's."""
+
+
+def test_an_engine_of_ones_own_keeps_to_limits_too() -> None:
+    name = f"engine:{__name__}:Own"
+    assert connect(Model(name)).engine.gate is None
+    lm = connect(Model(name, rpm=1))
+    assert ask(module_of("ChooseLabor"), inputs_of("ChooseLabor"), lm=lm).labor >= 0
+    assert 50 < lm.engine.gate.rpm.wait() <= 60
 
 
 # -- settings ------------------------------------------------------------------------------------------------------
