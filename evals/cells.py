@@ -22,6 +22,8 @@ NOT_ASKED = (
     "db",
     "timeout",
     "concurrency",
+    "rpm",
+    "tpm",
     "max_cost_usd",
     "max_tokens",
     "prices",

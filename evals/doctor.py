@@ -18,6 +18,7 @@ from pipeline.query import connect
 from programs.engines.local import GET_EXTRA, installed
 from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
 from programs.lm import OPENAI_KEYS, default_model, environment, without_secrets
+from programs.urls import each_url
 
 PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
 
@@ -36,7 +37,7 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -
     if llm or base_url:
         checks.append(_model(console, llm or model, base_url))
         if base_url or not is_local(llm or model):
-            checks.append(_listed(console, base_url))
+            checks += [_listed(console, url) for url in each_url(base_url) or (None,)]
     return 0 if all(checks) else 1
 
 

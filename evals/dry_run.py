@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,6 +39,7 @@ from pipeline.world import World, create, needs_persona
 from programs import prices
 from programs.adapter import REPAIRS
 from programs.engines.weights import is_local
+from programs.limits import least_seconds
 from programs.prices import LONGEST, RULES, Price
 from signatures.types import TaxSchedule
 
@@ -169,6 +171,10 @@ def forecast(config: RunConfig, model: str, latency: float, *, personas_known: b
         lines = {"Preflight": Line((1, 1), (4, 40), (1, longest)), **lines}
     at_once = replace(config, concurrency=1) if is_local(model) else config
     wall = _wall_seconds(at_once, asked, sizes, latency, preflight=model != RULES)
+    if model != RULES and not is_local(model):
+        total = sum(lines.values(), NOTHING)
+        least = map(partial(least_seconds, rpm=config.rpm, tpm=config.tpm), total.calls, total.tokens)
+        wall = max(wall[0], next(least)), max(wall[1], next(least))
     return Forecast(model, lines, _repairs(lines.values(), longest), price, wall, latency)
 
 
@@ -256,15 +262,8 @@ class _NoPersonas:
 
 def measure(config: RunConfig) -> dict[str, Size]:
     """The size of each question, from a year without memory and from one with a full memory."""
-    few = replace(
-        config,
-        num_agents=min(config.num_agents, SAMPLE),
-        max_cost_usd=None,
-        max_tokens=None,
-        base_url=None,
-        prices=None,
-        warmup=0,
-    )
+    few = replace(config, num_agents=min(config.num_agents, SAMPLE), base_url=None, prices=None, warmup=0)
+    few = replace(few, max_cost_usd=None, max_tokens=None)
     return _sizes([*asyncio.run(_sample(few, full=False)), *asyncio.run(_sample(few, full=True))])
 
 
@@ -372,9 +371,10 @@ def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
         f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
     )
     low, high = (duration(seconds) for seconds in made.wall_seconds)
+    limits = "".join(f", --{name} {value:,}" for name in ("rpm", "tpm") if (value := getattr(config, name)))
     yield (
         f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s an answer (--latency) and "
-        f"{config.concurrency} at once (--concurrency)."
+        f"{config.concurrency} at once (--concurrency){limits}."
     )
     if made.price is None:
         yield f"No price is known for {made.model}: give one in prices.toml or with --prices FILE."

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +61,10 @@ def completion(text: str, request: dict[str, Any], *, delay: float = 0.0) -> Rep
 
 @dataclass
 class Loopback:
-    """The server in a thread of its own; a context manager. `requests` keeps every body it was sent."""
+    """The server in a thread of its own; a context manager. `requests` keeps every body it was sent.
+
+    `arrivals` has the time of each in seconds, `at_once` how many were being answered then, itself among them.
+    """
 
     fault: Fault = lambda number, body: None
     latency: float = 0.0
@@ -68,6 +72,9 @@ class Loopback:
     api_key: str | None = None
     port: int = 0
     requests: list[dict[str, Any]] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
+    at_once: list[int] = field(default_factory=list)
+    _now: int = 0
 
     @property
     def url(self) -> str:
@@ -114,8 +121,12 @@ class Loopback:
         line, *rest = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (h.partition(":") for h in rest)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        answer = self._answer(line, headers, body)
-        await asyncio.sleep(self.latency + answer.delay)
+        self._now += 1
+        try:
+            answer = self._answer(line, headers, body)
+            await asyncio.sleep(self.latency + answer.delay)
+        finally:
+            self._now -= 1
         extra = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         writer.write(
             f"HTTP/1.1 {answer.status} X\r\nContent-Type: application/json\r\n{extra}"
@@ -134,6 +145,8 @@ class Loopback:
         request = json.loads(body)
         number = len(self.requests)
         self.requests.append(request)
+        self.arrivals.append(time.monotonic())
+        self.at_once.append(self._now)
         if request.get("model") not in self.models:
             return failure(404, f"The model `{request.get('model')}` does not exist")
         return self.fault(number, request) or completion(by_rules(request), request)

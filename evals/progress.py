@@ -6,17 +6,28 @@ import time
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from pipeline.config import RunConfig
 from pipeline.minds import Usage
 from pipeline.records import Year
+from programs.limits import waiting_in_words
 
 
 def cost_in_words(usage: Usage) -> str:
     """Dollars so far; `?` stands for calls to a model without a known price."""
     return f"${usage.cost_usd:.4f}{' + ?' if usage.unpriced else ''}"
+
+
+class Waiting(ProgressColumn):
+    """What holds calls up just now."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        return Text(waiting_in_words(), style="yellow")
 
 
 class Progress:
@@ -31,6 +42,7 @@ class Progress:
             MofNCompleteColumn(),
             BarColumn(bar_width=None),
             TextColumn("{task.description}"),
+            Waiting(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -89,6 +101,7 @@ class SweepProgress:
             MofNCompleteColumn(),
             BarColumn(bar_width=None),
             TextColumn("{task.description}"),
+            Waiting(),
             TimeRemainingColumn(),
             console=console,
             transient=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from pipeline.allowance import Allowance
 from pipeline.budget import Budget
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.minds import PROGRAMS
+from pipeline.minds import PROGRAMS, named_model
 from programs import files, prices
 from programs.engines.http import RemoteEngine
-from programs.lm import RULES, Model, connect
+from programs.lm import RULES, connect
 from programs.strategies import strategy
 
 REFLECTION_TOKENS = 2000
@@ -159,10 +159,7 @@ class Plan:
 
 def connected(config: RunConfig, name: str, **other: Any) -> dspy.LM:
     """The model called `name` with the settings of `config`, or `other` ones. ValueError where there can be none."""
-    known = {"temperature": config.temperature, "max_tokens": config.max_output_tokens, **other}
-    return connect(
-        Model(name, base_url=config.base_url, timeout=config.timeout, concurrency=config.concurrency, **known)
-    )
+    return connect(replace(named_model(config, name), **other))
 
 
 def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, budget: int | None = None) -> Allowance:

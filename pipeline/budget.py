@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dspy import lm15
 
-from programs.prices import LONGEST, Price, count
+from programs.prices import LONGEST, Price, bytes_of, count
 
 BYTES_PER_TOKEN = 3
 """Prompts have fewer tokens than a third of their bytes; where a model's replies show otherwise, more is reserved."""
@@ -101,6 +101,9 @@ class Budget:
             self._stop(worst)
         return self._reserve(worst)
 
+    def check(self) -> None:
+        """What was admitted fits, whatever came after it."""
+
     def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
         """Put what a request took in the place of what was reserved for it.
 
@@ -113,7 +116,7 @@ class Budget:
 
     def worst_case(self, request: lm15.Request) -> Amount:
         """The most that `request` can take."""
-        tokens_in = int(_bytes_of(request) * self._tokens_per_byte) + 1 + PER_MESSAGE * (len(request.messages) + 1)
+        tokens_in = int(bytes_of(request) * self._tokens_per_byte) + 1 + PER_MESSAGE * (len(request.messages) + 1)
         price = self._price(request)
         longest = price.longest if price is not None else None
         tokens_out = request.config.max_tokens or longest or LONGEST
@@ -136,7 +139,7 @@ class Budget:
 
     def _learn(self, request: lm15.Request, input_tokens: int) -> None:
         """Reserve more where a model's tokens are shorter than thought."""
-        seen = MARGIN * input_tokens / max(1, _bytes_of(request))
+        seen = MARGIN * input_tokens / max(1, bytes_of(request))
         self._tokens_per_byte = max(self._tokens_per_byte, min(seen, 1.0))
 
     def _fits(self, worst: Amount) -> bool:
@@ -189,10 +192,3 @@ class Budget:
         for waker in wakers:
             if not waker.done():
                 waker.set_result(None)
-
-
-def _bytes_of(request: lm15.Request) -> int:
-    """Bytes of everything that is sent as text."""
-    schema = request.config.response_format
-    said = [str(request.system or ""), *(message.text or "" for message in request.messages)]
-    return sum(len(text.encode()) for text in said) + (len(str(schema)) if schema else 0)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from annotated_types import Ge, Gt, Le
 
 from pipeline.shocks import Shock, parse
+from programs.urls import each_url, is_url
+from programs.urls import shown as shown_urls
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -53,7 +54,9 @@ class RunConfig:
         "or engine:module:Class "
         "(default: gpt-4o-mini with a key, else rules)",
     )
-    base_url: str | None = setting(None, "an OpenAI-compatible server to ask instead of the provider")
+    base_url: str | None = setting(
+        None, "an OpenAI-compatible server to ask instead of the provider, or several, separated by commas"
+    )
     role_llm: dict[str, str] = setting({}, "model by role where it is not --llm, e.g. worker=rules,planner=gpt-4o")
     prompt_algo: str = setting("io", "prompt strategy of every role: one of `llm-economist strategies`, or module:Name")
     strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
@@ -89,7 +92,9 @@ class RunConfig:
     timeout: Positive = setting(30, "seconds before a model call counts as failed")
     temperature: Annotated[float, Ge(0), Le(2)] = setting(0.7, "sampling temperature")
     max_output_tokens: Count = setting(500, "longest reply of a model, in tokens (raise it for models that think)")
-    concurrency: Count = setting(64, "model calls in flight at once")
+    concurrency: Count = setting(64, "model calls in flight at once, at most")
+    rpm: Count | None = setting(None, "requests a minute to each model, at most (docs/endpoints.md)")
+    tpm: Count | None = setting(None, "tokens a minute to and from each model, at most")
     max_cost_usd: Positive | None = setting(None, "stop before this cost of the whole run is passed")
     max_tokens: Count | None = setting(None, "stop before this many tokens of the whole run are passed")
     prices: str | None = setting(
@@ -104,7 +109,7 @@ class RunConfig:
             for role in roles:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
-        if self.base_url is not None and not is_url(self.base_url):
+        if self.base_url is not None and not all(map(is_url, each_url(self.base_url) or ("",))):
             raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # shown it might tell a password
         total = self.percent_ego + self.percent_alt + self.percent_adv
         if abs(total - 100) > 1e-6:
@@ -154,22 +159,12 @@ class RunConfig:
         """The settings as stored and shown: a URL loses its credentials and its query."""
         shown = asdict(self)
         if self.base_url is not None:
-            url = urlsplit(self.base_url)
-            shown["base_url"] = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+            shown["base_url"] = shown_urls(self.base_url)
         return shown
 
     def strategy_of(self, role: str) -> str:
         """The strategy name of `role`: its own, else everybody's."""
         return self.strategy.get(role, self.prompt_algo)
-
-
-def is_url(text: str) -> bool:
-    """Whether `text` is an http address with a host."""
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        return False
-    return url.scheme in ("http", "https") and bool(url.hostname)
 
 
 def by_role(text: str) -> dict[str, str]:

@@ -154,18 +154,7 @@ class Minds:
         return self.config.role_llm.get(role, self.model)
 
     def _connect(self, name: str) -> dspy.LM:
-        config = self.config
-        return connect(
-            Model(
-                name,
-                base_url=config.base_url,
-                timeout=config.timeout,
-                temperature=config.temperature,
-                max_tokens=config.max_output_tokens,
-                concurrency=config.concurrency,
-                offline=self.offline,
-            )
-        )
+        return connect(replace(named_model(self.config, name), offline=self.offline))
 
     @property
     def modules(self) -> dict[str, dspy.Module]:
@@ -306,12 +295,27 @@ class Minds:
         )
         try:
             with dspy.context(lineage=trace, purse=self.purse):
-                await lm.copy(num_retries=1).acall(request)
+                # Where there are several servers, one that works is enough.
+                await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
         except Capped as capped:
             raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
         except dspy_errors.LMError as error:
             raise ModelError(cannot_use(self._shown(trace.model), error)) from error
         trace.report()
+
+
+def named_model(config: RunConfig, name: str) -> Model:
+    """The model `name`, asked as the settings say."""
+    return Model(
+        name,
+        base_url=config.base_url,
+        timeout=config.timeout,
+        temperature=config.temperature,
+        max_tokens=config.max_output_tokens,
+        concurrency=config.concurrency,
+        rpm=config.rpm,
+        tpm=config.tpm,
+    )
 
 
 async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:

@@ -31,7 +31,8 @@ from pipeline.store import as_json
 from pipeline.study import Study
 from pipeline.traces import Call, as_response, measured, request_key
 from pipeline.tree import Evaluated, Node, Taken
-from programs.lm import Attempt, without_secrets
+from programs.lineage import Attempt
+from programs.lm import without_secrets
 
 MANY = 10**9
 """Errors that DSPy is to bear: an answer that cannot be used is a score of 0, and no reason to give up."""
@@ -321,6 +322,9 @@ class Phase(BaseCallback):
         except BaseException:
             self._let_go()
             raise
+
+    def check(self) -> None:
+        self._free()
 
     def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
         self.study.allowance.settle(reserved, request, outcome)

@@ -16,7 +16,8 @@ from dspy import lm15
 from pydantic_core import to_jsonable_python
 
 from pipeline.store import as_json
-from programs.lm import Attempt, without_secrets
+from programs.lineage import Attempt
+from programs.lm import without_secrets
 from programs.prices import KNOWN, Prices, count
 
 SIGNATURES = (

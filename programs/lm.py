@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 # DSPy would otherwise fetch a price table from the network before the first call.
@@ -33,72 +33,24 @@ from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
 from programs.engines.rules import RulesEngine
 from programs.engines.weights import is_local, weights
+from programs.limits import LONGEST_WAIT, RETRYABLE, Gate, gate_of
+from programs.lineage import Attempt, Lineage, Purse
 from programs.prices import RULES, cost_usd
+from programs.urls import each_url, shown
 
 __all__ = ["RULES", "cost_usd"]  # where they used to be
 
 OPENAI_KEYS = ("OPENAI_API_KEY", "ECON_OPENAI")
 ENGINE_PREFIX = "engine:"
-LONGEST_WAIT = 120.0
-"""Seconds for which a server's Retry-After is honoured; one that names a year must not hold up a run."""
-
-RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.TimeoutError)
-
-
-class Lineage(Protocol):
-    """What an attempt is reported to (pipeline/traces.py).
-
-    `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
-    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end.
-    """
-
-    failures: int
-
-    @property
-    def question(self) -> object: ...
-
-    def branch(self, number: int) -> Any: ...
-
-    def join(self, branches: Sequence[Any]) -> None: ...
-
-    def use(self, call_id: int | None) -> None: ...
-
-    @property
-    def answered_by(self) -> int | None: ...
-
-    def report(self) -> None: ...
-
-    def sampling_seed(self, request: lm15.Request) -> int: ...
-
-    def recall(self, request: lm15.Request) -> lm15.Response | None: ...
-
-    def attempted(self, attempt: Attempt) -> None: ...
-
-
-class Purse(Protocol):
-    """What pays for attempts (pipeline/budget.py): admits each or raises, and is told what became of it."""
-
-    async def admit(self, request: lm15.Request, question: object) -> Any: ...
-
-    def admit_now(self, request: lm15.Request) -> Any: ...
-
-    def settle(self, reserved: Any, request: lm15.Request, outcome: lm15.Response | BaseException) -> None: ...
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One request to a model and its response or error. Times: seconds since the epoch, and milliseconds."""
-
-    request: lm15.Request
-    response: lm15.Response | None
-    error: Exception | None
-    started_at: float
-    latency_ms: float
+NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A language model by name, and how to call it. `offline`: it will not be called, and needs no key."""
+    """A language model by name, and how to call it. `offline`: it will not be called, and needs no key.
+
+    `base_url`: one server or several, separated by commas. `rpm`, `tpm`: requests and tokens a minute over all of them.
+    """
 
     name: str
     base_url: str | None = None
@@ -107,6 +59,8 @@ class Model:
     max_tokens: int = 500
     concurrency: int = 64
     retries: int = 4
+    rpm: int | None = None
+    tpm: int | None = None
     offline: bool = False
 
 
@@ -149,13 +103,23 @@ def connect(model: Model) -> dspy.LM:
     if model.name == RULES:
         return _lm(model, RulesEngine())
     if model.name.startswith(ENGINE_PREFIX):
-        return _lm(model, _custom_engine(model.name.removeprefix(ENGINE_PREFIX)))
+        engine = _custom_engine(model.name.removeprefix(ENGINE_PREFIX))
+        return _lm(model, engine, gate=_gate(model, ()) if model.rpm or model.tpm else None)
     if is_local(model.name) and model.base_url is None:
         return _local(model)
-    endpoint = _endpoint(model)
+    endpoints = _endpoints(model)
     # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
-    seeded = endpoint.route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
-    return _lm(model, RemoteEngine(endpoint, seeded=seeded), AsyncRemoteEngine(endpoint, seeded=seeded))
+    seeded = endpoints[0].route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
+    engines = [RemoteEngine(endpoint, seeded=seeded) for endpoint in endpoints]
+    async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded) for endpoint in endpoints]
+    gate = None if model.offline else _gate(model, tuple(endpoint.base_url or "" for endpoint in endpoints))
+    return _lm(model, *engines, async_engines=async_engines, gate=gate)
+
+
+def _gate(model: Model, urls: tuple[str, ...]) -> Gate:
+    """What all calls of `model` to these servers pass. Without a URL it is the provider's, or the engine's own."""
+    names = tuple(map(shown, urls)) or (model.name,)
+    return gate_of(model.name, urls, names=names, concurrency=model.concurrency, rpm=model.rpm, tpm=model.tpm)
 
 
 def _local(model: Model) -> dspy.LM:
@@ -165,13 +129,18 @@ def _local(model: Model) -> dspy.LM:
     else:
         require_extra(model.name)
         file = weights(model.name)
-    return _lm(model, LocalEngine(file), AsyncLocalEngine(file))
+    return _lm(model, LocalEngine(file), async_engines=[AsyncLocalEngine(file)])
 
 
-def _endpoint(model: Model) -> Endpoint:
+def _endpoints(model: Model) -> list[Endpoint]:
+    """The servers of `model`: those named, or the provider's."""
     known = {"OPENAI_API_KEY": "offline"} if model.offline else environment()
-    hide_url(model.base_url or "")
-    base_url = model.base_url or (None if "/" in model.name else known.get("OPENAI_BASE_URL"))
+    urls = each_url(model.base_url or (None if "/" in model.name else known.get("OPENAI_BASE_URL")))
+    return [_endpoint(model, url, known) for url in urls or (None,)]
+
+
+def _endpoint(model: Model, base_url: str | None, known: Mapping[str, str]) -> Endpoint:
+    hide_url(base_url or "")
     route = f"openai/{model.name.removeprefix('openai/')}" if base_url or "/" not in model.name else model.name
     endpoint = Endpoint(route, base_url, model.timeout, model.concurrency + 8, known)
     if route.startswith("openai/") and endpoint.api_key is None:
@@ -182,13 +151,13 @@ def _endpoint(model: Model) -> Endpoint:
     return endpoint
 
 
-def _lm(model: Model, engine: Any, async_engine: Any = None) -> dspy.LM:
+def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), gate: Gate | None = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
     thinking = _is_openai_reasoning_model(model.name)
-    asynchronous = AsyncObservedEngine(async_engine or engine, model.timeout)
+    asynchronous = AsyncObservedEngine(*(async_engines or engines), timeout=model.timeout, gate=gate)
     return dspy.LM(
         model.name,
-        engine=ObservedEngine(engine, asynchronous),
+        engine=ObservedEngine(*engines, asynchronous=asynchronous, gate=gate),
         async_engine=asynchronous,
         cache=False,
         num_retries=model.retries,
@@ -218,11 +187,31 @@ def _purse() -> Purse | None:
     return dspy.settings.get("purse")  # type: ignore[no-any-return]
 
 
-class _Observed:
-    """Seeds each request from the lineage of the current context, and reports each attempt to it."""
+@dataclass
+class _Sent:
+    """An attempt under way; its clock runs from `begin` on, when all waiting for a turn is over."""
 
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    started: float | None = None
+    clock: float = 0.0
+    response: lm15.Response | None = None
+
+    def begin(self) -> None:
+        self.started, self.clock = time.time(), time.perf_counter()
+
+    def attempt(self, request: lm15.Request, error: Exception | None = None) -> Attempt:
+        started = time.time() if self.started is None else self.started
+        passed = 0.0 if self.started is None else time.perf_counter() - self.clock
+        return Attempt(request, None if error else self.response, error, started, passed * 1000)
+
+
+class _Observed:
+    """Seeds each request from the lineage of the current context, and reports each attempt to it.
+
+    `engines`: one for each server of the model, like the `gate`; what they can do is what the first can.
+    """
+
+    def __init__(self, *engines: Any, gate: Gate | None = None) -> None:
+        self.inner, self.engines, self.gate = engines[0], engines, gate
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner" or name.startswith("__"):  # copying asks before there is an inner engine
@@ -242,22 +231,21 @@ class _Observed:
         return request, lineage.recall(request)
 
     @contextmanager
-    def observed(self, request: lm15.Request, purse: Purse | None, reserved: Any) -> Iterator[list[lm15.Response]]:
-        """Around one attempt, which puts its response into the list: reports it, and settles what it took."""
-        got: list[lm15.Response] = []
-        outcome: lm15.Response | BaseException = RuntimeError("no attempt")
-        started, clock = time.time(), time.perf_counter()
+    def observed(self, request: lm15.Request, purse: Purse | None, reserved: Any) -> Iterator[_Sent]:
+        """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
+        sent, outcome = _Sent(), NOT_SENT
         try:
-            yield got
-            outcome = got[0]
-            self.report(Attempt(request, outcome, None, started, (time.perf_counter() - clock) * 1000))
+            yield sent
+            assert sent.response is not None
+            outcome = sent.response
+            self.report(sent.attempt(request))
         except Exception as error:
             outcome = error
-            self.report(Attempt(request, None, error, started, (time.perf_counter() - clock) * 1000))
+            self.report(sent.attempt(request, error))
             _spread_retries(error)
             raise
         except BaseException as error:  # cancelled
-            outcome = error
+            outcome = error if sent.started is not None else NOT_SENT
             raise
         finally:
             if purse is not None:
@@ -276,8 +264,10 @@ class ObservedEngine(_Observed):
     waits: connections, caps and traces are there.
     """
 
-    def __init__(self, inner: Any, asynchronous: AsyncObservedEngine | None = None) -> None:
-        super().__init__(inner)
+    def __init__(
+        self, *engines: Any, asynchronous: AsyncObservedEngine | None = None, gate: Gate | None = None
+    ) -> None:
+        super().__init__(*engines, gate=gate)
         self.asynchronous = asynchronous
 
     def complete(self, request: lm15.Request) -> lm15.Response:
@@ -289,21 +279,30 @@ class ObservedEngine(_Observed):
             return known
         purse = _purse()
         reserved = purse.admit_now(request) if purse is not None else None
-        with self.observed(request, purse, reserved) as got:
+        with self.observed(request, purse, reserved) as sent:
+            sent.response = self._send(request, sent, purse)
+        return sent.response
+
+    def _send(self, request: lm15.Request, sent: _Sent, purse: Purse | None) -> lm15.Response:
+        if self.gate is None:
+            sent.begin()
             response: lm15.Response = self.inner.complete(request)
-            got.append(response)
-        return response
+            return response
+        with self.gate.enter_now(request, purse.check if purse is not None else lambda: None) as entry:
+            sent.begin()
+            entry.response = self.engines[entry.server].complete(request)
+            return entry.response
 
 
 class AsyncObservedEngine(_Observed):
-    """The same for the event loop, with a time limit on each attempt. A synchronous `inner` runs in place.
+    """The same for the event loop, with a time limit on each attempt. A synchronous engine runs in place.
 
-    An `inner` with a `turn` answers one question at a time in this process: its clock starts when the turn comes, and
+    An engine with a `turn` answers one question at a time in this process: its clock starts when the turn comes, and
     there is no time limit, since what it computes cannot be given up.
     """
 
-    def __init__(self, inner: Any, timeout: float) -> None:
-        super().__init__(inner)
+    def __init__(self, *engines: Any, timeout: float, gate: Gate | None = None) -> None:
+        super().__init__(*engines, gate=gate)
         self.timeout = timeout
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
@@ -314,22 +313,31 @@ class AsyncObservedEngine(_Observed):
             purse, lineage = _purse(), current_lineage()
             question = lineage.question if lineage is not None else None
             reserved = await purse.admit(request, question) if purse is not None else None
-            with self.observed(request, purse, reserved) as got:
-                response = await self._attempt(request)
-                got.append(response)
-        return response
+            with self.observed(request, purse, reserved) as sent:
+                sent.response = await self._send(request, sent)
+        return sent.response
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
         turn = getattr(self.inner, "turn", None)
         return turn() if turn is not None else nullcontext()
 
-    async def _attempt(self, request: lm15.Request) -> lm15.Response:
-        if not inspect.iscoroutinefunction(self.inner.complete):
-            return self.inner.complete(request)
-        if hasattr(self.inner, "turn"):
-            return await self.inner.complete(request)
+    async def _send(self, request: lm15.Request, sent: _Sent) -> lm15.Response:
+        if self.gate is None:
+            sent.begin()
+            return await self._attempt(self.inner, request)
+        with await self.gate.enter(request) as entry:
+            sent.begin()
+            entry.response = await self._attempt(self.engines[entry.server], request)
+            return entry.response
+
+    async def _attempt(self, engine: Any, request: lm15.Request) -> lm15.Response:
+        if not inspect.iscoroutinefunction(engine.complete):
+            response: lm15.Response = engine.complete(request)
+            return response
+        if hasattr(engine, "turn"):
+            return await engine.complete(request)
         try:
-            return await asyncio.wait_for(self.inner.complete(request), self.timeout)
+            return await asyncio.wait_for(engine.complete(request), self.timeout)
         except TimeoutError as error:
             raise lm15.TimeoutError(f"no answer within {self.timeout:g} s (--timeout)") from error
 

@@ -77,6 +77,13 @@ def count(model: str, usage: lm15.Usage | None) -> Count | None:
     return Count(usage.input_tokens + apart, usage.output_tokens + thought, cached)
 
 
+def bytes_of(request: lm15.Request) -> int:
+    """Bytes of everything that is sent as text."""
+    schema = request.config.response_format
+    said = [str(request.system or ""), *(message.text or "" for message in request.messages)]
+    return sum(len(text.encode()) for text in said) + (len(str(schema)) if schema else 0)
+
+
 @dataclass(frozen=True)
 class Prices:
     """Prices by model: a user's `own` first, then the table of this package, then DSPy's."""

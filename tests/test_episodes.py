@@ -26,7 +26,8 @@ from pipeline.minds import PROGRAMS, QUIET
 from pipeline.world import create
 from programs.adapter import ADAPTERS
 from programs.engines.rules import RulesEngine
-from programs.lm import Attempt, Model, connect
+from programs.lineage import Attempt
+from programs.lm import Model, connect
 from programs.strategies import strategy
 
 ROLES = ("worker", "planner", "voter", "persona")

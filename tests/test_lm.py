@@ -327,7 +327,7 @@ def attempt(engine: Any, *, is_async: bool) -> Any:
     """One attempt at `engine` without DSPy around it: the response, or the error."""
     try:
         if is_async:
-            return asyncio.run(AsyncObservedEngine(engine, 5).complete(HELLO))
+            return asyncio.run(AsyncObservedEngine(engine, timeout=5).complete(HELLO))
         return ObservedEngine(engine).complete(HELLO)
     except lm15.LM15Error as error:
         return error

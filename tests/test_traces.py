@@ -15,7 +15,8 @@ from village import Scripted, ask, inputs_of, module_of, scripted_lm
 from pipeline.minds import QUESTIONS
 from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text
 from programs.adapter import REPAIRS
-from programs.lm import Attempt, Model
+from programs.lineage import Attempt
+from programs.lm import Model
 
 REQUEST = lm15.Request(
     model="any",

@@ -21,7 +21,8 @@ from pipeline.election import RULES
 from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import PROGRAMS, QUESTIONS, QUIET
 from programs.adapter import ADAPTERS
-from programs.lm import AsyncObservedEngine, Attempt, Model, ObservedEngine, connect
+from programs.lineage import Attempt
+from programs.lm import AsyncObservedEngine, Model, ObservedEngine, connect
 from programs.strategies import strategy
 from programs.voter import ballot
 from signatures.types import TaxSchedule
@@ -237,7 +238,7 @@ def scripted_lm(engine: Any, *, timeout: float = 5.0, retries: int = 0) -> dspy.
     return dspy.LM(
         "scripted",
         engine=ObservedEngine(engine),
-        async_engine=AsyncObservedEngine(engine, timeout),
+        async_engine=AsyncObservedEngine(engine, timeout=timeout),
         cache=False,
         num_retries=retries,
     )
