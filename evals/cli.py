@@ -12,6 +12,7 @@ from evals.commands.app import app
 from evals.options import gather_elasticities
 from pipeline.errors import EconomistError
 
+QUERY_INTERRUPTED = "Query interrupted"
 CRASH_FILE = "llm-economist-crash.log"
 
 
@@ -25,6 +26,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
+        sys.exit(1)
+    except RuntimeError as error:
+        if str(error) == QUERY_INTERRUPTED:  # DuckDB's word for Ctrl-C in the middle of a query
+            sys.exit(130)
+        _report_bug(error)
         sys.exit(1)
     except Exception as error:
         _report_bug(error)
