@@ -10,7 +10,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.query import connect
 from pipeline.simulation import Simulation
-from pipeline.store import Row, Store
+from pipeline.store import Row, Rows, Store
 
 VIEWS: Mapping[str, str] = {
     "welfare_by_year": "SELECT run_id, count(*), avg(welfare) FROM welfare_by_year GROUP BY run_id",
@@ -44,7 +44,7 @@ class Forgetful(Store):
     def post(self, call: Row) -> None:
         return None
 
-    def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def write(self, tables: Mapping[str, Rows]) -> None:
         if "runs" in tables:
             super().write(tables)
 

@@ -18,9 +18,11 @@ from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import views
 from pipeline.errors import StoreError, UsageError
@@ -36,6 +38,12 @@ OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
 
 Row = Mapping[str, Any]
+Columns = Mapping[str, NDArray[Any]]
+"""A table's columns by name, all of one length; what is masked is NULL."""
+Rows = Sequence[Row] | Columns
+
+BULK = 10_000
+"""From so many rows on, columns go in through Arrow; below, its fixed cost is more than it saves."""
 
 
 def now() -> datetime:
@@ -74,6 +82,8 @@ class Reader(Protocol):
     path: str
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]: ...
+
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns: ...
 
 
 class Store:
@@ -178,23 +188,38 @@ class Store:
                 self._failure = error
                 return
 
-    def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def write(self, tables: Mapping[str, Rows]) -> None:
         """Append posted calls and rows in one transaction, in the order given; rows of a table share their columns."""
         with self.lock:
             self._raise_failure()
             with self._pending_lock:
                 posted, self._pending = self._pending, []
             if posted or any(tables.values()):
-                calls = [*posted, *tables.get("lm_calls", ())]
+                given = tables.get("lm_calls", ())
+                calls = [*posted, *(given if isinstance(given, Sequence) else ())]
                 self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
 
-    def _append_all(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def _append_all(self, tables: Mapping[str, Rows]) -> None:
         for table, rows in tables.items():
-            if rows:
+            if isinstance(rows, Mapping):
+                self._append_columns(table, rows)
+            elif rows:
                 columns = list(rows[0])
                 appender = self.connection.appender(table, columns=columns)
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
                 appender.flush()
+
+    def _append_columns(self, table: str, columns: Columns) -> None:
+        if len(next(iter(columns.values()))) < BULK:
+            appender = self.connection.appender(table, columns=list(columns))
+            appender.append_rows(list(zip(*(column.tolist() for column in columns.values()), strict=True)))
+            appender.flush()
+            return
+        self.connection.register("incoming", _as_arrow(columns))
+        try:
+            self.connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM incoming")
+        finally:
+            self.connection.unregister("incoming")
 
     def _transact(self, work: Callable[[], object]) -> None:
         """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
@@ -296,6 +321,11 @@ class Store:
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
+        """All rows of a query, as columns: for many rows of numbers."""
+        with self.lock:
+            return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
+
     def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
         """The first value of the first row."""
         rows = self.rows(query, parameters)
@@ -309,7 +339,21 @@ class Store:
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
 
 
-def _without_calls(tables: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
+def nulls(length: int) -> NDArray[Any]:
+    """A column in which every value is NULL."""
+    return np.ma.masked_array(np.zeros(length), mask=True)
+
+
+def _as_arrow(columns: Columns) -> Any:
+    """An Arrow table; importing it takes longer than many a run."""
+    import pyarrow
+
+    return pyarrow.table(
+        {name: pyarrow.array(np.ma.getdata(c), mask=np.ma.getmaskarray(c)) for name, c in columns.items()}
+    )
+
+
+def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 
