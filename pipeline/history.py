@@ -95,7 +95,10 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
     agents = reader.columns("SELECT * FROM agents WHERE run_id = ? ORDER BY agent", [run_id])
     if not len(agents["agent"]):
         return None
-    texts = {name: np.ma.filled(agents[name].astype(object), None) for name in ("occupation", "sex", "persona")}
+    texts = {
+        name: np.where(np.ma.getmaskarray(agents[name]), None, np.ma.getdata(agents[name]))
+        for name in ("occupation", "sex", "persona")
+    }
     known = texts["occupation"][0] is not None
     population = Population(
         wage=np.ma.getdata(agents["wage"]),
