@@ -211,6 +211,8 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
     world = create(config)
     years, changes = config.max_timesteps, len(governments(config))
     asked, people = len(world.voters_asked), len(needs_persona(world))
+    workers = _workers_asked(config, asked)
+    judges = (people, people) if config.archetypes is None else (min(1, people), workers[1])
     chances = changes * asked
     votes = chances if world.scenario.elections and ELECTION_RULES[config.election_rule].form else 0
     governs = changes if not config.binding_platforms else 0 if asked else changes
@@ -219,9 +221,16 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
         "StandForOffice": (chances, chances) if config.platforms else (0, 0),
         "CastVote": (0 if config.platforms else votes, votes),
         _governing(world): (governs, changes),
-        "ChooseLabor": (years * asked, years * asked),
-        "JudgeTaxPolicy": (years * people, years * people) if world.scenario.satisfaction else (0, 0),
+        "ChooseLabor": (years * workers[0], years * workers[1]),
+        "JudgeTaxPolicy": (years * judges[0], years * judges[1]) if world.scenario.satisfaction else (0, 0),
     }
+
+
+def _workers_asked(config: RunConfig, asked: int) -> Interval:
+    """How many questions a year workers are asked, of `asked` who have a mind."""
+    if config.archetypes is None:
+        return asked, asked
+    return 1, min(asked, config.archetypes * config.archetype_samples)
 
 
 def _governing(world: World) -> str:

@@ -128,15 +128,21 @@ def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = F
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="store or views")],
-    num_agents: Annotated[int, typer.Option("--num-agents", min=1, help="store: workers")] = 100,
-    years: Annotated[int, typer.Option("--max-timesteps", min=1, help="store: years")] = 50,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="store: runs of each kind")] = 3,
+    what: Annotated[str, typer.Argument(help="store, views, economy or archetypes")],
+    num_agents: Annotated[
+        int | None,
+        typer.Option("--num-agents", min=1, help="workers [default: store 100, economy 1000000, archetypes 200]"),
+    ] = None,
+    years: Annotated[
+        int | None, typer.Option("--max-timesteps", min=1, help="years [default: store 50, archetypes 20]")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="runs of each kind (not of views)")] = 3,
     decisions: Annotated[int, typer.Option("--decisions", min=1, help="views: rows")] = 10_000_000,
     calls: Annotated[int, typer.Option("--calls", min=1, help="views: model calls")] = 1_000_000,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
-    """Measure what traces cost (store), or how fast the views are on large data (views).
+    """Measure what traces cost (store), how fast the views are on large data (views), what a year's arithmetic costs
+    (economy), or what is lost by asking archetypes (archetypes).
 
     Example: llm-economist bench store --num-agents 20 --max-timesteps 10
     """
@@ -146,15 +152,22 @@ def bench(
     from rich.console import Console
 
     from evals.bench import bench_store, bench_views
+    from evals.bench_archetypes import bench_archetypes
+    from evals.bench_economy import bench_economy
     from pipeline.errors import UsageError
 
     console = Console(file=sys.stderr) if json else Console()
+    figures: object
     if what == "store":
-        figures = bench_store(console, num_agents=num_agents, years=years, rounds=rounds)
+        figures = bench_store(console, num_agents=num_agents or 100, years=years or 50, rounds=rounds)
     elif what == "views":
         figures = bench_views(console, decisions=decisions, calls=calls)
+    elif what == "economy":
+        figures = bench_economy(console, num_agents=num_agents or 1_000_000, rounds=rounds)
+    elif what == "archetypes":
+        figures = bench_archetypes(console, num_agents=num_agents or 200, years=years or 20, rounds=rounds)
     else:
-        raise UsageError(f"bench {what!r}: choose one of store, views")
+        raise UsageError(f"bench {what!r}: choose one of store, views, economy, archetypes")
     if json:
         typer.echo(dumps(figures))
 
