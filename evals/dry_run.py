@@ -211,8 +211,9 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
     world = create(config)
     years, changes = config.max_timesteps, len(governments(config))
     asked, people = len(world.voters_asked), len(needs_persona(world))
-    workers = _workers_asked(config, asked)
-    judges = (people, people) if config.archetypes is None else (min(1, people), workers[1])
+    workers, judges = (asked, asked), (people, people)
+    if config.archetypes is not None:
+        workers, judges = _archetypes_asked(world)
     chances = changes * asked
     votes = chances if world.scenario.elections and ELECTION_RULES[config.election_rule].form else 0
     governs = changes if not config.binding_platforms else 0 if asked else changes
@@ -226,11 +227,14 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
     }
 
 
-def _workers_asked(config: RunConfig, asked: int) -> Interval:
-    """How many questions a year workers are asked, of `asked` who have a mind."""
-    if config.archetypes is None:
-        return asked, asked
-    return 1, min(asked, config.archetypes * config.archetype_samples)
+def _archetypes_asked(world: World) -> tuple[Interval, Interval]:
+    """Questions a year to archetypes, on hours and on the policy: those of the first year, or as many as may be."""
+    archetype = world.delegate(0).archetype
+    assert archetype is not None
+    first = np.unique(archetype)
+    own = world.population.utility_type == "egotistical"
+    most = (world.config.archetypes or 0) * world.config.archetype_samples
+    return (len(first), min(world.num_agents, most)), (int(own[first].sum() > 0), min(int(own.sum()), most))
 
 
 def _governing(world: World) -> str:

@@ -155,7 +155,7 @@ class RunConfig:
         kinds = sum(percent > 0 for percent in (self.percent_ego, self.percent_alt, self.percent_adv))
         if self.archetypes < kinds:
             raise ValueError(
-                f"--archetypes {self.archetypes}: the workers want {kinds} different things; at least {kinds}"
+                f"--archetypes {self.archetypes}: its workers want {kinds} things; expected at least {kinds}"
             )
 
     def _check(self, shock: Shock) -> None:

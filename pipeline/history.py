@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.boxed import Locked
 from pipeline.config import RunConfig, build
@@ -95,10 +96,7 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
     agents = reader.columns("SELECT * FROM agents WHERE run_id = ? ORDER BY agent", [run_id])
     if not len(agents["agent"]):
         return None
-    texts = {
-        name: np.where(np.ma.getmaskarray(agents[name]), None, np.ma.getdata(agents[name]))
-        for name in ("occupation", "sex", "persona")
-    }
+    texts = {name: _texts(agents[name]) for name in ("occupation", "sex", "persona")}
     known = texts["occupation"][0] is not None
     population = Population(
         wage=np.ma.getdata(agents["wage"]),
@@ -108,6 +106,13 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
         age=np.ma.getdata(agents["age"]).astype(np.int64) if known else None,
     )
     return population, texts["persona"].tolist()
+
+
+def _texts(column: NDArray[Any]) -> NDArray[np.object_]:
+    """A column of text with None for NULL."""
+    texts = np.ma.getdata(column).astype(object)
+    texts[np.ma.getmaskarray(column)] = None
+    return texts
 
 
 def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
