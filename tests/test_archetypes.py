@@ -1,13 +1,16 @@
 """Workers who are alike may be asked through one of them: who that is, whose answer is whose, and what it may cost."""
 
 import dataclasses
+import json
 from dataclasses import replace
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from evals.mining import Mine
 from pipeline.archetypes import delegate, everybody, form, partition
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import Population, draw_population
@@ -203,8 +206,6 @@ def test_archetypes_of_people_judge_together_and_are_who_the_census_says(cli) ->
 @pytest.mark.parametrize("whole", [1, 2])
 def test_a_run_that_was_cut_off_goes_on_with_the_archetypes_it_had(cli, whole) -> None:
     """Cut off in the middle of a tax year and at its end; the calls of the broken year are there."""
-    import duckdb
-
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     before = cli.sql(DECISIONS, "a.duckdb"), cli.sql(CALLS, "a.duckdb")
     with duckdb.connect("a.duckdb") as db:
@@ -218,8 +219,6 @@ def test_a_run_that_was_cut_off_goes_on_with_the_archetypes_it_had(cli, whole) -
 
 
 def test_a_replay_finds_the_decision_that_was_changed(cli) -> None:
-    import duckdb
-
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     with duckdb.connect("a.duckdb") as db:
         db.execute("update decisions set archetype = 11 where year = 3 and agent = 7")
@@ -239,9 +238,19 @@ def test_a_fork_keeps_the_archetypes_and_cannot_change_their_number(cli) -> None
     assert cli.sql(same, "a.duckdb") == [{"n": 12}]
 
 
-def test_a_dry_run_forecasts_the_questions_to_archetypes(cli) -> None:
-    import json
+def test_states_that_are_mined_are_what_the_archetypes_were_told(cli) -> None:
+    assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
+    asked = "select run_id, year, agent, prompt from lm_calls where signature = 'ChooseLabor'"
+    prompts = {(row["year"], row["agent"]): row["prompt"] for row in cli.sql(asked, "a.duckdb")}
+    with Mine("ChooseLabor", "a.duckdb") as mine:
+        states = mine.states(mine.places(asked), mine.economies([1]))
+    assert {(place.year, place.agent) for place in states} == set(prompts)
+    for place, example in states.items():
+        for told in dict(example.inputs()).values():
+            assert told in prompts[place.year, place.agent]
 
+
+def test_a_dry_run_forecasts_the_questions_to_archetypes(cli) -> None:
     forecast = json.loads(cli("run", *SMALL, *FEW, "--scenario", "bounded", "--dry-run", "--json").out)["signatures"]
     assert cli("run", *SMALL, *FEW, "--scenario", "bounded", "--db", "a.duckdb").code == 0
     rows = cli.sql("select signature, count(*) as n from lm_calls group by all", "a.duckdb")
@@ -266,8 +275,6 @@ def test_a_large_run_is_stored_whole_and_replays(cli) -> None:
 
 
 def test_the_bench_tells_no_error_where_everybody_is_asked(cli) -> None:
-    import json
-
     rows = json.loads(
         cli("bench", "archetypes", "--num-agents", "12", "--max-timesteps", "4", "--rounds", "1", "--json").out
     )
@@ -277,8 +284,6 @@ def test_the_bench_tells_no_error_where_everybody_is_asked(cli) -> None:
 
 
 def test_the_bench_of_the_economy_fits_a_line(cli) -> None:
-    import json
-
     found = json.loads(cli("bench", "economy", "--num-agents", "20000", "--rounds", "1", "--json").out)
     assert [year["workers"] for year in found["years"]] == [1000, 10000, 20000]
     assert all(year["year"] > 0 for year in found["years"])
