@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import replace
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -149,6 +150,12 @@ def test_what_makes_no_sense_with_archetypes_is_refused_in_one_line(settings, wo
     assert "\n" not in str(refusal.value)
 
 
+def rows(query: str, db: str) -> list[dict[str, Any]]:
+    with duckdb.connect(db, read_only=True) as connection:
+        cursor = connection.execute(query)
+        return [dict(zip([c[0] for c in cursor.description], row, strict=True)) for row in cursor.fetchall()]
+
+
 DECISIONS = "select * exclude (run_id, archetype) from decisions order by year, agent"
 CALLS = "select * exclude (run_id, latency_ms, started_at) from lm_calls order by call_id"
 
@@ -156,9 +163,9 @@ CALLS = "select * exclude (run_id, latency_ms, started_at) from lm_calls order b
 def test_as_many_archetypes_as_workers_is_asking_everybody(cli) -> None:
     for db, more in (("all.duckdb", ()), ("alone.duckdb", ("--archetypes", "12"))):
         assert cli("run", *SMALL, *more, "--db", db).code == 0
-    assert cli.sql(DECISIONS, "all.duckdb") == cli.sql(DECISIONS, "alone.duckdb")
-    assert cli.sql(CALLS, "all.duckdb") == cli.sql(CALLS, "alone.duckdb")
-    assert cli.sql("select count(archetype) as n from decisions", "all.duckdb") == [{"n": 0}]
+    assert rows(DECISIONS, "all.duckdb") == rows(DECISIONS, "alone.duckdb")
+    assert rows(CALLS, "all.duckdb") == rows(CALLS, "alone.duckdb")
+    assert rows("select count(archetype) as n from decisions", "all.duckdb") == [{"n": 0}]
 
 
 ASKED = """
@@ -168,17 +175,17 @@ ASKED = """
 
 def test_every_decision_joins_the_call_of_its_archetype_and_does_what_that_says(cli) -> None:
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
-    rows = cli.sql(ASKED, "a.duckdb")
-    wage = {row["agent"]: row["wage"] for row in cli.sql("select agent, wage from agents", "a.duckdb")}
-    told_of = {(row["year"], row["agent"]): row["archetype"] for row in rows}
-    assert len(rows) == 60
-    for row in rows:
+    decided = rows(ASKED, "a.duckdb")
+    wage = {row["agent"]: row["wage"] for row in rows("select agent, wage from agents", "a.duckdb")}
+    told_of = {(row["year"], row["agent"]): row["archetype"] for row in decided}
+    assert len(decided) == 60
+    for row in decided:
         assert row["labor"] == float(row["said"])
         assert told_of[row["year"], row["name"]] == row["archetype"], "asked in the name of a member"
         assert f"You earn ${wage[row['archetype']]:.2f} an hour" in row["prompt"]
     for year in range(5):
-        calls = {row["name"] for row in rows if row["year"] == year}
-        archetypes = {row["archetype"] for row in rows if row["year"] == year}
+        calls = {row["name"] for row in decided if row["year"] == year}
+        archetypes = {row["archetype"] for row in decided if row["year"] == year}
         assert archetypes <= calls
         assert 4 == len(archetypes) < len(calls) <= 8
     who = [[told_of[year, agent] for agent in range(12)] for year in range(5)]
@@ -196,9 +203,9 @@ JUDGED = """
 
 def test_archetypes_of_people_judge_together_and_are_who_the_census_says(cli) -> None:
     assert cli("run", *SMALL, "--archetypes", "4", "--scenario", "bounded", "--db", "a.duckdb").code == 0
-    assert cli.sql(JUDGED, "a.duckdb") == [{"n": 60, "heard": True, "told_of_it": True}]
+    assert rows(JUDGED, "a.duckdb") == [{"n": 60, "heard": True, "told_of_it": True}]
     written = "select count(persona) as n from agents union all select count(*) from lm_calls where role = 'persona'"
-    assert cli.sql(written, "a.duckdb") == [{"n": 0}, {"n": 0}]
+    assert rows(written, "a.duckdb") == [{"n": 0}, {"n": 0}]
     assert cli("interview", "1", "--agent", "5", "--year", "3", "Why?", "--db", "a.duckdb").code == 0
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
@@ -207,14 +214,14 @@ def test_archetypes_of_people_judge_together_and_are_who_the_census_says(cli) ->
 def test_a_run_that_was_cut_off_goes_on_with_the_archetypes_it_had(cli, whole) -> None:
     """Cut off in the middle of a tax year and at its end; the calls of the broken year are there."""
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
-    before = cli.sql(DECISIONS, "a.duckdb"), cli.sql(CALLS, "a.duckdb")
+    before = rows(DECISIONS, "a.duckdb"), rows(CALLS, "a.duckdb")
     with duckdb.connect("a.duckdb") as db:
         for table in ("decisions", "years"):
             db.execute(f"delete from {table} where year >= {whole}")
         db.execute(f"delete from lm_calls where year > {whole}")
         db.execute("update runs set status = 'running'")
     assert cli("resume", "1", "--db", "a.duckdb").code == 0
-    assert (cli.sql(DECISIONS, "a.duckdb"), cli.sql(CALLS, "a.duckdb")) == before
+    assert (rows(DECISIONS, "a.duckdb"), rows(CALLS, "a.duckdb")) == before
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
 
@@ -235,13 +242,13 @@ def test_a_fork_keeps_the_archetypes_and_cannot_change_their_number(cli) -> None
     assert cli("fork", "1", "--at", "3", "--planner-type", "US_FED", "--db", "a.duckdb").code == 0
     same = """select count(*) as n from decisions a join decisions b using (year, agent)
               where a.run_id = 1 and b.run_id = 2 and year = 3 and a.archetype = b.archetype"""
-    assert cli.sql(same, "a.duckdb") == [{"n": 12}]
+    assert rows(same, "a.duckdb") == [{"n": 12}]
 
 
 def test_states_that_are_mined_are_what_the_archetypes_were_told(cli) -> None:
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     asked = "select run_id, year, agent, prompt from lm_calls where signature = 'ChooseLabor'"
-    prompts = {(row["year"], row["agent"]): row["prompt"] for row in cli.sql(asked, "a.duckdb")}
+    prompts = {(row["year"], row["agent"]): row["prompt"] for row in rows(asked, "a.duckdb")}
     with Mine("ChooseLabor", "a.duckdb") as mine:
         states = mine.states(mine.places(asked), mine.economies([1]))
     assert {(place.year, place.agent) for place in states} == set(prompts)
@@ -253,9 +260,9 @@ def test_states_that_are_mined_are_what_the_archetypes_were_told(cli) -> None:
 def test_a_dry_run_forecasts_the_questions_to_archetypes(cli) -> None:
     forecast = json.loads(cli("run", *SMALL, *FEW, "--scenario", "bounded", "--dry-run", "--json").out)["signatures"]
     assert cli("run", *SMALL, *FEW, "--scenario", "bounded", "--db", "a.duckdb").code == 0
-    rows = cli.sql("select signature, count(*) as n from lm_calls group by all", "a.duckdb")
-    assert {row["signature"] for row in rows} == set(forecast)
-    for row in rows:
+    made = rows("select signature, count(*) as n from lm_calls group by all", "a.duckdb")
+    assert {row["signature"] for row in made} == set(forecast)
+    for row in made:
         low, high = forecast[row["signature"]]["calls"]
         assert low <= row["n"] <= high
 
@@ -268,19 +275,19 @@ def test_a_large_run_is_stored_whole_and_replays(cli) -> None:
     told = """select count(*) as n, count(distinct agent) as agents, count(distinct call_id) as calls,
               count(shocked_wage) as shocked, count(satisfied) as judged, bool_and(regret >= 0) as sane
               from decisions"""
-    assert cli.sql(told, "a.duckdb") == [
+    assert rows(told, "a.duckdb") == [
         {"n": 4 * BULK, "agents": 2 * BULK, "calls": 40, "shocked": 0, "judged": 0, "sane": True}
     ]
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
 
 def test_the_bench_tells_no_error_where_everybody_is_asked(cli) -> None:
-    rows = json.loads(
+    errors = json.loads(
         cli("bench", "archetypes", "--num-agents", "12", "--max-timesteps", "4", "--rounds", "1", "--json").out
     )
-    assert rows[-1] == {"archetypes": 12, "hours": 0, "mean_hours": 0, "welfare": 0, "rates": 0, "loss": 0}
-    assert rows[0]["archetypes"] == 1
-    assert rows[0]["hours"] > 0
+    assert errors[-1] == {"archetypes": 12, "hours": 0, "mean_hours": 0, "welfare": 0, "rates": 0, "loss": 0}
+    assert errors[0]["archetypes"] == 1
+    assert errors[0]["hours"] > 0
 
 
 def test_the_bench_of_the_economy_fits_a_line(cli) -> None:
