@@ -15,13 +15,14 @@ from rich.table import Table
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
 from pipeline import examples
+from pipeline.columns import Columns, nulls
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
 from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
-from pipeline.store import Columns, Reader, Row, Store, nulls
+from pipeline.store import Reader, Row, Store
 from pipeline.traces import INTERVIEW, Recorded
 
 RESUMABLE = ("base_url", "concurrency", "timeout", "max_cost_usd", "max_tokens", "debug", "wandb", "log_dir")

@@ -74,18 +74,21 @@ def delegate(archetype: IntArray, samples: int) -> Delegation:
     return Delegation(agents, archetype[agents], np.searchsorted(agents, name), archetype)
 
 
-def form(population: Population, memory: WorkerMemory, hours: Floats, *, economy: Economy, most: int) -> IntArray:
+def form(
+    population: Population, memory: WorkerMemory, hours: Floats, *, economy: Economy, most: int, personas: bool
+) -> IntArray:
     """At most `most` archetypes: for each worker (N,) the member whose state is told for it.
 
-    `hours` (N,): of the last year. As many archetypes as workers, or more: everybody is their own. Deterministic, and
-    which workers are together does not depend on their numbers. ValueError for fewer archetypes than utility types.
+    `hours` (N,): of the last year. `personas`: whether workers are told who they are. As many archetypes as workers, or
+    more: everybody is their own. Deterministic, and which workers are together does not depend on their numbers.
+    ValueError for fewer archetypes than utility types.
     """
     workers = np.arange(population.num_agents)
     if most >= len(workers):
         return workers
     traits = _traits(population, memory, hours, economy)
     archetype = np.empty_like(workers)
-    for cell in partition(traits, _groups(population, most), most):
+    for cell in partition(traits, _groups(population, most, personas=personas), most):
         archetype[cell] = cell[_middle(traits[cell])]
     return archetype
 
@@ -103,15 +106,15 @@ def _traits(population: Population, memory: WorkerMemory, hours: Floats, economy
     return np.column_stack([FULL_TIME * economy.elasticity * np.log(population.wage), hours, best])
 
 
-def _groups(population: Population, most: int) -> IntArray:
-    """A number for each worker's utility type (N,) and, as far as `most` archetypes can tell, occupation group and
-    sex."""
+def _groups(population: Population, most: int, *, personas: bool) -> IntArray:
+    """A number for each worker's utility type (N,) and, with `personas` and as far as `most` archetypes can tell,
+    occupation group and sex."""
     kind = np.zeros(population.num_agents, dtype=np.int64)
     for number, name in enumerate(UTILITY_TYPES):
         kind[population.utility_type == name] = number
     if len(np.unique(kind)) > most:
         raise ValueError(f"{most} archetypes for {len(np.unique(kind))} utility types")
-    if population.occupation is None or population.sex is None:
+    if not personas or population.occupation is None or population.sex is None:
         return kind
     names = occupation_groups()
     number_of = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}

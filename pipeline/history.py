@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.boxed import Locked
+from pipeline.columns import Columns
 from pipeline.config import RunConfig, build
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
@@ -21,7 +22,7 @@ from pipeline.examples import POOL, Pools
 from pipeline.live import snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
-from pipeline.store import Columns, Reader, Row
+from pipeline.store import Reader, Row
 from pipeline.traces import INTERVIEW, Call, Recorded
 from pipeline.world import World, create
 from signatures.types import TaxSchedule

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.columns import Columns, nulls
 from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
 from pipeline.economy.welfare import WELFARE, gini, idle_share
@@ -15,7 +16,7 @@ from pipeline.examples import POOL, Pools
 from pipeline.government import Government
 from pipeline.memory import Floats
 from pipeline.minds import QUESTIONS
-from pipeline.store import Columns, Row, Rows, as_json, nulls
+from pipeline.store import Row, Rows, as_json
 from pipeline.world import World
 from programs import files
 

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import duckdb
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline import views
+from pipeline.columns import Columns, append
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
 
@@ -38,12 +37,7 @@ OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
 
 Row = Mapping[str, Any]
-Columns = Mapping[str, NDArray[Any]]
-"""A table's columns by name, all of one length; what is masked is NULL."""
 Rows = Sequence[Row] | Columns
-
-BULK = 10_000
-"""From so many rows on, columns go in through Arrow; below, its fixed cost is more than it saves."""
 
 
 def now() -> datetime:
@@ -195,31 +189,18 @@ class Store:
             with self._pending_lock:
                 posted, self._pending = self._pending, []
             if posted or any(tables.values()):
-                given = tables.get("lm_calls", ())
-                calls = [*posted, *(given if isinstance(given, Sequence) else ())]
+                calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
                 self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
 
     def _append_all(self, tables: Mapping[str, Rows]) -> None:
         for table, rows in tables.items():
             if isinstance(rows, Mapping):
-                self._append_columns(table, rows)
+                append(self.connection, table, rows)
             elif rows:
                 columns = list(rows[0])
                 appender = self.connection.appender(table, columns=columns)
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
                 appender.flush()
-
-    def _append_columns(self, table: str, columns: Columns) -> None:
-        if len(next(iter(columns.values()))) < BULK:
-            appender = self.connection.appender(table, columns=list(columns))
-            appender.append_rows(list(zip(*(column.tolist() for column in columns.values()), strict=True)))
-            appender.flush()
-            return
-        self.connection.register("incoming", _as_arrow(columns))
-        try:
-            self.connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT * FROM incoming")
-        finally:
-            self.connection.unregister("incoming")
 
     def _transact(self, work: Callable[[], object]) -> None:
         """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
@@ -337,20 +318,6 @@ class Store:
                    WHERE model = ? AND strategy = ? AND seed = ?"""
         rows = self.rows(query, [model, strategy, seed])
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
-
-
-def nulls(length: int) -> NDArray[Any]:
-    """A column in which every value is NULL."""
-    return np.ma.masked_array(np.zeros(length), mask=True)
-
-
-def _as_arrow(columns: Columns) -> Any:
-    """An Arrow table; importing it takes longer than many a run."""
-    import pyarrow
-
-    return pyarrow.table(
-        {name: pyarrow.array(np.ma.getdata(c), mask=np.ma.getmaskarray(c)) for name, c in columns.items()}
-    )
 
 
 def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:

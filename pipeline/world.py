@@ -98,8 +98,16 @@ class World:
         if self.config.archetypes is None:
             self.delegation = self.delegation or everybody(self.asked)
         elif self.delegation is None or year % self.config.two_timescale == 0:
-            formed = form(self.population, self.memory, self.hours, economy=self.economy, most=self.config.archetypes)
-            self.take_archetypes(formed)
+            self.take_archetypes(
+                form(
+                    self.population,
+                    self.memory,
+                    self.hours,
+                    economy=self.economy,
+                    most=self.config.archetypes,
+                    personas=self.scenario.personas,
+                )
+            )
         assert self.delegation is not None
         return self.delegation
 

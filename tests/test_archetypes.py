@@ -1,8 +1,11 @@
 """Workers who are alike may be asked through one of them: who that is, whose answer is whose, and what it may cost."""
 
+import asyncio
 import dataclasses
+import itertools
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
@@ -12,12 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from evals.mining import Mine
+from evals.stand_ins import ByRule
 from pipeline.archetypes import delegate, everybody, form, partition
+from pipeline.columns import BULK
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.utility import Economy
 from pipeline.memory import WorkerMemory
-from pipeline.store import BULK
+from pipeline.minds import Answer
+from pipeline.simulation import play_year
+from pipeline.world import create
 
 SMALL = ("--num-agents", "12", "--max-timesteps", "5", "--two-timescale", "2", "--llm", "rules")
 FEW = ("--archetypes", "4", "--archetype-samples", "2")
@@ -101,10 +108,10 @@ def people(size: int, **mix: float) -> Population:
     return draw_population("acs", size, np.random.default_rng(1), demographics=True, **mix)
 
 
-def formed(population: Population, most: int, hours: np.ndarray | None = None) -> np.ndarray:
+def formed(population: Population, most: int, hours: np.ndarray | None = None, *, personas: bool = True) -> np.ndarray:
     size = population.num_agents
     worked = np.full(size, 40.0) if hours is None else hours
-    return form(population, WorkerMemory(5, size), worked, economy=Economy(), most=most)
+    return form(population, WorkerMemory(5, size), worked, economy=Economy(), most=most, personas=personas)
 
 
 @settings(max_examples=30)
@@ -122,6 +129,8 @@ def test_kinds_of_people_are_told_apart_as_far_as_there_are_archetypes_for_them(
     few, many = formed(crowd, 10), formed(crowd, 300)
     assert (crowd.sex[few] != crowd.sex).any()
     assert (crowd.sex[many] == crowd.sex).all()
+    unseen = formed(crowd, 300, personas=False)
+    assert (crowd.sex[unseen] != crowd.sex).any(), "without personas nobody is told who they are"
 
 
 def test_a_wage_and_what_is_remembered_both_part_workers() -> None:
@@ -243,6 +252,35 @@ def test_a_fork_keeps_the_archetypes_and_cannot_change_their_number(cli) -> None
     same = """select count(*) as n from decisions a join decisions b using (year, agent)
               where a.run_id = 1 and b.run_id = 2 and year = 3 and a.archetype = b.archetype"""
     assert rows(same, "a.duckdb") == [{"n": 12}]
+
+
+@dataclass
+class Speechless(ByRule):
+    """The rules, but for one agent who gives no answer of any use from year 1 on."""
+
+    agent: int = 0
+
+    async def ask(self, question: str, inputs: Mapping[str, Any], **place: Any) -> Answer:
+        if question == "ChooseLabor" and place["agent"] == self.agent and place["year"]:
+            return Answer(None, [], error="nothing")
+        return await super().ask(question, inputs, **place)
+
+
+def test_without_an_answer_all_who_would_have_followed_it_do_as_last_year() -> None:
+    world = create(RunConfig(num_agents=30, max_timesteps=4, two_timescale=4, archetypes=5, planner_type="US_FED"))
+    silent = int(world.delegate(0).shown[2])
+    minds = Speechless(1, agent=silent)
+    years = [asyncio.run(play_year(world, minds, year)) for year in range(3)]
+    told = world.delegation
+    assert told is not None
+    assert told.archetype is not None
+    followers = told.archetype == silent
+    assert followers.sum() > 1
+    assert not years[0].fallback.any()
+    for before, year in itertools.pairwise(years):
+        assert (year.fallback == followers).all()
+        assert year.failed == 1
+        assert (year.outcome.labor[followers] == before.outcome.labor[followers]).all()
 
 
 def test_states_that_are_mined_are_what_the_archetypes_were_told(cli) -> None:
