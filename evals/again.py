@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,11 +15,12 @@ from rich.table import Table
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
 from pipeline import examples
+from pipeline.columns import Columns, nulls
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
-from pipeline.records import decision_rows, platform_rows, program_rows, run_row, vote_rows, year_row
+from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
 from pipeline.store import Reader, Row, Store
 from pipeline.traces import INTERVIEW, Recorded
@@ -37,6 +39,8 @@ NOT_FORKABLE = (
     "percent_ego",
     "percent_alt",
     "percent_adv",
+    "archetypes",
+    "archetype_samples",
 )
 """What a fork shares with its parent: who the people are, and the world they live in."""
 
@@ -208,7 +212,7 @@ async def _replay(
         used += sum(map(len, recorded.values()))
         again = await play_year(world, minds, year)
         key = {"run_id": run_id, "year": year}
-        _same(reader, "decisions", key, decision_rows(key, world, again), "agent")
+        _same_decisions(reader, key, decision_columns(key, world, again))
         _same(reader, "votes", key, vote_rows(key, again), "voter")
         _same(reader, "platforms", key, platform_rows(key, again), "candidate")
         _same(reader, "years", key, [year_row(key, world, again)], "year")
@@ -218,6 +222,28 @@ async def _replay(
 def _with_parents(own: Recorded, parents: Recorded) -> Recorded:
     """A fork's calls, and its parent's for questions that the fork did not have to ask."""
     return {**parents, **own}
+
+
+def _same_decisions(reader: Reader, key: Row, again: Columns) -> None:
+    """As `_same`, column by column: there may be millions of decisions."""
+    query = "SELECT * FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
+    stored = reader.columns(query, list(key.values()))
+    where, agents = f"decisions of run {key['run_id']}, year {key['year']}", again["agent"]
+    if len(stored["agent"]) != len(agents):
+        raise EconomistError(f"replay differs: {where} has {len(stored['agent'])} rows, the replay {len(agents)}")
+    for column, new in again.items():
+        # a file of an earlier version lacks columns that are NULL there
+        old = stored.get(column, nulls(len(agents)))
+        gone, lost = np.ma.getmaskarray(new), np.ma.getmaskarray(old)
+        value, was = np.ma.getdata(new), np.ma.getdata(old)
+        nan = (value != value) & (was != was)
+        differs = (gone != lost) | ~(gone | lost | nan | (value == was))
+        if differs.any():
+            i = int(np.argmax(differs))
+            one, other = (None if absent[i] else x[i].item() for absent, x in ((gone, value), (lost, was)))
+            raise EconomistError(
+                f"replay differs: {where}, agent {agents[i]}: {column} is {one!r}, stored is {other!r}"
+            )
 
 
 def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str) -> None:

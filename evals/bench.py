@@ -8,24 +8,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from evals import bench_decisions, bench_prompts, bench_store, bench_views, bench_years
+from evals import bench_archetypes, bench_decisions, bench_economy, bench_prompts, bench_store, bench_views, bench_years
 from pipeline.errors import UsageError
+
+
+def _tell(console: Console, title: str, figures: Mapping[str, float]) -> None:
+    """A line a figure."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for figure, value in figures.items():
+        table.add_row(figure, f"{value:,.3g}")
+    console.print(table)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured; `sizes`: its options and what they are by default."""
+    """What is measured; `sizes`: its options and what they are by default; `tell` prints the figures under a title."""
 
-    measure: Callable[..., dict[str, float]]
+    measure: Callable[..., Any]
     sizes: Mapping[str, int]
     help: str
+    tell: Callable[[Console, str, Any], None] = _tell
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "archetypes": Benchmark(
+        bench_archetypes.measure,
+        {"num_agents": 200, "years": 20, "rounds": 3},
+        "some asked for all, beside asking everybody",
+        bench_archetypes.tell,
+    ),
+    "economy": Benchmark(
+        bench_economy.measure,
+        {"num_agents": 1_000_000, "rounds": 3},
+        "a year's arithmetic without questions",
+        bench_economy.tell,
+    ),
     "decisions": Benchmark(
         bench_decisions.measure,
         {"decisions": 2000, "rounds": 5},
@@ -44,7 +68,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 FLAGS = {"years": "--max-timesteps"}
 
 
-def run(name: str, given: Mapping[str, int], console: Console) -> dict[str, float]:
+def run(name: str, given: Mapping[str, int], console: Console) -> Any:
     """Measure and print; `given` sizes beat the benchmark's own. UsageError for a name or a size that it has not."""
     if name not in BENCHMARKS:
         raise UsageError(f"bench {name!r}: choose one of {', '.join(BENCHMARKS)}")
@@ -56,12 +80,7 @@ def run(name: str, given: Mapping[str, int], console: Console) -> dict[str, floa
     sizes = {**benchmark.sizes, **given}
     figures = benchmark.measure(**sizes)
     told = ", ".join(f"{_flag(size)} {value:,}" for size, value in sizes.items())
-    table = Table(title=f"bench {name}: {benchmark.help} ({told})", title_justify="left")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for figure, value in figures.items():
-        table.add_row(figure, f"{value:,.3g}")
-    console.print(table)
+    benchmark.tell(console, f"bench {name}: {benchmark.help} ({told})", figures)
     return figures
 
 

@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -16,7 +16,7 @@ from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.simulation import Simulation
-from pipeline.store import Row, Store
+from pipeline.store import Row, Rows, Store
 
 
 class Forgetful(Store):
@@ -25,7 +25,7 @@ class Forgetful(Store):
     def post(self, call: Row) -> None:
         return None
 
-    def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def write(self, tables: Mapping[str, Rows]) -> None:
         if "runs" in tables:
             super().write(tables)
 

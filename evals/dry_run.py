@@ -217,6 +217,9 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
     world = create(config)
     years, changes = config.max_timesteps, len(governments(config))
     asked, people = len(world.voters_asked), len(needs_persona(world))
+    workers, judges = (asked, asked), (people, people)
+    if config.archetypes is not None:
+        workers, judges = _archetypes_asked(world)
     chances = changes * asked
     votes = chances if world.scenario.elections and ELECTION_RULES[config.election_rule].form else 0
     governs = changes if not config.binding_platforms else 0 if asked else changes
@@ -225,9 +228,19 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
         "StandForOffice": (chances, chances) if config.platforms else (0, 0),
         "CastVote": (0 if config.platforms else votes, votes),
         _governing(world): (governs, changes),
-        "ChooseLabor": (years * asked, years * asked),
-        "JudgeTaxPolicy": (years * people, years * people) if world.scenario.satisfaction else (0, 0),
+        "ChooseLabor": (years * workers[0], years * workers[1]),
+        "JudgeTaxPolicy": (years * judges[0], years * judges[1]) if world.scenario.satisfaction else (0, 0),
     }
+
+
+def _archetypes_asked(world: World) -> tuple[Interval, Interval]:
+    """Questions a year to archetypes, on hours and on the policy: those of the first year, or as many as may be."""
+    archetype = world.delegate(0).archetype
+    assert archetype is not None
+    first = np.unique(archetype)
+    own = world.population.utility_type == "egotistical"
+    most = (world.config.archetypes or 0) * world.config.archetype_samples
+    return (len(first), min(world.num_agents, most)), (int(own[first].sum() > 0), min(int(own.sum()), most))
 
 
 def _governing(world: World) -> str:

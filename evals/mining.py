@@ -138,8 +138,14 @@ class Mine:
             if self.question == "CastVote":
                 platforms = self._platforms(run_id, year)
             for place in sorted(place for place in places if place.year == year):
-                inputs = self._inputs(world, place, platforms)
-                yield place, world, Asked(place.agent, inputs, world.schedule, platforms)
+                told = self._told_of(world, place)
+                inputs = self._inputs(world, told, platforms)
+                yield place, world, Asked(told.agent, inputs, world.schedule, platforms)
+
+    def _told_of(self, world: World, place: Place) -> Place:
+        """The place whose state was told: with archetypes, that of another member."""
+        archetype = world.delegate(place.year).archetype if self.question == "ChooseLabor" else None
+        return place if archetype is None else place._replace(agent=int(archetype[place.agent]))
 
     def _inputs(self, world: World, place: Place, platforms: Platforms) -> Mapping[str, Any]:
         """What was told there."""

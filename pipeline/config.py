@@ -65,6 +65,12 @@ class RunConfig:
     adapter: Literal["chat", "json", "xml", "compact"] = setting("chat", "format of prompts and replies")
     worker_type: WorkerType = setting("LLM", "who the workers are; FIXED draws hours once from 40-60")
     planner_type: PlannerType = setting("LLM", "who sets the tax rates")
+    archetypes: Count | None = setting(
+        None, "ask one of each of so many groups of like workers, formed anew every tax year, and not everybody"
+    )
+    archetype_samples: Annotated[int, Ge(1), Le(20)] = setting(
+        1, "answers to each archetype's question, spread over its members (with --archetypes)"
+    )
     percent_ego: Percent = setting(100, "percent of workers who want their own utility")
     percent_alt: Percent = setting(0, "percent of workers who want social welfare")
     percent_adv: Percent = setting(0, "percent of workers who want the opposite of social welfare")
@@ -132,8 +138,30 @@ class RunConfig:
                 f"--elasticity has {len(self.elasticity)} values; "
                 f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
             )
+        self._check_archetypes()
         for shock in self.shocks:
             self._check(shock)
+
+    def _check_archetypes(self) -> None:
+        """ValueError where nobody can answer for others in this run."""
+        if self.archetypes is None:
+            if self.archetype_samples > 1:
+                raise ValueError(f"--archetype-samples {self.archetype_samples} needs --archetypes")
+            return
+        if self.scenario == "democratic":
+            raise ValueError(
+                f"--archetypes {self.archetypes} with --scenario democratic: nobody votes or stands for others; "
+                "use rational or bounded"
+            )
+        if self.worker_type != "LLM":
+            raise ValueError(
+                f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}: nobody else is asked"
+            )
+        kinds = sum(percent > 0 for percent in (self.percent_ego, self.percent_alt, self.percent_adv))
+        if self.archetypes < kinds:
+            raise ValueError(
+                f"--archetypes {self.archetypes}: its workers want {kinds} things; expected at least {kinds}"
+            )
 
     def _check(self, shock: Shock) -> None:
         """ValueError where a shock cannot happen in this run."""

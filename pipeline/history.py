@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.boxed import Locked
+from pipeline.columns import Columns
 from pipeline.config import RunConfig, build
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
@@ -60,6 +62,9 @@ class AtRest:
         columns = [column[0] for column in cursor.description or ()]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
+        return self.connection.execute(query, list(parameters)).fetchnumpy()
+
 
 def find_run(reader: Reader, run: str) -> dict[str, Any]:
     """The row of `runs` by number or by name (the newest of that name). UsageError names those there are."""
@@ -89,21 +94,26 @@ def years_played(reader: Reader, run_id: int) -> int:
 
 def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | None]] | None:
     """Who took part, and their personas; None if the run was cut off before they were stored."""
-    rows = reader.rows("SELECT * FROM agents WHERE run_id = ? ORDER BY agent", [run_id])
-    if not rows:
+    agents = reader.columns("SELECT * FROM agents WHERE run_id = ? ORDER BY agent", [run_id])
+    if not len(agents["agent"]):
         return None
-    people: dict[str, Any] = {
-        name: np.array([row[name] for row in rows], dtype=object) for name in ("occupation", "sex")
-    }
-    known = rows[0]["occupation"] is not None
+    texts = {name: _texts(agents[name]) for name in ("occupation", "sex", "persona")}
+    known = texts["occupation"][0] is not None
     population = Population(
-        wage=np.array([row["wage"] for row in rows]),
-        utility_type=np.array([row["utility_type"] for row in rows], dtype=object),
-        occupation=people["occupation"] if known else None,
-        sex=people["sex"] if known else None,
-        age=np.array([row["age"] for row in rows]) if known else None,
+        wage=np.ma.getdata(agents["wage"]),
+        utility_type=np.ma.getdata(agents["utility_type"]),
+        occupation=texts["occupation"] if known else None,
+        sex=texts["sex"] if known else None,
+        age=np.ma.getdata(agents["age"]).astype(np.int64) if known else None,
     )
-    return population, [row["persona"] for row in rows]
+    return population, texts["persona"].tolist()
+
+
+def _texts(column: NDArray[Any]) -> NDArray[np.object_]:
+    """A column of text with None for NULL."""
+    texts = np.ma.getdata(column).astype(object)
+    texts[np.ma.getmaskarray(column)] = None
+    return texts
 
 
 def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
@@ -160,18 +170,21 @@ def schedule_of(row: Row) -> TaxSchedule:
 
 def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any]) -> None:
     """Put one stored year into the workers' memory, and make it the last that was played."""
-    query = "SELECT labor, adjusted_utility, objective FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
-    decisions = reader.rows(query, [run_id, row["year"]])
-    column = {name: np.array([d[name] for d in decisions]) for name in ("labor", "adjusted_utility", "objective")}
+    columns = ["labor", "adjusted_utility", "objective", *(["archetype"] if world.config.archetypes else [])]
+    query = f"SELECT {', '.join(columns)} FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
+    stored = reader.columns(query, [run_id, row["year"]])
+    decisions = {name: np.ma.getdata(column) for name, column in stored.items()}
     world.begin(row["year"])
     world.schedule, world.leader = schedule_of(row), row["leader"]
     if row.get("rates_beneath") is not None:
         world.beneath = TaxSchedule(thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"]))
-    world.hours = column["labor"]
-    world.adjusted = column["adjusted_utility"]
-    wages, labor = world.population.wage, column["labor"].copy()
+    world.hours = decisions["labor"]
+    world.adjusted = decisions["adjusted_utility"]
+    wages, labor = world.population.wage, decisions["labor"].copy()
     outcome = settle(world.economy, world.schedule, wages, labor, windfall=world.windfall)
-    world.remember_workers(row["year"], outcome, column["objective"])
+    world.remember_workers(row["year"], outcome, decisions["objective"])
+    if "archetype" in decisions:
+        world.take_archetypes(decisions["archetype"].astype(np.int64))
     world.begin(row["year"] + 1)
 
 

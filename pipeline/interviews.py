@@ -160,7 +160,7 @@ def _year(year: int | None, run_id: int, years: int) -> int:
 
 
 def _identity(world: World, agent: int) -> str:
-    return see.identity(world.personas[agent], float(world.population.wage[agent]))
+    return see.identity(world.persona(agent), float(world.population.wage[agent]))
 
 
 def _plain(config: RunConfig, base_url: Any) -> RunConfig:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.columns import Columns, nulls
 from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
-from pipeline.economy.utility import best_response
 from pipeline.economy.welfare import WELFARE, gini, idle_share
 from pipeline.examples import POOL, Pools
 from pipeline.government import Government
 from pipeline.memory import Floats
 from pipeline.minds import QUESTIONS
-from pipeline.store import Row, as_json
+from pipeline.store import Row, Rows, as_json
 from pipeline.world import World
 from programs import files
+
+NO_CALL = -1
+"""In `Year.call_ids`: no model was asked, or no reply could be used."""
+
+NO_VERDICT, DISSATISFIED = -1, 0
+"""In `Year.satisfied`, beside 1."""
 
 
 @dataclass
@@ -29,11 +34,11 @@ class Year:
     year: int
     outcome: Outcome
     government: Government
-    satisfied: list[bool | None]
+    satisfied: NDArray[np.int8]
     adjusted: Floats
     objective: Floats
-    fallback: list[bool]
-    call_ids: list[int | None]
+    fallback: NDArray[np.bool_]
+    call_ids: NDArray[np.int64]
     welfare: float
     welfare_best_response: float
     asked: int = 0
@@ -83,36 +88,36 @@ def _state(role: str, path: str | None, pools: Pools) -> str | None:
     return as_json({POOL: own}) if own else None
 
 
-def agent_rows(run_id: int, world: World) -> list[Row]:
+def agent_columns(run_id: int, world: World) -> Columns:
     """Who takes part."""
-    rows: list[Row] = []
-    for agent in range(world.num_agents):
-        person = world.population.demographics(agent)
-        rows.append(
-            {
-                "run_id": run_id,
-                "agent": agent,
-                "wage": float(world.exposure.wage[agent]),
-                "income_at_40_hours": float(world.exposure.wage[agent] * 40 * 52),
-                "utility_type": str(world.population.utility_type[agent]),
-                "asked": bool(world.asked[agent]),
-                "occupation": person.occupation if person else None,
-                "sex": person.sex if person else None,
-                "age": person.age if person else None,
-                "persona": world.personas[agent],
-            }
-        )
-    return rows
+    people, wage = world.population, world.exposure.wage
+    return {
+        "run_id": np.full(world.num_agents, run_id),
+        "agent": np.arange(world.num_agents),
+        "wage": wage,
+        "income_at_40_hours": wage * 40 * 52,
+        "utility_type": people.utility_type,
+        "asked": world.asked,
+        **{name: _known(world, getattr(people, name)) for name in ("occupation", "sex", "age")},
+        "persona": _known(world, np.array(world.personas, dtype=object)),
+    }
 
 
-def year_tables(run_id: int, world: World, played: Year) -> dict[str, Sequence[Row]]:
+def _known(world: World, column: NDArray[Any] | None) -> NDArray[Any]:
+    """A column (N,) with its Nones masked; all of it where there is none."""
+    if column is None:
+        return nulls(world.num_agents)
+    return np.ma.masked_array(column, mask=column == np.array(None)) if column.dtype == object else column
+
+
+def year_tables(run_id: int, world: World, played: Year) -> dict[str, Rows]:
     """All rows of a year, the marking `years` row last."""
     key = {"run_id": run_id, "year": played.year}
     return {
         "votes": vote_rows(key, played),
         "platforms": platform_rows(key, played),
         "shocks": shock_rows(key, world, played.year),
-        "decisions": decision_rows(key, world, played),
+        "decisions": decision_columns(key, world, played),
         "years": [year_row(key, world, played)],
     }
 
@@ -136,37 +141,31 @@ def shock_rows(key: Row, world: World, year: int) -> list[Row]:
     ]
 
 
-def decision_rows(key: Row, world: World, played: Year) -> list[Row]:
-    """One row a worker, with its exact regret."""
+def decision_columns(key: Row, world: World, played: Year) -> Columns:
+    """Every worker's year, with its exact regret."""
     outcome, wages = played.outcome, world.population.wage
-    best_labor = best_response(world.economy, world.schedule, wages)
     missed = regret(world.economy, world.schedule, wages, outcome)
-    columns: dict[str, NDArray[Any]] = {
+    asked = world.delegation
+    archetype = asked.archetype if asked is not None else None
+    return {
+        **{name: np.full(world.num_agents, value) for name, value in key.items()},
+        "agent": np.arange(world.num_agents),
         "labor": outcome.labor,
         "income": outcome.income,
         "tax": outcome.tax,
         "rebate": np.full(world.num_agents, outcome.rebate),
         "utility": outcome.utility,
         "adjusted_utility": played.adjusted,
-        "best_labor": best_labor,
+        "best_labor": missed.best_labor,
         "best_utility": missed.best_utility,
         "regret": missed.regret,
         "objective": played.objective,
+        "shocked_wage": np.ma.masked_array(wages, mask=wages == world.exposure.wage),
+        "satisfied": np.ma.masked_array(played.satisfied == 1, mask=played.satisfied == NO_VERDICT),
+        "fallback": played.fallback,
+        "call_id": np.ma.masked_array(played.call_ids, mask=played.call_ids == NO_CALL),
+        "archetype": nulls(world.num_agents) if archetype is None else archetype,
     }
-    lists = {name: column.tolist() for name, column in columns.items()}
-    changed = (wages != world.exposure.wage).tolist()
-    return [
-        {
-            **key,
-            "agent": agent,
-            **{name: values[agent] for name, values in lists.items()},
-            "shocked_wage": float(wages[agent]) if changed[agent] else None,
-            "satisfied": played.satisfied[agent],
-            "fallback": played.fallback[agent],
-            "call_id": played.call_ids[agent],
-        }
-        for agent in range(world.num_agents)
-    ]
 
 
 def year_row(key: Row, world: World, played: Year) -> Row:

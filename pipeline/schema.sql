@@ -36,10 +36,12 @@ CREATE TABLE IF NOT EXISTS years(
 -- best_utility: the most the worker could have had with this schedule and rebate; regret: best_utility - utility.
 -- objective: what the worker's utility type makes it want, in its unit. fallback: no usable reply, previous hours.
 -- call_id: the labor call that was used. shocked_wage: in force where a shock changed that of agents, else NULL.
+-- archetype: the worker whose wage and record that call told, with --archetypes; NULL where all speak for themselves.
 CREATE TABLE IF NOT EXISTS decisions(
     run_id INTEGER, year INTEGER, agent INTEGER, labor DOUBLE, income DOUBLE, tax DOUBLE, rebate DOUBLE, utility DOUBLE,
     adjusted_utility DOUBLE, best_labor DOUBLE, best_utility DOUBLE, regret DOUBLE, objective DOUBLE,
-    satisfied BOOLEAN, fallback BOOLEAN, call_id BIGINT, shocked_wage DOUBLE);
+    satisfied BOOLEAN, fallback BOOLEAN, call_id BIGINT, shocked_wage DOUBLE,
+    archetype INTEGER);
 
 -- One row a shock, in the year in which it begins. last_year: NULL where it does not end. shock: as it was given.
 -- target: wages, rates or rebate. workers: how many it hits.

@@ -6,13 +6,17 @@ The planner moves once every `two_timescale` years, workers move every year, all
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import observations as see
+from pipeline.archetypes import Delegation
 from pipeline.config import RunConfig
+from pipeline.economy.census import IntArray
 from pipeline.economy.equilibrium import Outcome, settle
 from pipeline.economy.utility import adjusted_utility
 from pipeline.economy.welfare import WELFARE
@@ -21,10 +25,19 @@ from pipeline.government import Government, govern
 from pipeline.memory import Floats
 from pipeline.minds import Answer, Minds, Respondents
 from pipeline.people import write_personas
-from pipeline.records import Year, agent_rows, program_rows, run_row, year_tables
+from pipeline.records import (
+    DISSATISFIED,
+    NO_CALL,
+    NO_VERDICT,
+    Year,
+    agent_columns,
+    program_rows,
+    run_row,
+    year_tables,
+)
 from pipeline.store import Store, row_of
 from pipeline.traces import Recorded
-from pipeline.world import World, create, needs_persona
+from pipeline.world import World, create
 
 WORKER_EXPLOIT_FROM = 0.9
 """Workers exploit in the last tenth of the run, and in the last year of every tax year."""
@@ -77,7 +90,7 @@ class Simulation:
         self.store.write(
             {
                 "programs": program_rows(self.run_id, self.config, self.minds.pools),
-                "agents": agent_rows(self.run_id, self.world),
+                "agents": agent_columns(self.run_id, self.world),
                 "personas": written,
             }
         )
@@ -91,43 +104,46 @@ async def play_year(world: World, minds: Respondents, year: int) -> Year:
     if config.planner_type == "LLM" and year % config.two_timescale == 0 and year >= config.warmup:
         government = await govern(world, minds, year)
     world.make_law(year)
-    answers = await _choose_labor(world, minds, year)
+    asked = world.delegate(year)
+    answers = await _choose_labor(world, minds, year, asked)
     outcome = settle(world.economy, world.schedule, world.population.wage, world.hours, windfall=world.windfall)
-    judged = await _judge(world, minds, year, outcome)
-    satisfied = [judged[agent][0] if agent in judged else None for agent in range(world.num_agents)]
-    content = np.array([verdict is not False for verdict in satisfied])
-    adjusted = adjusted_utility(outcome.utility, content)
+    judged = await _judge(world, minds, year, outcome, asked)
+    adjusted = adjusted_utility(outcome.utility, judged.satisfied != DISSATISFIED)
     welfare = float(WELFARE[config.welfare](adjusted, outcome.income, world.population.wage))
     played = Year(
         year=year,
         outcome=outcome,
         government=government,
-        satisfied=satisfied,
+        satisfied=judged.satisfied,
         adjusted=adjusted,
         objective=_objective(world, adjusted, welfare),
-        fallback=[agent in answers and answers[agent].prediction is None for agent in range(world.num_agents)],
-        call_ids=[answers[agent].call_id if agent in answers else None for agent in range(world.num_agents)],
+        fallback=_spread([answer.prediction is None for answer in answers], asked.answer, nobody=False),
+        call_ids=_spread(
+            [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, nobody=NO_CALL
+        ),
         welfare=welfare,
         welfare_best_response=world.welfare_best_response(),
-        asked=government.asked + len(answers) + len(judged),
-        failed=government.failed
-        + sum(answer.prediction is None for answer in answers.values())
-        + sum(verdict is None for verdict, _ in judged.values()),
+        asked=government.asked + len(answers) + judged.asked,
+        failed=government.failed + sum(answer.prediction is None for answer in answers) + judged.failed,
     )
     _remember(world, played)
     return played
 
 
-async def _choose_labor(world: World, minds: Respondents, year: int) -> dict[int, Answer]:
-    """Every asked worker's hours, written to `world.hours`; a failed answer leaves last year's."""
-    asked = world.voters_asked
+async def _choose_labor(world: World, minds: Respondents, year: int, asked: Delegation) -> list[Answer]:
+    """The hours of all who are asked for, written to `world.hours`; a failed answer leaves last year's."""
     answers = await asyncio.gather(
-        *(minds.ask("ChooseLabor", labor_inputs(world, agent, year), year=year, agent=agent) for agent in asked)
+        *(minds.ask("ChooseLabor", labor_inputs(world, shown, year), year=year, agent=agent) for agent, shown in asked)
     )
-    for agent, answer in zip(asked, answers, strict=True):
-        if answer.prediction is not None:
-            world.hours[agent] = float(answer.prediction.labor)
-    return dict(zip(asked, answers, strict=True))
+    said = [np.nan if answer.prediction is None else float(answer.prediction.labor) for answer in answers]
+    hours = _spread(said, asked.answer, nobody=np.nan)
+    world.hours = np.where(np.isnan(hours), world.hours, hours)
+    return answers
+
+
+def _spread(values: Sequence[Any], answered: IntArray, *, nobody: Any) -> NDArray[Any]:
+    """From a value a question to one a worker (N,); `nobody` where no question was asked for a worker."""
+    return np.array([*values, nobody])[answered]
 
 
 def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
@@ -138,7 +154,7 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
         "objective": see.objective(kind, world.economy, world.config.welfare),
         "tax_schedule": str(world.schedule),
         "last_rebate": see.last_rebate(rebate),
-        "identity": see.identity(world.personas[agent], float(world.population.wage[agent])),
+        "identity": see.identity(world.persona(agent), float(world.population.wage[agent])),
         "record": see.worker_record(world.memory, agent, world.schedule),
         "phase": worker_phase(world.config, year),
     }
@@ -151,26 +167,42 @@ def worker_phase(config: RunConfig, year: int) -> str:
     return "exploit" if last_of_tax_year or late else "explore"
 
 
-async def _judge(
-    world: World, minds: Respondents, year: int, outcome: Outcome
-) -> dict[int, tuple[bool | None, int | None]]:
-    """Verdicts of the people: agent -> (satisfied or None for a failed answer, call id)."""
-    people = needs_persona(world) if world.scenario.satisfaction else []
-    questions = (
-        minds.ask("JudgeTaxPolicy", judge_inputs(world, agent, outcome), year=year, agent=agent) for agent in people
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Verdicts on the year's tax policy: (N,) as in `Year.satisfied`, and how many questions it took."""
+
+    satisfied: NDArray[np.int8]
+    asked: int = 0
+    failed: int = 0
+
+
+async def _judge(world: World, minds: Respondents, year: int, outcome: Outcome, asked: Delegation) -> _Judged:
+    """The verdicts of the people who are asked for."""
+    satisfied = np.full(world.num_agents, NO_VERDICT, dtype=np.int8)
+    if not world.scenario.satisfaction:
+        return _Judged(satisfied)
+
+    people = world.population.utility_type == "egotistical"
+    judges = [(number, *pair) for number, pair in enumerate(asked) if people[pair[1]]]
+    answers = await asyncio.gather(
+        *(
+            minds.ask("JudgeTaxPolicy", judge_inputs(world, shown, outcome), year=year, agent=agent)
+            for _, agent, shown in judges
+        )
     )
-    answers = await asyncio.gather(*questions)
-    return {
-        agent: (None if answer.prediction is None else bool(answer.prediction.satisfied), answer.call_id)
-        for agent, answer in zip(people, answers, strict=True)
-    }
+    said = np.full(len(asked.agent), NO_VERDICT, dtype=np.int8)
+    for (number, _, _), answer in zip(judges, answers, strict=True):
+        if answer.prediction is not None:
+            said[number] = bool(answer.prediction.satisfied)
+    satisfied = _spread(said.tolist(), asked.answer, nobody=NO_VERDICT).astype(np.int8)
+    return _Judged(satisfied, len(answers), sum(answer.prediction is None for answer in answers))
 
 
 def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
     """What a person is shown of the year that it judges the tax policy by."""
     return {
         "tax_schedule": str(world.schedule),
-        "identity": see.identity(world.personas[agent], float(world.population.wage[agent])),
+        "identity": see.identity(world.persona(agent), float(world.population.wage[agent])),
         "this_year": see.year_summary(
             hours=outcome.labor[agent],
             income=outcome.income[agent],

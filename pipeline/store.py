@@ -18,11 +18,12 @@ from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import duckdb
 
 from pipeline import views
+from pipeline.columns import Columns, append
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
 
@@ -36,6 +37,7 @@ OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row] | Columns
 
 
 def now() -> datetime:
@@ -74,6 +76,8 @@ class Reader(Protocol):
     path: str
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]: ...
+
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns: ...
 
 
 class Store:
@@ -178,19 +182,21 @@ class Store:
                 self._failure = error
                 return
 
-    def write(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def write(self, tables: Mapping[str, Rows]) -> None:
         """Append posted calls and rows in one transaction, in the order given; rows of a table share their columns."""
         with self.lock:
             self._raise_failure()
             with self._pending_lock:
                 posted, self._pending = self._pending, []
             if posted or any(tables.values()):
-                calls = [*posted, *tables.get("lm_calls", ())]
+                calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
                 self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
 
-    def _append_all(self, tables: Mapping[str, Sequence[Row]]) -> None:
+    def _append_all(self, tables: Mapping[str, Rows]) -> None:
         for table, rows in tables.items():
-            if rows:
+            if isinstance(rows, Mapping):
+                append(self.connection, table, rows)
+            elif rows:
                 columns = list(rows[0])
                 appender = self.connection.appender(table, columns=columns)
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
@@ -296,6 +302,11 @@ class Store:
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
+        """All rows of a query, as columns: for many rows of numbers."""
+        with self.lock:
+            return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
+
     def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
         """The first value of the first row."""
         rows = self.rows(query, parameters)
@@ -309,7 +320,7 @@ class Store:
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
 
 
-def _without_calls(tables: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
+def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 

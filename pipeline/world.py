@@ -8,8 +8,10 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.archetypes import Delegation, delegate, everybody, form
 from pipeline.baselines import BASELINES, START_RATE, Setting, fixed_hours, landmarks, objective
 from pipeline.config import RunConfig
+from pipeline.economy.census import IntArray
 from pipeline.economy.equilibrium import Outcome
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.tax import BRACKETS, uniform
@@ -27,7 +29,8 @@ class World:
     """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes.
 
     `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year to each from
-    outside. `beneath`: the law under the shocks that lie over it for a time; None without one.
+    outside. `beneath`: the law under the shocks that lie over it for a time; None without one. `delegation`: who is
+    asked for whom; with archetypes None until they are formed.
     """
 
     config: RunConfig
@@ -46,6 +49,7 @@ class World:
     welfare: float = float("nan")
     hours: Floats = field(init=False)
     exposure: Exposure = field(init=False)
+    delegation: Delegation | None = None
     active: tuple[Shock, ...] = ()
     windfall: float = 0.0
     beneath: TaxSchedule | None = None
@@ -88,6 +92,36 @@ class World:
         covered = self.exposure.covered_law(self.schedule, year)
         if covered != self.schedule:
             self.schedule, self.beneath = covered, self.schedule
+
+    def delegate(self, year: int) -> Delegation:
+        """Who is asked in `year`, and for whom: archetypes are formed when a tax year begins, and last as long."""
+        if self.config.archetypes is None:
+            self.delegation = self.delegation or everybody(self.asked)
+        elif self.delegation is None or year % self.config.two_timescale == 0:
+            self.take_archetypes(
+                form(
+                    self.population,
+                    self.memory,
+                    self.hours,
+                    economy=self.economy,
+                    most=self.config.archetypes,
+                    personas=self.scenario.personas,
+                )
+            )
+        assert self.delegation is not None
+        return self.delegation
+
+    def take_archetypes(self, archetype: IntArray) -> None:
+        """Ask the workers in `archetype` (N,) for those at whose place they stand."""
+        self.delegation = delegate(archetype, self.config.archetype_samples)
+
+    def persona(self, agent: int) -> str | None:
+        """Who `agent` is told to be. With archetypes no model writes personas: the census tells who people are."""
+        if self.config.archetypes is not None and self.scenario.personas:
+            person = self.population.demographics(agent)
+            if person is not None and self.population.utility_type[agent] == "egotistical":
+                return template_persona(person, float(self.exposure.wage[agent]))
+        return self.personas[agent]
 
     def last_turn(self, year: int) -> int:
         """The year, `year` or an earlier one, in which the planner last had its turn; the first year is one."""
@@ -202,6 +236,6 @@ def _template_personas(scenario: Scenario, population: Population, asked: NDArra
 
 def needs_persona(world: World) -> list[int]:
     """Agents whose persona a model writes: asked, egotistical, in a scenario with personas (as in v1)."""
-    if not world.scenario.personas:
+    if not world.scenario.personas or world.config.archetypes is not None:
         return []
     return [int(i) for i in np.flatnonzero(world.asked & (world.population.utility_type == "egotistical"))]

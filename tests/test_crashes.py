@@ -18,6 +18,7 @@ from evals.loopback import Loopback
 TABLES = ("decisions", "years", "votes", "platforms", "agents", "personas", "programs")
 SMALL = ("--num-agents", "4", "--max-timesteps", "16", "--two-timescale", "4")
 SCENARIOS = ("rational", "bounded", "democratic --platforms --election-rule borda")
+ARCHETYPES = "bounded --archetypes 2"
 RECENT = 0.5
 """Seconds before a kill within which a reply may not have reached the disk yet, on a busy machine."""
 
@@ -158,7 +159,7 @@ def paid_twice(asked: list[tuple[float, str]], kills: list[float]) -> list[str]:
     return again
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", [*SCENARIOS, ARCHETYPES])
 def test_a_killed_run_resumes_to_the_same_end(program, scenario):
     assert check_rules(program, scenario, kills=10, seed=1) == 10
 

@@ -65,9 +65,10 @@ EMPTY = {
     "lm_calls": {"program", "error", "cached_tokens", "reasoning_tokens", "study"},
     "programs": {"program", "state"},
     "years": {"windfall", "rates_beneath"},
-    "decisions": {"shocked_wage"},
+    "decisions": {"shocked_wage", "archetype"},
 }
-"""Columns that are null where nothing failed, was named or forked, no program was loaded and no shock happened."""
+"""Columns that are null where nothing failed, was named or forked, no program was loaded, no shock happened and all
+spoke for themselves."""
 
 
 @pytest.mark.parametrize(

@@ -128,15 +128,21 @@ def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = F
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="decisions, years, prompts, store or views")],
-    num_agents: Annotated[int | None, typer.Option("--num-agents", min=1, help="workers (store)")] = None,
-    years: Annotated[int | None, typer.Option("--max-timesteps", min=1, help="years (years, prompts, store)")] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="of each kind (decisions, store)")] = None,
+    what: Annotated[str, typer.Argument(help="archetypes, decisions, economy, prompts, store, views or years")],
+    num_agents: Annotated[
+        int | None, typer.Option("--num-agents", min=1, help="workers (archetypes, economy, store)")
+    ] = None,
+    years: Annotated[
+        int | None, typer.Option("--max-timesteps", min=1, help="years (archetypes, prompts, store, years)")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="of each kind (not views, prompts, years)")
+    ] = None,
     decisions: Annotated[int | None, typer.Option("--decisions", min=1, help="a round, or rows (views)")] = None,
     calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (views)")] = None,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
-    """Measure what things cost here: decisions, years on a slow server, prompts, traces, views.
+    """Measure what things cost here: decisions, prompts, years, traces, views, or what archetypes cost in truth.
 
     Example: llm-economist bench store --num-agents 20 --max-timesteps 10
     """

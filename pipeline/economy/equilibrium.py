@@ -47,10 +47,12 @@ class Outcome:
 
 
 class Regret(NamedTuple):
-    """Per worker (N,), dollars a year: the utility that was possible, and how much of it was missed."""
+    """Per worker (N,): the utility that was possible and how much of it was missed, dollars a year, and the hours a
+    week that it takes."""
 
     best_utility: FloatArray
     regret: FloatArray
+    best_labor: FloatArray
 
 
 def settle(
@@ -90,7 +92,7 @@ def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: O
     possible = utility(economy, earned - tax(schedule, earned) + outcome.rebate, hours)
     # the two ways to the same hours may differ in the last bit
     best = np.maximum(possible, outcome.utility)
-    return Regret(best, best - outcome.utility)
+    return Regret(best, best - outcome.utility, hours)
 
 
 LEAST_GAIN = 0.005
