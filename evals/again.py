@@ -25,11 +25,6 @@ from pipeline.simulation import Simulation, play_year
 from pipeline.store import Reader, Row, Store
 from pipeline.traces import INTERVIEW, Recorded
 
-RESUMABLE = (
-    *("base_url", "concurrency", "rpm", "tpm", "timeout", "max_cost_usd", "max_tokens", "debug", "wandb", "log_dir"),
-)
-"""What may be set anew when a run goes on: none of it changes what is asked."""
-
 NOT_FORKABLE = (
     "scenario",
     "num_agents",
