@@ -1,6 +1,7 @@
 """No test spends money, reads a user's files, or is moved by another test."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,33 @@ from programs.lm import environment
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no reason to fail
 settings.load_profile("unhurried")
+
+VARIANTS = re.compile(
+    r"""test_crashes.*(killed_run_resumes.*\[(rational|democratic|bounded\])|paid_for_twice\[(bounded|democratic))
+    |test_bench.*(timed_beside_bare|latency_of_its_rounds)
+    |test_shards.*(two_runs_at_once|killed_shard)
+    |test_sweep.*interrupted_sweep
+    |test_secrets.*in_it\[(password|query)
+    |test_budget.*(to_the_uncapped_end\[--max-cost|wide_cap_at_any)
+    |test_examples.*(least_regret\[(xml|json|compact)|goes_on_has_the_examples)
+    |test_oracle.*brute_force_finds
+    |test_policies.*hundred_people.*US_FED
+    |test_sampling.*whatever_the_concurrency_and_can_be_replayed\[(refine|sc|best_of_n)
+    |test_docs.*one_folder\[(report|sql|experiments|validity|elections|comparing|store|shocks|endpoints|scaling)
+    |test_report_in_a_browser.*\[(two|one-(?!390))
+    |test_simulation.*\[(planner|bracket|welfare|.*(ONE_LLM|FIXED|cot|json|xml|one.agent))
+    |test_local.*(concurrency|nothing_that_was_asked)
+    |test_rules.*-sync\]""",
+    re.VERBOSE,
+)
+"""Tests that do once more, with other settings, what another one does: slow, so that they run in CI, or by -m slow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if VARIANTS.search(item.nodeid):
+            item.add_marker("slow")
+
 
 SPENDING = ("ECON_OPENAI", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
 """Variables beside `*_API_KEY` with which a call could leave this machine or be charged to somebody."""
