@@ -110,11 +110,11 @@ def finished(db: str) -> bool:
 def check_rules(program: Program, scenario: str, kills: int, seed: int) -> int:
     args = ("run", "--scenario", *scenario.split(), *SMALL, "--llm", "rules")
     begun = time.monotonic()
-    assert program.run(*args, "--db", "whole.duckdb") == 0
+    assert program.run(*args, "--db", "rules.duckdb") == 0
     span, total, trial = time.monotonic() - begun, 0, 0
-    whole, rng = rows("whole.duckdb"), random.Random(seed)
+    whole, rng = rows("rules.duckdb"), random.Random(seed)
     while total < kills:
-        db = f"killed{trial}.duckdb"
+        db = f"rules{trial}.duckdb"
         killed = len(survive(program, args, db, kills - total, rng, span))
         assert rows(db) == whole, f"seed {seed}, trial {trial}"
         # The first run may have been slowed by others: aim earlier where nothing was left to kill.
@@ -128,8 +128,8 @@ def check_server(program: Program, scenario: str, kills: int, seed: int) -> int:
         args = ("run", "--scenario", *scenario.split(), *SMALL, "--llm", "gpt-4o-mini", "--concurrency", "4")
         args += ("--base-url", server.url)
         begun = time.monotonic()
-        assert program.run(*args, "--db", "whole.duckdb") == 0
-        span, whole = time.monotonic() - begun, rows("whole.duckdb")
+        assert program.run(*args, "--db", "server.duckdb") == 0
+        span, whole = time.monotonic() - begun, rows("server.duckdb")
         while total < kills:
             asked: list[tuple[float, str]] = []
 
@@ -137,7 +137,7 @@ def check_server(program: Program, scenario: str, kills: int, seed: int) -> int:
                 asked.append((time.monotonic(), json.dumps(body, sort_keys=True)))
 
             server.fault = note
-            db = f"killed{trial}.duckdb"
+            db = f"server{trial}.duckdb"
             instants = survive(program, args, db, kills - total, rng, span)
             assert rows(db) == whole, f"seed {seed}, trial {trial}"
             assert paid_twice(asked, instants) == []
