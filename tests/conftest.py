@@ -16,11 +16,11 @@ settings.load_profile("unhurried")
 VARIANTS = re.compile(
     r"""test_crashes.*(killed_run_resumes.*\[(rational|democratic|bounded\])|paid_for_twice\[(bounded|democratic))
     |test_bench.*(timed_beside_bare|latency_of_its_rounds)
-    |test_shards.*(two_runs_at_once|killed_shard)
+    |test_shards.*(two_runs_at_once|killed_shard|knows_the_personas)
     |test_sweep.*interrupted_sweep
     |test_secrets.*in_it\[(password|query)
-    |test_budget.*(to_the_uncapped_end\[--max-cost|wide_cap_at_any)
-    |test_examples.*(least_regret\[(xml|json|compact)|goes_on_has_the_examples)
+    |test_budget.*(to_the_uncapped_end|wide_cap_at_any)
+    |test_examples.*(least_regret\[(xml|json|compact)|goes_on_has_the_examples|examples_that_it_does_not)
     |test_oracle.*brute_force_finds
     |test_policies.*hundred_people.*US_FED
     |test_sampling.*whatever_the_concurrency_and_can_be_replayed\[(refine|sc|best_of_n|reflect|knn)
@@ -33,13 +33,19 @@ VARIANTS = re.compile(
     |test_experiments.*killed_once
     |test_limits.*(never_comes|refuses_has_half|failed_is_asked_again)
     |test_live.*(watch_prints|export_of_a_live)
+    |test_experiments.*(is_not_played_twice|same_command)
+    |test_exchange.*fork_takes_its_parent
+    |test_mining.*goes_on_can_be
     |test_sandbox.*takes_too_long\[(?!sleep)
     |test_report\.py.*(side_by_side|still_going_on)
     |test_validity.*(killed|concurrency|whatever)
     |test_optimize.*(interrupted|whole_economies)
     |test_loopback.*hanging
     |test_local.*(concurrency|nothing_that_was_asked)
-    |test_rules.*-sync\]""",
+    |test_rules.*(-sync\]|xml|json)
+    |test_crashes.*(a_fork_shares|unchanged_fork)
+    |test_optimize.*(every_role|file_where_one_is_given|stored_runs_can)
+    |test_limits.*waiting_for_a_limit""",
     re.VERBOSE,
 )
 """Tests that do once more, with other settings, what another one does: slow, so that they run in CI, or by -m slow."""
