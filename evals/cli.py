@@ -27,12 +27,9 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
-    except RuntimeError as error:
-        if str(error) == QUERY_INTERRUPTED:  # DuckDB's word for Ctrl-C in the middle of a query
-            sys.exit(130)
-        _report_bug(error)
-        sys.exit(1)
     except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
+            sys.exit(130)
         _report_bug(error)
         sys.exit(1)
 

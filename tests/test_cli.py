@@ -8,6 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from evals.cli import main
+
 SMALL = ("--num-agents", "4", "--max-timesteps", "12", "--two-timescale", "4", "--llm", "rules")
 TABLES = ("decisions", "years", "votes", "platforms", "agents")
 
@@ -214,6 +216,18 @@ def test_interrupt_keeps_finished_years():
     years, decisions = len(table("a.duckdb", "years")), len(table("a.duckdb", "decisions"))
     assert years >= 3
     assert decisions == 5 * years
+
+
+@pytest.mark.parametrize(("what", "code"), [("Query interrupted", 130), ("anything else", 1)])
+def test_ctrl_c_in_the_middle_of_a_query_is_no_bug(what, code, monkeypatch, capsys):
+    def interrupted(args):
+        raise RuntimeError(what)
+
+    monkeypatch.setattr("evals.cli.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    assert ("this is a bug" in capsys.readouterr().err) == (code == 1)
 
 
 def test_a_run_that_goes_on_keeps_its_log(cli):
