@@ -120,6 +120,7 @@ class Trace:
     root: Trace | None = None
     used: int | None = None
     interview: int | None = None
+    keyed: tuple[lm15.Request, str] | None = None
 
     @property
     def question(self) -> Trace:
@@ -161,7 +162,7 @@ class Trace:
         In a replay (`offline`) a stored failure fails again, and a request that was never made ends the replay.
         """
         self.report()
-        key = request_key(self.model, request)
+        key = self._key(request)
         for i, call in enumerate(self.recorded):
             if call.response is not None and call.request_key == key:
                 self._take(self.recorded[: i + 1], self.recorded[i + 1 :])
@@ -197,7 +198,7 @@ class Trace:
             Call(
                 call_id=self._next_id(),
                 run_id=self.run_id,
-                request_key=request_key(self.model, attempt.request),
+                request_key=self._key(attempt.request),
                 year=self.year,
                 agent=self.agent,
                 role=self.role,
@@ -209,6 +210,12 @@ class Trace:
                 **measured(self.model, attempt, self.prices),
             )
         )
+
+    def _key(self, request: lm15.Request) -> str:
+        """The request's key, worked out once: it is looked up before it is sent, and stored after."""
+        if self.keyed is None or self.keyed[0] is not request:
+            self.keyed = request, request_key(self.model, request)
+        return self.keyed[1]
 
     def _next_id(self) -> int:
         """The same question always has the same ids, and later questions have larger ones.

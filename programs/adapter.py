@@ -11,10 +11,11 @@ from threading import Lock
 from typing import Any
 
 import dspy
+from dspy.adapters.utils import apply_output_field_defaults
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter, ValidationError
 
-from programs import compact, schemas
+from programs import compact, direct, schemas
 from programs.memo import PerSignature
 
 REPAIRS = 2
@@ -68,9 +69,7 @@ class _Repairing:
         try:
             for left in reversed(range(REPAIRS + 1)):
                 try:
-                    return await super().acall(  # type: ignore[misc,no-any-return]
-                        lm, dict(lm_kwargs), signature, demos, inputs
-                    )
+                    return await self._once(lm, dict(lm_kwargs), signature, demos, inputs)
                 except AdapterParseError as error:
                     _failed(error)
                     if not left:
@@ -78,6 +77,23 @@ class _Repairing:
         finally:
             _feedback.reset(token)
         raise AssertionError("the loop returns or raises")
+
+    async def _once(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
+        """One reply and what it says: the short way where that is the same as DSPy's."""
+        self.hold(lm, lm_kwargs, signature)
+        settings = direct.settings_of(lm, lm_kwargs, signature)
+        request = direct.request(lm, settings, self.format(signature, demos, inputs)) if settings is not None else None
+        if request is None:
+            return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[misc,no-any-return]
+        text = await direct.reply(lm, request)
+        if not text:
+            empty = "The LM returned an empty or null response."
+            raise AdapterParseError(type(self).__name__, signature, text, empty)
+        fields = apply_output_field_defaults(signature, self.parse(signature, text))
+        return [dict.fromkeys(signature.output_fields) | fields]
+
+    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+        """Have the server hold the reply to a schema, where the format has one."""
 
     def __call__(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
         token = _feedback.set([])
@@ -187,12 +203,17 @@ class JSONAdapter(_Repairing, dspy.JSONAdapter):
     def __init__(self) -> None:
         super().__init__(use_native_function_calling=False)
 
-    def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
         schemas.hold(lm, lm_kwargs, signature)
+
+    _prepare_response_format = hold
 
 
 class CompactAdapter(_Repairing, compact.CompactAdapter):
     """The short format of programs/compact.py, held to the signature's schema where the server can, with repair."""
+
+    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+        schemas.hold(lm, lm_kwargs, signature)
 
 
 ADAPTERS: Mapping[str, Callable[[], dspy.Adapter]] = {
