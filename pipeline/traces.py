@@ -18,6 +18,7 @@ from pydantic_core import to_jsonable_python
 from pipeline.store import as_json
 from programs.lineage import Attempt
 from programs.lm import without_secrets
+from programs.memo import PerObject
 from programs.prices import KNOWN, Prices, count
 
 SIGNATURES = (
@@ -285,9 +286,13 @@ def kind(error: Exception) -> str:
 def request_key(model: str, request: lm15.Request) -> str:
     """What tells one request from another: the model, all messages and the settings, as 16 hexadecimal digits."""
     config = request.config
-    settings = [config.temperature, config.max_tokens, config.seed, config.top_p, config.stop, config.response_format]
-    said = [model, str(request.system), *(f"{message.role}: {message.text}" for message in request.messages)]
-    return blake2b(as_json([said, to_jsonable_python(settings, fallback=str)]).encode(), digest_size=8).hexdigest()
+    settings = as_json([config.temperature, config.max_tokens, config.seed, config.top_p, config.stop])
+    said = as_json([model, str(request.system), *(f"{message.role}: {message.text}" for message in request.messages)])
+    text = f"[{said}, {settings[:-1]}, {_schema_text(config.response_format)}]]"
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+_schema_text = PerObject(lambda schema: as_json(to_jsonable_python(schema, fallback=str)))
 
 
 def as_response(call: Call) -> lm15.Response:

@@ -20,7 +20,7 @@ from dspy.adapters.types import Type
 from dspy.clients.errors import wrap_error
 
 from programs.lm import ObservedEngine
-from programs.memo import PerSignature
+from programs.memo import PerObject, PerSignature
 
 PLAIN = frozenset({"temperature", "max_tokens", "response_format", "top_p", "stop"})
 """Settings of a call that mean the same to every engine."""
@@ -38,10 +38,15 @@ def settings_of(lm: Any, lm_kwargs: Mapping[str, Any], signature: Any) -> str | 
     settings = {name: value for name, value in (lm.kwargs | lm_kwargs).items() if value is not None}
     if engine.asynchronous is None or not settings.keys() <= PLAIN:
         return None
+    held_to = settings.pop("response_format", None)
     try:
-        return json.dumps(settings, sort_keys=True)
+        told = json.dumps(settings, sort_keys=True)
+        return told if held_to is None else f'{told[:-1]}, "response_format": {_schema(held_to)}}}'
     except TypeError:  # a class instead of a schema
         return None
+
+
+_schema = PerObject(json.dumps)
 
 
 def _own_types(signature: Any) -> bool:
@@ -78,7 +83,7 @@ _SAY = {"user": lm15.Message.user, "assistant": lm15.Message.assistant}
 
 
 async def reply(lm: Any, request: lm15.Request) -> str:
-    """What the model says, after retries as in DSPy: `lm.num_retries` of them, when the error says. Raises dspy.LMError."""
+    """What the model says, tried again as DSPy does: `lm.num_retries` times, when the error says. Raises LMError."""
     left = lm.num_retries
     while True:
         try:

@@ -337,7 +337,8 @@ class AsyncObservedEngine(_Observed):
         if hasattr(engine, "turn"):
             return await engine.complete(request)
         try:
-            return await asyncio.wait_for(engine.complete(request), self.timeout)
+            async with asyncio.timeout(self.timeout):  # `wait_for` would make a task for it
+                return await engine.complete(request)
         except TimeoutError as error:
             raise lm15.TimeoutError(f"no answer within {self.timeout:g} s (--timeout)") from error
 

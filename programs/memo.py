@@ -1,4 +1,4 @@
-"""What is worked out once per signature instead of once per question."""
+"""What is worked out once per signature, or per object, instead of once per question."""
 
 from __future__ import annotations
 
@@ -25,4 +25,20 @@ class PerSignature(Generic[T]):
         kept = self._kept.get(signature)
         if kept is None or kept[0] != words:
             kept = self._kept[signature] = (words, self._make(signature))
+        return kept[1]
+
+
+class PerObject(Generic[T]):
+    """`make(value)` for an object that comes again and again and is never changed, such as a schema."""
+
+    def __init__(self, make: Callable[[Any], T], *, most: int = 64) -> None:
+        self._make, self._most = make, most
+        self._kept: dict[int, tuple[Any, T]] = {}
+
+    def __call__(self, value: Any) -> T:
+        kept = self._kept.get(id(value))
+        if kept is None or kept[0] is not value:
+            if len(self._kept) >= self._most:
+                self._kept.clear()
+            kept = self._kept[id(value)] = (value, self._make(value))
         return kept[1]

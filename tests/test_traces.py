@@ -3,6 +3,7 @@
 import itertools
 import json
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from village import Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.minds import QUESTIONS
-from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text
+from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text, request_key
 from programs.adapter import REPAIRS
 from programs.lineage import Attempt
 from programs.lm import Model
@@ -278,3 +279,14 @@ def test_a_question_whose_last_repair_failed_has_no_answer() -> None:
         ask(module_of("ChooseLabor"), inputs_of("ChooseLabor"), lm=lm, lineage=asked)
     assert [call.status for call in asked.calls] == ["parse_error"] * (REPAIRS + 1)
     assert asked.answered_by is None
+
+
+@given(st.text(max_size=20), st.lists(st.text(max_size=9), min_size=1, max_size=3), st.booleans())
+def test_a_request_keeps_its_key_from_version_to_version(system: str, said: list[str], held: bool) -> None:
+    form = {"type": "json_schema", "schema": {"type": "object"}} if held else None
+    config = lm15.Config(temperature=0.7, max_tokens=9, seed=4, stop=("x",), response_format=form)
+    messages = tuple(lm15.Message.user(f"{text}.") for text in said)
+    request = lm15.Request(model="m", messages=messages, system=f"{system}.", config=config)
+    told = ["m", f"{system}.", *(f"user: {text}." for text in said)]
+    text = json.dumps([told, [0.7, 9, 4, None, ["x"], form]], sort_keys=True)
+    assert request_key("m", request) == blake2b(text.encode(), digest_size=8).hexdigest()

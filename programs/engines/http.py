@@ -11,8 +11,10 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.request import getproxies
 
 from dspy import lm15
+from dspy._vendor.lm15.transports import StdlibAsyncTransport
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
@@ -43,6 +45,12 @@ class Endpoint:
             # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
             timeouts=lm15.Timeouts(connect=min(10.0, self.timeout), read=self.timeout, write=self.timeout, pool=600.0),
         )
+
+    def async_router_config(self) -> lm15.RouterConfig:
+        """The same for an event loop. Without a proxy in the environment, it is not searched for one on every call."""
+        config = self.router_config()
+        transport = StdlibAsyncTransport(**config.transport_kwargs(), trust_env=bool(getproxies()))
+        return replace(config, transport=transport, timeouts=None, max_connections=None)
 
     def is_native(self) -> bool:
         """Whether lm15 knows the provider of this route."""
@@ -84,6 +92,25 @@ class RemoteEngine(_Remote):
         return self._inner.complete(self.routed(request))
 
 
+class _Native:
+    """lm15's client of one event loop. Its route is found out once: DSPy's engine asks a thread for it on every call."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.engine = AsyncLM15Engine(endpoint.async_router_config())
+        self.route = self.engine.resolve(endpoint.route)
+        self.client: Any = None
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        if self.client is None:  # making it may read credentials
+            self.client = await asyncio.to_thread(self.engine.router.lm, f"{self.route.provider}:{self.route.model}")
+        response: lm15.Response = await self.client.complete(replace(request, model=self.route.model))
+        return response
+
+    async def aclose(self) -> None:
+        await self.engine.aclose()
+        await self.engine.config.transport.aclose()
+
+
 class AsyncRemoteEngine(_Remote):
     """Asynchronous attempts; connection pools belong to one event loop each."""
 
@@ -96,9 +123,7 @@ class AsyncRemoteEngine(_Remote):
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             self._pools[loop] = (
-                AsyncLM15Engine(self.endpoint.router_config())
-                if self._native
-                else AsyncLiteLLMEngine(timeout=self.endpoint.timeout)
+                _Native(self.endpoint) if self._native else AsyncLiteLLMEngine(timeout=self.endpoint.timeout)
             )
         return self._pools[loop]
 
