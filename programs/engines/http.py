@@ -93,7 +93,7 @@ class RemoteEngine(_Remote):
 
 
 class _Native:
-    """lm15's client of one event loop. Its route is found out once: DSPy's engine asks a thread for it on every call."""
+    """lm15's client of one event loop. Its route is found once: DSPy's engine asks a thread for it on every call."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.engine = AsyncLM15Engine(endpoint.async_router_config())
