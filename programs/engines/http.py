@@ -14,7 +14,6 @@ from typing import Any
 from urllib.request import getproxies
 
 from dspy import lm15
-from dspy._vendor.lm15.transports import StdlibAsyncTransport
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
@@ -49,7 +48,8 @@ class Endpoint:
     def async_router_config(self) -> lm15.RouterConfig:
         """The same for an event loop. Without a proxy in the environment, it is not searched for one on every call."""
         config = self.router_config()
-        transport = StdlibAsyncTransport(**config.transport_kwargs(), trust_env=bool(getproxies()))
+        kind = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)  # it has no public name
+        transport = kind(**config.transport_kwargs(), trust_env=bool(getproxies()))
         return replace(config, transport=transport, timeouts=None, max_connections=None)
 
     def is_native(self) -> bool:
