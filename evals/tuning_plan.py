@@ -24,8 +24,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.minds import PROGRAMS, named_model
 from programs import files, prices
-from programs.engines.http import RemoteEngine
-from programs.lm import RULES, connect
+from programs.lm import RULES, connect, is_remote
 from programs.strategies import strategy
 
 REFLECTION_TOKENS = 2000
@@ -149,8 +148,7 @@ class Plan:
 
     def threads(self, models: Models) -> int:
         """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
-        remote = isinstance(models.lm.engine.inner, RemoteEngine)
-        return self.config.concurrency if remote and not self.episodes else 1
+        return self.config.concurrency if is_remote(models.lm) and not self.episodes else 1
 
     def allowance(self) -> Allowance:
         """The caps of the order. UsageError where dollars are capped and a model has no known price."""

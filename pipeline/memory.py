@@ -33,6 +33,7 @@ class WorkerMemory:
     value: Floats = field(init=False)
     year: NDArray[np.int64] = field(init=False)
     schedule: list[TaxSchedule | None] = field(init=False)
+    _under: tuple[int, TaxSchedule, list[bool]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         shape = (self.length, self.num_agents)
@@ -54,6 +55,12 @@ class WorkerMemory:
         """Indices of the years held, oldest first."""
         held = min(self.years, self.length)
         return np.arange(self.years - held, self.years) % self.length
+
+    def under(self, schedule: TaxSchedule) -> list[bool]:
+        """Of the years held, oldest first, which were under `schedule`. Worked out once for all workers."""
+        if self._under is None or self._under[0] != self.years or self._under[1] is not schedule:
+            self._under = self.years, schedule, [self.schedule[row] == schedule for row in self.rows()]
+        return self._under[2]
 
 
 @dataclass

@@ -24,7 +24,8 @@ from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
 from programs.interview import Interviewee
-from programs.lm import RULES, Model, connect, without_secrets
+from programs.lm import RULES, Model, connect, is_remote, without_secrets
+from programs.pace import Pace
 from programs.persona import PersonaWriter
 from programs.planner import Planner
 from programs.strategies import strategy
@@ -147,6 +148,7 @@ class Minds:
             raise UsageError(str(error)) from error
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
+        self.pace = Pace()
         self.budget = self._budget()
 
     def model_of(self, role: str) -> str:
@@ -212,11 +214,12 @@ class Minds:
         """Ask `question` for `agent` (None: the planner); at most `concurrency` are in flight at once."""
         role, _ = QUESTIONS[question]
         trace = self._trace(question, role, year, agent)
-        asked = module or self.module(question)
+        asked, lm = module or self.module(question), self.lms[self.model_of(role)]
         async with self.semaphore:
+            if is_remote(lm):
+                await self.pace.turn()
             with self.budget.question():
                 try:
-                    lm = self.lms[self.model_of(role)]
                     with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
                         return await _attempt(asked, inputs, trace)
                 finally:

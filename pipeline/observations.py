@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 
@@ -75,16 +76,15 @@ def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> st
     rows = memory.rows()
     if not len(rows):
         return "no years yet"
-    hours, value = memory.hours[rows, agent], memory.value[rows, agent]
-    now = np.array([memory.schedule[row] == schedule for row in rows])
-    lines = ["hours: mean value (years); under this schedule", *_by_hours(hours, value, now)]
+    hours, value = memory.hours[rows, agent].tolist(), memory.value[rows, agent].tolist()
+    lines = ["hours: mean value (years); under this schedule", *_by_hours(hours, value, memory.under(schedule))]
     lines.append("last years: hours, income, tax, value")
-    for row in rows[-VERBATIM_YEARS:]:
+    for row in rows[-VERBATIM_YEARS:].tolist():
         figures = (memory.income[row, agent], memory.tax[row, agent], memory.value[row, agent])
         lines.append(
             f"{memory.year[row]}: {memory.hours[row, agent]:g}, " + ", ".join(f"{x:.{_places(x)}f}" for x in figures)
         )
-    best = int(np.argmax(value))
+    best = value.index(max(value))
     lines.append(f"best: {hours[best]:g} hours, {value[best]:.{_places(value[best])}f}")
     return "\n".join(lines)
 
@@ -94,20 +94,27 @@ def _places(value: float) -> int:
     return 0 if abs(value) >= 1000 else 3
 
 
-def _by_hours(hours: Floats, value: Floats, now: np.ndarray) -> list[str]:
+def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool]) -> list[str]:
     """One line per hours tried; those tried under this schedule come first when there is no room for all."""
-    tried = np.unique(hours)
-    if len(tried) > MOST_HOURS_ROWS:
-        score = [(not (now & (hours == h)).any(), -value[hours == h].mean()) for h in tried]
-        order = sorted(range(len(tried)), key=lambda i: score[i])
-        tried = np.sort(tried[order[:MOST_HOURS_ROWS]])
-    lines = []
-    for h in tried:
-        mine, here = value[hours == h], value[(hours == h) & now]
-        places = _places(mine.mean())
-        current = f"{here.mean():.{places}f} ({len(here)})" if len(here) else "-"
-        lines.append(f"{h:g}: {mine.mean():.{places}f} ({len(mine)}); {current}")
-    return lines
+    tried: dict[float, tuple[list[float], list[float]]] = {}
+    for h, v, is_now in zip(hours, value, now, strict=True):
+        mine, here = tried.setdefault(h, ([], []))
+        mine.append(v)
+        if is_now:
+            here.append(v)
+    shown = sorted(tried)
+    if len(shown) > MOST_HOURS_ROWS:
+        shown.sort(key=lambda h: (not tried[h][1], -fmean(tried[h][0])))
+        shown = sorted(shown[:MOST_HOURS_ROWS])
+    return [_tried_in_words(h, *tried[h]) for h in shown]
+
+
+def _tried_in_words(hours: float, mine: Sequence[float], here: Sequence[float]) -> str:
+    """`40: 31000 (5); 30500 (2)`: mean value of these hours, and of the years under this schedule."""
+    mean = fmean(mine)
+    places = _places(mean)
+    current = f"{fmean(here):.{places}f} ({len(here)})" if here else "-"
+    return f"{hours:g}: {mean:.{places}f} ({len(mine)}); {current}"
 
 
 def year_summary(*, hours: float, income: float, tax: float, rebate: float, utility: float) -> str:

@@ -166,6 +166,11 @@ def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), gate: Ga
     )
 
 
+def is_remote(lm: dspy.LM) -> bool:
+    """Whether a server answers for a model, and not this process."""
+    return isinstance(lm.engine.inner, RemoteEngine)
+
+
 def _custom_engine(path: str) -> Any:
     """The engine `module:Class`: a class with `complete(Request) -> Response`, made without arguments."""
     kind = load_object(path, "--llm engine:")

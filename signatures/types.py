@@ -6,7 +6,7 @@ No dspy in here: the economy reads `TaxSchedule`, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -53,11 +53,16 @@ class TaxSchedule(BaseModel):
 
     def __str__(self) -> str:
         """One line for people and models: `10% up to $11,600; 12% to $47,150; 22% above`."""
-        if len(self.rates) == 1:
-            return f"{self.rates[0]:g}% on every dollar"
-        upper = [f" up to ${edge:,.0f}" for edge in self.thresholds[1:2]]
-        upper += [f" to ${edge:,.0f}" for edge in self.thresholds[2:]]
-        return "; ".join(f"{rate:g}%{edge}" for rate, edge in zip(self.rates, [*upper, " above"], strict=True))
+        return _schedule_in_words(self.thresholds, self.rates)
+
+
+@lru_cache(maxsize=64)
+def _schedule_in_words(thresholds: tuple[float, ...], rates: tuple[float, ...]) -> str:
+    if len(rates) == 1:
+        return f"{rates[0]:g}% on every dollar"
+    upper = [f" up to ${edge:,.0f}" for edge in thresholds[1:2]]
+    upper += [f" to ${edge:,.0f}" for edge in thresholds[2:]]
+    return "; ".join(f"{rate:g}%{edge}" for rate, edge in zip(rates, [*upper, " above"], strict=True))
 
 
 class Hours(int):

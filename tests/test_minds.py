@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from io import StringIO
 from pathlib import Path
@@ -12,17 +13,18 @@ import duckdb
 import pytest
 from dspy import lm15
 from rich.console import Console
+from village import inputs_of
 
 from evals.loopback import Loopback, completion, failure
 from evals.running import run as run_command
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
-from pipeline.minds import QUESTIONS, Minds
+from pipeline.minds import QUESTIONS, Answer, Minds
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 from pipeline.traces import SIGNATURES
 from pipeline.world import create
-from programs import files
+from programs import compact, files
 from programs.engines.rules import RulesEngine
 from programs.strategies import strategy
 from programs.worker import Worker
@@ -416,6 +418,28 @@ def test_citizens_vote_and_judge_at_once_too() -> None:
     Crowd.most.clear()
     play(llm=engine(Crowd), scenario="democratic", num_agents=6, max_timesteps=1)
     assert (Crowd.most["vote"], Crowd.most["labor"], Crowd.most["satisfied"]) == (6, 6, 6)
+
+
+def test_the_first_questions_are_under_way_while_others_are_still_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[float] = []
+    format_message = compact.CompactAdapter.format_user_message_content
+
+    def noted(*args: Any, **kwargs: Any) -> str:
+        written.append(time.monotonic())
+        return format_message(*args, **kwargs)
+
+    monkeypatch.setattr(compact.CompactAdapter, "format_user_message_content", noted)
+    with Loopback() as server:
+        config = build({**SMALL, "base_url": server.url, "adapter": "compact", "concurrency": 400})
+        minds = Minds(config, "gpt-4o-mini", 3)
+
+        async def ask_all() -> list[Answer]:
+            asked = (minds.ask("ChooseLabor", inputs_of("ChooseLabor"), year=0, agent=n) for n in range(400))
+            return await asyncio.gather(*asked)
+
+        assert all(answer.prediction for answer in asyncio.run(ask_all()))
+        assert len(written) == 400
+        assert sum(arrival < written[-1] for arrival in server.arrivals) > 100
 
 
 class Leisurely(RulesEngine):

@@ -32,7 +32,7 @@ from pipeline.history import AtRest
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Halted, Study, study_name
 from programs.adapter import ADAPTERS
-from programs.engines.http import RemoteEngine
+from programs.lm import is_remote
 
 METRIC = "validity"
 
@@ -98,7 +98,7 @@ def make(plan: Plan, study: Study, on_reply: Callable[[], None] = lambda: None) 
     except ValueError as error:
         raise UsageError(str(error)) from error
     # a model in this process gains nothing from more than one thread
-    threads = plan.config.concurrency if isinstance(lm.engine.inner, RemoteEngine) else 1
+    threads = plan.config.concurrency if is_remote(lm) else 1
     session = Session(study, plan.config)
     panel = Panel(session.answer, plan.config.seed, threads, on_reply)
     with session.open(lm=lm, adapter=ADAPTERS[plan.config.adapter](), threads=threads):
