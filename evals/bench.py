@@ -13,7 +13,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from evals import bench_archetypes, bench_decisions, bench_economy, bench_prompts, bench_store, bench_views, bench_years
+from evals import (
+    bench_archetypes,
+    bench_decisions,
+    bench_economy,
+    bench_memory,
+    bench_prompts,
+    bench_store,
+    bench_views,
+    bench_years,
+)
 from pipeline.errors import UsageError
 
 
@@ -60,6 +69,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "store": Benchmark(
         bench_store.measure, {"num_agents": 100, "years": 50, "rounds": 3}, "a run with traces beside one without"
     ),
+    "memory": Benchmark(bench_memory.measure, {"num_agents": 10_000, "years": 3}, "what an agent takes of it"),
     "views": Benchmark(
         bench_views.measure, {"decisions": 10_000_000, "calls": 1_000_000}, "seconds that views take on large data"
     ),

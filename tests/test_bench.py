@@ -11,6 +11,7 @@ from evals.bench_decisions import WAYS
 
 TINY = {
     "decisions": ("--decisions", "6", "--rounds", "1"),
+    "memory": ("--num-agents", "200", "--max-timesteps", "2"),
     "prompts": ("--max-timesteps", "14"),
     "store": ("--num-agents", "3", "--max-timesteps", "2", "--rounds", "1"),
     "views": ("--decisions", "2000", "--calls", "200"),
@@ -46,6 +47,13 @@ def test_prompts_are_short_and_begin_alike(figures: dict[str, float]) -> None:
 @pytest.mark.parametrize("figures", ["store", "views"], indirect=True)
 def test_what_traces_cost_is_measured(figures: dict[str, float]) -> None:
     assert all(value > 0 for value in figures.values())
+
+
+@pytest.mark.parametrize("figures", ["memory"], indirect=True)
+def test_memory_grows_with_agents_from_what_a_run_takes_without(figures: dict[str, float]) -> None:
+    assert 50 < figures["everybody_asked_20_mb"] < 2000
+    slope = (figures["archetypes_2000_mb"] - figures["archetypes_200_mb"]) * 1e6 / 1800
+    assert figures["archetypes_bytes_per_agent"] == pytest.approx(slope)
 
 
 def test_a_year_is_set_against_the_latency_of_its_rounds() -> None:
