@@ -15,7 +15,7 @@ settings.load_profile("unhurried")
 
 VARIANTS = re.compile(
     r"""test_crashes.*(killed_run_resumes.*\[(rational|democratic|bounded\])|paid_for_twice\[(bounded|democratic))
-    |test_bench.*(timed_beside_bare|latency_of_its_rounds)
+    |test_bench.*(timed_beside_bare|latency_of_its_rounds|memory_grows)
     |test_shards.*(two_runs_at_once|killed_shard|knows_the_personas)
     |test_sweep.*interrupted_sweep
     |test_secrets.*in_it\[(password|query)
