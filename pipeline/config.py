@@ -19,6 +19,9 @@ from programs.urls import shown as shown_urls
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+MOST_WORKER_YEARS = 1_200_000_000
+"""Workers x years of one run at most: so many questions have a number of their own (pipeline/traces.py)."""
+
 ROLES = ("worker", "planner", "voter", "persona")
 """Who is asked: each role has its own strategy and its own program."""
 
@@ -137,6 +140,11 @@ class RunConfig:
             raise ValueError(
                 f"--elasticity has {len(self.elasticity)} values; "
                 f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
+            )
+        if (self.num_agents + 1) * self.max_timesteps > MOST_WORKER_YEARS:
+            raise ValueError(
+                f"--num-agents {self.num_agents} for --max-timesteps {self.max_timesteps}: a run holds "
+                f"{MOST_WORKER_YEARS:,} workers x years at most; take fewer of either"
             )
         self._check_archetypes()
         for shock in self.shocks:

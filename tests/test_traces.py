@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from village import Scripted, ask, inputs_of, module_of, scripted_lm
 
+from pipeline.config import MOST_WORKER_YEARS, build
 from pipeline.minds import QUESTIONS
 from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text, request_key
 from programs.adapter import REPAIRS
@@ -87,6 +88,21 @@ def test_a_thousand_years_of_a_million_agents_fit_into_one_run() -> None:
     (last,) = ids(run_id=0, year=999, signature=SIGNATURES[-1], agent=999_999, num_agents=1_000_000)
     assert last + MOST_ATTEMPTS < RUN_STRIDE
     assert RUN_STRIDE * 900_000 < 2**63, "and so many runs into a BIGINT"
+
+
+@pytest.mark.parametrize("num_agents", [1, 1_000_000, 100_000_000])
+def test_the_largest_run_that_is_accepted_has_ids_for_all_its_questions(num_agents: int) -> None:
+    years = min(MOST_WORKER_YEARS // (num_agents + 1), 100_000_000)
+    build({"num_agents": num_agents, "max_timesteps": years})
+    agent = num_agents - 1
+    (last,) = ids(run_id=0, year=years - 1, signature=SIGNATURES[-1], agent=agent, num_agents=num_agents)
+    interviews = 10**8
+    assert last + MOST_ATTEMPTS < RUN_STRIDE - interviews * MOST_ATTEMPTS
+
+
+def test_a_larger_one_is_refused_before_it_begins() -> None:
+    with pytest.raises(ValueError, match="1,200,000,000 workers x years at most; take fewer of either"):
+        build({"num_agents": 1_000_000, "max_timesteps": 10_000})
 
 
 def test_a_question_never_has_more_attempts_than_ids() -> None:
