@@ -9,8 +9,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
@@ -190,7 +190,12 @@ class Store:
                 posted, self._pending = self._pending, []
             if posted or any(tables.values()):
                 calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
-                self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                try:
+                    self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                except KeyboardInterrupt:  # who is told to end writes them then
+                    with self._pending_lock:
+                        self._pending = [*posted, *self._pending]
+                    raise
 
     def _append_all(self, tables: Mapping[str, Rows]) -> None:
         for table, rows in tables.items():
@@ -206,9 +211,10 @@ class Store:
         """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
         with self.lock:
             try:
-                self.connection.execute("BEGIN")
-                work()
-                self.connection.execute("COMMIT")
+                with interruptible():
+                    self.connection.execute("BEGIN")
+                    work()
+                    self.connection.execute("COMMIT")
             except duckdb.FatalException as error:
                 # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
                 raise StoreError(explain(self.path, error)) from error
@@ -216,25 +222,19 @@ class Store:
                 with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
-            except BaseException as error:
+            except BaseException:
                 with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
-                if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
-                    raise KeyboardInterrupt from error
                 raise
 
-    def copy_years(self, parent: int, run_id: int, before: int) -> None:
-        """Give a fork its parent's people and its parent's years before `before`, in one transaction."""
-
-        def copy() -> None:
-            for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
-                years = "" if table == "agents" else f" AND year < {before:d}"
-                self.connection.execute(
-                    f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "
-                    f"FROM {table} WHERE run_id = {parent:d}{years} ORDER BY ALL"
-                )
-
-        self._transact(copy)
+    def _copy_years(self, parent: int, run_id: int, before: int) -> None:
+        """Give a fork its parent's people and its parent's years before `before`."""
+        for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
+            years = "" if table == "agents" else f" AND year < {before:d}"
+            self.connection.execute(
+                f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "
+                f"FROM {table} WHERE run_id = {parent:d}{years} ORDER BY ALL"
+            )
 
     def write_study(self, study: str, rows: Sequence[Row]) -> None:
         """Put rows of `evaluations` in the place of all earlier ones of a study, in one transaction."""
@@ -247,16 +247,32 @@ class Store:
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
-        run_id = int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
-        started = {
-            "run_id": run_id,
+        started = self._started(row)
+        self.write({"runs": [started]})
+        return int(started["run_id"])
+
+    def start_fork(self, row: Row, programs: Sequence[Row]) -> int:
+        """The same for a run with `parent_run_id` and `fork_year`: with its programs, its parent's people and its
+        parent's years before that one, in one transaction."""
+        started = self._started(row)
+        run_id = int(started["run_id"])
+
+        def fork() -> None:
+            self._append_all({"runs": [started], "programs": [{**program, "run_id": run_id} for program in programs]})
+            self._copy_years(row["parent_run_id"], run_id, row["fork_year"])
+
+        self._transact(fork)
+        return run_id
+
+    def _started(self, row: Row) -> dict[str, Any]:
+        """The row of a run that begins now."""
+        return {
+            "run_id": int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs")),
             **row,
             "created_at": now(),
             "status": "running",
             "code_version": code_version(),
         }
-        self.write({"runs": [started]})
-        return run_id
 
     def reopen_run(self, run_id: int) -> None:
         """Set a run back to `running`."""
@@ -297,14 +313,14 @@ class Store:
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""
-        with self.lock:
+        with self.lock, interruptible():
             cursor = self.connection.execute(query, list(parameters))
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
     def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
         """All rows of a query, as columns: for many rows of numbers."""
-        with self.lock:
+        with self.lock, interruptible():
             return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
 
     def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
@@ -318,6 +334,17 @@ class Store:
                    WHERE model = ? AND strategy = ? AND seed = ?"""
         rows = self.rows(query, [model, strategy, seed])
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C in a query of DuckDB, which calls it a RuntimeError, as what it is everywhere else."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
