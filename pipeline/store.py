@@ -13,28 +13,34 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
-from functools import cache
-from hashlib import blake2b
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import duckdb
 
-from pipeline import views
+from pipeline.code import code_version
 from pipeline.columns import Columns, append
+from pipeline.database import (
+    OPEN_HERE,
+    StoreLocked,
+    check_owner,
+    explain,
+    make_schema,
+    refuse_other_formats,
+)
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
 
-SCHEMA_VERSION = 1
-OWNER = "llm-economist"
+__all__ = [
+    "StoreLocked",
+    "check_owner",
+    "code_version",
+    "explain",
+    "refuse_other_formats",
+]
 
 GROUP = 0.02
 """Seconds for which model calls are gathered into one commit."""
-
-OPEN_HERE: set[Path] = set()
-"""Databases that this process has open for writing."""
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row] | Columns
@@ -64,10 +70,6 @@ def check_path(path: str) -> None:
     parent = file.absolute().parent
     if not parent.is_dir():
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
-
-
-class StoreLocked(StoreError):
-    """Another process has the database open."""
 
 
 class Reader(Protocol):
@@ -119,7 +121,7 @@ class Store:
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
         self.connection.execute("SET wal_autocheckpoint = '64MB'")
         self.connection.execute("SET threads = 2")
-        _make_schema(self.connection)
+        make_schema(self.connection)
 
     def __enter__(self) -> Store:
         return self
@@ -351,59 +353,6 @@ def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 
-@cache
-def code_version() -> str:
-    """The program's version and a hash of the code that decides what comes of a run, e.g. `2.0.0+5f1c09ab`.
-
-    A checkout changes without its version: runs may only be taken for one another where this is the same.
-    """
-    return f"{version('llm-economist')}+{code_hash(Path(__file__).parent.parent)}"
-
-
-def code_hash(root: Path) -> str:
-    """A hash of the modules and data in `root` that decide what comes of a run: 8 hexadecimal digits."""
-    digest = blake2b(digest_size=4)
-    for package in ("signatures", "programs", "pipeline"):
-        for file in sorted((root / package).rglob("*")):
-            if file.suffix in (".py", ".csv"):
-                digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Tables, views and what the file says of itself, where they are not there yet; all or nothing."""
-    connection.execute("BEGIN")
-    connection.execute(schema_text())
-    for table, column, kind in _missing_columns(connection):
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-    says = [OWNER, str(SCHEMA_VERSION)]
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
-    views.keep(connection)
-    connection.execute("COMMIT")
-
-
-def schema_text() -> str:
-    """The statements that make all tables, with their comments."""
-    return files("pipeline").joinpath("schema.sql").read_text()
-
-
-COLUMNS = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
-
-
-@cache
-def _wanted_columns() -> tuple[tuple[str, str, str], ...]:
-    """Table, name and type of every column of this version's schema, in order."""
-    with duckdb.connect(":memory:") as fresh:
-        fresh.execute(schema_text())
-        return tuple(fresh.execute(COLUMNS).fetchall())
-
-
-def _missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
-    """What the tables of a file from an earlier version lack; there its rows say NULL."""
-    there = {row[:2] for row in connection.execute(f"{COLUMNS} AND database_name = current_database()").fetchall()}
-    return [wanted for wanted in _wanted_columns() if wanted[:2] not in there]
-
-
 def _make_whole(path: str) -> None:
     """Make a new database under another name first: who is killed meanwhile leaves no half file at `path`."""
     if Path(path).exists():
@@ -411,69 +360,13 @@ def _make_whole(path: str) -> None:
     draft = Path(f"{path}.new-{os.getpid()}")
     try:
         with duckdb.connect(str(draft.absolute())) as connection:
-            _make_schema(connection)
+            make_schema(connection)
         if not Path(path).exists():
             draft.rename(path)
     except (duckdb.Error, OSError, RuntimeError) as error:
         raise StoreError(explain(path, error)) from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def refuse_other_formats(path: str) -> None:
-    """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
-
-    Not while this process has it open: the lock is POSIX's, and closing any handle on the file would drop it.
-    """
-    file = Path(path)
-    if file.absolute() in OPEN_HERE:
-        return
-    if path.startswith(":"):
-        raise StoreError(f"{path} is not a file; choose another --db")
-    if file.is_file() and file.stat().st_size:
-        with file.open("rb") as head:
-            if head.read(12)[8:] != b"DUCK":
-                raise StoreError(f"{path} is not a DuckDB database; choose another --db")
-    elif file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"):
-        raise StoreError(f"{path} is not a DuckDB database; choose another --db")
-
-
-def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """Refuse a database of another program or of a newer version of this one."""
-    names = "SELECT table_name FROM information_schema.tables"
-    tables = {row[0] for row in connection.execute(names).fetchall()}
-    if not tables:
-        return
-    if "meta" not in tables:
-        raise StoreError(
-            f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
-        )
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    if meta.get("owner") != OWNER:
-        raise StoreError(f"{path} is a database of another program; choose another --db")
-    found = meta.get("schema_version", "")
-    if not found.isdecimal():
-        raise StoreError(f"{path} does not say which schema version it has; choose another --db")
-    if int(found) > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
-            "upgrade llm-economist, or choose another --db"
-        )
-
-
-def explain(path: str, error: Exception) -> str:
-    """DuckDB's error as one line for a user."""
-    text = " ".join(str(error).split())
-    if "Conflicting lock" in text:
-        holder = text.partition("PID ")[2].partition(")")[0] or "?"
-        return f"{path} is in use by another process (PID {holder}); wait for it, or choose another --db"
-    if "not a valid DuckDB database" in text:
-        return f"{path} is not a DuckDB database; choose another --db"
-    if "newer version" in text:
-        return f"{path} was written by a newer DuckDB; upgrade duckdb, or choose another --db"
-    if "No space left" in text:
-        return f"the disk of {path} is full; free some space (all finished years are safe)"
-    return f"{path} cannot be used: {text[:200]}"
 
 
 def as_json(value: Any) -> str:

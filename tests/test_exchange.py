@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from pipeline import exchange
+from pipeline import export
 from pipeline.errors import StoreError
 from pipeline.store import Store
 from pipeline.traces import RUN_STRIDE
@@ -216,7 +216,7 @@ def test_half_an_export_leaves_nothing(played: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
         with pytest.raises(StoreError) as caught:
-            exchange.export(played, "all", "out")
+            export.export(played, "all", "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(caught.value)

@@ -13,9 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipeline.database import OWNER, SCHEMA_VERSION
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.query import select
-from pipeline.store import OWNER, SCHEMA_VERSION, Store, as_json, check_path
+from pipeline.store import Store, as_json, check_path
 
 DB = "traces.duckdb"
 

@@ -83,7 +83,7 @@ def export(
 
     Example: llm-economist export 3 --to shared/run-3
     """
-    from pipeline.exchange import export as write
+    from pipeline.export import export as write
 
     manifest = write(db, run, to)
     files = manifest["files"].values()
