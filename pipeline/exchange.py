@@ -1,4 +1,4 @@
-"""Runs from elsewhere: taken in from an export (export.py) or from another database.
+"""Runs and studies from elsewhere: taken in from an export (export.py) or from another database.
 
 A run keeps its number where that is free; call ids hold the run's number, so they are written anew along with it.
 """
@@ -6,11 +6,11 @@ A run keeps its number where that is free; call ids hold the run's number, so th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -20,6 +20,12 @@ from pipeline.export import quoted, read_manifest, tables
 from pipeline.history import AtRest
 from pipeline.store import Store
 from pipeline.traces import RUN_STRIDE
+
+STUDIED = ("studies", "lm_calls", "evaluations")
+"""Tables that have what was done in a study. Its rows belong to no run."""
+
+BELOW = "call_id + (SELECT least(0, coalesce(min(call_id), 0)) FROM main.lm_calls)"
+"""The number here of a study's call, which is negative: below all that there are."""
 
 
 class AlreadyHere(UsageError):
@@ -45,8 +51,15 @@ class Moved:
     known: bool
 
 
-def import_runs(path: str, db: str, *, again: bool = False) -> list[Moved]:
-    """Take all runs of an export or of another database into the database `db`, which is made if it does not exist."""
+class Taken(NamedTuple):
+    """What was taken in: runs, and the names of studies."""
+
+    runs: list[Moved]
+    studies: list[str]
+
+
+def import_runs(path: str, db: str, *, again: bool = False) -> Taken:
+    """Take all that an export or another database has into the database `db`, which is made if it does not exist."""
     if not Path(path).exists():
         raise UsageError(f"{path} does not exist; expected a folder made by `export`, or a database")
     new = not Path(db).exists()
@@ -59,25 +72,39 @@ def import_runs(path: str, db: str, *, again: bool = False) -> list[Moved]:
         raise
 
 
-def take_in(store: Store, path: str, *, again: bool = False) -> list[Moved]:
-    """Take all runs of an export or of another database into `store`, in one transaction.
+def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
+    """Take all runs and studies of an export or of another database into `store`, in one transaction.
 
-    Runs that are here already are left out, unless `again`; UsageError if that leaves none.
+    Runs that are here already are left out, unless `again`, and so are studies; UsageError if that leaves no run and
+    no study.
     """
     with _source(store, path) as source:
         moved = _numbers(store, source.runs, again=again)
-        if source.runs and all(one.known for one in moved):
+        new = _new_studies(store, source)
+        if source.runs and all(one.known for one in moved) and not new:
             here = ", ".join(f"run {one.old} is run {one.new}" for one in moved[:5])
             raise AlreadyHere(
                 f"all runs of {path} are in {store.path} already ({here}); --again takes them in once more"
             )
         store._transact(lambda: _insert(store.connection, source, moved))
-    return moved
+    return Taken(moved, new)
+
+
+def _new_studies(store: Store, source: Source) -> list[str]:
+    """Studies that are not here at all: optimizations, validity cards, comparisons."""
+
+    def named(rows_of: Callable[[str], str | None]) -> set[str]:
+        found = [rows for table in STUDIED if (rows := rows_of(table)) and _common(store.connection, rows, ["study"])]
+        asked = " UNION ".join(f"SELECT study FROM {rows} WHERE study IS NOT NULL" for rows in found)
+        return {row["study"] for row in store.rows(asked)} if found else set()
+
+    there = named(lambda table: source.rows(table, None))
+    return sorted(there - named(lambda table: f"main.{table}"))
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where runs come from: which there are, and a table expression for a run's rows (None for a shared table)."""
+    """Where runs come from: which there are, and a table expression for the rows of a run, or of none (None)."""
 
     runs: list[dict[str, Any]]
     tables: Mapping[str, Any]
@@ -86,8 +113,11 @@ class Source:
     def rows(self, table: str, run_id: int | None) -> str | None:
         """What to select from, or None if there is nothing."""
         if self.of_database is not None:
-            where = "" if run_id is None else f" WHERE run_id = {run_id:d}"
-            return f"(FROM {self.of_database}.main.{table}{where})" if table in self.tables else None
+            own = self.tables.get(table, ())
+            where = (
+                f"run_id IS NOT DISTINCT FROM {'NULL' if run_id is None else int(run_id)}" if "run_id" in own else True
+            )
+            return f"(FROM {self.of_database}.main.{table} WHERE {where})" if own else None
         file = self.tables.get(f"{table}/data.parquet" if run_id is None else f"{table}/run_id={run_id}/data.parquet")
         return None if file is None else f"read_parquet({quoted(file)}, hive_partitioning = false)"
 
@@ -157,13 +187,11 @@ def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) ->
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequence[Moved]) -> None:
-    """Insert the rows of all new runs, and the shared rows that are not here yet."""
+    """Insert the rows of all new runs, and the rows of no run that are not here yet."""
     numbers = {one.old: one.new for one in moved}
     for table, columns in tables(connection).items():
-        if "run_id" not in columns:
-            _insert_shared(connection, source, table, columns)
-            continue
-        for one in moved:
+        _insert_shared(connection, source, table, columns)
+        for one in moved if "run_id" in columns else ():
             rows = None if one.known else source.rows(table, one.old)
             if rows is not None:
                 there = [column for column in _common(connection, rows, columns) if column != "run_id"]
@@ -173,11 +201,18 @@ def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequen
 
 
 def _insert_shared(connection: duckdb.DuckDBPyConnection, source: Source, table: str, columns: Sequence[str]) -> None:
-    """Insert the rows of a table without runs that are not here yet."""
-    if (rows := source.rows(table, None)) is not None:
-        common = ", ".join(_common(connection, rows, columns))
-        new = f"SELECT {common} FROM {rows} EXCEPT SELECT {common} FROM main.{table}"
-        connection.execute(f"INSERT INTO main.{table} ({common}) {new}")
+    """Insert the rows of no run that are not here yet. What this side has of a study stays all that it has."""
+    if (rows := source.rows(table, None)) is None:
+        return
+    names = [column for column in _common(connection, rows, columns) if column != "run_id"]
+    values = ", ".join(BELOW if column == "call_id" else column for column in names)
+    here = f"FROM main.{table}{' WHERE run_id IS NULL' if 'run_id' in columns else ''}"
+    new = f"WHERE study IS NULL OR study NOT IN (SELECT study FROM ({here}) WHERE study IS NOT NULL)"
+    common = ", ".join(names)
+    connection.execute(
+        f"INSERT INTO main.{table} ({common}) "
+        f"SELECT {values} FROM {rows} {new if 'study' in names else ''} EXCEPT SELECT {common} {here}"
+    )
 
 
 def copy_personas(store: Store, path: str) -> None:

@@ -31,7 +31,7 @@ LISTED = ("run_id", "parent_run_id", "created_at", "name", "status", "config")
 """What the manifest has of each run."""
 
 A_FILE = re.compile(r"(\w+)/(?:run_id=(\d+)/)?data\.parquet")
-"""Files of an export: of one table, and of one run where the table has runs."""
+"""Files of an export: of one table, and of one run, or of what belongs to no run."""
 
 BASE_TABLES = """
 SELECT t.table_name, list(c.column_name ORDER BY c.column_index) AS columns
@@ -46,7 +46,7 @@ Columns = dict[str, list[str]]
 
 
 def export(db: str, runs: str, to: str) -> dict[str, Any]:
-    """Write a run, its ancestors if it is a fork, or `all` runs, to the folder `to`; the manifest.
+    """Write a run, its ancestors if it is a fork, or `all` runs and studies, to the folder `to`; the manifest.
 
     Everything is written beside the folder, which gets its name last: half an export never looks whole.
     """
@@ -61,7 +61,7 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
         except OSError as error:
             raise UsageError(f"--to {to} cannot be made ({error.strerror})") from error
         try:
-            manifest = _write(path, part, chosen)
+            manifest = _write(path, part, chosen, studies=runs == "all")
             part.chmod(0o755)
             os.rename(part, target)
         except OSError as error:
@@ -95,7 +95,7 @@ def _chosen(reader: Reader, runs: str) -> list[dict[str, Any]]:
     """Rows of `runs`: of all, or of one and of the runs that it was forked from."""
     if runs == "all":
         rows = reader.rows("SELECT * FROM runs ORDER BY run_id")
-        if not rows:
+        if not rows and not reader.rows("SELECT 1 FROM studies LIMIT 1"):
             raise UsageError(f"there are no runs in {reader.path}")
         return rows
     chosen = [find_run(reader, runs)]
@@ -107,17 +107,13 @@ def _chosen(reader: Reader, runs: str) -> list[dict[str, Any]]:
     return chosen
 
 
-def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Write the files and the manifest of these runs to `folder`."""
+def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]], *, studies: bool) -> dict[str, Any]:
+    """Write the files and the manifest of these runs to `folder`; with `studies`, their rows beside those of runs."""
     files: dict[str, dict[str, Any]] = {}
     with _exporter(path, folder) as connection:
         for table, columns in tables(connection).items():
-            shared = "run_id" not in columns
-            for run_id in (None,) if shared else (row["run_id"] for row in chosen):
-                name = f"{table}/data.parquet" if shared else f"{table}/run_id={run_id}/data.parquet"
-                which = "*" if shared else "* EXCLUDE (run_id)"
-                where = "" if shared else f"WHERE run_id = {run_id:d}"
-                rows = _copy(connection, f"SELECT {which} FROM main.{table} {where}", folder / name)
+            for name, query in _files_of(table, columns, [row["run_id"] for row in chosen], studies=studies):
+                rows = _copy(connection, query, folder / name)
                 if rows:
                     files[name] = {"rows": rows, **_fingerprint(folder / name)}
     manifest = {
@@ -130,6 +126,18 @@ def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]]) -> dict[st
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def _files_of(table: str, columns: Sequence[str], runs: Sequence[int], *, studies: bool) -> Iterator[tuple[str, str]]:
+    """A table's files, each with the query for its rows: one a run, and one for rows of none."""
+    if "run_id" not in columns:
+        yield f"{table}/data.parquet", f"FROM main.{table}"
+        return
+    own = f"SELECT * EXCLUDE (run_id) FROM main.{table}"
+    if studies:
+        yield f"{table}/data.parquet", f"{own} WHERE run_id IS NULL"
+    for run_id in runs:
+        yield f"{table}/run_id={run_id}/data.parquet", f"{own} WHERE run_id = {run_id:d}"
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
 
 def _merge_one(store: Store, shard: str) -> list[Moved] | None:
     try:
-        moved: Sequence[Moved] = take_in(store, shard)
+        moved: Sequence[Moved] = take_in(store, shard).runs
     except StoreLocked:
         return None  # somebody has just gone on with it
     except AlreadyHere:
