@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -22,38 +23,68 @@ class StoreLocked(StoreError):
     """Another process has the database open."""
 
 
+class Catalog(NamedTuple):
+    """What a file has: table, name and type of its tables' columns, in order, and the SQL of its views by name."""
+
+    columns: tuple[tuple[str, str, str], ...]
+    views: dict[str, str]
+
+
+COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = current_database() AND NOT internal
+  AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary)
+ORDER BY table_oid, column_index
+"""
+VIEWS = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
+
+
+def _catalog(connection: duckdb.DuckDBPyConnection) -> Catalog:
+    return Catalog(tuple(connection.execute(COLUMNS).fetchall()), dict(connection.execute(VIEWS).fetchall()))
+
+
+@cache
+def _wanted() -> Catalog:
+    """What a file of this version has."""
+    with duckdb.connect(":memory:") as fresh:
+        fresh.execute(schema_text())
+        fresh.execute(views.text())
+        return _catalog(fresh)
+
+
 def make_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Tables, views and what the file says of itself, where they are not there yet; all or nothing."""
+    """Give a new file its tables, its views and what it says of itself; and one of an earlier version what it lacks.
+
+    All or nothing. Rows say NULL in columns that are new. Nothing is written into a file that lacks nothing.
+    """
+    there = _catalog(connection)
+    if there.columns and not _lacks(there):
+        return
     connection.execute("BEGIN")
     connection.execute(schema_text())
-    for table, column, kind in _missing_columns(connection):
+    for table, column, kind in _missing_columns(there):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
     says = [OWNER, str(SCHEMA_VERSION)]
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
-    views.keep(connection)
+    connection.execute(views.text())
     connection.execute("COMMIT")
+
+
+def _lacks(there: Catalog) -> bool:
+    wanted = _wanted()
+    return not (set(there.columns) >= set(wanted.columns) and there.views.items() >= wanted.views.items())
+
+
+def _missing_columns(there: Catalog) -> list[tuple[str, str, str]]:
+    """What tables that are there lack."""
+    tables, known = {table for table, *_ in there.columns}, {(table, column) for table, column, _ in there.columns}
+    wanted = _wanted().columns if tables else ()
+    return [column for column in wanted if column[0] in tables and column[:2] not in known]
 
 
 def schema_text() -> str:
     """The statements that make all tables, with their comments."""
     return files("pipeline").joinpath("schema.sql").read_text()
-
-
-COLUMNS = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
-
-
-@cache
-def _wanted_columns() -> tuple[tuple[str, str, str], ...]:
-    """Table, name and type of every column of this version's schema, in order."""
-    with duckdb.connect(":memory:") as fresh:
-        fresh.execute(schema_text())
-        return tuple(fresh.execute(COLUMNS).fetchall())
-
-
-def _missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
-    """What the tables of a file from an earlier version lack; there its rows say NULL."""
-    there = {row[:2] for row in connection.execute(f"{COLUMNS} AND database_name = current_database()").fetchall()}
-    return [wanted for wanted in _wanted_columns() if wanted[:2] not in there]
 
 
 def refuse_other_formats(path: str) -> None:

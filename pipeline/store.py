@@ -99,7 +99,7 @@ class Store:
         self._closing = False
         self._failure: StoreError | None = None
         refuse_other_formats(path)
-        _make_whole(path)
+        new = _make_whole(path)
         try:
             # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
             self.connection = duckdb.connect(str(Path(path).absolute()))
@@ -107,7 +107,7 @@ class Store:
             kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
             raise kind(explain(path, error)) from error
         try:
-            self._adopt()
+            self._adopt(new=new)
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
@@ -115,13 +115,14 @@ class Store:
         self._writer: threading.Thread | None = None
         self.server = Server(path, self.lock) if serve else None
 
-    def _adopt(self) -> None:
-        """Make the schema in a new file; check owner and version of an old one."""
+    def _adopt(self, *, new: bool) -> None:
+        """Check owner and version, and bring the schema of a file that is not `new` up to date."""
         check_owner(self.connection, self.path)
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
         self.connection.execute("SET wal_autocheckpoint = '64MB'")
         self.connection.execute("SET threads = 2")
-        make_schema(self.connection)
+        if not new:
+            make_schema(self.connection)
 
     def __enter__(self) -> Store:
         return self
@@ -353,16 +354,19 @@ def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 
-def _make_whole(path: str) -> None:
-    """Make a new database under another name first: who is killed meanwhile leaves no half file at `path`."""
+def _make_whole(path: str) -> bool:
+    """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
+    half file at `path`. Whether it was made."""
     if Path(path).exists():
-        return
+        return False
     draft = Path(f"{path}.new-{os.getpid()}")
     try:
         with duckdb.connect(str(draft.absolute())) as connection:
             make_schema(connection)
-        if not Path(path).exists():
-            draft.rename(path)
+        if Path(path).exists():
+            return False
+        draft.rename(path)
+        return True
     except (duckdb.Error, OSError, RuntimeError) as error:
         raise StoreError(explain(path, error)) from error
     finally:
