@@ -79,7 +79,6 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
     minds.enter(run_id)
     earlier = recorded.pop((start, "Preflight", None), [])
     asyncio.run(minds.preflight(year=start, earlier=earlier))
-    store.reopen_run(run_id)
     return Simulation(
         config,
         store,
@@ -121,9 +120,10 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         minds = Minds(config, model, BRACKETS[config.bracket_setting])
         minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
         asyncio.run(minds.preflight(year=at))
-        run_id = store.start_run({**run_row(config, model), "parent_run_id": parent_id, "fork_year": at})
-        store.copy_years(parent_id, run_id, at)
-        store.write({"programs": program_rows(run_id, config, minds.pools)})
+        run_id = store.start_fork(
+            {**run_row(config, model), "parent_run_id": parent_id, "fork_year": at},
+            program_rows(0, config, minds.pools),
+        )
         simulation = Simulation(
             config,
             store,

@@ -42,6 +42,7 @@ class Experiment:
     settings: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     each: str | None = None
+    needing: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     tax_years: int | None = None
     paired: bool = True
     by_welfare: bool = False
@@ -58,6 +59,8 @@ class Experiment:
     def layout(self, given: Mapping[str, Any], *, paper: bool) -> dict[str, dict[str, Any]]:
         """The settings of each arm."""
         arms = {arm: dict(own) for arm, own in self.arms.items()}
+        for flag, more in self.needing.items():
+            arms |= {arm: dict(own) for arm, own in more.items() if given.get(flag)}
         if self.each is not None and given.get(self.each):
             values = filter(None, map(str.strip, str(given[self.each]).split(",")))
             arms = {value: {self.each: value} for value in values}
@@ -100,4 +103,9 @@ def choose(name: str) -> dict[str, Experiment]:
 
 def listing() -> str:
     """Every experiment with its question and its arms."""
-    return "\n".join(f"{name}\n  {one.question}\n  arms: {', '.join(one.arms)}" for name, one in catalog().items())
+    return "\n".join(f"{name}\n  {one.question}\n  arms: {_arms_in_words(one)}" for name, one in catalog().items())
+
+
+def _arms_in_words(experiment: Experiment) -> str:
+    more = (f"; with --{flag}: {', '.join(arms)}" for flag, arms in experiment.needing.items())
+    return ", ".join(experiment.arms) + "".join(more)

@@ -14,7 +14,7 @@ from rich.text import Text
 from evals.elections import Estimate, Figures, Lab, diagnose, estimates
 from pipeline.election import RULES
 from pipeline.errors import UsageError
-from pipeline.exchange import readable
+from pipeline.export import readable
 from pipeline.history import AtRest
 from pipeline.observations import money
 

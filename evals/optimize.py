@@ -6,7 +6,8 @@ The same command again goes on with a study that was cut off: it asks nothing th
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -110,19 +111,25 @@ def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: Allowance)
 
 
 def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
-    """Run the study to an end and set its status whatever that end is; None if it was interrupted."""
+    """Run the study to an end; None if it was interrupted."""
     study = tuning.study
+    with end_told(study, console), TrialProgress(console, study, plan.order.budget) as progress:
+        tuning.on_trial = progress.on_trial
+        return tuning.run()
+    return None
+
+
+@contextmanager
+def end_told(study: Study, console: Console) -> Iterator[None]:
+    """Set the status of a study whatever its end is, and say how one that was interrupted goes on: that is no error."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
     try:
-        with TrialProgress(console, study, plan.order.budget) as progress:
-            tuning.on_trial = progress.on_trial
-            return tuning.run()
+        yield
     except KeyboardInterrupt:
         study.save("interrupted")
         console.print(
             "[bold]interrupted[/bold]: all replies are stored; the same command goes on from here", soft_wrap=True
         )
-        return None
     except Halted as halted:
         raise failed(study, halted.error) from halted.error
     except UsageError as error:

@@ -30,6 +30,21 @@ class Waiting(ProgressColumn):
         return Text(waiting_in_words(), style="yellow")
 
 
+def _bar(console: Console, unit: str) -> Bar:
+    """A live line that counts a `unit`; none where there is no terminal."""
+    return Bar(
+        TextColumn(unit),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.description}"),
+        Waiting(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class Progress:
     """Use as a context manager; `on_year` is called after every year."""
 
@@ -37,17 +52,7 @@ class Progress:
         self.console, self.config, self.usage, self.start = console, config, usage, start
         self.live = console.is_terminal
         self.started = time.monotonic()
-        self.bar = Bar(
-            TextColumn("year"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.description}"),
-            Waiting(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not self.live,
-        )
+        self.bar = _bar(console, "year")
         self.task = self.bar.add_task("", total=config.max_timesteps, completed=start)
 
     def __enter__(self) -> Progress:
@@ -96,17 +101,7 @@ class SweepProgress:
         self.told = 0
         self.live = console.is_terminal
         self.started = time.monotonic()
-        self.bar = Bar(
-            TextColumn("years of all runs"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.description}"),
-            Waiting(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not self.live,
-        )
+        self.bar = _bar(console, "years of all runs")
         self.task = self.bar.add_task("", total=years)
 
     def __enter__(self) -> SweepProgress:

@@ -154,34 +154,45 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
     The run's row says how it ended, whatever that is; EconomistError carries what a user must be told.
     """
     config = simulation.config
-    with ExitStack() as stack:
-        stack.enter_context(_text_log(config, goes_on=simulation.start > 0))
-        observers = [on_year, _log_year, _tell_live(simulation)]
-        if config.wandb:
-            from evals.wandb_log import WandbLog
 
-            observers.append(stack.enter_context(WandbLog(config, simulation.minds.usage)).on_year)
+    def play() -> None:
+        with ExitStack() as stack:
+            stack.enter_context(_text_log(config, goes_on=simulation.start > 0))
+            observers = [on_year, _log_year, _tell_live(simulation)]
+            if config.wandb:
+                from evals.wandb_log import WandbLog
 
-        def observe(year: Year) -> None:
-            for observer in observers:
-                observer(year)
+                observers.append(stack.enter_context(WandbLog(config, simulation.minds.usage)).on_year)
 
-        simulation.on_year = observe
-        return _see_through(simulation)
+            def observe(year: Year) -> None:
+                for observer in observers:
+                    observer(year)
+
+            simulation.on_year = observe
+            asyncio.run(simulation.play())
+
+    return _see_through(simulation, play)
 
 
 def as_interrupt(signum: int, frame: object) -> None:
     """A handler for SIGTERM: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where Ctrl-C is not for us
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 
-def _see_through(simulation: Simulation) -> Ending:
-    """Run to an end and set the run's status whatever that end is."""
+def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
+    """Play to an end and set the run's status whatever that end is. KeyboardInterrupt if there is no run yet."""
     store = simulation.store
-    previous = signal.signal(signal.SIGTERM, as_interrupt)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, as_interrupt)
     try:
-        asyncio.run(simulation.play())
+        play()
     except KeyboardInterrupt:
+        if not simulation.run_id:
+            raise
+        for number in previous:  # nobody's impatience leaves the run as one that goes on
+            signal.signal(number, signal.SIG_IGN)
         store.finish_run(simulation.run_id, "interrupted")
         return Ending("interrupted", "all replies are stored")
     except Capped as cap:
@@ -195,7 +206,8 @@ def _see_through(simulation: Simulation) -> Ending:
         store.finish_run(simulation.run_id, "failed", without_secrets(f"{type(error).__name__}: {error}")[:300])
         raise
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     store.finish_run(simulation.run_id, "finished")
     return Ending("finished")
 

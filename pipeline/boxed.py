@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 import duckdb
 
 from pipeline import views
+from pipeline.database import check_owner, explain, refuse_other_formats
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.query import MEMORY, SECONDS, check_file, too_long, too_much_memory
-from pipeline.store import check_owner, explain, refuse_other_formats
 
 GRACE = 2.0
 """Seconds more after which a query that DuckDB cannot stop is ended with its process."""

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline import live
+from pipeline.database import StoreLocked
 from pipeline.errors import StoreError, UsageError
 from pipeline.exchange import AlreadyHere, Moved, copy_personas, take_in
 from pipeline.history import AtRest
-from pipeline.store import Store, StoreLocked
+from pipeline.store import Store
 
 PATIENCE = 10.0
 """Seconds to wait for a process that has the database open without running: it reads, or takes in shards."""
@@ -140,7 +141,7 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
 
 def _merge_one(store: Store, shard: str) -> list[Moved] | None:
     try:
-        moved: Sequence[Moved] = take_in(store, shard)
+        moved: Sequence[Moved] = take_in(store, shard).runs
     except StoreLocked:
         return None  # somebody has just gone on with it
     except AlreadyHere:

@@ -70,7 +70,10 @@ class Simulation:
 
     async def play(self) -> None:
         """Play all years. Raises ModelError when the model stops answering; finished years are in the store."""
-        self.run_id = self.run_id or self.store.start_run(run_row(self.config, self.minds.model))
+        if self.run_id:
+            self.store.reopen_run(self.run_id)
+        else:
+            self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
         self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         self.minds.recorded = self.recorded(self.start)
         if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):

@@ -9,32 +9,38 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
-from functools import cache
-from hashlib import blake2b
-from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import duckdb
 
-from pipeline import views
+from pipeline.code import code_version
 from pipeline.columns import Columns, append
+from pipeline.database import (
+    OPEN_HERE,
+    StoreLocked,
+    check_owner,
+    explain,
+    make_schema,
+    refuse_other_formats,
+)
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
 
-SCHEMA_VERSION = 1
-OWNER = "llm-economist"
+__all__ = [
+    "StoreLocked",
+    "check_owner",
+    "code_version",
+    "explain",
+    "refuse_other_formats",
+]
 
 GROUP = 0.02
 """Seconds for which model calls are gathered into one commit."""
-
-OPEN_HERE: set[Path] = set()
-"""Databases that this process has open for writing."""
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row] | Columns
@@ -66,10 +72,6 @@ def check_path(path: str) -> None:
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
 
 
-class StoreLocked(StoreError):
-    """Another process has the database open."""
-
-
 class Reader(Protocol):
     """What can be asked for rows: the store that is being written, or a file at rest."""
 
@@ -97,7 +99,7 @@ class Store:
         self._closing = False
         self._failure: StoreError | None = None
         refuse_other_formats(path)
-        _make_whole(path)
+        new = _make_whole(path)
         try:
             # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
             self.connection = duckdb.connect(str(Path(path).absolute()))
@@ -105,7 +107,7 @@ class Store:
             kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
             raise kind(explain(path, error)) from error
         try:
-            self._adopt()
+            self._adopt(new=new)
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
@@ -113,13 +115,14 @@ class Store:
         self._writer: threading.Thread | None = None
         self.server = Server(path, self.lock) if serve else None
 
-    def _adopt(self) -> None:
-        """Make the schema in a new file; check owner and version of an old one."""
+    def _adopt(self, *, new: bool) -> None:
+        """Check owner and version, and bring the schema of a file that is not `new` up to date."""
         check_owner(self.connection, self.path)
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
         self.connection.execute("SET wal_autocheckpoint = '64MB'")
         self.connection.execute("SET threads = 2")
-        _make_schema(self.connection)
+        if not new:
+            make_schema(self.connection)
 
     def __enter__(self) -> Store:
         return self
@@ -190,7 +193,12 @@ class Store:
                 posted, self._pending = self._pending, []
             if posted or any(tables.values()):
                 calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
-                self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                try:
+                    self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                except KeyboardInterrupt:  # who is told to end writes them then
+                    with self._pending_lock:
+                        self._pending = [*posted, *self._pending]
+                    raise
 
     def _append_all(self, tables: Mapping[str, Rows]) -> None:
         for table, rows in tables.items():
@@ -206,9 +214,10 @@ class Store:
         """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
         with self.lock:
             try:
-                self.connection.execute("BEGIN")
-                work()
-                self.connection.execute("COMMIT")
+                with interruptible():
+                    self.connection.execute("BEGIN")
+                    work()
+                    self.connection.execute("COMMIT")
             except duckdb.FatalException as error:
                 # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
                 raise StoreError(explain(self.path, error)) from error
@@ -216,25 +225,19 @@ class Store:
                 with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
-            except BaseException as error:
+            except BaseException:
                 with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
-                if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
-                    raise KeyboardInterrupt from error
                 raise
 
-    def copy_years(self, parent: int, run_id: int, before: int) -> None:
-        """Give a fork its parent's people and its parent's years before `before`, in one transaction."""
-
-        def copy() -> None:
-            for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
-                years = "" if table == "agents" else f" AND year < {before:d}"
-                self.connection.execute(
-                    f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "
-                    f"FROM {table} WHERE run_id = {parent:d}{years} ORDER BY ALL"
-                )
-
-        self._transact(copy)
+    def _copy_years(self, parent: int, run_id: int, before: int) -> None:
+        """Give a fork its parent's people and its parent's years before `before`."""
+        for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
+            years = "" if table == "agents" else f" AND year < {before:d}"
+            self.connection.execute(
+                f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "
+                f"FROM {table} WHERE run_id = {parent:d}{years} ORDER BY ALL"
+            )
 
     def write_study(self, study: str, rows: Sequence[Row]) -> None:
         """Put rows of `evaluations` in the place of all earlier ones of a study, in one transaction."""
@@ -247,16 +250,32 @@ class Store:
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running`; its number is the next one in this file."""
-        run_id = int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs"))
-        started = {
-            "run_id": run_id,
+        started = self._started(row)
+        self.write({"runs": [started]})
+        return int(started["run_id"])
+
+    def start_fork(self, row: Row, programs: Sequence[Row]) -> int:
+        """The same for a run with `parent_run_id` and `fork_year`: with its programs, its parent's people and its
+        parent's years before that one, in one transaction."""
+        started = self._started(row)
+        run_id = int(started["run_id"])
+
+        def fork() -> None:
+            self._append_all({"runs": [started], "programs": [{**program, "run_id": run_id} for program in programs]})
+            self._copy_years(row["parent_run_id"], run_id, row["fork_year"])
+
+        self._transact(fork)
+        return run_id
+
+    def _started(self, row: Row) -> dict[str, Any]:
+        """The row of a run that begins now."""
+        return {
+            "run_id": int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs")),
             **row,
             "created_at": now(),
             "status": "running",
             "code_version": code_version(),
         }
-        self.write({"runs": [started]})
-        return run_id
 
     def reopen_run(self, run_id: int) -> None:
         """Set a run back to `running`."""
@@ -297,14 +316,14 @@ class Store:
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""
-        with self.lock:
+        with self.lock, interruptible():
             cursor = self.connection.execute(query, list(parameters))
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
     def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
         """All rows of a query, as columns: for many rows of numbers."""
-        with self.lock:
+        with self.lock, interruptible():
             return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
 
     def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
@@ -320,133 +339,38 @@ class Store:
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C in a query of DuckDB, which calls it a RuntimeError, as what it is everywhere else."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
+
+
 def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
 
 
-@cache
-def code_version() -> str:
-    """The program's version and a hash of the code that decides what comes of a run, e.g. `2.0.0+5f1c09ab`.
-
-    A checkout changes without its version: runs may only be taken for one another where this is the same.
-    """
-    return f"{version('llm-economist')}+{code_hash(Path(__file__).parent.parent)}"
-
-
-def code_hash(root: Path) -> str:
-    """A hash of the modules and data in `root` that decide what comes of a run: 8 hexadecimal digits."""
-    digest = blake2b(digest_size=4)
-    for package in ("signatures", "programs", "pipeline"):
-        for file in sorted((root / package).rglob("*")):
-            if file.suffix in (".py", ".csv"):
-                digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _make_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Tables, views and what the file says of itself, where they are not there yet; all or nothing."""
-    connection.execute("BEGIN")
-    connection.execute(schema_text())
-    for table, column, kind in _missing_columns(connection):
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-    says = [OWNER, str(SCHEMA_VERSION)]
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
-    views.keep(connection)
-    connection.execute("COMMIT")
-
-
-def schema_text() -> str:
-    """The statements that make all tables, with their comments."""
-    return files("pipeline").joinpath("schema.sql").read_text()
-
-
-COLUMNS = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'main' AND NOT internal"
-
-
-@cache
-def _wanted_columns() -> tuple[tuple[str, str, str], ...]:
-    """Table, name and type of every column of this version's schema, in order."""
-    with duckdb.connect(":memory:") as fresh:
-        fresh.execute(schema_text())
-        return tuple(fresh.execute(COLUMNS).fetchall())
-
-
-def _missing_columns(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
-    """What the tables of a file from an earlier version lack; there its rows say NULL."""
-    there = {row[:2] for row in connection.execute(f"{COLUMNS} AND database_name = current_database()").fetchall()}
-    return [wanted for wanted in _wanted_columns() if wanted[:2] not in there]
-
-
-def _make_whole(path: str) -> None:
-    """Make a new database under another name first: who is killed meanwhile leaves no half file at `path`."""
+def _make_whole(path: str) -> bool:
+    """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
+    half file at `path`. Whether it was made."""
     if Path(path).exists():
-        return
+        return False
     draft = Path(f"{path}.new-{os.getpid()}")
     try:
         with duckdb.connect(str(draft.absolute())) as connection:
-            _make_schema(connection)
-        if not Path(path).exists():
-            draft.rename(path)
+            make_schema(connection)
+        if Path(path).exists():
+            return False
+        draft.rename(path)
+        return True
     except (duckdb.Error, OSError, RuntimeError) as error:
         raise StoreError(explain(path, error)) from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def refuse_other_formats(path: str) -> None:
-    """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
-
-    Not while this process has it open: the lock is POSIX's, and closing any handle on the file would drop it.
-    """
-    file = Path(path)
-    if file.absolute() in OPEN_HERE:
-        return
-    if path.startswith(":"):
-        raise StoreError(f"{path} is not a file; choose another --db")
-    if file.is_file() and file.stat().st_size:
-        with file.open("rb") as head:
-            if head.read(12)[8:] != b"DUCK":
-                raise StoreError(f"{path} is not a DuckDB database; choose another --db")
-    elif file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"):
-        raise StoreError(f"{path} is not a DuckDB database; choose another --db")
-
-
-def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """Refuse a database of another program or of a newer version of this one."""
-    names = "SELECT table_name FROM information_schema.tables"
-    tables = {row[0] for row in connection.execute(names).fetchall()}
-    if not tables:
-        return
-    if "meta" not in tables:
-        raise StoreError(
-            f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
-        )
-    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    if meta.get("owner") != OWNER:
-        raise StoreError(f"{path} is a database of another program; choose another --db")
-    found = meta.get("schema_version", "")
-    if not found.isdecimal():
-        raise StoreError(f"{path} does not say which schema version it has; choose another --db")
-    if int(found) > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
-            "upgrade llm-economist, or choose another --db"
-        )
-
-
-def explain(path: str, error: Exception) -> str:
-    """DuckDB's error as one line for a user."""
-    text = " ".join(str(error).split())
-    if "Conflicting lock" in text:
-        holder = text.partition("PID ")[2].partition(")")[0] or "?"
-        return f"{path} is in use by another process (PID {holder}); wait for it, or choose another --db"
-    if "not a valid DuckDB database" in text:
-        return f"{path} is not a DuckDB database; choose another --db"
-    if "newer version" in text:
-        return f"{path} was written by a newer DuckDB; upgrade duckdb, or choose another --db"
-    if "No space left" in text:
-        return f"the disk of {path} is full; free some space (all finished years are safe)"
-    return f"{path} cannot be used: {text[:200]}"
 
 
 def as_json(value: Any) -> str:

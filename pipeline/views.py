@@ -41,12 +41,10 @@ def documented() -> list[View]:
     ]
 
 
-def keep(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write this version's views into a file that has this version's tables, if they are not there yet."""
-    connection.execute(text().replace(CREATE, "CREATE TEMP VIEW"))
-    if _drop_those_that_the_file_has(connection):
-        connection.execute(text())
-        _drop_those_that_the_file_has(connection)
+SAME = """
+SELECT own.view_name FROM duckdb_views() own JOIN duckdb_views() kept USING (view_name)
+WHERE own.temporary AND NOT kept.temporary AND replace(own.sql, 'CREATE TEMP VIEW', 'CREATE VIEW') = kept.sql
+"""
 
 
 def lend(connection: duckdb.DuckDBPyConnection) -> None:
@@ -54,18 +52,5 @@ def lend(connection: duckdb.DuckDBPyConnection) -> None:
     for statement in connection.extract_statements(text().replace(CREATE, "CREATE TEMP VIEW")):
         with suppress(duckdb.CatalogException, duckdb.BinderException):  # of tables that an older file does not have
             connection.execute(statement)
-    _drop_those_that_the_file_has(connection)
-
-
-SAME = """
-SELECT own.view_name FROM duckdb_views() own JOIN duckdb_views() kept USING (view_name)
-WHERE own.temporary AND NOT kept.temporary AND replace(own.sql, 'CREATE TEMP VIEW', 'CREATE VIEW') = kept.sql
-"""
-
-
-def _drop_those_that_the_file_has(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Drop temporary views that are the same as the file's own; whether there are others."""
     for (name,) in connection.execute(SAME).fetchall():
         connection.execute(f"DROP VIEW temp.{name}")
-    left = connection.execute("SELECT count(*) FROM duckdb_views() WHERE temporary AND NOT internal").fetchall()
-    return bool(left[0][0])

@@ -36,7 +36,7 @@ from programs.engines.weights import is_local, weights
 from programs.limits import LONGEST_WAIT, RETRYABLE, Gate, gate_of
 from programs.lineage import Attempt, Lineage, Purse
 from programs.prices import RULES, cost_usd
-from programs.urls import each_url, shown
+from programs.urls import each_url, names_user, shown
 
 __all__ = ["RULES", "cost_usd"]  # where they used to be
 
@@ -141,6 +141,11 @@ def _endpoints(model: Model) -> list[Endpoint]:
 
 def _endpoint(model: Model, base_url: str | None, known: Mapping[str, str]) -> Endpoint:
     hide_url(base_url or "")
+    if names_user(base_url or ""):
+        raise ValueError(
+            f"{shown(base_url or '')} has a user or a password before its host, which is not sent; "
+            "put a key into OPENAI_API_KEY, or let a proxy of yours add the password"
+        )
     route = f"openai/{model.name.removeprefix('openai/')}" if base_url or "/" not in model.name else model.name
     endpoint = Endpoint(route, base_url, model.timeout, model.concurrency + 8, known)
     if route.startswith("openai/") and endpoint.api_key is None:

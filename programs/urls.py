@@ -23,6 +23,15 @@ def is_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname)
 
 
+def names_user(url: str) -> bool:
+    """Whether `url` has a name or a password before its host.
+
+    >>> names_user("http://me:secret@example.org/v1"), names_user("http://example.org/v1?mail=me@example.org")
+    (True, False)
+    """
+    return "@" in urlsplit(url).netloc
+
+
 def shown(text: str) -> str:
     """The addresses in `text` without credentials and queries.
 

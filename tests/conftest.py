@@ -18,7 +18,6 @@ VARIANTS = re.compile(
     |test_bench.*(timed_beside_bare|latency_of_its_rounds|memory_grows)
     |test_shards.*(two_runs_at_once|killed_shard|knows_the_personas)
     |test_sweep.*interrupted_sweep
-    |test_secrets.*in_it\[(password|query)
     |test_budget.*(to_the_uncapped_end|wide_cap_at_any)
     |test_examples.*(least_regret\[(xml|json|compact)|goes_on_has_the_examples|examples_that_it_does_not)
     |test_oracle.*brute_force_finds

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from pipeline import exchange
+from pipeline import export
 from pipeline.errors import StoreError
 from pipeline.store import Store
 from pipeline.traces import RUN_STRIDE
@@ -216,7 +216,7 @@ def test_half_an_export_leaves_nothing(played: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
         with pytest.raises(StoreError) as caught:
-            exchange.export(played, "all", "out")
+            export.export(played, "all", "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(caught.value)
@@ -234,3 +234,61 @@ def test_a_failed_import_leaves_the_database_as_it_was(cli: CommandLine, played:
     assert result.code == 1
     assert result.err.count("\n") == 1
     assert tables("b.duckdb") == before
+
+
+def study(name: str, *, status: str = "finished", calls: int = 2) -> dict[str, list[dict[str, Any]]]:
+    """What a study leaves behind: its row, a trial, calls with numbers of its own below zero, a score."""
+    asked = {"run_id": None, "signature": "ChooseLabor", "status": "ok", "attempt": 0, "study": name}
+    return {
+        "studies": [{"study": name, "status": status}],
+        "optimizer_trials": [{"study": name, "trial": 1, "score": 0.5}],
+        "lm_calls": [{**asked, "call_id": -n, "prompt": f"{name} {n}"} for n in range(1, calls + 1)],
+        "evaluations": [{"run_id": None, "study": name, "subject": "arm", "metric": "regret", "score": 1.5}],
+    }
+
+
+def prompts(db: str) -> list[str]:
+    with duckdb.connect(db, read_only=True) as connection:
+        rows = connection.execute("SELECT prompt FROM lm_calls WHERE run_id IS NULL ORDER BY call_id DESC").fetchall()
+        numbers = connection.execute("SELECT count(DISTINCT call_id), max(call_id) FROM lm_calls WHERE run_id IS NULL")
+        assert numbers.fetchone() in [(len(rows), -1), (0, None)], "each has a number, below zero"
+    return [prompt for (prompt,) in rows]
+
+
+def test_studies_go_out_with_all_runs_and_come_in_as_they_were(cli: CommandLine, played: str) -> None:
+    with Store(played) as store:
+        store.write(study("tuned"))
+    assert cli("export", "all", "--to", "out", "--db", played).code == 0
+    said = cli("import", "out", "--db", "b.duckdb")
+    assert (said.code, "study tuned" in said.out) == (0, True), said.err
+    assert tables("b.duckdb") == tables(played)
+    said = cli("import", "out", "--db", "b.duckdb")
+    assert (said.code, said.err.count("already")) == (2, 1)
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_study_is_taken_in_beside_others_and_only_once(cli: CommandLine, folder: bool) -> None:
+    with Store("there.duckdb") as store:
+        store.write(study("new", calls=3))
+        store.write({name: rows for name, rows in study("both", calls=1).items() if name != "lm_calls"})
+    with Store("here.duckdb") as store:
+        store.write(study("both", status="running"))
+    source = "out" if folder else "there.duckdb"
+    assert not folder or cli("export", "all", "--to", "out", "--db", "there.duckdb").code == 0
+    for _ in range(2):
+        assert cli("import", source, "--db", "here.duckdb").code == 0
+        assert prompts("here.duckdb") == ["both 1", "both 2", "new 1", "new 2", "new 3"]
+        found = tables("here.duckdb")
+        assert len(found["evaluations"]) == len(found["optimizer_trials"]) == 2
+        assert cli.sql("SELECT study, status FROM studies ORDER BY study", "here.duckdb") == [
+            {"study": "both", "status": "running"},
+            {"study": "new", "status": "finished"},
+        ]
+
+
+def test_a_run_that_goes_out_alone_takes_no_calls_of_studies_along(cli: CommandLine, played: str) -> None:
+    with Store(played) as store:
+        store.write(study("tuned"))
+    assert cli("export", "third", "--to", "out", "--db", played).code == 0
+    assert cli("import", "out", "--db", "b.duckdb").code == 0
+    assert prompts("b.duckdb") == []

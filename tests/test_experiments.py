@@ -73,8 +73,14 @@ def test_every_arm_is_a_run_of_its_own(name: str) -> None:
     assert set(one.shown) <= set(MEASURES)
 
 
+def test_knn_takes_part_where_there_are_examples_that_are_the_same_for_every_run(cli: CommandLine) -> None:
+    one = EXPERIMENTS["prompt_strategies"]
+    assert set(one.layout({}, paper=False)) == set(STRATEGIES) - {"knn"}
+    assert set(one.layout({"examples": "a.duckdb"}, paper=False)) == set(STRATEGIES)
+    assert "with --examples: knn" in cli("experiment", "--list").out
+
+
 def test_the_declared_arms_are_all_that_there_are() -> None:
-    assert set(EXPERIMENTS["prompt_strategies"].arms) == set(STRATEGIES) - {"knn"}
     assert set(EXPERIMENTS["baselines"].arms) == set(BASELINES)
     assert set(EXPERIMENTS["welfare_objectives"].arms) == set(WELFARE)
     assert [arm["num_agents"] for arm in EXPERIMENTS["scalability"].arms.values()] == [5, 10, 25, 50, 100]

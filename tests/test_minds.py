@@ -527,6 +527,6 @@ def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() 
 
 
 def test_a_shown_model_hides_what_its_url_hides() -> None:
-    config = build({**SMALL, "base_url": "http://me:secret@127.0.0.1:9/v1?key=secret"})
+    config = build({**SMALL, "base_url": "http://127.0.0.1:9/v1?key=secret"})
     assert Minds(config, "gpt-4o-mini", 3).shown_model == "gpt-4o-mini at http://127.0.0.1:9/v1"
     assert Minds(build(SMALL), "rules", 3).shown_model == "rules"

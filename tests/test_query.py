@@ -9,9 +9,10 @@ import duckdb
 import pytest
 
 from pipeline import boxed
+from pipeline.database import OWNER
 from pipeline.errors import StoreError, UsageError
 from pipeline.query import select
-from pipeline.store import OWNER, Store
+from pipeline.store import Store
 
 DB = "traces.duckdb"
 

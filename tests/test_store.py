@@ -13,9 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipeline.database import OWNER, SCHEMA_VERSION
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.query import select
-from pipeline.store import OWNER, SCHEMA_VERSION, Store, as_json, check_path
+from pipeline.store import Store, as_json, check_path
 
 DB = "traces.duckdb"
 
@@ -45,6 +46,26 @@ def test_opening_again_changes_nothing() -> None:
     with Store(DB) as store:
         assert count(store, "runs") == 1
         assert count(store, "meta") == 2
+
+
+def test_opening_a_file_that_lacks_nothing_writes_nothing() -> None:
+    Store(DB).close()
+    before = Path(DB).read_bytes()
+    Store(DB).close()
+    assert Path(DB).read_bytes() == before
+
+
+def test_views_of_another_version_are_replaced_and_those_of_a_user_are_kept() -> None:
+    views = "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY ALL"
+    with Store(DB) as store:
+        own = store.rows(views)
+    with duckdb.connect(DB) as connection:
+        connection.execute("CREATE OR REPLACE VIEW run_summary AS SELECT 1 AS old; DROP VIEW welfare_by_year")
+        connection.execute("CREATE VIEW mine AS SELECT 2 AS kept")
+    with Store(DB) as store:
+        assert store.one("SELECT kept FROM mine") == 2
+        store.connection.execute("DROP VIEW mine")
+        assert store.rows(views) == own
 
 
 def test_a_file_of_an_older_version_gains_the_columns_that_it_lacks_and_loses_nothing() -> None:

@@ -25,11 +25,12 @@ from evals.processes import play_in_processes
 from evals.progress import News
 from evals.sweep import Group, Job, Sweep
 from pipeline import live, shards
+from pipeline.code import code_hash
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.history import AtRest
 from pipeline.people import written_by
-from pipeline.store import Store, code_hash
+from pipeline.store import Store
 from programs import files
 from programs.persona import PersonaWriter
 from programs.strategies import strategy

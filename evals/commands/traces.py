@@ -79,17 +79,18 @@ def export(
     to: Annotated[str, typer.Option("--to", help="folder to make")],
     db: Db = DEFAULT_DB,
 ) -> None:
-    """Write runs as Parquet files, one folder per table, with a manifest of versions and checksums.
+    """Write runs, or all runs and studies, as Parquet files, one folder per table, with a manifest of checksums.
 
     Example: llm-economist export 3 --to shared/run-3
     """
-    from pipeline.exchange import export as write
+    from pipeline.export import export as write
 
     manifest = write(db, run, to)
     files = manifest["files"].values()
     numbers = [one["run_id"] for one in manifest["runs"]]
+    which = ", ".join(map(str, numbers)) or "none"
     typer.echo(
-        f"{'run' if len(numbers) == 1 else 'runs'} {', '.join(map(str, numbers))}: {sum(f['rows'] for f in files):,} "
+        f"{'run' if len(numbers) == 1 else 'runs'} {which}: {sum(f['rows'] for f in files):,} "
         f"rows in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, in {to}"
     )
 
@@ -100,7 +101,7 @@ def import_(
     db: Db = DEFAULT_DB,
     again: Annotated[bool, typer.Option("--again", help="take in runs that are here already once more")] = False,
 ) -> None:
-    """Take runs from an export or from another database; they get new numbers where theirs are taken.
+    """Take runs and studies from an export or another database; runs get new numbers where theirs are taken.
 
     Example: llm-economist import shared/run-3 --db economist.duckdb
     """
@@ -110,9 +111,12 @@ def import_(
     from pipeline.exchange import import_runs
 
     merge_shards(db, Console())
-    for one in import_runs(path, db, again=again):
+    taken = import_runs(path, db, again=again)
+    for one in taken.runs:
         what = "is here already, as" if one.known else "->"
         typer.echo(f"run {one.old} ({one.name}) {what} run {one.new}")
+    for study in taken.studies:
+        typer.echo(f"study {study}")
 
 
 @app.command()

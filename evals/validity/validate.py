@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from evals.formats import whole_file
-from evals.optimize import failed
+from evals.optimize import end_told
 from evals.progress import cost_in_words
 from evals.running import INTERRUPTED
 from evals.tuning_plan import capped, connected
@@ -30,7 +29,7 @@ from pipeline.budget import Capped
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
 from pipeline.store import Store, as_json, check_path, code_version, now
-from pipeline.study import Halted, Study, study_name
+from pipeline.study import Study, study_name
 from programs.adapter import ADAPTERS
 from programs.lm import is_remote
 
@@ -116,31 +115,20 @@ def measured(plan: Plan, query: str) -> list[dict[str, Any]]:
 
 def carry_out(plan: Plan, study: Study, console: Console) -> cards.Card | None:
     """Make the card, and set the study's status whatever comes; None if it was interrupted."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
     logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
     try:
-        with _progress(plan, study, console) as on_reply:
-            made = make(plan, study, on_reply)
-        if plan.order.output is not None:
-            with whole_file(plan.order.output, not_over=plan.config.db, flag="-o") as part:
-                part.write_text(cards.markdown(made), encoding="utf-8")
-        return made
-    except KeyboardInterrupt:
-        study.save("interrupted")
-        again = "[bold]interrupted[/bold]: all replies are stored; the same command goes on from here"
-        console.print(again, soft_wrap=True)
-        return None
+        with end_told(study, console):
+            with _progress(plan, study, console) as on_reply:
+                made = make(plan, study, on_reply)
+            if plan.order.output is not None:
+                with whole_file(plan.order.output, not_over=plan.config.db, flag="-o") as part:
+                    part.write_text(cards.markdown(made), encoding="utf-8")
+            return made
     except Capped as cap:
         study.save("stopped", error=str(cap))
         kept = f"{study.usage.calls:,} calls are stored, and the same command with a higher cap goes on from here"
         raise UsageError(f"no card yet: {cap}; {kept}") from cap
-    except Halted as halted:
-        raise failed(study, halted.error) from halted.error
-    except UsageError as error:
-        study.save("failed", error=str(error))
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    return None
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""The questions of a run: how often each is asked, and how long its prompts and replies are, from its settings alone.
+
+The questions of a year without memory and of a year with a full one are put to the `rules` engine with the strategies,
+programs and format of the run, in memory: that measures the prompts, however many calls a strategy makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from evals.running import BRACKETS
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.welfare import WELFARE
+from pipeline.election import MOST_CANDIDATES
+from pipeline.election import RULES as ELECTION_RULES
+from pipeline.government import ballot_module, planner_inputs, vote_inputs
+from pipeline.minds import Minds
+from pipeline.people import write_personas
+from pipeline.simulation import play_year
+from pipeline.store import Store
+from pipeline.traces import Call
+from pipeline.world import World, create, needs_persona
+from programs.prices import RULES
+from signatures.types import TaxSchedule
+
+SAMPLE = 24
+"""Workers whose prompts are measured, at most: more than fit on a ballot."""
+
+SHORT_PERSONA = "You are a worker."
+LONG_PERSONA = "You are a person of whom there is so much to be told. " * 9
+GOVERNING = "SetTaxRates or GovernAsLeader"
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one question takes: calls, characters of its prompts and replies, at least and at most."""
+
+    calls: Interval
+    prompt: Interval
+    reply: Interval
+
+
+def governments(config: RunConfig) -> list[int]:
+    """The years in which the schedule may change."""
+    if config.planner_type != "LLM":
+        return []
+    return [y for y in range(0, config.max_timesteps, config.two_timescale) if y >= config.warmup]
+
+
+def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]:
+    """How often each signature is asked in a run, at least and at most."""
+    world = create(config)
+    years, changes = config.max_timesteps, len(governments(config))
+    asked, people = len(world.voters_asked), len(needs_persona(world))
+    workers, judges = (asked, asked), (people, people)
+    if config.archetypes is not None:
+        workers, judges = _archetypes_asked(world)
+    chances = changes * asked
+    votes = chances if world.scenario.elections and ELECTION_RULES[config.election_rule].form else 0
+    governs = changes if not config.binding_platforms else 0 if asked else changes
+    return {
+        "WritePersona": (0 if personas_known else people, people),
+        "StandForOffice": (chances, chances) if config.platforms else (0, 0),
+        "CastVote": (0 if config.platforms else votes, votes),
+        _governing(world): (governs, changes),
+        "ChooseLabor": (years * workers[0], years * workers[1]),
+        "JudgeTaxPolicy": (years * judges[0], years * judges[1]) if world.scenario.satisfaction else (0, 0),
+    }
+
+
+def _archetypes_asked(world: World) -> tuple[Interval, Interval]:
+    """Questions a year to archetypes, on hours and on the policy: those of the first year, or as many as may be."""
+    archetype = world.delegate(0).archetype
+    assert archetype is not None
+    first = np.unique(archetype)
+    own = world.population.utility_type == "egotistical"
+    most = (world.config.archetypes or 0) * world.config.archetype_samples
+    return (len(first), min(world.num_agents, most)), (int(own[first].sum() > 0), min(int(own.sum()), most))
+
+
+def _governing(world: World) -> str:
+    """Without a leader the planner is asked, also where there are elections."""
+    return GOVERNING if world.scenario.elections and world.voters_asked else "SetTaxRates"
+
+
+class _NoPersonas:
+    """A store that holds none."""
+
+    def personas(self, **key: Any) -> dict[Any, str]:
+        return {}
+
+
+def measure(config: RunConfig) -> dict[str, Size]:
+    """The size of each question, from a year without memory and from one with a full memory."""
+    few = replace(config, num_agents=min(config.num_agents, SAMPLE), base_url=None, prices=None, warmup=0)
+    few = replace(few, max_cost_usd=None, max_tokens=None)
+    return _sizes([*asyncio.run(_sample(few, full=False)), *asyncio.run(_sample(few, full=True))])
+
+
+async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:
+    """Calls by question of one year: without memory, or with as much of it as the run can have."""
+    world, calls = create(config), list[Call]()
+    minds = Minds(config, RULES, BRACKETS[config.bracket_setting], sink=calls.append)
+    await write_personas(world, minds, cast(Store, _NoPersonas()))
+    for agent in needs_persona(world):
+        world.personas[agent] = LONG_PERSONA[:450] if full else SHORT_PERSONA
+    changes = governments(config)
+    year = (changes[-1] if changes else config.max_timesteps - 1) if full else 0
+    if full:
+        fill_memory(world)
+    if world.scenario.elections and world.voters_asked:
+        await _ask_of_elections(world, minds, year, full=full)
+        world.leader = world.voters_asked[-1]
+    await play_year(world, minds, year)
+    by_question: dict[tuple[str, int, int | None], list[Call]] = defaultdict(list)
+    for call in calls:
+        by_question[call.signature, call.year, call.agent].append(call)
+    return list(by_question.values())
+
+
+async def _ask_of_elections(world: World, minds: Minds, year: int, *, full: bool) -> None:
+    """The questions that depend on who stands: a vote on the shortest or the longest ballot, a planner's change."""
+    voter = world.voters_asked[-1]
+    on_ballot = world.voters_asked[-MOST_CANDIDATES:] if full else [voter]
+    changes = (-20,) * len(world.schedule.rates) if full else (0,) * len(world.schedule.rates)
+    platforms = dict.fromkeys(on_ballot, changes)
+    if form := ELECTION_RULES[world.config.election_rule].form:
+        inputs, module = vote_inputs(world, voter, platforms), ballot_module(minds, form, platforms)
+        # An agent number of its own: what is measured is one question.
+        await minds.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
+    await minds.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
+
+
+def fill_memory(world: World) -> None:
+    """Years in which every worker tried many hours under one law, and the planner many laws."""
+    config = world.config
+    wage, years = world.population.wage, min(config.max_timesteps - 1, config.history_len)
+    first = max(0, config.max_timesteps - 1 - years)
+    for i in range(years):
+        hours = np.full(world.num_agents, 99.0 - 3 * (i % 12))
+        outcome = settle(world.economy, world.schedule, wage, hours)
+        world.adjusted = outcome.utility
+        welfare = float(WELFARE[config.welfare](outcome.utility, outcome.income, wage))
+        own = world.population.utility_type == "egotistical"
+        world.remember_workers(first + i, outcome, np.where(own, outcome.utility, -abs(welfare)))
+        world.welfare = welfare
+    tried = len(governments(config)) if years else 0
+    for i in range(min(tried, 60)):
+        # Ever better laws, so that the best and the last are not the same ones.
+        law = TaxSchedule(thresholds=world.schedule.thresholds, rates=(100.0 - i % 50,) * len(world.schedule.rates))
+        world.planner_memory.remember(
+            year=config.max_timesteps - 1 - i, schedule=law, welfare=-abs(world.welfare) - i, settled=True
+        )
+
+
+def _sizes(asked: Iterable[list[Call]]) -> dict[str, Size]:
+    """The least and the most of what the questions of each signature took."""
+    seen: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for calls in asked:
+        row = (len(calls), sum(len(call.prompt) for call in calls), sum(len(call.response or "") for call in calls))
+        seen[calls[0].signature].append(row)
+        if calls[0].signature in ("SetTaxRates", "GovernAsLeader"):
+            seen[GOVERNING].append(row)
+    return {
+        name: Size(*((min(column), max(column)) for column in zip(*rows, strict=True))) for name, rows in seen.items()
+    }

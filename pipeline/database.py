@@ -1,0 +1,143 @@
+"""What a database file must be to be ours: schema, owner and version; and DuckDB's errors in words for users."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from pipeline import views
+from pipeline.errors import StoreError
+
+SCHEMA_VERSION = 1
+OWNER = "llm-economist"
+
+OPEN_HERE: set[Path] = set()
+"""Databases that this process has open for writing."""
+
+
+class StoreLocked(StoreError):
+    """Another process has the database open."""
+
+
+class Catalog(NamedTuple):
+    """What a file has: table, name and type of its tables' columns, in order, and the SQL of its views by name."""
+
+    columns: tuple[tuple[str, str, str], ...]
+    views: dict[str, str]
+
+
+COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = current_database() AND NOT internal
+  AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary)
+ORDER BY table_oid, column_index
+"""
+VIEWS = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
+
+
+def _catalog(connection: duckdb.DuckDBPyConnection) -> Catalog:
+    return Catalog(tuple(connection.execute(COLUMNS).fetchall()), dict(connection.execute(VIEWS).fetchall()))
+
+
+@cache
+def _wanted() -> Catalog:
+    """What a file of this version has."""
+    with duckdb.connect(":memory:") as fresh:
+        fresh.execute(schema_text())
+        fresh.execute(views.text())
+        return _catalog(fresh)
+
+
+def make_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a new file its tables, its views and what it says of itself; and one of an earlier version what it lacks.
+
+    All or nothing. Rows say NULL in columns that are new. Nothing is written into a file that lacks nothing.
+    """
+    there = _catalog(connection)
+    if there.columns and not _lacks(there):
+        return
+    connection.execute("BEGIN")
+    connection.execute(schema_text())
+    for table, column, kind in _missing_columns(there):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    says = [OWNER, str(SCHEMA_VERSION)]
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
+    connection.execute(views.text())
+    connection.execute("COMMIT")
+
+
+def _lacks(there: Catalog) -> bool:
+    wanted = _wanted()
+    return not (set(there.columns) >= set(wanted.columns) and there.views.items() >= wanted.views.items())
+
+
+def _missing_columns(there: Catalog) -> list[tuple[str, str, str]]:
+    """What tables that are there lack."""
+    tables, known = {table for table, *_ in there.columns}, {(table, column) for table, column, _ in there.columns}
+    wanted = _wanted().columns if tables else ()
+    return [column for column in wanted if column[0] in tables and column[:2] not in known]
+
+
+def schema_text() -> str:
+    """The statements that make all tables, with their comments."""
+    return files("pipeline").joinpath("schema.sql").read_text()
+
+
+def refuse_other_formats(path: str) -> None:
+    """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
+
+    Not while this process has it open: the lock is POSIX's, and closing any handle on the file would drop it.
+    """
+    file = Path(path)
+    if file.absolute() in OPEN_HERE:
+        return
+    if path.startswith(":"):
+        raise StoreError(f"{path} is not a file; choose another --db")
+    if file.is_file() and file.stat().st_size:
+        with file.open("rb") as head:
+            if head.read(12)[8:] != b"DUCK":
+                raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+    elif file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"):
+        raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+
+
+def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """Refuse a database of another program or of a newer version of this one."""
+    names = "SELECT table_name FROM information_schema.tables"
+    tables = {row[0] for row in connection.execute(names).fetchall()}
+    if not tables:
+        return
+    if "meta" not in tables:
+        raise StoreError(
+            f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
+        )
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    if meta.get("owner") != OWNER:
+        raise StoreError(f"{path} is a database of another program; choose another --db")
+    found = meta.get("schema_version", "")
+    if not found.isdecimal():
+        raise StoreError(f"{path} does not say which schema version it has; choose another --db")
+    if int(found) > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
+            "upgrade llm-economist, or choose another --db"
+        )
+
+
+def explain(path: str, error: Exception) -> str:
+    """DuckDB's error as one line for a user."""
+    text = " ".join(str(error).split())
+    if "Conflicting lock" in text:
+        holder = text.partition("PID ")[2].partition(")")[0] or "?"
+        return f"{path} is in use by another process (PID {holder}); wait for it, or choose another --db"
+    if "not a valid DuckDB database" in text:
+        return f"{path} is not a DuckDB database; choose another --db"
+    if "newer version" in text:
+        return f"{path} was written by a newer DuckDB; upgrade duckdb, or choose another --db"
+    if "No space left" in text:
+        return f"the disk of {path} is full; free some space (all finished years are safe)"
+    return f"{path} cannot be used: {text[:200]}"
