@@ -87,9 +87,7 @@ async def reply(lm: Any, request: lm15.Request) -> str:
     left = lm.num_retries
     while True:
         try:
-            response = await lm.engine.asynchronous.complete(request)
-            if not isinstance(response, lm15.Response):
-                raise TypeError(f"expected a dspy.lm15.Response, got {type(response).__name__}")
+            response: lm15.Response = await lm.engine.asynchronous.complete(request)
             return response.text or ""
         except Exception as error:
             failure = wrap_error(error, model=lm.model)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
 import random
 import re
@@ -290,7 +291,7 @@ class ObservedEngine(_Observed):
         purse = _purse()
         reserved = purse.admit_now(request) if purse is not None else None
         with self.observed(request, purse, reserved) as sent:
-            sent.response = self._send(request, sent, purse)
+            sent.response = _as_text(self._send(request, sent, purse))
         return sent.response
 
     def _send(self, request: lm15.Request, sent: _Sent, purse: Purse | None) -> lm15.Response:
@@ -324,7 +325,7 @@ class AsyncObservedEngine(_Observed):
             question = lineage.question if lineage is not None else None
             reserved = await purse.admit(request, question) if purse is not None else None
             with self.observed(request, purse, reserved) as sent:
-                sent.response = await self._send(request, sent)
+                sent.response = _as_text(await self._send(request, sent))
         return sent.response
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
@@ -351,6 +352,19 @@ class AsyncObservedEngine(_Observed):
                 return await engine.complete(request)
         except TimeoutError as error:
             raise lm15.TimeoutError(f"no answer within {self.timeout:g} s (--timeout)") from error
+
+
+def _as_text(response: lm15.Response) -> lm15.Response:
+    """A reply as text: where lm15 reads yes or no, or one of several names, as a value, it keeps no text to store."""
+    if not isinstance(response, lm15.Response):
+        raise TypeError(f"expected a dspy.lm15.Response, got {type(response).__name__}")
+    if not any(isinstance(part, lm15.DataPart) for part in response.message.parts):
+        return response
+    parts = tuple(
+        lm15.TextPart(json.dumps(part.value, ensure_ascii=False)) if isinstance(part, lm15.DataPart) else part
+        for part in response.message.parts
+    )
+    return replace(response, message=replace(response.message, parts=parts))
 
 
 def _spread_retries(error: Exception) -> None:

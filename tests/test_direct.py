@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import dspy
@@ -11,12 +12,19 @@ from dspy import lm15
 from dspy.utils.callback import BaseCallback
 from village import Lineage, Scripted, inputs_of, module_of, scripted_lm
 
+from evals.loopback import Loopback
 from pipeline.minds import QUESTIONS, QUIET
 from programs import direct
 from programs.adapter import ADAPTERS
 from programs.lm import Model, connect
 from programs.worker import Worker
 from signatures.worker import ChooseLabor
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Loopback]:
+    with Loopback() as loopback:
+        yield loopback
 
 
 class Listener(BaseCallback):
@@ -69,6 +77,20 @@ def test_requests_and_predictions_are_those_of_dspys_way(question: str, strategy
     )
     assert isinstance(said, dict)
     assert len(requests) == len(outcomes) >= 1
+
+
+@every_adapter
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_server_is_asked_and_heard_as_in_dspys_way(question: str, adapter: str, server: Loopback) -> None:
+    said, requests, outcomes = both_ways(
+        module_of(question),
+        inputs_of(question),
+        lambda: connect(Model("gpt-4o-mini", base_url=server.url)),
+        adapter=adapter,
+    )
+    assert isinstance(said, dict)
+    assert outcomes == [said]
+    assert (requests[0][0].config.response_format is not None) == (adapter in ("json", "compact"))
 
 
 @every_adapter

@@ -35,6 +35,9 @@ def test_every_scenario_runs_on_a_server(cli, scenario, adapter, strategy):
     (row,) = cli.sql("select count(*) n, sum(cost_usd) usd, count(prompt_tokens) t from lm_calls", "a.duckdb")
     assert row["n"] == len(server.requests) == row["t"]
     assert row["usd"] > 0
+    assert not cli.sql("select signature from lm_calls where length(response) = 0", "a.duckdb")
+    replayed = cli("replay", "1", "--db", "a.duckdb")
+    assert replayed.code == 0, replayed.err
 
 
 def test_a_server_gets_the_model_the_temperature_and_a_seed_of_its_own_per_question(cli):
