@@ -24,6 +24,7 @@ from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
 from programs.interview import Interviewee
+from programs.lineage import Alike
 from programs.lm import RULES, Model, connect, without_secrets
 from programs.persona import PersonaWriter
 from programs.planner import Planner
@@ -212,6 +213,7 @@ class Minds:
         """Ask `question` for `agent` (None: the planner); at most `concurrency` are in flight at once."""
         role, _ = QUESTIONS[question]
         trace = self._trace(question, role, year, agent)
+        trace.same = self._same()
         asked = module or self.module(question)
         async with self.semaphore:
             with self.budget.question():
@@ -231,6 +233,11 @@ class Minds:
                 return await _attempt(Interviewee().answer_interview, inputs, trace)
         finally:
             trace.report()
+
+    def _same(self) -> Alike | None:
+        """Who else is asked this, of those who can be under way together."""
+        alike: Alike | None = dspy.settings.get("alike")
+        return alike and replace(alike, count=min(alike.count, self.config.concurrency))
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
         return Trace(

@@ -16,6 +16,8 @@ from dspy import lm15
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
+from programs.engines.choices import Folding
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -33,16 +35,21 @@ class Endpoint:
         key = self.environment.get("OPENAI_API_KEY") or self.environment.get("ECON_OPENAI")
         return key or ("none" if self.base_url else None)
 
-    def router_config(self) -> lm15.RouterConfig:
+    def router_config(self, transport: Any = None) -> lm15.RouterConfig:
+        """How lm15 gets there; by connections of its own unless a `transport` is given."""
         own = self.route.startswith("openai/")
         return lm15.RouterConfig(
             env=dict(self.environment),
             api_keys={"openai-chat": self.api_key} if own and self.api_key else None,
             base_urls={"openai-chat": self.base_url} if self.base_url else None,
-            max_connections=self.max_connections,
-            # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
-            timeouts=lm15.Timeouts(connect=min(10.0, self.timeout), read=self.timeout, write=self.timeout, pool=600.0),
+            transport=transport,
+            **(self._connections() if transport is None else {}),
         )
+
+    def _connections(self) -> dict[str, Any]:
+        # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
+        timeouts = lm15.Timeouts(connect=min(10.0, self.timeout), read=self.timeout, write=self.timeout, pool=600.0)
+        return {"max_connections": self.max_connections, "timeouts": timeouts}
 
     def is_native(self) -> bool:
         """Whether lm15 knows the provider of this route."""
@@ -85,12 +92,17 @@ class RemoteEngine(_Remote):
 
 
 class AsyncRemoteEngine(_Remote):
-    """Asynchronous attempts; connection pools belong to one event loop each."""
+    """Asynchronous attempts; connection pools belong to one event loop each.
+
+    `takes_several`: whether the protocol has requests for several samples; the server may not.
+    """
 
     def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
         super().__init__(endpoint, seeded=seeded)
         self._native = endpoint.is_native()
+        self.takes_several = self._native and endpoint.route.startswith(("openai/", "hosted_vllm/"))
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._folding: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
     def _pool(self) -> Any:
         loop = asyncio.get_running_loop()
@@ -105,8 +117,19 @@ class AsyncRemoteEngine(_Remote):
     async def complete(self, request: lm15.Request) -> lm15.Response:
         return await self._pool().complete(self.routed(request))
 
+    async def several(self, request: lm15.Request) -> lm15.Response:
+        """One attempt for several samples (programs/together.py): the first, and with it the others (choices.py)."""
+        loop, found = asyncio.get_running_loop(), self._pool().resolve(self.endpoint.route)
+        model = f"{found.provider}:{found.model}"
+        if loop not in self._folding:  # over the same connections; DSPy's engine would not let the request pass
+            transport = Folding(self._pool().router.lm(model).transport)
+            self._folding[loop] = lm15.AsyncLMRouter(self.endpoint.router_config(transport))
+        response: lm15.Response = await self._folding[loop].complete(replace(request, model=model))
+        return response
+
     async def aclose(self) -> None:
         """Close this loop's pool."""
+        self._folding.pop(asyncio.get_running_loop(), None)
         pool = self._pools.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.aclose()
