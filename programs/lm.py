@@ -37,7 +37,7 @@ from programs.engines.weights import is_local, weights
 from programs.limits import LONGEST_WAIT, RETRYABLE, Gate, gate_of
 from programs.lineage import Attempt, Lineage, Purse
 from programs.prices import RULES, cost_usd
-from programs.together import Begin, Sample, Together, samples
+from programs.together import Begin, Sample, Together, refuses, samples
 from programs.urls import each_url, shown
 
 __all__ = ["RULES", "cost_usd"]  # where they used to be
@@ -356,7 +356,7 @@ class AsyncObservedEngine(_Observed):
             try:
                 entry.response = await self._in_time(self.engines[entry.server].several(request))
             except lm15.InvalidRequestError as error:
-                if not isinstance(error, lm15.ContextLengthError):
+                if refuses(error):
                     self.gate.only_one(entry, f"refuses {wanted} samples in one request")
                 raise
             found = unfolded(entry.response, wanted)

@@ -25,10 +25,7 @@ COUNT = "n"
 
 Begin = Callable[[], None]
 Several = Callable[[lm15.Request, Begin], Awaitable[Sequence[lm15.Response]]]
-"""(a request for several samples, what to call when it is sent) -> the samples that came, at most so many.
-
-Raises lm15.InvalidRequestError where the server refuses.
-"""
+"""(a request for several samples, what to call when it is sent) -> the samples that came, at most so many."""
 
 
 def samples(request: lm15.Request) -> int:
@@ -52,7 +49,7 @@ class Sample:
     begin: Begin
     answer: asyncio.Future[lm15.Response | None]
     choice: int | None = None
-    refused: lm15.InvalidRequestError | None = None
+    refused: Exception | None = None
 
 
 @dataclass(eq=False)
@@ -110,16 +107,20 @@ class Together:
         responses: Sequence[lm15.Response] = ()
         try:
             responses = await self.several(times(run[0].request, len(run)), begin)
-        except lm15.ContextLengthError as error:
-            _fail(run, error)
-        except lm15.InvalidRequestError as error:
-            run[0].refused = error
         except Exception as error:  # whatever it is, it is what each of them met with
-            _fail(run, error)
+            if refuses(error):
+                run[0].refused = error
+            else:
+                _fail(run, error)
         for number, sample in enumerate(run):
             sample.choice = number if sample.answer.done() or number < len(responses) else None
             if not sample.answer.done():
                 sample.answer.set_result(responses[number] if number < len(responses) else None)
+
+
+def refuses(error: Exception) -> bool:
+    """Whether this is how a server says that it takes no request for several: 400 or 422, and nothing more telling."""
+    return type(error) is lm15.InvalidRequestError
 
 
 def _fail(run: list[Sample], error: Exception) -> None:

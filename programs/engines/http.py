@@ -7,8 +7,10 @@ one attempt and raise `dspy.lm15` errors; who retries is not their business.
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +19,18 @@ from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
 from programs.engines.choices import Folding
+from programs.urls import shown
+
+log = logging.getLogger("llm_economist")
+
+REFUSED = (lm15.InvalidRequestError, lm15.UnsupportedFeatureError)
+"""How a server or its client says that it will not do something."""
+
+ABOUT_SCHEMAS = re.compile(r"response.?format|json.?schema|json.?object|structured|guided|grammar", re.IGNORECASE)
+"""What such a refusal says if it is about the schema that a reply is to be held to."""
+
+UNHELD: set[tuple[str, str | None]] = set()
+"""Places of endpoints in this process that do not hold replies to a schema: adapters say it in the prompt as well."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,14 @@ class Endpoint:
     timeout: float = 30.0
     max_connections: int = 64
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """What tells this endpoint from others."""
+        return self.route, self.base_url
+
+    def __str__(self) -> str:
+        return self.route if self.base_url is None else f"{self.route} at {shown(self.base_url)}"
 
     @property
     def api_key(self) -> str | None:
@@ -76,7 +98,19 @@ class _Remote:
         self.supported_params = frozenset(params | ({"seed"} if seeded else set()))
 
     def routed(self, request: lm15.Request) -> lm15.Request:
+        """`request` as it is sent: without a schema where it was refused before."""
+        if request.config.response_format is not None and self.endpoint.place in UNHELD:
+            request = replace(request, config=replace(request.config, response_format=None))
         return replace(request, model=self.endpoint.route)
+
+    def unheld(self, request: lm15.Request, error: lm15.LM15Error) -> bool:
+        """Whether the server refused the schema of `request`: it may then be asked without, now and from now on."""
+        if request.config.response_format is None or not ABOUT_SCHEMAS.search(str(error)):
+            return False
+        if self.endpoint.place not in UNHELD:
+            UNHELD.add(self.endpoint.place)
+            log.info("%s refuses a schema for replies: it is asked without from now on", self.endpoint)
+        return True
 
 
 class RemoteEngine(_Remote):
@@ -88,6 +122,11 @@ class RemoteEngine(_Remote):
         self._inner: Any = LM15Engine(endpoint.router_config()) if native else LiteLLMEngine(timeout=endpoint.timeout)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
+        try:
+            return self._inner.complete(self.routed(request))
+        except REFUSED as error:
+            if not self.unheld(request, error):
+                raise
         return self._inner.complete(self.routed(request))
 
 
@@ -115,11 +154,23 @@ class AsyncRemoteEngine(_Remote):
         return self._pools[loop]
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        return await self._pool().complete(self.routed(request))
+        return await self._held(self._pool().complete, request)
+
+    async def _held(self, send: Callable[..., Awaitable[lm15.Response]], request: lm15.Request) -> lm15.Response:
+        """`request` by `send`, and once more without its schema if that was refused."""
+        try:
+            return await send(self.routed(request))
+        except REFUSED as error:
+            if not self.unheld(request, error):
+                raise
+        return await send(self.routed(request))
 
     async def several(self, request: lm15.Request) -> lm15.Response:
         """One attempt for several samples (programs/together.py): the first, and with it the others (choices.py)."""
-        loop, found = asyncio.get_running_loop(), self._pool().resolve(self.endpoint.route)
+        return await self._held(self._complete_several, request)
+
+    async def _complete_several(self, request: lm15.Request) -> lm15.Response:
+        loop, found = asyncio.get_running_loop(), self._pool().resolve(request.model)
         model = f"{found.provider}:{found.model}"
         if loop not in self._folding:  # over the same connections; DSPy's engine would not let the request pass
             transport = Folding(self._pool().router.lm(model).transport)
