@@ -17,8 +17,8 @@ from dspy import lm15
 
 from programs.lineage import Alike
 
-WINDOW = 0.01
-"""Seconds that the first one waits for the others: some may have been answered before, or have to wait their turn."""
+WINDOW = 0.02
+"""Seconds without a newcomer after which nobody is waited for: some were answered before, or wait for their turn."""
 
 COUNT = "n"
 """The field of a request that says how many samples it is for, and of lm15's extensions."""
@@ -63,7 +63,7 @@ class Together:
     async def ask(self, sample: Sample, alike: Alike) -> lm15.Response | None:
         """The response to a sample, or None if nobody asked for it: then it is to be asked for alone.
 
-        Waits until all of its group are here, at most `WINDOW`. Raises what the request failed with.
+        Waits until all of its group are here, or nobody comes for `WINDOW`. Raises what the request failed with.
         """
         loop = asyncio.get_running_loop()
         key = (loop, alike.group)
@@ -71,13 +71,16 @@ class Together:
         waiting.append(sample)
         if len(waiting) == alike.count:
             self._send(key, waiting)
-        elif len(waiting) == 1:
-            loop.call_later(WINDOW, self._send, key, waiting)
+        else:
+            loop.call_later(WINDOW, self._send_if_all, len(waiting), key, waiting)
         return await sample.answer
 
+    def _send_if_all(self, count: int, key: Hashable, waiting: list[Sample]) -> None:
+        """Send unless more than `count` have come meanwhile, whose own time runs, or they are sent."""
+        if self._waiting.get(key) is waiting and len(waiting) == count:
+            self._send(key, waiting)
+
     def _send(self, key: Hashable, waiting: list[Sample]) -> None:
-        if self._waiting.get(key) is not waiting:
-            return  # they were all here before the time was up
         del self._waiting[key]
         for run in runs([sample for sample in waiting if not sample.answer.done()]):
             if len(run) == 1:
@@ -161,7 +164,7 @@ def split(total: lm15.Usage, texts: Sequence[str]) -> list[lm15.Usage]:
 
 
 def _shares(total: int | None, texts: Sequence[str]) -> list[int | None]:
-    if total is None:
+    if total is None or not texts:
         return [None] * len(texts)
     weights = [len(text) + 1 for text in texts]
     ends = [total * sum(weights[:end]) // sum(weights) for end in range(len(texts) + 1)]
