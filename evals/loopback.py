@@ -41,22 +41,27 @@ def failure(status: int, message: str, *, delay: float = 0.0, retry_after: float
     return Reply(status, body, delay, headers)
 
 
-def completion(text: str, request: dict[str, Any], *, delay: float = 0.0) -> Reply:
-    """A chat completion that says `text`; tokens are counted as four characters each."""
+def completion(text: str | list[str], request: dict[str, Any], *, delay: float = 0.0) -> Reply:
+    """A chat completion that says `text`, or a choice for each; tokens are counted as four characters each."""
+    texts = [text] if isinstance(text, str) else text
+    written = sum(len(each) // 4 + 1 for each in texts)
     prompt = sum(len(str(message.get("content", ""))) for message in request.get("messages", ())) // 4
     usage = {
         "prompt_tokens": prompt,
-        "completion_tokens": len(text) // 4 + 1,
-        "total_tokens": prompt + len(text) // 4 + 1,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
     }
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    choices = [
+        {"index": number, "finish_reason": "stop", "message": {"role": "assistant", "content": each}}
+        for number, each in enumerate(texts)
+    ]
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 0,
         "model": request.get("model", MODEL),
     }
-    return Reply(200, json.dumps({**body, "choices": [choice], "usage": usage}).encode(), delay)
+    return Reply(200, json.dumps({**body, "choices": choices, "usage": usage}).encode(), delay)
 
 
 @dataclass
@@ -149,7 +154,23 @@ class Loopback:
         self.at_once.append(self._now)
         if request.get("model") not in self.models:
             return failure(404, f"The model `{request.get('model')}` does not exist")
-        return self.fault(number, request) or completion(by_rules(request), request)
+        return self.fault(number, request) or completion(samples(request), request)
+
+
+def samples(request: dict[str, Any]) -> list[str]:
+    """As many answers as a request asks for (`n`), with seeds that follow one another, as vLLM does it."""
+    count, seed = request.get("n", 1), request.get("seed")
+    return [by_rules({**request, "seed": None if seed is None else seed + number}) for number in range(count)]
+
+
+def ignores_n(number: int, request: dict[str, Any]) -> Reply | None:
+    """The fault of a server that gives one answer, however many it is asked for."""
+    return completion(by_rules(request), request) if request.get("n", 1) > 1 else None
+
+
+def refuses_n(number: int, request: dict[str, Any]) -> Reply | None:
+    """The fault of a server that will not hear of more than one answer."""
+    return failure(400, "Only one completion choice is allowed") if request.get("n", 1) > 1 else None
 
 
 def by_rules(request: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ class RunConfig:
     strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
     program: dict[str, str] = setting({}, "saved program by role, e.g. worker=FILE.json")
     examples: str | None = setting(None, "database whose decisions the strategy knn chooses from (default: --db)")
-    adapter: Literal["chat", "json", "xml", "compact"] = setting("chat", "format of prompts and replies")
+    adapter: Literal["chat", "json", "xml", "compact"] = setting("compact", "format of prompts and replies")
     worker_type: WorkerType = setting("LLM", "who the workers are; FIXED draws hours once from 40-60")
     planner_type: PlannerType = setting("LLM", "who sets the tax rates")
     archetypes: Count | None = setting(

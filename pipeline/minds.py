@@ -24,6 +24,7 @@ from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
 from programs.interview import Interviewee
+from programs.lineage import Alike
 from programs.lm import RULES, Model, connect, is_remote, without_secrets
 from programs.pace import Pace
 from programs.persona import PersonaWriter
@@ -214,6 +215,7 @@ class Minds:
         """Ask `question` for `agent` (None: the planner); at most `concurrency` are in flight at once."""
         role, _ = QUESTIONS[question]
         trace = self._trace(question, role, year, agent)
+        trace.same = self._same()
         asked, lm = module or self.module(question), self.lms[self.model_of(role)]
         async with self.semaphore:
             if is_remote(lm):
@@ -234,6 +236,11 @@ class Minds:
                 return await _attempt(Interviewee().answer_interview, inputs, trace)
         finally:
             trace.report()
+
+    def _same(self) -> Alike | None:
+        """Who else is asked this, of those who can be under way together."""
+        alike: Alike | None = dspy.settings.get("alike")
+        return alike and replace(alike, count=min(alike.count, self.config.concurrency))
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
         return Trace(

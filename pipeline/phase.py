@@ -173,7 +173,12 @@ class Phase(BaseCallback):
     def question(self) -> object:
         return self._here.question
 
-    def branch(self, number: int) -> Phase:
+    @property
+    def alike(self) -> None:
+        """Studies call from threads, which do not wait for one another."""
+        return None
+
+    def branch(self, number: int, of: int = 1) -> Phase:
         """The same phase for one of several samples that a question draws at once."""
         branch = copy.copy(self)
         branch.branches = (*self.branches, number)

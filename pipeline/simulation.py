@@ -5,7 +5,6 @@ The planner moves once every `two_timescale` years, workers move every year, all
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline import observations as see
 from pipeline.archetypes import Delegation
+from pipeline.asking import ask_all
 from pipeline.config import RunConfig
 from pipeline.economy.census import IntArray
 from pipeline.economy.equilibrium import Outcome, settle
@@ -135,9 +135,8 @@ async def play_year(world: World, minds: Respondents, year: int) -> Year:
 
 async def _choose_labor(world: World, minds: Respondents, year: int, asked: Delegation) -> list[Answer]:
     """The hours of all who are asked for, written to `world.hours`; a failed answer leaves last year's."""
-    answers = await asyncio.gather(
-        *(minds.ask("ChooseLabor", labor_inputs(world, shown, year), year=year, agent=agent) for agent, shown in asked)
-    )
+    inputs = ((agent, labor_inputs(world, shown, year)) for agent, shown in asked)
+    answers = await ask_all(minds, "ChooseLabor", inputs, year=year)
     said = [np.nan if answer.prediction is None else float(answer.prediction.labor) for answer in answers]
     hours = _spread(said, asked.answer, nobody=np.nan)
     world.hours = np.where(np.isnan(hours), world.hours, hours)
@@ -187,12 +186,8 @@ async def _judge(world: World, minds: Respondents, year: int, outcome: Outcome, 
 
     people = world.population.utility_type == "egotistical"
     judges = [(number, *pair) for number, pair in enumerate(asked) if people[pair[1]]]
-    answers = await asyncio.gather(
-        *(
-            minds.ask("JudgeTaxPolicy", judge_inputs(world, shown, outcome), year=year, agent=agent)
-            for _, agent, shown in judges
-        )
-    )
+    inputs = ((agent, judge_inputs(world, shown, outcome)) for _, agent, shown in judges)
+    answers = await ask_all(minds, "JudgeTaxPolicy", inputs, year=year)
     said = np.full(len(asked.agent), NO_VERDICT, dtype=np.int8)
     for (number, _, _), answer in zip(judges, answers, strict=True):
         if answer.prediction is not None:

@@ -16,7 +16,7 @@ from dspy import lm15
 from pydantic_core import to_jsonable_python
 
 from pipeline.store import as_json
-from programs.lineage import Attempt
+from programs.lineage import Alike, Attempt
 from programs.lm import without_secrets
 from programs.memo import PerObject
 from programs.prices import KNOWN, Prices, count
@@ -82,6 +82,7 @@ class Call:
     cost_usd: float | None
     latency_ms: float
     started_at: datetime
+    choice: int | None = None
 
 
 Recorded = dict[tuple[int, str, int | None], list[Call]]
@@ -96,7 +97,7 @@ class Trace:
     the same. `offline`: nothing else may be used (a replay). `on_call` gets each new call once its outcome is known.
     `first`: the number of its first attempt. A question may branch, so that several samples are drawn at once and
     yet have seeds and numbers that do not depend on which comes first; `root` is the question itself. `interview`: its
-    number among the interviews of the run, where it is one.
+    number among the interviews of the run, where it is one. `same`: who else is asked the same at once.
     """
 
     run_id: int
@@ -122,6 +123,12 @@ class Trace:
     used: int | None = None
     interview: int | None = None
     keyed: tuple[lm15.Request, str] | None = None
+    same: Alike | None = None
+
+    @property
+    def alike(self) -> Alike | None:
+        """Who else makes this request at once. After a reply nobody does: a repair quotes it."""
+        return None if self.replies else self.same
 
     @property
     def question(self) -> Trace:
@@ -133,10 +140,12 @@ class Trace:
         """The numbers that attempts may have here."""
         return range(self.first, self.first + (BRANCH_ATTEMPTS if self.root else MOST_ATTEMPTS))
 
-    def branch(self, number: int) -> Trace:
-        """The `number`th branch of this question, from 0; join it when it has ended."""
+    def branch(self, number: int, of: int = 1) -> Trace:
+        """The `number`th branch of this question, from 0, `of` so many that ask the same; join it when it has ended."""
         first = number * BRANCH_ATTEMPTS
-        branch = replace(self, first=first, root=self.question, calls=[], failures=0, replies=0, reported=0)
+        group = (self.run_id, self.year, self.signature, self.agent, "branches", self.first + self.replies)
+        same = Alike(group, of, number, self.agent) if of > 1 else None
+        branch = replace(self, first=first, root=self.question, calls=[], failures=0, replies=0, reported=0, same=same)
         branch.recorded = [call for call in self.recorded if call.attempt in branch.attempts]
         return branch
 
@@ -152,10 +161,17 @@ class Trace:
         self.used = call_id
 
     def sampling_seed(self, request: lm15.Request) -> int:
-        """A seed of its own for every attempt, the same whenever the run is played again."""
+        """A seed of its own for every attempt, the same whenever the run is played again.
+
+        First attempts of those who ask alike have seeds that follow one another.
+        """
         signature = self.signature if self.interview is None else f"{self.signature} {self.interview}"
-        place = f"{self.seed}/{self.year}/{signature}/{self.agent}/{self.first + self.replies}"
-        return int.from_bytes(blake2b(place.encode(), digest_size=4).digest()) & 0x7FFFFFFF
+        same, asker, attempt = self.alike, self.agent, self.first + self.replies
+        if same is not None:
+            asker, attempt = same.lead, 0
+        place = f"{self.seed}/{self.year}/{signature}/{asker}/{attempt}"
+        drawn = int.from_bytes(blake2b(place.encode(), digest_size=4).digest())
+        return (drawn + (same.number if same is not None else 0)) & 0x7FFFFFFF
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
         """The stored reply to this very request, if there is one: what was paid for is not paid for again.
@@ -266,6 +282,7 @@ def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
         "cost_usd": prices.cost_usd(model, usage) if error is None else None,
         "latency_ms": attempt.latency_ms,
         "started_at": datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
+        "choice": attempt.choice,
     }
 
 

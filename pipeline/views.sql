@@ -124,10 +124,11 @@ FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 --   latency_ms              milliseconds
 --   started_at              time in UTC
 --   study                   study that asked (an optimization or a validity card); NULL in a run
+--   choice                  which of the samples that one request asked for; NULL where it was asked for alone
 CREATE OR REPLACE VIEW calls AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, temperature,
        sampling_seed, prompt, response, parsed, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
-       cost_usd, latency_ms, started_at, study
+       cost_usd, latency_ms, started_at, study, choice
 FROM lm_calls;
 
 -- cost_by_role: one row a run, role, signature, strategy and model: what its calls took.

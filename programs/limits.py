@@ -23,6 +23,7 @@ from dspy import lm15
 
 from programs.prices import bytes_of, count
 from programs.servers import LEFT_OUT, Server
+from programs.together import samples
 
 log = logging.getLogger("llm_economist")
 
@@ -167,6 +168,19 @@ class Gate:
             for wake in self._wakers:
                 wake()
 
+    @property
+    def several(self) -> bool:
+        """Whether one request may ask for several samples, as far as anybody knows."""
+        return all(server.several for server in self.servers)
+
+    def only_one(self, entry: Entry, why: str) -> None:
+        """Take note that the server of `entry` gives one sample a request, whatever it is asked for."""
+        with self._lock:
+            server = self.servers[entry.server]
+            if server.several:
+                server.several = False
+                log.info("server %s %s: from now on it is asked for one at a time", self.names[entry.server], why)
+
     def _start(self, worst: float, wake: Callable[[], object] | None) -> Entry | float:
         """An entry, or the seconds until there may be one; `wake` is called if that may be earlier."""
         with self._lock:
@@ -211,7 +225,7 @@ class Gate:
 
     def _worst_case(self, request: lm15.Request) -> float:
         """Tokens of a request and its reply, at most."""
-        return bytes_of(request) / 3 + (request.config.max_tokens or 0) if self.tpm else 0.0
+        return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0) if self.tpm else 0.0
 
     def _settle(self, entry: Entry, error: BaseException | None) -> None:
         """Put the tokens that a request took in the place of those reserved; of one that was given up, nobody knows."""

@@ -1,27 +1,48 @@
-"""What engines report to: the lineage of a question, the purse that pays, and an attempt as both are told of it."""
+"""What engines report to: the lineage of a question, the purse that pays, and an attempt as both are told of it.
+
+And what askers tell engines: that the same is asked by others at once (`Alike`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dspy import lm15
 
 
+@dataclass(frozen=True)
+class Alike:
+    """That the very same is asked by several at once, so that one request may do for all (programs/together.py).
+
+    `number`: which of the `count` of `group` this one is, from 0. `lead`: in whose name number 0 is asked. A hint: no
+    answer depends on it but by its sampling seed, which is that of number 0 plus `number`.
+    """
+
+    group: Hashable
+    count: int
+    number: int
+    lead: int | None = None
+
+
 class Lineage(Protocol):
     """What an attempt is reported to (pipeline/traces.py).
 
     `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
-    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end.
+    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end; `of`: how
+    many there are. `alike`: whether the next request is asked by others at once.
     """
 
     failures: int
 
     @property
+    def alike(self) -> Alike | None: ...
+
+    @property
     def question(self) -> object: ...
 
-    def branch(self, number: int) -> Any: ...
+    def branch(self, number: int, of: int = 1) -> Any: ...
 
     def join(self, branches: Sequence[Any]) -> None: ...
 
@@ -56,10 +77,14 @@ class Purse(Protocol):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One request to a model and its response or error. Times: seconds since the epoch, and milliseconds."""
+    """One request to a model and its response or error. Times: seconds since the epoch, and milliseconds.
+
+    `choice`: which of the samples that one request asked for it is, from 0; None where it was asked for alone.
+    """
 
     request: lm15.Request
     response: lm15.Response | None
     error: Exception | None
     started_at: float
     latency_ms: float
+    choice: int | None = None

@@ -13,7 +13,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
@@ -30,6 +30,7 @@ from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
 
 from programs.custom import load_object
+from programs.engines.choices import unfolded
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
 from programs.engines.rules import RulesEngine
@@ -37,6 +38,7 @@ from programs.engines.weights import is_local, weights
 from programs.limits import LONGEST_WAIT, RETRYABLE, Gate, gate_of
 from programs.lineage import Attempt, Lineage, Purse
 from programs.prices import RULES, cost_usd
+from programs.together import Begin, Sample, Together, refuses, samples
 from programs.urls import each_url, names_user, shown
 
 __all__ = ["RULES", "cost_usd"]  # where they used to be
@@ -200,11 +202,15 @@ def _purse() -> Purse | None:
 
 @dataclass
 class _Sent:
-    """An attempt under way; its clock runs from `begin` on, when all waiting for a turn is over."""
+    """An attempt under way; its clock runs from `begin` on, when all waiting for a turn is over.
+
+    `choice`: its place in a request for several samples, if it is part of one.
+    """
 
     started: float | None = None
     clock: float = 0.0
     response: lm15.Response | None = None
+    choice: int | None = None
 
     def begin(self) -> None:
         self.started, self.clock = time.time(), time.perf_counter()
@@ -212,7 +218,7 @@ class _Sent:
     def attempt(self, request: lm15.Request, error: Exception | None = None) -> Attempt:
         started = time.time() if self.started is None else self.started
         passed = 0.0 if self.started is None else time.perf_counter() - self.clock
-        return Attempt(request, None if error else self.response, error, started, passed * 1000)
+        return Attempt(request, None if error else self.response, error, started, passed * 1000, self.choice)
 
 
 class _Observed:
@@ -315,6 +321,7 @@ class AsyncObservedEngine(_Observed):
     def __init__(self, *engines: Any, timeout: float, gate: Gate | None = None) -> None:
         super().__init__(*engines, gate=gate)
         self.timeout = timeout
+        self.together = Together(self._several)
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         request, known = self.begin(request)
@@ -325,8 +332,48 @@ class AsyncObservedEngine(_Observed):
             question = lineage.question if lineage is not None else None
             reserved = await purse.admit(request, question) if purse is not None else None
             with self.observed(request, purse, reserved) as sent:
-                sent.response = _as_text(await self._send(request, sent))
+                shared = await self._share(request, sent)
+                sent.response = _as_text(shared if shared is not None else await self._send(request, sent))
         return sent.response
+
+    async def _share(self, request: lm15.Request, sent: _Sent) -> lm15.Response | None:
+        """The response out of one request for all who ask this, or None where it has to be asked for alone."""
+        lineage = current_lineage()
+        alike = lineage.alike if lineage is not None else None
+        if alike is None or self.gate is None or not self.gate.several or not getattr(self.inner, "takes_several", 0):
+            return None
+        sample = Sample(request, sent.begin, asyncio.get_running_loop().create_future())
+        try:
+            response = await self.together.ask(sample, alike)
+        finally:
+            sent.choice = sample.choice
+        if sample.refused is not None:  # that request was made, too
+            self.report(replace(sent.attempt(request, sample.refused), choice=0))
+        return response
+
+    async def _several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
+        """The samples of one attempt for several. It counts as one; its back-off is one for all."""
+        try:
+            return await self._attempt_several(request, begin)
+        except Exception as error:
+            _spread_retries(error, 1)
+            raise
+
+    async def _attempt_several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
+        assert self.gate is not None
+        wanted = samples(request)
+        with await self.gate.enter(request) as entry:
+            begin()
+            try:
+                entry.response = await self._in_time(self.engines[entry.server].several(request))
+            except lm15.InvalidRequestError as error:
+                if refuses(error):
+                    self.gate.only_one(entry, f"refuses {wanted} samples in one request")
+                raise
+            found = unfolded(entry.response, wanted)
+            if len(found) < wanted:
+                self.gate.only_one(entry, f"gave {len(found)} of {wanted} samples in one request")
+            return found
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
         turn = getattr(self.inner, "turn", None)
@@ -347,9 +394,12 @@ class AsyncObservedEngine(_Observed):
             return response
         if hasattr(engine, "turn"):
             return await engine.complete(request)
+        return await self._in_time(engine.complete(request))
+
+    async def _in_time(self, answer: Awaitable[lm15.Response]) -> lm15.Response:
         try:
             async with asyncio.timeout(self.timeout):  # `wait_for` would make a task for it
-                return await engine.complete(request)
+                return await answer
         except TimeoutError as error:
             raise lm15.TimeoutError(f"no answer within {self.timeout:g} s (--timeout)") from error
 
@@ -367,13 +417,16 @@ def _as_text(response: lm15.Response) -> lm15.Response:
     return replace(response, message=replace(response.message, parts=parts))
 
 
-def _spread_retries(error: Exception) -> None:
-    """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep."""
+def _spread_retries(error: Exception, more: int = 0) -> None:
+    """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep.
+
+    `more`: failures that the lineage has not been told of yet.
+    """
     if isinstance(error, RETRYABLE) and error.retry_after is not None:
         error.retry_after = min(error.retry_after, LONGEST_WAIT)
     elif isinstance(error, RETRYABLE):
         lineage = current_lineage()
-        failures = lineage.failures if lineage is not None else 1
+        failures = lineage.failures + more if lineage is not None else 1
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)
 
 

@@ -42,7 +42,7 @@ class SelfConsistency(dspy.Module):
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         """Ask all samples at once, each in a branch of the question's lineage."""
         lineage = current_lineage()
-        branches: list[Any] = [lineage and lineage.branch(i) for i in range(self.count)]
+        branches: list[Any] = [lineage and lineage.branch(i, self.count) for i in range(self.count)]
         tasks = [asyncio.ensure_future(self._ask(branch, inputs)) for branch in branches]
         try:
             outcomes = await asyncio.gather(*tasks)

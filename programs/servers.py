@@ -24,6 +24,7 @@ class Server:
     """What is known of one server. An entry that began before `changed` says nothing new: it met the old state.
 
     `allowed` in flight: halved by a 429, one more with each round of answers that made use of it, up to `ceiling`.
+    `several`: whether one request may ask it for several samples.
     """
 
     ceiling: int
@@ -34,6 +35,7 @@ class Server:
     failures: int = 0
     ejections: int = 0
     out_until: float = -inf
+    several: bool = True
 
     def __post_init__(self) -> None:
         self.allowed = self.ceiling

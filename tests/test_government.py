@@ -28,6 +28,7 @@ from programs.engines.rules import RulesEngine
 from signatures.types import TaxSchedule
 
 SMALL = {
+    "adapter": "chat",  # the engines below talk so
     "llm": "rules",
     "scenario": "democratic",
     "num_agents": 4,

@@ -257,7 +257,7 @@ class Hostile(RulesEngine):
     """Answers an interview with what could colour, move or close something."""
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        text = "[[ ## answer ## ]]\n[bold]No[/bold] [/] \x1b[2J\x1b]0;x\x07 <script>\n\n[[ ## completed ## ]]"
+        text = json.dumps({"answer": "[bold]No[/bold] [/] \x1b[2J\x1b]0;x\x07 <script>"})
         message = lm15.Message.assistant(text)
         return lm15.Response(id=None, model="x", message=message, finish_reason="stop", usage=lm15.Usage())
 
@@ -266,7 +266,7 @@ class Endless(RulesEngine):
     """Answers an interview at a length that nobody allowed."""
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        message = lm15.Message.assistant(f"[[ ## answer ## ]]\n{'so ' * 500}\n\n[[ ## completed ## ]]")
+        message = lm15.Message.assistant(json.dumps({"answer": "so " * 500}))
         return lm15.Response(id=None, model="x", message=message, finish_reason="stop", usage=lm15.Usage())
 
 

@@ -654,7 +654,7 @@ def test_a_dry_run_takes_as_long_as_the_limits_ask(cli: CommandLine) -> None:
 
 def test_a_run_goes_on_under_other_limits(cli: CommandLine) -> None:
     with Loopback() as server:
-        args = ("--max-tokens", "15000", "--rpm", "30000")
+        args = ("--max-tokens", "7000", "--rpm", "30000")
         assert cli("run", *SMALL, *on(server), *args, "--db", "a.duckdb").code == 0
         went_on = ("--tpm", "9000000", "--rpm", "60000", "--max-tokens", "10000000")
         result = cli("resume", "1", *went_on, "--db", "a.duckdb")

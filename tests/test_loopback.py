@@ -42,7 +42,8 @@ def test_every_scenario_runs_on_a_server(cli, scenario, adapter, strategy):
 
 def test_a_server_gets_the_model_the_temperature_and_a_seed_of_its_own_per_question(cli):
     with Loopback() as server:
-        cli("run", *SMALL, "--base-url", server.url, "--temperature", "0.3", "--db", "a.duckdb")
+        args = ("--temperature", "0.3", "--adapter", "chat")
+        cli("run", *SMALL, "--base-url", server.url, *args, "--db", "a.duckdb")
     asked = server.requests[1:]
     assert {body["model"] for body in asked} == {"gpt-4o-mini"}
     assert {body["temperature"] for body in asked} == {0.3}

@@ -33,7 +33,10 @@ from signatures.planner import SetTaxRates
 from signatures.voter import CastVote, GovernAsLeader, StandForOffice
 from signatures.worker import ChooseLabor, JudgeTaxPolicy
 
-SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 4, "two_timescale": 2, "seed": 5, "db": "run.duckdb"}
+SMALL = {
+    **{"llm": "rules", "num_agents": 4, "max_timesteps": 4, "two_timescale": 2, "seed": 5, "db": "run.duckdb"},
+    "adapter": "chat",  # the engines below talk so
+}
 
 
 def play(**settings: Any) -> Simulation:

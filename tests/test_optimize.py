@@ -128,7 +128,7 @@ def test_what_was_tuned_is_said_stored_and_used(cli: CommandLine) -> None:
     (calls,) = cli.sql("SELECT count(*) AS n FROM lm_calls WHERE study IS NOT NULL", "economist.duckdb")
     assert study["calls"] == calls["n"]
     record = json.loads(Path("worker.io.json").read_text())
-    assert (record["strategy"], record["adapter"], record["model"]) == ("io", "chat", "engine:pupil:Pupil")
+    assert (record["strategy"], record["adapter"], record["model"]) == ("io", "compact", "engine:pupil:Pupil")
     assert record["tuned"]["scores"]["test"] == {
         "before": round(study["test_before"], 6),
         "after": round(study["test_after"], 6),
@@ -154,7 +154,7 @@ def test_a_file_that_was_tuned_for_another_model_or_format_is_used_with_a_cautio
     args = ("--program", "worker=worker.io.json", "--adapter", "json", "--llm", "engine:pupil:Pupil")
     result = cli("run", *args, "--max-timesteps", "1", "--planner-type", "US_FED")
     assert result.code == 0, result.err
-    assert "Caution: --program worker=worker.io.json was tuned with adapter chat, and runs with json" in result.out
+    assert "Caution: --program worker=worker.io.json was tuned with adapter compact, and runs with json" in result.out
     assert "was tuned with model rules, and runs with engine:pupil:Pupil" in result.out
 
 

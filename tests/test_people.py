@@ -19,7 +19,10 @@ from pipeline.world import create
 from programs.engines.rules import RulesEngine
 
 DB = "traces.duckdb"
-SMALL = {"llm": "rules", "scenario": "bounded", "num_agents": 4, "max_timesteps": 1, "seed": 5, "db": DB}
+SMALL = {
+    **{"llm": "rules", "scenario": "bounded", "num_agents": 4, "max_timesteps": 1, "seed": 5, "db": DB},
+    "adapter": "chat",  # the engines and the prompts below are in that format
+}
 
 
 def play(**settings: Any) -> Simulation:

@@ -62,13 +62,13 @@ def db(democracy: tuple[Simulation, duckdb.DuckDBPyConnection]) -> duckdb.DuckDB
 
 EMPTY = {
     "runs": {"name", "error", "parent_run_id", "fork_year"},
-    "lm_calls": {"program", "error", "cached_tokens", "reasoning_tokens", "study"},
+    "lm_calls": {"program", "error", "cached_tokens", "reasoning_tokens", "study", "choice"},
     "programs": {"program", "state"},
     "years": {"windfall", "rates_beneath"},
     "decisions": {"shocked_wage", "archetype"},
 }
-"""Columns that are null where nothing failed, was named or forked, no program was loaded, no shock happened and all
-spoke for themselves."""
+"""Columns that are null where nothing failed, was named or forked, no program was loaded, no shock happened, nobody
+asked the same as others, and all spoke for themselves."""
 
 
 @pytest.mark.parametrize(

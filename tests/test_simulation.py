@@ -28,7 +28,10 @@ from pipeline.store import Store
 from pipeline.world import create
 from programs.engines.rules import RulesEngine
 
-SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 6, "two_timescale": 2, "seed": 7}
+SMALL = {
+    **{"llm": "rules", "num_agents": 4, "max_timesteps": 6, "two_timescale": 2, "seed": 7},
+    "adapter": "chat",  # the prompts that are read below are in that format
+}
 MIXED = {"percent_ego": 50, "percent_alt": 25, "percent_adv": 25}
 BINDING = {"platforms": True, "binding_platforms": True, "num_agents": 7, "max_timesteps": 10}
 

@@ -249,7 +249,20 @@ def test_run_summary_has_every_run(made: str) -> None:
 
 
 def test_the_views_of_a_run_agree_with_its_tables(cli: CommandLine) -> None:
-    many = ("--num-agents", "5", "--max-timesteps", "8", "--two-timescale", "4", "--llm", "rules", "--db", DB)
+    many = (
+        "--num-agents",
+        "5",
+        "--max-timesteps",
+        "8",
+        "--two-timescale",
+        "4",
+        "--seed",
+        "7",
+        "--llm",
+        "rules",
+        "--db",
+        DB,
+    )
     assert cli("run", "--scenario", "democratic", "--platforms", *many).code == 0
     assert cli("run", "--scenario", "rational", "--prompt-algo", "cot", *many).code == 0
     assert rows("SELECT count(*) AS n FROM panel p JOIN decisions d USING (run_id, year, agent) WHERE wage > 0") == [

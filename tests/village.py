@@ -188,7 +188,11 @@ class Lineage:
     def question(self) -> object:
         return self
 
-    def branch(self, number: int) -> Lineage:
+    @property
+    def alike(self) -> None:
+        return None
+
+    def branch(self, number: int, of: int = 1) -> Lineage:
         """A branch hears for itself and reports here."""
         return Lineage(self.attempts, self.outcomes)
 
