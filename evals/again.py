@@ -22,7 +22,7 @@ from pipeline.history import AtRest, config_of, find_run, recorded_calls, restor
 from pipeline.minds import Minds, Usage
 from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
-from pipeline.store import Reader, Row, Store
+from pipeline.store import TOTALS, Reader, Row, Store
 from pipeline.traces import INTERVIEW, Recorded
 
 NOT_FORKABLE = (
@@ -94,12 +94,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
 
 def usage_so_far(reader: Reader, run_id: int) -> Usage:
     """What a run has used, from its stored calls."""
-    query = """SELECT count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
-                      coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens,
-                      coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
-                      coalesce(sum(cost_usd), 0) AS cost_usd,
-                      count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced
-               FROM lm_calls WHERE run_id = ? AND signature <> ?"""
+    query = f"SELECT {TOTALS} FROM lm_calls WHERE run_id = ? AND signature <> ?"
     return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from evals.again import take_up
 from evals.cells import Cell, Plan, plan
 from evals.progress import News, SweepProgress
-from evals.running import BRACKETS, as_interrupt, carry_out, merge_shards
+from evals.running import BRACKETS, carry_out, merge_shards
 from pipeline import examples, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
@@ -26,6 +26,7 @@ from pipeline.minds import Minds
 from pipeline.people import written_by
 from pipeline.records import Year
 from pipeline.scenarios import SCENARIOS
+from pipeline.signals import as_interrupt
 from pipeline.simulation import Simulation
 from pipeline.store import Row, Store, check_path
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 ROLES = ("worker", "planner", "voter", "persona")
 """Who is asked: each role has its own strategy and its own program."""
 
+WHERE = ("processes", "engine", "shards", "ray_address")
+"""Settings that say where questions are answered: they change nothing of what is asked, or of what comes of it."""
+
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
 PlannerType = Literal["LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE"]
@@ -101,6 +104,18 @@ class RunConfig:
     concurrency: Count = setting(64, "model calls in flight at once, at most")
     rpm: Count | None = setting(None, "requests a minute to each model, at most (docs/endpoints.md)")
     tpm: Count | None = setting(None, "tokens a minute to and from each model, at most")
+    processes: Annotated[int, Ge(1), Le(1000)] = setting(
+        1, "processes of this machine that answer the workers' questions, each with its part of them (docs/cluster.md)"
+    )
+    engine: Literal["local", "ray"] = setting(
+        "local", "where questions are answered: on this machine, or on a Ray cluster (extra: ray)"
+    )
+    shards: Annotated[int, Ge(1), Le(100_000)] | None = setting(
+        None, "parts of the population, each answered for by a Ray actor (default: one a CPU; with --engine ray)"
+    )
+    ray_address: str | None = setting(
+        None, "the Ray cluster, e.g. auto or HOST:6379 (default: RAY_ADDRESS, else a cluster of this machine alone)"
+    )
     max_cost_usd: Positive | None = setting(None, "stop before this cost of the whole run is passed")
     max_tokens: Count | None = setting(None, "stop before this many tokens of the whole run are passed")
     prices: str | None = setting(
@@ -139,6 +154,7 @@ class RunConfig:
                 f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
             )
         self._check_archetypes()
+        self._check_divided()
         for shock in self.shocks:
             self._check(shock)
 
@@ -162,6 +178,30 @@ class RunConfig:
             raise ValueError(
                 f"--archetypes {self.archetypes}: its workers want {kinds} things; expected at least {kinds}"
             )
+
+    def _check_divided(self) -> None:
+        """ValueError where questions can't be divided among processes or shards as the settings say."""
+        if self.engine == "local":
+            for flag, value in (("--shards", self.shards), ("--ray-address", self.ray_address)):
+                if value is not None:
+                    raise ValueError(f"{flag} {value} needs --engine ray (on one machine: --processes 2)")
+        elif self.processes > 1:
+            raise ValueError(f"--processes {self.processes} with --engine ray: its processes are --shards")
+        if not self.divided:
+            return
+        how = "--engine ray" if self.engine == "ray" else f"--processes {self.processes}"
+        for flag, cap in (("--max-cost-usd", self.max_cost_usd), ("--max-tokens", self.max_tokens)):
+            if cap is not None:
+                raise ValueError(f"{flag} {cap} with {how}: only one process can keep a cap; use --processes 1")
+        parts = self.shards or self.processes
+        for flag, limit in (("--concurrency", self.concurrency), ("--rpm", self.rpm), ("--tpm", self.tpm)):
+            if limit is not None and limit < parts:
+                raise ValueError(f"{flag} {limit} is divided among {parts}; expected at least {parts}, or fewer parts")
+
+    @property
+    def divided(self) -> bool:
+        """Whether other processes than the run's own answer its questions."""
+        return self.engine == "ray" or self.processes > 1
 
     def _check(self, shock: Shock) -> None:
         """ValueError where a shock cannot happen in this run."""
