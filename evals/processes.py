@@ -39,7 +39,7 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
     try:
         for _ in range(min(processes, len(groups))):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=work, args=(theirs, db), daemon=True)
+            process = spawn.Process(target=work, args=(theirs, db))  # no daemon: it may have wards
             with deaf_to_interrupts():
                 process.start()
                 crew[ours] = process

@@ -7,7 +7,7 @@ alone would take longer than the rest of the help.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -202,6 +202,10 @@ class RunConfig:
     def divided(self) -> bool:
         """Whether other processes than the run's own answer its questions."""
         return self.engine == "ray" or self.processes > 1
+
+    def undivided(self) -> RunConfig:
+        """The same settings where one process, on whatever machine, answers all questions."""
+        return replace(self, processes=1, engine="local", shards=None, ray_address=None)
 
     def _check(self, shock: Shock) -> None:
         """ValueError where a shock cannot happen in this run."""

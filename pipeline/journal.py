@@ -1,6 +1,6 @@
 """Model calls on their way to the store: Parquet files that a ward writes and the owner of the database takes in.
 
-A reply is in a file within `GROUP` seconds. A file is whole or not there: it gets its name when all of it is on the disk.
+A reply is in a file within `GROUP` seconds. A file is whole or not there: it gets its name when it is on the disk.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Journal:
         )
 
     def _write_posted(self) -> None:
-        """The writer thread: one file for all calls of a short while. What fails is tried again, and told by `flush`."""
+        """The writer thread: one file for all calls of a short while. What fails is told by the next `flush`."""
         while True:
             self._wake.wait()
             self._wake.clear()

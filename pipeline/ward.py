@@ -18,7 +18,7 @@ from typing import Any
 
 import dspy
 
-from pipeline.config import WHERE, RunConfig
+from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
 from pipeline.examples import Pools
 from pipeline.journal import Journal
@@ -156,9 +156,8 @@ def share(config: RunConfig, number: int, wards: int) -> RunConfig:
     def part(limit: int | None) -> int | None:
         return None if limit is None else limit // wards + (number < limit % wards)
 
-    here: dict[str, Any] = {name: getattr(RunConfig(), name) for name in WHERE}
     limits: dict[str, Any] = {name: part(getattr(config, name)) for name in ("concurrency", "rpm", "tpm")}
-    return replace(config, **here, **limits)
+    return replace(config.undivided(), **limits)
 
 
 def by_question(calls: Sequence[Call]) -> Recorded:
