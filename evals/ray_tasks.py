@@ -42,7 +42,8 @@ def play_on_ray(groups: Sequence[Group], db: str, report: Report, *, most: int, 
 
         news = Queue(actor_options={"num_cpus": 0})
         task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(play_group)
-        left, under_way = deque(enumerate(groups)), []
+        left = deque(enumerate(groups))
+        under_way: list[Any] = []
         try:
             while left or under_way:
                 while left and len(under_way) < most:

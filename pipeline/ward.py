@@ -95,7 +95,13 @@ class Ward:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.ballots: dict[BallotPaper, dspy.Module] = {}
-        self.logged = _log_to_queue(debug=setup.config.debug)
+        self.logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
+
+    def take_log(self) -> None:
+        """Keep what this process logs, for the run's own process to write; nothing reaches the terminal."""
+        log.handlers, log.propagate = [QueueHandler(self.logged)], False
+        log.setLevel(logging.DEBUG if self.setup.config.debug else logging.INFO)
+        logging.getLogger("dspy").setLevel(logging.ERROR)
 
     @cached_property
     def journal(self) -> Journal:
@@ -166,12 +172,3 @@ def by_question(calls: Sequence[Call]) -> Recorded:
     for call in calls:
         found.setdefault((call.year, call.signature, call.agent), []).append(call)
     return found
-
-
-def _log_to_queue(*, debug: bool) -> SimpleQueue[logging.LogRecord]:
-    """Keep what is logged, for the run's own process to write; nothing reaches the terminal."""
-    logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    log.handlers, log.propagate = [QueueHandler(logged)], False
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
-    logging.getLogger("dspy").setLevel(logging.ERROR)
-    return logged

@@ -18,6 +18,7 @@ class Actor:
 
     def __init__(self, setup: Setup, folder: str) -> None:
         self.ward = Ward(setup)
+        self.ward.take_log()
         with suppress(OSError):  # saved programs and prices may have names that are relative to it
             os.chdir(folder)
 

@@ -93,6 +93,7 @@ def work(pipe: Connection, setup: Setup) -> None:
     work_for_another()
     with suppress(KeyboardInterrupt, EOFError, ConnectionError), asyncio.Runner() as runner:
         ward = Ward(setup)
+        ward.take_log()
         threading.Thread(target=_outlive_nobody, args=(ward,), daemon=True).start()
         while True:
             pipe.send(_answered(runner, ward, pipe.recv()))
