@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ SETTINGS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` it would send this folder, database and all, to every node
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+PATIENCE = 10.0
+"""Seconds for a cluster to be reached."""
 
 LONGEST = 30
 """Characters of a folder for temporary files with which Ray's sockets have names that are short enough."""
@@ -51,11 +55,14 @@ def cluster(address: str | None) -> Iterator[Any]:
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     folder = _folder() if where == "local" else None
-    own: dict[str, Any] = {"include_dashboard": False, "_temp_dir": folder} if where == "local" else {}
+    own: dict[str, Any] = {}
+    if where == "local":
+        own = {"include_dashboard": False, "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        _knock(where)
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         why = " ".join(str(error).split())[:200]
         raise UsageError(
             f"--ray-address {where}: no Ray cluster can be used there ({why}); begin one with `ray start --head`"
@@ -68,6 +75,13 @@ def cluster(address: str | None) -> Iterator[Any]:
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens: Ray itself would try for eight minutes, and print each time."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
 
 
 def _folder() -> str | None:
