@@ -22,7 +22,7 @@ from pipeline import live
 from pipeline.errors import StoreError, UsageError
 from pipeline.exchange import AlreadyHere, Moved, copy_personas, take_in
 from pipeline.history import AtRest
-from pipeline.store import Store, StoreLocked
+from pipeline.store import Store, StoreLocked, calls_folder
 
 PATIENCE = 10.0
 """Seconds to wait for a process that has the database open without running: it reads, or takes in shards."""
@@ -140,6 +140,8 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
 
 def _merge_one(store: Store, shard: str) -> list[Moved] | None:
     try:
+        if calls_folder(shard).exists():
+            Store(shard).close()  # takes in what is left there
         moved: Sequence[Moved] = take_in(store, shard)
     except StoreLocked:
         return None  # somebody has just gone on with it

@@ -14,17 +14,19 @@ from functools import cached_property
 from logging.handlers import QueueHandler
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dspy
 
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
 from pipeline.examples import Pools
-from pipeline.journal import Journal
 from pipeline.minds import Minds
 from pipeline.traces import Call, Recorded
 from programs.voter import ballot
+
+if TYPE_CHECKING:
+    from pipeline.journal import Journal
 
 log = logging.getLogger("llm_economist")
 
@@ -105,6 +107,8 @@ class Ward:
 
     @cached_property
     def journal(self) -> Journal:
+        from pipeline.journal import Journal  # Arrow, which a run in one process can do without
+
         return Journal(Path(self.setup.folder))
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from test_wards import SMALL, play
 from pipeline import cluster
 from pipeline.errors import UsageError
 
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read when Ray is imported: nodes listen on 127.0.0.1 alone
+
 ARGS = (*SMALL, "--num-agents", "20", "--llm", "engine:deadly:Deadly", "--concurrency", "4")
 
 
@@ -28,10 +31,9 @@ def two_nodes() -> Iterator[str]:
     cluster.imported()
     from ray.cluster_utils import Cluster
 
-    each = {"num_cpus": 2, "node_ip_address": "127.0.0.1"}
-    nodes = Cluster(initialize_head=True, head_node_args={**each, "include_dashboard": False})
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     try:
-        nodes.add_node(**each)
+        nodes.add_node(num_cpus=2)
         yield nodes.address
     finally:
         nodes.shutdown()
