@@ -15,6 +15,7 @@ from rich.table import Table
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
 from pipeline import cluster, examples
+from pipeline.arrivals import TOTALS
 from pipeline.columns import Columns, nulls
 from pipeline.config import WHERE, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
@@ -22,7 +23,7 @@ from pipeline.history import AtRest, config_of, find_run, recorded_calls, restor
 from pipeline.minds import Minds, Usage
 from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
-from pipeline.store import TOTALS, Reader, Row, Store
+from pipeline.store import Reader, Row, Store
 from pipeline.traces import INTERVIEW, Recorded
 
 NOT_FORKABLE = (

@@ -8,13 +8,15 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+
+log = logging.getLogger("llm_economist")
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would tell its makers of every cluster
@@ -40,7 +42,13 @@ def imported() -> Any:
     os.environ.update(SETTINGS)
     import ray
 
+    ray._private.worker.print_to_stdstream = _log_instead
     return ray
+
+
+def _log_instead(said: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """What Ray would print of its workers, whatever it is told: it would garble the progress bar."""
+    log.info("ray: %s", " ".join(" ".join(said["lines"]).split())[:500])
 
 
 @contextmanager

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline import live
+from pipeline.arrivals import calls_folder
 from pipeline.errors import StoreError, UsageError
 from pipeline.exchange import AlreadyHere, Moved, copy_personas, take_in
 from pipeline.history import AtRest
-from pipeline.store import Store, StoreLocked, calls_folder
+from pipeline.store import Store, StoreLocked
 
 PATIENCE = 10.0
 """Seconds to wait for a process that has the database open without running: it reads, or takes in shards."""

@@ -5,7 +5,6 @@ One process owns a file while it writes. A year is one transaction, and its `yea
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import threading
@@ -23,7 +22,7 @@ from typing import Any, Protocol, cast
 
 import duckdb
 
-from pipeline import views
+from pipeline import arrivals, views
 from pipeline.columns import Columns, append
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
@@ -36,13 +35,6 @@ GROUP = 0.02
 
 OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
-
-TOTALS = """count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
-            coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens,
-            coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
-            coalesce(sum(cost_usd), 0) AS cost_usd,
-            count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced"""
-"""What calls took in all: the fields of `pipeline.minds.Usage`."""
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row] | Columns
@@ -72,11 +64,6 @@ def check_path(path: str) -> None:
     parent = file.absolute().parent
     if not parent.is_dir():
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
-
-
-def calls_folder(path: str) -> Path:
-    """Where calls of a database wait to be taken in, if other processes make them: a folder a run and ward."""
-    return Path(f"{path}.calls").absolute()
 
 
 class StoreLocked(StoreError):
@@ -124,7 +111,7 @@ class Store:
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
         self._writer: threading.Thread | None = None
         if Path(path).absolute() not in OPEN_HERE:
-            self._take_leftovers()
+            arrivals.take_leftovers(self)
         OPEN_HERE.add(Path(path).absolute())
         self.server = Server(path, self.lock) if serve else None
 
@@ -238,37 +225,6 @@ class Store:
                     raise KeyboardInterrupt from error
                 raise
 
-    def take_calls(self, run_id: int) -> Row:
-        """Move the calls of a run that other processes have written (pipeline/journal.py) into `lm_calls`; `TOTALS`.
-
-        Files are deleted after the commit. A call that is here already, since a kill came between, is not taken twice.
-        """
-        files = sorted((calls_folder(self.path) / str(run_id)).glob("*/*.parquet"))
-        written = [glob.escape(str(file)) for file in files]
-        new = f"""(SELECT DISTINCT ON (call_id) * FROM read_parquet(?)
-                  ANTI JOIN (SELECT call_id FROM lm_calls WHERE run_id = {run_id:d}) USING (call_id))"""
-        totals: dict[str, Any] = {}
-
-        def take() -> None:
-            cursor = self.connection.execute(f"SELECT {TOTALS} FROM {new}", [written])
-            names = [column[0] for column in cursor.description or ()]
-            totals.update(zip(names, cursor.fetchall()[0], strict=True))
-            self.connection.execute(f"INSERT INTO lm_calls BY NAME SELECT * FROM {new} ORDER BY call_id", [written])
-
-        if files:
-            self._transact(take)
-        for file in files:
-            file.unlink(missing_ok=True)
-        return totals
-
-    def _take_leftovers(self) -> None:
-        """Take in what the wards of a run wrote whose process was killed: those replies are paid for."""
-        root = calls_folder(self.path)
-        for folder in root.glob("*/") if root.is_dir() else ():
-            if folder.name.isdecimal():
-                self.take_calls(int(folder.name))
-        forget_calls(self.path)
-
     def copy_years(self, parent: int, run_id: int, before: int) -> None:
         """Give a fork its parent's people and its parent's years before `before`, in one transaction."""
 
@@ -364,16 +320,6 @@ class Store:
                    WHERE model = ? AND strategy = ? AND seed = ?"""
         rows = self.rows(query, [model, strategy, seed])
         return {tuple(row.values())[:5]: row["persona"] for row in rows}
-
-
-def forget_calls(path: str) -> None:
-    """Remove the folders for calls that are waiting, as far as none is: drafts of killed processes go, too."""
-    root = calls_folder(path)
-    for draft in root.glob("*/*/*.tmp"):
-        draft.unlink(missing_ok=True)
-    for folder in (*root.glob("*/*"), *root.glob("*"), root):
-        with suppress(OSError):  # not empty, or not there
-            folder.rmdir()
 
 
 def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 import dspy
 
+from pipeline.arrivals import calls_folder, forget_calls, take_calls
 from pipeline.minds import Answer, Minds
-from pipeline.store import Store, calls_folder, forget_calls
+from pipeline.store import Store
 from pipeline.ward import Ask, Reply, Report, Setup, share
 
 log = logging.getLogger("llm_economist")
@@ -119,7 +120,7 @@ class Wards:
 
     def take_calls(self) -> None:
         """Take the calls that the wards have written into the store, and count them."""
-        self.minds.usage.join(self.store.take_calls(self.minds.run_id))
+        self.minds.usage.join(take_calls(self.store, self.minds.run_id))
 
     def close(self) -> None:
         """End the wards; what they have written is in the store then."""

@@ -24,11 +24,12 @@ from test_crashes import paid_twice, rows
 from test_sweep import until
 
 from evals.loopback import Loopback
+from pipeline.arrivals import calls_folder, take_calls
 from pipeline.config import RunConfig, build
 from pipeline.journal import Journal
 from pipeline.minds import Minds
 from pipeline.simulation import labor_inputs
-from pipeline.store import Store, calls_folder
+from pipeline.store import Store
 from pipeline.traces import Call
 from pipeline.ward import Ask, Report, Ward, share
 from pipeline.wards import Wards, setups, ward_of
@@ -160,10 +161,10 @@ def test_calls_are_taken_in_once_whatever_a_kill_left_behind(db: str) -> None:
         assert not calls_folder(db).exists()
         written(folder / "0", calls[2:5])  # two of them again: their files outlived the commit
         written(folder / "1", calls[4:])  # and one from a ward that was thought lost and wrote on
-        totals = store.take_calls(1)
+        totals = take_calls(store, 1)
         assert (totals["calls"], totals["failed"]) == (2, 1)
         assert [Call(**{name: row[name] for name in vars(calls[0])}) for row in store.rows(stored)] == calls
-        assert store.take_calls(1) == {}
+        assert take_calls(store, 1) == {}
 
 
 def written(folder: Path, calls: Sequence[Call]) -> None:

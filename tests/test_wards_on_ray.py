@@ -92,6 +92,7 @@ def test_an_actor_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: Co
     deadly.to_die(5, after=0)
     args = (*ARGS, "--engine", "ray", "--ray-address", two_nodes, "--shards", "1")
     ended = cli("run", *args, "--db", "b.duckdb")
+    assert "raylet" not in ended.out
     assert ended.code == 1
     assert "shard 0 was lost 5 times in a year" in ended.err
     assert ended.err.strip().count("\n") == 0
@@ -106,7 +107,9 @@ def test_a_sweep_on_ray_has_the_runs_of_one_process_even_when_a_task_is_lost(cli
     assert cli(*args, "--db", "a.duckdb", "--csv", "a.csv").code == 0
     deadly.to_die(1, after=12)
     on_ray = ("--engine", "ray", "--ray-address", two_nodes)
-    assert cli(*args, *on_ray, "--db", "b.duckdb", "--csv", "b.csv").code == 0
+    swept = cli(*args, *on_ray, "--db", "b.duckdb", "--csv", "b.csv")
+    assert (swept.code, swept.err) == (0, "")
+    assert "raylet" not in swept.out
     assert deadly.lives() == 0
     assert Path("a.csv").read_text() == Path("b.csv").read_text()
     assert {tuple(run.values()) for run in cli.sql("select status from runs", "b.duckdb")} == {("finished",)}
