@@ -42,7 +42,7 @@ def imported() -> Any:
     os.environ.update(SETTINGS)
     import ray
 
-    ray._private.worker.print_to_stdstream = _log_instead
+    ray._private.worker.print_to_stdstream = _log_instead  # type: ignore[assignment]
     return ray
 
 
