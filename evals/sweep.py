@@ -79,6 +79,7 @@ class Sweep:
 
     @property
     def on_ray(self) -> bool:
+        """Whether the runs are Ray tasks."""
         return any(cell.config.engine == "ray" for cell in self.cells)
 
     def check(self) -> None:

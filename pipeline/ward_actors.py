@@ -57,6 +57,7 @@ class Actors:
 
     @property
     def count(self) -> int:
+        """How many wards there are."""
         return len(self.members)
 
     async def ask(self, number: int, batch: Sequence[Ask]) -> Report:

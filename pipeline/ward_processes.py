@@ -36,6 +36,7 @@ class Processes:
 
     @property
     def count(self) -> int:
+        """How many wards there are."""
         return len(self.setups)
 
     async def ask(self, number: int, batch: Sequence[Ask]) -> Report:

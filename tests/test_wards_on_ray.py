@@ -103,7 +103,7 @@ def test_an_actor_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: Co
 
 @pytest.mark.slow
 def test_a_sweep_on_ray_has_the_runs_of_one_process_even_when_a_task_is_lost(cli: CommandLine, two_nodes: str) -> None:
-    args = ("compare", "worker=io", "worker=cot", "--seeds", "2", *SMALL, "--llm", "engine:deadly:Deadly")
+    args = ("compare", "worker=io", "worker=cot", "--seeds", "1", *SMALL, "--llm", "engine:deadly:Deadly")
     assert cli(*args, "--db", "a.duckdb", "--csv", "a.csv").code == 0
     deadly.to_die(1, after=12)
     on_ray = ("--engine", "ray", "--ray-address", two_nodes)
