@@ -92,11 +92,11 @@ def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | Non
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by an interrupt
     try:
-        lost = os.path.exists(db) and not group.in_main  # by a predecessor
+        goes_on = os.path.exists(db)
         with Store(db, serve=True) as store:
-            if not lost:
+            if not goes_on:
                 store.write({"personas": group.personas})
-            play_jobs(store, _left(store, group.jobs) if lost else group.jobs, news.put)
+            play_jobs(store, _left(store, group.jobs), news.put)
     except EconomistError as error:
         return error
     except Exception:  # the sweep reports it as the bug that it is
@@ -105,7 +105,7 @@ def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | Non
 
 
 def _left(store: Store, jobs: Sequence[Job]) -> Iterable[Job]:
-    """What is left of the jobs whose file this is: those that were cut off go on."""
+    """What is left of the jobs: a predecessor that was lost may have played some, and those that were cut off go on."""
     found = plan(store, [job.cell for job in jobs])
     for job in jobs:
         if job.cell.key not in found.done:
