@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from rich.table import Table
 
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
-from pipeline import examples
+from pipeline import cluster, examples
+from pipeline.arrivals import TOTALS
 from pipeline.columns import Columns, nulls
-from pipeline.config import RunConfig, build
+from pipeline.config import WHERE, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
@@ -48,7 +49,8 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> 
     """Go on with a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
     with Store(db, serve=True) as store:
         row = find_run(store, run)
-        run_id, config = int(row["run_id"]), replace(config_of(row), db=db, **settings)
+        run_id, config = int(row["run_id"]), _built({**_moved(config_of(row), settings), "db": db})
+        cluster.require(config)
         simulation = take_up(store, row, config)
         if simulation is None:
             if row["status"] == "finished":
@@ -93,12 +95,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
 
 def usage_so_far(reader: Reader, run_id: int) -> Usage:
     """What a run has used, from its stored calls."""
-    query = """SELECT count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
-                      coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens,
-                      coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
-                      coalesce(sum(cost_usd), 0) AS cost_usd,
-                      count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced
-               FROM lm_calls WHERE run_id = ? AND signature <> ?"""
+    query = f"SELECT {TOTALS} FROM lm_calls WHERE run_id = ? AND signature <> ?"
     return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
 
 
@@ -140,8 +137,8 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
 
 def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfig:
     """The parent's settings with those of the fork over them; its shocks come after the parent's."""
-    inherited = {field.name: getattr(parent, field.name) for field in fields(RunConfig)}
-    new = _built({**inherited, "shock": (), "name": f"{parent.name}-fork{at}", **settings})
+    new = _built(_moved(parent, {"shock": (), "name": f"{parent.name}-fork{at}", **settings}))
+    cluster.require(new)
     for shock in new.shocks:
         if shock.first < at:
             raise UsageError(
@@ -150,6 +147,12 @@ def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfi
     # On other brackets there is no law left that a shock has changed.
     gone = {s.text for s in parent.shocks if s.target == "rates" and s.first < at and new.brackets != parent.brackets}
     return _built({**vars(new), "shock": (*(text for text in parent.shock if text not in gone), *new.shock)})
+
+
+def _moved(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings with new ones over them. Where questions are answered is said anew as a whole, or not at all."""
+    usual = {name: getattr(RunConfig(), name) for name in WHERE} if settings.keys() & set(WHERE) else {}
+    return {**vars(stored), **usual, **settings}
 
 
 def _built(settings: Mapping[str, Any]) -> RunConfig:

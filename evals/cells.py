@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from evals.running import choose_model
-from pipeline.config import ROLES, RunConfig, build, by_role
+from pipeline.config import ROLES, WHERE, RunConfig, build, by_role
 from pipeline.errors import UsageError
 from pipeline.store import Reader, as_json, code_version
 from programs import files
@@ -24,6 +24,7 @@ NOT_ASKED = (
     "concurrency",
     "rpm",
     "tpm",
+    *WHERE,
     "max_cost_usd",
     "max_tokens",
     "prices",

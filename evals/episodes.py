@@ -19,7 +19,7 @@ from evals.datasets import Dataset, Sizes, check_sizes, dataset, economy_seeds
 from evals.rates import People, rates_in_words, welfare_score, yardsticks
 from evals.stand_ins import ByRule, move_in
 from evals.states import QUESTION_OF, game
-from pipeline.config import RunConfig, build
+from pipeline.config import WHERE, RunConfig, build
 from pipeline.economy.equilibrium import planner_share, regret
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare import WELFARE
@@ -38,7 +38,7 @@ MOST_YEARS, LONGEST_TAX_YEAR = 12, 4
 NOT_OF_THE_ECONOMY = {
     *("llm", "base_url", "prompt_algo", "strategy", "program", "adapter", "name", "log_dir", "db", "timeout", "prices"),
     *("temperature", "max_output_tokens", "concurrency", "max_cost_usd", "max_tokens", "wandb", "debug", "role_llm"),
-    *("use_multithreading", "seed", "worker_type", "rpm", "tpm"),
+    *("use_multithreading", "seed", "worker_type", "rpm", "tpm", *WHERE),
 }
 """Settings of a run that say how it is asked and kept; in an episode everybody may be asked."""
 

@@ -10,16 +10,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from evals.running import BRACKETS, choose_model, configure
+from pipeline import cluster
 from pipeline.minds import Minds
 from pipeline.people import write_personas
 from pipeline.records import run_row
 from pipeline.store import Store, check_path, row_of
+from pipeline.wards import divided
 from pipeline.world import create, needs_persona
 
 
 def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     """Write the personas that a bounded run with these settings would have, store them, and print them."""
     config = configure({"scenario": "bounded", "name": "personas", **settings})
+    cluster.require(config)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     check_path(config.db)
@@ -28,7 +31,8 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     world = create(config)
     with Store(config.db) as store:
         minds.enter(store.start_run(run_row(config, model)))
-        rows = asyncio.run(write_personas(world, minds, store))
+        with divided(minds, store) as wards:
+            rows = asyncio.run(write_personas(world, minds, store, asked=wards))
         store.write({"personas": rows, "lm_calls": [row_of(call) for call in minds.drain()]})
         store.finish_run(minds.run_id, "finished")
     for agent in needs_persona(world):

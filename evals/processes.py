@@ -7,18 +7,18 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from queue import SimpleQueue
 
 from evals.progress import News
-from evals.running import as_interrupt
 from evals.sweep import Group, Report, play_jobs
 from pipeline import shards
 from pipeline.errors import EconomistError
+from pipeline.signals import deaf_to_interrupts, work_for_another
 from pipeline.store import Store
 from programs.lm import blotted
 
@@ -39,8 +39,8 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
     try:
         for _ in range(min(processes, len(groups))):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=work, args=(theirs, db), daemon=True)
-            with _deaf_to_interrupts():
+            process = spawn.Process(target=work, args=(theirs, db))  # no daemon: it may have wards
+            with deaf_to_interrupts():
                 process.start()
                 crew[ours] = process
             theirs.close()
@@ -55,16 +55,6 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
             process.kill()
             process.join()
             pipe.close()
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """A process that begins meanwhile ignores Ctrl-C, until it says otherwise: that is the sweep's to handle."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _direct(crew: dict[Connection, SpawnProcess], left: deque[Group], report: Report) -> None:
@@ -94,9 +84,7 @@ def work(pipe: Connection, db: str) -> None:
 
     It ends quietly when the sweep stops it with SIGTERM, or is gone. Ctrl-C does not reach it.
     """
-    os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, as_interrupt)
+    work_for_another()
     with suppress(KeyboardInterrupt, BrokenPipeError):
         inbox: SimpleQueue[Group | None] = SimpleQueue()
         threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()

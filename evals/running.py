@@ -17,12 +17,13 @@ from rich.markup import escape
 
 from evals.progress import Progress
 from evals.summary import summary
-from pipeline import examples, shards
+from pipeline import cluster, examples, shards
 from pipeline.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.records import Year
+from pipeline.signals import as_interrupt
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
 from pipeline.world import World, create
@@ -62,6 +63,7 @@ def choose_model(config: RunConfig) -> tuple[str, str]:
 def run(settings: Mapping[str, Any], console: Console) -> int:
     """Play a run and print its summary; the exit code. EconomistError carries what a user must be told."""
     config = configure(settings)
+    cluster.require(config)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     world = create(config)
@@ -172,13 +174,6 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
             asyncio.run(simulation.play())
 
     return _see_through(simulation, play)
-
-
-def as_interrupt(signum: int, frame: object) -> None:
-    """A handler for SIGTERM: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where Ctrl-C is not for us
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
 
 
 def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:

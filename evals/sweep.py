@@ -17,8 +17,8 @@ from rich.console import Console
 from evals.again import take_up
 from evals.cells import Cell, Plan, plan
 from evals.progress import News, SweepProgress
-from evals.running import BRACKETS, as_interrupt, carry_out, merge_shards
-from pipeline import examples, shards
+from evals.running import BRACKETS, carry_out, merge_shards
+from pipeline import cluster, examples, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.history import AtRest, find_run
@@ -26,6 +26,7 @@ from pipeline.minds import Minds
 from pipeline.people import written_by
 from pipeline.records import Year
 from pipeline.scenarios import SCENARIOS
+from pipeline.signals import as_interrupt
 from pipeline.simulation import Simulation
 from pipeline.store import Row, Store, check_path
 
@@ -76,8 +77,19 @@ class Sweep:
                     found = found.joined(plan(reader, self.cells, any_code=self.any_code))
         return found
 
+    @property
+    def on_ray(self) -> bool:
+        """Whether the runs are Ray tasks."""
+        return any(cell.config.engine == "ray" for cell in self.cells)
+
     def check(self) -> None:
         """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
+        if self.on_ray:
+            cluster.require(self.cells[0].config)
+            if self.cells[0].config.shards is not None:
+                raise UsageError(
+                    "--shards is for one run: in a sweep with --engine ray each run is a task; leave it out"
+                )
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
                 minds = Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
@@ -119,8 +131,8 @@ class Sweep:
         previous = signal.signal(signal.SIGTERM, as_interrupt)
         try:
             with SweepProgress(console, runs=len(jobs), years=years) as progress:
-                if self.parallel > 1 and len(jobs) > 1:
-                    self._play_in_processes(jobs, progress.hear)
+                if self.on_ray or (self.parallel > 1 and len(jobs) > 1):
+                    self._play_apart(jobs, progress.hear)
                 else:
                     with Store(self.db, serve=True) as store:
                         play_jobs(store, jobs, progress.hear)
@@ -134,11 +146,19 @@ class Sweep:
         finally:
             signal.signal(signal.SIGTERM, previous)
 
-    def _play_in_processes(self, jobs: Sequence[Job], report: Report) -> None:
-        from evals.processes import play_in_processes
-
+    def _play_apart(self, jobs: Sequence[Job], report: Report) -> None:
+        """Play jobs in other processes or on other machines, and take in what they wrote."""
+        groups = self._groups(jobs)
         try:
-            play_in_processes(self._groups(jobs), self.db, self.parallel, report)
+            if self.on_ray:
+                from evals.ray_tasks import play_on_ray
+
+                most = self.parallel if self.parallel > 1 else len(groups)
+                play_on_ray(groups, self.db, report, most=most, address=self.cells[0].config.ray_address)
+            else:
+                from evals.processes import play_in_processes
+
+                play_in_processes(groups, self.db, self.parallel, report)
         finally:
             shards.merge(self.db, cut_off=True)
 

@@ -20,7 +20,7 @@ from evals.states import QUESTION_OF
 from evals.tuning import Models
 from pipeline.allowance import Allowance
 from pipeline.budget import Budget
-from pipeline.config import RunConfig
+from pipeline.config import WHERE, RunConfig
 from pipeline.errors import UsageError
 from pipeline.minds import PROGRAMS, named_model
 from programs import files, prices
@@ -41,7 +41,7 @@ USUAL: Mapping[str, str] = {
 USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
 """Examples to train, choose and test on: states, and whole economies, which take many calls each."""
 
-UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug")
+UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *WHERE)
 """Settings of a run that mean nothing here."""
 
 

@@ -7,7 +7,7 @@ alone would take longer than the rest of the help.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -24,6 +24,9 @@ MOST_WORKER_YEARS = 1_200_000_000
 
 ROLES = ("worker", "planner", "voter", "persona")
 """Who is asked: each role has its own strategy and its own program."""
+
+WHERE = ("processes", "engine", "shards", "ray_address")
+"""Settings that say where questions are answered: they change nothing of what is asked, or of what comes of it."""
 
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
@@ -104,6 +107,18 @@ class RunConfig:
     concurrency: Count = setting(64, "model calls in flight at once, at most")
     rpm: Count | None = setting(None, "requests a minute to each model, at most (docs/endpoints.md)")
     tpm: Count | None = setting(None, "tokens a minute to and from each model, at most")
+    processes: Annotated[int, Ge(1), Le(1000)] = setting(
+        1, "processes of this machine that answer the workers' questions, each with its part of them (docs/cluster.md)"
+    )
+    engine: Literal["local", "ray"] = setting(
+        "local", "where questions are answered: on this machine, or on a Ray cluster (extra: ray)"
+    )
+    shards: Annotated[int, Ge(1), Le(100_000)] | None = setting(
+        None, "parts of the population, each answered for by a Ray actor (default: one a CPU; with --engine ray)"
+    )
+    ray_address: str | None = setting(
+        None, "the Ray cluster, e.g. auto or HOST:6379 (default: RAY_ADDRESS, else a cluster of this machine alone)"
+    )
     max_cost_usd: Positive | None = setting(None, "stop before this cost of the whole run is passed")
     max_tokens: Count | None = setting(None, "stop before this many tokens of the whole run are passed")
     prices: str | None = setting(
@@ -147,6 +162,7 @@ class RunConfig:
                 f"{MOST_WORKER_YEARS:,} workers x years at most; take fewer of either"
             )
         self._check_archetypes()
+        self._check_divided()
         for shock in self.shocks:
             self._check(shock)
 
@@ -170,6 +186,34 @@ class RunConfig:
             raise ValueError(
                 f"--archetypes {self.archetypes}: its workers want {kinds} things; expected at least {kinds}"
             )
+
+    def _check_divided(self) -> None:
+        """ValueError where questions can't be divided among processes or shards as the settings say."""
+        if self.engine == "local":
+            for flag, value in (("--shards", self.shards), ("--ray-address", self.ray_address)):
+                if value is not None:
+                    raise ValueError(f"{flag} {value} needs --engine ray (on one machine: --processes 2)")
+        elif self.processes > 1:
+            raise ValueError(f"--processes {self.processes} with --engine ray: its processes are --shards")
+        if not self.divided:
+            return
+        how = "--engine ray" if self.engine == "ray" else f"--processes {self.processes}"
+        for flag, cap in (("--max-cost-usd", self.max_cost_usd), ("--max-tokens", self.max_tokens)):
+            if cap is not None:
+                raise ValueError(f"{flag} {cap} with {how}: only one process can keep a cap; use --processes 1")
+        parts = self.shards or self.processes
+        for flag, limit in (("--concurrency", self.concurrency), ("--rpm", self.rpm), ("--tpm", self.tpm)):
+            if limit is not None and limit < parts:
+                raise ValueError(f"{flag} {limit} is divided among {parts}; expected at least {parts}, or fewer parts")
+
+    @property
+    def divided(self) -> bool:
+        """Whether other processes than the run's own answer its questions."""
+        return self.engine == "ray" or self.processes > 1
+
+    def undivided(self) -> RunConfig:
+        """The same settings where one process, on whatever machine, answers all questions."""
+        return replace(self, processes=1, engine="local", shards=None, ray_address=None)
 
     def _check(self, shock: Shock) -> None:
         """ValueError where a shock cannot happen in this run."""

@@ -108,6 +108,11 @@ class Usage:
             self.cost_usd += call.cost_usd or 0.0
             self.unpriced += call.cost_usd is None and call.response is not None
 
+    def join(self, others: Mapping[str, Any]) -> None:
+        """Add totals of calls that another process made."""
+        for name, amount in others.items():
+            setattr(self, name, getattr(self, name) + amount)
+
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens

@@ -24,9 +24,10 @@ def written_by(config: RunConfig) -> str:
     return name if path is None else f"{name} {files.state_hash(files.read(path)['predictors'])}"
 
 
-async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
+async def write_personas(world: World, minds: Minds, store: Store, *, asked: Respondents | None = None) -> list[Row]:
     """Fill `world.personas`: from the store where this model and seed wrote them before, else by the model.
 
+    `asked`: who answers, if not `minds` themselves.
     A worker whose persona could not be written gets the plain template. Returns the rows that are new.
     """
     population = world.population
@@ -41,7 +42,7 @@ async def write_personas(world: World, minds: Minds, store: Store) -> list[Row]:
     for agent, key in keys.items():
         world.personas[agent] = stored.get(key)
     missing = [agent for agent in keys if world.personas[agent] is None]
-    answers = await asyncio.gather(*(ask_persona(world, minds, agent) for agent in missing))
+    answers = await asyncio.gather(*(ask_persona(world, asked or minds, agent) for agent in missing))
     rows: list[Row] = []
     for agent, answer in zip(missing, answers, strict=True):
         person = people[agent]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline import live
+from pipeline.arrivals import calls_folder
 from pipeline.database import StoreLocked
 from pipeline.errors import StoreError, UsageError
 from pipeline.exchange import AlreadyHere, Moved, copy_personas, take_in
@@ -141,6 +142,8 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
 
 def _merge_one(store: Store, shard: str) -> list[Moved] | None:
     try:
+        if calls_folder(shard).exists():
+            Store(shard).close()  # takes in what is left there
         moved: Sequence[Moved] = take_in(store, shard).runs
     except StoreLocked:
         return None  # somebody has just gone on with it

@@ -37,6 +37,7 @@ from pipeline.records import (
 )
 from pipeline.store import Store, row_of
 from pipeline.traces import Recorded
+from pipeline.wards import Wards, divided
 from pipeline.world import World, create
 
 WORKER_EXPLOIT_FROM = 0.9
@@ -76,20 +77,28 @@ class Simulation:
             self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
         self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         self.minds.recorded = self.recorded(self.start)
+        with divided(self.minds, self.store) as wards:
+            await self._play(wards)
+
+    async def _play(self, wards: Wards | None) -> None:
+        """Play all years, asked by `wards` or, without any, in this process."""
+        asked: Respondents = wards or self.minds
         if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):
-            await self._set_up()
+            await self._set_up(asked)
         for year in range(self.start, self.config.max_timesteps):
             if year > self.start:
                 self.minds.recorded = self.recorded(year)
-            played = await play_year(self.world, self.minds, year)
+            played = await play_year(self.world, asked, year)
+            if wards is not None:
+                wards.take_calls()
             self.store.write(year_tables(self.run_id, self.world, played))
             self.fallbacks += played.failed
             self.on_year(played)
             _refuse_silence(played, self.minds)
 
-    async def _set_up(self) -> None:
+    async def _set_up(self, asked: Respondents) -> None:
         """Write personas, and store who takes part."""
-        written = await write_personas(self.world, self.minds, self.store)
+        written = await write_personas(self.world, self.minds, self.store, asked=asked)
         self.store.write(
             {
                 "programs": program_rows(self.run_id, self.config, self.minds.pools),

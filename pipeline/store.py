@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 
 import duckdb
 
+from pipeline import arrivals
 from pipeline.code import code_version
 from pipeline.columns import Columns, append
 from pipeline.database import (
@@ -111,8 +112,10 @@ class Store:
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
-        OPEN_HERE.add(Path(path).absolute())
         self._writer: threading.Thread | None = None
+        if Path(path).absolute() not in OPEN_HERE:
+            arrivals.take_leftovers(self)
+        OPEN_HERE.add(Path(path).absolute())
         self.server = Server(path, self.lock) if serve else None
 
     def _adopt(self, *, new: bool) -> None:

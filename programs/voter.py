@@ -31,12 +31,16 @@ class Voter(dspy.Module):
 
 
 def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> dspy.Module:
-    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist and to the ballot's form."""
+    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist and to the ballot's form.
+
+    Its `on_ballot` is what it takes to make it again, in another process.
+    """
     kind = VOTES[form](tuple(names))
     narrowed = cast_vote.deepcopy()
     for predictor in narrowed.predictors():
         if "vote" in predictor.signature.output_fields:
             predictor.signature = predictor.signature.with_updated_fields("vote", type_=kind)
+    narrowed.on_ballot = (tuple(names), form)
     return narrowed
 
 

@@ -23,7 +23,7 @@ VARIANTS = re.compile(
     |test_oracle.*brute_force_finds
     |test_policies.*hundred_people.*US_FED
     |test_sampling.*whatever_the_concurrency_and_can_be_replayed\[(refine|sc|best_of_n|reflect|knn)
-    |test_docs.*one_folder\[(report|sql|experiments|validity|elections|comparing|store|shocks|endpoints|scaling)
+    |test_docs.*one_folder\[(report|sql|experiments|validity|elections|comparing|store|shocks|endpoints|scaling|cluster)
     |test_report_in_a_browser.*\[(two|one-(?!390))
     |test_simulation.*\[(planner|bracket|welfare|.*(ONE_LLM|FIXED|cot|json|xml|one.agent))
     |test_baselines.*not_below_any_baseline.*US_FED

@@ -73,6 +73,7 @@ def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
         "economy": "v1",
         "welfare": "paper",
         "adapter": "json",
+        "engine": "ray",
         "strategy": "worker=cot",
         "program": "worker=a.json",
         "election_rule": "borda",

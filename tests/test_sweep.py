@@ -156,6 +156,8 @@ def cell(**settings: Any) -> Cell:
 SAME: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = (
     ({}, {"name": "x", "log_dir": "y", "db": "z.duckdb", "timeout": 3, "concurrency": 1, "debug": True}),
     ({}, {"max_cost_usd": 3, "max_tokens": 10**6, "use_multithreading": True, "wandb": True}),
+    ({}, {"processes": 3}),
+    ({"processes": 2}, {"engine": "ray", "shards": 4, "ray_address": "auto"}),
     ({"prompt_algo": "cot"}, {"strategy": "worker=cot,planner=cot,voter=cot,persona=cot"}),
     ({"strategy": {"worker": "io"}}, {}),
     ({"percent_ego": 100.0, "uniform_rate": "50"}, {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -57,6 +57,12 @@ def resume(
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="seconds before a model call counts as failed")
     ] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, help="processes of this machine")] = None,
+    engine: Annotated[
+        Literal["local", "ray"] | None, typer.Option("--engine", help="where questions are answered")
+    ] = None,
+    shards: Annotated[int | None, typer.Option("--shards", min=1, help="Ray actors, with --engine ray")] = None,
+    ray_address: Annotated[str | None, typer.Option("--ray-address", help="the Ray cluster")] = None,
     max_cost_usd: Annotated[float | None, typer.Option("--max-cost-usd", help="a new cap on the whole run")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="a new cap on the whole run")] = None,
 ) -> None:
@@ -70,6 +76,7 @@ def resume(
     from evals.running import then_merge
 
     given = {"base_url": base_url, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout": timeout}
+    given |= {"processes": processes, "engine": engine, "shards": shards, "ray_address": ray_address}
     given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens}
     code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console())
     raise typer.Exit(then_merge(code, db, Console()))
