@@ -231,7 +231,7 @@ def test_ctrl_c_in_the_middle_of_a_query_is_no_bug(what, code, monkeypatch, caps
 
 
 def test_a_run_that_goes_on_keeps_its_log(cli):
-    cli("run", *SMALL, "--max-tokens", "20000", "--db", "a.duckdb")
+    cli("run", *SMALL, "--max-tokens", "9000", "--db", "a.duckdb")
     (log,) = Path("logs").iterdir()
     before = log.read_text()
     assert "year 0:" in before

@@ -81,7 +81,7 @@ def prompt(question: str, example: dspy.Example, brackets: int) -> str:
     if question == "CastVote":
         module = ballot(module_of("CastVote"), list(example.truth["ballot"]))
     lineage = Lineage()
-    ask(module, dict(example.inputs()), lineage=lineage)
+    ask(module, dict(example.inputs()), adapter="compact", lineage=lineage)
     return prompt_text(lineage.attempts[0].request)
 
 
