@@ -209,6 +209,21 @@ def test_two_processes_leave_the_same_tables_as_one(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
+def test_questions_that_are_alike_share_requests_in_each_process_and_come_out_the_same(cli: CommandLine) -> None:
+    crowd = ("--num-agents", "40", "--archetypes", "4", "--archetype-samples", "6")
+    args = (*SMALL, *crowd, "--llm", "gpt-4o-mini")
+    with Loopback() as server:
+        whole = play(cli, "a.duckdb", *args, "--base-url", server.url)
+        once = len(server.requests)
+        divided = play(cli, "b.duckdb", *args, "--base-url", server.url, "--processes", "2")
+        asked = len(server.requests) - once
+    for table in ("decisions", "years"):
+        assert divided[table] == whole[table]
+    (row,) = cli.sql("select count(*) n from lm_calls where signature = 'ChooseLabor'", "b.duckdb")
+    assert asked < row["n"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["bounded", "democratic --platforms --election-rule borda --prompt-algo sc"])
 def test_three_processes_leave_the_same_tables_as_one(cli: CommandLine, scenario: str) -> None:
     args = ("--scenario", *scenario.split(), *RULES)
