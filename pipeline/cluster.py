@@ -32,9 +32,25 @@ LONGEST = 30
 
 
 def require(config: RunConfig) -> None:
-    """UsageError where the settings ask for Ray and it is not installed."""
-    if config.engine == "ray" and find_spec("ray") is None:
+    """UsageError where the settings ask for Ray and it is not installed, or the cluster is not there."""
+    if config.engine != "ray":
+        return
+    if find_spec("ray") is None:
         raise UsageError("--engine ray needs the extra `ray`: uv run --extra ray llm-economist ...")
+    where = _where(config.ray_address)
+    try:
+        _knock(where)
+    except OSError as error:
+        raise _unusable(where, error) from error
+
+
+def _where(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _unusable(where: str, error: Exception) -> UsageError:
+    why = " ".join(str(error).split())[:200]
+    return UsageError(f"--ray-address {where}: no Ray cluster there ({why}); begin one with `ray start --head`")
 
 
 def imported() -> Any:
@@ -61,8 +77,18 @@ def cluster(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    where = _where(address)
     folder = _folder() if where == "local" else None
+    try:
+        _connect(ray, where, folder)
+        yield ray
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(ray: Any, where: str, folder: str | None) -> None:
     own: dict[str, Any] = {}
     if where == "local":
         own = {"include_dashboard": False, "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
@@ -71,18 +97,10 @@ def cluster(address: str | None) -> Iterator[Any]:
         _knock(where)
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except (OSError, ValueError, RuntimeError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"--ray-address {where}: no Ray cluster can be used there ({why}); begin one with `ray start --head`"
-        ) from error
-    try:
+        raise _unusable(where, error) from error
+    finally:
         for number, handler in handlers.items():  # Ray has put its own in their place
             signal.signal(number, handler)
-        yield ray
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _knock(address: str) -> None:

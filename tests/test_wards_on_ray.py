@@ -18,7 +18,6 @@ from test_crashes import rows
 from test_wards import SMALL, play
 
 from pipeline import cluster
-from pipeline.errors import UsageError
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read when Ray is imported: nodes listen on 127.0.0.1 alone
 
@@ -55,11 +54,14 @@ def test_without_the_extra_one_line_says_how_to_get_it(cli: CommandLine, monkeyp
     assert not Path("economist.duckdb").exists()
 
 
-def test_a_cluster_that_is_not_there_is_one_line() -> None:
-    nowhere = cluster.cluster("127.0.0.1:1")
-    with pytest.raises(UsageError, match=r"^--ray-address 127.0.0.1:1: no Ray cluster") as refused, nowhere:
-        pass
-    assert "\n" not in str(refused.value)
+def test_a_cluster_that_is_not_there_is_one_line_before_anything_is_begun(cli: CommandLine) -> None:
+    nowhere = ("--llm", "rules", "--engine", "ray", "--ray-address", "127.0.0.1:1")
+    for command in (("run",), ("compare", "worker=io", "worker=cot"), ("personas",)):
+        refused = cli(*command, *nowhere)
+        assert refused.code == 2
+        assert "--ray-address 127.0.0.1:1: no Ray cluster there" in refused.err
+        assert refused.err.strip().count("\n") == 0
+    assert not Path("economist.duckdb").exists()
 
 
 @pytest.mark.slow
