@@ -14,7 +14,7 @@ settings.register_profile("unhurried", deadline=None)  # a busy machine is no re
 settings.load_profile("unhurried")
 
 VARIANTS = re.compile(
-    r"""test_crashes.*(killed_run_resumes.*\[(rational|democratic|bounded\])|paid_for_twice\[(bounded|democratic))
+    r"""test_crashes.*(killed_run_resumes.*\[(rational|democratic|bounded\]|bounded.--archetypes)|paid_for_twice\[(bounded|democratic))
     |test_bench.*(timed_beside_bare|latency_of_its_rounds|memory_grows)
     |test_shards.*(two_runs_at_once|killed_shard|knows_the_personas)
     |test_sweep.*interrupted_sweep
@@ -23,7 +23,7 @@ VARIANTS = re.compile(
     |test_oracle.*brute_force_finds
     |test_policies.*hundred_people.*US_FED
     |test_sampling.*whatever_the_concurrency_and_can_be_replayed\[(refine|sc|best_of_n|reflect|knn)
-    |test_docs.*one_folder\[(report|sql|experiments|validity|elections|comparing|store|shocks|endpoints|scaling|cluster)
+    |test_docs.*one_folder\[(performance|report|sql|experiments|validity|elections|comparing|store|shocks|endpoints|scaling|cluster)
     |test_report_in_a_browser.*\[(two|one-(?!390))
     |test_simulation.*\[(planner|bracket|welfare|.*(ONE_LLM|FIXED|cot|json|xml|one.agent))
     |test_baselines.*not_below_any_baseline.*US_FED

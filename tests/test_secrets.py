@@ -95,7 +95,7 @@ def read_everything(watched: Watched, db: str) -> None:
 def test_a_run_with_failures_that_echo_the_keys_and_all_that_follows_it(watched: Watched) -> None:
     with Loopback(fault=echoing(*KEYS)) as server:
         url = ("--base-url", server.url)
-        capped = watched("run", *SMALL, *url, "--db", "a.duckdb", "--max-tokens", "4000")
+        capped = watched("run", *SMALL, *url, "--db", "a.duckdb", "--max-tokens", "2500")
         assert capped.code == 0, capped.err
         assert len(server.requests) > 4
         watched("run", *SMALL, *url, "--db", "a.duckdb", "--scenario", "bounded")

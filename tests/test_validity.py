@@ -325,8 +325,8 @@ def test_caps_stop_a_card_and_a_higher_one_goes_on(cli: CommandLine) -> None:
 def test_two_models_stand_side_by_side(cli: CommandLine) -> None:
     assert "no validity card is stored here" in _none_stored(cli)
     assert cli("validate", "--llm", "rules", *SMALL).code == 0
-    second = cli("validate", "--llm", "rules", *SMALL, "--adapter", "compact", "--strategy", "worker=cot")
-    heads = ("rules", "rules, adapter compact, strategy worker=cot")
+    second = cli("validate", "--llm", "rules", *SMALL, "--adapter", "chat", "--strategy", "worker=cot")
+    heads = ("rules", "rules, adapter chat, strategy worker=cot")
     for shown in (second.out, cli("validate", "--compare").out):
         assert all(head in shown for head in heads)
         assert len(re.findall(r"^ hours +\d\.\d\d \[.*?\] n=9 +\d\.\d\d", shown, re.MULTILINE)) == 1
@@ -435,9 +435,9 @@ def test_a_check_without_any_answer_says_so_and_an_empty_score_is_a_dash() -> No
 
 
 def test_a_card_names_the_settings_that_matter_and_hides_what_an_address_may_tell() -> None:
-    settings = {"llm": "rules", "adapter": "compact", "base_url": "http://me:secret@127.0.0.1:1/v1", "timeout": 5}
+    settings = {"llm": "rules", "adapter": "chat", "base_url": "http://me:secret@127.0.0.1:1/v1", "timeout": 5}
     plan = prepare(Order("small", None), settings)
-    assert "--adapter compact" in plan.command
+    assert "--adapter chat" in plan.command
     assert "--size small" in plan.command
     assert "secret" not in plan.command + plan.subject
     assert "timeout" not in plan.command
