@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipeline import observations as see
 from pipeline.archetypes import Delegation
 from pipeline.asking import ask_all
+from pipeline.collector import rarely_collected
 from pipeline.config import RunConfig
 from pipeline.economy.census import IntArray
 from pipeline.economy.equilibrium import Outcome, settle
@@ -77,7 +78,7 @@ class Simulation:
             self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
         self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         self.minds.recorded = self.recorded(self.start)
-        with divided(self.minds, self.store) as wards:
+        with rarely_collected(), divided(self.minds, self.store) as wards:
             await self._play(wards)
 
     async def _play(self, wards: Wards | None) -> None:
