@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals.dollars import tell_dollars
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
 from pipeline import cluster, examples
@@ -30,6 +31,8 @@ NOT_FORKABLE = (
     "scenario",
     "num_agents",
     "agent_mix",
+    "min_wage",
+    "dollars_of",
     "worker_type",
     "economy",
     "percent_ego",
@@ -113,6 +116,7 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         model, why = choose_model(replace(config, llm=config.llm or parent["llm"]))
         console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
         world = restore(store, parent_id, config, at)
+        tell_dollars(config, console)
         tell_shocks(world, console, since=at)
         minds = Minds(config, model, BRACKETS[config.bracket_setting])
         minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))

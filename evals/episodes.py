@@ -221,7 +221,8 @@ class Account:
 
     def _people(self) -> People:
         config, wages = self.world.config, self.world.population.wage.tolist()
-        return People(tuple(wages), self.world.setting().thresholds, config.welfare, config.economy)
+        thresholds = self.world.setting().thresholds
+        return People(tuple(wages), thresholds, config.welfare, config.economy, config.dollars_of)
 
     def _welfares(self) -> dict[str, float]:
         """Each welfare function, as played, in the mean of the years."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.economy.dollars import economy_in
 from pipeline.economy.tax import FloatArray, marginal_rate, tax
-from pipeline.economy.utility import ECONOMIES, MAX_HOURS, effort_cost, income
+from pipeline.economy.utility import MAX_HOURS, effort_cost, income
 from pipeline.observations import money
 from signatures.types import TaxSchedule
 
@@ -18,19 +19,21 @@ from signatures.types import TaxSchedule
 class Work:
     """A worker before it chooses: `wage` in dollars an hour, the schedule, and the rebate that it will get anyway.
 
-    `economy`: a name in `ECONOMIES`. Arrays (101,) are by whole hours a week, in dollars a year.
+    `economy`: a name in `ECONOMIES`. `dollars_of`: the year whose dollars all are; None: no single one. Arrays (101,)
+    are by whole hours a week, in dollars a year.
     """
 
     wage: float
     schedule: TaxSchedule
     rebate: float = 0.0
     economy: str = "weekly"
+    dollars_of: int | None = None
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
         """From the plain data that an example keeps."""
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
-        return cls(truth["wage"], schedule, truth["rebate"], truth["economy"])
+        return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"))
 
     def after_tax(self) -> FloatArray:
         """Income less tax, without the rebate."""
@@ -39,7 +42,7 @@ class Work:
 
     def effort(self) -> FloatArray:
         """What the hours cost the worker."""
-        return effort_cost(ECONOMIES[self.economy], np.arange(MAX_HOURS + 1))
+        return effort_cost(economy_in(self.economy, self.dollars_of), np.arange(MAX_HOURS + 1))
 
     def surplus(self) -> FloatArray:
         """Utility before the rebate."""

@@ -15,6 +15,9 @@ import typer
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 
+NUMBERS = {int: "a whole number, e.g. 5", float: "a number, e.g. 0.5"}
+"""The kinds of numbers that a flag may want, in words."""
+
 
 def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give `command`, which takes `**settings`, one option per field of `RunConfig`; unset options are None."""
@@ -37,10 +40,26 @@ def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Parameter:
     flag, kind = f"--{name.replace('_', '-')}", _plain(annotation)
     shown = "" if default in (None, "", {}, (), False) else f" [default: {_shown(default)}]"
-    option = typer.Option(f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=f"{help}{shown}")
+    names = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    if kind in NUMBERS:
+        option = typer.Option(names, help=f"{help}{shown}", parser=_reader(kind), metavar=f"<{kind.__name__}>")
+    else:
+        option = typer.Option(names, help=f"{help}{shown}")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _reader(kind: type[int] | type[float]) -> Callable[[str], int | float]:
+    """What reads a number from the command line, and names what is none."""
+
+    def read(text: str) -> int | float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r}; expected {NUMBERS[kind]}") from None
+
+    return read
 
 
 def _shown(value: Any) -> str:

@@ -11,9 +11,8 @@ import numpy as np
 
 from pipeline.baselines import Setting, landmarks, objective
 from pipeline.config import RunConfig
+from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.equilibrium import planner_share, telling
-from pipeline.economy.tax import BRACKETS
-from pipeline.economy.utility import ECONOMIES
 from pipeline.store import Reader
 from signatures.types import TaxSchedule
 
@@ -125,13 +124,14 @@ def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
 def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Setting:
     """What start and ORACLE depend on: who is to be taxed, and what is counted as welfare."""
     return Setting(
-        economy=ECONOMIES[config.economy],
-        thresholds=BRACKETS[config.bracket_setting],
+        economy=economy_in(config.economy, config.dollars_of),
+        thresholds=brackets_in(config.bracket_setting, config.dollars_of),
         wages=np.array(last["wages"]),
         welfare=welfare,
         elasticities=config.elasticity,
         uniform_rate=config.uniform_rate,
         windfall=last["windfall"],
+        dollars_of=config.dollars_of,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.baselines import BASELINES, START_RATE, objective
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import planner_share, telling
-from pipeline.economy.tax import BRACKETS, uniform
+from pipeline.economy.tax import uniform
 from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, restore, years_played
 from pipeline.store import Reader
@@ -78,7 +78,7 @@ class Played:
     @cached_property
     def start(self) -> Yardstick:
         """Where every planner with a model begins."""
-        law = uniform(BRACKETS[self.config.bracket_setting], START_RATE)
+        law = uniform(self.world.setting().thresholds, START_RATE)
         return Yardstick(f"start ({START_RATE:g} %)", law, self.best_response(law))
 
     @cached_property

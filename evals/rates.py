@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.baselines import BASELINES, START_RATE, Setting, landmarks, objective
+from pipeline.economy.dollars import economy_in
 from pipeline.economy.equilibrium import LEAST_GAIN, planner_share
 from pipeline.economy.reach import MOVES, ROUNDING, Reach, reach, worth_of
-from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
 from pipeline.observations import figure, money, platform_in_words
 from signatures.types import TaxSchedule
@@ -23,23 +24,33 @@ KEPT = 4096
 
 @dataclass(frozen=True)
 class People:
-    """Who is taxed, and for what: `wages` in dollars an hour; `economy` and `welfare` by name."""
+    """Who is taxed, and for what: `wages` in dollars an hour; `economy` and `welfare` by name.
+
+    `dollars_of`: the year whose dollars they are; None: no single one.
+    """
 
     wages: tuple[float, ...]
     thresholds: tuple[float, ...]
     welfare: str = "inverse_income"
     economy: str = "weekly"
+    dollars_of: int | None = None
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
         """From the plain data that an example keeps; `welfare` in place of the one that its planner is told."""
         wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
-        return cls(wages, thresholds, welfare or truth["welfare"], truth["economy"])
+        return cls(wages, thresholds, welfare or truth["welfare"], truth["economy"], truth.get("dollars_of"))
+
+    @property
+    def effort(self) -> Economy:
+        """How effort hurts."""
+        return economy_in(self.economy, self.dollars_of)
 
     @property
     def setting(self) -> Setting:
         """What planners without a model read."""
-        return Setting(ECONOMIES[self.economy], self.thresholds, np.array(self.wages), self.welfare)
+        wages = np.array(self.wages)
+        return Setting(self.effort, self.thresholds, wages, self.welfare, dollars_of=self.dollars_of)
 
     def welfare_under(self, schedule: TaxSchedule) -> float:
         """Welfare when everybody best-responds to `schedule`."""
@@ -75,7 +86,7 @@ def yardsticks(people: People) -> Yardsticks:
 def reachable(people: People, rates: tuple[float, ...]) -> Reach:
     """The best and the worst change from the schedule with these `rates`, in percent."""
     schedule = TaxSchedule(thresholds=people.thresholds, rates=rates)
-    return reach(ECONOMIES[people.economy], schedule, np.array(people.wages), WELFARE[people.welfare])
+    return reach(people.effort, schedule, np.array(people.wages), WELFARE[people.welfare])
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,7 @@ class Move:
 
     def _faults(self) -> Iterator[tuple[float, str]]:
         """What each bracket's rate costs if the others stay as chosen, where it costs anything: cost and sentence."""
-        economy, wages, welfare = ECONOMIES[self.people.economy], np.array(self.people.wages), self.welfare
+        economy, wages, welfare = self.people.effort, np.array(self.people.wages), self.welfare
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
             worth = worth_of(economy, self.before, wages, WELFARE[self.people.welfare], others)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from evals.dollars import tell_dollars
 from evals.progress import Progress
 from evals.summary import summary
 from pipeline import cluster, examples, shards
@@ -67,6 +68,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     world = create(config)
+    tell_dollars(config, console)
     tell_shocks(world, console)
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))

@@ -74,6 +74,7 @@ def _hours(world: World, asked: Asked) -> Answered:
         "wage": float(world.population.wage[asked.agent]),
         "rebate": equilibrium(world.economy, asked.schedule, world.population.wage).rebate,
         "economy": world.config.economy,
+        "dollars_of": world.config.dollars_of,
         **_law(asked.schedule),
     }
     return {"labor": best_hours(Work.of(truth))}, truth
@@ -84,6 +85,7 @@ def _rates(world: World, asked: Asked) -> Answered:
     truth = {
         "wages": world.population.wage.tolist(),
         "economy": world.config.economy,
+        "dollars_of": world.config.dollars_of,
         "welfare": world.config.welfare,
         **_law(asked.schedule),
     }

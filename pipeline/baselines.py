@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.economy import saez as saez_formula
-from pipeline.economy import tax
+from pipeline.economy.dollars import brackets_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.oracle import Optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
@@ -35,7 +35,7 @@ class Setting:
 
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
     `WELFARE`. `elasticities`: one, or one for each bracket. `uniform_rate`: percent. `windfall`: dollars a year to
-    each from outside, beside the rebate.
+    each from outside, beside the rebate. `dollars_of`: the year whose dollars all these are; None: no single one.
     """
 
     economy: Economy
@@ -45,6 +45,7 @@ class Setting:
     elasticities: tuple[float, ...] = (0.4,)
     uniform_rate: float = 50.0
     windfall: float = 0.0
+    dollars_of: int | None = None
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
@@ -62,7 +63,7 @@ class Setting:
 
 def us_fed(setting: Setting) -> TaxSchedule:
     """The federal income tax of 2024, always on its own seven brackets; source at `pipeline.economy.tax.US_FED`."""
-    return tax.US_FED
+    return us_fed_in(setting.dollars_of)
 
 
 def uniform_rate(setting: Setting) -> TaxSchedule:
@@ -89,7 +90,8 @@ def saez_flat(setting: Setting) -> TaxSchedule:
 def saez_three(setting: Setting) -> TaxSchedule:
     """Saez (2001) rates on the brackets `three`, always, at the elasticities 0.18, 0.11 and 0.57 of the LLM
     Economist's baseline (Karten et al. 2025, arXiv 2507.15815)."""
-    return saez_formula.saez(setting.economy, BRACKETS["three"], setting.wages, (0.18, 0.11, 0.57))
+    three = brackets_in("three", setting.dollars_of)
+    return saez_formula.saez(setting.economy, three, setting.wages, (0.18, 0.11, 0.57))
 
 
 RULES: dict[str, Callable[[Setting], TaxSchedule]] = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from pipeline.economy.cpi import CPI_U
 from pipeline.shocks import Shock, parse
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
@@ -38,6 +39,7 @@ Count = Annotated[int, Ge(1), Le(100_000_000)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 Whole = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0), Le(1e9)]
+Hourly = Annotated[float, Ge(0.01), Le(1_000)]
 
 
 def setting(default: Any, help: str) -> Any:
@@ -82,6 +84,12 @@ class RunConfig:
     percent_adv: Percent = setting(0, "percent of workers who want the opposite of social welfare")
     agent_mix: Literal["us_income", "uniform", "acs"] | None = setting(
         None, "where wages come from (default: us_income in rational, acs where there are personas)"
+    )
+    min_wage: Hourly = setting(0.01, "dollars an hour to which lower wages are raised, e.g. 7.25 (docs/population.md)")
+    dollars_of: int | None = setting(
+        None,
+        f"year, {min(CPI_U)} to {max(CPI_U)}, in whose dollars all money is stated (default: each amount in those "
+        "of its own year; docs/population.md)",
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     platforms: bool = setting(False, "candidates stand and propose before the vote (democratic)")
@@ -160,6 +168,11 @@ class RunConfig:
             raise ValueError(
                 f"--num-agents {self.num_agents} for --max-timesteps {self.max_timesteps}: a run holds "
                 f"{MOST_WORKER_YEARS:,} workers x years at most; take fewer of either"
+            )
+        if self.dollars_of is not None and self.dollars_of not in CPI_U:
+            raise ValueError(
+                f"--dollars-of {self.dollars_of}: expected a year whose consumer prices are known, "
+                f"{min(CPI_U)} to {max(CPI_U)}"
             )
         self._check_archetypes()
         self._check_divided()

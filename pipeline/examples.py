@@ -36,8 +36,8 @@ PARTS = re.compile(r"(?:^|\n\n)### (system|user|assistant)\n")
 def pools(modules: Mapping[str, dspy.Module], config: RunConfig) -> Pools:
     """Examples for each of the `modules`, by question, that wants some; from `--examples`, else the run's database.
 
-    Only runs of the same economy, objective and brackets count: elsewhere other decisions were good. UsageError where
-    the database that is named is not there.
+    Only runs of the same economy, objective, brackets and dollars count: elsewhere other decisions were good.
+    UsageError where the database that is named is not there.
     """
     if config.examples is not None and not Path(config.examples).exists():
         raise UsageError(f"--examples {config.examples} does not exist; expected a database of llm-economist")
@@ -68,7 +68,8 @@ def _pool(question: str, signature: type[dspy.Signature], config: RunConfig) -> 
         return ()
     query = files("pipeline").joinpath("examples.sql").read_text()
     wanted = {"question": question, "most": MOST, "economy": config.economy, "welfare": config.welfare}
-    rows = select(path, query, {**wanted, "brackets": config.bracket_setting}).rows
+    wanted |= {"brackets": config.bracket_setting, "dollars_of": str(config.dollars_of or "")}
+    rows = select(path, query, wanted).rows
     return tuple(_read(rows, signature))
 
 

@@ -7,6 +7,7 @@ WITH answered AS (
     FROM lm_calls c
     JOIN runs r ON r.run_id = c.run_id AND r.economy = $economy AND r.welfare = $welfare
                AND r.config ->> 'bracket_setting' = $brackets
+               AND coalesce(r.config ->> 'dollars_of', '') = $dollars_of
     LEFT JOIN decisions d ON d.call_id = c.call_id AND c.signature = 'ChooseLabor'
     LEFT JOIN years y ON y.run_id = c.run_id AND y.year = c.year AND y.planner_call_id = c.call_id
     LEFT JOIN years p ON p.run_id = y.run_id AND p.year = y.year - 1

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from pipeline.boxed import Locked
 from pipeline.columns import Columns
 from pipeline.config import RunConfig, build
+from pipeline.economy.dollars import brackets_in
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
-from pipeline.economy.tax import BRACKETS, marginal_rate
+from pipeline.economy.tax import marginal_rate
 from pipeline.errors import StoreError, UsageError
 from pipeline.examples import POOL, Pools
 from pipeline.live import snapshot
@@ -191,7 +192,7 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
 def _enact(world: World) -> None:
     """Put the law of the settings in force where they differ from the years behind: a fork may change planner or
     brackets. No old record fits new brackets."""
-    thresholds = BRACKETS[world.config.bracket_setting]
+    thresholds = brackets_in(world.config.bracket_setting, world.config.dollars_of)
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
         return

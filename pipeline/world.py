@@ -12,10 +12,11 @@ from pipeline.archetypes import Delegation, delegate, everybody, form
 from pipeline.baselines import BASELINES, START_RATE, Setting, fixed_hours, landmarks, objective
 from pipeline.config import RunConfig
 from pipeline.economy.census import IntArray
+from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.equilibrium import Outcome
 from pipeline.economy.population import Population, draw_population
-from pipeline.economy.tax import BRACKETS, uniform
-from pipeline.economy.utility import ECONOMIES, Economy
+from pipeline.economy.tax import uniform
+from pipeline.economy.utility import Economy
 from pipeline.exposure import Exposure, expose
 from pipeline.memory import Floats, PlannerMemory, WorkerMemory
 from pipeline.personas import template_persona
@@ -132,11 +133,12 @@ class World:
         """What the planners without a model read: in `year`, or now."""
         return Setting(
             economy=self.economy,
-            thresholds=BRACKETS[self.config.bracket_setting],
+            thresholds=brackets_in(self.config.bracket_setting, self.config.dollars_of),
             wages=self.population.wage if year is None else self.exposure.wages(year),
             welfare=self.config.welfare,
             elasticities=self.config.elasticity,
             uniform_rate=self.config.uniform_rate,
+            dollars_of=self.config.dollars_of,
             windfall=self.windfall if year is None else self.exposure.windfall(year),
         )
 
@@ -202,17 +204,19 @@ def create(config: RunConfig, population: Population | None = None) -> World:
         percent_ego=config.percent_ego,
         percent_alt=config.percent_alt,
         percent_adv=config.percent_adv,
+        dollars_of=config.dollars_of,
+        min_wage=config.min_wage,
     )
     asked = np.zeros(config.num_agents, dtype=bool)
     asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
     world = World(
         config=config,
         scenario=scenario,
-        economy=ECONOMIES[config.economy],
+        economy=economy_in(config.economy, config.dollars_of),
         population=population,
         asked=asked,
         fixed_hours=fixed_hours(config.num_agents, np.random.default_rng([config.seed, crc32(b"hours")])).astype(float),
-        schedule=uniform(BRACKETS[config.bracket_setting], START_RATE),
+        schedule=uniform(brackets_in(config.bracket_setting, config.dollars_of), START_RATE),
         memory=WorkerMemory(config.history_len, config.num_agents),
         planner_memory=PlannerMemory(),
         personas=_template_personas(scenario, population, asked),

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.baselines import BASELINES
 from pipeline.config import ROLES, RunConfig, build, by_role
+from pipeline.economy.cpi import CPI_U
 from pipeline.economy.population import POPULATIONS
+from pipeline.economy.skills import MIN_WAGE
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE
@@ -35,6 +37,7 @@ def test_defaults_are_those_of_the_first_release() -> None:
     assert (defaults.worker_type, defaults.planner_type, defaults.prompt_algo) == ("LLM", "LLM", "io")
     assert (defaults.percent_ego, defaults.percent_alt, defaults.percent_adv) == (100, 0, 0)
     assert (defaults.platforms, defaults.warmup, defaults.elasticity) == (False, 0, (0.4,))
+    assert (defaults.min_wage, defaults.dollars_of) == (MIN_WAGE, None)
 
 
 BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -62,6 +65,14 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "elasticity in words": ({"elasticity": "high"}, ["--elasticity 'high'", "valid number"]),
     "negative elasticity": ({"elasticity": -1}, ["--elasticity -1", "greater than or equal to 0"]),
     "rate above 100": ({"uniform_rate": 101}, ["--uniform-rate 101", "less than or equal to 100"]),
+    "dollars of an age without an index": ({"dollars_of": 1776}, ["--dollars-of 1776", "2018 to 2025"]),
+    "dollars of the future": ({"dollars_of": max(CPI_U) + 1}, [f"--dollars-of {max(CPI_U) + 1}", "2018 to 2025"]),
+    "dollars of half a year": ({"dollars_of": 2024.5}, ["--dollars-of 2024.5", "valid integer"]),
+    "dollars in words": ({"dollars_of": "abc"}, ["--dollars-of 'abc'", "valid integer"]),
+    "a wage below zero": ({"min_wage": -1}, ["--min-wage -1", "greater than or equal to 0.01"]),
+    "no wage": ({"min_wage": 0}, ["--min-wage 0", "greater than or equal to 0.01"]),
+    "a wage that is no number": ({"min_wage": math.nan}, ["--min-wage nan", "less than or equal to 1000"]),
+    "a wage without end": ({"min_wage": 1e9}, ["--min-wage 1000000000.0", "less than or equal to 1000"]),
     "hot sampling": ({"temperature": 3}, ["--temperature 3", "less than or equal to 2"]),
     "no time": ({"timeout": 0}, ["--timeout 0", "greater than 0"]),
     "nothing to spend": ({"max_cost_usd": 0}, ["--max-cost-usd 0", "greater than 0"]),

@@ -99,7 +99,9 @@ def test_what_a_command_line_gives_is_what_is_built() -> None:
     ("arguments", "said"),
     [
         (["--planner-type", "ROBIN_HOOD"], "--planner-type"),
-        (["--num-agents", "many"], "--num-agents"),
+        (["--num-agents", "many"], "'--num-agents': 'many'; expected a whole number"),
+        (["--num-agents", "2.5"], "'--num-agents': '2.5'; expected a whole number"),
+        (["--timeout", "soon"], "'--timeout': 'soon'; expected a number"),
         (["--nonsense", "1"], "--nonsense"),
         (["--debug", "False"], "False"),  # a switch has no value
     ],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.economy.census import draw_people, read_table
+from pipeline.economy.census import EARNINGS_DISPERSION, draw_people, read_table
 from pipeline.economy.population import (
     POPULATIONS,
     UTILITY_TYPES,
@@ -18,6 +18,7 @@ from pipeline.economy.population import (
     draw_population,
     utility_type_counts,
 )
+from pipeline.economy.skills import MIN_WAGE
 from signatures.types import Demographics
 
 
@@ -87,6 +88,42 @@ def test_the_acs_wage_is_full_time_earnings_by_the_hour() -> None:
     drawn = draw_population("acs", 100_000, rng(), demographics=False)
     assert np.quantile(drawn.wage * 2080, [0.25, 0.5, 0.75]) == pytest.approx([31_067, 48_786, 78_314], rel=0.02)
     assert drawn.income_at_40_hours == pytest.approx(drawn.wage * 2080)
+
+
+def test_few_full_time_workers_are_below_the_minimum_wage() -> None:
+    """The figures of README and docs/population.md, from the lognormal of each cell and from a sample."""
+    rows = read_table("occupations")
+    weights = np.array([float(row["full_time"]) for row in rows])
+    drawn = draw_population("acs", 500_000, rng(), demographics=False)
+    for dollars, share, digits in ((7.25, 0.0412, 5e-5), (2.0, 0.0001, 5e-6)):
+        gaps = [math.log(dollars * 2080 / float(row["median_full_time_usd"])) for row in rows]
+        below = np.array([math.erfc(-gap / EARNINGS_DISPERSION / math.sqrt(2)) / 2 for gap in gaps])
+        assert np.average(below, weights=weights) == pytest.approx(share, abs=digits)
+        assert (drawn.wage < dollars).mean() == pytest.approx(share, abs=4.5 * math.sqrt(share / 500_000))
+
+
+@settings(deadline=None, max_examples=20)
+@given(mix=st.sampled_from(sorted(POPULATIONS)), seed=st.integers(0, 2**32), floor=st.floats(0.01, 1_000))
+def test_a_minimum_wage_raises_lower_wages_and_changes_nothing_else(mix: str, seed: int, floor: float) -> None:
+    plain, raised = (
+        draw_population(mix, 200, rng(seed), demographics=True, percent_ego=50, percent_alt=50, min_wage=least)
+        for least in (MIN_WAGE, floor)
+    )
+    assert np.array_equal(raised.wage, np.maximum(plain.wage, floor))
+    for name in ("utility_type", "occupation", "sex", "age"):
+        assert np.array_equal(getattr(raised, name), getattr(plain, name)), name
+
+
+def test_a_minimum_wage_is_in_the_dollars_of_the_run() -> None:
+    drawn = draw_population("acs", 5_000, rng(), demographics=False, dollars_of=2024, min_wage=12.0)
+    plain = draw_population("acs", 5_000, rng(), demographics=False)
+    assert drawn.wage == pytest.approx(np.maximum(plain.wage * 313.689 / 251.107, 12.0))
+
+
+@pytest.mark.parametrize("floor", [0.0, -1.0, math.nan, math.inf])
+def test_a_minimum_wage_that_is_none_is_refused(floor: float) -> None:
+    with pytest.raises(ValueError, match=r"at least 0\.01 dollars an hour, not"):
+        draw_population("acs", 5, rng(), demographics=False, min_wage=floor)
 
 
 def test_only_acs_knows_its_people_unasked() -> None:

@@ -102,6 +102,14 @@ def test_the_floor_moves_only_what_lies_below_a_cent() -> None:
     assert np.all(incomes[moved] < MIN_WAGE * FULL_TIME_HOURS)
 
 
+def test_a_fifth_of_all_earners_are_below_the_minimum_wage_by_the_hours_of_a_full_year() -> None:
+    """The figures of README and docs/population.md, from the density and from a sample."""
+    wages = wages_us_income(SAMPLE, np.random.default_rng(24))
+    for dollars, share in ((7.25, 0.218), (2.0, 0.061)):
+        assert gb2_cdf(dollars * FULL_TIME_HOURS) == pytest.approx(share, abs=0.0005)
+        assert (wages < dollars).mean() == pytest.approx(share, abs=0.0005 + 4.5 * math.sqrt(share / SAMPLE))
+
+
 def test_uniform_wages_fill_their_bounds_evenly() -> None:
     wages = wages_uniform(100_000, np.random.default_rng(23))
     assert wages.min() == pytest.approx(1.24, abs=0.02)

@@ -8,7 +8,6 @@ from dataclasses import fields
 from evals.played import Played
 from evals.report.words import MISSING, Table, several
 from pipeline.config import ROLES, RunConfig
-from pipeline.economy.tax import BRACKETS
 
 SHOWN = {
     *("scenario", "num_agents", "max_timesteps", "two_timescale", "history_len", "agent_mix", "worker_type"),
@@ -23,7 +22,7 @@ def settings(run: Played) -> dict[str, str]:
     config, row = run.config, run.row
     strategies = {role: config.strategy_of(role) for role in ROLES}
     same, mix = len(set(strategies.values())) == 1, config.agent_mix or run.world.scenario.agent_mix
-    edges = ", ".join(f"${edge:,.0f}" for edge in BRACKETS[config.bracket_setting])
+    edges = ", ".join(f"${edge:,.0f}" for edge in run.world.setting().thresholds)
     return {
         "Name": str(row["name"] or MISSING),
         "Scenario": config.scenario,

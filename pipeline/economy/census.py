@@ -30,6 +30,9 @@ year-round earnings (B20005) at its 19 inner band edges. At 0.57 the quartiles a
 dollars where 31,067 / 48,786 / 78,314 are published, and 15.2 % earn 100,000 or more where 15.7 % do.
 """
 
+CENSUS_YEAR = 2018
+"""The year of the survey, and of the dollars in which it states earnings."""
+
 MAX_AGE = 90
 
 DEGREE_GROUPS = {

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.economy.census import IntArray, People, TextArray, draw_people
-from pipeline.economy.skills import FULL_TIME_HOURS, FloatArray, wages_uniform, wages_us_income
+from pipeline.economy.census import CENSUS_YEAR, IntArray, People, TextArray, draw_people
+from pipeline.economy.cpi import inflation
+from pipeline.economy.dollars import PAPER_YEAR
+from pipeline.economy.skills import FULL_TIME_HOURS, MIN_WAGE, FloatArray, wages_uniform, wages_us_income
 from signatures.types import Demographics
 
 UTILITY_TYPES = ("egotistical", "altruistic", "adversarial")
@@ -19,8 +21,16 @@ COUPLING_POOL = 10_000
 """People and wages are matched by rank among at least so many: among five, a rank says little about a job."""
 
 Draw = Callable[[int, np.random.Generator], FloatArray]
-Mix = Callable[[int, np.random.Generator, bool], tuple[FloatArray, People | None]]
+DrawWithPeople = Callable[[int, np.random.Generator, bool], tuple[FloatArray, People | None]]
 """(number of agents, generator, whether people are wanted) -> wages in dollars an hour, and the people."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Where wages come from, and the year in whose dollars they are drawn."""
+
+    draw: DrawWithPeople
+    dollars_of: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,23 +77,32 @@ def draw_population(
     percent_ego: float = 100,
     percent_alt: float = 0,
     percent_adv: float = 0,
+    dollars_of: int | None = None,
+    min_wage: float = MIN_WAGE,
 ) -> Population:
     """A population of one of the `POPULATIONS`.
+
+    `dollars_of`: the year in whose dollars the wages are stated, by consumer prices; None: as they are drawn, in those
+    of the mix's own year. `min_wage`: dollars an hour, of the same year; lower wages are raised to it.
 
     With `demographics`, every agent is a census person whose job fits the wage; `acs` has them either way,
     since its wages are theirs. Wages depend on `mix`, `num_agents` and `rng` alone: neither on `demographics`
     nor on the percentages. Each call draws anew: it spawns its generators from `rng`.
 
-    Raises ValueError for an unknown mix, fewer than one agent, or percentages that do not add to 100.
+    Raises ValueError for an unknown mix, fewer than one agent, a `min_wage` below a cent, or percentages that do not
+    add to 100, and KeyError for a year whose prices `CPI_U` does not have.
     """
     if mix not in POPULATIONS:
         raise ValueError(f"no population {mix!r}: choose one of {', '.join(POPULATIONS)}")
     if num_agents < 1:
         raise ValueError(f"a population has at least 1 agent, not {num_agents}")
+    if not MIN_WAGE <= min_wage < math.inf:
+        raise ValueError(f"the lowest wage is at least {MIN_WAGE} dollars an hour, not {min_wage}")
     counts = utility_type_counts(num_agents, percent_ego, percent_alt, percent_adv)
     wage_rng, type_rng = rng.spawn(2)
     utility_type = type_rng.permutation(np.repeat(np.array(UTILITY_TYPES, dtype=object), counts))
-    wage, people = POPULATIONS[mix](num_agents, wage_rng, demographics)
+    drawn, people = POPULATIONS[mix].draw(num_agents, wage_rng, demographics)
+    wage = np.maximum(drawn * inflation(POPULATIONS[mix].dollars_of, dollars_of), min_wage)
     if people is None:
         return Population(wage, utility_type)
     return Population(wage, utility_type, people.occupation, people.sex, people.age)
@@ -117,10 +136,10 @@ def _census_mix(num_agents: int, rng: np.random.Generator, demographics: bool) -
     return people.earnings / FULL_TIME_HOURS, people
 
 
-def _wage_mix(draw_wages: Draw) -> Mix:
-    """A mix whose wages come from `draw_wages`; where people are wanted, each wage gets the one it fits."""
+def _wage_mix(draw_wages: Draw) -> DrawWithPeople:
+    """A draw whose wages come from `draw_wages`; where people are wanted, each wage gets the one it fits."""
 
-    def mix(num_agents: int, rng: np.random.Generator, demographics: bool) -> tuple[FloatArray, People | None]:
+    def draw(num_agents: int, rng: np.random.Generator, demographics: bool) -> tuple[FloatArray, People | None]:
         wage_rng, more_rng, people_rng = rng.spawn(3)
         wage = draw_wages(num_agents, wage_rng)
         if not demographics:
@@ -128,7 +147,7 @@ def _wage_mix(draw_wages: Draw) -> Mix:
         pool = np.concatenate([wage, draw_wages(max(0, COUPLING_POOL - num_agents), more_rng)])
         return wage, couple_by_rank(pool, draw_people(len(pool), people_rng)).take(np.arange(num_agents))
 
-    return mix
+    return draw
 
 
 def couple_by_rank(wage: FloatArray, people: People) -> People:
@@ -139,7 +158,10 @@ def couple_by_rank(wage: FloatArray, people: People) -> People:
 
 
 POPULATIONS: dict[str, Mix] = {
-    "us_income": _wage_mix(wages_us_income),
-    "uniform": _wage_mix(wages_uniform),
-    "acs": _census_mix,
+    "us_income": Mix(_wage_mix(wages_us_income), PAPER_YEAR),
+    "uniform": Mix(_wage_mix(wages_uniform), PAPER_YEAR),
+    "acs": Mix(_census_mix, CENSUS_YEAR),
 }
+"""The populations by name. Wages of `us_income` and `acs` are annual earnings divided by 2,080 hours. Those of `acs`
+are of people who work full-time and all year; the GB2 fit behind `us_income` is to all earners, so that part-time and
+part-year work looks like a low wage: 21.8 % are below 7.25 dollars an hour, of `acs` 4.1 %."""

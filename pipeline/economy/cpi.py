@@ -1,0 +1,32 @@
+"""Consumer prices by year: how many dollars of one year buy what a dollar of another did.
+
+This module imports nothing: the settings read it, and with them the help of the command line.
+"""
+
+CPI_U: dict[int, float] = {
+    2018: 251.107,
+    2019: 255.657,
+    2020: 258.811,
+    2021: 270.970,
+    2022: 292.655,
+    2023: 304.702,
+    2024: 313.689,
+    2025: 321.943,
+}
+"""Consumer Price Index for All Urban Consumers, US city average, all items, 1982-84 = 100, annual averages.
+
+Source: US Bureau of Labor Statistics, series CUUR0000SA0, not seasonally adjusted
+(https://data.bls.gov/timeseries/CUUR0000SA0), as of January 2026. The average of 2025 is over eleven months:
+no prices were collected in October. The year after a year ends, its average is one more entry here.
+"""
+
+
+def inflation(since: int, until: int | None) -> float:
+    """Dollars of the year `until` that buy what one dollar of the year `since` bought; 1 where `until` is None.
+
+    >>> round(inflation(2018, 2024), 4)
+    1.2492
+
+    Raises KeyError for a year that `CPI_U` does not have.
+    """
+    return 1.0 if until is None else CPI_U[until] / CPI_U[since]
