@@ -44,7 +44,7 @@ NOT_FORKABLE = (
 """What a fork shares with its parent: who the people are, and the world they live in."""
 
 
-ADDED_LATER = ("welfare_start", "welfare_oracle")
+ADDED_LATER = ("welfare_start", "welfare_oracle_grid", "welfare_oracle")
 """Columns that older versions did not write: NULL there is no difference."""
 
 

@@ -20,10 +20,9 @@ from rich.table import Table
 from evals.stand_ins import ByRule
 from pipeline.baselines import START_RATE
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import planner_share, settle
+from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import FloatArray, uniform
 from pipeline.economy.utility import best_response
-from pipeline.economy.welfare import WELFARE
 from pipeline.records import Year
 from pipeline.simulation import play_year
 from pipeline.world import World, create
@@ -100,7 +99,7 @@ def _schedule_errors(told: World, best: TaxSchedule) -> dict[str, float]:
     )
     return {
         "rates": max(abs(one - other) for one, other in zip(chosen.rates, best.rates, strict=True)),
-        "loss": 1 - planner_share(start, reached, top),
+        "loss": (top - reached) / (top - start) if top > start else 0.0,
     }
 
 
@@ -119,8 +118,8 @@ def _welfare(world: World, law: TaxSchedule, *, own: bool) -> float:
     """Welfare under `law` when workers do what is best for them, or for their archetype."""
     wage, asked = world.population.wage, world.delegation
     told = wage if own or asked is None or asked.archetype is None else wage[asked.archetype]
-    outcome = settle(world.economy, law, wage, best_response(world.economy, law, told))
-    return float(WELFARE[world.config.welfare](outcome.utility, outcome.income, wage))
+    outcome = settle(world.economy, law, wage, best_response(world.economy, law, told, len(wage)))
+    return float(world.setting().objective(outcome.utility, outcome.income, wage))
 
 
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

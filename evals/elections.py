@@ -22,7 +22,7 @@ from pipeline.economy.population import Population
 from pipeline.economy.preferences import ballot_quality, condorcet_winners, prospects, terciles
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import ECONOMIES, Economy
-from pipeline.economy.welfare import WELFARE
+from pipeline.economy.welfare import welfare_functions
 from pipeline.election import RULES, Ballot, Poll, sincere_ballot, weights
 from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, on_brackets, population_of, schedule_of
@@ -207,7 +207,8 @@ class Electorate:
         return equilibrium(self.economy, schedule, self.population.wage)
 
     def welfare(self, outcome: Outcome) -> float:
-        return float(WELFARE[self.config.welfare](outcome.utility, outcome.income, self.population.wage))
+        functions = welfare_functions(self.config.inequality_aversion)
+        return float(functions[self.config.welfare](outcome.utility, outcome.income, self.population.wage))
 
     def wishes(self, laws: Sequence[TaxSchedule]) -> FloatArray:
         """What each voter has of what it wants under each law, (V, C): own utility, welfare, or its opposite."""

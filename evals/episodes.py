@@ -20,9 +20,8 @@ from evals.rates import People, rates_in_words, welfare_score, yardsticks
 from evals.stand_ins import ByRule, move_in
 from evals.states import QUESTION_OF, game
 from pipeline.config import WHERE, RunConfig, build
-from pipeline.economy.equilibrium import planner_share, regret
-from pipeline.economy.utility import best_response
-from pipeline.economy.welfare import WELFARE
+from pipeline.economy.equilibrium import regret
+from pipeline.economy.planner_share import planner_share
 from pipeline.errors import ModelError
 from pipeline.minds import FATAL, QUESTIONS, Answer, cannot_use
 from pipeline.records import Year
@@ -200,7 +199,7 @@ class Account:
         self.laws.append(world.schedule.rates)
         self.regrets.append(float(missed.regret.mean()))
         self.shares.append(float(missed.regret.sum() / max(1.0, missed.best_utility.sum())))
-        self.best_hours.append(float(best_response(world.economy, world.schedule, world.population.wage).mean()))
+        self.best_hours.append(float(missed.best_labor.mean()))
 
     def closed(self) -> dict[str, Any]:
         """The account of all years, as plain values."""
@@ -210,7 +209,7 @@ class Account:
         return {
             "welfare": welfare_score(welfares[people.welfare], measure),
             "welfares": welfares,
-            "planner_share": None if np.isnan(gain) else gain,
+            "planner_share": gain,
             "mean_regret": float(np.mean(self.regrets)),
             "regret_share": float(np.mean(self.shares)),
             "mean_hours": float(np.mean([year.outcome.labor.mean() for year in self.years])),
@@ -222,14 +221,16 @@ class Account:
     def _people(self) -> People:
         config, wages = self.world.config, self.world.population.wage.tolist()
         thresholds = self.world.setting().thresholds
-        return People(tuple(wages), thresholds, config.welfare, config.economy, config.dollars_of)
+        return People(
+            tuple(wages), thresholds, config.welfare, config.economy, config.dollars_of, config.inequality_aversion
+        )
 
     def _welfares(self) -> dict[str, float]:
         """Each welfare function, as played, in the mean of the years."""
         wage = self.world.population.wage
         return {
-            name: float(np.mean([function(year.adjusted, year.outcome.income, wage) for year in self.years]))
-            for name, function in WELFARE.items()
+            name: float(np.mean([function(year.judged, year.outcome.income, wage) for year in self.years]))
+            for name, function in self.world.setting().welfare_functions.items()
         }
 
     def _story(self) -> Iterator[str]:

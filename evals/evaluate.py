@@ -15,8 +15,8 @@ from rich.console import Console
 
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
 from pipeline.baselines import Setting, certified_oracle
-from pipeline.economy.equilibrium import planner_share
 from pipeline.economy.oracle import Certificate
+from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, config_of, find_run, restore, schedule_of
@@ -116,7 +116,7 @@ def _range(text: str) -> tuple[int, int]:
 # -- reading -----------------------------------------------------------------------------------------------------
 
 YEARS = """
-SELECT year, list(wage ORDER BY agent) AS wage, list(adjusted_utility ORDER BY agent) AS utility,
+SELECT year, list(wage ORDER BY agent) AS wage, list({counts} ORDER BY agent) AS utility,
        list(income ORDER BY agent) AS income,
        list(posttax ORDER BY agent) AS posttax, list(regret ORDER BY agent) AS regret
 FROM panel WHERE run_id = ? GROUP BY year ORDER BY year
@@ -126,7 +126,8 @@ FROM panel WHERE run_id = ? GROUP BY year ORDER BY year
 def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
     """A run with its years, and the years to judge: those wanted, or the last tax year and all."""
     run_id, config = int(row["run_id"]), config_of(dict(row))
-    rows = reader.rows(YEARS, [run_id])
+    counts = "adjusted_utility" if config.satisfaction_counts else "utility"
+    rows = reader.rows(YEARS.format(counts=counts), [run_id])
     if not rows:
         raise UsageError(f"run {run_id} has no whole year yet; there is nothing to judge")
     last = int(rows[-1]["year"])
@@ -139,10 +140,10 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
     yardsticks = reader.rows("SELECT * FROM yardsticks WHERE run_id = ? ORDER BY year", [run_id])
     own = [one for one in yardsticks if one["welfare_oracle"] is None and one["year"] >= int(row["fork_year"] or 0)]
     if own and not config.shock:
-        start, best = world.landmarks()
+        start, grid, best = world.landmarks()
         for one in own:
-            one |= {"welfare_start": start, "welfare_oracle": best}
-            one["planner_share"] = planner_share(start, one["welfare_best_response"], best) if best != start else None
+            one |= {"welfare_start": start, "welfare_oracle_grid": grid, "welfare_oracle": best}
+            one["planner_share"] = planner_share(start, one["welfare_best_response"], best)
     return Played(
         run_id=run_id,
         name=row["name"],
@@ -157,7 +158,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
 
 def _best(setting: Setting, names: Sequence[str]) -> Best:
     """ORACLE with its certificate; the laws that are best under the other functions are rivals, too."""
-    rivals = oracles(setting, names).values()
+    rivals = tuple(oracles(setting, names).values())
     started = time.perf_counter()
     schedule, certificate = certified_oracle(setting, rivals)
     return Best(schedule, certificate, time.perf_counter() - started)
@@ -169,7 +170,9 @@ def _best(setting: Setting, names: Sequence[str]) -> Best:
 def _people(runs: list[Played], names: list[str]) -> People:
     """What the runs of the same people, and all laws for them, come to."""
     policies = [
-        as_played(_span(run, *years), run.run_id, run.years.only(*years), names) for run in runs for years in run.ranges
+        as_played(_span(run, *years), run.run_id, run.years.only(*years), names, run.setting)
+        for run in runs
+        for years in run.ranges
     ]
     policies += [by_law(called, runs[0].setting, law, names) for law, called in _all_laws(runs, names).items()]
     told = [
@@ -207,8 +210,8 @@ def keep(made: Evaluation, db: str, console: Console) -> None:
             for run in made.runs:
                 if run.missing is not None:
                     marks = run.yardsticks[-1]
-                    start, best = marks["welfare_start"], marks["welfare_oracle"]
-                    store.put_landmarks(run.run_id, run.missing, start=start, oracle=best)
+                    start, grid, best = (marks[f"welfare_{name}"] for name in ("start", "oracle_grid", "oracle"))
+                    store.put_landmarks(run.run_id, run.missing, start=start, grid=grid, oracle=best)
             at = now()
             store.put_scores([{**row, "created_at": at} for row in scores(made)])
     except StoreError as error:

@@ -10,17 +10,18 @@ import numpy as np
 
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.tax import FloatArray, marginal_rate, tax
-from pipeline.economy.utility import MAX_HOURS, effort_cost, income
+from pipeline.economy.utility import CONTINUUM, MAX_HOURS, effective_share, effort_cost, income
 from pipeline.observations import money
 from signatures.types import TaxSchedule
 
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A worker before it chooses: `wage` in dollars an hour, the schedule, and the rebate that it will get anyway.
+    """A worker before it chooses: `wage` in dollars an hour, the schedule, and the part of the rebate that others pay.
 
-    `economy`: a name in `ECONOMIES`. `dollars_of`: the year whose dollars all are; None: no single one. Arrays (101,)
-    are by whole hours a week, in dollars a year.
+    `economy`: a name in `ECONOMIES`. `dollars_of`: the year whose dollars all are; None: no single one. `taxpayers`
+    share the revenue, so that one Nth of the worker's own tax comes back to it. Arrays (101,) are by whole hours a
+    week, in dollars a year.
     """
 
     wage: float
@@ -28,24 +29,27 @@ class Work:
     rebate: float = 0.0
     economy: str = "weekly"
     dollars_of: int | None = None
+    taxpayers: float = CONTINUUM
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
         """From the plain data that an example keeps."""
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
-        return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"))
+        return cls(
+            truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), truth["taxpayers"]
+        )
 
     def after_tax(self) -> FloatArray:
-        """Income less tax, without the rebate."""
+        """Income less what tax takes for good: all of it but the worker's own share."""
         earned = income(self.wage, np.arange(MAX_HOURS + 1))
-        return np.asarray(earned - tax(self.schedule, earned))
+        return np.asarray(earned - effective_share(self.taxpayers) * tax(self.schedule, earned))
 
     def effort(self) -> FloatArray:
         """What the hours cost the worker."""
         return effort_cost(economy_in(self.economy, self.dollars_of), np.arange(MAX_HOURS + 1))
 
     def surplus(self) -> FloatArray:
-        """Utility before the rebate."""
+        """Utility without what others' taxes bring."""
         return np.asarray(self.after_tax() - self.effort())
 
 
@@ -62,9 +66,9 @@ def best_hours(work: Work) -> int:
 class Missed:
     """What `hours` cost beside the `best` whole hours, in dollars a year; in words by `str`.
 
-    `regret`: utility given up. `best_surplus`: the most utility before the rebate; `best_utility`: with it.
-    `pay`, `effort`: what the hours between the two pay after tax, and what they cost. `keep`: cents kept of the last
-    dollar, or of the next one where more hours are best, and `where` that is.
+    `regret`: utility given up. `best_surplus`: the most utility without what others' taxes bring; `best_utility`: with
+    that. `pay`, `effort`: what the hours between the two pay after tax, and what they cost. `keep`: cents kept of the
+    last dollar, or of the next one where more hours are best, and `where` that is.
     """
 
     hours: int
@@ -115,6 +119,7 @@ def missed(work: Work, hours: int) -> Missed:
     surplus = pay - effort
     best = int(np.argmax(surplus))
     rate, where = _bracket(work.schedule, float(income(work.wage, hours)), more=hours < best)
+    rate *= effective_share(work.taxpayers)
     return Missed(
         hours=hours,
         best=best,

@@ -17,7 +17,6 @@ from evals import hours
 from evals.episodes import EPISODE
 from evals.rates import Move, People, welfare_score, yardsticks
 from evals.votes import Choice
-from pipeline.economy.equilibrium import LEAST_GAIN
 from pipeline.economy.welfare import WELFARE
 from pipeline.observations import figure, money
 from programs.fidelity import checks
@@ -137,9 +136,8 @@ def _episode(example: dspy.Example, prediction: dspy.Prediction | None, welfare:
         raise NoAnswer("The economy could not be played to its end.")
     name = welfare or prediction.people["welfare"]
     measure, reached = yardsticks(People(**{**prediction.people, "welfare": name})), welfares[name]
-    gain = measure.oracle - measure.start
-    told = prediction.planner_share is not None and gain >= LEAST_GAIN * abs(measure.oracle)
-    share = f"planner share {prediction.planner_share:.0%}" if told else "next to nothing to gain"
+    reached_share = prediction.planner_share
+    share = "too little to gain" if reached_share is None else f"planner share {reached_share:.0%}"
     hours_worked = f"{prediction.mean_hours:.1f} hours where {prediction.best_hours:.1f} were best"
     cost = f"{money(prediction.mean_regret)} a year, {prediction.regret_share:.1%} of the best utility"
     return Score(

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.baselines import Setting, landmarks, objective
 from pipeline.config import RunConfig
 from pipeline.economy.dollars import brackets_in, economy_in
-from pipeline.economy.equilibrium import planner_share, telling
+from pipeline.economy.planner_share import planner_share
 from pipeline.store import Reader
 from signatures.types import TaxSchedule
 
@@ -131,6 +131,7 @@ def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Settin
         elasticities=config.elasticity,
         uniform_rate=config.uniform_rate,
         windfall=last["windfall"],
+        inequality_aversion=config.inequality_aversion,
         dollars_of=config.dollars_of,
     )
 
@@ -138,7 +139,7 @@ def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Settin
 @lru_cache(maxsize=4096)
 def _bounds(setting: Setting) -> tuple[float, float]:
     """The objective at the start and at ORACLE's schedule: runs with the same people share them."""
-    start, best = landmarks(setting)
+    start, _, best = landmarks(setting)
     return objective(setting, start), objective(setting, best)
 
 
@@ -154,7 +155,7 @@ def _figures(row: Mapping[str, Any], setting: Setting) -> Figures:
         "calls": 0,
         **row,
         "welfare_best_response": reached,
-        "planner_share": planner_share(start, reached, best) if telling(start, best) else None,
+        "planner_share": planner_share(start, reached, best),
         "fallback_rate": max((fallbacks[kind] for kind in FALLBACKS if fallbacks.get(kind) is not None), default=0),
     }
     return {name: _float(made.get(name)) for name in MEASURES}

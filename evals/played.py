@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.baselines import BASELINES, START_RATE, objective
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import planner_share, telling
+from pipeline.economy.planner_share import planner_share
 from pipeline.economy.tax import uniform
 from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, restore, years_played
@@ -72,7 +72,7 @@ class Played:
 
     @property
     def oracle(self) -> Yardstick:
-        """The ceiling: the best schedule on the run's brackets."""
+        """The optimum: the best schedule on the run's brackets, at any rates."""
         return next(one for one in self.yardsticks if one.name == "ORACLE")
 
     @cached_property
@@ -93,7 +93,7 @@ class Played:
     @property
     def share(self) -> float | None:
         """The planner share; None for planners without a model, or where there is too little to gain to tell."""
-        if self.config.planner_type != "LLM" or not telling(self.start.welfare, self.oracle.welfare):
+        if self.config.planner_type != "LLM":
             return None
         return planner_share(self.start.welfare, self.reached, self.oracle.welfare)
 

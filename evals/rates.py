@@ -11,10 +11,9 @@ import numpy as np
 
 from pipeline.baselines import BASELINES, START_RATE, Setting, landmarks, objective
 from pipeline.economy.dollars import economy_in
-from pipeline.economy.equilibrium import LEAST_GAIN, planner_share
+from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.reach import MOVES, ROUNDING, Reach, reach, worth_of
 from pipeline.economy.utility import Economy
-from pipeline.economy.welfare import WELFARE
 from pipeline.observations import figure, money, platform_in_words
 from signatures.types import TaxSchedule
 
@@ -34,12 +33,20 @@ class People:
     welfare: str = "inverse_income"
     economy: str = "weekly"
     dollars_of: int | None = None
+    inequality_aversion: float = 1.0
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
         """From the plain data that an example keeps; `welfare` in place of the one that its planner is told."""
         wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
-        return cls(wages, thresholds, welfare or truth["welfare"], truth["economy"], truth.get("dollars_of"))
+        return cls(
+            wages,
+            thresholds,
+            welfare or truth["welfare"],
+            truth["economy"],
+            truth.get("dollars_of"),
+            truth.get("inequality_aversion", 1.0),
+        )
 
     @property
     def effort(self) -> Economy:
@@ -50,7 +57,14 @@ class People:
     def setting(self) -> Setting:
         """What planners without a model read."""
         wages = np.array(self.wages)
-        return Setting(self.effort, self.thresholds, wages, self.welfare, dollars_of=self.dollars_of)
+        return Setting(
+            self.effort,
+            self.thresholds,
+            wages,
+            self.welfare,
+            dollars_of=self.dollars_of,
+            inequality_aversion=self.inequality_aversion,
+        )
 
     def welfare_under(self, schedule: TaxSchedule) -> float:
         """Welfare when everybody best-responds to `schedule`."""
@@ -71,10 +85,10 @@ class Yardsticks(NamedTuple):
 def yardsticks(people: People) -> Yardsticks:
     """What welfare is measured by; everybody best-responds in all but the first."""
     setting = people.setting
-    start, best = landmarks(setting)
+    start, _, best = landmarks(setting)
     nothing = np.zeros(len(people.wages))
     return Yardsticks(
-        idle=float(WELFARE[people.welfare](nothing, nothing, setting.wages)),
+        idle=float(setting.objective(nothing, nothing, setting.wages)),
         free_market=people.welfare_under(BASELINES["FREE_MARKET"](setting)),
         start=people.welfare_under(start),
         oracle=people.welfare_under(best),
@@ -86,7 +100,7 @@ def yardsticks(people: People) -> Yardsticks:
 def reachable(people: People, rates: tuple[float, ...]) -> Reach:
     """The best and the worst change from the schedule with these `rates`, in percent."""
     schedule = TaxSchedule(thresholds=people.thresholds, rates=rates)
-    return reach(people.effort, schedule, np.array(people.wages), WELFARE[people.welfare])
+    return reach(people.effort, schedule, np.array(people.wages), people.setting.objective)
 
 
 @dataclass(frozen=True)
@@ -121,19 +135,17 @@ class Move:
         return float(np.clip((self.welfare - lowest) / (highest - lowest), 0, 1))
 
     @property
-    def share(self) -> float:
+    def share(self) -> float | None:
         """Share of ORACLE's gain over the first schedule that the result reaches: below 0 where it is worse than that,
-        nan where there is nothing to gain."""
+        None where there is too little to gain."""
         measure = yardsticks(self.people)
-        if measure.oracle - measure.start <= ROUNDING * abs(measure.oracle):
-            return float("nan")
         return planner_share(measure.start, self.welfare, measure.oracle)
 
     @property
     def share_score(self) -> float:
         """`share`, cut to [0, 1]. A gain of less than `LEAST_GAIN` counts as that much: nobody is to fail by a hair."""
         measure = yardsticks(self.people)
-        gain = max(measure.oracle - measure.start, LEAST_GAIN * abs(measure.oracle))
+        gain = max(measure.oracle - measure.start, LEAST_GAIN * abs(measure.start))
         return float(np.clip(1 - (measure.oracle - self.welfare) / gain, 0, 1))
 
     def __str__(self) -> str:
@@ -152,9 +164,9 @@ class Move:
         measure = yardsticks(self.people)
         oracle = f"ORACLE ({rates_in_words(measure.oracle_rates)}: {figure(measure.oracle)})"
         start = f"the start ({START_RATE:g}% everywhere: {figure(measure.start)})"
-        little = measure.oracle - measure.start < LEAST_GAIN * abs(measure.oracle)
-        share = "none" if np.isnan(self.share) else f"{self.share:.1%}"
-        return f"The result has {share} of {'the little ' if little else 'what '}{oracle} gains over {start}. {self}"
+        if self.share is None:
+            return f"{oracle} gains too little over {start} for a share of it. {self}"
+        return f"The result has {self.share:.1%} of what {oracle} gains over {start}. {self}"
 
     def _advice(self) -> str:
         """The one or two brackets whose rate, changed alone, would have helped most."""
@@ -168,7 +180,7 @@ class Move:
         economy, wages, welfare = self.people.effort, np.array(self.people.wages), self.welfare
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
-            worth = worth_of(economy, self.before, wages, WELFARE[self.people.welfare], others)
+            worth = worth_of(economy, self.before, wages, self.people.setting.objective, others)
             best = int(np.argmax(worth))
             cost = float(worth[best]) - welfare
             if MOVES[best] == chosen or cost <= ROUNDING * abs(welfare):

@@ -17,7 +17,6 @@ import numpy as np
 from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
-from pipeline.economy.welfare import WELFARE
 from pipeline.election import MOST_CANDIDATES
 from pipeline.election import RULES as ELECTION_RULES
 from pipeline.government import ballot_module, planner_inputs, vote_inputs
@@ -148,8 +147,10 @@ def fill_memory(world: World) -> None:
     for i in range(years):
         hours = np.full(world.num_agents, 99.0 - 3 * (i % 12))
         outcome = settle(world.economy, world.schedule, wage, hours)
-        world.adjusted = outcome.utility
-        welfare = float(WELFARE[config.welfare](outcome.utility, outcome.income, wage))
+        world.judged = outcome.utility
+        if world.scenario.satisfaction:
+            world.satisfied = (world.num_agents, world.num_agents)
+        welfare = float(world.setting().objective(outcome.utility, outcome.income, wage))
         own = world.population.utility_type == "egotistical"
         world.remember_workers(first + i, outcome, np.where(own, outcome.utility, -abs(welfare)))
         world.welfare = welfare

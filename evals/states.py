@@ -69,10 +69,12 @@ def answer_of(question: str) -> Callable[[World, Asked], Answered]:
 def _hours(world: World, asked: Asked) -> Answered:
     """The whole hours that are best for the worker's utility, whatever the phase."""
     assert asked.agent is not None
+    year = equilibrium(world.economy, asked.schedule, world.population.wage)
     truth = {
         "agent": asked.agent,
         "wage": float(world.population.wage[asked.agent]),
-        "rebate": equilibrium(world.economy, asked.schedule, world.population.wage).rebate,
+        "rebate": year.rebate - float(year.tax[asked.agent]) / world.num_agents,
+        "taxpayers": world.num_agents,
         "economy": world.config.economy,
         "dollars_of": world.config.dollars_of,
         **_law(asked.schedule),
@@ -87,6 +89,7 @@ def _rates(world: World, asked: Asked) -> Answered:
         "economy": world.config.economy,
         "dollars_of": world.config.dollars_of,
         "welfare": world.config.welfare,
+        "inequality_aversion": world.config.inequality_aversion,
         **_law(asked.schedule),
     }
     return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from evals.progress import cost_in_words
 from pipeline.baselines import BASELINES, START_RATE
-from pipeline.economy.equilibrium import Outcome, equilibrium, planner_share, telling
+from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.planner_share import planner_share
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.simulation import Simulation
@@ -40,10 +41,10 @@ def welfare_table(world: World) -> Table:
     for name in WELFARE:
         head = name.replace("_", "_\n")
         table.add_column(Text(f"{head} *" if name == world.config.welfare else head), justify="right", overflow="fold")
-    outcome, adjusted = world.outcome, world.adjusted
+    outcome, judged = world.outcome, world.judged
     assert outcome is not None
-    assert adjusted is not None
-    _row(table, world, "last year as played", adjusted, outcome.income)
+    assert judged is not None
+    _row(table, world, "last year as played", judged, outcome.income)
     for label, schedule in policies(world):
         best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
@@ -96,20 +97,21 @@ def _share_in_words(world: World) -> str:
     """The planner share, with what there was to gain: a share of next to nothing says nothing."""
     start, reached, best = start_reached_best(world)
     gain = f"ORACLE gains {(best - start) / abs(start):.1%} over the start"
-    if not telling(start, best):
-        return f"Planner share: not telling, {gain}."
-    return f"Planner share: {planner_share(start, reached, best):.0%} ({gain}; everyone best-responding and satisfied)."
+    share = planner_share(start, reached, best)
+    if share is None:
+        return f"Planner share: too little to gain to tell ({gain})."
+    return f"Planner share: {share:.0%} ({gain}; everyone best-responding and satisfied)."
 
 
 def start_reached_best(world: World) -> tuple[float, float, float]:
     """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
-    start, best = world.landmarks()
+    start, _, best = world.landmarks()
     return start, world.welfare_best_response(), best
 
 
 def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:
-    if world.config.welfare == "paper" and outcome is not None and world.adjusted is not None:
-        share = idle_share(world.adjusted, outcome.income)
+    if world.config.welfare == "paper" and outcome is not None and world.judged is not None:
+        share = idle_share(world.judged, outcome.income)
         if share > 0.5:
             yield (
                 f"Warning: workers without income carry {share:.0%} of the `paper` welfare, which divides by income; "

@@ -159,7 +159,7 @@ MEASURES: Mapping[str, Mapping[str, Measure]] = {
         "regret, $ a year": lambda example, answer, welfare: missed(example, answer).regret,
         "regret / best": lambda example, answer, welfare: missed(example, answer).share,
     },
-    "welfare": {"planner share": lambda example, answer, welfare: move(example, answer, welfare).share},
+    "welfare": {"planner share": lambda example, answer, welfare: _or_nan(move(example, answer, welfare).share)},
     "episode": {
         "planner share": lambda example, answer, welfare: _or_nan(answer.get("planner_share")),
         "regret, $ a year": lambda example, answer, welfare: _or_nan(answer.get("mean_regret")),

@@ -16,7 +16,7 @@ from pipeline.baselines import BASELINES, RULES, START_RATE, Setting, certified_
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.skills import FULL_TIME_HOURS
 from pipeline.economy.tax import FloatArray, uniform
-from pipeline.economy.welfare import WELFARE, gini, idle_share
+from pipeline.economy.welfare import gini, idle_share
 from signatures.types import TaxSchedule
 
 BLIND = 0.005
@@ -25,7 +25,7 @@ BLIND = 0.005
 
 @dataclass(frozen=True, eq=False)
 class Years:
-    """Years of a run as they were played, as (Y, N) but for `year` (Y,). `utility` is after dissatisfaction.
+    """Years of a run as they were played, as (Y, N) but for `year` (Y,). `utility` as it counts in the objective.
 
     Money in dollars a year; `posttax` has the rebate in it; `regret` is what the worker's own hours cost it. `wage`:
     dollars an hour, as in force in the year.
@@ -66,9 +66,10 @@ class Policy:
         return " = ".join(self.names)
 
 
-def as_played(name: str, run_id: int, years: Years, functions: Sequence[str]) -> Policy:
+def as_played(name: str, run_id: int, years: Years, functions: Sequence[str], setting: Setting) -> Policy:
     """The mean over `years` of each welfare function, of equality and of output, recomputed from the trace."""
-    values = {one: float(np.mean(WELFARE[one](years.utility, years.income, years.wage))) for one in functions}
+    welfare = setting.welfare_functions
+    values = {one: float(np.mean(welfare[one](years.utility, years.income, years.wage))) for one in functions}
     equality = 1 - float(np.mean(gini(years.posttax)))
     return Policy((name,), run_id, None, values, equality, float(years.income.mean()))
 
@@ -76,7 +77,8 @@ def as_played(name: str, run_id: int, years: Years, functions: Sequence[str]) ->
 def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: Sequence[str]) -> Policy:
     """What `law` comes to if every worker best-responds and is satisfied."""
     year = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
-    values = {one: float(WELFARE[one](year.utility, year.income, setting.wages)) for one in functions}
+    welfare = setting.welfare_functions
+    values = {one: float(welfare[one](year.utility, year.income, setting.wages)) for one in functions}
     return Policy(tuple(names), None, law.rates, values, 1 - float(gini(year.posttax)), float(year.income.mean()))
 
 
@@ -99,7 +101,7 @@ def oracles(setting: Setting, functions: Sequence[str]) -> dict[str, TaxSchedule
     for one in functions:
         values = {law: by_law((), setting, law, [one]).welfare[one] for law in found.values()}
         if max(values.values()) > values[found[one]]:
-            found[one] = certified_oracle(replace(setting, welfare=one), values).schedule
+            found[one] = certified_oracle(replace(setting, welfare=one), tuple(values)).schedule
     return found
 
 

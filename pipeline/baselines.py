@@ -5,10 +5,9 @@ A baseline is a function from a `Setting` to a tax schedule, and one entry in `B
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from pipeline.economy import saez as saez_formula
 from pipeline.economy.dollars import brackets_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.oracle import Optimum, optimum
+from pipeline.economy.oracle import Optimum, grid_optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import Economy
-from pipeline.economy.welfare import WELFARE
+from pipeline.economy.welfare import WELFARE, WelfareFunction, welfare_functions
 from signatures.types import TaxSchedule
 
 START_RATE = 50.0
@@ -35,7 +34,8 @@ class Setting:
 
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
     `WELFARE`. `elasticities`: one, or one for each bracket. `uniform_rate`: percent. `windfall`: dollars a year to
-    each from outside, beside the rebate. `dollars_of`: the year whose dollars all these are; None: no single one.
+    each from outside, on top of the rebate. `dollars_of`: the year whose dollars all these are; None: no single one.
+    `inequality_aversion`: of `atkinson`.
     """
 
     economy: Economy
@@ -46,10 +46,21 @@ class Setting:
     uniform_rate: float = 50.0
     windfall: float = 0.0
     dollars_of: int | None = None
+    inequality_aversion: float = 1.0
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
             raise ValueError(f"no welfare function {self.welfare!r}; there are {', '.join(WELFARE)}")
+
+    @property
+    def welfare_functions(self) -> dict[str, WelfareFunction]:
+        """All welfare functions by name, as this setting has them."""
+        return welfare_functions(self.inequality_aversion)
+
+    @property
+    def objective(self) -> WelfareFunction:
+        """The welfare function that counts here."""
+        return self.welfare_functions[self.welfare]
 
     def _content(self) -> tuple[object, ...]:
         return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in vars(self).values())
@@ -77,21 +88,32 @@ def free_market(setting: Setting) -> TaxSchedule:
 
 
 def saez(setting: Setting) -> TaxSchedule:
-    """Saez (2001) rates on the run's brackets, with the setting's elasticities."""
-    return saez_formula.saez(setting.economy, setting.thresholds, setting.wages, setting.elasticities)
+    """Saez (2001) rates on the run's brackets, with the setting's elasticities and its objective's weights."""
+    return _saez(setting, setting.thresholds, setting.elasticities)
 
 
 def saez_flat(setting: Setting) -> TaxSchedule:
     """The optimal linear tax at elasticity 0.4: one rate on every dollar, written on the run's brackets."""
-    flat = saez_formula.saez(setting.economy, BRACKETS["flat"], setting.wages, (0.4,))
+    flat = _saez(setting, BRACKETS["flat"], (0.4,))
     return uniform(setting.thresholds, flat.rates[0])
 
 
 def saez_three(setting: Setting) -> TaxSchedule:
     """Saez (2001) rates on the brackets `three`, always, at the elasticities 0.18, 0.11 and 0.57 of the LLM
     Economist's baseline (Karten et al. 2025, arXiv 2507.15815)."""
-    three = brackets_in("three", setting.dollars_of)
-    return saez_formula.saez(setting.economy, three, setting.wages, (0.18, 0.11, 0.57))
+    return _saez(setting, brackets_in("three", setting.dollars_of), (0.18, 0.11, 0.57))
+
+
+def _saez(setting: Setting, thresholds: tuple[float, ...], elasticities: tuple[float, ...]) -> TaxSchedule:
+    return saez_formula.saez(
+        setting.economy,
+        thresholds,
+        setting.wages,
+        elasticities,
+        welfare=setting.welfare,
+        inequality_aversion=setting.inequality_aversion,
+        windfall=setting.windfall,
+    )
 
 
 RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
@@ -102,29 +124,38 @@ RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
     "SAEZ_FLAT": saez_flat,
     "SAEZ_THREE": saez_three,
 }
-"""The planners that follow a rule; the oracle starts from what they set."""
+"""The planners that follow a rule; the oracle is at least as good as all of them."""
 
 
-def certified_oracle(setting: Setting, rivals: Iterable[TaxSchedule] = ()) -> Optimum:
+def _with_windfall(setting: Setting) -> WelfareFunction:
+    """The objective for utilities that lack the windfall."""
+    objective = setting.objective
+    return lambda utility, income, wage: objective(utility + setting.windfall, income, wage)
+
+
+@lru_cache(maxsize=64)
+def certified_oracle(setting: Setting, rivals: tuple[TaxSchedule, ...] = ()) -> Optimum:
     """The best schedule on the run's brackets for workers who best-respond, and why it is taken for the best.
 
-    Never below another baseline or one of the `rivals` on these brackets.
+    Never below another baseline or one of the `rivals` on these brackets. It can take seconds: remembered for the
+    settings asked about last.
     """
-
-    def welfare(utility: FloatArray, income: FloatArray, wage: FloatArray) -> Any:
-        return WELFARE[setting.welfare](utility + setting.windfall, income, wage)
-
     every = [*(rule(setting) for rule in RULES.values()), *rivals]
-    return optimum(setting.economy, setting.thresholds, setting.wages, welfare, every)
+    return optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting), every)
 
 
-@lru_cache(maxsize=16)
 def oracle(setting: Setting) -> TaxSchedule:
-    """The schedule of `certified_oracle`, which can take seconds: remembered for the settings asked about last."""
+    """The optimum: the best schedule on the run's brackets, at any rates."""
     return certified_oracle(setting).schedule
 
 
-BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE": oracle}
+@lru_cache(maxsize=64)
+def oracle_grid(setting: Setting) -> TaxSchedule:
+    """The best schedule that a planner can reach from 50 percent in its own ten-point steps."""
+    return grid_optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting))
+
+
+BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}
 """Every planner that needs no language model, by the name that `--planner-type` takes."""
 
 
@@ -137,12 +168,15 @@ def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return rng.integers(*FIXED_HOURS, size=num_agents, endpoint=True)
 
 
-def landmarks(setting: Setting) -> tuple[TaxSchedule, TaxSchedule]:
-    """Where every planner with a model begins, and ORACLE's schedule: a planner's share is measured between them."""
-    return uniform(setting.thresholds, START_RATE), BASELINES["ORACLE"](setting)
+def landmarks(setting: Setting) -> tuple[TaxSchedule, TaxSchedule, TaxSchedule]:
+    """Where every planner with a model begins, the best schedule on its grid, and ORACLE's, the best of all.
+
+    A planner's share is measured between the first and the last.
+    """
+    return uniform(setting.thresholds, START_RATE), oracle_grid(setting), oracle(setting)
 
 
 def objective(setting: Setting, schedule: TaxSchedule) -> float:
     """The setting's welfare function, in its unit, if every worker best-responds to `schedule`."""
     best = equilibrium(setting.economy, schedule, setting.wages, windfall=setting.windfall)
-    return float(WELFARE[setting.welfare](best.utility, best.income, setting.wages))
+    return float(setting.objective(best.utility, best.income, setting.wages))

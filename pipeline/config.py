@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from pipeline.economy.cpi import CPI_U
+from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
@@ -31,7 +32,9 @@ WHERE = ("processes", "engine", "shards", "ray_address")
 
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
-PlannerType = Literal["LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE"]
+PlannerType = Literal[
+    "LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE_GRID", "ORACLE"
+]
 Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
 ElectionRule = Literal["plurality", "approval", "borda", "irv", "condorcet", "sortition", "median_voter"]
 Percent = Annotated[float, Ge(0), Le(100)]
@@ -105,6 +108,14 @@ class RunConfig:
     )
     economy: Literal["weekly", "v1"] = setting("weekly", "units of effort: per week, or as in v1")
     welfare: Welfare = setting("inverse_income", "the planner's objective")
+    inequality_aversion: Annotated[float, Ge(0), Le(100)] = setting(
+        1.0, "aversion to inequality of the welfare function atkinson: 0 is none, 1 takes the geometric mean"
+    )
+    satisfaction: Literal["report", "objective"] = setting(
+        "report",
+        "what dissatisfaction with the tax policy is for: reported next to welfare, or, as in the paper, part of the "
+        "objective, where it halves a year's utility (docs/satisfaction.md)",
+    )
     seed: Seed = setting(42, "seed of everything random")
     name: str = setting("", "name of the run (default: made from the settings)")
     log_dir: str = setting("logs", "folder of the run's text log")
@@ -247,6 +258,11 @@ class RunConfig:
         """Brackets of the law: two planners have their own, whatever `bracket_setting` says."""
         own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type, self.bracket_setting)
         return {"flat": 1, "three": 3, "US_FED": 7}[own]
+
+    @property
+    def satisfaction_counts(self) -> bool:
+        """Whether dissatisfaction with the tax policy lowers the objective."""
+        return SCENARIOS[self.scenario].satisfaction and self.satisfaction == "objective"
 
     def public(self) -> dict[str, Any]:
         """The settings as stored and shown: a URL loses its credentials and its query."""

@@ -67,17 +67,18 @@ def planner_inputs(world: World, year: int) -> dict[str, str]:
     """The planner's view of the economy."""
     outcome = world.outcome
     economy = "no years yet"
-    if outcome is not None and world.adjusted is not None:
+    if outcome is not None and world.judged is not None:
         economy = see.economy_summary(
             world.schedule,
             income=outcome.income,
-            utility=world.adjusted,
+            utility=world.judged,
             hours=outcome.labor,
             rebate=outcome.rebate,
             welfare=world.welfare,
+            satisfied=world.satisfied,
         )
     return {
-        "objective": see.planner_objective(world.economy, world.config.welfare),
+        "objective": see.planner_objective(world.setting(), world.num_agents, halved=world.satisfaction_counts),
         "economy": economy,
         "record": see.planner_record(world.planner_memory),
         "tax_schedule": str(world.schedule),

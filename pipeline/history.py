@@ -77,10 +77,18 @@ def find_run(reader: Reader, run: str) -> dict[str, Any]:
     return rows[0]
 
 
+BEFORE_THERE_WAS_A_CHOICE = {"satisfaction": "objective"}
+"""What older runs did where a setting of today has another default."""
+
+
 def config_of(row: Row) -> RunConfig:
-    """The settings that a run was started with, as far as they are stored (a URL without its credentials)."""
+    """The settings that a run was started with, as far as they are stored (a URL without its credentials).
+
+    A run from before a setting existed has what was the rule then.
+    """
     known = {field.name for field in fields(RunConfig)}
-    return build({name: value for name, value in json.loads(row["config"]).items() if name in known})
+    stored = {**BEFORE_THERE_WAS_A_CHOICE, **json.loads(row["config"])}
+    return build({name: value for name, value in stored.items() if name in known})
 
 
 def years_played(reader: Reader, run_id: int) -> int:
@@ -171,18 +179,26 @@ def schedule_of(row: Row) -> TaxSchedule:
 
 def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any]) -> None:
     """Put one stored year into the workers' memory, and make it the last that was played."""
-    columns = ["labor", "adjusted_utility", "objective", *(["archetype"] if world.config.archetypes else [])]
+    columns = [
+        "labor",
+        "adjusted_utility",
+        "objective",
+        "satisfied",
+        *(["archetype"] if world.config.archetypes else []),
+    ]
     query = f"SELECT {', '.join(columns)} FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
     stored = reader.columns(query, [run_id, row["year"]])
+    said = np.ma.getmaskarray(stored["satisfied"]) == 0
     decisions = {name: np.ma.getdata(column) for name, column in stored.items()}
     world.begin(row["year"])
     world.schedule, world.leader = schedule_of(row), row["leader"]
     if row.get("rates_beneath") is not None:
         world.beneath = TaxSchedule(thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"]))
     world.hours = decisions["labor"]
-    world.adjusted = decisions["adjusted_utility"]
     wages, labor = world.population.wage, decisions["labor"].copy()
     outcome = settle(world.economy, world.schedule, wages, labor, windfall=world.windfall)
+    world.judged = decisions["adjusted_utility"] if world.satisfaction_counts else outcome.utility
+    world.satisfied = (int(decisions["satisfied"][said].sum()), int(said.sum())) if said.any() else None
     world.remember_workers(row["year"], outcome, decisions["objective"])
     if "archetype" in decisions:
         world.take_archetypes(decisions["archetype"].astype(np.int64))

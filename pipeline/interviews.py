@@ -120,16 +120,20 @@ class Interview:
         return f"You changed the rates by {see.platform_in_words(changes)} points.{said}"
 
     def _economy(self) -> str:
-        query = "SELECT income, adjusted_utility, labor FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
+        counts = "adjusted_utility" if self.world.satisfaction_counts else "utility"
+        query = f"""SELECT income, {counts} AS utility, labor, satisfied FROM decisions
+                    WHERE run_id = ? AND year = ? ORDER BY agent"""
         rows = self.store.rows(query, [self.run_id, self.year])
-        column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        column = {name: np.array([row[name] for row in rows]) for name in ("income", "utility", "labor")}
+        verdicts = [row["satisfied"] for row in rows if row["satisfied"] is not None]
         return see.economy_summary(
             self.world.schedule,
             income=column["income"],
-            utility=column["adjusted_utility"],
+            utility=column["utility"],
             hours=column["labor"],
             rebate=self.row["rebate"],
             welfare=self.row["welfare"],
+            satisfied=(sum(verdicts), len(verdicts)) if verdicts else None,
         )
 
     def minds(self, llm: str | None, base_url: str | None) -> Minds:

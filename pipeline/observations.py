@@ -12,6 +12,7 @@ from statistics import fmean
 
 import numpy as np
 
+from pipeline.baselines import Setting
 from pipeline.economy.population import Population
 from pipeline.economy.utility import Economy
 from pipeline.memory import Floats, PlannerMemory, ScheduleRecord, WorkerMemory
@@ -21,7 +22,7 @@ MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
 
 WELFARE_WORDS: Mapping[str, str] = {
-    "inverse_income": "the sum over workers of utility / income at 40 hours a week",
+    "inverse_income": "the mean utility of all workers, weighted by 1 / income at 40 hours a week",
     "paper": "the sum over workers of utility / own pre-tax income",
     "utilitarian": "the mean utility of all workers",
     "rawlsian": "the utility of the worst-off worker",
@@ -42,23 +43,35 @@ def figure(value: float) -> str:
     return f"{value:.{places}f}"
 
 
-def utility_in_words(economy: Economy) -> str:
+def utility_in_words(economy: Economy, num_agents: int) -> str:
     """The worker's own utility as a formula with its numbers, so that the optimum can be computed."""
-    coefficient = f"{economy.weeks * economy.c:.4f}".rstrip("0")
-    return f"income after tax + rebate - {coefficient} * hours^{economy.delta:g}, in dollars a year"
+    cost = f"{economy.weeks * economy.c:.4g} * hours^{economy.delta:g}"
+    return f"income after tax + rebate - {cost}, in dollars a year; rebate = taxes of all workers / {num_agents}"
 
 
-def objective(utility_type: str, economy: Economy, welfare: str) -> str:
+def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
+    """A welfare function as the model reads it."""
+    if welfare == "atkinson" and inequality_aversion != 1:
+        power = f"{1 - inequality_aversion:g}"
+        return f"(mean over workers of utility^({power}))^(1/({power}))"
+    return WELFARE_WORDS[welfare]
+
+
+def objective(utility_type: str, setting: Setting, num_agents: int) -> str:
     """What a worker wants: own utility, social welfare, or its opposite."""
+    utility = utility_in_words(setting.economy, num_agents)
     if utility_type == "egotistical":
-        return f"Maximize your utility = {utility_in_words(economy)}"
+        return f"Maximize your utility = {utility}"
     verb = {"altruistic": "Maximize", "adversarial": "Minimize"}[utility_type]
-    return f"{verb} social welfare = {WELFARE_WORDS[welfare]}; utility = {utility_in_words(economy)}"
+    return (
+        f"{verb} social welfare = {welfare_in_words(setting.welfare, setting.inequality_aversion)}; utility = {utility}"
+    )
 
 
-def planner_objective(economy: Economy, welfare: str) -> str:
-    """What the planner wants."""
-    return f"Maximize social welfare = {WELFARE_WORDS[welfare]}; utility = {utility_in_words(economy)}"
+def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> str:
+    """What the planner wants. `halved`: dissatisfaction with the tax policy halves what a worker's year counts."""
+    words = objective("altruistic", setting, num_agents)
+    return f"{words}; the utility of a worker who is not satisfied with the tax policy counts half" if halved else words
 
 
 def identity(persona: str | None, wage: float) -> str:
@@ -133,8 +146,12 @@ def economy_summary(
     hours: Floats,
     rebate: float,
     welfare: float,
+    satisfied: tuple[int, int] | None = None,
 ) -> str:
-    """Last year's economy: workers and mean income by bracket, spread of utility, hours, rebate, welfare."""
+    """Last year's economy: workers and mean income by bracket, spread of utility, hours, rebate, welfare.
+
+    `satisfied`: how many were satisfied with the tax policy, of how many who said.
+    """
     if income is None:
         return "no years yet"
     bracket = np.searchsorted(np.array(schedule.thresholds), income, side="right") - 1
@@ -146,6 +163,8 @@ def economy_summary(
     low, mid, high = np.quantile(utility, [0.1, 0.5, 0.9])
     lines.append(f"utility at the 10th/50th/90th percentile: {money(low)} / {money(mid)} / {money(high)}")
     lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {figure(welfare)}")
+    if satisfied is not None:
+        lines.append(f"satisfied with the tax policy: {satisfied[0]} of {satisfied[1]} workers who said")
     return "\n".join(lines)
 
 

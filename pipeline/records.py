@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.columns import Columns, nulls
 from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
-from pipeline.economy.welfare import WELFARE, gini, idle_share
+from pipeline.economy.welfare import gini, idle_share
 from pipeline.examples import POOL, Pools
 from pipeline.government import Government
 from pipeline.memory import Floats
@@ -29,13 +29,18 @@ NO_VERDICT, DISSATISFIED = -1, 0
 
 @dataclass
 class Year:
-    """What one year came to. Arrays: (N,)."""
+    """What one year came to. Arrays: (N,).
+
+    `adjusted`: utility, less half of it where the worker is not satisfied with the tax policy. `judged`: utility as it
+    counts in welfare, which of the two the setting `satisfaction` says.
+    """
 
     year: int
     outcome: Outcome
     government: Government
     satisfied: NDArray[np.int8]
     adjusted: Floats
+    judged: Floats
     objective: Floats
     fallback: NDArray[np.bool_]
     call_ids: NDArray[np.int64]
@@ -43,6 +48,12 @@ class Year:
     welfare_best_response: float
     asked: int = 0
     failed: int = 0
+
+    @property
+    def verdicts(self) -> tuple[int, int] | None:
+        """How many were satisfied with the tax policy, and how many said; None where no worker was asked."""
+        said = int((self.satisfied != NO_VERDICT).sum())
+        return (int((self.satisfied == 1).sum()), said) if said else None
 
 
 def run_row(config: RunConfig, model: str) -> dict[str, Any]:
@@ -169,12 +180,12 @@ def decision_columns(key: Row, world: World, played: Year) -> Columns:
 
 
 def year_row(key: Row, world: World, played: Year) -> Row:
-    """The year in aggregates; every welfare function on the adjusted utilities."""
+    """The year in aggregates; every welfare function on the utilities as they count."""
     outcome, wages = played.outcome, world.population.wage
-    start, best = world.landmarks()
+    start, grid, best = world.landmarks()
     welfare = {
-        {"paper": "swf_paper"}.get(name, name): float(function(played.adjusted, outcome.income, wages))
-        for name, function in WELFARE.items()
+        {"paper": "swf_paper"}.get(name, name): float(function(played.judged, outcome.income, wages))
+        for name, function in world.setting().welfare_functions.items()
     }
     return {
         **key,
@@ -187,9 +198,10 @@ def year_row(key: Row, world: World, played: Year) -> Row:
         "welfare": played.welfare,
         "welfare_best_response": played.welfare_best_response,
         "welfare_start": start,
+        "welfare_oracle_grid": grid,
         "welfare_oracle": best,
         **welfare,
-        "paper_idle_share": idle_share(played.adjusted, outcome.income),
+        "paper_idle_share": idle_share(played.judged, outcome.income),
         "gini": gini(outcome.posttax),
         "gini_income": gini(outcome.income),
         "mean_labor": float(outcome.labor.mean()),

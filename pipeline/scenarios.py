@@ -11,7 +11,7 @@ class Scenario:
     """What happens in a scenario.
 
     `personas`: egotistical workers with a language model are people from the census. `satisfaction`: people judge
-    the tax policy each year, and dissatisfaction halves what a year is worth to them. `elections`: every tax
+    the tax policy each year (what that counts for: `RunConfig.satisfaction`). `elections`: every tax
     year begins with an election of the leader. `agent_mix`: the population drawn unless another is asked for.
     """
 

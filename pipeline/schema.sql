@@ -19,8 +19,10 @@ CREATE TABLE IF NOT EXISTS agents(
 
 -- One row a year, written last in the year's transaction: it marks the year as whole.
 -- welfare: the run's objective as played; welfare_best_response: the same schedule if every worker best-responded.
--- welfare_start, welfare_oracle: the same for 50 percent in every bracket and for the best schedule (ORACLE) on the
--- brackets of the run, with the people and the objective of that year; NULL in years of older versions until `eval`.
+-- Both, and every welfare function but swf_paper, in dollars a head: what, given to all alike, would be worth as much.
+-- welfare_start, welfare_oracle_grid, welfare_oracle: the same for 50 percent in every bracket, for the best schedule
+-- in ten-point steps, and for the best one at any rates (ORACLE), on the brackets of the run, with the people and the
+-- objective of that year; NULL in years of older versions until `eval`.
 -- paper_idle_share: the share of swf_paper that workers without income carry.
 -- rebate: revenue / num_agents + windfall. windfall: to each from outside (below 0: to outside), NULL without a shock.
 -- rates_beneath: the rates that return when a shock that lies over them ends; NULL where none does.
@@ -30,10 +32,11 @@ CREATE TABLE IF NOT EXISTS years(
     atkinson DOUBLE, equality_productivity DOUBLE, paper_idle_share DOUBLE, gini DOUBLE, gini_income DOUBLE,
     mean_labor DOUBLE, mean_income DOUBLE, leader INTEGER, rate_changes INTEGER[], planner_fallback BOOLEAN,
     planner_call_id BIGINT, windfall DOUBLE, rates_beneath DOUBLE[], welfare_start DOUBLE, welfare_oracle DOUBLE,
+    welfare_oracle_grid DOUBLE,
     PRIMARY KEY(run_id, year));
 
 -- One row a worker and year. utility: isoelastic, in dollars a year; adjusted_utility: after dissatisfaction;
--- best_utility: the most the worker could have had with this schedule and rebate; regret: best_utility - utility.
+-- best_utility: the most the worker could have had with this schedule and the others' taxes; regret: best_utility - utility.
 -- objective: what the worker's utility type makes it want, in its unit. fallback: no usable reply, previous hours.
 -- call_id: the labor call that was used. shocked_wage: in force where a shock changed that of agents, else NULL.
 -- archetype: the worker whose wage and record that call told, with --archetypes; NULL where all speak for themselves.

@@ -20,7 +20,6 @@ from pipeline.config import RunConfig
 from pipeline.economy.census import IntArray
 from pipeline.economy.equilibrium import Outcome, settle
 from pipeline.economy.utility import adjusted_utility
-from pipeline.economy.welfare import WELFARE
 from pipeline.errors import ModelError
 from pipeline.government import Government, govern
 from pipeline.memory import Floats
@@ -122,14 +121,16 @@ async def play_year(world: World, minds: Respondents, year: int) -> Year:
     outcome = settle(world.economy, world.schedule, world.population.wage, world.hours, windfall=world.windfall)
     judged = await _judge(world, minds, year, outcome, asked)
     adjusted = adjusted_utility(outcome.utility, judged.satisfied != DISSATISFIED)
-    welfare = float(WELFARE[config.welfare](adjusted, outcome.income, world.population.wage))
+    counts = adjusted if world.satisfaction_counts else outcome.utility
+    welfare = float(world.setting().objective(counts, outcome.income, world.population.wage))
     played = Year(
         year=year,
         outcome=outcome,
         government=government,
         satisfied=judged.satisfied,
         adjusted=adjusted,
-        objective=_objective(world, adjusted, welfare),
+        judged=counts,
+        objective=_objective(world, counts, welfare),
         fallback=_spread([answer.prediction is None for answer in answers], asked.answer, nobody=False),
         call_ids=_spread(
             [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, nobody=NO_CALL
@@ -163,7 +164,7 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
     rebate = world.outcome.rebate if world.outcome is not None else None
     kind = str(world.population.utility_type[agent])
     return {
-        "objective": see.objective(kind, world.economy, world.config.welfare),
+        "objective": see.objective(kind, world.setting(), world.num_agents),
         "tax_schedule": str(world.schedule),
         "last_rebate": see.last_rebate(rebate),
         "identity": see.identity(world.persona(agent), float(world.population.wage[agent])),
@@ -221,16 +222,16 @@ def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _objective(world: World, adjusted: Floats, welfare: float) -> Floats:
-    """What each utility type got of what it wants: own adjusted utility, social welfare, or its opposite."""
+def _objective(world: World, utility: Floats, welfare: float) -> Floats:
+    """What each utility type got of what it wants: own utility as it counts, social welfare, or its opposite."""
     kind = world.population.utility_type
-    return np.where(kind == "egotistical", adjusted, np.where(kind == "altruistic", welfare, -welfare))
+    return np.where(kind == "egotistical", utility, np.where(kind == "altruistic", welfare, -welfare))
 
 
 def _remember(world: World, played: Year) -> None:
     world.remember_workers(played.year, played.outcome, played.objective)
     world.remember_planner(played.year, world.schedule, played.welfare)
-    world.adjusted = played.adjusted
+    world.judged, world.satisfied = played.judged, played.verdicts
 
 
 def _refuse_silence(played: Year, minds: Minds) -> None:

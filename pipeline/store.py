@@ -311,11 +311,11 @@ class Store:
         if rows:
             self._transact(put)
 
-    def put_landmarks(self, run_id: int, first: int, *, start: float, oracle: float) -> None:
-        """Write `welfare_start` and `welfare_oracle` into the years from `first` on that do not have them."""
-        statement = """UPDATE years SET welfare_start = ?, welfare_oracle = ?
+    def put_landmarks(self, run_id: int, first: int, *, start: float, grid: float, oracle: float) -> None:
+        """Write what a planner's share is measured by into the years from `first` on that do not have it."""
+        statement = """UPDATE years SET welfare_start = ?, welfare_oracle_grid = ?, welfare_oracle = ?
                        WHERE run_id = ? AND year >= ? AND welfare_oracle IS NULL"""
-        self._transact(lambda: self.connection.execute(statement, [start, oracle, run_id, first]))
+        self._transact(lambda: self.connection.execute(statement, [start, grid, oracle, run_id, first]))
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""

@@ -49,8 +49,10 @@ WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 --   rates                   marginal tax rate of each bracket, percent
 --   welfare_start           the run's objective at 50 % in every bracket if every worker best-responded, in its units
 --   welfare_best_response   the same for the year's schedule
---   welfare_oracle          the same for the best schedule on the run's brackets
---   planner_share           of the gain from welfare_start to welfare_oracle, what the year's schedule realises: 1 is ORACLE, below 0 is worse than the start; an elected leader need not want the objective; NULL where there is nothing to gain
+--   welfare_oracle_grid     the same for the best schedule on the run's brackets in ten-point steps from 50 %
+--   welfare_oracle          the same for the best schedule on the run's brackets at any rates: the optimum
+--   planner_share           of the gain from welfare_start to welfare_oracle, what the year's schedule realises: 1 is ORACLE, below 0 is worse than the start; an elected leader need not want the objective; NULL where ORACLE gains less than 0.5 % of welfare_start
+--   planner_share_exact     whether the planner's objective is what planner_share measures; false where dissatisfaction is part of the objective (--satisfaction objective), for best responses know no dissatisfaction
 --   mean_regret             dollars a year, mean over all workers
 --   equilibrium_gap         dollars a year that some worker could still gain alone, with the rebate as it is: the largest regret of those who want their own utility; NULL without any
 --   gap_agent               whose regret that is
@@ -61,10 +63,16 @@ WITH missed AS (
            arg_max(d.agent, d.regret) FILTER (a.utility_type = 'egotistical') AS gap_agent
     FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
     GROUP BY d.run_id, d.year)
-SELECT y.run_id, y.year, y.rates, y.welfare_start, y.welfare_best_response, y.welfare_oracle,
-       (y.welfare_best_response - y.welfare_start) / nullif(y.welfare_oracle - y.welfare_start, 0) AS planner_share,
+SELECT y.run_id, y.year, y.rates, y.welfare_start, y.welfare_best_response, y.welfare_oracle_grid, y.welfare_oracle,
+       CASE WHEN y.welfare_oracle > y.welfare_start
+                 AND y.welfare_oracle - y.welfare_start >= 0.005 * abs(y.welfare_start)
+            THEN (y.welfare_best_response - y.welfare_start) / (y.welfare_oracle - y.welfare_start)
+       END AS planner_share,
+       r.scenario = 'rational' OR coalesce(r.config ->> 'satisfaction', 'objective') = 'report' AS planner_share_exact,
        m.mean_regret, m.equilibrium_gap, m.gap_agent
-FROM years y LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
+FROM years y
+LEFT JOIN runs r ON r.run_id = y.run_id
+LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
 
 -- panel: one row a run, year and worker: who it is, what it decided, what came of it, and which call decided it.
 --   run_id                  run

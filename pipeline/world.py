@@ -31,7 +31,8 @@ class World:
 
     `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year to each from
     outside. `beneath`: the law under the shocks that lie over it for a time; None without one. `delegation`: who is
-    asked for whom; with archetypes None until they are formed.
+    asked for whom; with archetypes None until they are formed. `judged`: (N,) utilities of the last year as they count
+    in the objective. `satisfied`: how many then were satisfied with the tax policy, of how many who said.
     """
 
     config: RunConfig
@@ -46,7 +47,8 @@ class World:
     personas: list[str | None]
     leader: int | None = None
     outcome: Outcome | None = None
-    adjusted: Floats | None = None
+    judged: Floats | None = None
+    satisfied: tuple[int, int] | None = None
     welfare: float = float("nan")
     hours: Floats = field(init=False)
     exposure: Exposure = field(init=False)
@@ -139,6 +141,7 @@ class World:
             elasticities=self.config.elasticity,
             uniform_rate=self.config.uniform_rate,
             dollars_of=self.config.dollars_of,
+            inequality_aversion=self.config.inequality_aversion,
             windfall=self.windfall if year is None else self.exposure.windfall(year),
         )
 
@@ -152,8 +155,9 @@ class World:
     def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
         """Add a year to the workers' memory, and make it the last that was played. `objective`: (N,), in its unit."""
         own = self.population.utility_type == "egotistical"
-        # A worker's hours move neither the rebate nor its verdict on the policy: both would blur what hours are worth.
-        value = np.where(own, outcome.utility - outcome.rebate, objective)
+        # A worker's hours move neither what others' taxes bring it nor its verdict on the policy: both would blur what
+        # hours are worth.
+        value = np.where(own, outcome.utility - outcome.rebate + outcome.tax / self.num_agents, objective)
         self.memory.remember(
             year=year,
             schedule=self.schedule,
@@ -174,13 +178,20 @@ class World:
         """The objective under the current schedule if every worker best-responded."""
         return self._best_responding(self.schedule)
 
-    def landmarks(self) -> tuple[float, float]:
-        """The objective if every worker best-responded to the first schedule of a model, and to ORACLE's.
+    def landmarks(self) -> tuple[float, float, float]:
+        """The objective if every worker best-responded to the first schedule of a model, to the best on the planner's
+        grid, and to ORACLE's.
 
-        They are what a planner's share is measured between, and hold for the people and the brackets as they are now.
+        A planner's share is measured between the first and the last. They hold for the people and the brackets as they
+        are now.
         """
-        start, best = landmarks(self.setting())
-        return self._best_responding(start), self._best_responding(best)
+        start, grid, best = map(self._best_responding, landmarks(self.setting()))
+        return start, grid, best
+
+    @property
+    def satisfaction_counts(self) -> bool:
+        """Whether dissatisfaction with the tax policy lowers the objective."""
+        return self.config.satisfaction_counts
 
     def _best_responding(self, schedule: TaxSchedule) -> float:
         """The objective if every worker best-responded to `schedule`; computed once a schedule and economy."""

@@ -34,6 +34,7 @@ UNKNOWN = 0.5
 Inputs = Mapping[str, Any]
 
 EFFORT = re.compile(rf"- {NUMBER} \* hours\^{NUMBER}")
+TAXPAYERS = re.compile(r"taxes of all workers / (\d+)")
 HOURLY = re.compile(r"You earn \$([\d.]+) an hour")
 WEEKS = 52
 
@@ -58,7 +59,9 @@ def hours_worth(inputs: Inputs, answer: Any) -> float:
     hours = np.arange(101.0)
     income = WEEKS * float(wage[1]) * hours
     cost = float(effort[1]) * hours ** float(effort[2])
-    value = income - _tax(inputs["tax_schedule"], income) - cost
+    sharing = TAXPAYERS.search(inputs["objective"])
+    back = 1 / int(sharing[1]) if sharing else 0.0  # of one's own tax
+    value = income - (1 - back) * _tax(inputs["tax_schedule"], income) - cost
     return _share(float(value[int(answer["labor"])]), value)
 
 

@@ -10,7 +10,7 @@ from signatures.types import Hours
 class ChooseLabor(dspy.Signature):
     """Choose how many hours a week you work this year.
 
-    Your income is taxed by the schedule; all revenue returns as an equal rebate, whatever your hours.
+    Your income is taxed by the schedule; all revenue, your own tax included, returns to all workers in equal parts.
     explore: try hours near your best that your record lacks under this schedule.
     exploit: work the hours that serve your objective best."""
 
@@ -18,7 +18,7 @@ class ChooseLabor(dspy.Signature):
     tax_schedule: str = dspy.InputField(desc="marginal rates")
     last_rebate: str = dspy.InputField()
     identity: str = dspy.InputField()
-    record: str = dspy.InputField(desc="your years so far; value is your objective's, before rebate")
+    record: str = dspy.InputField(desc="your years so far; value is your objective's, without others' taxes")
     phase: Literal["explore", "exploit"] = dspy.InputField()
     labor: Hours = dspy.OutputField(desc="hours a week")
 

@@ -9,7 +9,8 @@ from typing import Any
 from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
-from pipeline.economy.equilibrium import LEAST_GAIN, equilibrium
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader
 

@@ -65,7 +65,7 @@ def _begun(toy: Toy, years: int) -> World:
 
 
 def _answer_exactly(world: World, year: int) -> None:
-    live(world, year, best_response(world.economy, world.schedule, world.population.wage))
+    live(world, year, best_response(world.economy, world.schedule, world.population.wage, world.num_agents))
 
 
 def _worth(toy: Toy, rate: float) -> float:

@@ -19,7 +19,6 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import MAX_HOURS, best_response
-from pipeline.economy.welfare import WELFARE
 from pipeline.memory import Floats
 from pipeline.personas import template_persona
 from pipeline.world import World, create
@@ -88,8 +87,8 @@ def village(people: Sequence[Person], schedule: TaxSchedule, **settings: Any) ->
 def live(world: World, year: int, hours: Floats) -> None:
     """One year in which everybody works `hours` (N,); workers and planner remember it."""
     outcome = settle(world.economy, world.schedule, world.population.wage, hours)
-    welfare = float(WELFARE[world.config.welfare](outcome.utility, outcome.income, world.population.wage))
-    world.hours, world.adjusted = hours, outcome.utility
+    welfare = float(world.setting().objective(outcome.utility, outcome.income, world.population.wage))
+    world.hours, world.judged = hours, outcome.utility
     world.remember_workers(year, outcome, outcome.utility)
     world.remember_planner(year, world.schedule, welfare)
 
@@ -97,7 +96,7 @@ def live(world: World, year: int, hours: Floats) -> None:
 def try_hours(world: World, first: int, *, seed: int) -> int:
     """Years from `first` on in which everybody tries hours around its best; the year after them."""
     rng = np.random.default_rng([seed, crc32(repr(world.schedule).encode()), first])
-    best = np.rint(best_response(world.economy, world.schedule, world.population.wage))
+    best = np.rint(best_response(world.economy, world.schedule, world.population.wage, world.num_agents))
     below = rng.integers(STEP, STEP * (TRIED - 1) - 1, world.num_agents)
     lowest = np.clip(best - below, 0, MAX_HOURS - STEP * TRIED)
     tried = np.array([low + STEP * rng.permutation(TRIED) for low in lowest]).T

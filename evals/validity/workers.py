@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from evals.statistics import Interval, interval
 from evals.validity.findings import Finding, finding, found, hours_of, mean, none_as, said, shared
 from evals.validity.panel import Ask, Panel
 from evals.validity.scenes import SEED, TAX_YEAR, crowd, linear, live, try_hours
-from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.utility import ECONOMIES, effective_share
 from pipeline.simulation import labor_inputs
 
 WAGES = (9.0, 14.0, 22.0, 34.0, 52.0, 80.0)
@@ -57,8 +58,13 @@ def grid(money: float = 1) -> dict[tuple[float, float], Place]:
         year = try_hours(world, 0, seed=SEED)
         for agent, wage in enumerate(WAGES):
             ask = Ask("ChooseLabor", labor_inputs(world, agent, year))
-            places[wage, rate] = Place(wage, rate, ask, best_hours(Work(wage, world.schedule)))
+            places[wage, rate] = Place(wage, rate, ask, best_hours(_work(wage, rate, WAGES)))
     return places
+
+
+def _work(wage: float, rate: float, people: Sequence[float]) -> Work:
+    """The choice of a worker at `wage` dollars an hour under a rate in percent, one of `people` that share revenue."""
+    return Work(wage, linear(rate), taxpayers=len(people))
 
 
 def places_of(full: bool) -> list[Place]:
@@ -74,7 +80,7 @@ def closed_form(panel: Panel, full: bool) -> Finding:
     usual = float(np.abs(USUAL - best).mean())
     errors = np.abs(hours - best)
     lost = [
-        1 - missed(Work(place.wage, linear(place.rate)), int(worked)).score
+        1 - missed(_work(place.wage, place.rate, WAGES), int(worked)).score
         for place, worked in zip(places, hours, strict=True)
         if not np.isnan(worked)
     ]
@@ -112,7 +118,12 @@ def _shocked(rate: float) -> list[Place]:
         world.schedule = linear(rate)
         year = try_hours(world, TAX_YEAR, seed=SEED)
     return [
-        Place(wage, rate, Ask("ChooseLabor", labor_inputs(world, agent, year)), best_hours(Work(wage, world.schedule)))
+        Place(
+            wage,
+            rate,
+            Ask("ChooseLabor", labor_inputs(world, agent, year)),
+            best_hours(_work(wage, rate, SHOCKED_WAGES)),
+        )
         for agent, wage in enumerate(SHOCKED_WAGES)
     ]
 
@@ -124,12 +135,14 @@ def _shocks(full: bool) -> list[list[Place]]:
 
 
 def elasticity(panel: Panel, full: bool) -> Finding:
-    """Log change of hours on log change of what is kept of a dollar, the mean over shocks by worker; the score is
-    1 - |e - 0.4| / 0.4 of their mean e. No answer: hours stay. Hours below 1 count as 1."""
+    """Log change of hours on log change of what is kept of a dollar (one's own share of one's tax included), the mean
+    over shocks by worker; the score is 1 - |e - 0.4| / 0.4 of their mean e. No answer: hours stay. Hours below 1 count
+    as 1."""
     rows = _shocks(full)
     replies = panel.ask(place.ask for places in rows for place in places)
     hours = np.maximum(1, hours_of(replies)).reshape(len(rows), -1)
-    kept = np.array([[100 - places[0].rate] for places in rows])
+    share = effective_share(len(SHOCKED_WAGES))
+    kept = np.array([[100 - share * places[0].rate] for places in rows])
     slopes = np.log(hours[1:] / hours[0]) / np.log(kept[1:] / kept[0])
     implied = interval(none_as(0, slopes).mean(axis=0), seed=panel.seed)
     words = f"elasticity {implied.mean:.2f} [{implied.low:.2f}, {implied.high:.2f}]"

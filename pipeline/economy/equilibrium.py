@@ -6,19 +6,16 @@ worker gave up, and `welfare_of` says what many schedules are worth. The best of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.economy.tax import FloatArray, rebate, tax
 from pipeline.economy.utility import Economy, best_response, income, respond, utility
+from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
-
-WelfareFunction = Callable[[FloatArray, FloatArray, FloatArray], Any]
-"""f(utility, income, wage) over the last axis, as in `pipeline.economy.welfare.WELFARE`."""
 
 CHUNK = 2**17
 """Schedules are solved so many worker-schedule pairs at a time: what is in work fits the processor's cache."""
@@ -76,41 +73,35 @@ def settle(
 
 
 def equilibrium(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, *, windfall: float = 0.0) -> Outcome:
-    """The year in which every worker works the hours that are best for them, in continuous hours."""
-    return settle(economy, schedule, wages, best_response(economy, schedule, wages), windfall=windfall)
+    """The year in which every worker works the hours that are best for it, in continuous hours.
+
+    The workers with hourly `wages` (N,) are all who share the revenue. A Nash equilibrium: each one's hours are best
+    whatever the others work, for others' taxes enter its utility as a sum.
+    """
+    hours = best_response(economy, schedule, wages, np.size(wages))
+    return settle(economy, schedule, wages, hours, windfall=windfall)
 
 
 def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: Outcome) -> Regret:
-    """What each worker could have had with the rebate of `outcome`, and that less what they had: 0 or more.
+    """What each worker could have had while the others pay the taxes of `outcome`, less what it had: 0 or more.
 
-    >>> from pipeline.economy.tax import US_FED
-    >>> regret(Economy(), US_FED, [20], settle(Economy(), US_FED, [20], [60])).regret.round(2)
-    array([16198.57])
+    Other hours would change the worker's own tax, and with it the rebate by one Nth of that.
+
+    >>> from pipeline.economy.tax import US_FED, uniform
+    >>> regret(Economy(), US_FED, [20, 20], settle(Economy(), US_FED, [20, 20], [60, 40])).regret.round(2)
+    array([14215.43,    27.64])
+    >>> regret(Economy(), uniform((0,), 90), [20], settle(Economy(), uniform((0,), 90), [20], [41.99])).regret.round()
+    array([0.])
     """
-    hours = best_response(economy, schedule, wages)
+    count = np.size(wages)
+    hours = best_response(economy, schedule, wages, count)
     earned = income(wages, hours)
-    possible = utility(economy, earned - tax(schedule, earned) + outcome.rebate, hours)
+    owed = tax(schedule, earned)
+    rebate_then = outcome.rebate + (owed - outcome.tax) / count
+    possible = utility(economy, earned - owed + rebate_then, hours)
     # the two ways to the same hours may differ in the last bit
     best = np.maximum(possible, outcome.utility)
     return Regret(best, best - outcome.utility, hours)
-
-
-LEAST_GAIN = 0.005
-"""ORACLE's gain over the start, as a share of it, below which the planner share divides by next to nothing."""
-
-
-def telling(start: float, best: float) -> bool:
-    """Whether there is enough to gain for a share of it to say something."""
-    return best - start >= LEAST_GAIN * abs(start)
-
-
-def planner_share(start: float, achieved: float, best: float) -> float:
-    """Share of the possible gain in welfare, from `start` to `best`, that was `achieved`; nan if there is none.
-
-    >>> planner_share(10, 25, 30)
-    0.75
-    """
-    return (achieved - start) / (best - start) if best != start else float("nan")
 
 
 def welfare_of(
@@ -119,11 +110,16 @@ def welfare_of(
     rates: FloatArray,
     wages: FloatArray,
     welfare_function: WelfareFunction,
+    taxpayers: float | None = None,
 ) -> FloatArray:
-    """Welfare (S,) of each of the `rates` (S, B), in percent, when workers with `wages` (N,) best-respond."""
+    """Welfare (S,) of each of the `rates` (S, B), in percent, when workers with `wages` (N,) best-respond.
+
+    `taxpayers` share the revenue: the N workers, or as many as they are a sample of.
+    """
     rows = max(1, CHUNK // len(wages))
     chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
-    return np.concatenate([_welfare(economy, thresholds, chunk, wages, welfare_function) for chunk in chunks])
+    count = taxpayers or len(wages)
+    return np.concatenate([_welfare(economy, thresholds, chunk, wages, welfare_function, count) for chunk in chunks])
 
 
 def _welfare(
@@ -132,8 +128,9 @@ def _welfare(
     rates: FloatArray,
     wages: FloatArray,
     welfare_function: WelfareFunction,
+    taxpayers: float,
 ) -> FloatArray:
     """`welfare_of` for as many schedules as fit in memory at once."""
-    reply = respond(economy, thresholds, rates, wages)
+    reply = respond(economy, thresholds, rates, wages, taxpayers)
     u = reply.surplus + reply.tax.mean(axis=1, keepdims=True)
     return np.asarray(welfare_function(u, reply.income, wages), dtype=float)

@@ -1,23 +1,24 @@
-"""ORACLE: the schedule that a planner would set who knew everybody, and why it is taken for the best.
+"""ORACLE: the schedule of a planner who knows everybody, and the best one on the grid of the planner's own moves.
 
-Up to three brackets all schedules on the 10-point grid are compared. With more, climbs from many starts are; a climb
-goes to the best change of one rate or two until there is none. Both end with climbs that count everybody, from the
-best places found and from the best rival.
+`grid_optimum` is the best schedule that a planner can reach in its ten-point steps: up to three brackets all of them
+are compared, with more, climbs from many starts are. `optimum` polishes the best of those, and the best rival, by ever
+smaller moves of one and of two rates until none helps, and certifies that.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.economy.equilibrium import WelfareFunction, welfare_of
+from pipeline.economy.equilibrium import welfare_of
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import Economy
+from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
 
 Welfare = Callable[[FloatArray], FloatArray]
@@ -29,11 +30,33 @@ GRID = range(0, 101, 10)
 MOST_ENUMERATED = 3
 """Up to so many brackets every schedule on the grid is tried: 1,331 of them."""
 
-SCOUTS = {"grid": 20_000, "climb": 500}
+LATTICE = range(0, 101, 5)
+"""Up to `MOST_ENUMERATED` brackets, every schedule on these rates is tried before the polish: 9,261 of them."""
+
+MOST_POLISHED = 12
+"""Of the local optima between the points of the grid, so many of the best are polished."""
+
+FEW = 500
+"""Up to so many workers welfare is rough: every worker who jumps shows. There more places are climbed from."""
+
+STREWN = 16
+"""With more brackets and `FEW` workers, so many places at random, always the same ones, are polished as well."""
+
+SCOUTS = {"grid": 20_000, "lattice": 300, "climb": 500}
 """The most workers that look for where a climb is worth starting; the climb itself counts everybody."""
 
 LAST_CLIMBS = 4
-"""Of the places found, so many of the best are climbed from once more, counting everybody."""
+"""So many of the best places found are climbed from once more, counting everybody; with `FEW` workers, of those
+between the points of the grid `MOST_POLISHED`."""
+
+GRID_MOVES = (20.0, 10.0)
+"""Points by which a planner can change a rate at once, both ways."""
+
+POLISH = (20.0, 10.0, 5.0, 2.0, 1.0)
+"""Points by which rates are moved, up and down, in one rate and in two, until none of the moves helps."""
+
+FINER = ((0.5, 0.2, 0.1), (0.05, 0.02, 0.01))
+"""Then by so many, in one rate."""
 
 ROUNDING = 1e-12
 """A relative gain that is none: the sums behind two figures were taken in another order."""
@@ -45,8 +68,9 @@ class Certificate:
 
     `starts`: schedules on the grid that were compared (`enumerated`), or climbs. `optima`: places among them that no
     change of one rate by 10 or 20 points improves (climbs: of two rates), with different welfare. `runner_up`: the
-    second of the last climbs; None where they all end at the same welfare. `improvement`: the most that a change of one
-    rate by 10 or 20 points adds to `welfare`, 0 or less.
+    second of the last climbs; None where they all end at the same welfare. `improvement`: the most that a `POLISH`
+    move of one rate, or of two, adds to `welfare`, 0 or less. `grid`, `grid_welfare`: the best schedule found on the
+    planner's ten-point grid, and its welfare.
     """
 
     enumerated: bool
@@ -55,6 +79,8 @@ class Certificate:
     welfare: float
     runner_up: float | None
     improvement: float
+    grid: TaxSchedule
+    grid_welfare: float
 
 
 class Optimum(NamedTuple):
@@ -65,10 +91,14 @@ class Optimum(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """Places (K, B) of different welfare, best first, and among how many they were found."""
+    """Places (K, B) on the grid of different welfare, best first, and among how many they were found.
+
+    `off_grid`: places (M, B) between them that look as good, best first.
+    """
 
     places: FloatArray
     starts: int
+    off_grid: FloatArray
 
 
 def optimum(
@@ -80,9 +110,10 @@ def optimum(
 ) -> Optimum:
     """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare when workers best-respond.
 
-    It is at least as good as each of the `candidates` on the same thresholds, whose rates may lie off the grid, and no
-    change of one rate by ten or twenty points improves it. In a large population (`SCOUTS`) a part of the workers
-    decides where the last climbs begin. Deterministic. `welfare_function` must work along the last axis.
+    At least as good as each of the `candidates` on the same thresholds, and as each schedule that differs from it by a
+    `POLISH` move of one rate or of two; rates are found to 0.01 points. It is a search, for welfare has many local
+    optima where rates fall and workers jump: `Certificate` says how wide. In a large population (`SCOUTS`) a part of
+    the workers decides where the last climbs begin. Deterministic. `welfare_function` must work along the last axis.
     `wages` (N,) dollars an hour.
 
     >>> from pipeline.economy.welfare import utilitarian
@@ -91,32 +122,78 @@ def optimum(
     ((0.0, 0.0), 121, 1)
     """
     wage = np.asarray(wages, dtype=float)
-    enumerated = len(thresholds) <= MOST_ENUMERATED
-    scouts = _thinned(wage, SCOUTS["grid" if enumerated else "climb"])
-
-    def welfare(rates: FloatArray) -> FloatArray:
-        return welfare_of(economy, thresholds, rates, wage, welfare_function)
-
-    def scouted(rates: FloatArray) -> FloatArray:
-        return welfare_of(economy, thresholds, rates, scouts, welfare_function)
-
-    found = _on_grid(scouted, len(thresholds)) if enumerated else _by_climbs(scouted, len(thresholds))
-    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds])
-    starts = found.places[:LAST_CLIMBS]
+    welfare = _welfare_of(economy, thresholds, wage, welfare_function)
+    found = _search_grid(economy, thresholds, wage, welfare_function)
+    ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
+    starts = [ends, found.off_grid[:MOST_POLISHED]]
+    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
     if len(rivals):
-        starts = np.vstack([starts, _highest(welfare, rivals)[0]])
-    ends = _distinct(welfare, np.array([_climb(welfare, start, reach=1) for start in starts]).round(10))
-    heights = welfare(ends[:2])
-    gain = float(welfare(_neighbours(ends[0], 1)).max() - heights[0])
+        starts.append(_highest(welfare, rivals)[:1])
+    polished = _climb_all(welfare, np.vstack(starts), POLISH, together=1)
+    last = MOST_POLISHED if len(wage) <= FEW else LAST_CLIMBS
+    tops = _climb_all(welfare, polished[:last], POLISH, together=2)
+    best = tops[0]
+    for moves in FINER:
+        best = _climb(welfare, best, moves, together=1)
+    # finer moves can open coarser ones again
+    best = _climb(welfare, best, POLISH, together=2)
+    height = float(welfare(best[None])[0])
+    around = [_neighbours(best, POLISH, turn) for turn in _turns(len(best), 2)]
+    gain = float(welfare(np.vstack(around)).max()) - height
+    heights = welfare(tops)
     certificate = Certificate(
-        enumerated=enumerated,
+        enumerated=len(thresholds) <= MOST_ENUMERATED,
         starts=found.starts,
         optima=len(found.places),
-        welfare=float(heights[0]),
+        welfare=height,
         runner_up=float(heights[1]) if len(heights) > 1 else None,
-        improvement=gain if gain > ROUNDING * abs(heights[0]) else min(gain, 0.0),
+        improvement=gain if gain > ROUNDING * abs(height) else min(gain, 0.0),
+        grid=_schedule(thresholds, ends[0]),
+        grid_welfare=float(welfare(ends[:1])[0]),
     )
-    return Optimum(TaxSchedule(thresholds=thresholds, rates=tuple(map(float, ends[0]))), certificate)
+    return Optimum(_schedule(thresholds, best), certificate)
+
+
+def grid_optimum(
+    economy: Economy, thresholds: tuple[float, ...], wages: ArrayLike, welfare_function: WelfareFunction
+) -> TaxSchedule:
+    """The best schedule on `thresholds` whose rates are multiples of ten: what a planner can reach from 50 percent.
+
+    Up to three brackets the best of all; with more, the best of climbs, which no change of one rate by 10 or 20 points
+    improves. `wages` (N,) dollars an hour.
+    """
+    wage = np.asarray(wages, dtype=float)
+    welfare = _welfare_of(economy, thresholds, wage, welfare_function)
+    found = _search_grid(economy, thresholds, wage, welfare_function)
+    return _schedule(thresholds, _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)[0])
+
+
+def _schedule(thresholds: tuple[float, ...], rates: FloatArray) -> TaxSchedule:
+    return TaxSchedule(thresholds=thresholds, rates=tuple(map(float, rates)))
+
+
+def _welfare_of(
+    economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, function: WelfareFunction, taxpayers: int = 0
+) -> Welfare:
+    def welfare(rates: FloatArray) -> FloatArray:
+        return welfare_of(economy, thresholds, rates, wages, function, taxpayers or len(wages))
+
+    return welfare
+
+
+def _search_grid(
+    economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, function: WelfareFunction
+) -> _Found:
+    """Where on the grid, and between its points, a last climb is worth starting, by the scouts."""
+
+    def scouted(kind: str) -> Welfare:
+        return _welfare_of(economy, thresholds, _thinned(wages, SCOUTS[kind]), function, len(wages))
+
+    brackets = len(thresholds)
+    if brackets > MOST_ENUMERATED:
+        return _by_climbs(scouted("climb"), brackets, strewn=0 if len(wages) > FEW else STREWN)
+    places = _peaks(scouted("grid"), brackets, GRID)
+    return _Found(places, len(GRID) ** brackets, _peaks(scouted("lattice"), brackets, LATTICE))
 
 
 def _thinned(wages: FloatArray, most: int) -> FloatArray:
@@ -124,21 +201,21 @@ def _thinned(wages: FloatArray, most: int) -> FloatArray:
     return wages if len(wages) <= most else np.quantile(wages, np.linspace(0, 1, most))
 
 
-def _on_grid(welfare: Welfare, brackets: int) -> _Found:
-    """The places on the grid that no change of one rate by 10 or 20 points improves."""
-    every = np.array(list(itertools.product(GRID, repeat=brackets)), dtype=float)
-    heights = welfare(every).reshape((len(GRID),) * brackets)
+def _peaks(welfare: Welfare, brackets: int, grid: range) -> FloatArray:
+    """The places on the `grid` that no change of one rate by one or two of its steps improves, best first."""
+    every = np.array(list(itertools.product(grid, repeat=brackets)), dtype=float)
+    heights = welfare(every).reshape((len(grid),) * brackets)
     tops = np.ones_like(heights, dtype=bool)
     for axis, steps in itertools.product(range(brackets), (1, 2)):
         lower, upper = (np.moveaxis(heights, axis, 0)[part] for part in (slice(None, -steps), slice(steps, None)))
         top = np.moveaxis(tops, axis, 0)
         top[:-steps] &= ~(upper > lower + ROUNDING * np.abs(lower))
         top[steps:] &= ~(lower > upper + ROUNDING * np.abs(upper))
-    return _Found(_distinct(welfare, every[tops.ravel()]), len(every))
+    return _distinct(welfare, every[tops.ravel()])
 
 
-def _by_climbs(welfare: Welfare, brackets: int) -> _Found:
-    """Local optima found by climbs from 32 starts.
+def _by_climbs(welfare: Welfare, brackets: int, *, strewn: int) -> _Found:
+    """Local optima found by climbs from 32 starts on the grid, and from so many `strewn` between its points.
 
     The starts are 50 percent, schedules of few steps from the best to the worst, and good ones far from all those.
     """
@@ -149,23 +226,42 @@ def _by_climbs(welfare: Welfare, brackets: int) -> _Found:
             starts.append(rates)
         if len(starts) == 32:
             break
-    return _Found(_distinct(welfare, np.array([_climb(welfare, start, reach=2) for start in starts])), len(starts))
+    singly = _climb_all(welfare, np.array(starts), GRID_MOVES, together=1)
+    ends = _climb_all(welfare, singly[:LAST_CLIMBS], GRID_MOVES, together=2)
+    anywhere = np.random.default_rng(0).integers(0, 101, (strewn, brackets)).astype(float)
+    between = _climb_all(welfare, np.vstack([singly[:MOST_POLISHED], anywhere]), POLISH, together=1)
+    return _Found(ends, len(starts), between)
 
 
-def _climb(welfare: Welfare, start: FloatArray, *, reach: int) -> FloatArray:
-    """From `start` (B,) always to the best neighbour in one rate, or else in up to `reach`, until none is better."""
+def _climb_all(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
+    """Where climbs from the `starts` (K, B) end, one for each welfare, best first."""
+    return _distinct(welfare, np.array([_climb(welfare, start, moves, together=together) for start in starts]))
+
+
+def _climb(welfare: Welfare, start: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
+    """From `start` (B,) upwards by `moves` of one rate, or else of up to `together` rates, until none helps.
+
+    Of the moves that are tried at a time the best is made at once, before others are tried.
+    """
     here, height = start, welfare(start[None])[0]
-    moved = 1
-    while moved <= reach:
-        around = _neighbours(here, moved)
+    turns = _turns(len(start), together)
+    turn = idle = 0  # idle: turns since the last move
+    while idle < len(turns):
+        around = _neighbours(here, moves, turns[turn])
         heights = welfare(around)
         best = int(np.argmax(heights))
         # rounding is not progress, and could go round in circles
         if heights[best] > height + ROUNDING * abs(height):
-            here, height, moved = around[best], heights[best], 1
+            here, height, idle = around[best], heights[best], 0
         else:
-            moved += 1
+            turn, idle = (turn + 1) % len(turns), idle + 1
     return here
+
+
+def _turns(brackets: int, together: int) -> list[list[tuple[int, ...]]]:
+    """What is tried at a time: each rate alone, then two of them together, then three, up to `together`."""
+    several = [rates for number in range(2, together + 1) for rates in itertools.combinations(range(brackets), number)]
+    return [[(bracket,) for bracket in range(brackets)], *([rates] for rates in several)]
 
 
 def _highest(welfare: Welfare, rates: FloatArray) -> FloatArray:
@@ -181,12 +277,16 @@ def _distinct(welfare: Welfare, rates: FloatArray) -> FloatArray:
     return np.asarray(ordered[np.concatenate([[True], new])])
 
 
-def _neighbours(rates: FloatArray, moved: int) -> FloatArray:
-    """All schedules (M, B) that differ from `rates` (B,) by 10 or 20 points in `moved` of the rates; in [0, 100]."""
-    moves = np.kron(np.eye(len(rates)), [[-20], [-10], [10], [20]])
-    # several moves of one rate are one other move of it, or none: no harm, and no case to tell apart
-    taken = np.array(list(itertools.combinations(range(len(moves)), moved)))
-    return np.asarray(np.clip(rates + moves[taken].sum(axis=1), 0, 100))
+def _neighbours(rates: FloatArray, moves: Sequence[float], turn: Sequence[tuple[int, ...]]) -> FloatArray:
+    """All schedules (M, B) that differ from `rates` (B,) by one of the `moves` up or down, in points, in each of the
+    brackets of one entry of `turn`; kept in [0, 100] and at whole hundredths of a point."""
+    steps = (*(-move for move in moves), *moves)
+    parts = []
+    for brackets in turn:
+        part = np.repeat(rates[None], len(steps) ** len(brackets), axis=0)
+        part[:, list(brackets)] += list(itertools.product(steps, repeat=len(brackets)))
+        parts.append(part)
+    return np.vstack(parts).clip(0, 100).round(2)
 
 
 def _few_steps(brackets: int) -> Iterator[tuple[int, ...]]:

@@ -29,7 +29,7 @@ def prospects(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: 
     rows = max(1, CHUNK // len(w))
     found = np.empty((len(w), len(laws)))
     for first in range(0, len(laws), rows):
-        reply = respond(economy, thresholds, laws[first : first + rows], w)
+        reply = respond(economy, thresholds, laws[first : first + rows], w, len(w))
         found[:, first : first + rows] = (reply.surplus + reply.tax.mean(axis=1, keepdims=True)).T
     return found
 

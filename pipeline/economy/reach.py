@@ -13,9 +13,10 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.equilibrium import WelfareFunction, welfare_of
+from pipeline.economy.equilibrium import welfare_of
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import Economy
+from pipeline.economy.welfare import WelfareFunction
 from signatures.types import RateChange, TaxSchedule
 
 IntArray = NDArray[np.int64]

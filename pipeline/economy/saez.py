@@ -2,37 +2,50 @@
 
     tau_j = (1 - G_j) / (1 - G_j + a_j * e_j)
 
-e_j is the elasticity of income in bracket j with respect to the net-of-tax rate. Raising tau_j by one point
-collects, from everybody, one per cent of the dollars m_i that lie inside the bracket; only those whose last
-dollar lies there respond. So, with incomes z_i and welfare weights g_i of mean one,
+e_j is the elasticity of income in bracket j with respect to the net-of-tax rate. Raising tau_j by one point collects,
+from everybody, one per cent of the dollars m_ij that lie inside the bracket, M_j in all; only workers with an interior
+optimum in the bracket answer at the margin. Workers at the cap of hours and those who bunch at a kink do not. With the
+incomes z_i of those who answer, and welfare weights g_i = dW/du_i of mean one,
 
-    a_j = (sum of the z_i that lie in bracket j) / (sum of m_i)      G_j = (sum of g_i*m_i) / (sum of m_i)
+    a_j = (sum of their z_i) / M_j      G_j = (sum over all of g_i*m_ij) / M_j
 
-In the top bracket a_j is the Pareto parameter z_m/(z_m - edge) of the textbooks, in a narrow one the local
-parameter z*h(z)/(1-H(z)) with G_j the mean weight above; a single bracket gives the optimal linear tax.
-Incomes respond to the rates, so the rates are iterated to a fixed point.
+In the top bracket a_j is the Pareto parameter z_m/(z_m - edge) of the textbooks. Incomes and weights follow from the
+rates, so the rates are iterated to a fixed point. Two terms make it the first-order condition of N workers, too:
+
+- of a worker's own tax 1/N comes back to it. The formula gives the effective rate tau*(1 - 1/N), and a worker's answer
+  counts for the others only: z_i*(1 - g_i/N) in a_j.
+- a welfare function can value income by itself (`direct` in welfare_weights.py); that much of a tax is forgone:
+  tau_j = (1 - G_j - a_j*e_j*direct) / (1 - G_j + a_j*e_j).
+
+It is a condition at the margin: workers about to jump across a gap, where rates fall, are not in it.
 
 Emmanuel Saez, "Using Elasticities to Derive Optimal Income Tax Rates", Review of Economic Studies 68 (2001);
-Peter Diamond and Emmanuel Saez, "The Case for a Progressive Tax", Journal of Economic Perspectives 25 (2011).
+Emmanuel Saez and Stefanie Stantcheva, "Generalized Social Marginal Welfare Weights for Optimal Tax Theory", American
+Economic Review 106 (2016).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.tax import FloatArray
-from pipeline.economy.utility import Economy, respond
+from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, respond
+from pipeline.economy.welfare import welfare_functions
+from pipeline.economy.welfare_weights import Weights, weight_function
 from signatures.types import TaxSchedule
 
-MOST_CELLS = 5_000
+MOST_CELLS = 2_000
 """A larger population is summed up in so many groups of neighbouring wages."""
 
-NODES = np.array([NormalDist().inv_cdf((k + 0.5) / 15) for k in range(15)])
-"""Midpoint quantiles of the standard normal: the shape of the kernel that smooths log incomes."""
+STARTS = (20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
+"""Percent in every bracket, from which the iteration is begun: among few workers there can be several fixed points."""
+
+ITERATIONS = 200
+TOLERANCE = 0.005
+"""Points: a rate that would move by less stands."""
 
 
 def saez(
@@ -41,84 +54,104 @@ def saez(
     wages: ArrayLike,
     elasticities: Sequence[float] = (0.4,),
     *,
-    max_iterations: int = 200,
-    tolerance: float = 0.005,
+    welfare: str = "inverse_income",
+    inequality_aversion: float = 1.0,
+    windfall: float = 0.0,
 ) -> TaxSchedule:
     """The Saez rates for workers with hourly `wages` (N,) who best-respond, rounded to 0.01 percent.
 
-    `elasticities`: one for all brackets, or one for each. Weights are 1 / (income at 40 hours). The iteration starts
-    at 50 percent, moves part of the way at each step, and ends when no rate would move by `tolerance` points or
-    after `max_iterations`: workers who jump between brackets can keep few incomes from settling exactly.
+    `elasticities`: one for all brackets, or one for each. `welfare`: a name in `WELFARE`, whose weights g are used.
+    `windfall`: dollars a year that each gets from outside. The iteration moves part of the way at each step, from each
+    of the `STARTS`. Among few workers it may not settle, for workers bunch and jump; so the schedule with the highest
+    welfare of all that it passes is taken.
 
     Raises ValueError for a wrong number of elasticities or a negative one.
 
     >>> from pipeline.economy.tax import BRACKETS
     >>> saez(Economy(), BRACKETS["three"], [5, 10, 20, 40, 80, 160], [0.4]).rates[0] > 50
     True
+    >>> saez(Economy(), BRACKETS["three"], [5, 10, 20, 40, 80, 160], [0.4], welfare="utilitarian").rates
+    (0.0, 0.0, 0.0)
     """
     e = _per_bracket(elasticities, len(thresholds))
-    wage, weights = _cells(np.asarray(wages, dtype=float))
-    rates = np.full(len(thresholds), 50.0)
-    for iteration in range(max_iterations):
-        incomes = respond(economy, thresholds, rates[None], wage).income[0]
-        move = saez_rates(thresholds, incomes, weights, e) - rates
-        if np.abs(move).max() < tolerance:
+    count = np.size(wages)
+    wage, inverse_wage = _cells(np.asarray(wages, dtype=float))
+    weights_of = weight_function(welfare, inequality_aversion)
+    objective = welfare_functions(inequality_aversion)[welfare]
+    rates = np.repeat(np.array(STARTS)[:, None], len(thresholds), axis=1)
+    best, highest = rates[0], -np.inf
+    for iteration in range(ITERATIONS):
+        reply = respond(economy, thresholds, rates, wage, count)
+        u = reply.surplus + reply.tax.mean(axis=1, keepdims=True) + windfall
+        # cells stand for workers of different wages: 1/inverse_wage is the one wage that has their weight
+        heights = objective(u, reply.income, 1 / inverse_wage)
+        if heights.max() > highest:
+            best, highest = rates[int(np.argmax(heights))].copy(), float(heights.max())
+        weights = weights_of(u, reply.income, inverse_wage)
+        answers = responds_at_the_margin(thresholds, reply.income, reply.labor)
+        move = saez_rates(thresholds, reply.income, weights, e, answers, taxpayers=count) - rates
+        if np.abs(move).max() < TOLERANCE:
             break
         # ever smaller steps, so that a cycle of workers jumping between brackets dies down
         rates += move / (2 + iteration / 10)
-    return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates.round(2)))
+    return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in best.round(2)))
 
 
-def saez_rates(thresholds: ArrayLike, incomes: ArrayLike, weights: ArrayLike, elasticities: ArrayLike) -> FloatArray:
-    """The formula once: rates (B,) in percent for given `incomes` (N,) in dollars and welfare `weights` (N,).
+def responds_at_the_margin(thresholds: ArrayLike, incomes: FloatArray, labor: FloatArray) -> NDArray[np.bool_]:
+    """Whose best reply (..., N) is an interior optimum: between 0 hours and the cap, and at no edge of a bracket.
 
-    `elasticities` (B,). A sample is not a distribution, so incomes are smoothed first. A bracket that
-    fewer than two workers reach is taken as part of the one below, so no rate rests on a tail that is not there.
+    `incomes` in dollars a year, `labor` in hours a week.
+    """
+    answers: NDArray[np.bool_] = (labor > 0) & (labor < MAX_HOURS)
+    for edge in np.asarray(thresholds, dtype=float)[1:]:
+        answers &= np.abs(incomes - edge) > 1e-9 * edge
+    return answers
 
-    Raises ValueError if nobody earns anything.
 
-    >>> saez_rates([0], [20_000, 60_000], [1.5, 0.5], [0.4]).round(2)
+def saez_rates(
+    thresholds: ArrayLike,
+    incomes: ArrayLike,
+    weights: Weights,
+    elasticities: ArrayLike,
+    answers: ArrayLike,
+    taxpayers: float = CONTINUUM,
+) -> FloatArray:
+    """The formula once: rates (..., B) in percent at given `incomes` (..., N) in dollars and welfare `weights`.
+
+    `elasticities` (B,). `answers` (..., N): who responds at the margin. A bracket that fewer than two workers reach is
+    taken as part of the one below, so no rate rests on a tail that is not there.
+
+    >>> even = Weights(np.array([1.5, 0.5]), np.zeros(2))
+    >>> saez_rates([0], [20_000, 60_000], even, [0.4], [True, True]).round(2)
     array([38.46])
     """
     edges, z, e = (np.asarray(x, dtype=float) for x in (thresholds, incomes, elasticities))
-    g = np.asarray(weights, dtype=float)
-    if not (z > 0).any():
-        raise ValueError("Saez rates need incomes, and nobody earns anything")
-    top = max([0, *(j for j in range(len(edges)) if np.count_nonzero(z >= edges[j]) >= 2)])
-    pareto, above = _by_bracket(edges[: top + 1], _smoothed(z), g / g.mean())
-    pareto, above = (np.pad(x, (0, len(edges) - top - 1), mode="edge") for x in (pareto, above))
-    gain = np.maximum(1 - above, 0)
-    lost = gain + pareto * e
-    rates: FloatArray = 100 * np.divide(gain, lost, out=np.zeros_like(gain), where=lost > 0)
+    answering = np.asarray(answers, dtype=bool)
+    share = effective_share(taxpayers)
+    others = 1 - weights.g / taxpayers
+    rates = np.zeros((*z.shape[:-1], len(edges)))
+    for bracket, (low, high) in enumerate(zip(edges, np.append(edges[1:], np.inf), strict=True)):
+        inside = np.clip(z - low, 0, high - low)
+        earned = np.where(answering & (z >= low) & (z < high), z, 0.0)
+        total = inside.sum(axis=-1)
+        gain = _over(((1 - weights.g) * inside).sum(axis=-1), total)
+        lost = e[bracket] * _over((earned * others).sum(axis=-1), total)
+        forgone = share * e[bracket] * _over((earned * np.where(earned > 0, weights.direct, 0)).sum(axis=-1), total)
+        effective = _over(np.maximum(gain - forgone, 0), np.maximum(gain, 0) + lost)
+        rate = np.clip(100 * _over(effective, np.asarray(share)), 0, 100)
+        reached = (z > low).sum(axis=-1) >= 2
+        below = rates[..., bracket - 1] if bracket else rate
+        rates[..., bracket] = np.where(reached, rate, below)
     return rates
 
 
-def _by_bracket(edges: FloatArray, incomes: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """a_j and G_j of `incomes` (K, N), for each bracket; the last one is open.
-
-    Where no income lies in a bracket, a_j is that of the nearest bracket with incomes, the lower of two.
-    """
-    upper = np.append(edges[1:], np.inf)
-    inside = [np.clip(incomes - low, 0, high - low) for low, high in zip(edges, upper, strict=True)]
-    taxed = np.array([dollars.sum() for dollars in inside])
-    weighted = np.array([(weights * dollars).sum() for dollars in inside])
-    residents = [(incomes >= low) & (incomes < high) for low, high in zip(edges, upper, strict=True)]
-    earned = np.array([incomes[here].sum() for here in residents])
-    populated = np.flatnonzero(earned > 0)
-    nearest = [populated[np.argmin(np.abs(populated - j))] for j in range(len(edges))]
-    return np.take(earned / taxed, nearest), weighted / taxed
-
-
-def _smoothed(incomes: FloatArray) -> FloatArray:
-    """Each income (N,) spread over 15 (15, N) by a normal kernel on its logarithm; bandwidth by Silverman's rule."""
-    logs = np.log(incomes[incomes > 0])
-    # never 0, so that workers who bunch on an edge lie on both sides of it
-    bandwidth = max(0.01, 1.06 * logs.std() * len(logs) ** -0.2)
-    return np.asarray(np.exp(bandwidth * NODES)[:, None] * incomes)
+def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """`part` / `whole`, and 0 where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
 def _cells(wages: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Wages in ascending order with weights 1/wage; the means of equal groups of neighbours when there are many."""
+    """Wages in ascending order with 1/wage; the means of equal groups of neighbours when there are many."""
     cells = np.array_split(np.sort(wages), min(len(wages), MOST_CELLS))
     return np.array([cell.mean() for cell in cells]), np.array([(1 / cell).mean() for cell in cells])
 

@@ -5,17 +5,20 @@
 with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
 (arXiv 2507.15815), read in the unit in which they make sense: a week and an hourly wage.
 
-The rebate plays no part in any choice here: it enters as a sum that one worker's hours do not move
-(everybody is small), and utility is linear in money, so there is no income effect.
+Utility is linear in money, so there is no income effect: the part of the rebate that others' taxes pay for moves no
+choice. Of a worker's own tax 1/N comes back, where N taxpayers share the revenue. Hours are therefore chosen by the
+effective tax T*(1 - 1/N), with the effective marginal rate tau*(1 - 1/N). In a continuum N is infinite, and the
+effective rate is the statutory one.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.tax import FloatArray, tax
 from signatures.types import TaxSchedule
@@ -25,6 +28,9 @@ WEEKS = 52
 
 MAX_HOURS = 100
 """The most that anybody can work in a week."""
+
+CONTINUUM = math.inf
+"""As a number of taxpayers: so many that nothing of a worker's own tax comes back to it."""
 
 
 @dataclass(frozen=True)
@@ -102,48 +108,95 @@ def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -
     return np.where(np.asarray(satisfied, dtype=bool), u, u - (1 - r) * np.abs(u))
 
 
-def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike) -> Response:
+def effective_share(taxpayers: float) -> float:
+    """1 - 1/N: the part of a worker's own tax that does not come back to it when N `taxpayers` share the revenue.
+
+    Raises ValueError for fewer than one.
+
+    >>> effective_share(5), effective_share(CONTINUUM)
+    (0.8, 1.0)
+    """
+    if not taxpayers >= 1:
+        raise ValueError(f"at least 1 taxpayer shares the revenue, not {taxpayers:g}")
+    return 1 - 1 / taxpayers
+
+
+def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike, taxpayers: float) -> Response:
     """Exact best replies to many schedules on the same brackets, in continuous hours.
 
-    `thresholds` (B,) dollars a year, `rates` (S, B) percent, `wages` (N,) dollars an hour. Within a bracket
-    utility is concave, so its best hours are the interior optimum clipped to the hours that earn an income
-    in that bracket; the best of the brackets is the best of all, whether or not the rates rise. Clipping covers the
-    kinks, 0 and 100. Equally good hours: the fewer. Memory is O(S*N); the caller cuts S into chunks.
+    `thresholds` (B,) dollars a year, `rates` (S, B) percent, `wages` (N,) dollars an hour; `taxpayers` share the
+    revenue. Within a bracket what a worker keeps is concave in hours, so its best hours are the interior optimum
+    clipped to the hours that earn an income in that bracket; the best of the brackets is the best of all, whether or
+    not the rates rise. Clipping covers the kinks, 0 and 100. Equally good hours: the fewer. Memory is O(S*N); the
+    caller cuts S into chunks.
 
-    Raises ValueError if a wage is not positive.
+    Raises ValueError if a wage is not positive or there is no taxpayer.
     """
     edges, laws, w = (np.asarray(x, dtype=float) for x in (thresholds, rates, wages))
     if not (w > 0).all():
         raise ValueError(f"wages must be positive dollars an hour, not {w.min():g}")
-    # tax owed on reaching each lower edge, (S, B)
-    owed = np.cumsum(laws[:, :-1] / 100 * np.diff(edges), axis=1)
+    share = effective_share(taxpayers)
+    effective = laws * share
+    # effective tax owed on reaching each lower edge, (S, B)
+    owed = np.cumsum(effective[:, :-1] / 100 * np.diff(edges), axis=1)
     owed = np.concatenate([np.zeros((len(laws), 1)), owed], axis=1)
-    best = _best_in_bracket(economy, edges, 0, laws, owed, w)
-    for bracket in range(1, len(edges)):
-        other = _best_in_bracket(economy, edges, bracket, laws, owed, w)
+    tables = [_best_in_bracket(economy, edges, bracket, effective, w) for bracket in range(len(edges))]
+    kept = np.full((len(laws), len(w)), -np.inf)
+    chosen = np.zeros(kept.shape, dtype=np.intp)  # rows of all tables, one upon another
+    first = 0
+    for bracket, table in enumerate(tables):
+        # in this bracket T(z) = tau*z - offset
+        offset = effective[:, bracket] / 100 * edges[bracket] - owed[:, bracket]
+        other = table.kept[table.row] + offset[:, None]
         # strictly better: brackets come in order of hours, so a tie stays with the fewer
-        better = other.surplus > best.surplus
-        for kept, new in zip(best, other, strict=True):
-            np.copyto(kept, new, where=better)
-    return best
+        better = other > kept
+        np.copyto(kept, other, where=better)
+        np.copyto(chosen, (first + table.row)[:, None], where=better)
+        first += len(table.kept)
+    place = chosen * len(w) + np.arange(len(w))
+    labor, earned, cost = (
+        np.concatenate([getattr(table, column) for table in tables]).take(place)
+        for column in ("labor", "income", "cost")
+    )
+    # with one taxpayer everything comes back, and what is kept does not tell the tax
+    taken = (earned - cost - kept) / share if share > 0 else _taxes(edges, laws, earned)
+    return Response(labor, earned, taken, kept - taken / taxpayers)
+
+
+def _taxes(edges: FloatArray, laws: FloatArray, earned: FloatArray) -> FloatArray:
+    """What each of the `laws` (S, B), in percent, takes from the incomes `earned` (S, N)."""
+    taken = np.zeros_like(earned)
+    for edge, step in zip(edges, np.diff(laws, axis=1, prepend=0.0).T, strict=True):
+        taken += step[:, None] / 100 * np.maximum(earned - edge, 0.0)
+    return taken
+
+
+class _Replies(NamedTuple):
+    """Best replies within one bracket by rate, each (K, N) for its K rates; which rate each schedule has, `row` (S,).
+
+    `kept` = income less the effective rate on all of it less the `cost` of effort; -inf where 100 hours earn too
+    little.
+    """
+
+    row: NDArray[np.intp]
+    labor: FloatArray
+    income: FloatArray
+    cost: FloatArray
+    kept: FloatArray
 
 
 def _best_in_bracket(
-    economy: Economy, edges: FloatArray, bracket: int, laws: FloatArray, owed: FloatArray, wages: FloatArray
-) -> Response:
-    """The best reply that earns an income in `bracket`; surplus is -inf where 100 hours do not reach it."""
+    economy: Economy, edges: FloatArray, bracket: int, laws: FloatArray, wages: FloatArray
+) -> _Replies:
+    """The best reply that earns an income in `bracket`; effective rates `laws` (S, B) in percent."""
     # schedules share their rates (a 10-point grid has eleven), so the powers are taken once a rate
     levels, row = np.unique(laws[:, bracket], return_inverse=True)
     share = levels[:, None] / 100
     lowest = edges[bracket] / (WEEKS * wages)
     highest = edges[bracket + 1] / (WEEKS * wages) if bracket + 1 < len(edges) else np.inf
     labor = _interior(economy, (1 - share) * wages).clip(lowest, highest).clip(0, MAX_HOURS)
-    earned = income(wages, labor)
-    kept = np.where(lowest < MAX_HOURS, (1 - share) * earned - effort_cost(economy, labor), -np.inf)
-    # in this bracket T(z) = tau*z - offset
-    offset = laws[:, bracket] / 100 * edges[bracket] - owed[:, bracket]
-    taken = (share * earned)[row] - offset[:, None]
-    return Response(labor[row], earned[row], taken, kept[row] + offset[:, None])
+    earned, cost = income(wages, labor), effort_cost(economy, labor)
+    return _Replies(row, labor, earned, cost, np.where(lowest < MAX_HOURS, (1 - share) * earned - cost, -np.inf))
 
 
 def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
@@ -152,40 +205,43 @@ def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
     return hours
 
 
-def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike) -> FloatArray:
+def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxpayers: float) -> FloatArray:
     """Hours a week, continuous in [0, 100], that give the highest utility at each hourly `wage`, any shape.
 
-    Exact for every schedule, also where rates fall; see `respond`. Raises ValueError for a wage that is not positive.
+    `taxpayers` share the revenue. Exact for every schedule, also where rates fall; see `respond`. Raises ValueError for
+    a wage that is not positive.
 
     >>> from pipeline.economy.tax import US_FED, uniform
-    >>> best_response(Economy(), uniform((0,), 0), [10, 20]).round(2)
-    array([31.83, 41.99])
-    >>> best_response(Economy(), US_FED, [10, 20]).round(2)
-    array([30.24, 39.9 ])
+    >>> best_response(Economy(), uniform((0,), 50), [10, 20], CONTINUUM).round(2)
+    array([24.12, 31.83])
+    >>> best_response(Economy(), uniform((0,), 50), [10, 20], taxpayers=2).round(2)
+    array([28.37, 37.43])
     """
     wages = np.asarray(wage, dtype=float)
     rates = np.array([schedule.rates])
-    return respond(economy, schedule.thresholds, rates, wages.ravel()).labor.reshape(wages.shape)
+    return respond(economy, schedule.thresholds, rates, wages.ravel(), taxpayers).labor.reshape(wages.shape)
 
 
-def best_response_on_grid(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, step: int = 10) -> FloatArray:
+def best_response_on_grid(
+    economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxpayers: float, step: int = 10
+) -> FloatArray:
     """The best of the hours 0, `step`, 2*`step` ... up to 100 at each hourly `wage`, any shape; ties go to fewer.
 
-    Raises ValueError unless `step` is from 1 to 100.
+    `taxpayers` share the revenue. Raises ValueError unless `step` is from 1 to 100.
 
     >>> from pipeline.economy.tax import US_FED
-    >>> best_response_on_grid(Economy(), US_FED, [10, 20])
+    >>> best_response_on_grid(Economy(), US_FED, [10, 20], CONTINUUM)
     array([30., 40.])
     """
     if not 1 <= step <= MAX_HOURS:
         raise ValueError(f"step must be from 1 to {MAX_HOURS} hours, not {step}")
-    wages = np.asarray(wage, dtype=float)
+    wages, share = np.asarray(wage, dtype=float), effective_share(taxpayers)
     best = np.zeros_like(wages)
-    highest = np.zeros_like(wages)  # no work, no tax: surplus 0
+    highest = np.zeros_like(wages)  # no work, no tax: nothing kept
     for hours in range(step, MAX_HOURS + 1, step):
         earned = income(wages, hours)
-        surplus = utility(economy, earned - tax(schedule, earned), hours)
-        better = surplus > highest
+        kept = utility(economy, earned - share * tax(schedule, earned), hours)
+        better = kept > highest
         best[better] = hours
-        highest = np.maximum(highest, surplus)
+        highest = np.maximum(highest, kept)
     return best

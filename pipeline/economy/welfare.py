@@ -1,19 +1,21 @@
 """What is good for all: welfare functions by name, and the inequality they look at.
 
 Each is f(u, z, w): utility u and pre-tax income z in dollars a year, wage w in dollars an hour, over the
-last axis. One population (N,) gives a float; many at once, u and z of shape (S, N), give (S,).
+last axis. One population (N,) gives a float; many at once, u and z of shape (S, N), give (S,). All but `paper` come in
+dollars a head and year: the equally distributed equivalent, which, given to everybody alike, would be worth as much. So
+figures compare across numbers of people and seeds.
 A new metric is one function and one entry in `WELFARE`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.economy.skills import FULL_TIME_HOURS
 from pipeline.economy.tax import FloatArray
 
 Value = Any
@@ -21,15 +23,15 @@ Value = Any
 
 
 def inverse_income(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
-    """Sum of u_i / (income of i at 40 hours): each worker counts in years of their own full-time pay.
+    """Mean utility with weights 1 / (income at 40 hours), dollars a year: fixed Pareto weights.
 
     The weights belong to the person, not to the choice of hours, which is what the marginal weights g of Saez
-    (2001) mean; nobody gains weight by idling.
+    (2001) mean; a worker gains no weight by idling.
 
-    >>> inverse_income(np.array([20_800., 20_800.]), np.array([0., 0.]), np.array([10., 20.]))
-    1.5
+    >>> inverse_income(np.array([30_000., 60_000.]), np.array([0., 0.]), np.array([8., 16.]))
+    40000.0
     """
-    return _plain(np.sum(u / (FULL_TIME_HOURS * w), axis=-1))
+    return _plain(np.sum(u / w, axis=-1) / np.sum(1 / w, axis=-1))
 
 
 def paper(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
@@ -61,16 +63,24 @@ def rawlsian(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
     return _plain(np.min(u, axis=-1))
 
 
-def atkinson(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
-    """The utility that, given to everybody, would be as good as what there is, at inequality aversion 1:
-    the geometric mean, dollars a year (Atkinson 1970).
+def atkinson(u: FloatArray, z: FloatArray, w: FloatArray, aversion: float = 1.0) -> Value:
+    """The utility that, given to everybody, would be worth as much as what there is, dollars a year (Atkinson 1970).
 
-    Utilities below one dollar count as one dollar, because the logarithm needs a floor.
+    With constant relative inequality `aversion` G: (mean of u^(1-G))^(1/(1-G)); at 1 the geometric mean, at 0 the mean.
+    Utilities below one dollar count as one dollar, because powers and the logarithm need a floor.
 
     >>> round(atkinson(np.array([10., 1_000.]), np.zeros(2), np.ones(2)), 6)
     100.0
+    >>> round(atkinson(np.array([10., 1_000.]), np.zeros(2), np.ones(2), aversion=2), 2)
+    19.8
     """
-    return _plain(np.exp(np.mean(np.log(np.maximum(u, 1.0)), axis=-1)))
+    floored = np.maximum(u, 1.0)
+    if aversion == 1:
+        return _plain(np.exp(np.mean(np.log(floored), axis=-1)))
+    # relative to the least (aversion above 1) or the greatest, so that no power leaves the range of a float
+    unit = np.min(floored, axis=-1) if aversion > 1 else np.max(floored, axis=-1)
+    powers = (floored / unit[..., None]) ** (1 - aversion)
+    return _plain(unit * np.mean(powers, axis=-1) ** (1 / (1 - aversion)))
 
 
 def equality_productivity(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
@@ -85,7 +95,10 @@ def equality_productivity(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
     return _plain((1 - gini(u)) * np.mean(z, axis=-1))
 
 
-WELFARE: dict[str, Callable[[FloatArray, FloatArray, FloatArray], Value]] = {
+WelfareFunction = Callable[[FloatArray, FloatArray, FloatArray], Value]
+"""f(utility, income, wage) over the last axis, as above."""
+
+WELFARE: dict[str, WelfareFunction] = {
     "inverse_income": inverse_income,
     "paper": paper,
     "utilitarian": utilitarian,
@@ -93,7 +106,12 @@ WELFARE: dict[str, Callable[[FloatArray, FloatArray, FloatArray], Value]] = {
     "atkinson": atkinson,
     "equality_productivity": equality_productivity,
 }
-"""The planner's possible objectives, by the name that `--welfare` takes."""
+"""The planner's possible objectives, by the name that `--welfare` takes; `atkinson` at inequality aversion 1."""
+
+
+def welfare_functions(inequality_aversion: float = 1.0) -> dict[str, WelfareFunction]:
+    """`WELFARE` with `atkinson` at another inequality aversion, a number of 0 or more."""
+    return {**WELFARE, "atkinson": partial(atkinson, aversion=inequality_aversion)}
 
 
 def gini(x: ArrayLike) -> Value:

@@ -1,0 +1,100 @@
+"""Marginal social welfare weights: what one more dollar in a worker's hands is worth to each welfare function.
+
+`g`, dW/du scaled to mean one, is what optimal tax formulas call the generalized social marginal welfare weight (Saez
+and Stantcheva 2016, American Economic Review 106(1), 24-45). `direct` is what one more dollar of pre-tax income is
+worth by itself, dW/dz in dollars of mean weight: 0 where a function looks at utilities alone.
+
+A welfare function that SAEZ is to follow is one entry in `WEIGHTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.economy.tax import FloatArray
+from pipeline.economy.welfare import gini
+
+UNBOUNDED = 1e9
+"""Dollars a dollar: so much is more than any tax collects."""
+
+
+class Weights(NamedTuple):
+    """Each (..., N): `g` of mean one over the last axis, and `direct` in dollars a dollar of income."""
+
+    g: FloatArray
+    direct: FloatArray
+
+
+WeightFunction = Callable[[FloatArray, FloatArray, FloatArray], Weights]
+"""f(u, z, 1/w) over the last axis: utility and income in dollars a year, inverse wages in hours a dollar."""
+
+
+def _scaled(derivative: FloatArray) -> Weights:
+    """Weights of a function of utilities alone."""
+    g = derivative / derivative.mean(axis=-1, keepdims=True)
+    return Weights(g, np.zeros_like(g))
+
+
+def inverse_income(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
+    """1 / (income at 40 hours), whatever is earned."""
+    return _scaled(np.broadcast_to(inverse_wage, np.shape(u)))
+
+
+def utilitarian(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
+    """1 for everybody."""
+    return _scaled(np.ones_like(u))
+
+
+def rawlsian(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
+    """All weight on the worst off, in equal parts where several are."""
+    lowest = u.min(axis=-1, keepdims=True)
+    return _scaled((u <= lowest + 1e-9 * np.abs(lowest)).astype(float))
+
+
+def atkinson(u: FloatArray, z: FloatArray, inverse_wage: FloatArray, aversion: float = 1.0) -> Weights:
+    """u^-aversion; none below the dollar as which lower utilities count, unless all are below."""
+    floored = np.maximum(u, 1.0)
+    least = floored.min(axis=-1, keepdims=True)
+    derivative = np.where(u >= 1, (floored / least) ** -aversion, 0.0)
+    none = ~derivative.any(axis=-1, keepdims=True)
+    return _scaled(np.where(none, 1.0, derivative))
+
+
+def equality_productivity(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
+    """The derivatives of (1 - gini(u)) * mean(z): by utility through its rank, and by income through the mean.
+
+    With all utilities alike it has no derivative; then utilities count for nothing against income, and `direct` is
+    `UNBOUNDED`.
+    """
+    n = u.shape[-1]
+    rank = np.argsort(np.argsort(u, axis=-1, kind="stable"), axis=-1, kind="stable") + 1
+    total, mean_income = u.sum(axis=-1, keepdims=True), z.mean(axis=-1, keepdims=True)
+    inequality = np.asarray(gini(u))[..., None]
+    by_utility = mean_income * (inequality / total - (2 * rank - n - 1) / (n * total))
+    mean = by_utility.mean(axis=-1, keepdims=True)
+    spread = mean > 0
+    g = np.divide(by_utility, mean, out=np.ones_like(by_utility), where=np.broadcast_to(spread, by_utility.shape))
+    direct = np.divide((1 - inequality) / n, mean, out=np.full_like(mean, UNBOUNDED), where=spread)
+    return Weights(g, np.broadcast_to(direct, u.shape))
+
+
+WEIGHTS: Mapping[str, WeightFunction] = {
+    "inverse_income": inverse_income,
+    "paper": inverse_income,
+    "utilitarian": utilitarian,
+    "rawlsian": rawlsian,
+    "atkinson": atkinson,
+    "equality_productivity": equality_productivity,
+}
+"""By the names of `WELFARE`. `paper` has no weights of its own: where a worker earns less than a dollar, its sum has no
+derivative, and where it is largest people are idle. Its formula is given those of `inverse_income`, as in the LLM
+Economist (Karten et al. 2025, arXiv 2507.15815)."""
+
+
+def weight_function(name: str, inequality_aversion: float = 1.0) -> WeightFunction:
+    """The weights of a welfare function by its name, with `atkinson` at that inequality aversion."""
+    return partial(atkinson, aversion=inequality_aversion) if name == "atkinson" else WEIGHTS[name]
