@@ -93,14 +93,14 @@ def _row(lab: Lab, change: Figures) -> dict[str, object]:
 
 def run_tables(lab: Lab) -> Iterator[Table]:
     """Its elections, and every change of its law, each with means and how many turns are in them."""
-    held = [one for one in lab.turns if one.standing]
+    held, under = [one for one in lab.turns if one.standing], f"{lab.rule}, platforms {lab.platforms}"
     if held:
-        votes = _table(f"Elections of run {lab.run_id}: {lab.rule}, platforms {lab.platforms}", ("year", "ran"), VOTES)
+        votes = _table(f"Elections of run {lab.run_id}: {under}", ("year", "ran"), VOTES)
         for one in held:
             votes.add_row(str(one.year), str(one.standing), *_cells(one, VOTES))
-        _add_means(votes, "mean", held, VOTES, "")
+        _add_means(votes, held, VOTES, "")
         yield votes
-    laws = _table(f"Every change of the law of run {lab.run_id}", ("year", "made by", "rates"), LAWS)
+    laws = _table(f"Every change of the law of run {lab.run_id}: {under}", ("year", "made by", "rates"), LAWS)
     first = lab.changes[0]
     laws.add_row("", "before", _rates(first.rates_before), *[""] * len(LAWS))
     for one in lab.changes:
@@ -108,9 +108,9 @@ def run_tables(lab: Lab) -> Iterator[Table]:
     chosen = [one for one in lab.turns if one.made_by == "elected"]
     others = [one for one in lab.turns if one.made_by != "elected"]
     if chosen and others:
-        _add_means(laws, "mean", chosen, LAWS, "elected", "")
-        _add_means(laws, "mean", others, LAWS, "not elected", "")
-    _add_means(laws, "mean", lab.turns, LAWS, "all turns", "")
+        _add_means(laws, chosen, LAWS, "elected", "")
+        _add_means(laws, others, LAWS, "not elected", "")
+    _add_means(laws, lab.turns, LAWS, "all turns", "")
     yield laws
 
 
@@ -130,11 +130,11 @@ def _cells(one: Figures, names: Sequence[str]) -> list[str]:
     return [cell(name, getattr(one, name)) for name in names]
 
 
-def _add_means(table: Table, label: str, turns: Sequence[Figures], names: Sequence[str], *more: str) -> None:
+def _add_means(table: Table, turns: Sequence[Figures], names: Sequence[str], *more: str) -> None:
     """The means over `turns`, and under each how many of them are in it."""
     found, counts = means(turns), told(turns)
     table.add_section()
-    table.add_row(label, *more, *(cell(name, found[name]) for name in names))
+    table.add_row("mean", *more, *(cell(name, found[name]) for name in names))
     table.add_row("of", *[""] * len(more), *(str(counts[name]) for name in names), style="dim")
 
 

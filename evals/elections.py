@@ -179,8 +179,6 @@ def diagnose(reader: Reader, run: str) -> Lab:
     config, run_id = config_of(row), int(row["run_id"])
     if not SCENARIOS[config.scenario].elections:
         raise UsageError(f"run {run_id} has no elections: its scenario is {config.scenario}; try --scenario democratic")
-    if config.planner_type != "LLM":
-        raise UsageError(f"run {run_id} has no elections: --planner-type {config.planner_type} governs; try LLM")
     people = population_of(reader, run_id)
     record = Record(reader, run_id)
     first = int(row["fork_year"] or 0)
