@@ -27,6 +27,7 @@ Finding = float | str
 NOT_STOOD = "no candidate stood"
 NOT_VOTED = "no ballot named a candidate, so that no candidate was elected"
 NO_PLATFORMS = "candidates had no platforms (--platforms), so that what a vote would have brought is unknown"
+NOT_ASKED = {rule: f"no citizen votes under {rule}" for rule, one in RULES.items() if one.form is None}
 NOTHING_AT_STAKE = "no ballot of a worker who was asked had anything at stake"
 NO_WINNER = "no platform beat each other one"
 ALIKE = f"the best platform on offer is less than {LEAST_GAIN:.1%} above the worst in welfare"
@@ -131,7 +132,7 @@ VOTES = (
 
 def _turnout(election: Election) -> Finding:
     if RULES[election.rule].form is None:
-        return f"no citizen votes under {election.rule}"
+        return NOT_ASKED[election.rule]
     return fmean(bool(_ballot(vote)) for vote in election.votes) if election.votes else NOT_VOTED
 
 
@@ -139,7 +140,7 @@ def _vote_quality(election: Election, wishes: FloatArray) -> Finding:
     """The mean quality of the ballots of those who were asked and for whom something was at stake."""
     form = RULES[election.rule].form
     if form is None:
-        return f"no citizen votes under {election.rule}"
+        return NOT_ASKED[election.rule]
     cast = [(vote["voter"], _ballot(vote)) for vote in election.votes if vote["asked"] and _ballot(vote)]
     quality = [ballot_quality(weights(form, ballot, election.standing), wishes[voter]) for voter, ballot in cast]
     told = [value for value in quality if value == value]

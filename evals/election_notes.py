@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from evals.ballots import NO_PLATFORMS, NOT_STOOD, NOT_VOTED
+from evals.ballots import NO_PLATFORMS, NOT_ASKED, NOT_STOOD, NOT_VOTED
 from evals.elections import GOVERNMENTS, Figures, Lab, Maker
 from pipeline.baselines import START_RATE
 from pipeline.election import RULES
@@ -122,7 +122,7 @@ def _without_platform(labs: Sequence[Lab]) -> Iterator[str]:
         yield BOUND
 
 
-KNOWN = (NOT_STOOD, NOT_VOTED, NO_PLATFORMS)
+KNOWN = (NOT_STOOD, NOT_VOTED, NO_PLATFORMS, *NOT_ASKED.values())
 """Reasons that the other notes give."""
 
 
@@ -131,7 +131,7 @@ def _dashes(labs: Sequence[Lab]) -> Iterator[str]:
     by_reason: dict[str, dict[str, list[Figures]]] = {}
     for one in (one for lab in labs for one in lab.turns):
         for name, reason in one.untold.items():
-            if reason not in KNOWN and name != "turnout":
+            if reason not in KNOWN:
                 by_reason.setdefault(reason, {}).setdefault(name, []).append(one)
     for reason, by_name in by_reason.items():
         these = max(by_name.values(), key=len)

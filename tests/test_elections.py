@@ -149,6 +149,8 @@ def test_a_leader_who_stays_because_no_ballot_named_a_candidate_was_not_elected_
     assert "no ballot named a candidate" in figures.untold["choice_quality"]
     assert (figures.turnout, figures.condorcet_elected) == (0, False)
     assert figures.leader_gain == pytest.approx((utility(10) - utility(50))[0])
+    with AtRest(DB) as reader:
+        assert reader.rows("SELECT count_if(elected) AS winners FROM elections") == [{"winners": 0}]
 
 
 def test_a_turn_without_a_candidate_is_the_planners_or_the_leaders_who_stays() -> None:
@@ -285,7 +287,7 @@ def test_where_all_offers_come_to_the_same_there_is_nothing_to_win_and_no_vote_t
     assert figures.vote_quality is None
 
 
-def test_whoever_offers_the_same_as_the_condorcet_winner_is_as_good() -> None:
+def test_a_platform_that_is_the_same_as_the_condorcet_winners_is_as_good() -> None:
     for leader in (0, 3):
         figures = written([(leader,)] * 5, leader=leader, offers={0: -10, 1: 20, 3: -10}, enacted=40)
         assert (figures.condorcet_winner, figures.condorcet_elected) == (True, True)
