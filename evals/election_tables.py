@@ -1,8 +1,9 @@
-"""The figures of elections as tables and as JSON."""
+"""The figures of elections and of the laws that came of them, as tables and as JSON."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
@@ -11,69 +12,133 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals.elections import Estimate, Figures, Lab, diagnose, estimates
+from evals.ballots import VOTES
+from evals.election_notes import notes
+from evals.elections import LAWS, Estimate, Figures, Lab, diagnose, estimates, governed, means, told
 from pipeline.election import RULES
 from pipeline.errors import UsageError
 from pipeline.export import readable
 from pipeline.history import AtRest
 from pipeline.observations import money
 
-WIDTH = 160
+WIDTH = 100
 """Columns of the tables where there is no terminal."""
 
-DEMOCRACIES = """
-SELECT DISTINCT run_id FROM platforms JOIN years USING (run_id, year) JOIN runs USING (run_id)
-WHERE scenario = 'democratic' AND year >= coalesce(fork_year, 0) ORDER BY run_id
-"""
 
-
-def _share(value: float) -> str:
+def _part(value: float) -> str:
     return f"{value:.2f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}"
 
 
 def _dollars(value: float) -> str:
     return f"+{money(value)}" if round(value) > 0 else money(value)
 
 
-COLUMNS: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "turnout": ("turnout", _share),
-    "vote_quality": ("vote\nquality", _share),
-    "condorcet_winner": ("Condorcet\nwinner", _share),
-    "condorcet_elected": ("is\nelected", _share),
-    "condorcet_sincere": ("if all\nvote so", _share),
-    "of_best": ("of best\non offer", lambda value: f"{value:.4f}"),
-    "of_oracle": ("of\nORACLE", lambda value: f"{value:.4f}"),
-    "gain_poor": ("gain\npoor", _dollars),
-    "gain_middle": ("gain\nmiddle", _dollars),
-    "gain_rich": ("gain\nrich", _dollars),
-    "leader_gain": ("gain\nleader", _dollars),
+def _welfare(value: float) -> str:
+    """An amount in the unit of the objective, which can be dollars or fractions of one."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _welfare_gain(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{_welfare(value)}"
+
+
+FORMS: Mapping[str, Callable[[float], str]] = {
+    "turnout": _part,
+    "vote_quality": _part,
+    "condorcet_winner": _part,
+    "condorcet_elected": _part,
+    "condorcet_sincere": _part,
+    "choice_quality": _part,
+    "welfare_forgone": _welfare,
+    "promise_kept": _part,
+    "welfare_gain": _welfare_gain,
+    "planner_share": _percent,
+    "gain_poor": _dollars,
+    "gain_middle": _dollars,
+    "gain_rich": _dollars,
+    "leader_gain": _dollars,
 }
-"""Heads and forms of the figures that have a mean."""
+"""How the figures that have a mean are shown, each in a column of its name."""
 
 
 def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: bool) -> None:
-    """The elections of one run one by one, of several by rule; as JSON all of them, one by one and by rule."""
+    """The changes of the law of one run one by one, of several by rule; as JSON all of them, one by one and by rule."""
     with readable(db) as path, AtRest(path) as reader:
-        chosen = [str(row["run_id"]) for row in reader.rows(DEMOCRACIES)] if list(runs) == ["all"] else runs
+        chosen = [str(run_id) for run_id in governed(reader)] if list(runs) == ["all"] else runs
         if not chosen:
             raise UsageError(f"no run in {db} has held an election; play one with: run --scenario democratic")
         labs = [diagnose(reader, run) for run in dict.fromkeys(chosen)]
     if as_json:
-        print(
-            json.dumps(
-                {"elections": [_row(lab, one) for lab in labs for one in lab.elections], "rules": rules_as_json(labs)}
-            )
-        )
+        changes = [_row(lab, one) for lab in labs for one in lab.changes]
+        print(json.dumps({"changes": changes, "rules": rules_as_json(labs)}))
         return
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
-    console.print(_by_election(labs[0]) if len(labs) == 1 else by_rule_table(labs))
+    for table in run_tables(labs[0]) if len(labs) == 1 else rule_tables(labs):
+        console.print(table)
     for note in notes(labs):
         console.print(Text(note), soft_wrap=True)
 
 
-def _row(lab: Lab, election: Figures) -> dict[str, object]:
-    return {"rule": lab.rule, "platforms": lab.platforms, **asdict(election)}
+def _row(lab: Lab, change: Figures) -> dict[str, object]:
+    return {"rule": lab.rule, "platforms": lab.platforms, **asdict(change)}
+
+
+# -- one run ---------------------------------------------------------------------------------------------------------
+
+
+def run_tables(lab: Lab) -> Iterator[Table]:
+    """Its elections, and every change of its law, each with means and how many turns are in them."""
+    held, under = [one for one in lab.turns if one.standing], f"{lab.rule}, platforms {lab.platforms}"
+    if held:
+        votes = _table(f"Elections of run {lab.run_id}: {under}", ("year", "ran"), VOTES)
+        for one in held:
+            votes.add_row(str(one.year), str(one.standing), *_cells(one, VOTES))
+        _add_means(votes, held, VOTES, "")
+        yield votes
+    laws = _table(f"Every change of the law of run {lab.run_id}: {under}", ("year", "made by", "rates"), LAWS)
+    first = lab.changes[0]
+    laws.add_row("", "before", _rates(first.rates_before), *[""] * len(LAWS))
+    for one in lab.changes:
+        laws.add_row(str(one.year), maker(one), _rates(one.rates), *_cells(one, LAWS))
+    chosen = [one for one in lab.turns if one.made_by == "elected"]
+    others = [one for one in lab.turns if one.made_by != "elected"]
+    if chosen and others:
+        _add_means(laws, chosen, LAWS, "elected", "")
+        _add_means(laws, others, LAWS, "not elected", "")
+    _add_means(laws, lab.turns, LAWS, "all turns", "")
+    yield laws
+
+
+def maker(one: Figures) -> str:
+    """Who made a law: `7 (poor), elected`."""
+    if one.made_by not in ("elected", "incumbent"):
+        return one.made_by
+    third = {1: "poor", 2: "middle", 3: "rich"}[one.leader_tercile or 1]
+    return f"{one.leader} ({third}), {'elected' if one.made_by == 'elected' else 'stayed'}"
+
+
+def _rates(rates: Sequence[float]) -> str:
+    return "/".join(f"{rate:g}" for rate in rates)
+
+
+def _cells(one: Figures, names: Sequence[str]) -> list[str]:
+    return [cell(name, getattr(one, name)) for name in names]
+
+
+def _add_means(table: Table, turns: Sequence[Figures], names: Sequence[str], *more: str) -> None:
+    """The means over `turns`, and under each how many of them are in it."""
+    found, counts = means(turns), told(turns)
+    table.add_section()
+    table.add_row("mean", *more, *(cell(name, found[name]) for name in names))
+    table.add_row("of", *[""] * len(more), *(str(counts[name]) for name in names), style="dim")
+
+
+# -- several runs ----------------------------------------------------------------------------------------------------
 
 
 def by_rule(labs: Sequence[Lab]) -> dict[tuple[str, str], list[Lab]]:
@@ -83,81 +148,52 @@ def by_rule(labs: Sequence[Lab]) -> dict[tuple[str, str], list[Lab]]:
 
 
 def rules_as_json(labs: Sequence[Lab]) -> list[dict[str, object]]:
-    """Means and standard errors by rule and kind of platform."""
+    """By rule and kind of platform: who made how many laws, means, how many turns are in each, and standard errors."""
     return [
         {
             "rule": rule,
             "platforms": platforms,
             "runs": len(group),
-            "elections": sum(len(lab.elections) for lab in group),
+            "turns": sum(len(lab.turns) for lab in group),
+            "elections": sum(one.standing > 0 for lab in group for one in lab.turns),
+            "made_by": dict(sum((lab.counts() for lab in group), start=Counter())),
             "means": {name: one.mean for name, one in estimates(group).items()},
+            "turns_in_mean": {name: one.turns for name, one in estimates(group).items()},
             "standard_errors": {name: one.error for name, one in estimates(group).items()},
         }
         for (rule, platforms), group in by_rule(labs).items()
     ]
 
 
-def _table(title: str, first: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left")
+def rule_tables(labs: Sequence[Lab]) -> Iterator[Table]:
+    """One row a rule and kind of platform: means over runs, the turns in them, and standard errors of several runs."""
+    yield _by_rule(labs, f"Elections of {len(labs)} runs", VOTES)
+    yield _by_rule(labs, f"Turns of government of {len(labs)} runs, and the laws they made", LAWS)
+
+
+def _by_rule(labs: Sequence[Lab], title: str, names: Sequence[str]) -> Table:
+    table = _table(title, ("rule", ""), names)
+    for (rule, platforms), group in by_rule(labs).items():
+        found, runs = estimates(group), f"{len(group)} run{'s' if len(group) > 1 else ''}"
+        table.add_row(rule, "mean", *(cell(name, found[name].mean) for name in names))
+        table.add_row(platforms, "of", *(str(found[name].turns) for name in names), style="dim")
+        table.add_row(runs, "±", *(_error(name, found[name]) for name in names), style="dim", end_section=True)
+    return table
+
+
+def _error(name: str, estimate: Estimate) -> str:
+    return "" if estimate.error is None else cell(name, estimate.error).removeprefix("+")
+
+
+def _table(title: str, first: Sequence[str], names: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0), title=title, title_justify="left")
     for head in first:
-        table.add_column(head, no_wrap=True)
-    for head, _ in COLUMNS.values():
-        table.add_column(head, justify="right", no_wrap=True)
-    return table
-
-
-def _by_election(lab: Lab) -> Table:
-    """One row an election, and the mean."""
-    title = f"Elections of run {lab.run_id}: {lab.rule}, platforms {lab.platforms}"
-    table = _table(title, ("year", "stand", "elected", "rates"))
-    for one in lab.elections:
-        elected = "nobody" if one.elected is None else f"{one.elected} ({_thirds(one.leader_tercile)})"
-        rates = "/".join(f"{rate:g}" for rate in one.rates)
-        cells = [cell(name, getattr(one, name)) for name in COLUMNS]
-        table.add_row(str(one.year), str(one.standing), elected, rates, *cells)
-    table.add_section()
-    table.add_row("mean", "", "", "", *(cell(name, mean) for name, mean in lab.means().items()))
-    return table
-
-
-def _thirds(tercile: int | None) -> str:
-    return {1: "poor", 2: "middle", 3: "rich"}.get(tercile or 0, "?")
-
-
-def by_rule_table(labs: Sequence[Lab]) -> Table:
-    """One row a rule and kind of platform: means over runs, and, where they are several, their standard errors."""
-    groups = by_rule(labs)
-    table = _table(f"Elections of {len(labs)} runs", ("rule", "platforms", "runs", "elections"))
-    for (rule, platforms), group in groups.items():
-        found = estimates(group)
-        held = sum(len(lab.elections) for lab in group)
-        table.add_row(rule, platforms, str(len(group)), str(held), *(cell(name, found[name].mean) for name in COLUMNS))
-        if len(group) > 1:
-            table.add_row("", "", "", "", *(_error(name, found[name]) for name in COLUMNS), style="dim")
+        table.add_column(head, overflow="fold")
+    for name in names:
+        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     return table
 
 
 def cell(name: str, value: float | bool | None) -> str:
     """A figure in its form; `-` where it cannot be told."""
-    return "-" if value is None else COLUMNS[name][1](float(value))
-
-
-def _error(name: str, estimate: Estimate) -> str:
-    return "" if estimate.error is None else f"±{cell(name, estimate.error).removeprefix('+')}"
-
-
-def notes(labs: Sequence[Lab]) -> Iterator[str]:
-    """What a reader has to know beside the figures, and what cannot be told."""
-    yield (
-        "Everybody best-responds in all figures. Vote quality: 1 the best ballot for the voter, 0 the worst. Condorcet "
-        "winner: share of elections in which a platform beats each other by true preferences; of those is elected: by "
-        "the votes that were cast; if all vote so: by those preferences under the same rule."
-    )
-    yield "Welfare of the law: of the best platform on offer, of ORACLE. Gains: dollars a year against the law before."
-    if any(lab.platforms == "none" for lab in labs):
-        yield "Without --platforms nobody knows what a vote would have brought: quality, Condorcet, offers are open."
-    unasked = sorted({lab.rule for lab in labs if RULES[lab.rule].form is None})
-    if unasked:
-        yield f"Nobody votes under {' and '.join(unasked)}: there is no turnout and no vote to judge."
-    if len(by_rule(labs)) < len(labs):
-        yield "Means over runs, each counting once; ±: standard error by run."
+    return "-" if value is None else FORMS[name](float(value))

@@ -1,54 +1,81 @@
-"""What elections did, from the stored trace: who votes, how well, for whom, and at whose cost.
+"""What governments did to the law, from the stored trace: who voted, how well, for whom, and at whose cost.
 
 Every figure is exact: utilities and welfare are those of workers who best-respond to a schedule, whatever was played.
-Figures that cannot be told are None: without platforms nobody knows what a vote would have brought, and where nobody is
-asked there is no vote to judge.
+A run has one row of figures for each change of its law, also where no candidate stood and where a shock changed it.
+A figure that cannot be told is None, and `Figures.untold` says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.baselines import BASELINES, START_RATE, Setting
-from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import Outcome, equilibrium
-from pipeline.economy.population import Population
-from pipeline.economy.preferences import ballot_quality, condorcet_winners, prospects, terciles
-from pipeline.economy.tax import BRACKETS, FloatArray, uniform
-from pipeline.economy.utility import ECONOMIES, Economy
-from pipeline.economy.welfare import welfare_functions
-from pipeline.election import RULES, Ballot, Poll, sincere_ballot, weights
+from evals.ballots import VOTES, Election, Electorate, Finding, judged, share_of_gain
+from evals.laws import Change, changes_of_law
+from pipeline.baselines import landmarks
+from pipeline.economy.dollars import brackets_in
+from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.errors import UsageError
-from pipeline.history import config_of, find_run, on_brackets, population_of, schedule_of
+from pipeline.history import config_of, find_run, population_of
 from pipeline.scenarios import SCENARIOS
-from pipeline.store import Reader
-from signatures.types import TaxSchedule
+from pipeline.store import Reader, Row
+from pipeline.world import World, create
+
+Maker = Literal["elected", "incumbent", "planner", "shock", "fork"]
+"""Who made a law: the leader who was elected for it, one who stayed without that, the planner, a shock, or a fork."""
+
+GOVERNMENTS: Sequence[Maker] = ("elected", "incumbent", "planner")
+"""Those who have turns of government."""
+
+LAWS = ("welfare_gain", "planner_share", "gain_poor", "gain_middle", "gain_rich", "leader_gain")
+"""The figures of a law, told for every change of it."""
+
+MEANS = (*VOTES, *LAWS)
+"""The fields of `Figures` of which a mean says something; that of `condorcet_elected` is the Condorcet efficiency."""
+
+PLANNER_GOVERNED = "the planner governed, and no worker"
+NO_GOVERNMENT: Mapping[str, str] = {"shock": "a shock changed the law", "fork": "a fork rewrote the law"}
+EMPTY_THIRD = "there are fewer than three workers"
+NOTHING_TO_GAIN = f"ORACLE gains less than {LEAST_GAIN:.1%} over the first schedule"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One election. Welfare in the unit of the run's objective, gains in dollars a worker and year.
+    """One change of the law. Welfare in the unit of the run's objective, gains in dollars a worker and year.
 
-    `elected`: who governs afterwards, if that is one of those who stood; `leader_tercile`: 1 poor, 2 middle, 3 rich.
+    `made_by`: see `Maker`. `leader`: who governs; None: the planner. `elected`: the winner, if candidates stood and a
+    ballot named one. `leader_tercile`: 1 poor, 2 middle, 3 rich. `platform`: the leader's, in percentage points.
+    `fallback`: the government gave no usable answer, so that rates stayed. In years in which a shock lies over the law,
+    `rates_before` and `rates` of a government are those beneath.
+
     `turnout`: share of the voters with a name on their ballot. `vote_quality`: mean over the ballots of those who were
     asked, 0 for the worst one of its form and 1 for the best (`ballot_quality`). `condorcet_winner`: whether one of the
     platforms beats each other by the voters' true preferences; `condorcet_elected`: whether that one was elected;
-    `condorcet_sincere`: whether the rule elects it if everybody votes by true preferences, which judges the rule alone.
-    `welfare`: of the law that was made; `of_best` and `of_oracle`: its share of that of the best platform on offer, and
-    of ORACLE's. `gain_...`: by the law against the one before, of each third by wage, and of the elected.
+    `condorcet_sincere`: whether the rule elects it if all vote by true preferences, which judges the rule alone.
+    `choice_quality`: where the elected platform is in welfare, from 0, the worst on offer, to 1, the best: a share of
+    the gain from the one to the other. `welfare_forgone`: the best one's welfare less the elected one's, 0 or more.
+    `promise_kept`: whether the elected platform became law.
+
+    `welfare_start`, `welfare_oracle`: under the first schedule, `START_RATE` in every bracket, and under ORACLE's, with
+    the people of that year. `welfare_gain`: of the law over the one before. `planner_share`: of the gain from
+    `welfare_start` to `welfare_oracle`, as in the view `yardsticks`. `gain_...`: of each third by wage and of the
+    leader by the law, against the one before. `untold`: by field of `MEANS` that is None, the reason.
     """
 
     run_id: int
     year: int
+    made_by: Maker
     standing: int
-    elected: int | None
+    leader: int | None
     leader_tercile: int | None
+    elected: int | None
+    platform: tuple[int, ...] | None
+    fallback: bool
     rates_before: tuple[float, ...]
     rates: tuple[float, ...]
     turnout: float | None
@@ -56,60 +83,69 @@ class Figures:
     condorcet_winner: bool | None
     condorcet_elected: bool | None
     condorcet_sincere: bool | None
+    choice_quality: float | None
+    welfare_forgone: float | None
+    promise_kept: bool | None
     welfare_before: float
     welfare: float
-    best_on_offer: float | None
-    oracle: float
-    of_best: float | None
-    of_oracle: float | None
+    welfare_start: float
+    welfare_oracle: float
+    welfare_gain: float
+    planner_share: float | None
     gain_poor: float | None
     gain_middle: float | None
     gain_rich: float | None
     leader_gain: float | None
-
-
-MEANS = (
-    "turnout",
-    "vote_quality",
-    "condorcet_winner",
-    "condorcet_elected",
-    "condorcet_sincere",
-    "of_best",
-    "of_oracle",
-    "gain_poor",
-    "gain_middle",
-    "gain_rich",
-    "leader_gain",
-)
-"""The fields of `Figures` of which a mean says something; that of `condorcet_elected` is the Condorcet efficiency."""
+    untold: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The elections of one run, and what they were held under."""
+    """The changes of the law of one run, in order, and what its elections were held under.
+
+    `platforms`: `none`, `free` or `binding`.
+    """
 
     run_id: int
     rule: str
     platforms: str
-    elections: list[Figures]
+    changes: Sequence[Figures]
+
+    @property
+    def turns(self) -> list[Figures]:
+        """The turns of government, elected or not: what means are taken over."""
+        return [one for one in self.changes if one.made_by in GOVERNMENTS]
 
     def means(self) -> dict[str, float | None]:
-        """The mean of each of `MEANS` over the elections in which it can be told."""
-        columns = {name: [getattr(election, name) for election in self.elections] for name in MEANS}
-        return {name: _mean(column) for name, column in columns.items()}
+        """The mean of each of `MEANS` over the turns of government in which it can be told."""
+        return means(self.turns)
+
+    def counts(self) -> Counter[str]:
+        """How many changes of the law each `Maker` made."""
+        return Counter(one.made_by for one in self.changes)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs and its standard error; None where there is none."""
+    """A mean over runs and its standard error; None where there is none. `turns`: those of all runs that are in it."""
 
     mean: float | None
     error: float | None
+    turns: int
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [float(value) for value in values if value is not None]
-    return fmean(known) if known else None
+def _known(turns: Sequence[Figures], name: str) -> list[float]:
+    return [float(value) for one in turns if (value := getattr(one, name)) is not None]
+
+
+def means(turns: Sequence[Figures]) -> dict[str, float | None]:
+    """The mean of each of `MEANS` over those of `turns` in which it can be told."""
+    return {name: fmean(known) if (known := _known(turns, name)) else None for name in MEANS}
+
+
+def told(turns: Sequence[Figures]) -> dict[str, int]:
+    """In how many of `turns` each of `MEANS` can be told."""
+    return {name: len(_known(turns, name)) for name in MEANS}
 
 
 def estimates(labs: Sequence[Lab]) -> dict[str, Estimate]:
@@ -118,179 +154,155 @@ def estimates(labs: Sequence[Lab]) -> dict[str, Estimate]:
     for name in MEANS:
         known = [mean for lab in labs if (mean := lab.means()[name]) is not None]
         error = stdev(known) / len(known) ** 0.5 if len(known) > 1 else None
-        found[name] = Estimate(_mean(known), error)
+        turns = sum(len(_known(lab.turns, name)) for lab in labs)
+        found[name] = Estimate(fmean(known) if known else None, error, turns)
     return found
 
 
+GOVERNED = """
+SELECT DISTINCT run_id FROM years JOIN runs USING (run_id)
+WHERE scenario = 'democratic' AND rate_changes IS NOT NULL AND year >= coalesce(fork_year, 0) ORDER BY run_id
+"""
+
+
+def governed(reader: Reader) -> list[int]:
+    """The runs with elections in which a government has had its turn, whether or not a candidate stood."""
+    return [row["run_id"] for row in reader.rows(GOVERNED)]
+
+
 def diagnose(reader: Reader, run: str) -> Lab:
-    """The elections of a run, by number or name; of a fork, those since it branched. UsageError if it has none."""
+    """The changes of the law of a run, by number or name; of a fork, those since it branched.
+
+    UsageError for a run without elections, or in which no government has had its turn yet.
+    """
     row = find_run(reader, run)
     config, run_id = config_of(row), int(row["run_id"])
     if not SCENARIOS[config.scenario].elections:
         raise UsageError(f"run {run_id} has no elections: its scenario is {config.scenario}; try --scenario democratic")
     people = population_of(reader, run_id)
-    held = [] if people is None else list(_held(reader, run_id, int(row["fork_year"] or 0)))
-    if people is None or not held:
-        raise UsageError(f"run {run_id} has held no election yet: nobody stood, or it was cut off before")
-    electorate = Electorate(config, people[0])
+    record = Record(reader, run_id)
+    first = int(row["fork_year"] or 0)
+    if people is None or not record.turns(first):
+        raise UsageError(f"run {run_id} has held no election yet: it was cut off before, or --warmup ends later")
+    world = create(config, people[0])
+    thresholds = brackets_in(config.bracket_setting, config.dollars_of)
+    found = changes_of_law(record.years, first, thresholds, world.exposure)
     kind = "binding" if config.binding_platforms else "free" if config.platforms else "none"
-    return Lab(run_id, config.election_rule, kind, [electorate.figures(run_id, one) for one in held])
+    judge = Judge(world, run_id, record)
+    return Lab(run_id, config.election_rule, kind, [judge.figures(change) for change in found])
 
 
-@dataclass(frozen=True)
-class Held:
-    """The rows of one election: the year's, that of the year before, the candidates' and the voters'."""
+CANDIDATES = "SELECT year, candidate, rate_changes FROM platforms WHERE run_id = ? ORDER BY year, candidate"
 
-    year: dict[str, Any]
-    before: dict[str, Any] | None
-    platforms: list[dict[str, Any]]
-    votes: list[dict[str, Any]]
-
-
-YEARS = "SELECT year, thresholds, rates, leader FROM years WHERE run_id = ?"
-
-STOOD = "SELECT year, candidate, rate_changes FROM platforms WHERE run_id = ? AND year >= ? ORDER BY year, candidate"
-
-VOTES = """
+BALLOTS = """
 SELECT v.year, v.voter, coalesce(v.ballot, [v.candidate]) AS ballot, a.asked
 FROM votes v JOIN agents a ON a.run_id = v.run_id AND a.agent = v.voter
-WHERE v.run_id = ? AND v.year >= ? ORDER BY v.year, v.voter
+WHERE v.run_id = ? ORDER BY v.year, v.voter
 """
 
 
-def _held(reader: Reader, run_id: int, start: int) -> Iterator[Held]:
-    """The elections of a run from year `start` on."""
-    by_year = {row["year"]: row for row in reader.rows(YEARS, [run_id])}
-    platforms, votes = reader.rows(STOOD, [run_id, start]), reader.rows(VOTES, [run_id, start])
-    for year in sorted({row["year"] for row in platforms} & set(by_year)):
-        yield Held(
-            by_year[year],
-            by_year.get(year - 1),
-            [row for row in platforms if row["year"] == year],
-            [row for row in votes if row["year"] == year],
-        )
+class Record:
+    """The stored rows of a run's elections, by year."""
+
+    def __init__(self, reader: Reader, run_id: int) -> None:
+        years = reader.rows("SELECT * FROM years WHERE run_id = ?", [run_id])
+        self.years: dict[int, dict[str, Any]] = {row["year"]: row for row in years}
+        self.candidates = _by_year(reader.rows(CANDIDATES, [run_id]))
+        self.votes = _by_year(reader.rows(BALLOTS, [run_id]))
+
+    def turns(self, first: int) -> int:
+        """Turns of government from year `first` on."""
+        return sum(row["rate_changes"] is not None for year, row in self.years.items() if year >= first)
 
 
-class Contest(NamedTuple):
-    """Whether there is a Condorcet winner, whether it was elected, and whether the rule elects it by sincere votes."""
-
-    exists: bool | None
-    elected: bool | None
-    sincere: bool | None
-
-
-UNKNOWN = Contest(None, None, None)
+def _by_year(rows: Sequence[dict[str, Any]]) -> Mapping[int, list[Row]]:
+    by_year: dict[int, list[Row]] = {}
+    for row in rows:
+        by_year.setdefault(row["year"], []).append(row)
+    return by_year
 
 
-@dataclass(frozen=True)
-class Electorate:
-    """A run's people and settings, by which its elections are measured."""
+class Judge:
+    """Puts figures to the changes of the law of one run; `world`: its people and settings."""
 
-    config: RunConfig
-    population: Population
+    def __init__(self, world: World, run_id: int, record: Record) -> None:
+        self.world, self.run_id, self.record = world, run_id, record
+        self._electorates: dict[object, Electorate] = {}
 
-    @property
-    def economy(self) -> Economy:
-        return ECONOMIES[self.config.economy]
+    def electorate(self, year: int) -> Electorate:
+        """The people as they are in `year`; years with the same shocks share them."""
+        active = self.world.exposure.active(year)
+        if active not in self._electorates:
+            self._electorates[active] = Electorate(self.world.setting(year), self.world.population.utility_type)
+        return self._electorates[active]
 
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        return BRACKETS[self.config.bracket_setting]
-
-    @cached_property
-    def oracle(self) -> float:
-        """Welfare under ORACLE's schedule."""
-        setting = Setting(self.economy, self.thresholds, self.population.wage, welfare=self.config.welfare)
-        return self.welfare(self.outcome(BASELINES["ORACLE"](setting)))
-
-    def outcome(self, schedule: TaxSchedule) -> Outcome:
-        return equilibrium(self.economy, schedule, self.population.wage)
-
-    def welfare(self, outcome: Outcome) -> float:
-        functions = welfare_functions(self.config.inequality_aversion)
-        return float(functions[self.config.welfare](outcome.utility, outcome.income, self.population.wage))
-
-    def wishes(self, laws: Sequence[TaxSchedule]) -> FloatArray:
-        """What each voter has of what it wants under each law, (V, C): own utility, welfare, or its opposite."""
-        kind = self.population.utility_type[:, None]
-        own = prospects(self.economy, self.thresholds, [law.rates for law in laws], self.population.wage)
-        welfare = np.array([self.welfare(self.outcome(law)) for law in laws])
-        return np.where(kind == "egotistical", own, np.where(kind == "altruistic", welfare, -welfare))
-
-    def figures(self, run_id: int, held: Held) -> Figures:
-        """The figures of one election."""
-        before = schedule_of(held.before) if held.before else uniform(self.thresholds, START_RATE)
-        law, standing = schedule_of(held.year), [row["candidate"] for row in held.platforms]
-        leader = held.year["leader"] if held.year["leader"] in standing else None
-        was, now = self.outcome(before), self.outcome(law)
-        gain, third = now.utility - was.utility, terciles(self.population.wage)
-        offers = self._offers(before, held)
-        best = max((self.welfare(self.outcome(offer)) for offer in offers), default=None)
-        wishes = self.wishes(offers) if offers else None
-        contest = UNKNOWN if wishes is None else self._contest(wishes, standing, held.year)
-        by_third = [_mean(gain[third == i].tolist()) for i in range(3)]
+    def figures(self, change: Change) -> Figures:
+        """The figures of one change."""
+        people, year = self.electorate(change.year), self.record.years[change.year]
+        leader, turn = year["leader"], change.cause == "government"
+        election = self._election(change, leader) if turn else None
+        start, _, oracle = (people.welfare(law) for law in landmarks(people.setting))
+        before, reached = people.welfare(change.before), people.welfare(change.after)
+        found: dict[str, Finding] = {
+            **self._votes(change, election, people),
+            "welfare_gain": reached - before,
+            "planner_share": share_of_gain(start, reached, oracle, NOTHING_TO_GAIN),
+            **_gains(change, people, leader),
+        }
         return Figures(
-            run_id=run_id,
-            year=held.year["year"],
-            standing=len(standing),
-            elected=leader,
-            leader_tercile=None if leader is None else int(third[leader]) + 1,
-            rates_before=before.rates,
-            rates=law.rates,
-            turnout=_mean([bool(_ballot(vote)) for vote in held.votes]),
-            vote_quality=None if wishes is None else self._vote_quality(wishes, standing, held.votes),
-            condorcet_winner=contest.exists,
-            condorcet_elected=contest.elected,
-            condorcet_sincere=contest.sincere,
-            welfare_before=self.welfare(was),
-            welfare=self.welfare(now),
-            best_on_offer=best,
-            oracle=self.oracle,
-            of_best=_share(self.welfare(now), best),
-            of_oracle=_share(self.welfare(now), self.oracle),
-            gain_poor=by_third[0],
-            gain_middle=by_third[1],
-            gain_rich=by_third[2],
-            leader_gain=None if leader is None else float(gain[leader]),
+            run_id=self.run_id,
+            year=change.year,
+            made_by=_maker(change, election, leader),
+            standing=len(election.standing) if election else 0,
+            leader=leader,
+            leader_tercile=None if leader is None else int(people.tercile[leader]) + 1,
+            elected=election.elected if election else None,
+            platform=_platform(election, leader),
+            fallback=turn and bool(year["planner_fallback"]),
+            rates_before=change.before.rates,
+            rates=change.after.rates,
+            welfare_before=before,
+            welfare=reached,
+            welfare_start=start,
+            welfare_oracle=oracle,
+            untold={name: value for name, value in found.items() if isinstance(value, str)},
+            **{name: None if isinstance(value, str) else value for name, value in found.items()},  # type: ignore[arg-type]
         )
 
-    def _offers(self, before: TaxSchedule, held: Held) -> list[TaxSchedule]:
-        """The laws that the candidates stood for, in their order; none without platforms."""
-        changes = [row["rate_changes"] for row in held.platforms]
-        if any(change is None for change in changes):
-            return []
-        old = before if before.thresholds == self.thresholds else on_brackets(before, self.thresholds)
-        return [old.changed(tuple(change)) for change in changes]
+    def _election(self, change: Change, leader: int | None) -> Election:
+        return Election(
+            rule=self.world.config.election_rule,
+            before=change.before,
+            after=change.after,
+            candidates=self.record.candidates.get(change.year, []),
+            votes=self.record.votes.get(change.year, []),
+            leader=leader,
+        )
 
-    def _contest(self, wishes: FloatArray, standing: Sequence[int], year: dict[str, Any]) -> Contest:
-        """Who wins against each other by the voters' `wishes` (V, C), and who was elected. Where all are alike nobody
-        wins; equal wishes are told apart by one draw."""
-        winners = condorcet_winners(wishes)
-        if winners.all() or not winners.any():
-            return Contest(False, None, None)
-        best = [name for name, wins in zip(standing, winners, strict=True) if wins]
-        rule, rng = RULES[self.config.election_rule], np.random.default_rng([self.config.seed, year["year"]])
-        form = rule.form
-        ballots = [sincere_ballot(form, wanted, standing, rng) for wanted in wishes] if form else []
-        sincere = rule.elect(Poll(standing, ballots, self.population.wage, lambda voter: wishes[voter]), rng)
-        return Contest(True, year["leader"] in best, sincere in best)
-
-    def _vote_quality(
-        self, wishes: FloatArray, standing: Sequence[int], votes: Sequence[dict[str, Any]]
-    ) -> float | None:
-        """The mean quality of the ballots of those who were asked and for whom something was at stake."""
-        form = RULES[self.config.election_rule].form
-        cast = [(vote["voter"], _ballot(vote)) for vote in votes if vote["asked"] and _ballot(vote)]
-        if form is None:
-            return None
-        quality = [ballot_quality(weights(form, ballot, standing), wishes[voter]) for voter, ballot in cast]
-        return _mean([value for value in quality if value == value])
+    def _votes(self, change: Change, election: Election | None, people: Electorate) -> Mapping[str, Finding]:
+        if election is None:
+            return dict.fromkeys(VOTES, NO_GOVERNMENT[change.cause])
+        return judged(election, people, lot=[self.world.config.seed, change.year])
 
 
-def _ballot(vote: dict[str, Any]) -> Ballot:
-    return tuple(name for name in vote["ballot"] if name is not None)
+def _maker(change: Change, election: Election | None, leader: int | None) -> Maker:
+    if change.cause != "government":
+        return change.cause
+    if leader is None:
+        return "planner"
+    return "elected" if election is not None and election.elected is not None else "incumbent"
 
 
-def _share(part: float, whole: float | None) -> float | None:
-    """`part` of `whole`; None where that is no share, because the whole is not positive."""
-    return part / whole if whole is not None and whole > 0 else None
+def _platform(election: Election | None, leader: int | None) -> tuple[int, ...] | None:
+    """The leader's own in this election, in percentage points; None without one."""
+    rows = [] if election is None else [row for row in election.candidates if row["candidate"] == leader]
+    return tuple(rows[0]["rate_changes"]) if rows and rows[0]["rate_changes"] is not None else None
+
+
+def _gains(change: Change, people: Electorate, leader: int | None) -> dict[str, Finding]:
+    """Utility by the law against the one before, of each third by wage and of the leader."""
+    gain = people.outcome(change.after).utility - people.outcome(change.before).utility
+    thirds = [gain[people.tercile == i] for i in range(3)]
+    by_third: list[Finding] = [float(np.mean(third)) if len(third) else EMPTY_THIRD for third in thirds]
+    own: Finding = PLANNER_GOVERNED if leader is None else float(gain[leader])
+    return dict(zip(("gain_poor", "gain_middle", "gain_rich", "leader_gain"), [*by_third, own], strict=True))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from evals import contrast_tables, election_tables
+from evals import contrast_tables, election_notes, election_tables
 from evals.contrast_tables import arm_text, cost_table, flag_notes, print_comparison, ranges, say, shown, where_stored
 from evals.contrasts import Comparison, Estimate
 from evals.findings import Finding
@@ -36,8 +36,9 @@ def print_finding(found: Finding, console: Console, *, detect: Mapping[str, floa
         for note in _notes(found, db):
             say(console, note)
     if found.labs:
-        console.print(election_tables.by_rule_table(found.labs))
-        for note in election_tables.notes(found.labs):
+        for table in election_tables.rule_tables(found.labs):
+            console.print(table)
+        for note in election_notes.notes(found.labs):
             say(console, note)
 
 

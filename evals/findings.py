@@ -12,7 +12,7 @@ from evals.cells import Cell
 from evals.compare import results_of, study_name
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.design import Experiment
-from evals.elections import MEANS, Lab, diagnose
+from evals.elections import MEANS, Lab, diagnose, governed
 from evals.outcomes import MEASURES, Measure
 from evals.solved import SHARES, VALUES, Solved
 from evals.sweep import Sweep
@@ -23,11 +23,6 @@ from pipeline.store import Row, Store
 
 ELECTED: Mapping[str, Measure] = {name: Measure(name, "of elections") for name in MEANS}
 """What is known of elections, where there are some."""
-
-HELD = """
-SELECT DISTINCT run_id FROM platforms JOIN years USING (run_id, year) WHERE run_id IN (SELECT unnest(?::INTEGER[]))
-ORDER BY run_id
-"""
 
 
 @dataclass(frozen=True)
@@ -118,10 +113,10 @@ class Judge:
         )
 
     def _labs(self, cells: Sequence[Cell]) -> dict[int, Lab]:
-        """The elections of the runs that have held some, by run."""
-        asked = [self.runs[cell.key] for cell in cells if SCENARIOS[cell.config.scenario].elections]
+        """The elections of the runs in which a government has had its turn, by run."""
+        asked = {self.runs[cell.key] for cell in cells if SCENARIOS[cell.config.scenario].elections}
         with AtRest(self.db) as reader:
-            return {row["run_id"]: diagnose(reader, str(row["run_id"])) for row in reader.rows(HELD, [asked])}
+            return {run_id: diagnose(reader, str(run_id)) for run_id in governed(reader) if run_id in asked}
 
     def _store(self, arms: Comparison, more: Sequence[Row]) -> None:
         rows = evaluation_rows(arms.study, arms.results, arms.estimates, arms.reference)

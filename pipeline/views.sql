@@ -200,7 +200,7 @@ WHERE status <> 'ok' AND run_id IS NOT NULL;
 --   named                   ballots that name the candidate at all: approvals, where a ballot is a set
 --   voters                  who could vote; NULL where nobody is asked
 --   abstentions             of them, without a vote
---   elected                 whether the candidate governed afterwards
+--   elected                 whether the candidate won: false for an incumbent who governs on because no ballot names a candidate
 --   platform                what the candidate stood for, percentage points by bracket; NULL without platforms
 --   enacted                 what was done after the election, percentage points by bracket
 --   call_id                 call that stood for office; NULL without platforms
@@ -222,7 +222,8 @@ named AS (
 SELECT p.run_id, p.year, p.candidate, a.wage, a.occupation, coalesce(v.votes, 0) AS votes,
        coalesce(v.votes, 0) / nullif(t.cast_votes, 0)::DOUBLE AS vote_share, coalesce(n.named, 0) AS named,
        t.voters::BIGINT AS voters,
-       (t.voters - t.cast_votes)::BIGINT AS abstentions, p.elected, p.rate_changes AS platform,
+       (t.voters - t.cast_votes)::BIGINT AS abstentions,
+       p.elected AND (t.voters IS NULL OR t.cast_votes > 0) AS elected, p.rate_changes AS platform,
        y.rate_changes AS enacted, p.call_id
 FROM platforms p
 LEFT JOIN polled v ON v.run_id = p.run_id AND v.year = p.year AND v.candidate = p.candidate

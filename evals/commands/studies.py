@@ -214,7 +214,7 @@ def elections(
     db: Db = DEFAULT_DB,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
-    """Judge elections by exact figures: turnout, votes, Condorcet winners, welfare, and who gains.
+    """Judge elections and every change of the law by exact figures: votes, Condorcet winners, welfare, and who gains.
 
     Example: llm-economist elections 3
 

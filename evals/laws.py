@@ -1,0 +1,64 @@
+"""Every change of the law of a stored run: what a government decided, what a shock did, what a fork rewrote.
+
+A year can hold several changes, one after another. In a year in which a shock lies over the law, a government decides
+about the law beneath, so that its change is that of the law beneath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.baselines import START_RATE
+from pipeline.economy.tax import uniform
+from pipeline.exposure import Exposure
+from pipeline.history import on_brackets, schedule_of
+from pipeline.store import Row
+from signatures.types import TaxSchedule
+
+Cause = Literal["government", "shock", "fork"]
+"""`government`: its turn, whether or not it changed anything. `fork`: the law was rewritten on other brackets."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step of the law, from `before` to `after`, in `year`."""
+
+    year: int
+    cause: Cause
+    before: TaxSchedule
+    after: TaxSchedule
+
+
+def law_beneath(row: Row) -> TaxSchedule:
+    """The law of a stored year without the shocks that lie over it for a time: governments decide about this one."""
+    rates = row.get("rates_beneath")
+    return schedule_of(row) if rates is None else schedule_of({**row, "rates": rates})
+
+
+def changes_of_law(
+    years: Mapping[int, Row], first: int, thresholds: tuple[float, ...], exposure: Exposure
+) -> Iterator[Change]:
+    """The changes from year `first` on, in order. `years`: rows of the table by year; `thresholds`: the run's brackets.
+
+    Before the first year stands `START_RATE` in every bracket. Where each change's `after` is not the next one's
+    `before`, a shock lies over the law in between.
+    """
+    for year in sorted(year for year in years if year >= first):
+        row, last = years[year], years.get(year - 1)
+        law = law_beneath(last) if last is not None else uniform(thresholds, START_RATE)
+        if law.thresholds != thresholds:
+            rewritten = on_brackets(law, thresholds)
+            yield Change(year, "fork", law, rewritten)
+            law = rewritten
+        if row["rate_changes"] is not None:
+            decided = law.changed(tuple(row["rate_changes"]))
+            yield Change(year, "government", law, decided)
+            law = decided
+        stays = law_beneath(row)
+        if stays != law:
+            yield Change(year, "shock", law, stays)
+        covered, now = exposure.covered_law(stays, year - 1), schedule_of(row)
+        if covered != now:
+            yield Change(year, "shock", covered, now)
