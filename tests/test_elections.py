@@ -24,7 +24,7 @@ from pipeline.records import run_row
 from pipeline.store import Store
 
 DB = "a.duckdb"
-WAGES = [10.0, 60.0, 10.5, 20.0, 30.0]
+WAGES = [10.0, 60.0, 10.5, 22.0, 30.0]
 """Thirds of five: the poor are workers 0 and 2, the middle 3 and 4, and worker 1 is rich; worker 3 has the median."""
 
 CANDIDATES = {0: 20, 1: -20, 3: 10}
@@ -165,7 +165,7 @@ def test_a_turn_without_a_candidate_is_the_planners_or_the_leaders_who_stays() -
 
 
 def test_where_platforms_come_to_nearly_the_same_welfare_no_choice_is_judged() -> None:
-    assert written([(0,)] * 5, offers={0: 20, 1: 21, 3: 20}).choice_quality == 1
+    assert written([(0,)] * 5, offers={0: 20, 1: 30, 3: 20}).choice_quality == 1
     near = written([(0,)] * 5, offers={0: -50, 1: -49, 3: -50}, enacted=0)
     assert near.choice_quality is None
     assert "less than 0.5%" in near.untold["choice_quality"]
@@ -290,7 +290,7 @@ def test_where_all_offers_come_to_the_same_there_is_nothing_to_win_and_no_vote_t
 
 def test_a_platform_that_is_the_same_as_the_condorcet_winners_is_as_good() -> None:
     for leader in (0, 3):
-        figures = written([(leader,)] * 5, leader=leader, offers={0: -10, 1: 20, 3: -10}, enacted=40)
+        figures = written([(leader,)] * 5, leader=leader, offers={0: 20, 1: -10, 3: 20}, enacted=70)
         assert (figures.condorcet_winner, figures.condorcet_elected) == (True, True)
 
 
