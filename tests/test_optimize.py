@@ -158,6 +158,17 @@ def test_a_file_that_was_tuned_for_another_model_or_format_is_used_with_a_cautio
     assert "was tuned with model rules, and runs with engine:pupil:Pupil" in result.out
 
 
+def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> None:
+    args = ("--optimizer", "labeled", "--sizes", "6,6,1", "--num-agents", "3", "--budget", "200")
+    result = cli("optimize", "worker", "--llm", "engine:pupil:Pupil", *args)
+    assert result.code == 0, result.err
+    assert "of one there is no interval" in result.out
+    assert "nan" not in result.out
+    with duckdb.connect("economist.duckdb", read_only=True) as connection:
+        query = "select test_before is null, test_low, test_high from studies"
+        assert connection.execute(query).fetchall() == [(False, None, None)]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_can_be_tuned_and_its_file_loads(role: str, cli: CommandLine) -> None:
     result = cli("optimize", role, "--optimizer", "bootstrap", "--llm", "rules", *SMALL, "--strategy", "cot")
