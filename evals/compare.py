@@ -29,7 +29,7 @@ from pipeline.world import create
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside arms and settings. `max_fallback`: a share; `primary`: for `compare` alone."""
+    """What the command line says apart from arms and settings. `max_fallback`: a share; `primary`: for `compare`."""
 
     seeds: str
     parallel: int
