@@ -1,4 +1,4 @@
-"""Arms of a comparison, their seeds, and the differences to be seen, as they are written on the command line.
+"""Arms of a comparison, their seeds, its primary outcome and the differences to be seen, as the command line has them.
 
 worker=cot                        a strategy, for one role
 worker=FILE.json                  a saved program, with the strategy that it was saved for
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals.cells import NOT_ASKED
-from evals.outcomes import MEASURES
+from evals.outcomes import MEASURES, Measure
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
 from programs import files
@@ -110,20 +110,29 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(sorted(seeds))
 
 
-def parse_detect(texts: Iterable[str]) -> dict[str, float]:
+def parse_primary(name: str, measures: Mapping[str, Measure]) -> str:
+    """The outcome that a comparison is about. UsageError for what is no outcome, or has no difference between arms."""
+    outcomes = [one.name for one in measures.values() if one.outcome and one.compared]
+    if name not in outcomes:
+        raise UsageError(f"--primary {name}: no outcome that these arms are compared by; choose {', '.join(outcomes)}")
+    return name
+
+
+def parse_detect(texts: Iterable[str], measures: Mapping[str, Measure] = MEASURES) -> dict[str, float]:
     """Differences to be seen, by measure: `regret=500`, or `0.5` for welfare.
 
     >>> parse_detect(["0.5", "regret=500"])
     {'welfare': 0.5, 'regret': 500.0}
     """
-    return dict(_detect(text) for text in texts)
+    return dict(_detect(text, measures) for text in texts)
 
 
-def _detect(text: str) -> tuple[str, float]:
+def _detect(text: str, measures: Mapping[str, Measure]) -> tuple[str, float]:
     measure, _, number = text.rpartition("=")
     measure = measure or "welfare"
-    if measure not in MEASURES:
-        raise UsageError(f"--detect {text}: no measure {measure!r}; there are {', '.join(MEASURES)}")
+    compared = [one.name for one in measures.values() if one.compared]
+    if measure not in compared:
+        raise UsageError(f"--detect {text}: no measure {measure!r}; there are {', '.join(compared)}")
     try:
         value = float(number)
     except ValueError:

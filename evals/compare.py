@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from evals import sweep_forecast
-from evals.arms import parse_arms, parse_detect, parse_seeds
+from evals.arms import parse_arms, parse_detect, parse_primary, parse_seeds
 from evals.cells import Cell, cells
 from evals.contrast_tables import as_json, as_rows, print_comparison, write_csv
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.formats import writable
-from evals.outcomes import outcomes
+from evals.outcomes import BY_OBJECTIVE, OWN, Measure, measures_for, outcomes
 from evals.running import choose_model
 from evals.sweep import Sweep
 from pipeline.errors import UsageError
@@ -29,7 +29,7 @@ from pipeline.world import create
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside arms and settings. `max_fallback`: a share."""
+    """What the command line says apart from arms and settings. `max_fallback`: a share; `primary`: for `compare`."""
 
     seeds: str
     parallel: int
@@ -40,12 +40,14 @@ class Options:
     any_code: bool
     dry_run: bool
     latency: float
+    primary: str = "welfare"
 
 
 def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Options) -> None:
     """The command: arms as texts, the settings that they share. EconomistError in one line."""
     made = prepare(settings, parse_arms(texts), seeds=parse_seeds(options.seeds))
-    config, detect = made[0].config, parse_detect(options.detect)
+    config, measures = made[0].config, measures_for(cell.config.welfare for cell in made)
+    detect, primary = parse_detect(options.detect, measures), parse_primary(options.primary, measures)
     sweep = Sweep(made, config.db, parallel=options.parallel, any_code=options.any_code)
     if options.csv is not None:
         writable(options.csv, not_over=config.db, flag="--csv")
@@ -53,7 +55,7 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
     if options.dry_run:
         return forecast(sweep, console, options)
     tell_models(made, console)
-    compared = compare(sweep, console, max_fallback=options.max_fallback, detect=detect)
+    compared = compare(sweep, console, primary=primary, max_fallback=options.max_fallback, detect=detect)
     if options.csv is not None:
         write_csv(as_rows(compared), options.csv, db=config.db)
     if options.json:
@@ -106,16 +108,53 @@ def _same_people(reference: Cell, cell: Cell) -> None:
         )
 
 
-def compare(sweep: Sweep, console: Console, *, max_fallback: float, detect: Mapping[str, float]) -> Comparison:
-    """Have all runs, compare them under the objective of the first arm, and store that in `evaluations`."""
+def compare(
+    sweep: Sweep, console: Console, *, primary: str, max_fallback: float, detect: Mapping[str, float]
+) -> Comparison:
+    """Have all runs, compare them under the objective of the first arm and each under its own, and store that in
+    `evaluations`."""
     welfare = sweep.cells[0].config.welfare
-    results = results_of(sweep, sweep.play(console), welfare=welfare)
+    objectives = {cell.arm: cell.config.welfare for cell in sweep.cells}
+    measures = measures_for(objectives.values())
+    results = judged(sweep, sweep.play(console), welfare=welfare, measures=measures)
     reference = results[0].arm
-    made = estimates(results, reference, detect=detect)
+    made = estimates(results, reference, primary=primary, detect=detect, measures=measures)
     study = study_name("compare", sweep.cells, welfare)
     with Store(sweep.db) as store:
         store.write_study(study, evaluation_rows(study, results, made, reference))
-    return Comparison(study, welfare, results, made, flagged(results, max_fallback), max_fallback)
+    return Comparison(
+        study=study,
+        welfare=welfare,
+        results=results,
+        estimates=made,
+        flags=flagged(results, max_fallback),
+        max_fallback=max_fallback,
+        measures=measures,
+        primary=primary,
+        objectives=objectives,
+    )
+
+
+def judged(sweep: Sweep, runs: Mapping[str, int], *, welfare: str, measures: Mapping[str, Measure]) -> list[Result]:
+    """The results under one welfare function, and by each run's own objective where the `measures` have such."""
+    results = results_of(sweep, runs, welfare=welfare)
+    owned = [name for name in BY_OBJECTIVE if f"{OWN}{name}" in measures]
+    if not owned:
+        return results
+    by_objective = {
+        objective: results_of(sweep, runs, welfare=objective)
+        for objective in dict.fromkeys(cell.config.welfare for cell in sweep.cells)
+    }
+    return [
+        replace(
+            one,
+            figures={
+                **one.figures,
+                **{f"{OWN}{name}": by_objective[cell.config.welfare][i].figures[name] for name in owned},
+            },
+        )
+        for i, (one, cell) in enumerate(zip(results, sweep.cells, strict=True))
+    ]
 
 
 def results_of(sweep: Sweep, runs: Mapping[str, int], *, welfare: str) -> list[Result]:

@@ -14,8 +14,8 @@ from rich.text import Text
 from evals.arms import SETTING
 from evals.contrasts import Comparison, Contrast, Estimate, number
 from evals.formats import whole_file
-from evals.outcomes import Measure
-from evals.statistics import pairs_for
+from evals.outcomes import OWN, Measure
+from evals.statistics import LARGE, student_quantile
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""
@@ -39,22 +39,33 @@ def say(console: Console, note: str) -> None:
 def _outcome_table(made: Comparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
     table.title = f"{len(made.arms)} arms on the same people, seeds {ranges(made.seeds)}; welfare: {made.welfare}"
+    table.title += " for all, and each arm's own" if made.differ else ""
     table.add_column("measure, and arm", overflow="fold")
     for name in ("mean", "difference", "95 % interval", "p", "Holm", "would see"):
         table.add_column(name, justify="right", no_wrap=True)
-    for measure in (one for one in made.measures.values() if one.outcome):
-        table.add_row(Text(measure.name, style="bold"))
+    outcomes = [one for one in made.measures.values() if one.outcome]
+    for measure in sorted(outcomes, key=lambda one: one.name != made.primary):
+        table.add_row(*_heading(made, measure))
         rows = [one for one in made.estimates if one.measure == measure.name]
         scale = max((abs(one.mean.mean) for one in rows if one.runs), default=0.0)
         for one in rows:
-            cells = [shown(one.mean.mean, measure, scale=scale), *_contrast_cells(one.contrast, measure, scale)]
-            table.add_row(arm_text(made, one.arm, indent="  "), *cells)
+            mean = shown(one.mean.mean, measure, scale=scale if measure.compared else 0.0)
+            first = "reference" if one.arm == made.reference and measure.compared else ""
+            cells = [first, "", "", "", ""] if one.contrast is None else _contrast_cells(one.contrast, measure, scale)
+            own = f"\n    by {made.objectives[one.arm]}" if measure.name.startswith(OWN) else ""
+            table.add_row(arm_text(made, one.arm, indent="  ").append(own), mean, *cells)
     return table
 
 
-def _contrast_cells(contrast: Contrast | None, measure: Measure, scale: float) -> list[str]:
-    if contrast is None:
-        return ["reference", "", "", "", ""]
+def _heading(made: Comparison, measure: Measure) -> list[Text]:
+    """The measure, its rank, and by which objective it is where arms have several."""
+    by = made.judged_by(made.arms[0], measure.name) if made.differ else None
+    judged = "" if by is None else "each by its own" if measure.name.startswith(OWN) else f"all by {by}"
+    rank = "primary" if measure.name == made.primary else "secondary"
+    return [Text(measure.name, style="bold"), Text(), Text(rank, style="dim"), Text(judged, style="dim")]
+
+
+def _contrast_cells(contrast: Contrast, measure: Measure, scale: float) -> list[str]:
     ends = (*contrast.difference, contrast.detectable)
     difference, low, high, sees = (shown(value, measure, scale=scale, sign=True) for value in ends)
     interval = "-" if low == "-" else f"{low} .. {high}"
@@ -104,17 +115,17 @@ def _p(value: float | None) -> str:
 
 
 def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[str]:
-    pairs = max((one.contrast.pairs for one in made.estimates if one.contrast is not None), default=0)
     yield (
-        "Differences are to the first arm, seed by seed. Intervals: bootstrap (expanded percentile). "
-        f"p: paired sign-flip test. Holm: p corrected over all {made.tests} tests of the table. "
+        "Differences are to the first arm, seed by seed. Interval and p are one test (Student's t, the end of the "
+        "longer tail moved out for skewness): p is below 0.05 exactly where the interval excludes 0. "
+        f"Holm: p corrected over the arms for the primary outcome, {made.primary} ({made.tests} "
+        f"test{'s' * (made.tests != 1)}); read secondary outcomes as hints. "
         "would see: the true difference that so many pairs find 4 times of 5, at 5 % without correction."
     )
-    if pairs < (fewest := pairs_for(made.tests)):
-        yield f"{pairs} pairs are too few for any corrected p below 0.05: use {fewest} seeds or more, or fewer arms."
+    yield from few_notes(made)
     yield from flag_notes(made)
-    missing = {one.arm for one in made.estimates if one.measure == "planner_share" and one.runs < len(made.seeds)}
-    if missing:
+    missing = (one for one in made.estimates if one.measure.endswith("planner_share") and one.runs < len(made.seeds))
+    if any(missing):
         yield "planner_share leaves out populations where ORACLE gains next to nothing over the start."
     for measure, x in detect.items():
         for one in made.estimates:
@@ -122,6 +133,30 @@ def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[s
                 needed = "?" if one.contrast.needed is None else f"{one.contrast.needed:,}"
                 yield f"To see a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
     yield where_stored(made, db)
+
+
+def few_notes(made: Comparison) -> Iterator[str]:
+    """Whether the seeds are too few, for what is paired and for what is not."""
+    if made.paired:
+        pairs = made.pairs
+        if pairs is not None and pairs < made.fewest:
+            arms = ", or fewer arms" if made.tests > 1 else ""
+            yield (
+                f"{_count(pairs, 'pair')} too few: even a true difference of {LARGE:g} standard deviations of the "
+                f"pairs' differences would be missed more than once in 5 times. Use {made.fewest} seeds or more{arms}."
+            )
+        return
+    runs = min((sum(one.arm == arm for one in made.results) for arm in made.arms), default=0)
+    if runs < made.fewest:
+        reach = "a mean of one has no interval"
+        if runs > 1:
+            wide, usual = (f"{student_quantile(0.975, n - 1) / n**0.5:.1f}" for n in (runs, 10))
+            reach = f"intervals reach {wide} standard deviations of the runs to either side, those of 10 seeds {usual}"
+        yield f"{_count(runs, 'seed')} too few: {reach}. Use {made.fewest} seeds or more."
+
+
+def _count(n: int, thing: str) -> str:
+    return f"{n} {thing} is" if n == 1 else f"{n} {thing}s are"
 
 
 def where_stored(made: Comparison, db: str) -> str:
@@ -164,12 +199,15 @@ def as_json(made: Comparison) -> dict[str, Any]:
         "welfare": made.welfare,
         "reference": made.reference,
         "seeds": made.seeds,
+        "primary": made.primary,
         "tests": made.tests,
+        "fewest_seeds": made.fewest,
         "measures": {measure.name: measure.help for measure in made.measures.values()},
         "max_fallback": made.max_fallback,
         "arms": [
             {
                 "arm": arm,
+                "objective": made.objectives.get(arm),
                 "runs": {str(one.seed): one.run_id for one in made.results if one.arm == arm},
                 "flagged": list(made.flags.get(arm, ())),
                 "measures": {one.measure: _values(one) for one in made.estimates if one.arm == arm},
@@ -194,7 +232,14 @@ def _values(one: Estimate) -> dict[str, float | int | None]:
 def as_rows(made: Comparison) -> list[dict[str, Any]]:
     """One row an arm and measure, with the columns of the JSON."""
     return [
-        {"arm": one.arm, "measure": one.measure, **_values(one), "flagged": one.arm in made.flags}
+        {
+            "arm": one.arm,
+            "measure": one.measure,
+            "judged_by": made.judged_by(one.arm, one.measure),
+            "primary": one.measure == made.primary,
+            **_values(one),
+            "flagged": one.arm in made.flags,
+        }
         for one in made.estimates
     ]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evals.outcomes import MEASURES, Figures, Measure
-from evals.statistics import Interval, detectable, holm, interval, pairs_needed, sign_flip_p
+from evals.outcomes import BY_OBJECTIVE, MEASURES, OWN, Figures, Measure
+from evals.statistics import Interval, detectable, holm, interval, p_value, pairs_for, pairs_needed
 from pipeline.store import Row, now
 
 
@@ -26,8 +26,9 @@ class Result:
 class Contrast:
     """The mean difference of an arm to the reference over `pairs` seeds that both have, with its interval.
 
-    `p`: of the sign-flip test, `p_holm`: corrected over the family; None for what is not tested. `detectable`: the
-    difference that so many pairs would see. `needed`: pairs to see the difference that was asked for.
+    `p`: of the test whose interval it is, None for what is not tested; `p_holm`: corrected over the arms, None for all
+    but the primary outcome. `detectable`: the difference that so many pairs would see. `needed`: pairs to see the
+    difference that was asked for.
     """
 
     pairs: int
@@ -40,7 +41,10 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One measure of one arm: its mean over `runs` with its interval, and what it is against the reference."""
+    """One measure of one arm: its mean over `runs` with its interval, and what it is against the reference.
+
+    `contrast`: None for the reference, and for what has another unit there.
+    """
 
     arm: str
     measure: str
@@ -55,6 +59,7 @@ class Comparison:
 
     `flags`: by arm, the seeds of runs in which more than `max_fallback` of the questions of a kind fell back.
     `measures`: what was estimated. `paired`: the arms have the same people; without that there is no reference.
+    `primary`: the outcome over whose tests Holm's correction runs. `objectives`: each arm's own.
     """
 
     study: str
@@ -65,6 +70,8 @@ class Comparison:
     max_fallback: float
     measures: Mapping[str, Measure] = field(default_factory=lambda: MEASURES)
     paired: bool = True
+    primary: str = "welfare"
+    objectives: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reference(self) -> str | None:
@@ -76,7 +83,30 @@ class Comparison:
 
     @property
     def tests(self) -> int:
-        return sum(one.contrast is not None and one.contrast.p is not None for one in self.estimates)
+        """Tests of the primary outcome, one an arm."""
+        return sum(one.contrast is not None and one.contrast.p_holm is not None for one in self.estimates)
+
+    @property
+    def pairs(self) -> int | None:
+        """Pairs behind the primary outcome, of the arm with the fewest; None where nothing is paired."""
+        contrasts = (one.contrast for one in self.estimates if one.measure == self.primary)
+        return min((contrast.pairs for contrast in contrasts if contrast is not None), default=None)
+
+    @property
+    def fewest(self) -> int:
+        """The seeds below which a reader is told that they are few."""
+        return pairs_for(self.tests)
+
+    @property
+    def differ(self) -> bool:
+        """Whether arms have objectives that differ."""
+        return len(set(self.objectives.values())) > 1
+
+    def judged_by(self, arm: str, measure: str) -> str | None:
+        """The welfare function behind a measure of an arm; None for what depends on none."""
+        if measure.startswith(OWN):
+            return self.objectives[arm]
+        return self.welfare if measure in BY_OBJECTIVE else None
 
     @property
     def seeds(self) -> list[int]:
@@ -87,35 +117,37 @@ def estimates(
     results: Sequence[Result],
     reference: str | None,
     *,
+    primary: str = "welfare",
     detect: Mapping[str, float] | None = None,
     measures: Mapping[str, Measure] = MEASURES,
 ) -> list[Estimate]:
     """Every one of the `measures` of every arm, in the order of the arms; without a `reference` means alone.
 
-    The family of Holm's correction: all arms but the reference, times all outcomes that have a difference to test.
-    `detect`: by measure, the difference of which `Contrast.needed` is to tell.
+    The family of Holm's correction: the `primary` outcome of all arms but the reference. ValueError where that is none
+    of the measures. `detect`: by measure, the difference of which `Contrast.needed` is to tell.
     """
+    if reference is not None and primary not in measures:
+        raise ValueError(f"no measure {primary!r} to be the primary outcome")
     arms = list(dict.fromkeys(result.arm for result in results))
     made = [_estimate(results, arm, one, reference, detect or {}) for arm in arms for one in measures.values()]
-    tested = [i for i, one in enumerate(made) if one.contrast is not None and one.contrast.p is not None]
-    for i, p_holm in zip(tested, holm([_p(made[i]) for i in tested]), strict=True):
+    family = [i for i, one in enumerate(made) if one.measure == primary and one.contrast is not None]
+    tested = [i for i in family if _p(made[i]) is not None]
+    for i, p_holm in zip(tested, holm([_p(made[i]) or 0.0 for i in tested]), strict=True):
         contrast = made[i].contrast
         assert contrast is not None
         made[i] = replace(made[i], contrast=replace(contrast, p_holm=p_holm))
     return made
 
 
-def _p(estimate: Estimate) -> float:
-    assert estimate.contrast is not None
-    assert estimate.contrast.p is not None
-    return estimate.contrast.p
+def _p(estimate: Estimate) -> float | None:
+    return None if estimate.contrast is None else estimate.contrast.p
 
 
 def _estimate(
     results: Sequence[Result], arm: str, measure: Measure, reference: str | None, detect: Mapping[str, float]
 ) -> Estimate:
     own, contrast = _by_seed(results, arm, measure.name), None
-    if reference is not None and arm != reference:
+    if reference is not None and arm != reference and measure.compared:
         contrast = _contrast(own, _by_seed(results, reference, measure.name), measure, detect)
     return Estimate(arm, measure.name, len(own), interval(list(own.values())), contrast)
 
@@ -129,15 +161,20 @@ def _by_seed(results: Iterable[Result], arm: str, measure: str) -> dict[int, flo
 def _contrast(
     own: Mapping[int, float], others: Mapping[int, float], measure: Measure, detect: Mapping[str, float]
 ) -> Contrast:
-    differences = [value - others[seed] for seed, value in own.items() if seed in others]
-    smallest, x = detectable(differences), detect.get(measure.name)
+    differences = [_apart(value, others[seed]) for seed, value in own.items() if seed in others]
+    x = detect.get(measure.name)
     return Contrast(
         pairs=len(differences),
         difference=interval(differences),
-        p=sign_flip_p(differences) if differences and measure.outcome else None,
-        detectable=None if math.isnan(smallest) else smallest,
+        p=number(p_value(differences)) if measure.outcome else None,
+        detectable=number(detectable(differences)),
         needed=None if x is None else pairs_needed(differences, x),
     )
+
+
+def _apart(one: float, other: float) -> float:
+    """The difference of two figures; what rounding left of equal ones is none."""
+    return 0.0 if math.isclose(one, other, rel_tol=1e-9) else one - other
 
 
 def flagged(results: Iterable[Result], max_fallback: float) -> dict[str, list[int]]:

@@ -12,10 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from evals import contrast_tables, election_notes, election_tables
-from evals.contrast_tables import arm_text, cost_table, flag_notes, print_comparison, ranges, say, shown, where_stored
+from evals.contrast_tables import (
+    arm_text,
+    cost_table,
+    few_notes,
+    flag_notes,
+    print_comparison,
+    ranges,
+    say,
+    shown,
+    where_stored,
+)
 from evals.contrasts import Comparison, Estimate
 from evals.findings import Finding
-from evals.outcomes import Measure
+from evals.outcomes import OWN_SHARE, Measure
 from evals.solved import OF_ORACLE, SHARES, VALUES
 from evals.statistics import Interval
 
@@ -45,7 +55,9 @@ def print_finding(found: Finding, console: Console, *, detect: Mapping[str, floa
 def _tables(found: Finding) -> Iterator[Table]:
     arms, who = found.arms, f"{len(found.arms.arms)} arms, seeds {ranges(found.arms.seeds)}"
     if found.experiment.by_welfare:
-        yield matrix(arms, VALUES, f"{who}: the law under every welfare function, if every worker best-responds")
+        shares = {name: one for name, one in arms.measures.items() if name == OWN_SHARE}
+        title = f"{who}: the law under every welfare function, if every worker best-responds"
+        yield matrix(arms, {**VALUES, **shares}, title)
     if found.solved is not None:
         yield matrix(arms, SHARES, "The same, of what ORACLE reaches under that function")
         return
@@ -116,11 +128,17 @@ def interval_text(ends: Interval, measure: Measure, *, sign: bool = False) -> st
 
 
 def _notes(found: Finding, db: str) -> Iterator[str]:
-    yield "Means over seeds with their 95 % intervals: bootstrap (expanded percentile)."
+    yield "Means over seeds with their 95 % intervals: Student's t, the end of the longer tail moved out for skewness."
     if not found.experiment.paired:
         yield "The arms have other people, so that nothing is paired: see whether intervals overlap."
     else:
-        yield f"Differences to {found.arms.reference}, seed by seed, are stored with their intervals and p-values."
+        yield (
+            f"Differences to {found.arms.reference}, seed by seed, are stored with their intervals and p-values; those "
+            f"of the primary outcome, {found.arms.primary}, are corrected over the arms, too."
+        )
+    if OWN_SHARE in found.arms.measures:
+        yield f"{OWN_SHARE}: of ORACLE's gain over 50 %, what the law reached, each arm by its own objective."
+    yield from few_notes(found.arms)
     if found.solved is not None:
         yield from found.solved.notes()
     yield from flag_notes(found.arms)

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from evals import solved
 from evals.cells import Cell
-from evals.compare import results_of, study_name
+from evals.compare import judged, results_of, study_name
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.design import Experiment
 from evals.elections import MEANS, Lab, diagnose, governed
-from evals.outcomes import MEASURES, Measure
+from evals.outcomes import MEASURES, OWN_SHARE, Measure, measures_for
 from evals.solved import SHARES, VALUES, Solved
 from evals.sweep import Sweep
 from pipeline.economy.welfare import WELFARE
@@ -57,11 +57,13 @@ class Judge:
     def played(self, name: str, experiment: Experiment, cells: Sequence[Cell]) -> Finding:
         """An experiment whose runs are there; stored in `evaluations`."""
         sweep, welfare = Sweep(cells, self.db), str(cells[0].config.welfare)
-        results, measures = results_of(sweep, self.runs, welfare=welfare), MEASURES
+        measures = measures_for(cell.config.welfare for cell in cells)
+        results = judged(sweep, self.runs, welfare=welfare, measures=measures)
         if experiment.by_welfare:
             welfare = "all"
             results = self._by_welfare(sweep, results)
-            measures = {**VALUES, **{key: one for key, one in MEASURES.items() if not one.outcome}}
+            others = {key: one for key, one in measures.items() if key == OWN_SHARE or not one.outcome}
+            measures = {**VALUES, **others}
         arms = self._arms(name, experiment, cells, results, measures, welfare)
         labs = self._labs(cells)
         self._store(arms, _lab_rows(arms, labs))
@@ -101,15 +103,18 @@ class Judge:
             for one in results
         ]
         reference = cells[0].arm if experiment.paired else None
+        primary = cells[0].config.welfare if experiment.by_welfare else "welfare"
         return Comparison(
             study=study_name(name, cells, welfare),
             welfare=welfare,
             results=kept,
-            estimates=estimates(kept, reference, detect=self.detect, measures=measures),
+            estimates=estimates(kept, reference, primary=primary, detect=self.detect, measures=measures),
             flags=flagged(kept, self.max_fallback),
             max_fallback=self.max_fallback,
             measures=measures,
             paired=experiment.paired,
+            primary=primary,
+            objectives={cell.arm: cell.config.welfare for cell in cells},
         )
 
     def _labs(self, cells: Sequence[Cell]) -> dict[int, Lab]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,7 +24,8 @@ Figures = dict[str, float | None]
 class Measure:
     """A figure that every run has. `outcome`: it says how well a run went, not what it took, and is tested.
 
-    `head` is what the table of costs calls it.
+    `compared`: it is in the same unit for every arm, so that arms have a difference. `head` is what the table of costs
+    calls it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Measure:
     decimals: int = 4
     percent: bool = False
     head: str = ""
+    compared: bool = True
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -59,6 +61,31 @@ MEASURES: Mapping[str, Measure] = {
 }
 """In the order in which they are shown. What a run took leaves out preflights and personas, which are written once for
 all runs with the same people."""
+
+BY_OBJECTIVE = ("welfare", "welfare_last_tax_year", "welfare_best_response", "planner_share")
+"""The outcomes that depend on the welfare function by which a run is judged."""
+
+OWN = "own_"
+"""What such an outcome's name starts with where each arm is judged by its own objective."""
+
+OWN_SHARE = f"{OWN}planner_share"
+
+
+def measures_for(objectives: Iterable[str]) -> dict[str, Measure]:
+    """What runs with these objectives are compared by: where they differ, outcomes by each arm's own objective, too.
+
+    Shares of a gain compare between objectives, levels of welfare do not.
+    """
+    if len(set(objectives)) < 2:
+        return dict(MEASURES)
+    both: dict[str, Measure] = {}
+    for name, one in MEASURES.items():
+        both[name] = one
+        if name in BY_OBJECTIVE:
+            words = f"{one.help}, by the arm's own objective"
+            both[f"{OWN}{name}"] = replace(one, name=f"{OWN}{name}", help=words, compared=one.percent)
+    return both
+
 
 # Sums of lists in order: other sums differ in their last bits with how a file came to be.
 YEARS = """

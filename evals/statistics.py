@@ -1,13 +1,15 @@
 """Differences between paired runs: intervals, p-values, and how many pairs a difference takes to be seen.
 
-Own code, of numpy alone: `scipy.stats` has neither the interval that holds its level on ten pairs nor Holm's
-correction, and takes 1.5 s of processor time to import.
+`interval` and `p_value` are one test seen from two sides: an interval holds exactly the means that the test does not
+reject. Own code, of numpy alone: `scipy.stats` has neither this interval nor Holm's correction, and takes 1.5 s of
+processor time to import.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -16,19 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
-RESAMPLES = 10_000
-"""Bootstrap samples behind an interval."""
+LARGE = 1.5
+"""The difference, in standard deviations of the pairs' differences, that `pairs_for` wants to be found."""
 
-EXACT_UP_TO = 20
-"""Pairs of which all signs are tried; beyond, `DRAWS` random ones."""
+MOST = 10**18
+"""Pairs beyond which no number is told."""
 
-DRAWS = 99_999
-
-FEWEST = 6
-"""Pairs below which no sign-flip test can come under 5 %: see `pairs_for`."""
-
-BLOCK = 2**21
-"""Draws that are in memory at a time."""
+AS_NORMAL = 10**6
+"""Degrees of freedom from which Student's distribution is the normal one to ten digits."""
 
 NORMAL = NormalDist()
 
@@ -41,14 +38,41 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Interval:
-    """Bootstrap interval of the mean of `values` (n,), which for paired runs are the differences of each pair.
+class _Sample(NamedTuple):
+    """What both the interval and the test need of n >= 2 values that are not all the same.
 
-    The expanded percentile interval of Hesterberg (2015, The American Statistician 69(4), 371-386): quantiles of the
-    means of `RESAMPLES` samples, taken at Phi(-sqrt(n / (n - 1)) t) instead of alpha / 2, with t the quantile of
-    Student's distribution with n - 1 degrees of freedom. It mends what makes plain percentile and BCa intervals too
-    short on few values: on 10 normal values they cover 90 % where they say 95 %, this one 95 %. Values from skewed
-    distributions still need more of them (10 exponential ones: 90 %).
+    `error`: the standard error of the mean. `bend`: how far skewness moves an end, of `_bend`.
+    """
+
+    mean: float
+    error: float
+    degrees: int
+    bend: float
+
+    def reach(self, quantile: float, side: int) -> float:
+        """How many standard errors an end lies from the mean, `side` 1 above it and -1 below: Student's `quantile`,
+        and on the side of the longer tail what skewness adds."""
+        return quantile + max(0.0, side * self.bend) * (quantile**2 + 0.5)
+
+    def quantile(self, reach: float, side: int) -> float:
+        """The inverse of `reach`: Student's quantile at which the end lies there, 0 for what always lies within."""
+        bend = max(0.0, side * self.bend)
+        beyond = max(0.0, reach - bend / 2)
+        return 2 * beyond / (1 + math.sqrt(1 + 4 * bend * beyond))
+
+
+def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Interval of the mean of `values` (n,), which for paired runs are the differences of each pair.
+
+    Student's t interval whose end on the side of the longer tail is moved out for skewness: with q the quantile of
+    Student's distribution with n - 1 degrees of freedom and g the skewness of the sample, that end lies
+    q + (1 + 3/n) |g| (1 + 2 q^2) / (6 sqrt(n)) standard errors from the mean, the other one q. The term is the first of
+    the Cornish-Fisher expansion of the t statistic (Johnson 1978, JASA 73, 536-544; Hall 1992, The Bootstrap and
+    Edgeworth Expansion, ch. 2). 1 + 3/n: few values understate the skewness of where they come from (Wallis, Matalas
+    and Slack 1974, Water Resources Research 10(2), 211-219). The other end stays Student's, since g is uncertain, too.
+
+    From n = 2 to 50 it covers 95 to 97 % on normal values and 93.8 to 96 % on lognormal ones (sigma 0.5) where it says
+    95 %: `tests/test_statistics.py`. Plain t covers 91.5 % of the latter at n = 5, resampling 50 % of either at n = 2.
 
     One value has no interval; values that are all the same have one without width.
 
@@ -56,17 +80,48 @@ def interval(values: ArrayLike, *, level: float = 0.95, seed: int = 0) -> Interv
     Interval(mean=1.0, low=1.0, high=1.0)
     """
     given = np.asarray(values, dtype=float)
-    n = len(given)
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    mean = float(given.mean())
-    if n == 1:
-        return Interval(mean, math.nan, math.nan)
-    if np.ptp(given) == 0:
-        return Interval(mean, mean, mean)
-    tail = NORMAL.cdf(-math.sqrt(n / (n - 1)) * student_quantile((1 + level) / 2, n - 1))
-    low, high = np.quantile(_means_of_samples(given, np.random.default_rng(seed)), [tail, 1 - tail])
-    return Interval(mean, float(low), float(high))
+    if len(given) < 2:
+        return Interval(float(given[0]) if len(given) else math.nan, math.nan, math.nan)
+    if (sample := _sample(given)) is None:
+        return Interval(*[float(given.mean())] * 3)
+    quantile = student_quantile((1 + level) / 2, sample.degrees)
+    low, high = (sample.mean + side * sample.error * sample.reach(quantile, side) for side in (-1, 1))
+    return Interval(sample.mean, low, high)
+
+
+def p_value(differences: ArrayLike) -> float:
+    """Two-sided p-value of a mean of 0, by inverting `interval`: the level of the interval that ends at 0 is 1 - p.
+
+    So 0 lies in `interval(differences, level=level)` exactly if p >= 1 - level. nan for fewer than two differences;
+    where all are the same, 1 for zeros and 0 for others, as their interval has no width.
+
+    >>> round(p_value([1.0, 2.0, 3.0]), 3)
+    0.074
+    """
+    given = np.asarray(differences, dtype=float)
+    if len(given) < 2:
+        return math.nan
+    if (sample := _sample(given)) is None:
+        return 0.0 if given[0] else 1.0
+    side = -1 if sample.mean > 0 else 1
+    return student_p(sample.quantile(abs(sample.mean) / sample.error, side), sample.degrees)
+
+
+def _sample(given: Floats) -> _Sample | None:
+    """What is known of the values; None where all are the same."""
+    n, mean = len(given), float(given.mean())
+    spread = float(given.std(ddof=1))
+    if np.ptp(given) == 0 or spread == 0:
+        return None
+    third = float((((given - mean) / spread) ** 3).sum())  # of the adjusted Fisher-Pearson skewness
+    skewness = n / ((n - 1) * (n - 2)) * third if n > 2 else 0.0
+    return _Sample(mean, spread / math.sqrt(n), n - 1, _bend(skewness, n))
+
+
+def _bend(skewness: float, n: int) -> float:
+    """What an end of the interval is moved out by, in standard errors and per q^2 + 1/2, for so much skewness of n
+    values: see `interval`."""
+    return (1 + 3 / n) * skewness / (3 * math.sqrt(n))
 
 
 def share(hits: int, n: int, *, level: float = 0.95) -> Interval:
@@ -85,80 +140,65 @@ def share(hits: int, n: int, *, level: float = 0.95) -> Interval:
     return Interval(p, low if hits else 0.0, high if hits < n else 1.0)
 
 
-def _means_of_samples(values: Floats, rng: np.random.Generator) -> Floats:
-    """Means (RESAMPLES,) of samples with replacement, each as large as `values`."""
-    n = len(values)
-    rows = max(1, BLOCK // n)
-    sizes = [min(rows, RESAMPLES - first) for first in range(0, RESAMPLES, rows)]
-    return np.concatenate([values[rng.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
+def student_p(t: float, degrees: int) -> float:
+    """The chance that Student's t with so many `degrees` of freedom is at least `t` from 0, on either side.
+
+    The regularized incomplete beta function I_x(degrees / 2, 1 / 2) at x = degrees / (degrees + t^2) (Abramowitz and
+    Stegun 1964, 26.7.1 and 26.5.8).
+
+    >>> round(student_p(2.262157, 9), 6)
+    0.05
+    """
+    if degrees >= AS_NORMAL:
+        return 2 * NORMAL.cdf(-abs(t))
+    a, b, odds = degrees / 2, 0.5, t * t / degrees
+    x, rest = 1 / (1 + odds), odds / (1 + odds)
+    if odds == 0 or x == 0:
+        return float(odds == 0)
+    scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    front = math.exp(scale - a * math.log1p(odds) + b * math.log(rest))
+    if x < (a + 1) / (a + b + 2):
+        return front * _beta_fraction(a, b, x) / a
+    return 1 - front * _beta_fraction(b, a, rest) / b
 
 
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction of the incomplete beta function, by Lentz's method."""
+    tiny = 1e-300
+    c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1), tiny)
+    value = d
+    for m in range(1, 100_000):
+        for term in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d, c = 1 / _away(1 + term * d, tiny), _away(1 + term / c, tiny)
+            value *= d * c
+        if abs(d * c - 1) < 1e-15:
+            return value
+    raise ArithmeticError(f"the incomplete beta function did not converge at a={a:g}, b={b:g}, x={x:g}")
+
+
+def _away(value: float, tiny: float) -> float:
+    """The value, kept away from 0."""
+    return value if abs(value) > tiny else tiny
+
+
+@lru_cache(maxsize=4096)
 def student_quantile(p: float, degrees: int) -> float:
-    """The quantile of Student's t distribution: closed forms for 1 and 2 degrees of freedom, else the expansion of
-    Abramowitz and Stegun (1964, 26.7.5), which is right to 0.1 % from 3 degrees on for 0.9 <= p <= 0.99.
+    """The quantile of Student's t distribution for 0.5 < `p` < 1, by bisection of `student_p`.
 
     >>> round(student_quantile(0.975, 9), 3)
     2.262
     """
-    if degrees == 1:
-        return math.tan(math.pi * (p - 0.5))
-    if degrees == 2:
-        return (2 * p - 1) * math.sqrt(2 / (4 * p * (1 - p)))
-    z = NORMAL.inv_cdf(p)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return math.fsum(term / degrees**power for power, term in enumerate(terms))
-
-
-def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
-    """Two-sided p-value of the paired permutation test: the share of sign patterns of the `differences` (n,) whose
-    mean is at least as far from zero as the one seen (Fisher 1935, The Design of Experiments, 21).
-
-    Exact, over all 2**n patterns, up to `EXACT_UP_TO` pairs; beyond, over `DRAWS` seeded random ones and the one seen,
-    which keeps the test valid (Phipson and Smyth 2010). nan without pairs.
-
-    >>> sign_flip_p([1.0, 2.0, 3.0])
-    0.25
-    """
-    given = np.asarray(differences, dtype=float)
-    if len(given) == 0:
-        return math.nan
-    seen = abs(given.sum()) - 1e-9 * np.abs(given).sum()  # equal sums in another order differ in the last bits
-    if len(given) <= EXACT_UP_TO:
-        return float((np.abs(_all_sums(given)) >= seen).mean())
-    extreme = sum(int((np.abs(sums) >= seen).sum()) for sums in _random_sums(given, np.random.default_rng(seed)))
-    return (extreme + 1) / (DRAWS + 1)
-
-
-def _all_sums(differences: Floats) -> Floats:
-    """Sums (2**n,) of the differences under every pattern of signs."""
-    sums = np.zeros(1)
-    for difference in differences:
-        sums = np.concatenate([sums + difference, sums - difference])
-    return sums
-
-
-def _random_sums(differences: Floats, rng: np.random.Generator) -> list[Floats]:
-    """Sums of the differences under `DRAWS` random patterns of signs, in blocks."""
-    n = len(differences)
-    rows = max(1, BLOCK // n)
-    sizes = [min(rows, DRAWS - first) for first in range(0, DRAWS, rows)]
-    return [(rng.integers(0, 2, (size, n), dtype=np.int8) * 2.0 - 1) @ differences for size in sizes]
-
-
-def pairs_for(tests: int, *, level: float = 0.05) -> int:
-    """The fewest pairs with which the best of so many sign-flip tests can come under `level` after Holm's correction:
-    the smallest p-value of one is 2 / 2**pairs.
-
-    >>> pairs_for(1), pairs_for(14)
-    (6, 10)
-    """
-    return math.ceil(math.log2(2 * tests / level)) if tests else 0
+    if not 0.5 < p < 1:
+        raise ValueError(f"a quantile is computed for a chance between 0.5 and 1, not {p:g}")
+    tail, low, high = 2 * (1 - p), 0.0, 2.0
+    while student_p(high, degrees) > tail:
+        low, high = high, 2 * high
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if student_p(middle, degrees) > tail else (low, middle)
+    return high
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -179,34 +219,66 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def pairs_for(tests: int, *, power: float = 0.8, level: float = 0.05) -> int:
+    """The fewest pairs with which a true difference of `LARGE` standard deviations of the pairs' differences is found
+    with probability `power`, though Holm's correction runs over so many tests.
+
+    >>> pairs_for(1), pairs_for(4), pairs_for(14)
+    (7, 10, 12)
+    """
+    return _fewest(lambda n: _detectable(n, power, level / max(1, tests)) <= LARGE)
+
+
 def detectable(differences: ArrayLike, *, power: float = 0.8, level: float = 0.05) -> float:
     """The smallest true mean difference that as many pairs as these would find with probability `power`.
 
-    For pairs whose differences spread as these do, tested two-sided at `level` without correction. Normal theory with
-    Guenther's (1981, The American Statistician 35(4), 243-244) term for few pairs. nan below `FEWEST` pairs.
+    For pairs whose differences spread as these do and are about normal, tested two-sided at `level` without
+    correction. nan for fewer than two.
     """
     given = np.asarray(differences, dtype=float)
-    if len(given) < FEWEST:
+    if len(given) < 2:
         return math.nan
-    both, small = _quantiles(power, level)
-    return float(given.std(ddof=1)) * math.sqrt(both / (len(given) - small))
+    return float(given.std(ddof=1)) * _detectable(len(given), power, level)
 
 
 def pairs_needed(differences: ArrayLike, x: float, *, power: float = 0.8, level: float = 0.05) -> int | None:
     """How many pairs find a true mean difference of `x` with probability `power`; the inverse of `detectable`.
 
-    At least `FEWEST`. None where fewer than two differences tell nothing of their spread. ValueError for an `x` of 0.
+    None where fewer than two differences tell nothing of their spread, or `MOST` are too few. ValueError for an `x`
+    of 0.
     """
     if not (math.isfinite(x) and x != 0):
         raise ValueError(f"a difference to detect must be a number other than 0, not {x:g}")
     given = np.asarray(differences, dtype=float)
     if len(given) < 2:
         return None
-    both, small = _quantiles(power, level)
-    return max(FEWEST, math.ceil(both * float(given.var(ddof=1)) / x**2 + small - 1e-9))
+    spread = float(given.std(ddof=1))
+
+    def enough(n: int) -> bool:
+        return spread * _detectable(n, power, level) <= abs(x) * (1 + 1e-12)
+
+    return _fewest(enough) if enough(MOST) else None
 
 
-def _quantiles(power: float, level: float) -> tuple[float, float]:
-    """(z_level/2 + z_power)^2 and Guenther's z_level/2^2 / 2."""
-    z = NORMAL.inv_cdf(1 - level / 2)
-    return (z + NORMAL.inv_cdf(power)) ** 2, z**2 / 2
+def _detectable(n: int, power: float, level: float) -> float:
+    """What n pairs detect, in standard deviations of the differences.
+
+    The sum of Student's quantiles for the level and for the power over sqrt(n), and what the end of `interval` is moved
+    out on average: the mean of the positive part of the skewness of n normal values, taken as normal with the standard
+    deviation sqrt(6 n (n - 1) / ((n - 2) (n + 1) (n + 3))). By simulation the power is right to 3 points from 5 pairs
+    on, and 7 to 9 points too high for 2 and 3.
+    """
+    quantile = student_quantile(1 - level / 2, n - 1)
+    skewness = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)) / (2 * math.pi)) if n > 2 else 0.0
+    return (quantile + _bend(skewness, n) * (quantile**2 + 0.5) + student_quantile(power, n - 1)) / math.sqrt(n)
+
+
+def _fewest(enough: Callable[[int], bool]) -> int:
+    """The smallest number of pairs, 2 at least, that is `enough`, where more are enough, too."""
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.candidates import apply
+from evals.contrasts import number
 from evals.metrics import NoAnswer, missed, move
 from evals.progress import cost_in_words
 from evals.statistics import Interval, interval
@@ -72,22 +73,22 @@ def history(plan: Plan, outcome: Outcome, data_hash: str) -> dict[str, Any]:
     }
 
 
-def difference(outcome: Outcome, seed: int) -> Interval | None:
+def difference(outcome: Outcome) -> Interval | None:
     """The mean gain on the test examples with its interval; None where they were not reached."""
     if outcome.test_before is None or outcome.test_after is None:
         return None
-    return change(outcome.test_before.scores, outcome.test_after.scores, seed)
+    return change(outcome.test_before.scores, outcome.test_after.scores)
 
 
-def change(before: Sequence[float], after: Sequence[float], seed: int) -> Interval:
+def change(before: Sequence[float], after: Sequence[float]) -> Interval:
     """The mean of the paired differences, where both are numbers."""
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if not isnan(a) and not isnan(b)]
-    return interval([b - a for a, b in pairs], seed=seed)
+    return interval([b - a for a, b in pairs])
 
 
 def figures(outcome: Outcome, tuning: Tuning) -> dict[str, Any]:
     """The columns of `studies` that say what came of it."""
-    gain = difference(outcome, tuning.seed)
+    gain = difference(outcome)
     test = (outcome.test_before, outcome.test_after)
     return {
         "trials": len(tuning.trials.all),
@@ -95,8 +96,8 @@ def figures(outcome: Outcome, tuning: Tuning) -> dict[str, Any]:
         "dev_after": outcome.best.score,
         "test_before": test[0].score if test[0] is not None else None,
         "test_after": test[1].score if test[1] is not None else None,
-        "test_low": gain.low if gain is not None else None,
-        "test_high": gain.high if gain is not None else None,
+        "test_low": number(gain.low) if gain is not None else None,
+        "test_high": number(gain.high) if gain is not None else None,
     }
 
 
@@ -120,22 +121,23 @@ def table(plan: Plan, outcome: Outcome) -> Table:
     for head in heads:
         made.add_column(head, justify="right", no_wrap=True)
     made.add_row("examples", *(str(len(trial.scores)) for trial in trials))
-    _measured(made, "score, 0 to 1", [trial.scores for trial in trials], plan.config.seed)
+    _measured(made, "score, 0 to 1", [trial.scores for trial in trials])
     for name, measure in MEASURES.get(plan.metric.name, {}).items():
         values = [[_value(measure, *pair, plan.config.welfare) for pair in trial.answered] for trial in trials]
-        _measured(made, name, values, plan.config.seed)
+        _measured(made, name, values)
     made.add_row("no usable answer", *(str(trial.unanswered) for trial in trials))
     made.add_row("unparsed replies", *(str(trial.unparsed) for trial in trials))
     made.add_row("model calls", *(f"{trial.calls:,}" for trial in trials))
     return made
 
 
-def _measured(made: Table, name: str, values: Sequence[Sequence[float]], seed: int) -> None:
+def _measured(made: Table, name: str, values: Sequence[Sequence[float]]) -> None:
     """A row of means over what has a value, and the change from the third to the fourth."""
     cells = [_number(float(np.nanmean(each))) if not np.isnan(each).all() else "-" for each in values]
     if len(values) == 4:
-        gain = change(values[2], values[3], seed)
-        cells.append(f"{_number(gain.mean, sign='+')} [{_number(gain.low)}, {_number(gain.high)}]")
+        gain = change(values[2], values[3])
+        ends = "" if isnan(gain.low) else f" [{_number(gain.low)}, {_number(gain.high)}]"
+        cells.append("-" if isnan(gain.mean) else f"{_number(gain.mean, sign='+')}{ends}")
     made.add_row(name, *cells)
 
 
@@ -174,7 +176,7 @@ def _or_nan(value: float | None) -> float:
 
 def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
     """What a reader has to know beside the figures."""
-    study, gain = tuning.study, difference(outcome, tuning.seed)
+    study, gain = tuning.study, difference(outcome)
     server = plan.config.public()["base_url"]
     select = f"select trial, split, examples, score, prompt from optimizer_trials where study = '{study.name}'"
     return [
@@ -196,7 +198,9 @@ def verdict(outcome: Outcome, gain: Interval | None) -> str:
         return "No candidate did better on dev than the program as it was: the file holds it unchanged."
     if gain is None:
         return "The budget ended before the held-out examples were judged: how the program does there is not known."
-    ends = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    ends = "of one there is no interval"
+    if not isnan(gain.low):
+        ends = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
     said = f"the mean score changed by {gain.mean:+.4f} on the held-out examples ({ends})"
     if gain.low > 0:
         return f"Better: {said}."

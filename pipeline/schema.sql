@@ -110,8 +110,9 @@ CREATE TABLE IF NOT EXISTS optimizer_trials(
 -- model and how it was asked; runs: the questions that were put; feedback: what came out).
 -- subject: run, law (nothing was played: every worker best-responds), arm (score: the mean over its `runs`) or difference
 -- (score: the mean over `runs` pairs of runs with the same seed, of an arm to the reference). low, high: 95 % interval of
--- the score. p: paired sign-flip test, p_holm: corrected over all arms and outcomes of the study. detectable: the true
--- difference that so many pairs find 4 times of 5.
+-- the score. p: of the test that excludes 0 exactly where the interval does; p_holm: corrected over all arms of the study,
+-- for its primary outcome alone. detectable: the true difference that so many pairs find 4 times of 5. own_METRIC: by the
+-- arm's own objective, where arms differ in it.
 CREATE TABLE IF NOT EXISTS evaluations(
     run_id INTEGER, subject VARCHAR, metric VARCHAR, score DOUBLE, feedback VARCHAR, created_at TIMESTAMP,
     study VARCHAR, arm VARCHAR, reference VARCHAR, seed BIGINT, runs INTEGER, low DOUBLE, high DOUBLE, p DOUBLE,

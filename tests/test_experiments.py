@@ -18,6 +18,7 @@ from command_line import CommandLine
 from rich.console import Console
 
 from evals.cells import cells
+from evals.contrast_tables import few_notes
 from evals.contrasts import Comparison, Result, estimates
 from evals.design import PAPER, Experiment, catalog
 from evals.experiment import once_each
@@ -28,8 +29,9 @@ from evals.outcomes import MEASURES
 from evals.solved import BEST, OF_ORACLE, Solved, solve
 from evals.welfare_lab import oracles
 from pipeline import live
-from pipeline.baselines import BASELINES, RULES, objective
+from pipeline.baselines import BASELINES, RULES, landmarks, objective
 from pipeline.config import RunConfig, build
+from pipeline.economy.equilibrium import telling
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
 from pipeline.world import create
@@ -196,6 +198,9 @@ def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> N
     table = cli("experiment", *args).out
     assert "baselines asks nobody" in table
     assert "US_FED" in table
+    assert (said["primary"], said["tests"]) == ("inverse_income", len(BASELINES) - 1)
+    assert "2 pairs are too few" in table
+    assert f"Use {said['fewest_seeds']} seeds or more, or fewer arms." in table
     assert ask("select count(*) from evaluations")[0][0] == sum(n for _, n in subjects), "made again, kept once"
 
 
@@ -218,6 +223,16 @@ def test_an_experiment_ends_in_tables_rows_and_a_figure_and_is_not_played_twice(
         setting = create(RunConfig(num_agents=2, seed=seed, welfare="utilitarian")).setting()
         worth.append(objective(setting, TaxSchedule(thresholds=setting.thresholds, rates=tuple(rates))))
     assert mean(said, "rawlsian", "utilitarian") == pytest.approx(sum(worth) / 2)
+    assert "2 pairs are too few" in result.out
+
+    shares = []
+    for seed, rates in ask(query):
+        setting = create(RunConfig(num_agents=2, seed=seed, welfare="rawlsian")).setting()
+        law = TaxSchedule(thresholds=setting.thresholds, rates=tuple(rates))
+        start, best = (objective(setting, one) for one in landmarks(setting))
+        if telling(start, best):
+            shares.append((objective(setting, law) - start) / (best - start))
+    assert mean(said, "rawlsian", "own_planner_share") == pytest.approx(sum(shares) / len(shares))
 
     stored = (
         "select score, low, high from evaluations where subject = 'difference' and arm = 'paper' and metric = 'paper'"
@@ -241,6 +256,7 @@ def test_sizes_have_people_of_their_own_and_are_not_paired(cli: CommandLine) -> 
     assert shown.code == 0, shown.err
     assert "scalability sets --num-agents itself." in shown.out
     assert "each with people of its own" in shown.out
+    assert "1 seed is too few: a mean of one has no interval. Use 7 seeds or more." in shown.out
     assert ask("select count(*) from evaluations where subject = 'difference'") == [(0,)]
     rows = list(csv.DictReader(Path("a.csv").read_text().splitlines()))
     assert {row["difference"] for row in rows} == {""}
@@ -370,3 +386,42 @@ def test_the_figure_shows_means_intervals_runs_and_flags() -> None:
     assert {"mean": 42.0} in marks, "the line of the reference"
     alone = framed(intervals(comparison(paired=False), measures)(Size(600, 0)))
     assert {"mean": 42.0} not in [row for rows in alone["datasets"].values() for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("paired", "seeds", "words"),
+    [
+        (True, 2, "2 pairs are too few: even a true difference of 1.5 standard deviations"),
+        (True, 6, "6 pairs are too few"),
+        (False, 2, "2 seeds are too few: intervals reach 9.0 standard deviations of the runs to either side"),
+        (False, 6, "6 seeds are too few: intervals reach 1.0 standard deviations"),
+        (True, 7, None),
+        (False, 7, None),
+    ],
+)
+def test_too_few_seeds_are_told_of_what_is_paired_and_of_what_is_not(
+    paired: bool, seeds: int, words: str | None
+) -> None:
+    results = [
+        Result(arm, seed, seed, {**dict.fromkeys(MEASURES), "welfare": float(seed * (shift + 1))})
+        for shift, arm in enumerate(("io", "cot"))
+        for seed in range(seeds)
+    ]
+    made = Comparison("s", "paper", results, estimates(results, "io" if paired else None), {}, 0.05, paired=paired)
+    notes = list(few_notes(made))
+    assert [note[: len(words)] for note in notes] == [words] if words else not notes
+
+
+def test_what_rounding_leaves_of_equal_figures_is_no_difference() -> None:
+    figures = {("io", seed): 0.3 for seed in range(4)} | {("cot", seed): 0.1 + 0.2 for seed in range(4)}
+    results = [
+        Result(arm, seed, seed, {**dict.fromkeys(MEASURES), "welfare": value}) for (arm, seed), value in figures.items()
+    ]
+    (found,) = (one for one in estimates(results, "io") if (one.arm, one.measure) == ("cot", "welfare"))
+    assert found.contrast is not None
+    assert (found.contrast.difference, found.contrast.p) == ((0, 0, 0), 1)
+
+
+def test_a_primary_outcome_that_is_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match="no measure 'joy'"):
+        estimates([], "io", primary="joy")

@@ -118,7 +118,9 @@ def a_key(cli: CommandLine) -> None:
 
 
 def test_what_was_tuned_is_said_stored_and_used(cli: CommandLine) -> None:
-    result = cli("optimize", "worker", "--optimizer", "labeled", "--llm", "engine:pupil:Pupil", *SMALL)
+    result = cli(
+        "optimize", "worker", "--optimizer", "labeled", "--llm", "engine:pupil:Pupil", *SMALL, "--sizes", "5,4,20"
+    )
     assert result.code == 0, result.err
     assert "Better: the mean score changed by +" in result.out
     (study,) = cli.sql("SELECT * FROM studies", "economist.duckdb")
@@ -132,7 +134,7 @@ def test_what_was_tuned_is_said_stored_and_used(cli: CommandLine) -> None:
     assert record["tuned"]["scores"]["test"] == {
         "before": round(study["test_before"], 6),
         "after": round(study["test_after"], 6),
-        "examples": 5,
+        "examples": 20,
     }
     assert record["tuned"]["data_hash"] == study["data_hash"]
     tuned, other = (record["predictors"][name] for name in ("choose_labor", "judge_tax_policy"))
@@ -156,6 +158,17 @@ def test_a_file_that_was_tuned_for_another_model_or_format_is_used_with_a_cautio
     assert result.code == 0, result.err
     assert "Caution: --program worker=worker.io.json was tuned with adapter compact, and runs with json" in result.out
     assert "was tuned with model rules, and runs with engine:pupil:Pupil" in result.out
+
+
+def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> None:
+    args = ("--optimizer", "labeled", "--sizes", "6,6,1", "--num-agents", "3", "--budget", "200")
+    result = cli("optimize", "worker", "--llm", "engine:pupil:Pupil", *args)
+    assert result.code == 0, result.err
+    assert "of one there is no interval" in result.out
+    assert "nan" not in result.out
+    with duckdb.connect("economist.duckdb", read_only=True) as connection:
+        query = "select test_before is null, test_low, test_high from studies"
+        assert connection.execute(query).fetchall() == [(False, None, None)]
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from evals import arms, cells, contrast_tables, statistics
 from evals.statistics import (
-    EXACT_UP_TO,
-    FEWEST,
+    LARGE,
     detectable,
     holm,
     interval,
+    p_value,
     pairs_for,
     pairs_needed,
-    sign_flip_p,
+    student_p,
     student_quantile,
 )
 
@@ -32,11 +32,69 @@ def test_the_examples_of_the_docstrings_are_so(module):
     assert doctest.testmod(module).failed == 0
 
 
-def test_an_interval_on_ten_values_covers_the_truth_as_often_as_it_says():
-    """A plain percentile or BCa interval covers 90 % where it says 95 %."""
-    rng = np.random.default_rng(7)
-    ends = [interval(rng.normal(3, 2, 10)) for _ in range(1000)]
-    assert 0.935 <= np.mean([low <= 3 <= high for _, low, high in ends]) <= 0.965
+def coverage(n: int, draws: int, kind: str, *, seed: int) -> float:
+    """How often the interval of n values holds the true mean of the distribution from which they are drawn."""
+    rng = np.random.default_rng([seed, n])
+    if kind == "normal":
+        samples, mean = rng.normal(3, 2, (draws, n)), 3.0
+    else:
+        samples, mean = rng.lognormal(0, 0.5, (draws, n)), math.exp(0.5**2 / 2)
+    ends = (interval(sample) for sample in samples)
+    return float(np.mean([low <= mean <= high for _, low, high in ends]))
+
+
+KINDS = ("normal", "lognormal")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_an_interval_of_few_values_covers_the_truth_as_often_as_it_says(n, kind):
+    """Resampling covers 50 % with 2 values and 76 % with 3, plain t 91.5 % of the lognormal means with 5. The
+    standard error of a coverage is 0.3 %."""
+    assert 0.93 <= coverage(n, 6000, kind, seed=1) <= 0.975
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", range(2, 51))
+def test_an_interval_of_two_to_fifty_values_covers_the_truth_as_often_as_it_says(n, kind):
+    """20,000 draws: the standard error of a coverage of 93.8 %, the lowest there is (n = 2), is 0.17 %."""
+    assert 0.93 <= coverage(n, 20_000, kind, seed=2) <= 0.975
+
+
+def test_without_skewness_the_interval_is_students_by_hand():
+    mean, low, high = interval([1.0, 2.0, 3.0])
+    half = 4.302652729911275 / math.sqrt(3)
+    assert (mean, low, high) == pytest.approx((2, 2 - half, 2 + half))
+    assert p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - math.sqrt(12) / math.sqrt(2 + 12))
+
+
+def test_skewness_moves_the_end_on_the_side_of_the_longer_tail_alone():
+    """By hand: 1.6 is 1 + 3 / 5."""
+    values = [0.0, 0.0, 1.0, 2.0, 7.0]
+    sd = math.sqrt((4 + 4 + 1 + 0 + 25) / 4)
+    skewness = 5 / (4 * 3) * (-8 - 8 - 1 + 0 + 125) / sd**3
+    t, error = 2.7764451051977987, sd / math.sqrt(5)
+    mean, low, high = interval(values)
+    assert (mean, low) == pytest.approx((2, 2 - t * error))
+    assert high == pytest.approx(2 + error * (t + 1.6 * skewness * (1 + 2 * t**2) / (6 * math.sqrt(5))))
+    assert interval([-value for value in values]) == pytest.approx((-mean, -high, -low))
+
+
+@given(differences, st.sampled_from([0.5, 0.8, 0.95, 0.99, 0.999]))
+def test_an_interval_excludes_zero_exactly_where_the_p_value_is_below_its_level(values, level):
+    _, low, high = interval(values, level=level)
+    p = p_value(values)
+    if abs(p - (1 - level)) > 1e-9:
+        assert (low <= 0 <= high) == (p > 1 - level)
+
+
+@given(differences)
+def test_the_interval_at_the_level_of_the_p_value_ends_at_zero(values):
+    mean, p = float(np.mean(values)), p_value(values)
+    if 1e-9 < p < 1 - 1e-9:
+        _, low, high = interval(values, level=1 - p)
+        assert (low if mean > 0 else high) == pytest.approx(0, abs=1e-6 * max(map(abs, values)))
 
 
 @given(differences, st.integers(-50, 50), st.sampled_from([0.5, 2.0, 8.0]))
@@ -60,64 +118,58 @@ def test_one_value_and_equal_values_are_told_apart_from_many():
     assert one.mean == 2.5
     assert math.isnan(one.low)
     assert math.isnan(interval([]).mean)
-
-
-def test_more_values_than_fit_in_memory_at_a_time_are_taken_in_blocks():
-    values = np.random.default_rng(3).normal(0, 1, 5_000)
-    mean, low, high = interval(values)
-    assert high - low == pytest.approx(2 * 1.96 / math.sqrt(5_000), rel=0.1)
-    assert low < mean < high
+    assert math.isnan(p_value([2.5]))
+    assert math.isnan(p_value([]))
+    assert (p_value([0.0, 0.0]), p_value([2.5, 2.5])) == (1, 0), "an interval without width holds 0, or does not"
 
 
 @pytest.mark.parametrize(
-    ("degrees", "quantile"), [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (19, 2.093), (99, 1.984)]
+    ("degrees", "quantile"),
+    [(1, 12.7062), (2, 4.30265), (3, 3.18245), (4, 2.77645), (9, 2.26216), (19, 2.09302), (99, 1.98422)],
 )
 def test_quantiles_of_students_distribution_are_those_of_the_table(degrees, quantile):
-    assert student_quantile(0.975, degrees) == pytest.approx(quantile, rel=0.002)
+    assert student_quantile(0.975, degrees) == pytest.approx(quantile, rel=2e-6)
 
 
-@pytest.mark.parametrize(
-    ("values", "p"),
-    [
-        ([3.0], 1.0),  # of +3 and -3, both are as far from zero
-        ([1.0, 2.0], 0.5),  # 3 and -3 of 3, 1, -1, -3
-        ([1.0, 2.0, 3.0], 0.25),
-        ([1.0, -1.0], 1.0),
-        ([0.1 + 0.2, -0.3], 1.0),  # a last bit is no difference
-        ([0.0, 0.0, 0.0], 1.0),
-        ([2.0] * 6, 2 / 64),
-        ([4.0, 1.0, -1.0], 0.75),  # 6, 4 and 4 of 6, 4, 4, 2, and their opposites
-        (SAMPLE, 0.03173828125),  # as scipy 1.17.1's permutation_test has it
-    ],
-    ids=str,
-)
-def test_p_values_of_sign_flips_by_hand(values, p):
-    assert sign_flip_p(values) == p
+@given(st.floats(1e-6, 1e6))
+def test_tails_of_students_distribution_are_those_of_the_closed_forms(t):
+    """One degree of freedom is Cauchy's distribution, two and three are algebra and an arctangent."""
+    assert student_p(t, 1) == pytest.approx(2 / math.pi * math.atan2(1, t), rel=1e-9)
+    assert student_p(t, 2) == pytest.approx(2 / (2 + t * t + t * math.sqrt(2 + t * t)), rel=1e-9)
+    three = 2 / math.pi * (math.atan2(math.sqrt(3), t) - math.sqrt(3) * t / (3 + t * t))
+    assert student_p(t, 3) == pytest.approx(three, abs=1e-12)
+    assert student_p(t, 10**6) == pytest.approx(math.erfc(t / math.sqrt(2)), rel=1e-4 * (1 + t**4))
+
+
+@given(st.floats(0.501, 0.9999), st.integers(1, 400))
+def test_a_quantile_is_the_inverse_of_the_tail(p, degrees):
+    assert student_p(student_quantile(p, degrees), degrees) == pytest.approx(2 * (1 - p), rel=1e-9)
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, math.nan])
+def test_a_quantile_that_is_not_computed_is_refused(p):
+    with pytest.raises(ValueError, match=r"between 0\.5 and 1"):
+        student_quantile(p, 3)
+
+
+def test_a_p_value_of_nearly_symmetric_differences_is_that_of_the_paired_t_test():
+    """scipy 1.17.1 has 0.0317 for the paired t test and 0.0317 for the sign flips of these."""
+    assert p_value(SAMPLE) == pytest.approx(0.0317, abs=5e-5)
 
 
 @given(differences)
 def test_a_p_value_knows_neither_direction_nor_unit(values):
-    p = sign_flip_p(values)
-    assert 0 < p <= 1
-    assert sign_flip_p([-value for value in values]) == p
-    assert sign_flip_p([4 * value for value in values]) == p
+    p = p_value(values)
+    assert 0 <= p <= 1
+    assert p_value([-value for value in values]) == p
+    assert p_value([4 * value for value in values]) == p
 
 
-def test_random_flips_come_close_to_all_of_them(monkeypatch):
-    values = np.random.default_rng(5).normal(0.35, 1, EXACT_UP_TO)
-    exact = sign_flip_p(values)
-    monkeypatch.setattr(statistics, "EXACT_UP_TO", 1)
-    drawn = sign_flip_p(values)
-    assert drawn != exact
-    assert drawn == pytest.approx(exact, abs=4 * math.sqrt(exact / statistics.DRAWS))
-    assert drawn == sign_flip_p(values)
-    assert sign_flip_p(values, seed=1) != drawn
-
-
-def test_without_a_difference_one_test_in_twenty_finds_one():
+@pytest.mark.parametrize("n", [2, 3, 5, 9])
+def test_without_a_difference_at_most_one_test_in_twenty_finds_one(n):
     rng = np.random.default_rng(11)
-    found = np.mean([sign_flip_p(rng.standard_t(3, 9)) <= 0.05 for _ in range(2000)])
-    assert 0.035 <= found <= 0.06
+    found = np.mean([p_value(rng.normal(0, 1, n)) <= 0.05 for _ in range(3000)])
+    assert 0.02 <= found <= 0.06
 
 
 def test_holms_correction_of_a_worked_example():
@@ -144,37 +196,43 @@ def test_what_was_not_tested_is_not_in_the_family():
 
 
 @pytest.mark.parametrize(("effect", "pairs"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
-def test_pairs_needed_are_those_of_the_paired_t_test(effect, pairs):
-    """Cohen's d of the differences at 5 % and 80 % power, as G*Power has them from the noncentral t distribution."""
+def test_pairs_needed_are_one_more_than_those_of_the_paired_t_test(effect, pairs):
+    """Cohen's d of the differences at 5 % and 80 % power, as G*Power has them from the noncentral t distribution. The
+    one more is what skewness costs."""
     spread = [-1.0, 1.0] * 50
     sd = np.std(spread, ddof=1)
-    assert pairs_needed(spread, effect * float(sd)) == pairs
+    assert pairs_needed(spread, effect * float(sd)) == pairs + 1
 
 
-@given(differences.filter(lambda values: len(values) >= FEWEST and len(set(values)) > 1))
+@given(differences.filter(lambda values: len(set(values)) > 1))
 def test_what_can_be_seen_needs_as_many_pairs_as_there_are(values):
     assert pairs_needed(values, detectable(values)) == len(values)
     assert pairs_needed(values, detectable(values) / 2) > len(values)
 
 
-def test_the_detectable_difference_is_found_four_times_of_five():
-    rng, n = np.random.default_rng(2), 14
+@pytest.mark.parametrize("n", [6, 14])
+def test_the_detectable_difference_is_found_four_times_of_five(n):
+    rng = np.random.default_rng(2)
     unit = detectable([-1.0, 1.0] * (n // 2)) / float(np.std([-1.0, 1.0] * (n // 2), ddof=1))
-    found = np.mean([sign_flip_p(rng.normal(unit, 1, n)) <= 0.05 for _ in range(800)])
+    found = np.mean([p_value(rng.normal(unit, 1, n)) <= 0.05 for _ in range(2000)])
     assert 0.76 <= found <= 0.84
 
 
 def test_too_few_pairs_see_nothing():
-    assert math.isnan(detectable([1.0, 2.0, 3.0]))
+    assert math.isnan(detectable([1.0]))
     assert pairs_needed([1.0], 5) is None
-    assert pairs_needed([1.0, 1.0], 5) == FEWEST
+    assert pairs_needed([1.0, 1.0], 5) == 2
+    assert pairs_needed(SAMPLE, 1e-200) is None
     with pytest.raises(ValueError, match="other than 0"):
         pairs_needed(SAMPLE, 0)
 
 
-@pytest.mark.parametrize("tests", [1, 7, 14, 40])
-def test_with_the_fewest_pairs_the_clearest_difference_survives_the_correction(tests):
-    def best(pairs):
-        return holm([sign_flip_p([1.0] * pairs), *[1.0] * (tests - 1)])[0]
+@pytest.mark.parametrize("tests", [1, 4, 14])
+def test_with_the_fewest_pairs_a_large_difference_survives_the_correction_four_times_of_five(tests):
+    rng = np.random.default_rng(4)
 
-    assert best(pairs_for(tests)) <= 0.05 < best(pairs_for(tests) - 1)
+    def found(pairs):
+        drawn = rng.normal(LARGE, 1, (2000, pairs))
+        return np.mean([holm([p_value(one), *[1.0] * (tests - 1)])[0] <= 0.05 for one in drawn])
+
+    assert found(pairs_for(tests) - 1) < 0.8 < found(pairs_for(tests)) + 0.03

@@ -23,6 +23,7 @@ from evals.contrasts import Result, estimates, flagged
 from evals.outcomes import MEASURES
 from evals.processes import play_in_processes
 from evals.progress import News
+from evals.statistics import holm
 from evals.sweep import Group, Job, Sweep
 from pipeline import live, shards
 from pipeline.code import code_hash
@@ -259,9 +260,10 @@ def test_pairs_are_seeds_that_both_arms_have() -> None:
     found = {(one.arm, one.measure): one for one in estimates(results, "a", detect={"welfare": 0.5})}
     contrast = found["b", "welfare"].contrast
     assert contrast is not None
-    assert (contrast.pairs, contrast.difference.mean, contrast.p) == (2, 3.5, 0.5)
-    assert contrast.p_holm == 0.5, "nothing else was there to test"
-    assert contrast.detectable is None
+    assert (contrast.pairs, contrast.difference.mean) == (2, 3.5)
+    assert contrast.p == pytest.approx(2 / math.pi * math.atan(1 / 7)), "Student's t of 7 with one degree of freedom"
+    assert contrast.p_holm == contrast.p, "nothing else was there to test"
+    assert contrast.detectable is not None
     assert contrast.needed is not None
     assert found["a", "welfare"].contrast is None
     assert found["a", "hours"].mean == (40, 40, 40)
@@ -270,15 +272,18 @@ def test_pairs_are_seeds_that_both_arms_have() -> None:
     assert (hours.pairs, hours.p, hours.p_holm) == (0, None, None)
 
 
-def test_the_family_is_all_arms_times_all_outcomes() -> None:
+def test_the_family_is_the_primary_outcome_of_all_arms() -> None:
     outcomes = {name: 1.0 for name, measure in MEASURES.items() if measure.outcome}
     results = [result("a", seed, **outcomes, tokens=1.0) for seed in range(8)]
-    for arm in ("b", "c"):
-        results += [result(arm, seed, **{name: 2.0 for name in outcomes}, tokens=9.0) for seed in range(8)]
-    found = [one.contrast for one in estimates(results, "a") if one.contrast is not None]
-    tested = [one for one in found if one.p is not None]
+    for arm, shift in (("b", 0.5), ("c", 1.0)):
+        results += [result(arm, seed, **dict.fromkeys(outcomes, shift + seed), tokens=9.0) for seed in range(8)]
+    made = estimates(results, "a", primary="regret")
+    tested = {(one.arm, one.measure): one.contrast for one in made if one.contrast is not None and one.contrast.p}
     assert len(tested) == 2 * len(outcomes)
-    assert {one.p_holm for one in tested} == {2 / 2**8 * len(tested)}
+    corrected = {key: one.p_holm for key, one in tested.items() if one.p_holm is not None}
+    plain = [tested[arm, "regret"].p or 0 for arm in ("b", "c")]
+    assert corrected == dict(zip([("b", "regret"), ("c", "regret")], holm(plain), strict=True))
+    assert plain[0] > plain[1] == corrected["c", "regret"] / 2
 
 
 def test_runs_above_the_share_are_flagged_by_arm() -> None:

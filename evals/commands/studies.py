@@ -54,6 +54,9 @@ def compare(
     ],
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
+    primary: Annotated[
+        str, typer.Option("--primary", help="the outcome that is tested; all others are shown as secondary")
+    ] = "welfare",
     detect: Annotated[
         list[str] | None,
         typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
@@ -77,7 +80,7 @@ def compare(
 
     given = {name: value for name, value in settings.items() if value is not None}
     given = {**(read_toml(config) if config else {}), **given}
-    options = Options(seeds, parallel, detect or [], max_fallback / 100, csv, json, any_code, dry_run, latency)
+    options = Options(seeds, parallel, detect or [], max_fallback / 100, csv, json, any_code, dry_run, latency, primary)
     run_compare(arms, given, options)
 
 

@@ -91,7 +91,7 @@ def votes(panel: Panel, full: bool) -> Finding:
     best = sum(_vote(reply) == ballot.choice.best for ballot, reply in zip(cast, replies, strict=True))
     by_lot = sum(1 / len(ballot.choice.ballot) for ballot in cast)
     words = f"the best name on {best} of {len(cast)} ballots, by lot it would be {by_lot:.0f}"
-    return finding(values, replies, words, seed=panel.seed)
+    return finding(values, replies, words)
 
 
 def option_order(panel: Panel, full: bool) -> Finding:

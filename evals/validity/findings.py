@@ -28,9 +28,9 @@ def within(given: Interval) -> Interval:
     return Interval(*(float(np.clip(value, 0, 1)) for value in given))
 
 
-def finding(values: ArrayLike, replies: Sequence[Reply], words: str, *, seed: int) -> Finding:
+def finding(values: ArrayLike, replies: Sequence[Reply], words: str) -> Finding:
     """The mean of `values` (n,), each 1 where all is well, as a score; below 0 it counts as 0."""
-    return found(within(interval(values, seed=seed)), replies, words)
+    return found(within(interval(values)), replies, words)
 
 
 def shared(hits: ArrayLike, replies: Sequence[Reply], words: str) -> Finding:

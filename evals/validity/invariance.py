@@ -32,7 +32,7 @@ def _compared(panel: Panel, first: Sequence[Ask], second: Sequence[Ask]) -> Find
     replies = panel.ask([*first, *second])
     gap = hours_of(replies[len(first) :]) - hours_of(replies[: len(first)])
     words = f"{said(mean(np.abs(gap)), '.1f')} hours apart in the mean, {said(mean(gap), '+.1f')} with the sign"
-    return finding(_closeness(gap), replies, words, seed=panel.seed)
+    return finding(_closeness(gap), replies, words)
 
 
 def _some(full: bool) -> list[Place]:
@@ -90,4 +90,4 @@ def identity(panel: Panel, full: bool) -> Finding:
         f"women less men {said(mean(sex), '+.1f')} hours; "
         f"Jamal and Lakisha less Greg and Emily {said(mean(name), '+.1f')}"
     )
-    return finding(_closeness(np.concatenate([sex, name])).mean(axis=0), replies, words, seed=panel.seed)
+    return finding(_closeness(np.concatenate([sex, name])).mean(axis=0), replies, words)

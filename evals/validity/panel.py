@@ -64,13 +64,12 @@ class Reply:
 
 @dataclass
 class Panel:
-    """Puts questions to `answer`, no question twice, and keeps all replies. `seed`: of the figures' intervals.
+    """Puts questions to `answer`, no question twice, and keeps all replies.
 
     `answer` is called from so many `threads`; `on_reply` is told after each.
     """
 
     answer: Callable[[Ask], Reply]
-    seed: int = 0
     threads: int = 1
     on_reply: Callable[[], None] = lambda: None
     replies: dict[str, tuple[Ask, Reply]] = field(default_factory=dict)

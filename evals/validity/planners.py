@@ -53,7 +53,7 @@ def toy(panel: Panel, full: bool) -> Finding:
         f"{toy.welfare} from {toy.start:g} % to {end:g} %, best {best_rate(toy):g} %"
         for toy, end in zip(toys, ends, strict=True)
     )
-    return finding(values, replies, told, seed=panel.seed)
+    return finding(values, replies, told)
 
 
 def _begun(toy: Toy, years: int) -> World:

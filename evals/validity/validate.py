@@ -99,7 +99,7 @@ def make(plan: Plan, study: Study, on_reply: Callable[[], None] = lambda: None) 
     # a model in this process gains nothing from more than one thread
     threads = plan.config.concurrency if is_remote(lm) else 1
     session = Session(study, plan.config)
-    panel = Panel(session.answer, plan.config.seed, threads, on_reply)
+    panel = Panel(session.answer, threads, on_reply)
     with session.open(lm=lm, adapter=ADAPTERS[plan.config.adapter](), threads=threads):
         findings = judge(panel, full=plan.full)
     return cards.of(panel, findings, subject=plan.subject, command=plan.command)

@@ -88,7 +88,7 @@ def closed_form(panel: Panel, full: bool) -> Finding:
         f"{said(mean(errors), '.1f')} hours off in the mean, where 40 hours always are {usual:.1f} off; "
         f"{said(mean(lost), '.1%')} of what work can be worth given up"
     )
-    return finding(none_as(0, 1 - errors / usual), replies, words, seed=panel.seed)
+    return finding(none_as(0, 1 - errors / usual), replies, words)
 
 
 def monotonicity(panel: Panel, full: bool) -> Finding:
@@ -144,7 +144,7 @@ def elasticity(panel: Panel, full: bool) -> Finding:
     share = effective_share(len(SHOCKED_WAGES))
     kept = np.array([[100 - share * places[0].rate] for places in rows])
     slopes = np.log(hours[1:] / hours[0]) / np.log(kept[1:] / kept[0])
-    implied = interval(none_as(0, slopes).mean(axis=0), seed=panel.seed)
+    implied = interval(none_as(0, slopes).mean(axis=0))
     words = f"elasticity {implied.mean:.2f} [{implied.low:.2f}, {implied.high:.2f}]"
     return found(_nearness(implied, ECONOMIES["weekly"].elasticity), replies, words)
 
@@ -169,4 +169,4 @@ def round_numbers(panel: Panel, full: bool) -> Finding:
         f"{len(np.unique(there))} different answers"
     )
     off = none_as(0, hours % EVERY) > 0
-    return finding(off / (1 - expected), replies, words, seed=panel.seed)
+    return finding(off / (1 - expected), replies, words)
