@@ -19,7 +19,7 @@ from pipeline.records import run_row
 from pipeline.store import Store
 
 DB = "a.duckdb"
-WAGES = [10.0, 60.0, 10.5, 20.0, 30.0]
+WAGES = [10.0, 60.0, 10.5, 24.0, 30.0]
 """Thirds of five: the poor are workers 0 and 2, the middle 3 and 4, and worker 1 is rich; worker 3 has the median."""
 
 CANDIDATES = {0: 20, 1: -20, 3: 10}
@@ -28,10 +28,11 @@ CANDIDATES = {0: 20, 1: -20, 3: 10}
 
 def utility(rate: float) -> np.ndarray:
     """Dollars a year of everybody when everybody best-responds to a flat tax of `rate` percent: the closed form."""
-    wage, kept = np.array(WAGES), 1 - rate / 100
+    # of a worker's own tax a fifth comes back to it
+    wage, kept = np.array(WAGES), 1 - rate / 100 * (1 - 1 / 5)
     hours = (kept * wage / (0.0005 * 3.5)) ** 0.4
     income = 52 * wage * hours
-    return kept * income * (1 - 1 / 3.5) + rate / 100 * income.mean()
+    return (1 - rate / 100) * income + rate / 100 * income.mean() - kept * income / 3.5
 
 
 def written(

@@ -66,7 +66,9 @@ def test_at_its_true_elasticity_the_linear_tax_of_the_formula_is_the_best_of_all
 def test_the_top_rate_on_pareto_incomes_nobody_cares_for_is_one_over_one_plus_a_e(a: float, e: float) -> None:
     incomes = 30_000 * (1 - MIDPOINTS) ** (-1 / a)
     only_the_poorest = np.where(MIDPOINTS < 0.01, 1.0, 0.0)
-    rates = saez_rates((0, 50_000, 70_000, 80_000), incomes, weighted(only_the_poorest), np.full(4, e), everybody(incomes))
+    rates = saez_rates(
+        (0, 50_000, 70_000, 80_000), incomes, weighted(only_the_poorest), np.full(4, e), everybody(incomes)
+    )
     # a narrow bracket in the tail sees the same local parameter as the open one at the top
     assert rates[2] == pytest.approx(100 / (1 + a * e), abs=3)
     assert rates[3] == pytest.approx(100 / (1 + a * e), abs=1)
@@ -229,9 +231,7 @@ def test_among_three_hundred_saez_comes_within_half_a_percent_of_the_optimum(nam
 @pytest.mark.parametrize("num_agents", [300, 1_000])
 @pytest.mark.parametrize("economy", ["weekly", "v1"])
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
-def test_saez_comes_within_half_a_percent_of_the_optimum(
-    name: str, economy: str, num_agents: int, seed: int
-) -> None:
+def test_saez_comes_within_half_a_percent_of_the_optimum(name: str, economy: str, num_agents: int, seed: int) -> None:
     level, gain = level_and_gain(economy, name, us_wages(num_agents, seed))
     assert level >= 0.995
     assert gain >= 0.95

@@ -199,9 +199,7 @@ def test_many_schedules_at_once_get_the_replies_that_each_gets_alone(count: floa
         assert reply.labor[row] == pytest.approx(best_response(WEEKLY, law, WAGES, count), abs=1e-9)
         assert reply.income[row] == pytest.approx(income(WAGES, reply.labor[row]))
         assert reply.tax[row] == pytest.approx(tax(law, reply.income[row]), abs=1e-6)
-        assert reply.surplus[row] == pytest.approx(
-            own(WEEKLY, law, WAGES, reply.labor[row], CONTINUUM), abs=1e-6
-        )
+        assert reply.surplus[row] == pytest.approx(own(WEEKLY, law, WAGES, reply.labor[row], CONTINUUM), abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
