@@ -20,8 +20,8 @@ numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        # incomes at 40 hours: 20,800, 41,600 and 10,400
-        ("inverse_income", 0.5 + 1 + 2),
+        # weights 2, 1 and 4, for incomes at 40 hours are 20,800, 41,600 and 10,400
+        ("inverse_income", (2 * 10_400 + 41_600 + 4 * 20_800) / 7),
         ("paper", 0.5 + 41_600 + 0.5),
         ("utilitarian", 72_800 / 3),
         ("rawlsian", 10_400),

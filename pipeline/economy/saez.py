@@ -67,8 +67,8 @@ def saez(
     `elasticities`: one for all brackets, or one for each. `welfare`: a name in `WELFARE`, whose weights g are used.
     `windfall`: dollars a year that each gets from outside. The iteration moves part of the way at each step, from each
     of the `STARTS`; of several fixed points the one with the highest welfare is taken. Among few workers none may be
-    reached, for workers bunch and jump: then it is the best of the schedules that the formula would move by no more than
-    `NEAR` points, or else the one that it would move least.
+    reached, for workers bunch and jump: then it is the best of the schedules that the formula would move by no more
+    than `NEAR` points, or else the one that it would move least.
 
     Raises ValueError for a wrong number of elasticities or a negative one.
 
