@@ -163,6 +163,10 @@ def test_on_three_brackets_nothing_on_the_grid_beats_what_is_certified(seed: int
     every = welfare_of(WEEKLY, BRACKETS["three"], grid, wages, WELFARE[name])
     assert proof.welfare == pytest.approx(welfare(law, wages, name))
     assert proof.welfare >= every.max() - 1e-9 * abs(every.max())
+    on_grid = grid_optimum(WEEKLY, BRACKETS["three"], wages, WELFARE[name])
+    assert welfare(on_grid, wages, name) == pytest.approx(every.max())
+    assert welfare(proof.grid, wages, name) == pytest.approx(every.max())
+    assert proof.grid_welfare <= proof.welfare
     assert (proof.enumerated, proof.starts) == (True, 1_331)
     assert proof.improvement <= 0
 
