@@ -111,6 +111,18 @@ def test_replay_and_fork_keep_what_satisfaction_is_for(cli: CommandLine, satisfa
     assert rows(both.format(2)) == rows(both.format(1)), "an unchanged fork is its parent"
 
 
+@pytest.mark.parametrize("satisfaction", ["report", "objective"])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(cli: CommandLine, satisfaction: str) -> None:
+    given = (*SMALL, "--max-timesteps", "5", "--satisfaction", satisfaction)
+    assert cli("run", *given, "--max-tokens", "8000").code == 0
+    assert rows("select status from runs") == [("stopped",)]
+    assert 0 < rows("select count(*) from years")[0][0] < 5
+    assert cli("resume", "1", "--max-tokens", "1000000", "--db", DB).code == 0
+    assert cli("run", *given).code == 0
+    same = "select year, welfare, rates, mean_labor from years where run_id = {} order by year"
+    assert rows(same.format(1)) == rows(same.format(2))
+
+
 def test_eval_judges_the_utilities_that_count(cli: CommandLine) -> None:
     for satisfaction in ("report", "objective"):
         played(cli, "--satisfaction", satisfaction, years=2)
