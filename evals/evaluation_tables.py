@@ -142,7 +142,7 @@ def as_json(made: Evaluation) -> dict[str, Any]:
                 "name": run.name,
                 "objective": run.setting.welfare,
                 "years": run.yardsticks,
-                "oracle": {"rates": made.best[run.run_id].schedule.rates, **asdict(made.best[run.run_id].certificate)},
+                "oracle": _oracle(made.best[run.run_id]),
             }
             for run in made.runs
         ],
@@ -151,6 +151,11 @@ def as_json(made: Evaluation) -> dict[str, Any]:
             for people in made.people
         ],
     }
+
+
+def _oracle(best: Best) -> dict[str, Any]:
+    """ORACLE's rates and its certificate; `grid`: the rates of the best schedule on the planner's grid."""
+    return {"rates": best.schedule.rates, **asdict(best.certificate), "grid": best.certificate.grid.rates}
 
 
 def _policies(people: People) -> list[dict[str, Any]]:

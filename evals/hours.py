@@ -35,9 +35,9 @@ class Work:
     def of(cls, truth: Mapping[str, Any]) -> Work:
         """From the plain data that an example keeps."""
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
-        return cls(
-            truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), truth["taxpayers"]
-        )
+        # examples of older versions were labelled as in a continuum
+        taxpayers = truth.get("taxpayers", CONTINUUM)
+        return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), taxpayers)
 
     def after_tax(self) -> FloatArray:
         """Income less what tax takes for good: all of it but the worker's own share."""

@@ -138,6 +138,11 @@ def year_summary(*, hours: float, income: float, tax: float, rebate: float, util
     )
 
 
+def satisfaction_in_words(satisfied: tuple[int, int]) -> str:
+    """How many were satisfied with the tax policy, of how many who said."""
+    return f"satisfied with the tax policy: {satisfied[0]} of {satisfied[1]} workers who said"
+
+
 def economy_summary(
     schedule: TaxSchedule,
     *,
@@ -164,7 +169,7 @@ def economy_summary(
     lines.append(f"utility at the 10th/50th/90th percentile: {money(low)} / {money(mid)} / {money(high)}")
     lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {figure(welfare)}")
     if satisfied is not None:
-        lines.append(f"satisfied with the tax policy: {satisfied[0]} of {satisfied[1]} workers who said")
+        lines.append(satisfaction_in_words(satisfied))
     return "\n".join(lines)
 
 

@@ -105,7 +105,7 @@ def test_figures_of_a_run_are_those_of_its_economy(cli: CommandLine) -> None:
     said = compared(cli, *arms, "--seeds", "3-4", *RULES, "--welfare", "utilitarian")
     for seed in (3, 4):
         world = create(RunConfig(num_agents=3, seed=seed, welfare="utilitarian"))
-        start, best = (objective(world.setting(), law) for law in landmarks(world.setting()))
+        start, _, best = (objective(world.setting(), law) for law in landmarks(world.setting()))
         reached = objective(world.setting(), uniform(BRACKETS["three"], 0))
         run_id = said["arms"][0]["runs"][str(seed)]
         stored = "select metric, score from evaluations where subject = 'run' and run_id = "

@@ -23,7 +23,7 @@ from pipeline.economy.dollars import LAW_YEAR, PAPER_YEAR, brackets_in, economy_
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
-from pipeline.economy.utility import ECONOMIES, best_response
+from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response
 from pipeline.history import AtRest, config_of, find_run
 from pipeline.personas import template_persona
 from pipeline.world import World, create
@@ -137,18 +137,17 @@ def test_every_planner_sets_the_same_rates_in_other_dollars(planner: str, bracke
         growth = inflation(2018, year)
         assert here.schedule.rates == pytest.approx(first.schedule.rates, abs=1e-6)
         assert here.schedule.thresholds == pytest.approx([growth * edge for edge in first.schedule.thresholds])
-        # inverse_income divides dollars by dollars: the objective has no units
-        assert here.welfare_best_response() == pytest.approx(first.welfare_best_response(), rel=1e-9)
-        assert here.landmarks() == pytest.approx(first.landmarks(), rel=1e-9)
+        assert here.welfare_best_response() == pytest.approx(growth * first.welfare_best_response(), rel=1e-9)
+        assert here.landmarks() == pytest.approx([growth * mark for mark in first.landmarks()], rel=1e-9)
 
 
 def test_wages_alone_in_other_dollars_would_change_hours() -> None:
     """Which is why the cost of effort is converted, too: otherwise people work more because a dollar is worth less."""
     free = uniform((0.0,), 0.0)
     wages = np.array([10.0, 25.0])
-    more = best_response(economy_in("weekly", 2018), free, wages * inflation(2018, 2024))
-    same = best_response(economy_in("weekly", 2024), free, wages * inflation(2018, 2024))
-    before = best_response(economy_in("weekly", 2018), free, wages)
+    more = best_response(economy_in("weekly", 2018), free, wages * inflation(2018, 2024), CONTINUUM)
+    same = best_response(economy_in("weekly", 2024), free, wages * inflation(2018, 2024), CONTINUUM)
+    before = best_response(economy_in("weekly", 2018), free, wages, CONTINUUM)
     assert more / before == pytest.approx(inflation(2018, 2024) ** 0.4)
     assert same == pytest.approx(before)
 
@@ -163,7 +162,8 @@ def test_labels_of_datasets_are_in_the_dollars_of_the_run(brackets: str, year: i
     for agent in range(6):
         labels, truth = answer_of("ChooseLabor")(here, Asked(agent, {}, here.schedule))
         earned = 52 * here.population.wage[agent] * np.arange(101)
-        worth = earned - tax(here.schedule, earned) - here.economy.weeks * here.economy.c * np.arange(101.0) ** 3.5
+        for_others = tax(here.schedule, earned) * (1 - 1 / 6)  # a sixth of its own comes back to it
+        worth = earned - for_others - here.economy.weeks * here.economy.c * np.arange(101.0) ** 3.5
         assert labels["labor"] == np.argmax(worth)
         again = json.loads(json.dumps(truth))
         assert best_hours(Work.of(again)) == labels["labor"]
@@ -181,7 +181,7 @@ def test_examples_that_were_kept_before_there_were_years_mean_what_they_meant() 
     assert people.setting.economy == ECONOMIES["weekly"]
     assert people.setting.dollars_of is None
     work = {**law, "wage": 10.0, "rebate": 0.0}
-    assert vars(Work.of(work)) == vars(Work.of({**work, "dollars_of": None}))
+    assert vars(Work.of(work)) == vars(Work.of({**work, "dollars_of": None, "taxpayers": CONTINUUM}))
 
 
 # -- runs -----------------------------------------------------------------------------------------------------
@@ -233,9 +233,10 @@ def test_a_stored_run_keeps_its_dollars_in_every_command(cli):
     with AtRest("a.duckdb") as reader:
         here = create(config_of(find_run(reader, "2")))
     stored = rows("select welfare_start, welfare_oracle from years where run_id = 2 and year = 3")
-    assert stored == [pytest.approx(here.landmarks())]
+    start, _, best = here.landmarks()
+    assert stored == [pytest.approx((start, best))]
     (found,) = json.loads(cli("eval", "2", "--json", "--db", "a.duckdb").out)["runs"]
-    assert found["oracle"]["welfare"] == pytest.approx(here.landmarks()[1])
+    assert found["oracle"]["welfare"] == pytest.approx(best)
 
 
 def test_a_fork_has_the_money_of_its_parent(cli):

@@ -18,8 +18,7 @@ from evals.metrics import METRICS, as_dspy, metric
 from evals.rates import People, yardsticks
 from evals.stand_ins import ByRule
 from pipeline.config import build
-from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.utility import ECONOMIES, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import ModelError
 from pipeline.minds import PROGRAMS, QUIET
@@ -85,7 +84,7 @@ ASKED = {
     "worker": {"choose how many hours": 12},
     "planner": {"set income tax": 2},
     "persona": {"describe this person": 3},
-    "voter": {"decide whether you stand": 6, "vote, as the ballot asks": None},  # nobody has anything to gain, or wins
+    "voter": {"decide whether you stand": 6, "vote, as the ballot asks": None, "workers answer your rates": None},
 }
 
 
@@ -126,13 +125,13 @@ def test_programs_meet_the_same_people_and_the_same_luck() -> None:
 
 
 def test_a_planner_that_changes_nothing_gains_nothing() -> None:
-    played = play(Rollout("planner", Fixed(rate_changes=(0, 0, 0))), data("planner").train[0])
+    played = play(Rollout("planner", Fixed(rate_changes=(0, 0, 0))), data("planner", num_agents=12).train[0])
     assert played.planner_share == pytest.approx(0, abs=1e-12)
     assert played.story.startswith("50/50/50 until year 3")
 
 
 def test_the_share_is_that_of_the_last_schedule() -> None:
-    example = data("planner").train[0]
+    example = data("planner", num_agents=12).train[0]
     played = play(Rollout("planner", Fixed(rate_changes=(10, 0, -10))), example)
     world = create(build({**example.settings, "seed": example.seed}))
     last = world.schedule.changed((20, 0, -20))
@@ -149,7 +148,7 @@ def test_workers_at_their_best_reach_what_the_schedule_is_worth() -> None:
 
         async def aforward(self, **inputs: Any) -> dspy.Prediction:
             wage = float(inputs["identity"].split("$")[1].split(" ")[0])
-            best = equilibrium(ECONOMIES["weekly"], create(build(SHORT)).schedule, [wage]).labor[0]
+            best = best_response(ECONOMIES["weekly"], create(build(SHORT)).schedule, wage, SHORT["num_agents"])
             return dspy.Prediction(labor=round(float(best)))
 
     example = data("worker", planner_type="UNIFORM").train[0]

@@ -83,7 +83,8 @@ def test_knn_takes_part_where_there_are_examples_that_are_the_same_for_every_run
 
 
 def test_the_declared_arms_are_all_that_there_are() -> None:
-    assert set(EXPERIMENTS["baselines"].arms) == set(BASELINES)
+    # of ORACLE and ORACLE_GRID, which differ in each column, the experiment has the optimum
+    assert set(EXPERIMENTS["baselines"].arms) == set(BASELINES) - {"ORACLE_GRID"}
     assert set(EXPERIMENTS["welfare_objectives"].arms) == set(WELFARE)
     assert [arm["num_agents"] for arm in EXPERIMENTS["scalability"].arms.values()] == [5, 10, 25, 50, 100]
 
@@ -155,7 +156,7 @@ def test_with_a_hundred_people_the_federal_tax_is_six_tenths_of_the_best_and_hal
     assert all(0.85 < share < 0.95 for share in shares["UNIFORM"])
     assert answer.firsts() == {name: {} for name in WELFARE}
     assert "first in its own column in each of 2 populations: inverse_income" in next(iter(answer.notes()))
-    assert all(share > 0.99 for share in answer.idle.values()), "the best law by the paper's sum makes somebody idle"
+    assert all(share == 0 for share in answer.idle.values()), "a hundredth of all tax comes back: some work is worth it"
 
 
 def test_every_figure_is_the_objective_under_the_planner_s_law() -> None:
@@ -188,7 +189,7 @@ def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> N
     said = found(cli, *args, "--csv", "a.csv")
     assert (said["experiment"], said["reference"], said["welfare"]) == ("baselines", BEST, "all")
     assert ask("select (select count(*) from runs), (select count(*) from lm_calls)") == [(0, 0)]
-    count = len(BASELINES) * len(WELFARE) * 2
+    count = len(EXPERIMENTS["baselines"].arms) * len(WELFARE) * 2
     subjects = ask("select subject, count(*) from evaluations group by 1 order by 1")
     assert subjects == [("arm", count), ("difference", count - 2 * len(WELFARE)), ("law", 2 * count)]
     query = "select avg(score) from evaluations where subject = 'law' and arm = 'SAEZ' and metric = 'rawlsian'"

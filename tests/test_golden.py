@@ -5,6 +5,7 @@ A changed prompt is meant to show up in the diff of tests/golden: UPDATE_GOLDEN=
 
 import json
 import os
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from village import ECONOMY, PERSONA, Lineage, ask, inputs_of, module_of
+from village import ECONOMY, PERSONA, SETTING, Lineage, ask, inputs_of, module_of
 
 from pipeline import observations as see
 from pipeline.economy.equilibrium import settle
@@ -141,6 +142,13 @@ LAW = TaxSchedule(thresholds=US_FED.thresholds, rates=(100, 100, 100, 100, 100, 
 OLD_LAWS = [LAW.changed(tuple(-10 * ((k // 2**j) % 2) for j in range(7))) for k in range(128)]
 WAGE = 159.1
 YEARS = 50
+MILLIONS = 9_999_999
+SETTINGS = [
+    replace(SETTING, welfare=welfare, inequality_aversion=aversion)
+    for welfare in see.WELFARE_WORDS
+    for aversion in (1.0, 12.3456)
+]
+"""All that a model can be told to want."""
 
 
 def full_memory(*, utility_type: str = "egotistical", laws: list[TaxSchedule]) -> WorkerMemory:
@@ -150,7 +158,7 @@ def full_memory(*, utility_type: str = "egotistical", laws: list[TaxSchedule]) -
     for year in range(YEARS):
         law = laws[year % len(laws)]
         outcome = settle(ECONOMY, law, [WAGE], [hours[year]])
-        value = outcome.utility - outcome.rebate if utility_type == "egotistical" else np.array([-123.456 - year])
+        value = outcome.utility if utility_type == "egotistical" else np.array([-123.456 - year])
         memory.remember(
             year=9_950 + year,
             schedule=law,
@@ -165,7 +173,7 @@ def full_memory(*, utility_type: str = "egotistical", laws: list[TaxSchedule]) -
 def worker_inputs(utility_type: str, laws: list[TaxSchedule]) -> dict[str, Any]:
     record = see.worker_record(full_memory(utility_type=utility_type, laws=laws), 0, LAW)
     return {
-        "objective": max((see.objective(utility_type, ECONOMY, welfare) for welfare in see.WELFARE_WORDS), key=len),
+        "objective": max((see.objective(utility_type, setting, MILLIONS) for setting in SETTINGS), key=len),
         "tax_schedule": str(LAW),
         "last_rebate": see.last_rebate(123_456.0),
         # only egotistical workers have a persona
@@ -183,7 +191,7 @@ def planner_inputs() -> dict[str, Any]:
         memory.remember(year=year, schedule=law, welfare=-1234.5678 - year, settled=True)
     earned = np.concatenate([np.full(150_000, edge + 5_000) for edge in LAW.thresholds])
     return {
-        "objective": max((see.planner_objective(ECONOMY, welfare) for welfare in see.WELFARE_WORDS), key=len),
+        "objective": max((see.planner_objective(setting, MILLIONS, halved=True) for setting in SETTINGS), key=len),
         "economy": see.economy_summary(
             LAW,
             income=earned,
@@ -191,6 +199,7 @@ def planner_inputs() -> dict[str, Any]:
             hours=np.full(len(earned), 100.0),
             rebate=123_456.0,
             welfare=-1234.5678,
+            satisfied=(MILLIONS - 1, MILLIONS),
         ),
         "record": see.planner_record(memory),
         "tax_schedule": str(LAW),
@@ -267,7 +276,7 @@ def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> 
         for year in range(years):
             law = OLD_LAWS[year // 10 % len(OLD_LAWS)]
             outcome = settle(ECONOMY, law, [WAGE], [40.0 + year % 60])
-            columns = {"income": outcome.income, "tax": outcome.tax, "value": outcome.utility - outcome.rebate}
+            columns = {"income": outcome.income, "tax": outcome.tax, "value": outcome.utility}
             workers.remember(year=1000 + year, schedule=law, hours=outcome.labor, **columns)
             planner.remember(year=1000 + year, schedule=law, welfare=-1234.5, settled=year % 10 == 9)
         lengths.append((len(see.worker_record(workers, 0, law)), len(see.planner_record(planner))))

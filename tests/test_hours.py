@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from evals.hours import Missed, Work, best_hours, missed
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
-from pipeline.economy.utility import ECONOMIES, best_response, best_response_on_grid
+from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response, best_response_on_grid
 from pipeline.observations import money
 from signatures.types import TaxSchedule
 
@@ -29,19 +29,24 @@ def utility_of(work: Work, hours: int) -> float:
     earned = 52 * work.wage * hours
     economy = ECONOMIES[work.economy]
     taken = float(tax(work.schedule, earned))
-    return earned - taken + work.rebate - economy.weeks * economy.c * hours**economy.delta
+    # the rebate is what others pay, and the worker's own share of its own tax
+    return earned - taken + taken / work.taxpayers + work.rebate - economy.weeks * economy.c * hours**economy.delta
 
 
-@given(wages, laws, st.sampled_from(sorted(ECONOMIES)), st.floats(0, 50_000))
+taxpayers = st.sampled_from([1, 2, 5, 100, CONTINUUM])
+
+
+@given(wages, laws, st.sampled_from(sorted(ECONOMIES)), st.floats(0, 50_000), taxpayers)
 @settings(max_examples=60)
-def test_no_other_whole_hour_beats_the_label(wage: float, law: TaxSchedule, economy: str, rebate: float) -> None:
-    work = Work(wage, law, rebate, economy)
+def test_no_other_whole_hour_beats_the_label(
+    wage: float, law: TaxSchedule, economy: str, rebate: float, count: float
+) -> None:
+    work = Work(wage, law, rebate, economy, taxpayers=count)
     best = best_hours(work)
     utilities = [utility_of(work, hours) for hours in range(101)]
     assert utilities[best] >= max(utilities) - 1e-6
-    assert best == best_response_on_grid(ECONOMIES[economy], law, wage, 1) or utilities[best] == pytest.approx(
-        utilities[int(best_response_on_grid(ECONOMIES[economy], law, wage, 1))]
-    )
+    on_grid = int(best_response_on_grid(ECONOMIES[economy], law, wage, count, step=1))
+    assert best == on_grid or utilities[best] == pytest.approx(utilities[on_grid])
 
 
 @given(wages, laws)
@@ -53,12 +58,12 @@ def test_who_works_the_label_regrets_nothing_and_scores_all(wage: float, law: Ta
     assert "the best for you" in str(found)
 
 
-@given(wages, laws, st.integers(0, 100), st.floats(0, 50_000))
+@given(wages, laws, st.integers(0, 100), st.floats(0, 50_000), taxpayers)
 @settings(max_examples=100)
 def test_regret_is_in_exact_dollars_and_so_is_what_is_said(
-    wage: float, law: TaxSchedule, hours: int, rebate: float
+    wage: float, law: TaxSchedule, hours: int, rebate: float, count: float
 ) -> None:
-    work = Work(wage, law, rebate)
+    work = Work(wage, law, rebate, taxpayers=count)
     found = missed(work, hours)
     best = max(utility_of(work, each) for each in range(101))
     assert found.regret == pytest.approx(best - utility_of(work, hours), abs=1e-6)
@@ -78,14 +83,24 @@ def test_the_score_falls_as_regret_grows(wage: float, law: TaxSchedule) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-@given(st.floats(3.0, 150.0), st.integers(0, 80), st.integers(0, 50))
+@given(st.floats(3.0, 150.0), st.integers(0, 80), st.integers(0, 50), taxpayers)
 @settings(max_examples=50)
-def test_scores_compare_over_wages(wage: float, rate: int, hours: int) -> None:
+def test_scores_compare_over_wages(wage: float, rate: int, hours: int, count: float) -> None:
     # u(s*l) / u(l) = (delta*s - s**delta) / (delta - 1) where l is best: nothing of the wage or the tax is left
     law = uniform((0,), rate)
-    delta, share = ECONOMIES["weekly"].delta, hours / float(best_response(ECONOMIES["weekly"], law, wage))
+    best = float(best_response(ECONOMIES["weekly"], law, wage, count))
+    assume(best < 100)
+    delta, share = ECONOMIES["weekly"].delta, hours / best
     expected = max(0.0, (delta * share - share**delta) / (delta - 1))
-    assert missed(Work(wage, law), hours).score == pytest.approx(expected, abs=0.005)
+    assert missed(Work(wage, law, taxpayers=count), hours).score == pytest.approx(expected, abs=0.005)
+
+
+def test_of_two_workers_each_keeps_half_of_its_own_tax_and_is_told_so() -> None:
+    law = uniform(BRACKETS["three"], 60)
+    assert "you keep 40 cents of a dollar" in str(missed(Work(30.0, law), 90))
+    assert "you keep 70 cents of a dollar" in str(missed(Work(30.0, law, taxpayers=2), 90))
+    # (0.7 / 0.4)^0.4 = 1.25 times the hours
+    assert best_hours(Work(30.0, law, taxpayers=2)) / best_hours(Work(30.0, law)) == pytest.approx(1.25, abs=0.03)
 
 
 def test_where_work_is_worth_nothing_only_idling_scores() -> None:

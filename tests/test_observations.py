@@ -1,17 +1,18 @@
 """What agents are told: true figures, few of them, in a form that can be read back."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from village import ECONOMY, LAW, OLD_LAW, POPULATION, memories
+from village import LAW, OLD_LAW, POPULATION, SETTING, memories
 
 from pipeline import observations as see
 from pipeline.economy.population import Population
 from pipeline.economy.utility import ECONOMIES, effort_cost
-from pipeline.economy.welfare import WELFARE
+from pipeline.economy.welfare import WELFARE, welfare_functions
 from pipeline.memory import PlannerMemory, WorkerMemory
 from programs.engines.policies import BY_HOURS, LAST_YEAR, SCHEDULE_TRIED, dollars
 from signatures.types import TaxSchedule
@@ -211,9 +212,10 @@ def test_money_can_be_read_back(value: float) -> None:
 
 @pytest.mark.parametrize("economy", ECONOMIES.values(), ids=ECONOMIES)
 def test_the_formula_in_the_prompt_is_the_formula_of_the_economy(economy: object) -> None:
-    match = re.search(r"- ([\d.]+) \* hours\^([\d.]+), in dollars a year", see.utility_in_words(economy))  # type: ignore[arg-type]
+    match = re.search(r"- ([\d.]+) \* hours\^([\d.]+), in dollars a year", see.utility_in_words(economy, 5))  # type: ignore[arg-type]
     assert match is not None
     coefficient, power = map(float, match.groups())
+    assert see.utility_in_words(economy, 5).endswith("; rebate = taxes of all workers / 5")  # type: ignore[arg-type]
     for hours in (10, 40, 80):
         assert coefficient * hours**power == pytest.approx(float(effort_cost(economy, hours)))  # type: ignore[arg-type]
 
@@ -223,12 +225,33 @@ def test_every_welfare_function_has_its_words() -> None:
 
 
 def test_each_kind_of_worker_is_told_what_it_wants() -> None:
-    said = {kind: see.objective(kind, ECONOMY, "rawlsian") for kind in ("egotistical", "altruistic", "adversarial")}
+    worst_off = replace(SETTING, welfare="rawlsian")
+    said = {kind: see.objective(kind, worst_off, 5) for kind in ("egotistical", "altruistic", "adversarial")}
     assert said["egotistical"].startswith("Maximize your utility = income after tax")
     assert said["altruistic"].startswith("Maximize social welfare = the utility of the worst-off worker")
     assert said["adversarial"].startswith("Minimize social welfare = the utility of the worst-off worker")
     assert "worst-off" not in said["egotistical"]
-    assert see.planner_objective(ECONOMY, "rawlsian") == said["altruistic"]
+    assert see.planner_objective(worst_off, 5, halved=False) == said["altruistic"]
+
+
+def test_a_planner_is_told_that_the_unsatisfied_count_half_where_they_do() -> None:
+    told, other = (see.planner_objective(SETTING, 5, halved=halved) for halved in (True, False))
+    assert told == f"{other}; the utility of a worker who is not satisfied with the tax policy counts half"
+
+
+@pytest.mark.parametrize("aversion", [0.0, 0.5, 2.0, 3.25])
+def test_the_words_of_atkinson_are_a_formula_for_what_it_measures(aversion: float) -> None:
+    words = see.welfare_in_words("atkinson", aversion)
+    match = re.fullmatch(r"\(mean over workers of utility\^\(([-\d.]+)\)\)\^\(1/\(([-\d.]+)\)\)", words)
+    assert match is not None
+    inner, outer = map(float, match.groups())
+    u = np.array([500.0, 20_000.0, 90_000.0])
+    measured = welfare_functions(aversion)["atkinson"](u, u, np.ones(3))
+    assert np.mean(u**inner) ** (1 / outer) == pytest.approx(measured)
+
+
+def test_the_words_of_atkinson_at_one_are_those_of_the_geometric_mean() -> None:
+    assert see.welfare_in_words("atkinson", 1.0) == see.WELFARE_WORDS["atkinson"]
 
 
 def test_a_worker_is_told_who_it_is_and_what_it_earns() -> None:

@@ -72,6 +72,7 @@ def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
         "bracket_setting": "flat",
         "economy": "v1",
         "welfare": "paper",
+        "satisfaction": "objective",
         "adapter": "json",
         "engine": "ray",
         "strategy": "worker=cot",

@@ -81,6 +81,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "planner ORACLE": {"planner_type": "ORACLE", "bracket_setting": "flat"},
     "bracket flat": {"bracket_setting": "flat"},
     "bracket US_FED": {"bracket_setting": "US_FED"},
+    "bounded, satisfaction counts": {"scenario": "bounded", "satisfaction": "objective"},
+    "democratic, satisfaction counts": {"scenario": "democratic", "satisfaction": "objective", **MIXED},
     "economy v1": {"economy": "v1", "scenario": "bounded"},
     "welfare paper": {"welfare": "paper", **MIXED},
     "welfare utilitarian": {"welfare": "utilitarian", "scenario": "bounded"},
@@ -219,12 +221,15 @@ def test_regret_is_what_was_missed_and_never_negative(played: Played) -> None:
 def test_no_hours_are_better_than_the_best(played: Played) -> None:
     for year, thresholds, rates in played.all("SELECT year, thresholds, rates FROM years"):
         d = played.columns(f"""
-            SELECT wage, rebate, best_labor, best_utility FROM decisions JOIN agents USING (run_id, agent)
+            SELECT wage, rebate, tax, best_labor, best_utility FROM decisions JOIN agents USING (run_id, agent)
             WHERE year = {year}
         """)
         hours = np.vstack([np.linspace(0, 100, 201)[:, None] + np.zeros(len(d["wage"])), d["best_labor"]])
         income = 52 * d["wage"] * hours
-        worth = income - owed(thresholds, rates, income) + d["rebate"] - cost_of_effort(played.config, hours)
+        taken = owed(thresholds, rates, income)
+        # other hours would move one's own tax, and all rebates by its Nth part
+        rebate = d["rebate"] + (taken - d["tax"]) / played.config.num_agents
+        worth = income - taken + rebate - cost_of_effort(played.config, hours)
         assert worth.max(axis=0) == pytest.approx(d["best_utility"], abs=1e-6)
         assert worth[-1] == pytest.approx(d["best_utility"], abs=1e-6)
 
@@ -251,10 +256,16 @@ def test_dissatisfaction_costs_half_of_the_size_of_utility(played: Played) -> No
     assert d["adjusted_utility"] == pytest.approx(felt)
 
 
+def counted(played: Played) -> str:
+    """The column with what a worker's year counts in welfare."""
+    halves = played.config.satisfaction == "objective" and played.config.scenario != "rational"
+    return "adjusted_utility" if halves else "utility"
+
+
 def test_everybody_is_credited_with_what_they_want(played: Played) -> None:
-    wrong = played.all("""
+    wrong = played.all(f"""
         SELECT utility_type, objective FROM decisions JOIN agents USING (run_id, agent) JOIN years USING (run_id, year)
-        WHERE objective <> CASE utility_type WHEN 'egotistical' THEN adjusted_utility
+        WHERE objective <> CASE utility_type WHEN 'egotistical' THEN {counted(played)}
                                              WHEN 'altruistic' THEN welfare ELSE -welfare END
     """)
     assert wrong == []
@@ -271,12 +282,12 @@ def test_utility_types_come_in_their_percentages(played: Played) -> None:
         assert counted.get(kind, 0) == round(config.num_agents * percent / 100)
 
 
-def test_welfare_is_the_chosen_function_of_adjusted_utilities(played: Played) -> None:
+def test_welfare_is_the_chosen_function_of_utilities_as_they_count(played: Played) -> None:
     column = {"paper": "swf_paper"}.get(played.config.welfare, played.config.welfare)
     for year, welfare, same in played.all(f"SELECT year, welfare, {column} FROM years"):
         assert welfare == same
         d = played.columns(f"""
-            SELECT wage, income, adjusted_utility AS u FROM decisions JOIN agents USING (run_id, agent)
+            SELECT wage, income, {counted(played)} AS u FROM decisions JOIN agents USING (run_id, agent)
             WHERE year = {year}
         """)
         assert welfare == pytest.approx(WELFARE[played.config.welfare](d["u"], d["income"], d["wage"]))
@@ -289,7 +300,7 @@ def gini_by_pairs(x: NDArray[np.float64]) -> float:
 
 
 WELFARE = {
-    "inverse_income": lambda u, z, w: sum(u / (w * 40 * 52)),
+    "inverse_income": lambda u, z, w: sum(u / (w * 40 * 52)) / sum(1 / (w * 40 * 52)),
     "paper": lambda u, z, w: sum(u / np.maximum(z, 1)),
     "utilitarian": lambda u, z, w: sum(u) / len(u),
     "rawlsian": lambda u, z, w: sorted(u)[0],
@@ -443,7 +454,7 @@ def test_a_worker_is_told_its_own_last_years(tmp_path: Path) -> None:
     db = play(tmp_path, **MIXED, num_agents=8, max_timesteps=6)
     rows = db.execute("""
         SELECT c.prompt, d.labor, d.income, d.tax, r.rebate, y.rates,
-               CASE utility_type WHEN 'egotistical' THEN d.utility - d.rebate ELSE d.objective END
+               CASE utility_type WHEN 'egotistical' THEN d.utility - d.rebate + d.tax / 8 ELSE d.objective END
         FROM lm_calls c JOIN agents USING (run_id, agent) JOIN decisions d ON d.agent = c.agent AND d.year = c.year - 1
         JOIN years r ON r.year = c.year - 1 JOIN years y ON y.year = c.year WHERE c.signature = 'ChooseLabor'
     """).fetchall()
@@ -463,7 +474,7 @@ def test_the_best_year_told_is_the_best_there_was(tmp_path: Path) -> None:
     """).fetchall():
         best = db.execute(
             """
-            SELECT labor, utility - rebate FROM decisions WHERE agent = ? AND year < ? ORDER BY 2 DESC LIMIT 1
+            SELECT labor, utility - rebate + tax / 3 FROM decisions WHERE agent = ? AND year < ? ORDER BY 2 DESC LIMIT 1
         """,
             [agent, year],
         ).fetchall()[0]

@@ -47,7 +47,7 @@ def test_uniform_wages_reach_every_bracket() -> None:
     wages = wages_uniform(1_000, np.random.default_rng(0))
     for rate in (0, 50):
         law = uniform(BRACKETS["three"], rate)
-        earned = income(wages, best_response(Economy(), law, wages))
+        earned = income(wages, best_response(Economy(), law, wages, len(wages)))
         bracket = np.searchsorted(law.thresholds, earned, side="right") - 1
         assert np.bincount(bracket, minlength=3).min() > 50
 

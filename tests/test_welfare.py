@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.economy.welfare import WELFARE, gini, idle_share
+from pipeline.economy.equilibrium import welfare_of
+from pipeline.economy.skills import wages_us_income
+from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.welfare import WELFARE, gini, idle_share, welfare_functions
 
 U = np.array([10_400.0, 41_600.0, 20_800.0])
 Z = np.array([20_800.0, 0.0, 41_600.0])
@@ -20,8 +25,8 @@ numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        # incomes at 40 hours: 20,800, 41,600 and 10,400
-        ("inverse_income", 0.5 + 1 + 2),
+        # weights 2, 1 and 4, for incomes at 40 hours are 20,800, 41,600 and 10,400
+        ("inverse_income", (2 * 10_400 + 41_600 + 4 * 20_800) / 7),
         ("paper", 0.5 + 41_600 + 0.5),
         ("utilitarian", 72_800 / 3),
         ("rawlsian", 10_400),
@@ -94,3 +99,95 @@ def test_idle_share_is_what_the_workers_without_income_carry() -> None:
     assert idle_share([300, -900], [100, 0]) == pytest.approx(900 / 903)
     assert idle_share([300, 900], [100, 100]) == 0
     assert idle_share([0, 0], [0, 0]) == 0
+
+
+# In dollars a head
+
+IN_DOLLARS = [name for name in WELFARE if name != "paper"]
+
+
+@pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("name", IN_DOLLARS)
+@given(st.floats(10, 1e6), st.integers(1, 40))
+def test_what_everybody_has_alike_is_worth_itself(name: str, aversion: float, x: float, num_agents: int) -> None:
+    alike, wages = np.full(num_agents, x), np.linspace(5, 90, num_agents)
+    assert welfare_functions(aversion)[name](alike, alike, wages) == pytest.approx(x)
+
+
+societies = st.lists(
+    st.tuples(st.floats(100, 1e6), st.floats(100, 1e6), st.floats(1, 200)), min_size=1, max_size=20
+).map(lambda rows: tuple(np.array(column) for column in zip(*rows, strict=True)))
+"""Utility, income and wage of each."""
+
+
+@pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("name", IN_DOLLARS)
+@given(societies, st.floats(0.1, 10))
+def test_twice_the_dollars_are_worth_twice_as_much(
+    name: str, aversion: float, society: tuple[np.ndarray, ...], factor: float
+) -> None:
+    u, z, w = society
+    welfare = welfare_functions(aversion)[name]
+    assert welfare(factor * u, factor * z, w) == pytest.approx(factor * welfare(u, z, w))
+    assert welfare(factor * u, factor * z, factor * w) == pytest.approx(factor * welfare(u, z, w))
+
+
+@pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("name", IN_DOLLARS)
+@given(societies, st.integers(2, 5))
+def test_a_society_twice_over_is_worth_as_much_a_head(
+    name: str, aversion: float, society: tuple[np.ndarray, ...], times: int
+) -> None:
+    welfare = welfare_functions(aversion)[name]
+    assert welfare(*(np.tile(column, times) for column in society)) == pytest.approx(welfare(*society))
+
+
+@pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
+@given(societies)
+def test_atkinson_is_the_utility_whose_crra_worth_is_the_mean_one(
+    aversion: float, society: tuple[np.ndarray, ...]
+) -> None:
+    u, z, w = society
+
+    def crra(x: np.ndarray | float) -> np.ndarray:
+        return np.asarray(np.log(x) if aversion == 1 else np.asarray(x) ** (1 - aversion) / (1 - aversion))
+
+    found = welfare_functions(aversion)["atkinson"](u, z, w)
+    assert float(crra(found)) == pytest.approx(float(np.mean(crra(u))), rel=1e-9)
+
+
+def test_atkinson_by_hand() -> None:
+    u = np.array([1_000.0, 4_000.0])
+    by_hand = {
+        0.0: 2_500,
+        0.5: ((1_000**0.5 + 4_000**0.5) / 2) ** 2,
+        1.0: 2_000,
+        2.0: 2 / (1 / 1_000 + 1 / 4_000),
+        5.0: ((1_000**-4 + 4_000**-4) / 2) ** (-1 / 4),
+    }
+    for aversion, value in by_hand.items():
+        assert welfare_functions(aversion)["atkinson"](u, u, u) == pytest.approx(value)
+
+
+def test_no_aversion_however_strong_leaves_the_range_of_numbers() -> None:
+    u = np.array([1e-3, 20_000.0, 9e8])
+    for aversion in (0.0, 0.999999, 1.000001, 50.0, 100.0):
+        assert 1 <= welfare_functions(aversion)["atkinson"](u, u, u) <= np.maximum(u, 1).mean() * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", ["inverse_income", "atkinson"])
+@pytest.mark.parametrize("seed", range(3))
+def test_in_dollars_the_best_schedule_is_the_one_of_the_older_scale(name: str, seed: int) -> None:
+    """A sum over income at 40 hours, and a mean of logarithms, rank schedules as their dollars a head do."""
+    wages = wages_us_income(25, np.random.default_rng(seed))
+    rates = np.array(list(itertools.product(range(0, 101, 10), repeat=2)), dtype=float)
+    older = {
+        "inverse_income": lambda u, z, w: np.sum(u / (w * 2_080), axis=-1),
+        "atkinson": lambda u, z, w: np.mean(np.log(np.maximum(u, 1)), axis=-1),
+    }
+    now, then = (
+        welfare_of(ECONOMIES["weekly"], (0.0, 60_000.0), rates, wages, function)
+        for function in (WELFARE[name], older[name])
+    )
+    assert np.argmax(now) == np.argmax(then)
+    assert (np.argsort(now, kind="stable") == np.argsort(then, kind="stable")).mean() > 0.95

@@ -148,16 +148,18 @@ def test_two_laws_with_the_same_rates_on_other_brackets_are_judged_apart() -> No
 @pytest.mark.parametrize("planner", ["LLM", "US_FED", "ORACLE"])
 def test_the_landmarks_are_half_of_everything_and_the_best_law_whoever_plans(planner: str) -> None:
     here = world(planner_type=planner, num_agents=20)
-    start, best = here.landmarks()
+    start, grid, best = here.landmarks()
     assert here.landmarks() == world(num_agents=20).landmarks()
     here.schedule = uniform(BRACKETS["three"], 50)
     assert here.welfare_best_response() == start
     here.schedule = BASELINES["ORACLE"](here.setting())
     assert here.welfare_best_response() == best > start
+    here.schedule = BASELINES["ORACLE_GRID"](here.setting())
+    assert start < here.welfare_best_response() == grid <= best
 
 
 def test_the_landmarks_are_those_of_the_brackets_and_the_objective() -> None:
-    assert world(num_agents=20, bracket_setting="flat").landmarks()[1] < world(num_agents=20).landmarks()[1]
-    start, best = world(num_agents=20, welfare="utilitarian").landmarks()
+    assert world(num_agents=20, bracket_setting="flat").landmarks()[2] < world(num_agents=20).landmarks()[2]
+    start, grid, best = world(num_agents=20, welfare="utilitarian").landmarks()
     here = world(num_agents=20, welfare="utilitarian", planner_type="FREE_MARKET")
-    assert start < here.welfare_best_response() == best
+    assert start < here.welfare_best_response() == grid == best

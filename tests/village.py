@@ -12,6 +12,7 @@ import numpy as np
 from dspy import lm15
 
 from pipeline import observations as see
+from pipeline.baselines import Setting
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS
@@ -59,6 +60,7 @@ HOURS = np.array(
 )
 """What the villagers worked, hours a week: a row a year."""
 
+SETTING = Setting(ECONOMY, LAW.thresholds, POPULATION.wage)
 LAST_YEAR = settle(ECONOMY, LAW, POPULATION.wage, HOURS[-1])
 PLATFORMS: Mapping[int, tuple[int, ...]] = {0: (0, 10, 20), 2: (-10, 0, 10), 4: (0, -10, -20)}
 
@@ -75,7 +77,7 @@ def memories() -> tuple[WorkerMemory, PlannerMemory]:
             hours=hours,
             income=outcome.income,
             tax=outcome.tax,
-            value=outcome.utility - outcome.rebate,
+            value=outcome.utility - outcome.rebate + outcome.tax / POPULATION.num_agents,
         )
         welfare = float(WELFARE["inverse_income"](outcome.utility, outcome.income, POPULATION.wage))
         planner.remember(year=year, schedule=law, welfare=welfare, settled=year in (CHANGED_IN - 1, len(HOURS) - 1))
@@ -93,7 +95,7 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
         "record": see.worker_record(workers, agent, LAW),
     }
     government = {
-        "objective": see.planner_objective(ECONOMY, "inverse_income"),
+        "objective": see.planner_objective(SETTING, POPULATION.num_agents, halved=False),
         "economy": see.economy_summary(
             LAW,
             income=year.income,
@@ -122,7 +124,7 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
             "wage": "$96.00 an hour, $199,680 a year at 40 hours a week",
         },
         "ChooseLabor": {
-            "objective": see.objective("egotistical", ECONOMY, "inverse_income"),
+            "objective": see.objective("egotistical", SETTING, POPULATION.num_agents),
             **citizen,
             "phase": "explore",
         },
@@ -140,12 +142,13 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
         },
         "GovernAsLeader": {
             **government,
+            "economy": f"{government['economy']}\n{see.satisfaction_in_words((3, 5))}",
             "identity": citizen["identity"],
             "own_record": citizen["record"],
             "platform": see.platform_in_words(PLATFORMS[agent]),
         },
         "AnswerInterview": {
-            "objective": see.objective("egotistical", ECONOMY, "inverse_income"),
+            "objective": see.objective("egotistical", SETTING, POPULATION.num_agents),
             "tax_schedule": citizen["tax_schedule"],
             "last_year": f"rebate: {citizen['last_rebate']}",
             "identity": citizen["identity"],

@@ -115,7 +115,7 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
 
     def panel(size: Size, same: Sequence[Played]) -> Chart:
         yardsticks = _yardsticks(same[0], with_value=not size.narrow)
-        width, height = size.inner(1, margin=56 + look.side_room(yardsticks)), size.height
+        width, height = size.inner(1, margin=64 + look.side_room(yardsticks)), size.height
         low, high = _frame(same, rows)
         y = alt.Y(
             "welfare:Q",

@@ -47,6 +47,10 @@ ITERATIONS = 200
 TOLERANCE = 0.005
 """Points: a rate that would move by less stands."""
 
+NEAR, NEAR_OF_MANY = 3.0, 1000.0
+"""Where no start settles, schedules count that the formula would move by no more than `NEAR` points, or
+`NEAR_OF_MANY` / N points if that is less: the more workers, the less does one who bunches or jumps move it."""
+
 
 def saez(
     economy: Economy,
@@ -62,8 +66,9 @@ def saez(
 
     `elasticities`: one for all brackets, or one for each. `welfare`: a name in `WELFARE`, whose weights g are used.
     `windfall`: dollars a year that each gets from outside. The iteration moves part of the way at each step, from each
-    of the `STARTS`. Among few workers it may not settle, for workers bunch and jump; so the schedule with the highest
-    welfare of all that it passes is taken.
+    of the `STARTS`; of several fixed points the one with the highest welfare is taken. Among few workers none may be
+    reached, for workers bunch and jump: then it is the best of the schedules that the formula would move by no more
+    than `NEAR` points, or else the one that it would move least.
 
     Raises ValueError for a wrong number of elasticities or a negative one.
 
@@ -79,22 +84,35 @@ def saez(
     weights_of = weight_function(welfare, inequality_aversion)
     objective = welfare_functions(inequality_aversion)[welfare]
     rates = np.repeat(np.array(STARTS)[:, None], len(thresholds), axis=1)
-    best, highest = rates[0], -np.inf
+    passed: list[tuple[FloatArray, FloatArray, FloatArray]] = []  # rates, how far the formula moves them, welfare
     for iteration in range(ITERATIONS):
         reply = respond(economy, thresholds, rates, wage, count)
         u = reply.surplus + reply.tax.mean(axis=1, keepdims=True) + windfall
         # cells stand for workers of different wages: 1/inverse_wage is the one wage that has their weight
         heights = objective(u, reply.income, 1 / inverse_wage)
-        if heights.max() > highest:
-            best, highest = rates[int(np.argmax(heights))].copy(), float(heights.max())
         weights = weights_of(u, reply.income, inverse_wage)
         answers = responds_at_the_margin(thresholds, reply.income, reply.labor)
         move = saez_rates(thresholds, reply.income, weights, e, answers, taxpayers=count) - rates
-        if np.abs(move).max() < TOLERANCE:
+        farthest = np.abs(move).max(axis=1)
+        passed.append((rates, farthest, heights))
+        if farthest.max() < TOLERANCE:
             break
         # ever smaller steps, so that a cycle of workers jumping between brackets dies down
-        rates += move / (2 + iteration / 10)
+        rates = rates + move / (2 + iteration / 10)
+    everywhere, farthest, heights = (np.concatenate(part) for part in zip(*passed, strict=True))
+    best = _most_settled(everywhere, farthest, heights, min(NEAR, NEAR_OF_MANY / count))
     return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in best.round(2)))
+
+
+def _most_settled(rates: FloatArray, farthest: FloatArray, heights: FloatArray, near: float) -> FloatArray:
+    """Of schedules (K, B) the best by `heights` (K,) that the formula moves by next to nothing, or else by at most
+    `near` points, or else the least.
+
+    `farthest` (K,): how many points it moves the rate that it moves most.
+    """
+    limits = (TOLERANCE, near, float(farthest.min()))
+    settled = next(farthest <= limit for limit in limits if (farthest <= limit).any())
+    return np.asarray(rates[int(np.argmax(np.where(settled, heights, -np.inf)))])
 
 
 def responds_at_the_margin(thresholds: ArrayLike, incomes: FloatArray, labor: FloatArray) -> NDArray[np.bool_]:
@@ -119,7 +137,8 @@ def saez_rates(
     """The formula once: rates (..., B) in percent at given `incomes` (..., N) in dollars and welfare `weights`.
 
     `elasticities` (B,). `answers` (..., N): who responds at the margin. A bracket that fewer than two workers reach is
-    taken as part of the one below, so no rate rests on a tail that is not there.
+    taken as part of the one below, so no rate rests on a tail that is not there. Where nobody earns anything, there is
+    nothing to tax, and rates are 0.
 
     >>> even = Weights(np.array([1.5, 0.5]), np.zeros(2))
     >>> saez_rates([0], [20_000, 60_000], even, [0.4], [True, True]).round(2)
