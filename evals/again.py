@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,9 +23,10 @@ from pipeline.config import WHERE, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
 from pipeline.minds import Minds, Usage
+from pipeline.older import OF_DECISIONS, YARDSTICKS
 from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation import Simulation, play_year
-from pipeline.store import Reader, Row, Store
+from pipeline.store import Reader, Row, Store, code_version
 from pipeline.traces import INTERVIEW, Recorded
 
 NOT_FORKABLE = (
@@ -44,8 +46,8 @@ NOT_FORKABLE = (
 """What a fork shares with its parent: who the people are, and the world they live in."""
 
 
-ADDED_LATER = ("welfare_start", "welfare_oracle_grid", "welfare_oracle")
-"""Columns that older versions did not write: NULL there is no difference."""
+SAME = 1e-9
+"""Figures of a run that other code played may differ by so much, relative to their size: they were converted."""
 
 
 def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> int:
@@ -195,7 +197,18 @@ def replay(run: str, db: str, console: Console) -> int:
         start = int(row["fork_year"] or 0)
         minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], run_id=run_id, offline=True)
         minds.learn(stored_pools(reader, run_id))
-        checked = asyncio.run(_replay(reader, config, minds, run_id, start, played, row["parent_run_id"]))
+        here, there = code_version(), row["code_version"]
+        try:
+            checked = asyncio.run(
+                _replay(reader, config, minds, run_id, start, played, row["parent_run_id"], exactly=here == there)
+            )
+        except EconomistError as error:
+            if here == there:
+                raise
+            raise EconomistError(
+                f"run {run_id} was played by llm-economist {there} and comes out otherwise in this one, {here}: "
+                f"replay it with the one that played it ({error})"
+            ) from error
     console.print(
         f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."
     )
@@ -203,8 +216,17 @@ def replay(run: str, db: str, console: Console) -> int:
 
 
 async def _replay(
-    reader: Reader, config: RunConfig, minds: Minds, run_id: int, start: int, played: int, parent: int | None
+    reader: Reader,
+    config: RunConfig,
+    minds: Minds,
+    run_id: int,
+    start: int,
+    played: int,
+    parent: int | None,
+    *,
+    exactly: bool,
 ) -> int:
+    within = 0.0 if exactly else SAME
     world, used = restore(reader, run_id, config, start), 0
     for year in range(start, played):
         recorded = recorded_calls(reader, run_id, year)
@@ -214,10 +236,10 @@ async def _replay(
         used += sum(map(len, recorded.values()))
         again = await play_year(world, minds, year)
         key = {"run_id": run_id, "year": year}
-        _same_decisions(reader, key, decision_columns(key, world, again))
-        _same(reader, "votes", key, vote_rows(key, again), "voter")
-        _same(reader, "platforms", key, platform_rows(key, again), "candidate")
-        _same(reader, "years", key, [year_row(key, world, again)], "year")
+        _same_decisions(reader, key, decision_columns(key, world, again), within)
+        _same(reader, "votes", key, vote_rows(key, again), "voter", within)
+        _same(reader, "platforms", key, platform_rows(key, again), "candidate", within)
+        _same(reader, "years", key, [year_row(key, world, again)], "year", within)
     return used
 
 
@@ -226,7 +248,7 @@ def _with_parents(own: Recorded, parents: Recorded) -> Recorded:
     return {**parents, **own}
 
 
-def _same_decisions(reader: Reader, key: Row, again: Columns) -> None:
+def _same_decisions(reader: Reader, key: Row, again: Columns, within: float) -> None:
     """As `_same`, column by column: there may be millions of decisions."""
     query = "SELECT * FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
     stored = reader.columns(query, list(key.values()))
@@ -237,9 +259,14 @@ def _same_decisions(reader: Reader, key: Row, again: Columns) -> None:
         # a file of an earlier version lacks columns that are NULL there
         old = stored.get(column, nulls(len(agents)))
         gone, lost = np.ma.getmaskarray(new), np.ma.getmaskarray(old)
+        if column in OF_DECISIONS and lost.all():
+            continue  # `eval` has not computed them yet
         value, was = np.ma.getdata(new), np.ma.getdata(old)
         nan = (value != value) & (was != was)
-        differs = (gone != lost) | ~(gone | lost | nan | (value == was))
+        same = value == was
+        if within and value.dtype.kind == "f":
+            same |= np.isclose(value, was, rtol=within, atol=0)
+        differs = (gone != lost) | ~(gone | lost | nan | same)
         if differs.any():
             i = int(np.argmax(differs))
             one, other = (None if absent[i] else x[i].item() for absent, x in ((gone, value), (lost, was)))
@@ -248,8 +275,8 @@ def _same_decisions(reader: Reader, key: Row, again: Columns) -> None:
             )
 
 
-def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str) -> None:
-    """Raise EconomistError naming the first value that differs from the stored one."""
+def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str, within: float) -> None:
+    """Raise EconomistError naming the first value that differs from the stored one by more than `within`."""
     stored = reader.rows(f"SELECT * FROM {table} WHERE run_id = ? AND year = ? ORDER BY {order}", list(key.values()))
     where = f"{table} of run {key['run_id']}, year {key['year']}"
     if len(stored) != len(again):
@@ -257,9 +284,13 @@ def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str
     for old, new in zip(stored, again, strict=True):
         for column, value in new.items():
             was = old.get(column)  # a file of an earlier version lacks columns that are NULL there
-            if was is None and column in ADDED_LATER:
-                continue
-            if was != value and not (was != was and value != value):
+            if was is None and column in YARDSTICKS:
+                continue  # `eval` has not computed them yet
+            if was != value and not (was != was and value != value) and not _close(was, value, within):
                 raise EconomistError(
                     f"replay differs: {where}, {order} {new[order]}: {column} is {value!r}, stored is {was!r}"
                 )
+
+
+def _close(one: object, other: object, within: float) -> bool:
+    return isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=within)

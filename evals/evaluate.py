@@ -21,17 +21,16 @@ from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, config_of, find_run, restore, schedule_of
 from pipeline.store import Reader, Row, Store, now
+from pipeline.yardsticks import Yardsticks, missing, put
 from signatures.types import TaxSchedule
-
-Yardsticks = list[dict[str, Any]]
-"""Rows of the view `yardsticks`, in order of years."""
 
 
 @dataclass(frozen=True, eq=False)
 class Played:
     """A run as its trace has it. `setting`: its people, its brackets and its objective in the last year judged.
 
-    `ranges`: the years that are judged, first and last. `missing`: the first year whose yardsticks were not stored.
+    `ranges`: the years that are judged, first and last. `yardsticks`: rows of the view of that name, in order of years.
+    `computed`: the yardsticks that years of an older version lacked, which are in `years` and `yardsticks`, too.
     """
 
     run_id: int
@@ -40,8 +39,8 @@ class Played:
     years: Years
     last_law: TaxSchedule
     ranges: list[tuple[int, int]]
-    yardsticks: Yardsticks
-    missing: int | None
+    yardsticks: list[dict[str, Any]]
+    computed: list[Yardsticks]
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,10 @@ class Evaluation:
 
 
 def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | None) -> Evaluation:
-    """Judge `runs` (numbers or names). UsageError where a run, a year or a welfare function does not exist."""
+    """Judge `runs` (numbers, names, or `all`). UsageError where a run, a year or a welfare function does not exist."""
     wanted = _range(years) if years else None
     with AtRest(db) as reader:
-        rows = {row["run_id"]: row for row in (find_run(reader, run) for run in runs)}
+        rows = {row["run_id"]: row for row in _chosen(reader, runs)}
         played = [_load(reader, row, wanted) for row in rows.values()]
     names = welfare_names(welfare, [run.setting.welfare for run in played])
     groups: dict[tuple[object, ...], list[Played]] = {}
@@ -92,6 +91,16 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
         groups.setdefault((run.setting.economy, run.setting.wages.tobytes()), []).append(run)
     best = {run.run_id: _best(run.setting, names) for run in played}
     return Evaluation(names, [_people(group, names) for group in groups.values()], best)
+
+
+def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of `runs`; `all` stands for every run that has a whole year."""
+    if list(runs) != ["all"]:
+        return [find_run(reader, run) for run in runs]
+    rows = reader.rows("SELECT * FROM runs WHERE run_id IN (SELECT run_id FROM years) ORDER BY run_id")
+    if not rows:
+        raise UsageError(f"no run in {reader.path} has a whole year yet; there is nothing to judge")
+    return rows
 
 
 def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
@@ -133,17 +142,14 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
     last = int(rows[-1]["year"])
     if wanted and wanted[1] > last:
         raise UsageError(f"--years {wanted[0]}-{wanted[1]}: run {run_id} has years 0 to {last}")
+    computed = list(missing(reader, row))
+    regret = {one.year: one.best.regret for one in computed}
+    for one in rows:
+        one["regret"] = regret.get(one["year"], one["regret"])
     year, *columns = (np.array([one[name] for one in rows]) for name in rows[0])
     tax_year = (last - last % config.two_timescale, last)
     law = reader.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [run_id, wanted[1] if wanted else last])
     world = restore(reader, run_id, config, 0)
-    yardsticks = reader.rows("SELECT * FROM yardsticks WHERE run_id = ? ORDER BY year", [run_id])
-    own = [one for one in yardsticks if one["welfare_oracle"] is None and one["year"] >= int(row["fork_year"] or 0)]
-    if own and not config.shock:
-        start, grid, best = world.landmarks()
-        for one in own:
-            one |= {"welfare_start": start, "welfare_oracle_grid": grid, "welfare_oracle": best}
-            one["planner_share"] = planner_share(start, one["welfare_best_response"], best)
     return Played(
         run_id=run_id,
         name=row["name"],
@@ -151,9 +157,23 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
         years=Years(year, *columns),
         last_law=schedule_of(law[0]),
         ranges=[wanted] if wanted else list(dict.fromkeys([tax_year, (0, last)])),
-        yardsticks=yardsticks,
-        missing=own[0]["year"] if own and not config.shock else None,
+        yardsticks=_yardsticks(reader, run_id, computed),
+        computed=computed,
     )
+
+
+def _yardsticks(reader: Reader, run_id: int, computed: Sequence[Yardsticks]) -> list[dict[str, Any]]:
+    """Rows of the view `yardsticks`, with what was computed in the place of what is missing."""
+    rows = reader.rows("SELECT * FROM yardsticks WHERE run_id = ? ORDER BY year", [run_id])
+    new = {one.year: one for one in computed}
+    for row in rows:
+        if (one := new.get(row["year"])) is not None:
+            start, oracle = (one.welfare[name] for name in ("welfare_start", "welfare_oracle"))
+            row |= one.welfare
+            row["planner_share"] = planner_share(start, one.welfare["welfare_best_response"], oracle)
+            row["mean_regret"] = float(one.best.regret.mean())
+            row["equilibrium_gap"], row["gap_agent"] = one.gap
+    return rows
 
 
 def _best(setting: Setting, names: Sequence[str]) -> Best:
@@ -208,10 +228,7 @@ def keep(made: Evaluation, db: str, console: Console) -> None:
     try:
         with Store(db) as store:
             for run in made.runs:
-                if run.missing is not None:
-                    marks = run.yardsticks[-1]
-                    start, grid, best = (marks[f"welfare_{name}"] for name in ("start", "oracle_grid", "oracle"))
-                    store.put_landmarks(run.run_id, run.missing, start=start, grid=grid, oracle=best)
+                put(store, run.run_id, run.computed)
             at = now()
             store.put_scores([{**row, "created_at": at} for row in scores(made)])
     except StoreError as error:

@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.history import config_of, find_run, restore, years_played
 from pipeline.store import Reader
 from pipeline.world import World
+from pipeline.yardsticks import require
 from signatures.types import TaxSchedule
 
 MOST_RUNS = 6
@@ -99,10 +100,12 @@ class Played:
 
 
 def load(reader: Reader, runs: Sequence[str]) -> list[Played]:
-    """The runs of these numbers or names, each once. UsageError for one that is not there or has no year yet."""
+    """The runs of these numbers or names, each once. UsageError for one that is not there, has no year yet, or has
+    years of an older version without yardsticks."""
     rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
     if len(rows) > MOST_RUNS:
         raise UsageError(f"{len(rows)} runs: at most {MOST_RUNS} can be told apart; name fewer")
+    require(reader, rows)
     return [_load(reader, row) for row in rows.values()]
 
 

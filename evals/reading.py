@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from evals import formats, saved
-from pipeline.errors import UsageError
-from pipeline.query import SECONDS, Answer, ask, select
+from pipeline.database import OPEN_HERE
+from pipeline.errors import StoreError, UsageError
+from pipeline.older import LACKING, how_to_have_them
+from pipeline.query import SECONDS, Answer, ask, connect, select
 
 ROWS = 1000
 """Rows of a table where no limit is given; files and data formats are whole."""
@@ -47,6 +50,7 @@ def print_runs(db: str, *, as_json: bool = False) -> None:
     else:
         with ask(db, RUNS) as answer:
             formats.write_table(answer, sys.stdout, fold=True)
+    _tell_what_is_older(db)
 
 
 def print_query(
@@ -82,6 +86,7 @@ def print_query(
                     formats.FORMATS[form](answer, out)
     if not answer.taken and form == "table":
         _notice("no rows")
+    _tell_what_is_older(db)
     if answer.more:
         _notice(f"first {limit:,} rows, and there are more: --limit N, or --output FILE.csv for all")
 
@@ -110,6 +115,19 @@ def _patience() -> Iterator[None]:
     finally:
         timer.cancel()
         status.stop()
+
+
+def _tell_what_is_older(db: str) -> None:
+    """Say which runs an older version played, as long as `eval` has not computed what they lack."""
+    if Path(db).absolute() in OPEN_HERE:
+        return  # opening it once more would end this process's lock
+    try:
+        with connect(db) as connection:
+            lacking = [run_id for (run_id,) in connection.execute(LACKING).fetchall()]
+    except (StoreError, UsageError, duckdb.Error):
+        return  # a file without such tables, or one that another process writes
+    if lacking:
+        _notice(how_to_have_them(lacking, db))
 
 
 def _notice(text: str) -> None:
@@ -188,10 +206,11 @@ def print_call(db: str, call_id: int) -> None:
         console.print(text[name] if call[name] is not None else "(none)")
     if call["labor"] is not None:
         console.rule("what came of the year", align="left")
-        console.print(
-            f"worked {text['labor']} hours, utility {call['utility']:,.0f}; best {call['best_labor']:.1f} hours, "
-            f"{call['best_utility']:,.0f}; regret {call['regret']:,.0f} dollars"
-        )
+        best = how_to_have_them([call["run_id"]], db)
+        if call["regret"] is not None:
+            best = f"best {call['best_labor']:.1f} hours, {call['best_utility']:,.0f}; "
+            best += f"regret {call['regret']:,.0f} dollars"
+        console.print(f"worked {text['labor']} hours, utility {call['utility']:,.0f}; {best}")
     if call["rates"] is not None:
         console.rule("what came of the schedule", align="left")
         console.print(

@@ -20,8 +20,7 @@ from typing import Any, BinaryIO
 
 import duckdb
 
-from pipeline import views
-from pipeline.database import check_owner, explain, refuse_other_formats
+from pipeline.database import check_owner, explain, read_as_of_today, refuse_other_formats
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.query import MEMORY, SECONDS, check_file, too_long, too_much_memory
 
@@ -65,7 +64,7 @@ def connect(path: str, *, seconds: float = SECONDS) -> duckdb.DuckDBPyConnection
         raise (Locked if "Conflicting lock" in str(error) else StoreError)(explain(path, error)) from error
     try:
         check_owner(connection, path)
-        views.lend(connection)
+        read_as_of_today(connection)
         for setting in ("TimeZone = 'UTC'", f"max_execution_time = {int(seconds * 1000)}", *LOCKDOWN):
             connection.execute(f"SET {setting}")
     except BaseException as error:

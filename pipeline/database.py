@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import duckdb
 
-from pipeline import views
+from pipeline import older, views
 from pipeline.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Since 2, welfare is in dollars a head, and yardsticks count what comes back of a worker's own tax: see older.py."""
+
 OWNER = "llm-economist"
 
 OPEN_HERE: set[Path] = set()
@@ -55,19 +57,38 @@ def _wanted() -> Catalog:
 def make_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Give a new file its tables, its views and what it says of itself; and one of an earlier version what it lacks.
 
-    All or nothing. Rows say NULL in columns that are new. Nothing is written into a file that lacks nothing.
+    All or nothing. Figures of version 1 are converted; rows say NULL in columns that are new. Nothing is written into a
+    file that lacks nothing.
     """
     there = _catalog(connection)
-    if there.columns and not _lacks(there):
+    old = bool(there.columns) and schema_version(connection) < SCHEMA_VERSION
+    if there.columns and not old and not _lacks(there):
         return
     connection.execute("BEGIN")
     connection.execute(schema_text())
     for table, column, kind in _missing_columns(there):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    if old:
+        older.convert(connection)
     says = [OWNER, str(SCHEMA_VERSION)]
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
     connection.execute(views.text())
     connection.execute("COMMIT")
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> int:
+    """Which version a file that is ours has: the connection's own, or one that is attached as `database`."""
+    meta = "meta" if database is None else f"{database}.main.meta"
+    (version,) = connection.execute(f"SELECT value FROM {meta} WHERE key = 'schema_version'").fetchall()[0]
+    return int(version)
+
+
+def read_as_of_today(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a read-only connection to a file of ours see what the file would have if it were of this version."""
+    tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
+    if tables != [(0,)] and schema_version(connection) < SCHEMA_VERSION:
+        older.lend(connection, _wanted().columns)
+    views.lend(connection)
 
 
 def _lacks(there: Catalog) -> bool:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline.database import StoreLocked, explain
+from pipeline import older
+from pipeline.database import SCHEMA_VERSION, StoreLocked, explain, schema_version
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.export import quoted, read_manifest, tables
 from pipeline.history import AtRest
@@ -104,8 +105,12 @@ def _new_studies(store: Store, source: Source) -> list[str]:
 
 @dataclass(frozen=True)
 class Source:
-    """Where runs come from: which there are, and a table expression for the rows of a run, or of none (None)."""
+    """Where runs come from: which there are, and a table expression for the rows of a run, or of none (None).
 
+    `version`: of the schema that the rows are of.
+    """
+
+    version: int
     runs: list[dict[str, Any]]
     tables: Mapping[str, Any]
     of_database: str | None
@@ -141,7 +146,9 @@ def _of_export(path: str) -> Iterator[Source]:
     with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
         link = Path(folder) / "export"  # DuckDB would take some names of folders for patterns
         link.symlink_to(Path(path).absolute(), target_is_directory=True)
-        yield Source(manifest["runs"], {name: link / name for name in manifest["files"]}, None)
+        yield Source(
+            manifest["schema_version"], manifest["runs"], {name: link / name for name in manifest["files"]}, None
+        )
 
 
 @contextmanager
@@ -155,7 +162,7 @@ def _of_database(store: Store, path: str) -> Iterator[Source]:
         except (duckdb.Error, OSError, RuntimeError) as error:
             raise (StoreLocked if "Conflicting lock" in str(error) else StoreError)(explain(path, error)) from error
         try:
-            yield Source(runs, tables(store.connection, "source"), "source")
+            yield Source(schema_version(store.connection, "source"), runs, tables(store.connection, "source"), "source")
         finally:
             with suppress(duckdb.Error):
                 store.connection.execute("DETACH source")
@@ -198,6 +205,8 @@ def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequen
                 values = ", ".join([str(one.new), *(_renumbered(column, numbers) for column in there)])
                 names = ", ".join(["run_id", *there])
                 connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {values} FROM {rows}")
+    if source.version < SCHEMA_VERSION:
+        older.convert(connection, [one.new for one in moved if not one.known])
 
 
 def _insert_shared(connection: duckdb.DuckDBPyConnection, source: Source, table: str, columns: Sequence[str]) -> None:

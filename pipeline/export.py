@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from pipeline.boxed import Locked
-from pipeline.database import SCHEMA_VERSION, check_owner
+from pipeline.database import SCHEMA_VERSION, check_owner, read_as_of_today
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, find_run
 from pipeline.live import snapshot
@@ -146,6 +146,7 @@ def _exporter(path: str, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(path, read_only=True) as connection:
             check_owner(connection, path)
+            read_as_of_today(connection)
             connection.execute("SET temp_directory = ''")
             connection.execute("SET autoinstall_known_extensions = false")
             connection.execute(f"SET allowed_directories = [{quoted(folder)}]")

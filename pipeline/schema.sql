@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS agents(
 -- Both, and every welfare function but swf_paper, in dollars a head: what, given to all alike, would be worth as much.
 -- welfare_start, welfare_oracle_grid, welfare_oracle: the same for 50 percent in every bracket, for the best schedule
 -- in ten-point steps, and for the best one at any rates (ORACLE), on the brackets of the run, with the people and the
--- objective of that year; NULL in years of older versions until `eval`.
+-- objective of that year. All yardsticks, here and in decisions, are NULL in years of older versions until `eval`.
 -- paper_idle_share: the share of swf_paper that workers without income carry.
 -- rebate: revenue / num_agents + windfall. windfall: to each from outside (below 0: to outside), NULL without a shock.
 -- rates_beneath: the rates that return when a shock that lies over them ends; NULL where none does.
@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS years(
 
 -- One row a worker and year. utility: isoelastic, in dollars a year; adjusted_utility: after dissatisfaction;
 -- best_utility: the most the worker could have had with this schedule and the others' taxes; regret: best_utility - utility.
+-- best_labor, best_utility, regret: NULL in years of older versions until `eval`.
 -- objective: what the worker's utility type makes it want, in its unit. fallback: no usable reply, previous hours.
 -- call_id: the labor call that was used. shocked_wage: in force where a shock changed that of agents, else NULL.
 -- archetype: the worker whose wage and record that call told, with --archetypes; NULL where all speak for themselves.
@@ -113,7 +114,9 @@ CREATE TABLE IF NOT EXISTS optimizer_trials(
 -- the score. p: of the test that excludes 0 exactly where the interval does; p_holm: corrected over all arms of the study,
 -- for its primary outcome alone. detectable: the true difference that so many pairs find 4 times of 5. own_METRIC: by the
 -- arm's own objective, where arms differ in it.
+-- schema_version: of the program that wrote the score; NULL where that is 1, whose inverse_income is a sum and whose
+-- yardsticks are others: not to be compared with later ones.
 CREATE TABLE IF NOT EXISTS evaluations(
     run_id INTEGER, subject VARCHAR, metric VARCHAR, score DOUBLE, feedback VARCHAR, created_at TIMESTAMP,
     study VARCHAR, arm VARCHAR, reference VARCHAR, seed BIGINT, runs INTEGER, low DOUBLE, high DOUBLE, p DOUBLE,
-    p_holm DOUBLE, detectable DOUBLE);
+    p_holm DOUBLE, detectable DOUBLE, schema_version INTEGER);

@@ -23,6 +23,7 @@ from pipeline.code import code_version
 from pipeline.columns import Columns, append
 from pipeline.database import (
     OPEN_HERE,
+    SCHEMA_VERSION,
     StoreLocked,
     check_owner,
     explain,
@@ -247,7 +248,7 @@ class Store:
 
         def replace() -> None:
             self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
-            self._append_all({"evaluations": rows})
+            self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
         self._transact(replace)
 
@@ -306,16 +307,10 @@ class Store:
 
         def put() -> None:
             self.connection.executemany(same, [[row[x] for x in ("run_id", "subject", "metric")] for row in rows])
-            self._append_all({"evaluations": rows})
+            self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
         if rows:
             self._transact(put)
-
-    def put_landmarks(self, run_id: int, first: int, *, start: float, grid: float, oracle: float) -> None:
-        """Write what a planner's share is measured by into the years from `first` on that do not have it."""
-        statement = """UPDATE years SET welfare_start = ?, welfare_oracle_grid = ?, welfare_oracle = ?
-                       WHERE run_id = ? AND year >= ? AND welfare_oracle IS NULL"""
-        self._transact(lambda: self.connection.execute(statement, [start, grid, oracle, run_id, first]))
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""

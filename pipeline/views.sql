@@ -11,9 +11,9 @@
 --   rate_changes            change that was decided this year, percentage points by bracket; NULL where none was due
 --   planner_fallback        whether that decision was missing, so that rates stayed
 --   leader                  agent that governs; NULL without elections
---   welfare                 the run's objective, as played, in units of its welfare function
+--   welfare                 the run's objective, as played, dollars a head (paper: a pure number)
 --   welfare_best_response   the same schedule if every worker best-responded, in the same units
---   inverse_income          sum of utility over income at 40 hours, a pure number
+--   inverse_income          mean utility weighted by 1 / income at 40 hours, dollars a year
 --   swf_paper               sum of utility over income, a pure number
 --   paper_idle_share        share of swf_paper that workers without income carry, 0 to 1
 --   utilitarian             mean utility, dollars a year
@@ -289,7 +289,7 @@ LEFT JOIN led_to o ON o.run_id = v.run_id AND o.signature = v.signature AND o.st
 --   economy                 weekly or v1
 --   objective               welfare function that the planner is judged by
 --   years_played            years
---   first_welfare           the objective in the first year, in units of its welfare function
+--   first_welfare           the objective in the first year, dollars a head (paper: a pure number)
 --   last_welfare            the objective in the last year played
 --   mean_welfare            the objective, mean over the years
 --   last_welfare_best_response   the last year's schedule if every worker best-responded

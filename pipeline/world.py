@@ -133,15 +133,9 @@ class World:
 
     def setting(self, year: int | None = None) -> Setting:
         """What the planners without a model read: in `year`, or now."""
-        return Setting(
-            economy=self.economy,
-            thresholds=brackets_in(self.config.bracket_setting, self.config.dollars_of),
-            wages=self.population.wage if year is None else self.exposure.wages(year),
-            welfare=self.config.welfare,
-            elasticities=self.config.elasticity,
-            uniform_rate=self.config.uniform_rate,
-            dollars_of=self.config.dollars_of,
-            inequality_aversion=self.config.inequality_aversion,
+        return setting_of(
+            self.config,
+            self.population.wage if year is None else self.exposure.wages(year),
             windfall=self.windfall if year is None else self.exposure.windfall(year),
         )
 
@@ -199,6 +193,22 @@ class World:
         if key not in self._best_response:
             self._best_response[key] = objective(self.setting(), schedule)
         return self._best_response[key]
+
+
+def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
+    """What the planners without a model read where workers earn hourly `wages` (N,) and each gets `windfall` dollars a
+    year from outside."""
+    return Setting(
+        economy=economy_in(config.economy, config.dollars_of),
+        thresholds=brackets_in(config.bracket_setting, config.dollars_of),
+        wages=wages,
+        welfare=config.welfare,
+        elasticities=config.elasticity,
+        uniform_rate=config.uniform_rate,
+        windfall=windfall,
+        dollars_of=config.dollars_of,
+        inequality_aversion=config.inequality_aversion,
+    )
 
 
 def create(config: RunConfig, population: Population | None = None) -> World:

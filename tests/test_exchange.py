@@ -11,6 +11,7 @@ import pytest
 from command_line import CommandLine
 
 from pipeline import export
+from pipeline.database import SCHEMA_VERSION
 from pipeline.errors import StoreError
 from pipeline.store import Store
 from pipeline.traces import RUN_STRIDE
@@ -77,7 +78,7 @@ def test_all_runs_come_back_as_they_were(cli: CommandLine, played: str) -> None:
 def test_the_manifest_says_what_every_file_has(cli: CommandLine, played: str) -> None:
     assert cli("export", "third", "--to", "out", "--db", played).code == 0
     manifest = manifest_of("out")
-    assert (manifest["format_version"], manifest["schema_version"]) == (1, 1)
+    assert (manifest["format_version"], manifest["schema_version"]) == (1, SCHEMA_VERSION)
     assert manifest["code_version"]
     assert [run["run_id"] for run in manifest["runs"]] == [3]
     there = {str(path.relative_to("out")) for path in Path("out").rglob("*.parquet")}
@@ -169,7 +170,7 @@ def test_a_damaged_file_is_named_and_nothing_is_taken_in(
     [
         ({"format": "another"}, "is not of an `llm-economist export`"),
         ({"format_version": 99}, "has format_version 99, this program knows 1"),
-        ({"schema_version": 99}, "has schema_version 99, this program knows 1"),
+        ({"schema_version": 99}, f"has schema_version 99, this program knows {SCHEMA_VERSION}"),
         ({"files": {"../../etc/passwd": {}}}, "names a file that no export has"),
         ({"files": None}, "is damaged"),
         ({"runs": [{"run_id": "1; drop table runs"}]}, "is damaged"),

@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 
 @app.command(name="eval")
 def eval_(
-    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs")],
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, or all")],
     db: Db = DEFAULT_DB,
     welfare: Annotated[
         str | None, typer.Option("--welfare", help="all, or names with commas [default: the runs' own objectives]")
@@ -25,6 +25,8 @@ def eval_(
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
     """Judge runs from their traces: any welfare function, planner share, equilibrium gap, and ORACLE's certificate.
+
+    Runs of an older version get the regret and the ORACLE that they lack (docs/store.md): eval all.
 
     Example: llm-economist eval 1 2 --welfare all
     """

@@ -15,7 +15,8 @@ from pipeline.minds import QUESTIONS
 from pipeline.store import Reader
 
 STORED = """
-SELECT arm, metric, score, low, high, runs FROM evaluations WHERE subject = ? ORDER BY created_at, study, metric
+SELECT arm || CASE WHEN schema_version IS NULL THEN ' (scored by an older version)' ELSE '' END AS arm,
+       metric, score, low, high, runs FROM evaluations WHERE subject = ? ORDER BY created_at, study, metric
 """
 
 

@@ -1,0 +1,92 @@
+"""A database of today as version 1 of the schema would have written it: its sums, its best responses, its columns."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from pipeline.baselines import Setting, landmarks
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.skills import FULL_TIME_HOURS
+from pipeline.economy.utility import CONTINUUM, best_response
+from pipeline.history import AtRest, config_of, schedule_of, settings_of_year
+from pipeline.world import setting_of
+from signatures.types import TaxSchedule
+
+UNKNOWN_THEN = {"satisfaction", "inequality_aversion", "dollars_of", "min_wage"}
+"""Settings that version 1 did not have."""
+
+MARKS = ("welfare_best_response", "welfare_start", "welfare_oracle")
+
+
+def degrade(db: str) -> None:
+    """Rewrite a database in place. Runs whose satisfaction does not count had no place in version 1."""
+    with AtRest(db) as reader:
+        runs = reader.rows("SELECT * FROM runs ORDER BY run_id")
+        years = [year for run in runs for year in _years(reader, run)]
+    with duckdb.connect(db) as connection:
+        for run in runs:
+            config = {k: v for k, v in json.loads(run["config"]).items() if k not in UNKNOWN_THEN}
+            connection.execute("UPDATE runs SET config = ? WHERE run_id = ?", [json.dumps(config), run["run_id"]])
+        for key, weight, of_objective, marks, workers in years:
+            where = "WHERE run_id = ? AND year = ?"
+            connection.execute(
+                f"UPDATE years SET inverse_income = inverse_income * ?, welfare = welfare * ?, "
+                f"{', '.join(f'{mark} = ?' for mark in MARKS)} {where}",
+                [weight, of_objective, *marks, *key],
+            )
+            changed = "best_labor = ?, best_utility = ?, regret = ?, objective = ?"
+            connection.executemany(
+                f"UPDATE decisions SET {changed} {where} AND agent = ?",
+                [[*worker[1:], *key, worker[0]] for worker in workers],
+            )
+        for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("ALTER TABLE years DROP COLUMN welfare_oracle_grid")
+        connection.execute("ALTER TABLE evaluations DROP COLUMN schema_version")
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+
+
+def _years(reader: AtRest, run: dict[str, Any]) -> list[tuple[list[int], float, float, list[float], list[list[Any]]]]:
+    """Of each year: its key, the sum of weights, what the objective is multiplied by, its yardsticks, its workers."""
+    found = []
+    for year in reader.rows("SELECT * FROM years WHERE run_id = ? ORDER BY year", [run["run_id"]]):
+        key = [run["run_id"], year["year"]]
+        workers = reader.rows("SELECT * FROM panel WHERE run_id = ? AND year = ? ORDER BY agent", key)
+        wages = np.array([one["wage"] for one in workers])
+        weight = float(np.sum(1 / (FULL_TIME_HOURS * wages)))
+        config: RunConfig = config_of(settings_of_year(reader, run, year["year"]))
+        of_objective = weight if config.welfare == "inverse_income" else 1.0
+        setting = setting_of(config, wages, windfall=year["windfall"] or 0.0)
+        start, grid, _ = landmarks(setting)
+        marks = [_reached(setting, law) * of_objective for law in (schedule_of(year), start, grid)]
+        best = _settled(setting, schedule_of(year))
+        # the rebate as it was, whatever these hours would pay
+        utility = best.utility - best.rebate + year["rebate"]
+        rows = [
+            [
+                one["agent"],
+                float(best.labor[i]),
+                max(float(utility[i]), one["utility"]),
+                max(float(utility[i]) - one["utility"], 0.0),
+                one["objective"] * (1.0 if one["utility_type"] == "egotistical" else of_objective),
+            ]
+            for i, one in enumerate(workers)
+        ]
+        found.append((key, weight, of_objective, marks, rows))
+    return found
+
+
+def _settled(setting: Setting, law: TaxSchedule) -> Any:
+    """Everybody responds to the statutory rate."""
+    hours = best_response(setting.economy, law, setting.wages, CONTINUUM)
+    return settle(setting.economy, law, setting.wages, hours, windfall=setting.windfall)
+
+
+def _reached(setting: Setting, law: TaxSchedule) -> float:
+    best = _settled(setting, law)
+    return float(setting.objective(best.utility, best.income, setting.wages))
