@@ -207,17 +207,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
     UsageError where a shock is about people whom there are none of: see pipeline/conditions.py.
     """
     scenario = SCENARIOS[config.scenario]
-    population = population or draw_population(
-        config.agent_mix or scenario.agent_mix,
-        config.num_agents,
-        np.random.default_rng([config.seed, crc32(b"population")]),
-        demographics=scenario.personas,
-        percent_ego=config.percent_ego,
-        percent_alt=config.percent_alt,
-        percent_adv=config.percent_adv,
-        dollars_of=config.dollars_of,
-        min_wage=config.min_wage,
-    )
+    population = population or drawn(config, config.num_agents, "population")
     asked = np.zeros(config.num_agents, dtype=bool)
     asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
     world = World(
@@ -236,6 +226,22 @@ def create(config: RunConfig, population: Population | None = None) -> World:
         world.schedule = world.planned()
     world.begin(0)
     return world
+
+
+def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
+    """So many people from the population that `config` describes; each `purpose` has its own draws of the seed."""
+    scenario = SCENARIOS[config.scenario]
+    return draw_population(
+        config.agent_mix or scenario.agent_mix,
+        num_agents,
+        np.random.default_rng([config.seed, crc32(purpose.encode())]),
+        demographics=scenario.personas,
+        percent_ego=config.percent_ego,
+        percent_alt=config.percent_alt,
+        percent_adv=config.percent_adv,
+        dollars_of=config.dollars_of,
+        min_wage=config.min_wage,
+    )
 
 
 def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:

@@ -15,9 +15,7 @@ class AnswerInterview(dspy.Signature):
     tax_schedule: str = dspy.InputField(desc="marginal rates in the year")
     last_year: str = dspy.InputField(desc="what you were told of the year before")
     identity: str = dspy.InputField()
-    record: str = dspy.InputField(
-        desc="what you remembered; value is your objective's, without others' taxes"
-    )
+    record: str = dspy.InputField(desc="what you remembered; value is your objective's, without others' taxes")
     phase: str = dspy.InputField(desc="what you had to do: explore or exploit")
     this_year: str = dspy.InputField(desc="what you did in the year, and what came of it")
     question: str = dspy.InputField()
