@@ -176,7 +176,7 @@ class World:
 
     def welfare_best_response(self) -> float:
         """The objective under the current schedule if every worker best-responded."""
-        return self._best_responding(self.schedule)
+        return self.best_responding(self.schedule)
 
     def landmarks(self) -> tuple[float, float, float]:
         """The objective if every worker best-responded to the first schedule of a model, to the best on the planner's
@@ -185,20 +185,20 @@ class World:
         A planner's share is measured between the first and the last. They hold for the people and the brackets as they
         are now.
         """
-        start, grid, best = map(self._best_responding, landmarks(self.setting()))
+        start, grid, best = map(self.best_responding, landmarks(self.setting()))
         return start, grid, best
 
-    @property
-    def satisfaction_counts(self) -> bool:
-        """Whether dissatisfaction with the tax policy lowers the objective."""
-        return self.config.satisfaction_counts
-
-    def _best_responding(self, schedule: TaxSchedule) -> float:
+    def best_responding(self, schedule: TaxSchedule) -> float:
         """The objective if every worker best-responded to `schedule`; computed once a schedule and economy."""
         key = (schedule, self.active)
         if key not in self._best_response:
             self._best_response[key] = objective(self.setting(), schedule)
         return self._best_response[key]
+
+    @property
+    def satisfaction_counts(self) -> bool:
+        """Whether dissatisfaction with the tax policy lowers the objective."""
+        return self.config.satisfaction_counts
 
 
 def create(config: RunConfig, population: Population | None = None) -> World:
