@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
+from evals.yardsticks import Judged, beside, judged, moves, table_notes, unit_of
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.oracle import Certificate
 from pipeline.economy.planner_share import planner_share
@@ -32,6 +33,7 @@ class Played:
     """A run as its trace has it. `setting`: its people, its brackets and its objective in the last year judged.
 
     `ranges`: the years that are judged, first and last. `missing`: the first year whose yardsticks were not stored.
+    `laws`: its last law and those beside it under its objective. `law_notes`: what their columns mean.
     """
 
     run_id: int
@@ -42,6 +44,8 @@ class Played:
     ranges: list[tuple[int, int]]
     yardsticks: Yardsticks
     missing: int | None
+    laws: list[Judged]
+    law_notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -144,15 +148,18 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
         for one in own:
             one |= {"welfare_start": start, "welfare_oracle_grid": grid, "welfare_oracle": best}
             one["planner_share"] = planner_share(start, one["welfare_best_response"], best)
+    world.begin(wanted[1] if wanted else last)
     return Played(
         run_id=run_id,
         name=row["name"],
-        setting=world.setting(wanted[1] if wanted else last),
+        setting=world.setting(),
         years=Years(year, *columns),
         last_law=schedule_of(law[0]),
         ranges=[wanted] if wanted else list(dict.fromkeys([tax_year, (0, last)])),
         yardsticks=yardsticks,
         missing=own[0]["year"] if own and not config.shock else None,
+        laws=judged(world, [("last law", schedule_of(law[0])), *beside(world.setting())]),
+        law_notes=list(table_notes(world)),
     )
 
 
@@ -225,6 +232,7 @@ def scores(made: Evaluation) -> Iterator[dict[str, Any]]:
             for place, policy in enumerate(people.policies):
                 if policy.run_id in (None, run.run_id):
                     yield from _policy_scores(people, place, run.run_id)
+            yield from _law_scores(run)
             yield from _yardstick_scores(run, made.best[run.run_id])
 
 
@@ -237,6 +245,14 @@ def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str
             yield {**key, "metric": name, "score": value, "feedback": f"place {people.places[name][place]} {among}"}
         yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
         yield {**key, "metric": "output", "score": policy.output, "feedback": front}
+
+
+def _law_scores(run: Played) -> Iterator[dict[str, Any]]:
+    """Under the run's objective: each law's share of ORACLE's gain, and its worth to fresh people."""
+    for law in run.laws:
+        key = {"run_id": run.run_id, "subject": law.label}
+        yield {**key, "metric": "share_of_gain", "score": law.share, "feedback": "of ORACLE's gain over the start"}
+        yield {**key, "metric": "on_fresh_people", "score": law.fresh, "feedback": unit_of(run.setting.welfare)}
 
 
 def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
@@ -253,7 +269,8 @@ def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
     yield {
         "run_id": run.run_id,
         "subject": f"ORACLE of {run.setting.welfare}",
-        "metric": "best_single_change",
+        "metric": "best_move",
         "score": proof.improvement,
-        "feedback": f"{rates}: best of {proof.starts} starts with {proof.optima} local optima",
+        "feedback": f"{rates}: the most that a move of one rate or of two by {moves()} points adds, from the best of "
+        f"{proof.starts} starts with {proof.optima} local optima",
     }

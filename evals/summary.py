@@ -11,25 +11,23 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.progress import cost_in_words
-from evals.yardsticks import TOO_LITTLE, gain_in_words, objective_table, table_notes
-from pipeline.baselines import BASELINES, START_RATE
+from evals.yardsticks import TOO_LITTLE, beside, gain_in_words, judged, objective_table, table_notes, unit_of
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.planner_share import planner_share
-from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.simulation import Simulation
 from pipeline.world import World
 from signatures.types import TaxSchedule
 
-BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE")
-
 
 def summary(simulation: Simulation) -> RenderableType:
     """The table and the notes under it."""
-    world = simulation.world
-    return Group(
-        objective_table(world, world.welfare, policies(world)), welfare_table(world), *map(Text, notes(simulation))
-    )
+    return Group(_objective_table(simulation.world), welfare_table(simulation.world), *map(Text, notes(simulation)))
+
+
+def _objective_table(world: World) -> Table:
+    title = f"The objective, {world.config.welfare}: {unit_of(world.config.welfare)}"
+    return objective_table(title, judged(world, policies(world)), played=world.welfare)
 
 
 def welfare_table(world: World) -> Table:
@@ -44,10 +42,10 @@ def welfare_table(world: World) -> Table:
     table.add_column("policy", no_wrap=True)
     for name in _others(world):
         table.add_column(Text(name.replace("_", "_\n")), justify="right", overflow="fold")
-    outcome, judged = world.outcome, world.judged
+    outcome, utility = world.outcome, world.judged
     assert outcome is not None
-    assert judged is not None
-    _row(table, world, "last year as played", judged, outcome.income)
+    assert utility is not None
+    _row(table, world, "last year as played", utility, outcome.income)
     for label, schedule in policies(world):
         best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
@@ -56,11 +54,8 @@ def welfare_table(world: World) -> Table:
 
 def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
     """The run's last schedule, where it started, and the planners without a model; every worker best-responds."""
-    setting = world.setting()
     yield "last schedule", world.schedule
-    yield f"start ({START_RATE:g} %)", uniform(setting.thresholds, START_RATE)
-    for name in BESIDE:
-        yield name, BASELINES[name](setting)
+    yield from beside(world.setting())
 
 
 def _others(world: World) -> list[str]:
@@ -76,9 +71,11 @@ def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -
 def notes(simulation: Simulation) -> Iterator[str]:
     """What a reader has to know beside the figures."""
     world, usage = simulation.world, simulation.minds.usage
+    yield "All rows but the first: every worker best-responds to the schedule."
     yield from table_notes(world)
     if world.config.shock:
         yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
+    yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
     if world.welfare > start_reached_best(world)[2]:
@@ -94,6 +91,10 @@ def notes(simulation: Simulation) -> Iterator[str]:
         f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
     )
     yield from _degenerate(world, world.outcome)
+
+
+def _rates(schedule: TaxSchedule) -> str:
+    return "/".join(f"{rate:.0f}" for rate in schedule.rates)
 
 
 def _share_in_words(world: World) -> str:

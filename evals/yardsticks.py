@@ -5,14 +5,16 @@ ORACLE is the optimum on the run's brackets at any rates, ORACLE_GRID the best s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
+from pipeline.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.oracle import POLISH
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
+from pipeline.economy.tax import uniform
 from pipeline.fresh import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
 from pipeline.world import World
 from signatures.types import TaxSchedule
@@ -33,6 +35,10 @@ FITTED = (
     f"{ON_FRESH_PEOPLE.capitalize()}: the same law for others from the same population, who best-respond. An optimum "
     "of few people fits their wages; among others a smooth formula can be better."
 )
+
+
+LAWS = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE")
+"""What a run is compared with, beside the start."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,13 @@ def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged
     return found
 
 
+def beside(setting: Setting) -> Iterator[tuple[str, TaxSchedule]]:
+    """The start and the `LAWS`, made for the people and the objective of `setting`."""
+    yield f"start ({START_RATE:g} %)", uniform(setting.thresholds, START_RATE)
+    for name in LAWS:
+        yield name, BASELINES[name](setting)
+
+
 def figure(value: float) -> str:
     """Dollars without cents, small numbers with four digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -74,6 +87,16 @@ def share_in_words(share: float | None) -> str:
     ('91.4%', '-')
     """
     return "-" if share is None else f"{share:.1%}"
+
+
+def moves() -> str:
+    """The moves, in points, that ORACLE's certificate has tried.
+
+    >>> moves()
+    '20, 10, 5, 2 or 1'
+    """
+    *others, last = (f"{move:g}" for move in POLISH)
+    return f"{', '.join(others)} or {last}"
 
 
 def unit_of(welfare: str) -> str:
@@ -102,30 +125,29 @@ def gain_in_words(welfare: str, start: float, best: float) -> str:
     return f"ORACLE gains {amount(welfare, best - start)} over the start{little}"
 
 
-def objective_table(world: World, played: float, laws: Iterable[tuple[str, TaxSchedule]]) -> Table:
-    """The objective of a run: its last year as `played`, and every law if all best-respond. Fits 80 columns."""
-    welfare, rows = world.config.welfare, judged(world, laws)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, title_justify="left")
-    table.title = f"The objective, {welfare}: {unit_of(welfare)}"
+def objective_table(title: str, rows: Sequence[Judged], *, played: float | None = None) -> Table:
+    """Laws under an objective, and the last year as `played`: worth, share of ORACLE's gain, worth to fresh people.
+
+    It fits 80 columns.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, title=title, title_justify="left")
     table.add_column("policy", no_wrap=True)
     known = any(row.fresh is not None for row in rows)
-    fresh = [f"on {FRESH_PEOPLE:,}\nfresh\npeople"] if known else []
-    for head in ("rates, %", "these\npeople", "share\nof gain", *fresh):
-        table.add_column(Text(head), justify="right", no_wrap=True)
-    table.add_row("last year as played", "", figure(played), *[""] * (2 if known else 1))
+    fresh_head = ON_FRESH_PEOPLE.replace(" fresh", "\nfresh")
+    for head in ("these\npeople", "share of\nORACLE's gain", *([fresh_head] if known else [])):
+        table.add_column(head, justify="right", no_wrap=True)
+    if played is not None:
+        table.add_row("last year as played", figure(played))
     for row in rows:
-        rates = "/".join(f"{rate:.0f}" for rate in row.law.rates)
-        end = [figure(row.fresh)] if row.fresh is not None else []
-        table.add_row(row.label, rates, figure(row.value), share_in_words(row.share), *end)
+        fresh = [figure(row.fresh)] if row.fresh is not None else []
+        table.add_row(row.label, figure(row.value), share_in_words(row.share), *fresh)
     return table
 
 
 def table_notes(world: World) -> Iterator[str]:
     """What the columns of `objective_table` mean, and why one is missing."""
     start, _, best = world.landmarks()
-    yield (
-        f"All rows but the first: every worker best-responds. {BOTH_OPTIMA} Both, and SAEZ, are made for the objective."
-    )
+    yield f"{BOTH_OPTIMA} Both, and SAEZ, are made for the objective."
     if world.config.welfare == "paper":
         yield WEIGHTS_OF_PAPER
     if not has_enough_to_gain(start, best):
