@@ -151,7 +151,7 @@ def as_json(made: Evaluation) -> dict[str, Any]:
                 "objective": run.setting.welfare,
                 "years": run.yardsticks,
                 "laws": [{**asdict(law), "law": law.law.rates} for law in run.laws],
-                "oracle": {"rates": made.best[run.run_id].schedule.rates, **asdict(made.best[run.run_id].certificate)},
+                "oracle": _oracle(made.best[run.run_id]),
             }
             for run in made.runs
         ],
@@ -160,6 +160,12 @@ def as_json(made: Evaluation) -> dict[str, Any]:
             for people in made.people
         ],
     }
+
+
+def _oracle(best: Best) -> dict[str, Any]:
+    """ORACLE's rates with their certificate; `grid`: the rates of ORACLE_GRID."""
+    proof = best.certificate
+    return {"rates": best.schedule.rates, **asdict(proof), "grid": proof.grid.rates}
 
 
 def _policies(people: People) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Ite
     if len(objectives) == 1:
         (name,) = objectives
         columns = {f"{name}{end}": replace(kind[f"{name}{end}"], head=head) for kind, end, head in kinds}
-        yield matrix(arms, columns, f"{who}; laws are made for {name} and judged by it, in {unit_of(name)}")
+        yield matrix(arms, columns, f"{who}; laws are made for {name} and judged by it: {unit_of(name)}")
         return
     titles = (
         f"{who}; every law is made for the objective of its column. Dollars a head and year (paper: a sum over people)",

@@ -25,7 +25,7 @@ def summary(simulation: Simulation) -> RenderableType:
     return Group(_objective_table(simulation.world), welfare_table(simulation.world), *map(Text, notes(simulation)))
 
 
-def _objective_table(world: World) -> Table:
+def _objective_table(world: World) -> RenderableType:
     title = f"The objective, {world.config.welfare}: {unit_of(world.config.welfare)}"
     return objective_table(title, judged(world, policies(world)), played=world.welfare)
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.oracle import POLISH
@@ -125,12 +127,12 @@ def gain_in_words(welfare: str, start: float, best: float) -> str:
     return f"ORACLE gains {amount(welfare, best - start)} over the start{little}"
 
 
-def objective_table(title: str, rows: Sequence[Judged], *, played: float | None = None) -> Table:
+def objective_table(title: str, rows: Sequence[Judged], *, played: float | None = None) -> Group:
     """Laws under an objective, and the last year as `played`: worth, share of ORACLE's gain, worth to fresh people.
 
     It fits 80 columns.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, title=title, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("policy", no_wrap=True)
     known = any(row.fresh is not None for row in rows)
     fresh_head = ON_FRESH_PEOPLE.replace(" fresh", "\nfresh")
@@ -141,7 +143,7 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
     for row in rows:
         fresh = [figure(row.fresh)] if row.fresh is not None else []
         table.add_row(row.label, figure(row.value), share_in_words(row.share), *fresh)
-    return table
+    return Group(Text(title, style="italic"), table)
 
 
 def table_notes(world: World) -> Iterator[str]:
