@@ -162,7 +162,9 @@ def test_saez_has_nearly_all_of_the_gain_and_the_federal_tax_loses_several_times
     assert all(one < -2 for one in share["US_FED"]), "below the start; of ORACLE's level it is six tenths"
     assert share["start"] == share["UNIFORM"] == [0, 0]
     assert share[BEST] == [1, 1]
-    assert set(answer.idle) == {1, 2}
+    assert all(idle > 0.7 for idle in answer.idle.values()), (
+        "under the best law by the paper's sum hardly anybody works"
+    )
 
 
 @pytest.mark.parametrize("economy", ["weekly", "v1"])
