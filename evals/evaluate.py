@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evals.laws import Judged, beside, judged, moves, table_notes, unit_of
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
-from evals.yardsticks import Judged, beside, judged, moves, table_notes, unit_of
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.oracle import Certificate
 from pipeline.economy.planner_share import planner_share

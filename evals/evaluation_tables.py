@@ -16,8 +16,8 @@ from rich.text import Text
 
 from evals.evaluate import Best, Evaluation, People, Played
 from evals.formats import whole_file
+from evals.laws import figure, moves, objective_table, unit_of
 from evals.report.words import several
-from evals.yardsticks import figure, moves, objective_table, unit_of
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""

@@ -16,10 +16,10 @@ from evals import contrast_tables, election_tables
 from evals.contrast_tables import arm_text, cost_table, flag_notes, print_comparison, ranges, say, shown, where_stored
 from evals.contrasts import Comparison, Estimate
 from evals.findings import Finding
+from evals.laws import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
 from evals.outcomes import Measure
 from evals.solved import FRESH, FRESHES, SHARE, SHARES, VALUES
 from evals.statistics import Interval
-from evals.yardsticks import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
 from pipeline.baselines import START_RATE
 
 WIDTH = 160

@@ -15,8 +15,8 @@ from rich.progress import track
 
 from evals.cells import Cell
 from evals.contrasts import Result
+from evals.laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
 from evals.outcomes import Figures, Measure
-from evals.yardsticks import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
 from pipeline.baselines import BASELINES, START_RATE, Setting, objective
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import equilibrium

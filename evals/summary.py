@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from evals.laws import TOO_LITTLE, beside, gain_in_words, judged, objective_table, table_notes, unit_of
 from evals.progress import cost_in_words
-from evals.yardsticks import TOO_LITTLE, beside, gain_in_words, judged, objective_table, table_notes, unit_of
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import WELFARE, idle_share

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.laws import TOO_LITTLE, gain_in_words
 from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
-from evals.yardsticks import TOO_LITTLE, gain_in_words
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from evals.laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from evals.played import Played
 from evals.report.words import MISSING, Table, changes, dollars, number, percent, rates, several
-from evals.yardsticks import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
 from pipeline.fresh import BY_NUMBER, fresh_people
