@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 
 from pipeline.baselines import BASELINES, landmarks
 from pipeline.config import build
@@ -125,3 +126,25 @@ def test_a_shock_that_names_workers_by_number_has_no_fresh_people() -> None:
     assert fresh_people(here, 2) is None
     quoted = world(scenario="bounded", shock=("year=2: wages*0.5 where occupation like '% agent %'",))
     assert fresh_people(quoted, 2) is not None
+
+
+# -- at the end of a run -------------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_its_laws_among_fresh_people_in_eighty_columns(cli: CommandLine) -> None:
+    run = ("run", "--llm", "rules", "--num-agents", "8", "--max-timesteps", "2")
+    out = cli(*run).out.splitlines()
+    first = next(i for i, line in enumerate(out) if line.startswith("The objective, inverse_income"))
+    rows = {line.split()[0]: line.split() for line in out[first + 5 : first + 13] if line.strip()}
+    here, others = world(), fresh()
+    for name in ("SAEZ", "ORACLE_GRID", "ORACLE"):
+        assert rows[name][-1] == f"{others.worth(BASELINES[name](here.setting())):,.0f}"
+    assert (rows["ORACLE"][2], rows["start"][-2]) == ("100.0%", "0.0%")
+    assert max(len(line.rstrip()) for line in out[first : first + 13]) <= 80
+
+
+def test_where_a_shock_names_workers_a_run_says_why_the_column_is_missing(cli: CommandLine) -> None:
+    run = ("run", "--llm", "rules", "--num-agents", "4", "--max-timesteps", "2")
+    out = cli(*run, "--shock", "year=1: wages*0.5 where agent = 0").out
+    assert "on 2,000" not in out
+    assert "No figures on fresh people: a shock on wages names workers by their number" in " ".join(out.split())
