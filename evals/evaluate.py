@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evals.judged_laws import Judged, beside, judged, moves, table_notes, unit_of
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.oracle import Certificate
@@ -31,6 +32,7 @@ class Played:
 
     `ranges`: the years that are judged, first and last. `yardsticks`: rows of the view of that name, in order of years.
     `computed`: the yardsticks that years of an older version lacked, which are in `years` and `yardsticks`, too.
+    `laws`: its last law and those it is compared with, under its objective. `law_notes`: what their columns mean.
     """
 
     run_id: int
@@ -41,6 +43,8 @@ class Played:
     ranges: list[tuple[int, int]]
     yardsticks: list[dict[str, Any]]
     computed: list[Yardsticks]
+    laws: list[Judged]
+    law_notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -150,15 +154,18 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
     tax_year = (last - last % config.two_timescale, last)
     law = reader.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [run_id, wanted[1] if wanted else last])
     world = restore(reader, run_id, config, 0)
+    world.begin(wanted[1] if wanted else last)
     return Played(
         run_id=run_id,
         name=row["name"],
-        setting=world.setting(wanted[1] if wanted else last),
+        setting=world.setting(),
         years=Years(year, *columns),
         last_law=schedule_of(law[0]),
         ranges=[wanted] if wanted else list(dict.fromkeys([tax_year, (0, last)])),
         yardsticks=_yardsticks(reader, run_id, computed),
         computed=computed,
+        laws=judged(world, [("last law", schedule_of(law[0])), *beside(world.setting())]),
+        law_notes=list(table_notes(world)),
     )
 
 
@@ -242,6 +249,7 @@ def scores(made: Evaluation) -> Iterator[dict[str, Any]]:
             for place, policy in enumerate(people.policies):
                 if policy.run_id in (None, run.run_id):
                     yield from _policy_scores(people, place, run.run_id)
+            yield from _law_scores(run)
             yield from _yardstick_scores(run, made.best[run.run_id])
 
 
@@ -254,6 +262,14 @@ def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str
             yield {**key, "metric": name, "score": value, "feedback": f"place {people.places[name][place]} {among}"}
         yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
         yield {**key, "metric": "output", "score": policy.output, "feedback": front}
+
+
+def _law_scores(run: Played) -> Iterator[dict[str, Any]]:
+    """Under the run's objective: each law's share of ORACLE's gain, and its worth to fresh people."""
+    for law in run.laws:
+        key = {"run_id": run.run_id, "subject": law.label}
+        yield {**key, "metric": "share_of_gain", "score": law.share, "feedback": "of ORACLE's gain over the start"}
+        yield {**key, "metric": "on_fresh_people", "score": law.fresh, "feedback": unit_of(run.setting.welfare)}
 
 
 def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
@@ -270,7 +286,8 @@ def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
     yield {
         "run_id": run.run_id,
         "subject": f"ORACLE of {run.setting.welfare}",
-        "metric": "best_single_change",
+        "metric": "best_move",
         "score": proof.improvement,
-        "feedback": f"{rates}: best of {proof.starts} starts with {proof.optima} local optima",
+        "feedback": f"{rates}: the most that a move of one rate or of two by {moves()} points adds, from the best of "
+        f"{proof.starts} starts with {proof.optima} local optima",
     }

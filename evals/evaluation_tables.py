@@ -16,6 +16,8 @@ from rich.text import Text
 
 from evals.evaluate import Best, Evaluation, People, Played
 from evals.formats import whole_file
+from evals.judged_laws import figure, moves, objective_table, unit_of
+from evals.report.words import several
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""
@@ -30,7 +32,7 @@ NOTE = (
     "Years as played are means of years; they can beat ORACLE, for who works more than is best for himself pays tax "
     "that all share. Under a law all workers best-respond and are satisfied. Equality: 1 - gini of income after tax "
     "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has as much of both and "
-    "more of one."
+    "more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are made for the run's objective."
 )
 
 
@@ -47,6 +49,15 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
         for run in people.runs:
             for line in (*yardstick_lines(run), certificate_line(run, made.best[run.run_id])):
                 _say(console, line)
+            print_laws(run, console)
+
+
+def print_laws(run: Played, console: Console) -> None:
+    """The run's last law and those beside it under its own objective, also for fresh people."""
+    title = f"Run {run.run_id}: laws under its objective, {run.setting.welfare}: {unit_of(run.setting.welfare)}"
+    console.print(objective_table(title, run.laws))
+    for note in run.law_notes:
+        _say(console, note)
 
 
 def _say(console: Console, line: str) -> None:
@@ -84,11 +95,6 @@ def _place_table(people: People, names: Sequence[str]) -> Table:
     return table
 
 
-def figure(value: float) -> str:
-    """Dollars without cents, small numbers with four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 def yardstick_lines(run: Played) -> Iterator[str]:
     """What was reached year by year, each yardstick as one line of blocks with its first and last value."""
     columns = (("planner share", "planner_share", "{:.0%}"), ("mean regret", "mean_regret", "${:,.0f}"))
@@ -117,15 +123,17 @@ def blocks(values: Sequence[float], longest: int = LONGEST) -> str:
 
 
 def certificate_line(run: Played, best: Best) -> str:
-    """Why ORACLE's schedule is taken for the best."""
+    """Why ORACLE's schedule is taken for the optimum, and below it the best on the planner's ten-point grid."""
     proof = best.certificate
-    rates = "/".join(f"{rate:g}" for rate in best.schedule.rates)
-    how = f"all {proof.starts:,} schedules of the grid" if proof.enumerated else f"{proof.starts} climbs"
+    rates, grid = ("/".join(f"{rate:g}" for rate in law.rates) for law in (best.schedule, proof.grid))
+    how = f"all {proof.starts:,} schedules of the ten-point grid" if proof.enumerated else f"{proof.starts} climbs"
+    optima = several(proof.optima, "local optimum", "local optima")
     second = "the only one" if proof.runner_up is None else f"the second best {figure(proof.runner_up)}"
-    step = f"no change of one rate by 10 or 20 points improves it (best: {proof.improvement:+.3g})"
     return (
-        f"  ORACLE {rates}: {figure(proof.welfare)}, best of {how} with {proof.optima} local optima, {second}; "
-        f"{step}; {best.seconds:.2f} s"
+        f"  ORACLE {rates}: {figure(proof.welfare)}, the optimum at any rates, polished from the best of {how} with "
+        f"{optima}, {second}; no move of one rate or of two by {moves()} points improves it "
+        f"(best: {proof.improvement:+.3g}); {best.seconds:.2f} s\n"
+        f"  ORACLE_GRID {grid}: {figure(proof.grid_welfare)}, the best found on the planner's own ten-point grid"
     )
 
 
@@ -142,6 +150,7 @@ def as_json(made: Evaluation) -> dict[str, Any]:
                 "name": run.name,
                 "objective": run.setting.welfare,
                 "years": run.yardsticks,
+                "laws": [{**asdict(law), "law": law.law.rates} for law in run.laws],
                 "oracle": _oracle(made.best[run.run_id]),
             }
             for run in made.runs
@@ -154,8 +163,9 @@ def as_json(made: Evaluation) -> dict[str, Any]:
 
 
 def _oracle(best: Best) -> dict[str, Any]:
-    """ORACLE's rates and its certificate; `grid`: the rates of the best schedule on the planner's grid."""
-    return {"rates": best.schedule.rates, **asdict(best.certificate), "grid": best.certificate.grid.rates}
+    """ORACLE's rates with their certificate; `grid`: the rates of ORACLE_GRID."""
+    proof = best.certificate
+    return {"rates": best.schedule.rates, **asdict(proof), "grid": proof.grid.rates}
 
 
 def _policies(people: People) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from evals.arms import parse_detect, parse_seeds
 from evals.cells import Cell
 from evals.compare import Options, forecast, prepare, tell_models
 from evals.contrast_tables import say, write_csv
-from evals.design import Experiment, choose
+from evals.design import PAPER, Experiment, choose
 from evals.experiment_tables import as_json, as_rows, print_finding
 from evals.findings import Finding, Judge
 from evals.formats import writable
 from evals.sweep import Sweep
 from pipeline.config import RunConfig
+from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.store import check_path
 
@@ -45,7 +46,7 @@ def run_experiments(
         return forecast(sweep, console, options)
     judge = Judge(db, _play(sweep, console), options.max_fallback, detect)
     findings = []
-    for found in _judged(judge, chosen, made, console):
+    for found in _judged(judge, chosen, made, objectives(settings, paper=paper), console):
         findings.append(found)
         if not options.json:
             print_finding(found, console, detect=detect, db=db)
@@ -123,10 +124,18 @@ def _play(sweep: Sweep, console: Console) -> dict[str, int]:
     return sweep.play(console)
 
 
-def _judged(judge: Judge, chosen: Mapping[str, Experiment], made: Made, console: Console) -> Iterator[Finding]:
+def objectives(settings: Mapping[str, Any], *, paper: bool) -> list[str]:
+    """What a solved experiment judges laws by: the objective that was asked for, or else every welfare function."""
+    asked = {**(PAPER if paper else {}), **settings}
+    return [str(asked["welfare"])] if "welfare" in asked else list(WELFARE)
+
+
+def _judged(
+    judge: Judge, chosen: Mapping[str, Experiment], made: Made, wanted: Sequence[str], console: Console
+) -> Iterator[Finding]:
     for name, cells in made.items():
         if chosen[name].solved:
-            yield judge.solved(name, chosen[name], cells, console)
+            yield judge.solved(name, chosen[name], cells, wanted, console)
         else:
             yield judge.played(name, chosen[name], cells)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -25,9 +26,11 @@ from evals.contrast_tables import (
 )
 from evals.contrasts import Comparison, Estimate
 from evals.findings import Finding
+from evals.judged_laws import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
 from evals.outcomes import OWN_SHARE, Measure
-from evals.solved import OF_ORACLE, SHARES, VALUES
+from evals.solved import FRESH, FRESHES, SHARE, SHARES, VALUES
 from evals.statistics import Interval
+from pipeline.baselines import START_RATE
 
 WIDTH = 160
 """Columns of the tables where there is no terminal."""
@@ -54,18 +57,35 @@ def print_finding(found: Finding, console: Console, *, detect: Mapping[str, floa
 
 def _tables(found: Finding) -> Iterator[Table]:
     arms, who = found.arms, f"{len(found.arms.arms)} arms, seeds {ranges(found.arms.seeds)}"
+    if found.solved is not None:
+        yield from _solved_tables(arms, found.solved.objectives, who)
+        return
     if found.experiment.by_welfare:
         shares = {name: one for name, one in arms.measures.items() if name == OWN_SHARE}
         title = f"{who}: the law under every welfare function, if every worker best-responds"
         yield matrix(arms, {**VALUES, **shares}, title)
-    if found.solved is not None:
-        yield matrix(arms, SHARES, "The same, of what ORACLE reaches under that function")
-        return
     if found.experiment.by_welfare:
         yield matrix(arms, VALUES, f"Differences to {arms.reference}, seed by seed", of=_difference, sign=True)
     else:
         yield means_table(arms, f"{who}, each with people of its own; welfare: {arms.welfare}")
     yield cost_table(arms)
+
+
+def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Iterator[Table]:
+    """Dollars, shares of ORACLE's gain, and dollars on fresh people: side by side for one objective, else in turn."""
+    kinds = ((VALUES, "", "these people"), (SHARES, SHARE, SHARE_OF_GAIN), (FRESHES, FRESH, ON_FRESH_PEOPLE))
+    if len(objectives) == 1:
+        (name,) = objectives
+        columns = {f"{name}{end}": replace(kind[f"{name}{end}"], head=head) for kind, end, head in kinds}
+        yield matrix(arms, columns, f"{who}; laws are made for {name} and judged by it: {unit_of(name)}")
+        return
+    titles = (
+        f"{who}; every law is made for the objective of its column. Dollars a head and year (paper: a sum over people)",
+        f"The same: {SHARE_OF_GAIN} over {START_RATE:g} % in every bracket",
+        f"The same laws {ON_FRESH_PEOPLE}",
+    )
+    for (kind, end, _), title in zip(kinds, titles, strict=True):
+        yield matrix(arms, {f"{name}{end}": replace(kind[f"{name}{end}"], head=name) for name in objectives}, title)
 
 
 def _mean(one: Estimate) -> Interval:
@@ -87,7 +107,7 @@ def matrix(
     """Arms by measures: a mean (`sign`: it is a difference), and below it the ends of its interval."""
     table = _table(made, title)
     for name in measures:
-        table.add_column(name.removesuffix(OF_ORACLE).replace("_", "_\n"), justify="right", overflow="fold")
+        table.add_column((measures[name].head or name).replace("_", "_\n"), justify="right", overflow="fold")
     by_arm = {(one.arm, one.measure): one for one in made.estimates}
     for arm in made.arms:
         found = ((of(by_arm[arm, name]), measure) for name, measure in measures.items())

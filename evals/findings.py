@@ -14,7 +14,7 @@ from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flag
 from evals.design import Experiment
 from evals.elections import MEANS, Lab, diagnose, governed
 from evals.outcomes import MEASURES, OWN_SHARE, Measure, measures_for
-from evals.solved import SHARES, VALUES, Solved
+from evals.solved import SHARE, SHARES, VALUES, Solved, measures_of
 from evals.sweep import Sweep
 from pipeline.economy.welfare import WELFARE
 from pipeline.history import AtRest
@@ -39,7 +39,7 @@ class Finding:
     def drawn(self) -> list[Measure]:
         """What the figure shows."""
         if self.solved is not None:
-            return list(SHARES.values())
+            return [SHARES[f"{name}{SHARE}"] for name in self.solved.objectives]
         return (
             list(VALUES.values()) if self.experiment.by_welfare else [MEASURES[name] for name in self.experiment.shown]
         )
@@ -69,10 +69,13 @@ class Judge:
         self._store(arms, _lab_rows(arms, labs))
         return Finding(name, experiment, arms, list(labs.values()))
 
-    def solved(self, name: str, experiment: Experiment, cells: Sequence[Cell], console: Console) -> Finding:
-        """An experiment in which all best-respond; stored in `evaluations`."""
-        made = solved.solve(cells, console)
-        arms = self._arms(name, experiment, cells, made.results, {**VALUES, **SHARES}, "all")
+    def solved(
+        self, name: str, experiment: Experiment, cells: Sequence[Cell], objectives: Sequence[str], console: Console
+    ) -> Finding:
+        """An experiment in which all best-respond, under each of the `objectives`; stored in `evaluations`."""
+        made = solved.solve(cells, objectives, console)
+        welfare = objectives[0] if len(objectives) == 1 else "all"
+        arms = self._arms(name, experiment, cells, made.results, measures_of(objectives), welfare)
         self._store(arms, [])
         return Finding(name, experiment, arms, solved=made)
 

@@ -1,59 +1,92 @@
 """Planners that need no model, for people who all best-respond: nothing is played, the economy is solved.
 
-ORACLE sets the law that is best under each welfare function, so that every column has an ORACLE of its own.
+Every objective is judged by itself: ORACLE, ORACLE_GRID and the SAEZ formulas are made for the objective under which
+they are judged, and a share is one of ORACLE's gain over the start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from rich.console import Console
 from rich.progress import track
 
 from evals.cells import Cell
 from evals.contrasts import Result
-from evals.outcomes import Measure
-from evals.welfare_lab import by_law, oracles
-from pipeline.baselines import RULES, Setting
+from evals.judged_laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
+from evals.outcomes import Figures, Measure
+from pipeline.baselines import BASELINES, START_RATE, Setting, objective
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.welfare import WELFARE, idle_share
+from pipeline.economy.planner_share import LEAST_GAIN, planner_share
+from pipeline.economy.tax import uniform
+from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
-from pipeline.world import create
+from pipeline.fresh import FRESH_PEOPLE, fresh_people
+from pipeline.world import World, create
 from signatures.types import TaxSchedule
 
 BEST = "ORACLE"
-OF_ORACLE = "_of_oracle"
+FEW_HOURS = 10
+"""Hours a week: a quarter of a full week. Who works fewer is next to idle."""
+
+SHARE, FRESH = "_share_of_gain", "_on_fresh_people"
 
 VALUES: Mapping[str, Measure] = {
-    name: Measure(name, "the law's, if every worker best-responds", outcome=True) for name in WELFARE
+    name: Measure(name, "the law's, if every worker best-responds", outcome=True, head=name) for name in WELFARE
 }
 """What a law comes to, by welfare function."""
 
 SHARES: Mapping[str, Measure] = {
-    f"{name}{OF_ORACLE}": Measure(
-        f"{name}{OF_ORACLE}",
-        f"{name}: share of what ORACLE reaches",
+    f"{name}{SHARE}": Measure(
+        f"{name}{SHARE}",
+        f"{name}: of what ORACLE gains over {START_RATE:g} % in every bracket, the share that the law gains",
         percent=True,
-        head=f"{name}, of ORACLE",
+        head=f"{name}, share of gain",
     )
     for name in WELFARE
 }
-"""The same, of ORACLE's under that function."""
+"""How much of the possible gain that is."""
+
+FRESHES: Mapping[str, Measure] = {
+    f"{name}{FRESH}": Measure(
+        f"{name}{FRESH}",
+        f"{name}: the same law for {FRESH_PEOPLE:,} other people, who best-respond",
+        head=f"{name} {ON_FRESH_PEOPLE}",
+    )
+    for name in WELFARE
+}
+"""What the law comes to among people for whom it was not made."""
+
+
+def measures_of(objectives: Sequence[str]) -> dict[str, Measure]:
+    """The measures of a solved experiment, in the order in which they are shown."""
+    kinds = ((VALUES, ""), (SHARES, SHARE), (FRESHES, FRESH))
+    return {f"{name}{end}": kind[f"{name}{end}"] for kind, end in kinds for name in objectives}
 
 
 @dataclass(frozen=True)
 class Solved:
-    """`idle`: by seed, how much of the `paper` sum under its ORACLE people without income carry, from 0 to 1."""
+    """Laws by arm and seed. `objectives`: those under which each law was made and judged.
+
+    `idle`: by seed, the share of people, from 0 to 1, who work fewer than `FEW_HOURS` under the ORACLE of `paper`;
+    empty where `paper` is not among the objectives.
+    """
 
     results: Sequence[Result]
+    objectives: Sequence[str]
     idle: Mapping[int, float]
 
+    @property
+    def seeds(self) -> int:
+        return len({one.seed for one in self.results})
+
     def firsts(self) -> dict[str, dict[str, int]]:
-        """By welfare function: in how many populations a planner is better than ORACLE; nobody is on its brackets."""
+        """By objective: in how many populations a planner is above ORACLE, which only one on other brackets can be."""
         best = {one.seed: one.figures for one in self.results if one.arm == BEST}
-        found: dict[str, dict[str, int]] = {name: {} for name in WELFARE}
+        found: dict[str, dict[str, int]] = {name: {} for name in self.objectives}
         for one in self.results:
             for name, ahead in found.items():
                 own, top = one.figures[name], best[one.seed][name]
@@ -62,50 +95,93 @@ class Solved:
         return found
 
     def notes(self) -> Iterator[str]:
-        """Whether ORACLE is the ceiling, and where a column says less than it seems."""
-        seeds, ahead = len(self.idle), self.firsts()
-        first = [name for name, others in ahead.items() if not others]
-        yield f"ORACLE is first in its own column in each of {seeds} populations: {', '.join(first) or 'in none'}."
+        """For what each law was made, whether ORACLE is the optimum, and where a column says less than it seems."""
+        yield f"{BOTH_OPTIMA} Both, and the SAEZ formulas, are made for the objective under which they are judged."
+        yield from self._ahead()
+        yield from self._little_to_gain()
+        yield FITTED
+        if "paper" in self.objectives:
+            yield from self._about_paper()
+
+    def _ahead(self) -> Iterator[str]:
+        ahead = self.firsts()
+        if first := [name for name, others in ahead.items() if not others]:
+            yield f"No policy is above ORACLE in any of {self.seeds} populations: {', '.join(first)}."
         for name, others in ahead.items():
             for arm, times in others.items():
-                yield f"{arm}, on brackets of its own, is ahead of ORACLE under {name} in {times} of them."
-        if idlers := [share for share in self.idle.values() if share > 0.5]:
+                yield f"{arm}, on brackets of its own, is above ORACLE under {name} in {times} of {self.seeds}."
+
+    def _little_to_gain(self) -> Iterator[str]:
+        for name in self.objectives:
+            best = [one for one in self.results if one.arm == BEST]
+            none = sum(one.figures[f"{name}{SHARE}"] is None for one in best)
+            if none:
+                yield (
+                    f"{name}: too little to gain for a share in {none} of {self.seeds} populations: "
+                    f"ORACLE is less than {LEAST_GAIN:.1%} above the start."
+                )
+
+    def _about_paper(self) -> Iterator[str]:
+        yield (
+            "paper is a sum over people and not dollars a head; on fresh people it is stated for as many as the run "
+            f"has. {WEIGHTS_OF_PAPER}"
+        )
+        idle = fmean(self.idle.values())
+        if idle > 0.5:
             yield (
-                f"paper divides by income: in {len(idlers)} of {seeds} populations its ORACLE is a law under which "
-                f"people stop working, and those without income carry more than half of the sum."
+                f"paper divides by income, and is largest where people hardly earn: under its ORACLE {idle:.0%} of "
+                f"them work fewer than {FEW_HOURS} hours a week."
             )
 
 
-def solve(cells: Sequence[Cell], console: Console) -> Solved:
-    """The welfare of every cell's planner, with progress. UsageError where that changes with the years."""
+def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) -> Solved:
+    """What every cell's planner comes to under each of the `objectives`, with progress.
+
+    UsageError where that changes with the years.
+    """
     results, idle = list[Result](), dict[int, float]()
     seeds = list(dict.fromkeys(cell.config.seed for cell in cells))
     for seed in track(seeds, "populations", console=console, transient=True, disable=not console.is_terminal):
         own = [cell for cell in cells if cell.config.seed == seed]
-        setting = people_of(own[0].config)
-        best = oracles(setting, list(WELFARE))
-        top = {name: _values(setting, law)[name] for name, law in best.items()}
-        for cell in own:
-            values = top if cell.config.planner_type == BEST else _values(setting, _law(cell, setting))
-            shares = {f"{name}{OF_ORACLE}": values[name] / top[name] if top[name] > 0 else None for name in WELFARE}
-            results.append(Result(cell.arm, seed, None, {**values, **shares}))
-        year = equilibrium(setting.economy, best["paper"], setting.wages)
-        idle[seed] = idle_share(year.utility, year.income)
-    return Solved(results, idle)
+        world = people_of(own[0].config)
+        figures: dict[str, Figures] = {cell.arm: {} for cell in own}
+        for name in objectives:
+            for arm, found in _judged(own, world, name).items():
+                figures[arm] |= found
+        results += [Result(arm, seed, None, found) for arm, found in figures.items()]
+        if "paper" in objectives:
+            idle[seed] = _idle(replace(world.setting(), welfare="paper"))
+    return Solved(results, list(objectives), idle)
 
 
-def people_of(config: RunConfig) -> Setting:
+def people_of(config: RunConfig) -> World:
     """Who is to be taxed. UsageError where that changes with the years."""
     if config.shock:
         raise UsageError(
             f"--shock {config.shock[0]!r}: nothing happens in this experiment, which is solved and not played"
         )
-    return create(replace(config, planner_type="LLM")).setting()
+    return create(replace(config, planner_type="LLM"))
 
 
-def _law(cell: Cell, setting: Setting) -> TaxSchedule:
-    return RULES[cell.config.planner_type](setting)
+def _judged(cells: Sequence[Cell], world: World, name: str) -> dict[str, Figures]:
+    """By arm: its law made for the objective `name`, judged by it."""
+    setting, others = replace(world.setting(), welfare=name), fresh_people(world)
+    assert others is not None  # there is no shock
+    laws = {cell.arm: law_of(cell.config.planner_type, setting) for cell in cells}
+    start, best = (objective(setting, law_of(planner, setting)) for planner in ("LLM", BEST))
+    found: dict[str, Figures] = {}
+    for arm, law in laws.items():
+        value = objective(setting, law)
+        share = planner_share(start, value, best)
+        found[arm] = {name: value, f"{name}{SHARE}": share, f"{name}{FRESH}": others.worth(law, name)}
+    return found
 
 
-def _values(setting: Setting, law: TaxSchedule) -> dict[str, float]:
-    return dict(by_law((), setting, law, list(WELFARE)).welfare)
+def law_of(planner: str, setting: Setting) -> TaxSchedule:
+    """The law of a planner without a model; of one with a model that with which it begins."""
+    return uniform(setting.thresholds, START_RATE) if planner == "LLM" else BASELINES[planner](setting)
+
+
+def _idle(setting: Setting) -> float:
+    year = equilibrium(setting.economy, BASELINES[BEST](setting), setting.wages)
+    return float((year.labor < FEW_HOURS).mean())

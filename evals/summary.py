@@ -10,41 +10,42 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from evals.judged_laws import TOO_LITTLE, beside, gain_in_words, judged, objective_table, table_notes, unit_of
 from evals.progress import cost_in_words
-from pipeline.baselines import BASELINES, START_RATE
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.planner_share import planner_share
-from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.simulation import Simulation
 from pipeline.world import World
 from signatures.types import TaxSchedule
 
-BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
-
 
 def summary(simulation: Simulation) -> RenderableType:
     """The table and the notes under it."""
-    return Group(welfare_table(simulation.world), *map(Text, notes(simulation)))
+    return Group(_objective_table(simulation.world), welfare_table(simulation.world), *map(Text, notes(simulation)))
+
+
+def _objective_table(world: World) -> RenderableType:
+    title = f"The objective, {world.config.welfare}: {unit_of(world.config.welfare)}"
+    return objective_table(title, judged(world, policies(world)), played=world.welfare)
 
 
 def welfare_table(world: World) -> Table:
-    """One row per policy, one column per welfare function; best responses but for the first row."""
+    """One row per policy, one column per welfare function but the objective; best responses but for the first row."""
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 0),
         pad_edge=False,
         title_justify="left",
-        title="Welfare of the same people",
+        title="Other welfare functions, dollars a head and year (paper: a sum)",
     )
     table.add_column("policy", no_wrap=True)
-    for name in WELFARE:
-        head = name.replace("_", "_\n")
-        table.add_column(Text(f"{head} *" if name == world.config.welfare else head), justify="right", overflow="fold")
-    outcome, judged = world.outcome, world.judged
+    for name in _others(world):
+        table.add_column(Text(name.replace("_", "_\n")), justify="right", overflow="fold")
+    outcome, utility = world.outcome, world.judged
     assert outcome is not None
-    assert judged is not None
-    _row(table, world, "last year as played", judged, outcome.income)
+    assert utility is not None
+    _row(table, world, "last year as played", utility, outcome.income)
     for label, schedule in policies(world):
         best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
@@ -54,21 +55,24 @@ def welfare_table(world: World) -> Table:
 def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
     """The run's last schedule, where it started, and the planners without a model; every worker best-responds."""
     yield "last schedule", world.schedule
-    if world.config.planner_type == "LLM":
-        yield f"start ({START_RATE:g} %)", uniform(world.schedule.thresholds, START_RATE)
-    for name in BESIDE:
-        yield name, BASELINES[name](world.setting())
+    yield from beside(world.setting())
+
+
+def _others(world: World) -> list[str]:
+    return [name for name in WELFARE if name != world.config.welfare]
 
 
 def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -> None:
-    values = (float(function(u, z, world.population.wage)) for function in WELFARE.values())
+    functions = world.setting().welfare_functions
+    values = (float(functions[name](u, z, world.population.wage)) for name in _others(world))
     table.add_row(label, *(f" {value:,.0f}" if abs(value) >= 1000 else f" {value:.4g}" for value in values))
 
 
 def notes(simulation: Simulation) -> Iterator[str]:
     """What a reader has to know beside the figures."""
     world, usage = simulation.world, simulation.minds.usage
-    yield "* the planner's objective. All rows but the first: every worker best-responds to the schedule."
+    yield "All rows but the first: every worker best-responds to the schedule."
+    yield from table_notes(world)
     if world.config.shock:
         yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
     yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
@@ -95,12 +99,15 @@ def _rates(schedule: TaxSchedule) -> str:
 
 def _share_in_words(world: World) -> str:
     """The planner share, with what there was to gain: a share of next to nothing says nothing."""
-    start, reached, best = start_reached_best(world)
-    gain = f"ORACLE gains {(best - start) / abs(start):.1%} over the start"
-    share = planner_share(start, reached, best)
-    if share is None:
-        return f"Planner share: too little to gain to tell ({gain})."
-    return f"Planner share: {share:.0%} ({gain}; everyone best-responding and satisfied)."
+    start, grid, best = world.landmarks()
+    share, most = (planner_share(start, value, best) for value in (world.welfare_best_response(), grid))
+    gain = gain_in_words(world.config.welfare, start, best)
+    if share is None or most is None:
+        return f"Planner share: {TOO_LITTLE} ({gain})."
+    return (
+        f"Planner share: {share:.0%} ({gain}, everyone best-responding and satisfied; in ten-point steps {most:.0%} is "
+        "the most)."
+    )
 
 
 def start_reached_best(world: World) -> tuple[float, float, float]:

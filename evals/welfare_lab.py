@@ -83,19 +83,23 @@ def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: 
 
 
 def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[str]]:
-    """Every baseline's law for these people, ORACLE's for each welfare function, with all names that the law has."""
+    """Every baseline's law for these people, ORACLE's for each welfare function, with all names that the law has.
+
+    ORACLE_GRID, the best schedule on the planner's ten-point grid, is that of the objective, where `functions` has it.
+    """
     found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
     for name, rule in RULES.items():
         found.setdefault(rule(setting), []).append(name)
     for one, law in oracles(setting, functions).items():
         found.setdefault(law, []).append(f"ORACLE of {one}")
+    if setting.welfare in functions:
+        found.setdefault(BASELINES["ORACLE_GRID"](setting), []).append(f"ORACLE_GRID of {setting.welfare}")
     return found
 
 
 def oracles(setting: Setting, functions: Sequence[str]) -> dict[str, TaxSchedule]:
-    """ORACLE's law for each welfare function: none is beaten in its own function by that for another one.
-
-    Those lie off the 10-point grid at times, where they are better starts than any on it.
+    """ORACLE's law for each welfare function, the optimum at any rates: none is beaten in its own function by that for
+    another one, which would be a better place to polish from.
     """
     found = {one: BASELINES["ORACLE"](replace(setting, welfare=one)) for one in functions}
     for one in functions:

@@ -170,7 +170,7 @@ class World:
 
     def welfare_best_response(self) -> float:
         """The objective under the current schedule if every worker best-responded."""
-        return self._best_responding(self.schedule)
+        return self.best_responding(self.schedule)
 
     def landmarks(self) -> tuple[float, float, float]:
         """The objective if every worker best-responded to the first schedule of a model, to the best on the planner's
@@ -179,20 +179,20 @@ class World:
         A planner's share is measured between the first and the last. They hold for the people and the brackets as they
         are now.
         """
-        start, grid, best = map(self._best_responding, landmarks(self.setting()))
+        start, grid, best = map(self.best_responding, landmarks(self.setting()))
         return start, grid, best
 
-    @property
-    def satisfaction_counts(self) -> bool:
-        """Whether dissatisfaction with the tax policy lowers the objective."""
-        return self.config.satisfaction_counts
-
-    def _best_responding(self, schedule: TaxSchedule) -> float:
+    def best_responding(self, schedule: TaxSchedule) -> float:
         """The objective if every worker best-responded to `schedule`; computed once a schedule and economy."""
         key = (schedule, self.active)
         if key not in self._best_response:
             self._best_response[key] = objective(self.setting(), schedule)
         return self._best_response[key]
+
+    @property
+    def satisfaction_counts(self) -> bool:
+        """Whether dissatisfaction with the tax policy lowers the objective."""
+        return self.config.satisfaction_counts
 
 
 def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
@@ -217,17 +217,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
     UsageError where a shock is about people whom there are none of: see pipeline/conditions.py.
     """
     scenario = SCENARIOS[config.scenario]
-    population = population or draw_population(
-        config.agent_mix or scenario.agent_mix,
-        config.num_agents,
-        np.random.default_rng([config.seed, crc32(b"population")]),
-        demographics=scenario.personas,
-        percent_ego=config.percent_ego,
-        percent_alt=config.percent_alt,
-        percent_adv=config.percent_adv,
-        dollars_of=config.dollars_of,
-        min_wage=config.min_wage,
-    )
+    population = population or drawn(config, config.num_agents, "population")
     asked = np.zeros(config.num_agents, dtype=bool)
     asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
     world = World(
@@ -246,6 +236,22 @@ def create(config: RunConfig, population: Population | None = None) -> World:
         world.schedule = world.planned()
     world.begin(0)
     return world
+
+
+def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
+    """So many people from the population that `config` describes; each `purpose` has its own draws of the seed."""
+    scenario = SCENARIOS[config.scenario]
+    return draw_population(
+        config.agent_mix or scenario.agent_mix,
+        num_agents,
+        np.random.default_rng([config.seed, crc32(purpose.encode())]),
+        demographics=scenario.personas,
+        percent_ego=config.percent_ego,
+        percent_alt=config.percent_alt,
+        percent_adv=config.percent_adv,
+        dollars_of=config.dollars_of,
+        min_wage=config.min_wage,
+    )
 
 
 def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:

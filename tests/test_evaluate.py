@@ -15,9 +15,13 @@ from rich.console import Console
 
 from evals.evaluate import Evaluation, evaluate, keep
 from evals.evaluation_tables import as_json, blocks
+from pipeline.config import build
 from pipeline.economy.welfare import WELFARE
+from pipeline.fresh import fresh_people
 from pipeline.query import select
 from pipeline.store import Store
+from pipeline.world import create
+from signatures.types import TaxSchedule
 
 DB = "traces.duckdb"
 COLUMNS = {name: {"paper": "swf_paper"}.get(name, name) for name in WELFARE}
@@ -137,8 +141,45 @@ def test_eval_prints_tables_warnings_yardsticks_and_the_certificate(cli: Command
         assert words in out
     assert out.count("planner share") == out.count("equilibrium gap") == 2
     assert "best of 32 climbs" in out
-    assert "best of all 1,331 schedules of the grid" in out
-    assert "no change of one rate by 10 or 20 points improves it" in out
+    assert "the optimum at any rates, polished from the best of all 1,331 schedules of the ten-point grid" in out
+    assert out.count("no move of one rate or of two by 20, 10, 5, 2 or 1 points improves it") == 2
+    best = made("1").best[1]
+    assert f"ORACLE_GRID {'/'.join(f'{rate:g}' for rate in best.certificate.grid.rates)}: " in out
+    for run in (1, 4):
+        assert f"Run {run}: laws under its objective, inverse_income: dollars a head and year" in out
+
+
+def test_eval_judges_the_last_law_and_those_beside_it_by_shares_of_the_gain_and_among_fresh_people(
+    cli: CommandLine,
+) -> None:
+    (run,) = json.loads(cli("eval", "1", "--db", DB, "--json").out)["runs"]
+    laws = {law["label"]: law for law in run["laws"]}
+    assert list(laws) == ["last law", "start (50 %)", "FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE"]
+    (last,) = rows("SELECT * FROM yardsticks WHERE run_id = 1 ORDER BY year DESC LIMIT 1")
+    assert laws["last law"]["share"] == pytest.approx(last["planner_share"])
+    assert laws["last law"]["value"] == pytest.approx(last["welfare_best_response"])
+    for label, column in (("start (50 %)", "start"), ("ORACLE_GRID", "oracle_grid"), ("ORACLE", "oracle")):
+        assert laws[label]["value"] == pytest.approx(last[f"welfare_{column}"])
+    assert (laws["start (50 %)"]["share"], laws["ORACLE"]["share"]) == (0, 1)
+    assert laws["ORACLE_GRID"]["law"] == run["oracle"]["grid"]
+    others = fresh_people(create(build({"num_agents": 6})))
+    assert others is not None
+    for law in laws.values():
+        if law["label"] != "US_FED":
+            schedule = TaxSchedule(thresholds=others.setting.thresholds, rates=tuple(law["law"]))
+            assert law["fresh"] == pytest.approx(others.worth(schedule))
+    assert cli("eval", "1", "--db", DB).code == 0
+    stored = {(one["subject"], one["metric"]): one["score"] for one in rows("SELECT * FROM evaluations")}
+    assert stored["SAEZ", "share_of_gain"] == pytest.approx(laws["SAEZ"]["share"])
+    assert stored["last law", "on_fresh_people"] == pytest.approx(laws["last law"]["fresh"])
+
+
+def test_the_tables_of_laws_fit_eighty_columns(cli: CommandLine) -> None:
+    out = cli("eval", "1", "people", "--db", DB).out.splitlines()
+    first = next(i for i, line in enumerate(out) if "laws under its objective" in line)
+    table = out[first : first + 12]
+    assert any("ORACLE_GRID" in line for line in table)
+    assert max(len(line.rstrip()) for line in table) <= 80
 
 
 def test_eval_keeps_each_score_once(cli: CommandLine) -> None:
@@ -155,7 +196,7 @@ def test_eval_keeps_each_score_once(cli: CommandLine) -> None:
     (saez,) = (policy for policy in policies.values() if "SAEZ" in policy.names)
     assert score[2, "SAEZ", "output"] == saez.output
     assert (2, own.label, "output") not in score
-    assert score[1, "ORACLE of inverse_income", "best_single_change"] <= 0  # type: ignore[operator]
+    assert score[1, "ORACLE of inverse_income", "best_move"] <= 0  # type: ignore[operator]
     (last,) = rows("SELECT planner_share FROM yardsticks WHERE run_id = 1 AND year = 9")
     assert score[1, "run 1, year 9", "planner_share"] == last["planner_share"]
 

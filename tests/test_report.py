@@ -21,8 +21,10 @@ from three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
 
 from evals.report import facts, tables
 from evals.report.calls import LONGEST
-from evals.report.words import number
+from evals.report.words import number, percent
+from pipeline.baselines import objective, oracle_grid
 from pipeline.economy.welfare import WELFARE
+from pipeline.fresh import fresh_people
 
 HOSTILE = (
     "</pre></details><script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>]]>&lt;b&gt; {{ 7*7 }}"
@@ -186,9 +188,17 @@ def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) 
     (played,) = stored.reader.rows(
         "SELECT *, swf_paper AS paper FROM years WHERE run_id = 3 ORDER BY year DESC LIMIT 1"
     )
-    assert rows["last year as played"][2:] == [number(played[name]) for name in WELFARE]
-    objective = table.head.index("inverse_income *")
-    assert {table.rows[i][0] for i, j in table.marked if j == objective} == {"ORACLE"}
+    assert rows["last year as played"][2:] == [*(number(played[name]) for name in WELFARE), "", ""]
+    fresh, others = table.head.index("on 2,000 fresh people"), fresh_people(run.world)
+    assert others is not None
+    assert table.head[fresh - 1] == "share of ORACLE's gain"
+    assert (rows["ORACLE"][fresh - 1], rows[run.start.name][fresh - 1]) == ("100.0 %", "0.0 %")
+    assert rows["last schedule"][fresh - 1] == percent(run.share, 1)
+    for one in (run.oracle, run.start):
+        assert rows[one.name][fresh] == number(others.worth(one.schedule))
+    assert rows["ORACLE_GRID"][2] == number(objective(run.world.setting(), oracle_grid(run.world.setting())))
+    starred = table.head.index("inverse_income *")
+    assert {table.rows[i][0] for i, j in table.marked if j == starred} == {"ORACLE"}
 
 
 def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) -> None:

@@ -77,6 +77,14 @@ def test_the_law_for_another_objective_does_not_beat_oracle(seed: int) -> None:
         assert by_law((), where, grid, [name]).welfare[name] <= reached[name] * (1 + 1e-12)
 
 
+def test_the_best_law_on_the_planner_s_grid_is_named_for_the_objective_if_that_is_shown() -> None:
+    where = setting(20, seed=2)
+    (named,) = (law for law, called in laws(where, NAMES).items() if "ORACLE_GRID of inverse_income" in called)
+    assert all(rate % 10 == 0 for rate in named.rates)
+    names = [name for called in laws(where, ["utilitarian"]).values() for name in called]
+    assert not any(name.startswith("ORACLE_GRID") for name in names)
+
+
 def test_a_law_of_several_names_is_there_once_and_has_all_of_them() -> None:
     found = laws(setting(), ["utilitarian"])
     alone = [["SAEZ"], ["SAEZ_FLAT"], ["SAEZ_THREE"], ["US_FED"]]

@@ -47,8 +47,8 @@ class Figure:
 FIGURES: Mapping[str, Figure] = {
     "schedule": Figure(
         "Tax schedule",
-        "Marginal rate of each bracket over the years; the dashed line is the rate that ORACLE, the best schedule for "
-        "workers who best-respond, would set for the same people.",
+        "Marginal rate of each bracket over the years; the dashed line is the rate of ORACLE, the optimum at any "
+        "rates for the same people if every worker best-responds.",
         policy.schedule,
         wide=True,
         height=210,
@@ -56,8 +56,8 @@ FIGURES: Mapping[str, Figure] = {
     "welfare": Figure(
         "Welfare",
         "The planner's objective over the years between what planners without a model reach with the same people: "
-        "the bold line judges the schedule alone, the thin one the years as people lived them, and ORACLE is the "
-        "ceiling of the bold line.",
+        "the bold line judges the schedule alone, the thin one the years as people lived them. No bold line is above "
+        "ORACLE, the optimum at any rates on these brackets; ORACLE_GRID is the best in the planner's ten-point steps.",
         policy.welfare,
         wide=True,
         height=320,

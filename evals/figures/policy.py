@@ -98,10 +98,10 @@ def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, lin
     domain = alt.Scale(domain=[0, max(run.years for run in runs)], nice=False)
     year = alt.X("year:Q", axis=look.years_axis(size), scale=domain)
     rate = alt.Y("rate:Q", axis=look.y_axis("marginal rate, %"), scale=alt.Scale(domain=[0, 100]))
-    ceiling = alt.Chart(look.data([{"rate": one} for one, _ in oracle])).mark_rule(strokeDash=DASHES, color=INK)
+    optimum = alt.Chart(look.data([{"rate": one} for one, _ in oracle])).mark_rule(strokeDash=DASHES, color=INK)
     side = look.side_labels(labels, low=0, high=100, width=width, height=height)
     title = band(runs[0].world.schedule.thresholds, bracket)
-    layers = ceiling.encode(y=rate), lines.encode(x=year, y=rate), side
+    layers = optimum.encode(y=rate), lines.encode(x=year, y=rate), side
     return look.panel(*layers, width=width, height=height, title=title)
 
 
@@ -167,7 +167,7 @@ def _short(value: float) -> str:
 
 
 def _rule(value: float, colour: str) -> Chart:
-    """A line across the plot, heavier for the ceiling."""
+    """A line across the plot, heavier for ORACLE."""
     line, heavy = alt.Chart(look.data([{"welfare": value}])), colour == INK
     return line.mark_rule(strokeDash=DASHES, color=INK if heavy else RULE, strokeWidth=1.4 if heavy else 1)
 

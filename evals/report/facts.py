@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals.judged_laws import TOO_LITTLE, gain_in_words
 from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader
 
@@ -108,14 +108,14 @@ def cost(usage: dict[str, Any]) -> str:
 def _share(run: Played) -> Fact:
     if run.config.planner_type != "LLM":
         return Fact("Planner", run.config.planner_type, "sets the rates without a model")
-    gain = (run.oracle.welfare - run.start.welfare) / abs(run.start.welfare)
+    gain = gain_in_words(run.config.welfare, run.start.welfare, run.oracle.welfare)
     if run.share is None:
-        return Fact("Planner share", "not telling", f"ORACLE gains less than {percent(LEAST_GAIN, 1)} over the start")
-    return Fact("Planner share", percent(run.share), f"of the {percent(gain, 1)} that ORACLE gains over the start")
+        return Fact("Planner share", MISSING, f"{TOO_LITTLE}: {gain}")
+    return Fact("Planner share", percent(run.share), gain)
 
 
 def _welfare(run: Played) -> Fact:
-    note = f"{run.config.welfare} if all best-respond; ORACLE {number(run.oracle.welfare)}"
+    note = f"{run.config.welfare} if all best-respond; ORACLE, the optimum at any rates, {number(run.oracle.welfare)}"
     return Fact("Welfare of the last schedule", number(run.reached), note)
 
 
@@ -187,12 +187,12 @@ def _played(run: Played) -> str:
 
 def _reached(run: Played) -> str:
     """How good the last schedule is, beside the start and ORACLE's."""
-    ceiling = f"{number(run.oracle.welfare)} under ORACLE's {rates(run.oracle.schedule.rates)} %"
+    optimum = f"{number(run.oracle.welfare)} under ORACLE's {rates(run.oracle.schedule.rates)} %"
     gained = "" if run.share is None or run.share < 0 else f"{percent(run.share)} of what ORACLE gains over the start: "
     start = f"{number(run.start.welfare)} at the start and " if run.config.planner_type == "LLM" else ""
     return (
         f"The last schedule, {rates(run.world.schedule.rates)} %, brings {gained}a welfare ({run.config.welfare}) of "
-        f"{number(run.reached)}, against {start}{ceiling}, if every worker best-responds."
+        f"{number(run.reached)}, against {start}{optimum}, if every worker best-responds."
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from evals.judged_laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from evals.played import Played
 from evals.report.words import MISSING, Table, changes, dollars, number, percent, rates, several
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
+from pipeline.fresh import BY_NUMBER, fresh_people
 from pipeline.store import Reader
 from signatures.types import TaxSchedule
 
@@ -42,32 +44,43 @@ def policies(reader: Reader, runs: Sequence[Played]) -> Table:
     """Welfare of the same people under the schedules of these runs and of every baseline; the best is marked."""
     run, several_runs = runs[0], len(runs) > 1
     names = list(WELFARE)
-    played, judged = [], []
+    fresh = [ON_FRESH_PEOPLE] if fresh_people(run.world) is not None else []
+    played, laws = [], []
     for one in runs:
         prefix = f"{one.label}: " if several_runs else ""
         last = reader.rows(AS_PLAYED, [one.run_id])[0]
         values = [number(last[name]) for name in names]
-        played.append([f"{prefix}last year as played", rates(last["rates"]), *values])
-        judged.append((f"{prefix}last schedule", one.world.schedule))
-    judged += [(one.name, one.schedule) for one in (run.start, *run.yardsticks)]
-    welfare = [(label, law, _welfare(run, law)) for label, law in judged]
-    rows = [[label, rates(law.rates), *map(number, values)] for label, law, values in welfare]
+        played.append([f"{prefix}last year as played", rates(last["rates"]), *values, "", *[""] * len(fresh)])
+        laws.append((f"{prefix}last schedule", one.world.schedule))
+    laws += [(one.name, one.schedule) for one in (run.start, *run.yardsticks)]
+    welfare = [(label, law, _welfare(run, law)) for label, law in laws]
+    rows = [
+        [label, rates(law.rates), *map(number, values), percent(one.share, 1), *([number(one.fresh)] if fresh else [])]
+        for (label, law, values), one in zip(welfare, judged(run.world, laws), strict=True)
+    ]
     best = {
         (len(played) + i, 2 + j)
         for j in range(len(names))
         for i, (_, _, values) in enumerate(welfare)
         if values[j] == max(others[j] for _, _, others in welfare)
     }
-    head = ["policy", "rates, %", *(name + (" *" if name == run.config.welfare else "") for name in names)]
+    marked_names = [name + (" *" if name == run.config.welfare else "") for name in names]
+    head = ["policy", "rates, %", *marked_names, SHARE_OF_GAIN, *fresh]
     of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
-    caption = f"Welfare of the same people{of_runs}. * the objective. All but years as played: everybody best-responds."
+    caption = (
+        f"Welfare of the same people{of_runs}, dollars a head and year (paper: a sum). * the objective, which the "
+        f"last columns are about. All but years as played: everybody best-responds. {BOTH_OPTIMA} "
+        f"{FITTED if fresh else BY_NUMBER}"
+    )
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
 
 
 def _welfare(run: Played, law: TaxSchedule) -> list[float]:
     """Every welfare function if every worker best-responds to `law`."""
-    best = equilibrium(run.world.economy, law, run.world.population.wage)
-    return [float(function(best.utility, best.income, run.world.population.wage)) for function in WELFARE.values()]
+    setting = run.world.setting()
+    best = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
+    functions = setting.welfare_functions
+    return [float(functions[name](best.utility, best.income, setting.wages)) for name in WELFARE]
 
 
 def elections(reader: Reader, run: Played) -> Table | None:

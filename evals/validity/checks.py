@@ -36,7 +36,7 @@ CHECKS: Mapping[str, Check] = {
     "identity": Check("another name or sex", "10 hours apart", "the same hours", invariance.identity),
     "option_order": Check("ballot turned round", "never the same vote", "always the same vote", citizens.option_order),
     "votes": Check("own best platform", "as by lot", "always the best", citizens.votes),
-    "planner": Check("one-bracket toy", "welfare at the start", "welfare at the optimum", planners.toy),
+    "planner": Check("one-bracket toy", "welfare at the start", "welfare at the best ten-point rate", planners.toy),
 }
 """By the name under which scores are stored."""
 

@@ -1,0 +1,157 @@
+"""Laws beside ORACLE under one objective: what each is worth, its share of ORACLE's gain, and to fresh people.
+
+ORACLE is the optimum on the run's brackets at any rates, ORACLE_GRID the best schedule on the planner's ten-point grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.oracle import POLISH
+from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
+from pipeline.economy.tax import uniform
+from pipeline.fresh import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
+from pipeline.world import World
+from signatures.types import TaxSchedule
+
+ON_FRESH_PEOPLE = f"on {FRESH_PEOPLE:,} fresh people"
+SHARE_OF_GAIN = "share of ORACLE's gain"
+
+TOO_LITTLE = "too little to gain"
+"""What stands where ORACLE is hardly above the start, so that a share of its gain says nothing."""
+
+BOTH_OPTIMA = (
+    "ORACLE: the optimum on these brackets at any rates. ORACLE_GRID: the best in ten-point steps, the planner's own."
+)
+
+WEIGHTS_OF_PAPER = "paper has no welfare weights: the SAEZ formulas take those of inverse_income for it."
+
+FITTED = (
+    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for others from the same population, who best-respond. An optimum "
+    "of few people fits their wages; among others a smooth formula can be better."
+)
+
+
+LAWS = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE")
+"""What a run is compared with, beside the start."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A law, and what it comes to under an objective if every worker best-responds, in the objective's unit.
+
+    `share`: of ORACLE's gain over the start, None for too little to gain. `fresh`: its worth to fresh people, None
+    where a shock names workers.
+    """
+
+    label: str
+    law: TaxSchedule
+    value: float
+    share: float | None
+    fresh: float | None
+
+
+def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged]:
+    """Each of the `laws` under the objective of `world`, for the people, the shocks and the windfall now in force."""
+    start, _, best = world.landmarks()
+    others = fresh_people(world)
+    found = []
+    for label, law in laws:
+        value = world.best_responding(law)
+        fresh = None if others is None else others.worth(law)
+        found.append(Judged(label, law, value, planner_share(start, value, best), fresh))
+    return found
+
+
+def beside(setting: Setting) -> Iterator[tuple[str, TaxSchedule]]:
+    """The start and the `LAWS`, made for the people and the objective of `setting`."""
+    yield f"start ({START_RATE:g} %)", uniform(setting.thresholds, START_RATE)
+    for name in LAWS:
+        yield name, BASELINES[name](setting)
+
+
+def figure(value: float) -> str:
+    """Dollars without cents, small numbers with four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def share_in_words(share: float | None) -> str:
+    """A share of ORACLE's gain in percent; a dash where there is too little to gain.
+
+    >>> share_in_words(0.914), share_in_words(None)
+    ('91.4%', '-')
+    """
+    return "-" if share is None else f"{share:.1%}"
+
+
+def moves() -> str:
+    """The moves, in points, that ORACLE's certificate has tried.
+
+    >>> moves()
+    '20, 10, 5, 2 or 1'
+    """
+    *others, last = (f"{move:g}" for move in POLISH)
+    return f"{', '.join(others)} or {last}"
+
+
+def unit_of(welfare: str) -> str:
+    """What the figures of a welfare function are in."""
+    return "a sum over people" if welfare in SUMS else "dollars a head and year"
+
+
+def amount(welfare: str, value: float) -> str:
+    """A figure with its unit.
+
+    >>> amount("utilitarian", 1234.5), amount("paper", 1234.5)
+    ('1,234 dollars a head', '1,234')
+    """
+    return figure(value) if welfare in SUMS else f"{figure(value)} dollars a head"
+
+
+def gain_in_words(welfare: str, start: float, best: float) -> str:
+    """What there is to gain, and where that is too little for a share.
+
+    >>> gain_in_words("utilitarian", 20_000, 30_000)
+    'ORACLE gains 10,000 dollars a head over the start'
+    >>> gain_in_words("utilitarian", 20_000, 20_010)
+    'ORACLE gains 10 dollars a head over the start, less than 0.5% of it'
+    """
+    little = "" if has_enough_to_gain(start, best) else f", less than {LEAST_GAIN:.1%} of it"
+    return f"ORACLE gains {amount(welfare, best - start)} over the start{little}"
+
+
+def objective_table(title: str, rows: Sequence[Judged], *, played: float | None = None) -> Group:
+    """Laws under an objective, and the last year as `played`: worth, share of ORACLE's gain, worth to fresh people.
+
+    It fits 80 columns.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("policy", no_wrap=True)
+    known = any(row.fresh is not None for row in rows)
+    fresh_head = ON_FRESH_PEOPLE.replace(" fresh", "\nfresh")
+    for head in ("these\npeople", "share of\nORACLE's gain", *([fresh_head] if known else [])):
+        table.add_column(head, justify="right", no_wrap=True)
+    if played is not None:
+        table.add_row("last year as played", figure(played))
+    for row in rows:
+        fresh = [figure(row.fresh)] if row.fresh is not None else []
+        table.add_row(row.label, figure(row.value), share_in_words(row.share), *fresh)
+    return Group(Text(title, style="italic"), table)
+
+
+def table_notes(world: World) -> Iterator[str]:
+    """What the columns of `objective_table` mean, and why one is missing."""
+    start, _, best = world.landmarks()
+    yield f"{BOTH_OPTIMA} Both, and SAEZ, are made for the objective."
+    if world.config.welfare == "paper":
+        yield WEIGHTS_OF_PAPER
+    if not has_enough_to_gain(start, best):
+        yield f"Share of gain: {TOO_LITTLE} ({gain_in_words(world.config.welfare, start, best)})."
+    yield BY_NUMBER if fresh_people(world) is None else FITTED
