@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evals.incidence import WhoGains, of_stored_year
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.oracle import Certificate
@@ -32,6 +33,7 @@ class Played:
     """A run as its trace has it. `setting`: its people, its brackets and its objective in the last year judged.
 
     `ranges`: the years that are judged, first and last. `missing`: the first year whose yardsticks were not stored.
+    `gains`: who gains under the law of the last year judged.
     """
 
     run_id: int
@@ -42,6 +44,7 @@ class Played:
     ranges: list[tuple[int, int]]
     yardsticks: Yardsticks
     missing: int | None
+    gains: WhoGains
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
         ranges=[wanted] if wanted else list(dict.fromkeys([tax_year, (0, last)])),
         yardsticks=yardsticks,
         missing=own[0]["year"] if own and not config.shock else None,
+        gains=of_stored_year(reader, run_id, world, wanted[1] if wanted else last),
     )
 
 

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from evals import incidence
 from evals.progress import cost_in_words
 from pipeline.baselines import BASELINES, START_RATE
 from pipeline.economy.equilibrium import Outcome, equilibrium
@@ -25,7 +26,7 @@ BESIDE = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE")
 
 def summary(simulation: Simulation) -> RenderableType:
     """The table and the notes under it."""
-    return Group(welfare_table(simulation.world), *map(Text, notes(simulation)))
+    return Group(welfare_table(simulation.world), *map(Text, notes(simulation)), *who_gains(simulation.world))
 
 
 def welfare_table(world: World) -> Table:
@@ -35,7 +36,7 @@ def welfare_table(world: World) -> Table:
         padding=(0, 0),
         pad_edge=False,
         title_justify="left",
-        title="Welfare of the same people",
+        title="Welfare of the same people, dollars a head (paper: no unit)",
     )
     table.add_column("policy", no_wrap=True)
     for name in WELFARE:
@@ -49,6 +50,15 @@ def welfare_table(world: World) -> Table:
         best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
     return table
+
+
+def who_gains(world: World) -> Iterator[RenderableType]:
+    """The law of the last year with the people in its brackets, and who gains under it."""
+    assert world.outcome is not None
+    found = incidence.who_gains(world.config, world.setting(), world.schedule, world.outcome)
+    yield from incidence.for_terminal(found, "the last year", incidence.SHORT)
+    if found.comparisons:
+        yield Text(incidence.NOTE)
 
 
 def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
