@@ -50,8 +50,7 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
                 _say(console, line)
             of = f"run {run.run_id}, year {run.ranges[0][1]}"
             console.print(*incidence.for_terminal(run.gains, of, incidence.LONG), sep="\n")
-        if any(run.gains.comparisons for run in people.runs):
-            _say(console, incidence.NOTE)
+        _say(console, incidence.NOTE)
 
 
 def _say(console: Console, line: str) -> None:
@@ -148,7 +147,7 @@ def as_json(made: Evaluation) -> dict[str, Any]:
                 "name": run.name,
                 "objective": run.setting.welfare,
                 "years": run.yardsticks,
-                "oracle": {"rates": made.best[run.run_id].schedule.rates, **asdict(made.best[run.run_id].certificate)},
+                "oracle": _oracle(made.best[run.run_id]),
                 "incidence": incidence.as_json(run.gains),
             }
             for run in made.runs
@@ -158,6 +157,11 @@ def as_json(made: Evaluation) -> dict[str, Any]:
             for people in made.people
         ],
     }
+
+
+def _oracle(best: Best) -> dict[str, Any]:
+    proof = best.certificate
+    return {"rates": best.schedule.rates, **asdict(proof), "grid": proof.grid.rates}
 
 
 def _policies(people: People) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from evals.formats import whole_file
 from evals.played import Played
 from evals.report import words
 from pipeline.baselines import BASELINES, START_RATE, Setting
-from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
 from pipeline.economy.tax import uniform
@@ -69,9 +68,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class WhoGains:
-    """The brackets of a run's law, and what it brings. `comparisons`: none where the law is the only one to compare."""
+    """The brackets of a run's law, and what it brings against each other law; with itself no law is compared."""
 
-    year_law: tuple[Bracket, ...]
+    law: tuple[Bracket, ...]
     comparisons: tuple[Comparison, ...]
 
 
@@ -97,10 +96,10 @@ class Row:
         return [f"{one.mean_wage:,.2f}", *money, *counts, words.percent(one.share_of_winners)]
 
 
-def who_gains(config: RunConfig, setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
+def who_gains(setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
     """`law` for the people of `setting`, who lived through it as `played`."""
     compared = []
-    for name, reference in references(config, setting).items():
+    for name, reference in references(setting).items():
         if reference == law:
             continue
         then = equilibrium(setting.economy, reference, setting.wages, windfall=setting.windfall)
@@ -110,10 +109,10 @@ def who_gains(config: RunConfig, setting: Setting, law: TaxSchedule, played: Out
     return WhoGains(brackets(setting.economy, law, setting.wages, played.income), tuple(compared))
 
 
-def references(config: RunConfig, setting: Setting) -> dict[str, TaxSchedule]:
-    """What a law is compared with: where a planner with a model began, and the federal income tax."""
-    start = {f"start ({START_RATE:g} %)": uniform(setting.thresholds, START_RATE)}
-    return {**(start if config.planner_type == "LLM" else {}), "US_FED": BASELINES["US_FED"](setting)}
+def references(setting: Setting) -> dict[str, TaxSchedule]:
+    """What a law is compared with: where every planner with a model begins, and the federal income tax."""
+    start = uniform(setting.thresholds, START_RATE)
+    return {f"start ({START_RATE:g} %)": start, "US_FED": BASELINES["US_FED"](setting)}
 
 
 def of_stored_year(reader: Reader, run_id: int, world: World, year: int) -> WhoGains:
@@ -123,7 +122,7 @@ def of_stored_year(reader: Reader, run_id: int, world: World, year: int) -> WhoG
         np.ma.getdata(column) for column in reader.columns(PLAYED_YEAR, [run_id, year]).values()
     )
     played = Outcome(labor, income, tax, float(rebate[0]), posttax, utility)
-    return who_gains(world.config, world.setting(year), schedule_of(row), played)
+    return who_gains(world.setting(year), schedule_of(row), played)
 
 
 # -- rows --------------------------------------------------------------------------------------------------------
@@ -162,7 +161,7 @@ def law_cells(found: WhoGains) -> list[list[str]]:
             *(f"{count:,}" if count else words.MISSING for count in (one.played, one.best)),
             remark(one),
         ]
-        for one in found.year_law
+        for one in found.law
     ]
 
 
@@ -182,13 +181,9 @@ def for_terminal(found: WhoGains, of: str, detail: Detail) -> Iterator[Renderabl
     for cells in law_cells(found):
         law.add_row(*cells)
     yield from ("", law, "")
-    gains = list(rows(found, detail))
-    if not gains:
-        yield f"Who gains: the law of {of} is that of US_FED, with which others are compared."
-        return
     table = _table(f"Who gains under the law of {of}", ("against,\nby wages", *HEADS))
     table.columns[0].justify = "left"
-    for (reference, hours), group in groupby(gains, lambda row: (row.reference, row.hours)):
+    for (reference, hours), group in groupby(rows(found, detail), lambda row: (row.reference, row.hours)):
         table.add_row(reference if hours == BEST else f" {hours}")
         for row in group:
             table.add_row(f"  {row.group}", *row.cells())
@@ -210,8 +205,6 @@ def for_report(reader: Reader, run: Played) -> list[words.Table]:
     found, label = of_stored_year(reader, run.run_id, run.world, run.years - 1), run.label
     law = words.Table(f"{label}: law of the last year", _heads(LAW_HEADS), law_cells(found), frozenset(range(4)))
     gains = [[row.reference, row.hours, row.group, *row.cells()] for row in rows(found)]
-    if not gains:
-        return [law]
     heads = ["against", "hours", "wages", *_heads(HEADS)]
     return [law, words.Table(f"{label}: {NOTE}", heads, gains, frozenset(range(3, len(heads))))]
 
@@ -225,7 +218,7 @@ def _heads(heads: Iterable[str]) -> list[str]:
 
 def as_json(found: WhoGains) -> dict[str, Any]:
     """`law`: a row for each bracket; `gains`: a row for each comparison and group."""
-    law = [{**asdict(one), "without_meaning": one.without_meaning} for one in found.year_law]
+    law = [{**asdict(one), "without_meaning": one.without_meaning} for one in found.law]
     return {"law": law, "gains": [row.as_dict() for row in rows(found)]}
 
 

@@ -36,7 +36,7 @@ def welfare_table(world: World) -> Table:
         padding=(0, 0),
         pad_edge=False,
         title_justify="left",
-        title="Welfare of the same people, dollars a head (paper: no unit)",
+        title="Welfare of the same people",
     )
     table.add_column("policy", no_wrap=True)
     for name in WELFARE:
@@ -55,10 +55,9 @@ def welfare_table(world: World) -> Table:
 def who_gains(world: World) -> Iterator[RenderableType]:
     """The law of the last year with the people in its brackets, and who gains under it."""
     assert world.outcome is not None
-    found = incidence.who_gains(world.config, world.setting(), world.schedule, world.outcome)
+    found = incidence.who_gains(world.setting(), world.schedule, world.outcome)
     yield from incidence.for_terminal(found, "the last year", incidence.SHORT)
-    if found.comparisons:
-        yield Text(incidence.NOTE)
+    yield Text(incidence.NOTE)
 
 
 def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
