@@ -141,6 +141,15 @@ def test_one_worker_who_gets_all_its_tax_back_neither_wins_nor_loses() -> None:
     assert (alone.income, alone.utility, alone.unchanged) == (0, 0, 1)
 
 
+@pytest.mark.parametrize(("more", "winners"), [(1e-12, 0), (0.9e-9, 0), (1.1e-9, 3), (-1.1e-9, 0)])
+def test_a_difference_of_rounding_makes_no_winner(more: float, winners: int) -> None:
+    year = equilibrium(ECONOMY, US_FED, [10.0, 20.0, 30.0])
+    other = replace(year, utility=year.utility * (1 + more), posttax=year.posttax * (1 + more))
+    found = incidence([10.0, 20.0, 30.0], other, year).everybody
+    assert (found.winners, found.unchanged) == (winners, 3 * (abs(more) < INDIFFERENT))
+    assert (found.income == 0) == (found.utility == 0) == (abs(more) < INDIFFERENT)
+
+
 def test_workers_with_equal_wages_fare_alike_whatever_group_they_are_in() -> None:
     found = incidence_of_law(ECONOMY, np.full(31, 25.0), uniform((0,), 60), uniform((0,), 20))
     assert [one.workers for one in found.deciles] == [4, *[3] * 9]
