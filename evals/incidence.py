@@ -30,7 +30,13 @@ from signatures.types import TaxSchedule
 
 BEST, PLAYED = "best responses", "as played"
 
-LAW_HEADS = ("income from,\n$ a year", "marginal\nrate, %", "workers\nas played", "workers if all\nbest-respond", "")
+LAW_HEADS = (
+    "income from,\n$ a year",
+    "marginal\nrate, %",
+    "workers\nas played",
+    "workers if all\nbest-respond",
+    "remark",
+)
 
 HEADS = (
     "mean wage,\n$ an hour",
@@ -193,7 +199,7 @@ def for_terminal(found: WhoGains, of: str, detail: Detail) -> Iterator[Renderabl
 def _table(title: str, heads: Sequence[str]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False, show_edge=False, title=title, title_justify="left")
     for head in heads:
-        table.add_column(head, justify="right" if head else "left", overflow="fold")
+        table.add_column(head, justify="left" if head == "remark" else "right", overflow="fold")
     return table
 
 
@@ -206,7 +212,12 @@ def for_report(reader: Reader, run: Played) -> list[words.Table]:
     law = words.Table(f"{label}: law of the last year", _heads(LAW_HEADS), law_cells(found), frozenset(range(4)))
     gains = [[row.reference, row.hours, row.group, *row.cells()] for row in rows(found)]
     heads = ["against", "hours", "wages", *_heads(HEADS)]
-    return [law, words.Table(f"{label}: {NOTE}", heads, gains, frozenset(range(3, len(heads))))]
+    return [
+        law,
+        words.Table(
+            f"{label}: who gains under the law of the last year", heads, gains, frozenset(range(3, len(heads)))
+        ),
+    ]
 
 
 def _heads(heads: Iterable[str]) -> list[str]:
