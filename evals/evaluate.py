@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evals.incidence import WhoGains, of_stored_year
 from evals.judged_laws import Judged, beside, judged, moves, table_notes, unit_of
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
 from pipeline.baselines import Setting, certified_oracle
@@ -33,6 +34,7 @@ class Played:
     `ranges`: the years that are judged, first and last. `yardsticks`: rows of the view of that name, in order of years.
     `computed`: the yardsticks that years of an older version lacked, which are in `years` and `yardsticks`, too.
     `laws`: its last law and those it is compared with, under its objective. `law_notes`: what their columns mean.
+    `gains`: who gains under the law of the last year judged.
     """
 
     run_id: int
@@ -45,6 +47,7 @@ class Played:
     computed: list[Yardsticks]
     laws: list[Judged]
     law_notes: list[str]
+    gains: WhoGains
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
         computed=computed,
         laws=judged(world, [("last law", schedule_of(law[0])), *beside(world.setting())]),
         law_notes=list(table_notes(world)),
+        gains=of_stored_year(reader, run_id, world, wanted[1] if wanted else last),
     )
 
 

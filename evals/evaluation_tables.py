@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals import incidence
 from evals.evaluate import Best, Evaluation, People, Played
 from evals.formats import whole_file
 from evals.judged_laws import figure, moves, objective_table, unit_of
@@ -50,6 +51,9 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
             for line in (*yardstick_lines(run), certificate_line(run, made.best[run.run_id])):
                 _say(console, line)
             print_laws(run, console)
+            of = f"run {run.run_id}, year {run.ranges[0][1]}"
+            console.print(*incidence.for_terminal(run.gains, of, incidence.LONG), sep="\n")
+        _say(console, incidence.NOTE)
 
 
 def print_laws(run: Played, console: Console) -> None:
@@ -65,19 +69,20 @@ def _say(console: Console, line: str) -> None:
 
 
 def _table(title: str, heads: Sequence[str], names: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0), title=title, title_justify="left")
     table.add_column("", justify="right", style="dim")
     for head in heads:
         table.add_column(head, overflow="fold")
     for name in names:
-        table.add_column(name.replace("_", "_\n"), justify="right")
+        table.add_column(name.replace("_", "_\n"), justify="right", overflow="fold")
     return table
 
 
 def _welfare_table(people: People, names: Sequence[str]) -> Table:
     numbers = ", ".join(str(run.run_id) for run in people.runs)
     size = len(people.runs[0].setting.wages)
-    table = _table(f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}", ["policy"], names)
+    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars a head"
+    table = _table(f"{title} (paper: no unit)" if "paper" in names else title, ["policy"], names)
     for number, policy in enumerate(people.policies, start=1):
         table.add_row(str(number), Text(policy.label), *(figure(policy.welfare[name]) for name in names))
     return table
@@ -85,7 +90,7 @@ def _welfare_table(people: People, names: Sequence[str]) -> Table:
 
 def _place_table(people: People, names: Sequence[str]) -> Table:
     table = _table("Places of these policies, and equality against output", [], names)
-    for head in ("equality", "output", "front"):
+    for head in ("equality", "output,\n$ a year", "front"):
         table.add_column(head, justify="right")
     for i, policy in enumerate(people.policies):
         places = [people.places[name][i] for name in names]
@@ -152,6 +157,7 @@ def as_json(made: Evaluation) -> dict[str, Any]:
                 "years": run.yardsticks,
                 "laws": [{**asdict(law), "law": law.law.rates} for law in run.laws],
                 "oracle": _oracle(made.best[run.run_id]),
+                "incidence": incidence.as_json(run.gains),
             }
             for run in made.runs
         ],

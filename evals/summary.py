@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from evals import incidence
 from evals.judged_laws import TOO_LITTLE, beside, gain_in_words, judged, objective_table, table_notes, unit_of
 from evals.progress import cost_in_words
 from pipeline.economy.equilibrium import Outcome, equilibrium
@@ -22,7 +23,8 @@ from signatures.types import TaxSchedule
 
 def summary(simulation: Simulation) -> RenderableType:
     """The table and the notes under it."""
-    return Group(_objective_table(simulation.world), welfare_table(simulation.world), *map(Text, notes(simulation)))
+    world = simulation.world
+    return Group(_objective_table(world), welfare_table(world), *map(Text, notes(simulation)), *who_gains(world))
 
 
 def _objective_table(world: World) -> RenderableType:
@@ -50,6 +52,14 @@ def welfare_table(world: World) -> Table:
         best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
         _row(table, world, label, best.utility, best.income)
     return table
+
+
+def who_gains(world: World) -> Iterator[RenderableType]:
+    """The law of the last year with the people in its brackets, and who gains under it."""
+    assert world.outcome is not None
+    found = incidence.who_gains(world.setting(), world.schedule, world.outcome)
+    yield from incidence.for_terminal(found, "the last year", incidence.SHORT)
+    yield Text(incidence.NOTE)
 
 
 def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.baselines import Setting
 from pipeline.economy.population import Population
+from pipeline.economy.tax import bracket_of, people_in_brackets
 from pipeline.economy.utility import Economy
 from pipeline.memory import Floats, PlannerMemory, ScheduleRecord, WorkerMemory
 from signatures.types import TaxSchedule
@@ -159,12 +160,10 @@ def economy_summary(
     """
     if income is None:
         return "no years yet"
-    bracket = np.searchsorted(np.array(schedule.thresholds), income, side="right") - 1
-    lines = []
-    for j, edge in enumerate(schedule.thresholds):
-        inside = income[bracket == j]
-        mean = f", mean income {money(float(inside.mean()))}" if len(inside) else ""
-        lines.append(f"from {money(edge)}: {len(inside)} workers{mean}")
+    bracket, lines = bracket_of(schedule, income), []
+    for j, (edge, workers) in enumerate(zip(schedule.thresholds, people_in_brackets(schedule, income), strict=True)):
+        mean = f", mean income {money(float(income[bracket == j].mean()))}" if workers else ""
+        lines.append(f"from {money(edge)}: {workers} workers{mean}")
     low, mid, high = np.quantile(utility, [0.1, 0.5, 0.9])
     lines.append(f"utility at the 10th/50th/90th percentile: {money(low)} / {money(mid)} / {money(high)}")
     lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {figure(welfare)}")

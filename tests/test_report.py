@@ -85,7 +85,7 @@ def test_a_report_has_every_section_and_says_what_is_stored(cli: CommandLine, st
     text = report(cli, DEMOCRATIC)
     parsed = Parsed(text)
     assert parsed.open == []
-    sections = {"what", "policy", "people", "regret", "satisfaction", "elections", "cost", "prompts", "worst"}
+    sections = {"what", "policy", "gains", "people", "regret", "satisfaction", "elections", "cost", "prompts", "worst"}
     assert parsed.headings() == sections
     assert text == report(cli, DEMOCRATIC), "the same bytes again"
     assert len(text) < 1_000_000
@@ -121,7 +121,7 @@ def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: Co
     nobody_asked = ("--worker-type", "FIXED", "--planner-type", "SAEZ")
     assert cli("run", "--num-agents", "3", "--max-timesteps", "3", *nobody_asked, "--db", DB).code == 0
     parsed = Parsed(report(cli, "4"))
-    assert parsed.headings() == {"what", "policy", "people", "regret", "worst"}
+    assert parsed.headings() == {"what", "policy", "gains", "people", "regret", "worst"}
     assert "No model was asked." in parsed.text
     for name in ("satisfaction", "elections", "cost"):
         assert f'href="#{name}"' not in Path("report.html").read_text()

@@ -22,9 +22,12 @@ def eval_(
         str | None, typer.Option("--years", help="years as played, e.g. 20-29 [default: the last tax year, and all]")
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", help="file to write the policies to")] = None,
+    gains_csv: Annotated[
+        str | None, typer.Option("--gains-csv", help="file to write who gains to, by third and decile of the wages")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
-    """Judge runs from their traces: any welfare function, planner share, equilibrium gap, and ORACLE's certificate.
+    """Judge runs from their traces: any welfare function, planner share, ORACLE's certificate, and who gains.
 
     Runs of an older version get the regret and the ORACLE that they lack (docs/store.md): eval all.
 
@@ -34,12 +37,15 @@ def eval_(
 
     from rich.console import Console
 
+    from evals import incidence
     from evals.evaluate import evaluate, keep
     from evals.evaluation_tables import as_json, print_evaluation, write_csv
 
     made = evaluate(runs, db, welfare=welfare, years=years)
     if csv:
         write_csv(made, csv, not_over=db)
+    if gains_csv:
+        incidence.write_csv(((run.run_id, run.gains) for run in made.runs), gains_csv, not_over=db)
     if json:
         typer.echo(dumps(as_json(made), allow_nan=False))
     else:

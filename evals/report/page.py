@@ -21,6 +21,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from evals import incidence
 from evals.figures.catalog import FIGURES, Figure
 from evals.figures.look import DARK, Drawing, Size, framed, grouped
 from evals.formats import plain, whole_file
@@ -78,6 +79,8 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
         "facts": facts.facts_table(measured),
         "settings": settings.settings_table(runs),
         "policies": [tables.policies(reader, same) for _, same in grouped(runs, lambda run: run.people)],
+        "gains": [table for run in runs for table in incidence.for_report(reader, run)],
+        "gains_note": incidence.NOTE,
         "elections": [table for run in runs if (table := tables.elections(reader, run))],
         "cost": [table for run in runs if (table := tables.cost(reader, run))],
         "plots": {name: plot(name, drawing, len(runs)) for name, drawing in drawings.items() if drawing is not None},

@@ -82,14 +82,26 @@ def ballot_quality(weights: ArrayLike, utility: ArrayLike) -> float:
     return (float(w @ u) - worst) / (best - worst)
 
 
+def quantile_groups(wages: ArrayLike, groups: int) -> NDArray[np.int64]:
+    """The group, from 0 for the lowest wages, of each of the workers (N,): `groups` groups as equal in size as can be.
+
+    As SQL's `ntile(groups)` over wages: workers with equal wages are told apart by their place, and the first groups
+    are the larger ones.
+
+    >>> quantile_groups([30, 10, 20, 40, 50], 2)
+    array([0, 0, 0, 1, 1])
+    """
+    order = np.argsort(np.asarray(wages, dtype=float), kind="stable")
+    group = np.empty(len(order), dtype=np.int64)
+    for i, members in enumerate(np.array_split(order, groups)):
+        group[members] = i
+    return group
+
+
 def terciles(wages: ArrayLike) -> NDArray[np.int64]:
     """0 for the poorest third of the workers (N,), 1 for the middle, 2 for the rich; as SQL's `ntile(3)` over wages.
 
     >>> terciles([30, 10, 20, 40])
     array([1, 0, 0, 2])
     """
-    order = np.argsort(np.asarray(wages, dtype=float), kind="stable")
-    third = np.empty(len(order), dtype=np.int64)
-    for i, members in enumerate(np.array_split(order, 3)):
-        third[members] = i
-    return third
+    return quantile_groups(wages, 3)

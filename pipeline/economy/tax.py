@@ -13,6 +13,9 @@ from signatures.types import TaxSchedule
 
 FloatArray = NDArray[np.float64]
 
+ROUNDING = 1e-12
+"""Incomes that differ by less, relative to their size, are the same."""
+
 US_FED = TaxSchedule(
     thresholds=(0, 11_600, 47_150, 100_525, 191_950, 243_725, 609_350),
     rates=(10, 12, 22, 24, 32, 35, 37),
@@ -58,8 +61,30 @@ def marginal_rate(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
     >>> marginal_rate(US_FED, [11_599, 11_600, 1e9])
     array([10., 12., 37.])
     """
-    bracket = np.searchsorted(schedule.thresholds, np.asarray(income, dtype=float), side="right") - 1
-    return np.asarray(schedule.rates)[np.maximum(bracket, 0)]
+    return np.asarray(schedule.rates)[np.maximum(bracket_of(schedule, income), 0)]
+
+
+def bracket_of(schedule: TaxSchedule, income: ArrayLike) -> NDArray[np.intp]:
+    """The bracket, from 0, of the next dollar above yearly `income`, any shape; below 0 dollars it is -1.
+
+    On an edge that is the upper bracket, and an income that differs from an edge by rounding alone is on it: hours that
+    are best at a kink come back as an income a little above or below.
+
+    >>> bracket_of(US_FED, [11_599, 11_600 * (1 - 1e-15), 11_600])
+    array([0, 1, 1])
+    """
+    z = np.asarray(income, dtype=float)
+    return np.asarray(np.searchsorted(schedule.thresholds, z * (1 + ROUNDING), side="right") - 1)
+
+
+def people_in_brackets(schedule: TaxSchedule, income: ArrayLike) -> NDArray[np.int64]:
+    """How many of the incomes (N,), 0 or more dollars a year, lie in each bracket, (B,); see `bracket_of`.
+
+    >>> people_in_brackets(TaxSchedule(thresholds=(0, 100), rates=(10, 20)), [0, 99, 100])
+    array([2, 1])
+    """
+    counts = np.bincount(bracket_of(schedule, income), minlength=len(schedule.thresholds))
+    return counts.astype(np.int64)
 
 
 def rebate(taxes: ArrayLike) -> float:

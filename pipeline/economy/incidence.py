@@ -1,0 +1,144 @@
+"""Who gains from one law instead of another: income after tax and utility of the same workers, by wage.
+
+`incidence` compares two outcomes worker by worker, `incidence_of_law` those of two laws if every worker best-responds
+to each, and `brackets` counts the people whom each rate of a law concerns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.preferences import INDIFFERENT, quantile_groups
+from pipeline.economy.tax import FloatArray, bracket_of, people_in_brackets, uniform
+from pipeline.economy.utility import Economy
+from signatures.types import TaxSchedule
+
+
+@dataclass(frozen=True)
+class Gains:
+    """What a group of workers gains: means over its members.
+
+    `mean_wage` in dollars an hour; `income` after tax and rebate, and `utility`: mean changes in dollars a year.
+    `winners` have more utility, `losers` less, to the `unchanged` all the difference is rounding.
+    """
+
+    workers: int
+    mean_wage: float
+    income: float
+    utility: float
+    winners: int
+    losers: int
+    unchanged: int
+
+    @property
+    def share_of_winners(self) -> float:
+        """Winners of all in the group, from 0 to 1."""
+        return self.winners / self.workers
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """Gains of all workers, and by thirds and tenths of the wages, lowest first.
+
+    `thirds` and `deciles` are empty where there are fewer workers than groups.
+    """
+
+    everybody: Gains
+    thirds: tuple[Gains, ...]
+    deciles: tuple[Gains, ...]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """A bracket of a law: income from `threshold` dollars a year on pays `rate` percent.
+
+    Workers whose income lies in it: `played`, as they worked; `best`, if every worker best-responds. `untaxed`: those
+    who would earn `threshold` or more without any tax, so that without one no rates bring an income into the bracket.
+    """
+
+    threshold: float
+    rate: float
+    played: int
+    best: int
+    untaxed: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether no worker is in it, neither as played nor under best responses."""
+        return not self.played and not self.best
+
+    @property
+    def without_meaning(self) -> bool:
+        """Whether its rate concerns no worker, whatever the rates are: empty, and out of reach."""
+        return self.empty and not self.untaxed
+
+
+def incidence(wages: ArrayLike, now: Outcome, reference: Outcome) -> Incidence:
+    """What the workers with hourly `wages` (N,) have in `now` more than in `reference`, both of the same N workers.
+
+    >>> from pipeline.economy.equilibrium import settle
+    >>> taxed, free = (settle(Economy(), uniform((0,), rate), [10, 30], [40, 40]) for rate in (50, 0))
+    >>> gains = incidence([10, 30], taxed, free).everybody
+    >>> gains.income, gains.winners, gains.losers
+    (0.0, 1, 1)
+    """
+    w = np.asarray(wages, dtype=float)
+    income, utility = _change(now.posttax, reference.posttax), _change(now.utility, reference.utility)
+    thirds, deciles = (_by_group(w, income, utility, groups) for groups in (3, 10))
+    return Incidence(_gains(w, income, utility), thirds, deciles)
+
+
+def incidence_of_law(
+    economy: Economy, wages: ArrayLike, law: TaxSchedule, reference: TaxSchedule, *, windfall: float = 0.0
+) -> Incidence:
+    """What `law` brings instead of the law `reference` if every worker best-responds to each.
+
+    `wages` (N,): dollars an hour. `windfall`: dollars a year to each from outside, under both.
+    """
+    now, then = (equilibrium(economy, one, wages, windfall=windfall) for one in (law, reference))
+    return incidence(wages, now, then)
+
+
+def brackets(economy: Economy, law: TaxSchedule, wages: ArrayLike, played: ArrayLike) -> tuple[Bracket, ...]:
+    """The brackets of `law` with the people in them: workers with hourly `wages` (N,) and incomes `played` (N,).
+
+    Without income effects nobody earns more under a tax than without one, for no rate is below 0; so a bracket that
+    lies above all untaxed incomes is empty at any rates.
+    """
+    best = equilibrium(economy, law, wages).income
+    untaxed = equilibrium(economy, uniform(law.thresholds, 0), wages).income
+    played_in, best_in = (people_in_brackets(law, incomes).tolist() for incomes in (played, best))
+    reach = bracket_of(law, untaxed)
+    edges = enumerate(zip(law.thresholds, law.rates, strict=True))
+    return tuple(Bracket(edge, rate, played_in[j], best_in[j], int((reach >= j).sum())) for j, (edge, rate) in edges)
+
+
+def _change(now: FloatArray, then: FloatArray) -> FloatArray:
+    """`now` less `then`; exactly 0 where they differ by the noise of summing taxes alone."""
+    change = now - then
+    change[np.abs(change) <= INDIFFERENT * np.maximum(np.abs(now), np.abs(then))] = 0
+    return change
+
+
+def _by_group(w: FloatArray, income: FloatArray, utility: FloatArray, groups: int) -> tuple[Gains, ...]:
+    if len(w) < groups:
+        return ()
+    group = quantile_groups(w, groups)
+    return tuple(_gains(w[group == i], income[group == i], utility[group == i]) for i in range(groups))
+
+
+def _gains(w: FloatArray, income: FloatArray, utility: FloatArray) -> Gains:
+    winners, losers = int((utility > 0).sum()), int((utility < 0).sum())
+    return Gains(
+        workers=len(w),
+        mean_wage=float(w.mean()),
+        income=float(income.mean()),
+        utility=float(utility.mean()),
+        winners=winners,
+        losers=losers,
+        unchanged=len(w) - winners - losers,
+    )
