@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.progress import track
 
+from evals.cautions import Caution, on_objective, under_law
+from evals.cautions_of_sweeps import Found, grouped
+from evals.cautions_told import added, marked
 from evals.cells import Cell
 from evals.contrasts import Result
 from evals.outcomes import Measure
 from evals.welfare_lab import by_law, oracles
-from pipeline.baselines import RULES, Setting
+from pipeline.baselines import RULES, START_RATE, Setting
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.welfare import WELFARE, idle_share
+from pipeline.economy.tax import uniform
+from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.world import create
 from signatures.types import TaxSchedule
@@ -45,10 +48,10 @@ SHARES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True)
 class Solved:
-    """`idle`: by seed, how much of the `paper` sum under its ORACLE people without income carry, from 0 to 1."""
+    """`cautions`: by seed, those that hold under some welfare function's ORACLE and not at the first law."""
 
     results: Sequence[Result]
-    idle: Mapping[int, float]
+    cautions: Mapping[int, Sequence[Caution]]
 
     def firsts(self) -> dict[str, dict[str, int]]:
         """By welfare function: in how many populations a planner is better than ORACLE; nobody is on its brackets."""
@@ -63,22 +66,19 @@ class Solved:
 
     def notes(self) -> Iterator[str]:
         """Whether ORACLE is the ceiling, and where a column says less than it seems."""
-        seeds, ahead = len(self.idle), self.firsts()
+        seeds, ahead = len(self.cautions), self.firsts()
         first = [name for name, others in ahead.items() if not others]
         yield f"ORACLE is first in its own column in each of {seeds} populations: {', '.join(first) or 'in none'}."
         for name, others in ahead.items():
             for arm, times in others.items():
                 yield f"{arm}, on brackets of its own, is ahead of ORACLE under {name} in {times} of them."
-        if idlers := [share for share in self.idle.values() if share > 0.5]:
-            yield (
-                f"paper divides by income: in {len(idlers)} of {seeds} populations its ORACLE is a law under which "
-                f"people stop working, and those without income carry more than half of the sum."
-            )
+        found = [Found(one, seed, f"seed {seed}") for seed, all_of in self.cautions.items() for one in all_of]
+        yield from marked(grouped("that function's ORACLE", found, seeds))
 
 
 def solve(cells: Sequence[Cell], console: Console) -> Solved:
     """The welfare of every cell's planner, with progress. UsageError where that changes with the years."""
-    results, idle = list[Result](), dict[int, float]()
+    results, cautions = list[Result](), dict[int, Sequence[Caution]]()
     seeds = list(dict.fromkeys(cell.config.seed for cell in cells))
     for seed in track(seeds, "populations", console=console, transient=True, disable=not console.is_terminal):
         own = [cell for cell in cells if cell.config.seed == seed]
@@ -89,9 +89,14 @@ def solve(cells: Sequence[Cell], console: Console) -> Solved:
             values = top if cell.config.planner_type == BEST else _values(setting, _law(cell, setting))
             shares = {f"{name}{OF_ORACLE}": values[name] / top[name] if top[name] > 0 else None for name in WELFARE}
             results.append(Result(cell.arm, seed, None, {**values, **shares}))
-        year = equilibrium(setting.economy, best["paper"], setting.wages)
-        idle[seed] = idle_share(year.utility, year.income)
-    return Solved(results, idle)
+        cautions[seed] = [one for name, law in best.items() for one in _only_there(replace(setting, welfare=name), law)]
+    return Solved(results, cautions)
+
+
+def _only_there(setting: Setting, best: TaxSchedule) -> list[Caution]:
+    """The cautions on the objective that hold under its ORACLE's law `best` and not at the first law."""
+    first = uniform(setting.thresholds, START_RATE)
+    return added(on_objective(under_law(setting, first)), on_objective(under_law(setting, best)))
 
 
 def people_of(config: RunConfig) -> Setting:
