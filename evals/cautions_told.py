@@ -25,6 +25,10 @@ from signatures.types import TaxSchedule
 FIRST, LAST, BEST = "first law", "last year as played", "ORACLE's law"
 
 
+MARKEDLY = 1.25
+"""A caution that is known is said again where its measure is so many times as large."""
+
+
 def say(where: str, found: Iterable[Caution]) -> Iterator[str]:
     """One line a caution, with where it holds."""
     return (f"{where}: {one.line}" for one in found)
@@ -79,9 +83,9 @@ def with_oracle(played: Situation, best: TaxSchedule) -> Iterator[str]:
 
 
 def added(known: Iterable[Caution], more: Iterable[Caution]) -> list[Caution]:
-    """Those of `more` that are of a kind that is not `known`."""
-    kinds = {one.kind for one in known}
-    return [one for one in more if one.kind not in kinds]
+    """Those of `more` that are of a kind that is not `known`, or markedly worse than what is."""
+    measures = {one.kind: one.measure for one in known}
+    return [one for one in more if one.measure > MARKEDLY * measures.get(one.kind, 0.0)]
 
 
 def told_rates(setting: Setting, law: TaxSchedule) -> str:

@@ -23,8 +23,8 @@ PAPER: Mapping[str, Any] = {
     "max_timesteps": 2500,
 }
 """What `experiments/run_experiments.py` of the LLM Economist's released code sets (Karten et al. 2025, arXiv
-2507.15815), and the economy, welfare and satisfaction that are written into that code; workers and brackets are the
-defaults, 5 and `three`, there and here."""
+2507.15815), and the economy and welfare of that code. Dissatisfaction lowers the objective as in the paper. Workers
+and brackets are the defaults, 5 and `three`, there and here."""
 
 PAPER_IS = (
     "--paper: the settings of the experiment script in the LLM Economist's released code (v1), where its own flags or "

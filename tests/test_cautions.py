@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,7 @@ def test_a_law_adds_only_what_was_not_known() -> None:
     best = list(on_objective(under_law(here, BASELINES["ORACLE"](here))))
     assert [one.kind for one in added(first, best)] == ["paper: idle"]
     assert added(best, best) == []
+    assert added([replace(best[0], measure=0.6)], best) == best, "three workers are not ninety"
 
 
 def test_a_rate_that_no_income_reaches_is_in_parentheses() -> None:
@@ -274,8 +276,8 @@ def test_a_first_run_says_before_and_after_what_it_cannot_tell(cli: CommandLine)
 
 
 def test_a_run_of_enough_workers_with_a_wage_floor_says_nothing(cli: CommandLine) -> None:
-    nobody_asked = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
-    out = cli("run", *SMALL, *nobody_asked, "--num-agents", "100", "--min-wage", "7.25").out
+    fixed = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
+    out = cli("run", *SMALL, *fixed, "--num-agents", "100", "--min-wage", "7.25").out
     assert "Planner" in out or "Welfare of the same people" in out
     assert "Caution" not in out
 

@@ -176,7 +176,7 @@ def test_a_planner_that_is_ahead_of_oracle_is_told() -> None:
     def law(arm: str, value: float) -> Result:
         return Result(arm, 1, None, {name: value if name == "rawlsian" else 1.0 for name in WELFARE})
 
-    answer = Solved([law(BEST, 3.0), law("US_FED", 4.0), law("SAEZ", 3.0)], {1: 0.0})
+    answer = Solved([law(BEST, 3.0), law("US_FED", 4.0), law("SAEZ", 3.0)], {1: []})
     assert answer.firsts() == {**{name: {} for name in WELFARE}, "rawlsian": {"US_FED": 1}}
     first, ahead = answer.notes()
     assert "rawlsian" not in first
