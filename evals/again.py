@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals import cautions_told
 from evals.dollars import tell_dollars
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
@@ -120,6 +121,7 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         world = restore(store, parent_id, config, at)
         tell_dollars(config, console)
         tell_shocks(world, console, since=at)
+        cautions_told.tell(cautions_told.before(world, f"law of year {at}"), console)
         minds = Minds(config, model, BRACKETS[config.bracket_setting])
         minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
         asyncio.run(minds.preflight(year=at))

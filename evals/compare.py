@@ -14,6 +14,8 @@ from rich.markup import escape
 
 from evals import sweep_forecast
 from evals.arms import parse_arms, parse_detect, parse_primary, parse_seeds
+from evals.cautions_of_sweeps import after_sweep, before_sweep
+from evals.cautions_told import tell
 from evals.cells import Cell, cells
 from evals.contrast_tables import as_json, as_rows, print_comparison, write_csv
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
@@ -52,16 +54,20 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
     if options.csv is not None:
         writable(options.csv, not_over=config.db, flag="--csv")
     console = Console(stderr=options.json)
+    tell(before_sweep(made), console)
     if options.dry_run:
         return forecast(sweep, console, options)
     tell_models(made, console)
     compared = compare(sweep, console, primary=primary, max_fallback=options.max_fallback, detect=detect)
+    runs = {cell.key: one.run_id for cell, one in zip(made, compared.results, strict=True) if one.run_id is not None}
+    cautions = after_sweep(config.db, made, runs)
     if options.csv is not None:
         write_csv(as_rows(compared), options.csv, db=config.db)
     if options.json:
-        print(json.dumps(as_json(compared)))
+        print(json.dumps({**as_json(compared), "cautions": cautions}))
     else:
         print_comparison(compared, console, detect=detect, db=config.db)
+    tell(cautions, console)
 
 
 def tell_models(wanted: Iterable[Cell], console: Console) -> None:

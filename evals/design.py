@@ -16,12 +16,28 @@ from pipeline.errors import UsageError
 PAPER: Mapping[str, Any] = {
     "economy": "v1",
     "welfare": "paper",
+    "satisfaction": "objective",
     "prompt_algo": "io",
     "history_len": 50,
     "two_timescale": 25,
     "max_timesteps": 2500,
 }
-"""The settings of the LLM Economist's experiments (Karten et al. 2025, arXiv 2507.15815, and its released code)."""
+"""What `experiments/run_experiments.py` of the LLM Economist's released code sets (Karten et al. 2025, arXiv
+2507.15815), and the economy and welfare of that code. Dissatisfaction lowers the objective as in the paper. Workers
+and brackets are the defaults, 5 and `three`, there and here."""
+
+PAPER_IS = (
+    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), where its own flags or "
+    "yours do not say otherwise: 5 workers, 3 brackets, 2,500 years, tax years of 25."
+)
+"""Which published setting `--paper` is."""
+
+PAPER_IS_NOT = (
+    "--paper is not the setting of the paper's text, which has up to 100 workers and the federal brackets "
+    "(--num-agents 100 --bracket-setting US_FED); and prompts, personas and the Saez formula are not v1's, whose "
+    "faults docs/v1.md lists."
+)
+"""Which published setting it is not."""
 
 ALL = "all"
 
@@ -34,7 +50,8 @@ class Experiment:
     this flag, with commas, become the arms in the place of those declared. `tax_years`: how many of them each arm plays
     where nobody says how many years. `paired`: all arms have the same people. `by_welfare`: what counts is the law
     under every welfare function, not the run under one. `solved`: every worker best-responds, so that nothing is
-    played. `shown`: the measures in the figure; those by welfare have their own.
+    played. `shown`: the measures in the figure; those by welfare have their own. `needing`: arms that take part only
+    where a flag is given, `paper` among them.
     """
 
     question: str
@@ -60,7 +77,7 @@ class Experiment:
         """The settings of each arm."""
         arms = {arm: dict(own) for arm, own in self.arms.items()}
         for flag, more in self.needing.items():
-            arms |= {arm: dict(own) for arm, own in more.items() if given.get(flag)}
+            arms |= {arm: dict(own) for arm, own in more.items() if {**given, "paper": paper}.get(flag)}
         if self.each is not None and given.get(self.each):
             values = filter(None, map(str.strip, str(given[self.each]).split(",")))
             arms = {value: {self.each: value} for value in values}

@@ -18,10 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals.cautions_told import before, tell
 from evals.run_questions import Interval, Size, governments, measure, questions
 from evals.running import choose_model, configure
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from pipeline.world import create
 from programs import prices
 from programs.adapter import REPAIRS
 from programs.engines.weights import is_local
@@ -117,6 +119,7 @@ def dry_run(settings: Mapping[str, Any], console: Console, *, latency: float, as
     console.print(table(made.lines, made.price))
     for note in notes(made, config):
         console.print(escape(note), highlight=False, soft_wrap=True)
+    tell(before(create(config)), console)
     return 0
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evals.cautions_told import of_years
 from evals.incidence import WhoGains, of_stored_year
 from evals.judged_laws import Judged, beside, judged, moves, table_notes, unit_of
-from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks, warnings
+from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks
 from pipeline.baselines import Setting, certified_oracle
 from pipeline.economy.oracle import Certificate
 from pipeline.economy.planner_share import planner_share
@@ -207,10 +208,9 @@ def _people(runs: list[Played], names: list[str]) -> People:
     ]
     policies += [by_law(called, runs[0].setting, law, names) for law, called in _all_laws(runs, names).items()]
     told = [
-        f"run {run.run_id}: {warning}"
+        f"{_span(run, *run.ranges[0])}: {caution.line}"
         for run in runs
-        for name in names
-        for warning in warnings(name, run.years.only(*run.ranges[0]), policies)
+        for caution in of_years(run.setting, run.last_law, run.years.only(*run.ranges[0]), policies, names)
     ]
     return People(runs, policies, {name: ranks(policies, name) for name in names}, on_front(policies), told)
 

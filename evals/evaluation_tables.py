@@ -38,7 +38,7 @@ NOTE = (
 
 
 def print_evaluation(made: Evaluation, console: Console) -> None:
-    """For each population: welfare and ranks of its policies, the front, warnings; for each run: its yardsticks."""
+    """For each population: welfare and ranks of its policies, the front, cautions; for each run: its yardsticks."""
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     for people in made.people:
@@ -46,7 +46,7 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
         console.print(_place_table(people, made.names))
         _say(console, NOTE)
         for warning in people.warnings:
-            console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"Caution, {warning}", style="yellow"), soft_wrap=True)
         for run in people.runs:
             for line in (*yardstick_lines(run), certificate_line(run, made.best[run.run_id])):
                 _say(console, line)

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from evals.arms import parse_detect, parse_seeds
+from evals.cautions_of_sweeps import after_sweep, before_sweep
+from evals.cautions_told import tell
 from evals.cells import Cell
 from evals.compare import Options, forecast, prepare, tell_models
 from evals.contrast_tables import say, write_csv
-from evals.design import PAPER, Experiment, choose
+from evals.design import PAPER, PAPER_IS, PAPER_IS_NOT, Experiment, choose
 from evals.experiment_tables import as_json, as_rows, print_finding
 from evals.findings import Finding, Judge
 from evals.formats import writable
@@ -40,8 +42,10 @@ def run_experiments(
     sweep = Sweep(once_each(played), db, parallel=options.parallel, any_code=options.any_code)
     _check_outputs(db, options, figure)
     console = Console(stderr=options.json)
-    for note in _notes(chosen, settings, played):
+    for note in _notes(chosen, settings, played, paper=paper):
         console.print(Text(note, style="dim"), soft_wrap=True)
+    solved = [cell for one, cells in made.items() if chosen[one].solved for cell in cells]
+    tell(before_sweep(sweep.cells, solved=solved), console)
     if options.dry_run:
         return forecast(sweep, console, options)
     judge = Judge(db, _play(sweep, console), options.max_fallback, detect)
@@ -50,8 +54,10 @@ def run_experiments(
         findings.append(found)
         if not options.json:
             print_finding(found, console, detect=detect, db=db)
+    cautions = after_sweep(db, sweep.cells, judge.runs) if sweep.cells else []
+    tell(cautions, console)
     if options.json:
-        print(json.dumps({"experiments": [as_json(found) for found in findings]}))
+        print(json.dumps({"experiments": [as_json(found) for found in findings], "cautions": cautions}))
     _write(findings, console, options, figure, db)
 
 
@@ -97,8 +103,10 @@ def _check_outputs(db: str, options: Options, figure: str | None) -> None:
 
 
 def _notes(
-    chosen: Mapping[str, Experiment], settings: Mapping[str, Any], played: Mapping[str, list[Cell]]
+    chosen: Mapping[str, Experiment], settings: Mapping[str, Any], played: Mapping[str, list[Cell]], *, paper: bool
 ) -> Iterator[str]:
+    if paper:
+        yield from (PAPER_IS, PAPER_IS_NOT)
     for name, experiment in chosen.items():
         if unmoved := ", ".join(f"--{flag.replace('_', '-')}" for flag in experiment.unmoved(settings)):
             yield f"{name} sets {unmoved} itself."

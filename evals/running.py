@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
+from evals import cautions_told
 from evals.dollars import tell_dollars
 from evals.progress import Progress
 from evals.summary import summary
@@ -70,6 +71,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     world = create(config)
     tell_dollars(config, console)
     tell_shocks(world, console)
+    cautions_told.tell(cautions_told.before(world), console)
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
     minds = Minds(config, model, BRACKETS[config.bracket_setting])

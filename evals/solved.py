@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from rich.console import Console
 from rich.progress import track
 
+from evals.cautions import Caution, on_objective, under_law
+from evals.cautions_of_sweeps import Found, grouped
+from evals.cautions_told import added, marked
 from evals.cells import Cell
 from evals.contrasts import Result
 from evals.judged_laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
 from evals.outcomes import Figures, Measure
 from pipeline.baselines import BASELINES, START_RATE, Setting, objective
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
@@ -71,13 +72,12 @@ def measures_of(objectives: Sequence[str]) -> dict[str, Measure]:
 class Solved:
     """Laws by arm and seed. `objectives`: those under which each law was made and judged.
 
-    `idle`: by seed, the share of people, from 0 to 1, who work fewer than `FEW_HOURS` under the ORACLE of `paper`;
-    empty where `paper` is not among the objectives.
+    `cautions`: by seed, those that hold under some objective's ORACLE and not at the first law.
     """
 
     results: Sequence[Result]
     objectives: Sequence[str]
-    idle: Mapping[int, float]
+    cautions: Mapping[int, Sequence[Caution]]
 
     @property
     def seeds(self) -> int:
@@ -102,6 +102,8 @@ class Solved:
         yield FITTED
         if "paper" in self.objectives:
             yield from self._about_paper()
+        found = [Found(one, seed, f"seed {seed}") for seed, all_of in self.cautions.items() for one in all_of]
+        yield from marked(grouped("that function's ORACLE", found, self.seeds))
 
     def _ahead(self) -> Iterator[str]:
         ahead = self.firsts()
@@ -126,12 +128,6 @@ class Solved:
             "paper is a sum over people and not dollars a head; on fresh people it is stated for as many as the run "
             f"has. {WEIGHTS_OF_PAPER}"
         )
-        idle = fmean(self.idle.values())
-        if idle > 0.5:
-            yield (
-                f"paper divides by income, and is largest where people hardly earn: under its ORACLE {idle:.0%} of "
-                f"them work fewer than {FEW_HOURS} hours a week."
-            )
 
 
 def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) -> Solved:
@@ -139,7 +135,7 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
 
     UsageError where that changes with the years.
     """
-    results, idle = list[Result](), dict[int, float]()
+    results, cautions = list[Result](), dict[int, Sequence[Caution]]()
     seeds = list(dict.fromkeys(cell.config.seed for cell in cells))
     for seed in track(seeds, "populations", console=console, transient=True, disable=not console.is_terminal):
         own = [cell for cell in cells if cell.config.seed == seed]
@@ -149,9 +145,9 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
             for arm, found in _judged(own, world, name).items():
                 figures[arm] |= found
         results += [Result(arm, seed, None, found) for arm, found in figures.items()]
-        if "paper" in objectives:
-            idle[seed] = _idle(replace(world.setting(), welfare="paper"))
-    return Solved(results, list(objectives), idle)
+        settings = [replace(world.setting(), welfare=name) for name in objectives]
+        cautions[seed] = [one for setting in settings for one in _only_there(setting, BASELINES[BEST](setting))]
+    return Solved(results, list(objectives), cautions)
 
 
 def people_of(config: RunConfig) -> World:
@@ -182,6 +178,7 @@ def law_of(planner: str, setting: Setting) -> TaxSchedule:
     return uniform(setting.thresholds, START_RATE) if planner == "LLM" else BASELINES[planner](setting)
 
 
-def _idle(setting: Setting) -> float:
-    year = equilibrium(setting.economy, BASELINES[BEST](setting), setting.wages)
-    return float((year.labor < FEW_HOURS).mean())
+def _only_there(setting: Setting, best: TaxSchedule) -> list[Caution]:
+    """The cautions on the objective that hold under its ORACLE's law `best` and not at the first law."""
+    first = uniform(setting.thresholds, START_RATE)
+    return added(on_objective(under_law(setting, first)), on_objective(under_law(setting, best)))

@@ -10,12 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from evals import incidence
+from evals import cautions_told, incidence
 from evals.judged_laws import TOO_LITTLE, beside, gain_in_words, judged, objective_table, table_notes, unit_of
 from evals.progress import cost_in_words
-from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.planner_share import planner_share
-from pipeline.economy.welfare import WELFARE, idle_share
+from pipeline.economy.welfare import WELFARE
 from pipeline.simulation import Simulation
 from pipeline.world import World
 from signatures.types import TaxSchedule
@@ -85,7 +85,9 @@ def notes(simulation: Simulation) -> Iterator[str]:
     yield from table_notes(world)
     if world.config.shock:
         yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
-    yield "Rates: " + "; ".join(f"{label} {_rates(schedule)}" for label, schedule in policies(world))
+    laws = [(label, cautions_told.told_rates(world.setting(), schedule)) for label, schedule in policies(world)]
+    unreached = " Rates in parentheses: no income reaches the bracket." if any("(" in told for _, told in laws) else ""
+    yield f"Rates, percent: {'; '.join(f'{label} {told}' for label, told in laws)}.{unreached}"
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
     if world.welfare > start_reached_best(world)[2]:
@@ -100,11 +102,7 @@ def notes(simulation: Simulation) -> Iterator[str]:
         f"cost {cost_in_words(usage)}; "
         f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
     )
-    yield from _degenerate(world, world.outcome)
-
-
-def _rates(schedule: TaxSchedule) -> str:
-    return "/".join(f"{rate:.0f}" for rate in schedule.rates)
+    yield from cautions_told.marked(cautions_told.after(world))
 
 
 def _share_in_words(world: World) -> str:
@@ -124,13 +122,3 @@ def start_reached_best(world: World) -> tuple[float, float, float]:
     """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
     start, _, best = world.landmarks()
     return start, world.welfare_best_response(), best
-
-
-def _degenerate(world: World, outcome: Outcome | None) -> Iterator[str]:
-    if world.config.welfare == "paper" and outcome is not None and world.judged is not None:
-        share = idle_share(world.judged, outcome.income)
-        if share > 0.5:
-            yield (
-                f"Warning: workers without income carry {share:.0%} of the `paper` welfare, which divides by income; "
-                "prefer --welfare inverse_income."
-            )

@@ -1,4 +1,4 @@
-"""Policies for the same people under every welfare function: ranks, the front of equality and output, warnings.
+"""Policies for the same people under every welfare function: ranks, and the front of equality and output.
 
 A policy is what a run played, or a law that every worker best-responds to. Everything is exact: utilities and incomes
 come from the trace or from the solved economy, and nothing is sampled.
@@ -6,21 +6,17 @@ come from the trace or from the solved economy, and nothing is sampled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from pipeline.baselines import BASELINES, RULES, START_RATE, Setting, certified_oracle
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.skills import FULL_TIME_HOURS
 from pipeline.economy.tax import FloatArray, uniform
-from pipeline.economy.welfare import gini, idle_share
+from pipeline.economy.welfare import gini
 from signatures.types import TaxSchedule
-
-BLIND = 0.005
-"""A welfare function that differs by less between the laws, relative to its largest value, does not tell them apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,75 +124,3 @@ def on_front(policies: Sequence[Policy]) -> list[bool]:
 
 def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one != other and one[0] >= other[0] and one[1] >= other[1]
-
-
-# -- where a welfare function says less than it seems ------------------------------------------------------------
-
-
-def warnings(name: str, years: Years, policies: Sequence[Policy]) -> Iterator[str]:
-    """Why the welfare function `name` is degenerate on these years or for these `policies` by law."""
-    values = [policy.welfare[name] for policy in policies if policy.run_id is None]
-    spread, largest = max(values) - min(values), max(map(abs, values))
-    if spread < BLIND * largest:
-        yield f"{name} does not tell the laws apart: they differ by {spread / largest:.2%}"
-    if name in DEGENERATE:
-        yield from DEGENERATE[name](years, spread)
-
-
-def _paper(years: Years, spread: float) -> Iterator[str]:
-    shares = np.array([idle_share(u, z) for u, z in zip(years.utility, years.income, strict=True)])
-    if (shares > 0.5).any():
-        yield (
-            f"paper divides by income: in {_of_years(shares > 0.5)} workers without income carry more than half of the "
-            f"sum, {shares.max():.0%} at most"
-        )
-
-
-def _inverse_income(years: Years, spread: float) -> Iterator[str]:
-    terms = np.abs(years.utility / (FULL_TIME_HOURS * years.wage))
-    shares = terms.max(axis=1) / terms.sum(axis=1)
-    if (shares > 0.5).any():
-        worst = int(shares.argmax())
-        agent = int(terms[worst].argmax())
-        wage = years.wage[worst, agent]
-        yield (
-            f"inverse_income is one person's in {_of_years(shares > 0.5)}: worker {agent}, at {wage:.2f} "
-            f"dollars an hour, carries {shares.max():.0%} of the sum"
-        )
-
-
-def _rawlsian(years: Years, spread: float) -> Iterator[str]:
-    poorest = years.utility.argmin(axis=1)
-    own = np.take_along_axis(years.regret, poorest[:, None], axis=1)[:, 0] > spread
-    if own.any():
-        yield (
-            f"rawlsian sees hours, not laws, in {_of_years(own)}: the worst off gives up more by its own hours than "
-            f"the {spread:,.0f} dollars that lie between the laws"
-        )
-
-
-def _atkinson(years: Years, spread: float) -> Iterator[str]:
-    floored = (years.utility < 1).any(axis=1)
-    if floored.any():
-        yield f"atkinson counts utilities below one dollar as one dollar: there are such in {_of_years(floored)}"
-
-
-def _equality_productivity(years: Years, spread: float) -> Iterator[str]:
-    below = (years.utility < 0).any(axis=1)
-    if below.any():
-        yield f"equality_productivity counts utilities below 0 as 0 in its gini: there are such in {_of_years(below)}"
-
-
-DEGENERATE: Mapping[str, Callable[[Years, float], Iterator[str]]] = {
-    "paper": _paper,
-    "inverse_income": _inverse_income,
-    "rawlsian": _rawlsian,
-    "atkinson": _atkinson,
-    "equality_productivity": _equality_productivity,
-}
-"""What is told of played years (and how much the function differs between laws), by its name."""
-
-
-def _of_years(which: ArrayLike) -> str:
-    years = np.asarray(which)
-    return f"{int(years.sum())} of {len(years)} years"

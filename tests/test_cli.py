@@ -187,7 +187,7 @@ def test_a_degenerate_welfare_is_told(cli):
     own = ("--strategy", "worker=lazy:Idle", "--worker-type", "ONE_LLM", "--planner-type", "UNIFORM")
     result = cli("run", "--welfare", "paper", *own, "--num-agents", "3", "--max-timesteps", "1", "--db", "a.duckdb")
     assert result.code == 0
-    assert "Warning: workers without income carry" in result.out
+    assert "Caution, last year as played: paper divides by income" in " ".join(result.out.split())
 
 
 def test_interrupt_keeps_finished_years():

@@ -98,7 +98,7 @@ def experiment(
     which: Annotated[str | None, typer.Argument(metavar="NAME", help="which experiment, or all")] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     paper: Annotated[
-        bool, typer.Option("--paper", help="settings of the LLM Economist paper: economy v1, 2500 years")
+        bool, typer.Option("--paper", help="settings of the LLM Economist's released code: economy v1, 2500 years")
     ] = False,
     parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
     detect: Annotated[

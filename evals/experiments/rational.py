@@ -13,4 +13,5 @@ EXPERIMENT = Experiment(
         "SAEZ": {"planner_type": "SAEZ"},
         "ORACLE": {"planner_type": "ORACLE"},
     },
+    needing={"paper": {"SAEZ_THREE": {"planner_type": "SAEZ_THREE"}}},
 )

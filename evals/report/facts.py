@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evals import cautions_told
 from evals.judged_laws import TOO_LITTLE, gain_in_words
 from evals.played import Played
 from evals.report.settings import government
 from evals.report.words import MISSING, Table, dollars, number, percent, rates, several, span
-from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.welfare import idle_share
 from pipeline.store import Reader
 
 TOLERATED = 0.05
@@ -52,7 +51,10 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A run with what was measured over it: its last year, its first and last tax year, its fallbacks and usage."""
+    """A run with what was measured over it: its last year, its first and last tax year, its fallbacks and usage.
+
+    `cautions`: where its results say less than they seem to.
+    """
 
     run: Played
     last: dict[str, Any]
@@ -60,6 +62,7 @@ class Measured:
     last_tax_year: dict[str, Any]
     fallbacks: dict[str, Any]
     usage: dict[str, Any]
+    cautions: list[str]
 
     @property
     def compared(self) -> bool:
@@ -76,7 +79,8 @@ def measure(reader: Reader, run: Played) -> Measured:
     """Read it all."""
     spans = [reader.rows(IN_TAX_YEAR, [run.run_id, *span])[0] for span in run.tax_years]
     last, fallbacks, usage = (reader.rows(query, [run.run_id])[0] for query in (LAST_YEAR, FALLBACKS, USAGE))
-    return Measured(run, last, spans[0], spans[-1], fallbacks, usage)
+    told = cautions_told.with_oracle(cautions_told.stored(reader, run.run_id, run.config), run.oracle.schedule)
+    return Measured(run, last, spans[0], spans[-1], fallbacks, usage, list(told))
 
 
 def facts(measured: Measured) -> list[Fact]:
@@ -160,15 +164,7 @@ def warnings(measured: Measured) -> list[str]:
         going_on = run.row["status"] == "running"
         status = "is still going on, or was killed" if going_on else f"ended as {run.row['status']}{error}"
         found.append(f"The run {status}: {run.years:,} of {run.config.max_timesteps:,} years are here.")
-    if run.config.welfare == "paper":
-        best = equilibrium(run.world.economy, run.oracle.schedule, run.world.population.wage)
-        idle = {"the last year's": measured.last["paper_idle_share"], "ORACLE's": idle_share(best.utility, best.income)}
-        found += [
-            f"Workers without income carry {percent(share)} of {whose} `paper` welfare, which divides by income and "
-            "says little about taxes then."
-            for whose, share in idle.items()
-            if share > 0.5
-        ]
+    found += [line[0].upper() + line[1:] for line in measured.cautions]
     return found
 
 

@@ -30,8 +30,9 @@ PEOPLE = """
 SELECT a.agent, a.occupation, a.sex, a.age, a.wage, a.utility_type, a.persona,
        avg(labor) FILTER (year BETWEEN $2 AND $3) AS first_hours, avg(labor) FILTER (year BETWEEN $4 AND $5) AS hours,
        avg(regret) FILTER (year BETWEEN $4 AND $5) AS regret, avg(satisfied::INTEGER) AS satisfied
-FROM agents a LEFT JOIN decisions d ON d.run_id = a.run_id AND d.agent = a.agent
-WHERE a.run_id = $1 GROUP BY ALL ORDER BY a.wage, a.agent LIMIT $6
+FROM (SELECT *, row_number() OVER (ORDER BY wage, agent) - 1 AS rank FROM agents WHERE run_id = $1) a
+LEFT JOIN decisions d ON d.run_id = a.run_id AND d.agent = a.agent
+WHERE a.rank IN (SELECT unnest($6::BIGINT[])) GROUP BY ALL ORDER BY a.wage, a.agent
 """
 
 COST = """
@@ -119,9 +120,9 @@ def _turnout(row: dict[str, Any]) -> str:
 
 
 def people(reader: Reader, run: Played) -> Table:
-    """Who the workers are and how they fare, lowest wage first."""
+    """Who the workers are and how they fare, lowest wage first; of many, a sample over all wages."""
     first, last = run.tax_years[0], run.tax_years[-1]
-    rows = reader.rows(PEOPLE, [run.run_id, *first, *last, MOST_PEOPLE])
+    rows = reader.rows(PEOPLE, [run.run_id, *first, *last, even_ranks(run.config.num_agents, MOST_PEOPLE)])
     known = any(row["occupation"] for row in rows)
     judged = any(row["satisfied"] is not None for row in rows)
     head = [
@@ -140,11 +141,23 @@ def people(reader: Reader, run: Played) -> Table:
         + ([percent(row["satisfied"])] if judged else [])
         for row in rows
     ]
-    left_out = run.config.num_agents - len(rows)
-    caption = f"{run.label}: workers by wage, the lowest first" + (
-        f"; {left_out:,} more are not shown" if left_out else ""
+    sampled = len(rows) < run.config.num_agents
+    some = (
+        f"{len(rows)} of {run.config.num_agents:,} workers, at evenly spaced ranks from the lowest to the highest wage"
     )
+    caption = f"{run.label}: {some if sampled else 'workers by wage, the lowest first'}"
     return Table(caption, head, cells, numeric=frozenset(range(3 if known else 1, len(head))))
+
+
+def even_ranks(count: int, most: int) -> list[int]:
+    """At most `most` ranks of 0 to `count` - 1 at even distances, the first and the last among them.
+
+    >>> even_ranks(3, 40), even_ranks(101, 5)
+    ([0, 1, 2], [0, 25, 50, 75, 100])
+    """
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def cost(reader: Reader, run: Played) -> Table | None:
