@@ -35,7 +35,14 @@ BOUNDED = {
     "history_len": 4,
     "shock": ["year=4: wages*0.5 where agent = 1", "years=5-6: rates=10/20/30", "year=7: rebate-300"],
 }
-DEMOCRATIC = {"scenario": "democratic", "platforms": True, "num_agents": 4, "max_timesteps": 4, "two_timescale": 2}
+DEMOCRATIC = {
+    "scenario": "democratic",
+    "platforms": True,
+    "num_agents": 4,
+    "max_timesteps": 4,
+    "two_timescale": 2,
+    "seed": 1,
+}
 RULED = {"planner_type": "SAEZ", "worker_type": "ONE_LLM", "num_agents": 3, "max_timesteps": 2}
 
 
@@ -295,7 +302,7 @@ def test_rules_answer_in_every_format_from_the_record(adapter: str) -> None:
     answer = ask(Interviewee().answer_interview, inputs_of("AnswerInterview"), adapter=adapter).answer
     assert answer == (
         "I worked 45 hours a week, earned $224,640, paid $93,964 in tax and received a rebate of $30,883. "
-        "The best year that I remembered: 50 hours, 117679. I was to try what I did not know yet."
+        "The best year that I remembered: 60 hours, 144905. I was to try what I did not know yet."
     )
 
 

@@ -112,8 +112,8 @@ def test_years_are_the_sums_and_means_of_their_decisions(db: duckdb.DuckDBPyConn
         SELECT year FROM years y JOIN decisions d USING (run_id, year) GROUP BY ALL
         HAVING abs(any_value(y.revenue) - sum(tax)) > 0.005 OR abs(any_value(y.rebate) - avg(tax)) > 0.005
             OR abs(any_value(y.mean_labor) - avg(labor)) > 1e-9 OR abs(any_value(y.mean_income) - avg(income)) > 1e-6
-            OR abs(any_value(utilitarian) - avg(adjusted_utility)) > 1e-6
-            OR abs(any_value(rawlsian) - min(adjusted_utility)) > 1e-6
+            OR abs(any_value(utilitarian) - avg(utility)) > 1e-6
+            OR abs(any_value(rawlsian) - min(utility)) > 1e-6
     """).fetchall()
     assert off == []
 
@@ -121,7 +121,7 @@ def test_years_are_the_sums_and_means_of_their_decisions(db: duckdb.DuckDBPyConn
 def test_every_welfare_function_is_there_whichever_was_chosen(db: duckdb.DuckDBPyConnection) -> None:
     columns = {{"paper": "swf_paper"}.get(name, name): function for name, function in WELFARE.items()}
     for year in range(8):
-        query = "SELECT adjusted_utility, income, wage FROM decisions JOIN agents USING (run_id, agent) WHERE year = ?"
+        query = "SELECT utility, income, wage FROM decisions JOIN agents USING (run_id, agent) WHERE year = ?"
         u, z, w = (np.array(column) for column in zip(*db.execute(query, [year]).fetchall(), strict=True))
         stored = db.execute(f"SELECT {', '.join(columns)} FROM years WHERE year = {year}").fetchall()[0]
         assert stored == pytest.approx(tuple(function(u, z, w) for function in columns.values()))

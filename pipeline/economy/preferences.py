@@ -22,8 +22,8 @@ def prospects(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: 
     Everybody best-responds, and gets the mean tax back.
 
     >>> prospects(Economy(), (0,), [[0], [50]], [10, 40]).round()
-    array([[11821., 29452.],
-           [82327., 56169.]])
+    array([[11821., 33585.],
+           [82327., 58722.]])
     """
     laws, w = np.asarray(rates, dtype=float), np.asarray(wages, dtype=float)
     rows = max(1, CHUNK // len(w))
