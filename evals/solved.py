@@ -30,8 +30,6 @@ from pipeline.world import World, create
 from signatures.types import TaxSchedule
 
 BEST = "ORACLE"
-FEW_HOURS = 10
-"""Hours a week: a quarter of a full week. Who works fewer is next to idle."""
 
 SHARE, FRESH = "_share_of_gain", "_on_fresh_people"
 

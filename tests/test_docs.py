@@ -11,6 +11,9 @@ from evals.cli import app
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FINDINGS = sorted((ROOT / "docs/findings").glob("*.md"))
+SMALL = "--seeds 1-2 --num-agents 4 --archetypes 2 --max-timesteps 4 --two-timescale 2".split()
+"""What the commands of a finding are run with here, in place of the size that its figures come from."""
 
 
 def blocks(page, language):
@@ -45,6 +48,14 @@ def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page):
         assert result.code == 0, (words, result.err)
 
 
+@pytest.mark.parametrize("page", FINDINGS, ids=lambda page: page.name)
+def test_the_commands_of_a_finding_run_at_small_size(cli, page):
+    assert commands(page)
+    for words in commands(page):
+        result = cli(*words, *SMALL)
+        assert result.code == 0, (words, result.err)
+
+
 def test_the_readme_shows_every_command():
     text = (ROOT / "README.md").read_text()
     for command in app.registered_commands:
@@ -61,7 +72,7 @@ def test_the_readme_has_one_line_for_every_module():
 
 
 def test_files_named_in_the_documents_exist():
-    for page in PAGES:
+    for page in (*PAGES, *FINDINGS):
         for name in re.findall(r"`((?:signatures|programs|pipeline|evals|tests|docs)/[\w/.]+\.\w+)`", page.read_text()):
             assert (ROOT / name).exists(), (page.name, name)
 
@@ -81,7 +92,7 @@ def test_every_flag_of_the_older_program_is_here_and_in_the_table():
 
 
 def test_links_between_pages_lead_somewhere():
-    for page in PAGES:
+    for page in (*PAGES, *FINDINGS):
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), (page.name, target)
