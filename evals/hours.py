@@ -135,7 +135,7 @@ def missed(work: Work, hours: int) -> Missed:
 
 def _bracket(schedule: TaxSchedule, earned: float, *, more: bool) -> tuple[float, str]:
     """The rate in percent that the last dollar of an income pays, or the next if `more`, and in words from where on."""
-    dollar = earned if more else float(np.nextafter(earned, 0))
+    dollar = earned if more else earned - 0.01  # a cent less: an income at an edge counts as the upper bracket's
     rate = float(marginal_rate(schedule, dollar))
     below = [edge for edge in schedule.thresholds if edge <= dollar]
     above = [edge for edge in schedule.thresholds if edge > dollar]

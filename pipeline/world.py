@@ -133,11 +133,9 @@ class World:
 
     def setting(self, year: int | None = None) -> Setting:
         """What the planners without a model read: in `year`, or now."""
-        return setting_of(
-            self.config,
-            self.population.wage if year is None else self.exposure.wages(year),
-            windfall=self.windfall if year is None else self.exposure.windfall(year),
-        )
+        wages = self.population.wage if year is None else self.exposure.wages(year)
+        windfall = self.windfall if year is None else self.exposure.windfall(year)
+        return replace(setting_of(self.config, wages, windfall=windfall), economy=self.economy)
 
     def planned(self, year: int = 0) -> TaxSchedule:
         """The schedule that a planner that needs no model sets in `year`; computed once for the same economy."""

@@ -262,7 +262,7 @@ def test_a_rate_that_no_income_reaches_is_in_parentheses() -> None:
 
 def test_a_first_run_says_before_and_after_what_it_cannot_tell(cli: CommandLine) -> None:
     out = cli("run", *SMALL).out
-    before, after = out.split("Welfare of the same people")
+    before, after = out.split("The objective, ")
     first = [line for line in before.splitlines() if line.startswith("Caution")]
     assert first == [
         f"Caution, first law: {UNREACHED}; use more workers (--num-agents 100).",
@@ -278,7 +278,7 @@ def test_a_first_run_says_before_and_after_what_it_cannot_tell(cli: CommandLine)
 def test_a_run_of_enough_workers_with_a_wage_floor_says_nothing(cli: CommandLine) -> None:
     fixed = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
     out = cli("run", *SMALL, *fixed, "--num-agents", "100", "--min-wage", "7.25").out
-    assert "Planner" in out or "Welfare of the same people" in out
+    assert "Planner" in out or "The objective, " in out
     assert "Caution" not in out
 
 
@@ -310,7 +310,7 @@ def test_what_is_stored_of_the_last_year_gives_the_cautions_of_the_run(cli: Comm
     with AtRest(DB) as reader:
         row = find_run(reader, "1")
         found = lines(cautions(stored(reader, 1, config_of(row))))
-    said = " ".join(out.split("Welfare of the same people")[1].split())
+    said = " ".join(out.split("The objective, ")[1].split())
     assert len(found) == 2
     assert all(f"Caution, last year as played: {line}" in said for line in found)
 

@@ -12,7 +12,7 @@ from evals.cli import app
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FINDINGS = sorted((ROOT / "docs/findings").glob("*.md"))
-SMALL = "--seeds 1-2 --num-agents 4 --archetypes 2 --max-timesteps 4 --two-timescale 2".split()
+SMALL = ("--seeds", "1-2", "--num-agents", "4", "--archetypes", "2", "--max-timesteps", "4", "--two-timescale", "2")
 """What the commands of a finding are run with here, in place of the size that its figures come from."""
 
 

@@ -178,7 +178,8 @@ def test_no_policy_is_above_oracle_under_any_objective(economy: str) -> None:
     assert f"No policy is above ORACLE in any of 2 populations: {', '.join(WELFARE)}." in told
     kinds = [{one.kind for one in found} for found in answer.cautions.values()]
     assert len(kinds) == 2
-    assert all("paper: idle" in found for found in kinds), "by the paper's sum it is best that people hardly work"
+    hardly = all("paper: idle" in found for found in kinds)
+    assert hardly == (economy == "weekly"), "by the paper's sum it is best that people hardly work, unless work is easy"
 
 
 def test_every_law_is_made_for_the_objective_that_judges_it() -> None:
@@ -237,7 +238,7 @@ def test_with_an_objective_the_table_says_for_which_the_laws_are_made(cli: Comma
     assert "laws are made for atkinson and judged by it" in out
     assert "share of ORACLE's gain" in out
     assert "on 2,000 fresh people" in out
-    assert "inverse_income" not in out
+    assert "inverse_income:" not in out
     assert "every law is made for the objective of its column" in " ".join(cli(*args).out.split())
     paper = " ".join(cli(*args, "--paper").out.split())
     assert "laws are made for paper" in paper
@@ -260,7 +261,7 @@ def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> N
     table = cli("experiment", *args).out
     assert "baselines asks nobody" in table
     assert "US_FED" in table
-    assert (said["primary"], said["tests"]) == ("inverse_income", len(BASELINES) - 1)
+    assert (said["primary"], said["tests"]) == ("inverse_income", len(BASELINES))
     assert "2 pairs are too few" in table
     assert f"Use {said['fewest_seeds']} seeds or more, or fewer arms." in table
     assert ask("select count(*) from evaluations")[0][0] == sum(n for _, n in subjects), "made again, kept once"

@@ -146,7 +146,7 @@ def test_what_was_tuned_is_said_stored_and_used(cli: CommandLine) -> None:
     assert used is not None
     run = cli(*used[1].split(), "--max-timesteps", "1", "--planner-type", "US_FED")
     assert run.code == 0, run.err
-    assert "Caution" not in run.out
+    assert "Caution: " not in run.out, "the program is used with the model that it was tuned for"
     (prompt,) = cli.sql("SELECT prompt FROM calls WHERE run_id = 1 AND role = 'worker' LIMIT 1", "economist.duckdb")
     assert prompt["prompt"].count("### assistant") == 2
 

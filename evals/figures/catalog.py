@@ -56,7 +56,7 @@ FIGURES: Mapping[str, Figure] = {
     "welfare": Figure(
         "Welfare",
         "The planner's objective over the years between what planners without a model reach with the same people: "
-        "the bold line judges the schedule alone, the thin one the years as people lived them. No bold line is above "
+        "the bold line judges the schedule alone, the thin one the years as people lived them; no bold line is above "
         "ORACLE, the optimum at any rates on these brackets; ORACLE_GRID is the best in the planner's ten-point steps.",
         policy.welfare,
         wide=True,
