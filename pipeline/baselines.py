@@ -87,17 +87,20 @@ def free_market(setting: Setting) -> TaxSchedule:
     return uniform(setting.thresholds, 0.0)
 
 
+@lru_cache(maxsize=64)
 def saez(setting: Setting) -> TaxSchedule:
     """Saez (2001) rates on the run's brackets, with the setting's elasticities and its objective's weights."""
     return _saez(setting, setting.thresholds, setting.elasticities)
 
 
+@lru_cache(maxsize=64)
 def saez_flat(setting: Setting) -> TaxSchedule:
     """The optimal linear tax at elasticity 0.4: one rate on every dollar, written on the run's brackets."""
     flat = _saez(setting, BRACKETS["flat"], (0.4,))
     return uniform(setting.thresholds, flat.rates[0])
 
 
+@lru_cache(maxsize=64)
 def saez_three(setting: Setting) -> TaxSchedule:
     """Saez (2001) rates on the brackets `three`, always, at the elasticities 0.18, 0.11 and 0.57 of the LLM
     Economist's baseline (Karten et al. 2025, arXiv 2507.15815)."""

@@ -28,6 +28,8 @@ from pipeline.query import select
 from pipeline.shards import merge
 from pipeline.store import Store
 
+pytestmark = pytest.mark.slow  # files are written, degraded and brought up to date: a minute and a half
+
 DB = "traces.duckdb"
 SIZE = {"num_agents": 4, "max_timesteps": 6, "two_timescale": 3, "llm": "rules"}
 MIXED = {"percent_ego": 50, "percent_alt": 25, "percent_adv": 25}
