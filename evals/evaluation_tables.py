@@ -57,7 +57,7 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
 
 
 def print_laws(run: Played, console: Console) -> None:
-    """The run's last law and those beside it under its own objective, also for fresh people."""
+    """The run's last law and those it is compared with, under its own objective and for fresh people."""
     title = f"Run {run.run_id}: laws under its objective, {run.setting.welfare}: {unit_of(run.setting.welfare)}"
     console.print(objective_table(title, run.laws))
     for note in run.law_notes:

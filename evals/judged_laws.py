@@ -1,4 +1,4 @@
-"""Laws beside ORACLE under one objective: what each is worth, its share of ORACLE's gain, and to fresh people.
+"""Laws compared with ORACLE under one objective: what each is worth, its share of the gain, and to fresh people.
 
 ORACLE is the optimum on the run's brackets at any rates, ORACLE_GRID the best schedule on the planner's ten-point grid.
 """
@@ -40,7 +40,7 @@ FITTED = (
 
 
 LAWS = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE")
-"""What a run is compared with, beside the start."""
+"""What a run is compared with, apart from the start."""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def incidence_of_law(
 def brackets(economy: Economy, law: TaxSchedule, wages: ArrayLike, played: ArrayLike) -> tuple[Bracket, ...]:
     """The brackets of `law` with the people in them: workers with hourly `wages` (N,) and incomes `played` (N,).
 
-    Without income effects nobody earns more under a tax than without one, for no rate is below 0; so a bracket that
+    Without income effects no worker earns more under a tax than without one, for no rate is below 0; so a bracket that
     lies above all untaxed incomes is empty at any rates.
     """
     best = equilibrium(economy, law, wages).income
