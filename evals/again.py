@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from pipeline.history import AtRest, config_of, find_run, recorded_calls, restor
 from pipeline.minds import Minds, Usage
 from pipeline.older import OF_DECISIONS, YARDSTICKS
 from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation, play_year
 from pipeline.store import Reader, Row, Store, code_version
 from pipeline.traces import INTERVIEW, Recorded
@@ -86,7 +86,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
     minds.learn(stored_pools(store, run_id))
     minds.enter(run_id)
     earlier = recorded.pop((start, "Preflight", None), [])
-    asyncio.run(minds.preflight(year=start, earlier=earlier))
+    run_async(minds.preflight(year=start, earlier=earlier))
     return Simulation(
         config,
         store,
@@ -124,7 +124,7 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         cautions_told.tell(cautions_told.before(world, f"law of year {at}"), console)
         minds = Minds(config, model, BRACKETS[config.bracket_setting])
         minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
-        asyncio.run(minds.preflight(year=at))
+        run_async(minds.preflight(year=at))
         run_id = store.start_fork(
             {**run_row(config, model), "parent_run_id": parent_id, "fork_year": at},
             program_rows(0, config, minds.pools),
@@ -201,7 +201,7 @@ def replay(run: str, db: str, console: Console) -> int:
         minds.learn(stored_pools(reader, run_id))
         here, there = code_version(), row["code_version"]
         try:
-            checked = asyncio.run(
+            checked = run_async(
                 _replay(reader, config, minds, run_id, start, played, row["parent_run_id"], exactly=here == there)
             )
         except EconomistError as error:

@@ -6,7 +6,6 @@ are. What differs is what archetypes do.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import FloatArray, uniform
 from pipeline.economy.utility import best_response
 from pipeline.records import Year
+from pipeline.signals import run_async
 from pipeline.simulation import play_year
 from pipeline.world import World, create
 from signatures.types import TaxSchedule
@@ -78,7 +78,7 @@ def _play(config: RunConfig) -> Played:
     async def play() -> list[Year]:
         return [await play_year(world, minds, year) for year in range(config.max_timesteps)]
 
-    last = asyncio.run(play())[-config.two_timescale :]
+    last = run_async(play())[-config.two_timescale :]
     hours = np.mean([year.outcome.labor for year in last], axis=0)
     return Played(hours, float(np.mean([year.welfare for year in last])), world)
 

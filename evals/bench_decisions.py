@@ -22,6 +22,7 @@ from dspy import lm15
 from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation, labor_inputs
 from pipeline.store import Store, row_of
 from programs.engines.rules import RulesEngine
@@ -94,7 +95,7 @@ def questions(count: int) -> Inputs:
     config = RunConfig(num_agents=100, max_timesteps=50, two_timescale=10, llm="rules")
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/economy.duckdb") as store:
         simulation = Simulation(config, store, Minds(config, "rules", BRACKETS[config.bracket_setting]))
-        asyncio.run(simulation.play())
+        run_async(simulation.play())
     shown = [labor_inputs(simulation.world, agent, 49) for agent in range(config.num_agents)]
     return [(i % config.num_agents, shown[i % config.num_agents]) for i in range(count)]
 
@@ -116,7 +117,7 @@ def _compared(ways: dict[str, Way], inputs: Inputs, rounds: int) -> dict[str, fl
     least: dict[str, float] = {}
     for number in range(rounds + 1):
         for name, way in ways.items():
-            spent = asyncio.run(way(inputs)) / len(inputs) * 1000
+            spent = run_async(way(inputs)) / len(inputs) * 1000
             if number:
                 least[name] = min(spent, least.get(name, spent))
     first = least[next(iter(ways))]

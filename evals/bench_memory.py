@@ -5,7 +5,6 @@ Each run is a process of its own on `rules`; what it takes without agents is in 
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 
@@ -57,7 +57,7 @@ def play(agents: int, years: int, archetypes: int) -> int:
     )
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/memory.duckdb") as store:
         minds = Minds(config, "rules", BRACKETS[config.bracket_setting])
-        asyncio.run(Simulation(config, store, minds).play())
+        run_async(Simulation(config, store, minds).play())
     return _highest()
 
 

@@ -6,7 +6,6 @@ byte the beginning of the one before it, of the same question: a server with a p
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -17,6 +16,7 @@ import numpy as np
 from evals.running import BRACKETS
 from pipeline.config import build
 from pipeline.minds import Minds
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 
@@ -53,7 +53,7 @@ def _late(years: int, adapter: str, settings: Mapping[str, Any]) -> list[tuple[s
     """Question, prompt and reply of the last years of a run."""
     config = build({"max_timesteps": years, "two_timescale": 5, "llm": "rules", "adapter": adapter, **settings})
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
-        asyncio.run(Simulation(config, store, Minds(config, "rules", BRACKETS[config.bracket_setting])).play())
+        run_async(Simulation(config, store, Minds(config, "rules", BRACKETS[config.bracket_setting])).play())
         return [(row["signature"], row["prompt"], row["response"]) for row in store.rows(PROMPTS, [years - LATE])]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import tempfile
 import time
@@ -15,6 +14,7 @@ from evals.loopback import Loopback
 from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Row, Rows, Store
 
@@ -57,7 +57,7 @@ def _play(config: RunConfig, kind: type[Store], path: str) -> float:
     begun = time.perf_counter()
     with kind(path) as store:
         simulation = Simulation(config, store, Minds(config, str(config.llm), BRACKETS[config.bracket_setting]))
-        asyncio.run(simulation.play())
+        run_async(simulation.play())
     return time.perf_counter() - begun
 
 

@@ -6,7 +6,6 @@ this machine, which the client shares its processors with.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.records import Year
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 
@@ -59,5 +59,5 @@ def _year(agents: int, concurrency: int, years: int, url: str) -> float:
 
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
         minds = Minds(config, MODEL, BRACKETS[config.bracket_setting])
-        asyncio.run(Simulation(config, store, minds, on_year=stored).play())
+        run_async(Simulation(config, store, minds, on_year=stored).play())
     return statistics.median(later - earlier for earlier, later in pairwise(ends))

@@ -7,7 +7,6 @@ tested on others.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.government import Platforms
 from pipeline.records import Year
+from pipeline.signals import run_async
 from pipeline.simulation import play_year
 from pipeline.world import World, create
 
@@ -106,11 +106,11 @@ def _states(question: str, config: RunConfig, seed: int) -> list[dspy.Example]:
     small = _small(question, config, seed, rng)
     world, minds = create(small), Wanderers(seed, whim=float(rng.random()), watched=question)
     if question == "WritePersona":
-        return asyncio.run(_portrayed(world, minds, rng))
+        return run_async(_portrayed(world, minds, rng))
     lasts = 1 if question == "ChooseLabor" else small.two_timescale
     asked_in = range(0, small.max_timesteps, lasts)
     years = sorted(int(year) for year in rng.choice(asked_in, size=min(STATES, len(asked_in)), replace=False))
-    return asyncio.run(_played(question, world, minds, years, rng))
+    return run_async(_played(question, world, minds, years, rng))
 
 
 def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator) -> RunConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import platform
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from evals.running import configure
 from pipeline.errors import EconomistError
 from pipeline.minds import Minds
 from pipeline.query import connect
+from pipeline.signals import run_async
 from programs.engines.local import GET_EXTRA, installed
 from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
 from programs.lm import OPENAI_KEYS, default_model, environment, without_secrets
@@ -73,7 +73,7 @@ def _model(console: Console, llm: str, base_url: str | None) -> bool:
     """One tiny call."""
     try:
         minds = Minds(configure({"llm": llm, "base_url": base_url}), llm, 3)
-        asyncio.run(minds.preflight())
+        run_async(minds.preflight())
     except EconomistError as error:
         console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)
         return False

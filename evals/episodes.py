@@ -6,7 +6,6 @@ An economy is small and in memory. The program under test answers for its role, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -25,6 +24,7 @@ from pipeline.economy.planner_share import planner_share
 from pipeline.errors import ModelError
 from pipeline.minds import FATAL, QUESTIONS, Answer, cannot_use
 from pipeline.records import Year
+from pipeline.signals import run_async
 from pipeline.simulation import play_year
 from pipeline.world import World, create
 
@@ -95,7 +95,7 @@ class Rollout(dspy.Module):
 
     def forward(self, *, seed: int, settings: Mapping[str, Any]) -> dspy.Prediction:
         """Play one economy, synchronously; not inside of a running event loop."""
-        return asyncio.run(self.aforward(seed=seed, settings=settings))
+        return run_async(self.aforward(seed=seed, settings=settings))
 
     async def aforward(self, *, seed: int, settings: Mapping[str, Any]) -> dspy.Prediction:
         """Play one economy."""

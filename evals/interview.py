@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from pipeline.history import find_run
 from pipeline.interviews import Interview
 from pipeline.minds import Answer, Minds
 from pipeline.query import check_file
+from pipeline.signals import run_async
 from pipeline.store import Store
 
 
@@ -36,7 +36,7 @@ def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: boo
         with_whom = Interview(store, find_run(store, run), agent=asked.agent, year=asked.year)
         minds = with_whom.minds(asked.llm, asked.base_url)
         with console.status("asking; Ctrl-C ends it"):
-            answer = asyncio.run(with_whom.ask(asked.question, minds))
+            answer = run_async(with_whom.ask(asked.question, minds))
     if as_json:
         print(json.dumps(_as_json(with_whom, minds, answer, asked.question)))
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from pipeline import cluster
 from pipeline.minds import Minds
 from pipeline.people import write_personas
 from pipeline.records import run_row
+from pipeline.signals import run_async
 from pipeline.store import Store, check_path, row_of
 from pipeline.wards import divided
 from pipeline.world import create, needs_persona
@@ -27,12 +27,12 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     check_path(config.db)
     minds = Minds(config, model, BRACKETS[config.bracket_setting])
-    asyncio.run(minds.preflight())
+    run_async(minds.preflight())
     world = create(config)
     with Store(config.db) as store:
         minds.enter(store.start_run(run_row(config, model)))
         with divided(minds, store) as wards:
-            rows = asyncio.run(write_personas(world, minds, store, asked=wards))
+            rows = run_async(write_personas(world, minds, store, asked=wards))
         store.write({"personas": rows, "lm_calls": [row_of(call) for call in minds.drain()]})
         store.finish_run(minds.run_id, "finished")
     for agent in needs_persona(world):

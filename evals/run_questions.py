@@ -6,7 +6,6 @@ programs and format of the run, in memory: that measures the prompts, however ma
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from pipeline.election import RULES as ELECTION_RULES
 from pipeline.government import ballot_module, planner_inputs, vote_inputs
 from pipeline.minds import Minds
 from pipeline.people import write_personas
+from pipeline.signals import run_async
 from pipeline.simulation import play_year
 from pipeline.store import Store
 from pipeline.traces import Call
@@ -102,7 +102,7 @@ def measure(config: RunConfig) -> dict[str, Size]:
     """The size of each question, from a year without memory and from one with a full memory."""
     few = replace(config, num_agents=min(config.num_agents, SAMPLE), base_url=None, prices=None, warmup=0)
     few = replace(few, max_cost_usd=None, max_tokens=None)
-    return _sizes([*asyncio.run(_sample(few, full=False)), *asyncio.run(_sample(few, full=True))])
+    return _sizes([*run_async(_sample(few, full=False)), *run_async(_sample(few, full=True))])
 
 
 async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:

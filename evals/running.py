@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import signal
@@ -25,7 +24,7 @@ from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.records import Year
-from pipeline.signals import as_interrupt
+from pipeline.signals import as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
 from pipeline.world import World, create
@@ -80,7 +79,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     minds.learn(examples.pools(minds.modules, config))
     if minds.pools:
         console.print(_examples_in_words(minds.pools, config.examples or config.db), highlight=False, soft_wrap=True)
-    asyncio.run(minds.preflight())
+    run_async(minds.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
             console.print(
@@ -175,7 +174,7 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
                     observer(year)
 
             simulation.on_year = observe
-            asyncio.run(simulation.play())
+            run_async(simulation.play())
 
     return _see_through(simulation, play)
 

@@ -6,7 +6,6 @@ runs = made.play(console)          # run ids by `Cell.key`
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from pipeline.minds import Minds
 from pipeline.people import written_by
 from pipeline.records import Year
 from pipeline.scenarios import SCENARIOS
-from pipeline.signals import as_interrupt
+from pipeline.signals import as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Row, Store, check_path
 
@@ -244,5 +243,5 @@ def _simulation(store: Store, job: Job) -> Simulation | None:
         return take_up(store, row, replace(config, name=row["name"]))
     minds = Minds(config, job.cell.model, BRACKETS[config.bracket_setting])
     minds.learn(examples.fixed_pools(minds.modules, config))
-    asyncio.run(minds.preflight())
+    run_async(minds.preflight())
     return Simulation(config, store, minds)

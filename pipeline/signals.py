@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 def as_interrupt(signum: int, frame: object) -> None:
@@ -30,3 +34,35 @@ def work_for_another() -> None:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, as_interrupt)
+
+
+def run_async(main: Coroutine[Any, Any, Result]) -> Result:
+    """`asyncio.run`, but no coroutine is left half done, however many interrupts arrive.
+
+    asyncio gives up cancelling at the second interrupt. What it leaves behind fails when Python collects it, and prints
+    a traceback. Raises what `main` raises.
+    """
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(main)
+        except BaseException:
+            _cancel_all(runner.get_loop())
+            raise
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks of a loop until each has ended; give up where an interrupt comes and no task ends.
+
+    An interrupt that a task raises ends that task, and the others are cancelled in another round.
+    """
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        try:
+            loop.run_until_complete(asyncio.wait(tasks))
+        except KeyboardInterrupt:
+            if not any(task.done() for task in tasks):
+                raise
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()  # asyncio prints an exception that was never looked at

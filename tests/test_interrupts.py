@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import threading
@@ -21,6 +23,7 @@ from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.history import config_of
 from pipeline.minds import Minds
+from pipeline.signals import run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 
@@ -194,3 +197,28 @@ def test_posted_calls_survive_a_commit_that_is_interrupted() -> None:
                 store.write({"votes": [Interrupting(run_id=1)]})
         store.flush()
         assert store.one("SELECT count(*) FROM lm_calls") == 1
+
+
+@pytest.mark.parametrize("interrupts", [1, 2, 3])
+def test_every_coroutine_ends_before_the_loop_does_however_many_interrupts_arrive(interrupts: int) -> None:
+    ended = []
+
+    async def slow_to_end() -> None:
+        try:
+            await asyncio.ensure_future(asyncio.sleep(60))
+        finally:
+            await asyncio.sleep(0)
+            ended.append(asyncio.current_task())
+
+    async def interrupted() -> None:
+        await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        await asyncio.gather(*(slow_to_end() for _ in range(5)), *(interrupted() for _ in range(interrupts)))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_async(main())
+    gc.collect()  # a coroutine that is collected half done prints a traceback, which fails a test here
+    assert len(ended) == 5
+    assert None not in ended
