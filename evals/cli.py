@@ -11,25 +11,34 @@ from evals.commands import runs, studies, traces  # noqa: F401  each adds its co
 from evals.commands.app import app
 from evals.options import gather_elasticities
 from pipeline.errors import EconomistError
+from pipeline.signals import INTERRUPTED, exit_code, forget
 
 QUERY_INTERRUPTED = "Query interrupted"
 CRASH_FILE = "llm-economist-crash.log"
 
 
 def main() -> None:
-    """Entry point: errors that a user can act on become one line and their exit code."""
+    """Entry point: errors that a user can act on become one line, and a signal becomes its exit code."""
+    forget()
+    try:
+        _run_command()
+    except SystemExit as ended:
+        sys.exit(exit_code() if ended.code == INTERRUPTED else ended.code)
+
+
+def _run_command() -> None:
     try:
         app(args=gather_elasticities(sys.argv[1:]))
     except EconomistError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:
         if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         _report_bug(error)
         sys.exit(1)
 

@@ -15,13 +15,13 @@ from rich.markup import escape
 
 from evals.candidates import shown
 from evals.datasets import Dataset
-from evals.running import INTERRUPTED
 from evals.trial_progress import TrialProgress
 from evals.tuned import figures, report, write
 from evals.tuning import Outcome, Tuning
 from evals.tuning_plan import Order, Plan, prepare
 from pipeline.allowance import Allowance
 from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.signals import INTERRUPTED, as_interrupt
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Halted, Study, study_name
 from programs import files
@@ -122,7 +122,7 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
 @contextmanager
 def end_told(study: Study, console: Console) -> Iterator[None]:
     """Set the status of a study whatever its end is, and say how one that was interrupted goes on: that is no error."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is an interrupt
+    previous = signal.signal(signal.SIGTERM, as_interrupt)
     try:
         yield
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.records import Year
-from pipeline.signals import as_interrupt, run_async
+from pipeline.signals import INTERRUPTED, as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
 from pipeline.world import World, create
@@ -32,7 +32,6 @@ from programs.lm import RULES, default_model, without_secrets
 
 log = logging.getLogger("llm_economist")
 
-INTERRUPTED = 130
 BRACKETS = {"flat": 1, "three": 3, "US_FED": 7}
 
 

@@ -11,9 +11,24 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+_received: set[int] = set()
+
+
+def forget() -> None:
+    """A command begins: no signal has been received."""
+    _received.clear()
+
+
+def exit_code() -> int:
+    """The exit code of a command that a signal ended, as shells count: 143 after SIGTERM, else 130."""
+    return TERMINATED if signal.SIGTERM in _received else INTERRUPTED
+
 
 def as_interrupt(signum: int, frame: object) -> None:
     """A handler for SIGTERM: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
+    _received.add(signum)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where Ctrl-C is not for us
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)

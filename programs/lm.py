@@ -290,7 +290,8 @@ class ObservedEngine(_Observed):
     def complete(self, request: lm15.Request) -> lm15.Response:
         loop = dspy.settings.get("loop")
         if loop is not None and self.asynchronous is not None:
-            return asyncio.run_coroutine_threadsafe(self.asynchronous.complete(request), loop).result()
+            answer: lm15.Response = loop.run(self.asynchronous.complete(request))
+            return answer
         request, known = self.begin(request)
         if known is not None:
             return known

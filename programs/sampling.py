@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from copy import copy
 from functools import cache
 from statistics import median_low
-from typing import Any
+from typing import Any, TypeVar
 
 import dspy
 from dspy.predict import best_of_n as dspys_best_of_n
@@ -23,6 +24,7 @@ from programs.lm import current_lineage
 from programs.rewards import GOOD_ENOUGH, reward
 
 log = logging.getLogger("llm_economist")
+Result = TypeVar("Result")
 
 NO_ANSWER = (AdapterParseError, LMError)
 """What a sample may fail with while others go on."""
@@ -179,14 +181,60 @@ def worth(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
     return -1.0 if "failure" in answer else reward(inputs, answer)
 
 
+class GivenUp(BaseException):
+    """Raised in a thread whose question was cancelled. No `except Exception` of a strategy may hold it."""
+
+
+class LoopCalls:
+    """What one thread asks of the event loop that waits for it. `give_up` cancels its calls and refuses new ones."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._in_flight: set[Future[Any]] = set()
+        self._given_up = False
+
+    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        """The result of `call`, made on the loop; called from the thread. Raises GivenUp, or what `call` raises."""
+        with self._lock:
+            if self._given_up:
+                call.close()
+                raise GivenUp
+            future = asyncio.run_coroutine_threadsafe(call, self.loop)
+            self._in_flight.add(future)
+        try:
+            return future.result()
+        except CancelledError as error:  # an Exception, unlike asyncio's
+            raise GivenUp from error
+        finally:
+            self._in_flight.discard(future)
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            for future in list(self._in_flight):
+                future.cancel()
+
+
 async def in_thread(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:
     """What a module that can only be called synchronously answers, without holding up the event loop.
 
-    Its calls to a model come back to this loop.
+    Its calls to a model are made on this loop. Cancelled, it ends its thread before it ends itself: a thread that waits
+    for a loop that is gone waits for ever.
     """
-    with dspy.context(loop=asyncio.get_running_loop()):
+    calls = LoopCalls()
+    with dspy.context(loop=calls):
         context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_threads(), lambda: context.run(module, **inputs))
+    answer = calls.loop.run_in_executor(_threads(), lambda: context.run(module, **inputs))
+    try:
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        calls.give_up()
+        while not answer.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([answer])
+        answer.exception()
+        raise
 
 
 @cache

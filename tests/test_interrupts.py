@@ -18,12 +18,12 @@ from rich.console import Console
 
 from evals.again import take_up
 from evals.loopback import Fault, Loopback
-from evals.running import INTERRUPTED, play
+from evals.running import play
 from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.history import config_of
 from pipeline.minds import Minds
-from pipeline.signals import run_async
+from pipeline.signals import INTERRUPTED, TERMINATED, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Store
 
@@ -131,7 +131,8 @@ def test_a_run_that_is_interrupted_while_personas_are_written_can_be_resumed(
             if background and number == CTRL_C:
                 assert (ended.code, statuses(cli)) == (0, ["finished"])
                 return
-            assert (ended.code, statuses(cli)) == (INTERRUPTED, ["interrupted"]), ended.err
+            code = INTERRUPTED if number == CTRL_C else TERMINATED
+            assert (ended.code, statuses(cli)) == (code, ["interrupted"]), ended.err
             assert cli("resume", "1", "--db", DB, *url).code == 0
             assert statuses(cli) == ["finished"]
     finally:

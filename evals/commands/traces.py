@@ -8,6 +8,7 @@ import typer
 
 from evals.commands.app import DEFAULT_DB, Db, app
 from pipeline.errors import UsageError
+from pipeline.signals import INTERRUPTED
 
 
 @app.command()
@@ -47,7 +48,7 @@ def sql(
         )
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()

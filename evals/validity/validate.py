@@ -18,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evals.formats import whole_file
 from evals.optimize import end_told
 from evals.progress import cost_in_words
-from evals.running import INTERRUPTED
 from evals.tuning_plan import capped, connected
 from evals.validity import card as cards
 from evals.validity.beside import show
@@ -28,6 +27,7 @@ from evals.validity.plan import Order, Plan, identity, judge, prepare
 from pipeline.budget import Capped
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
+from pipeline.signals import INTERRUPTED
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Study, study_name
 from programs.adapter import ADAPTERS
