@@ -1,7 +1,7 @@
 """Every attempt of a run at a model as a row of `lm_calls`; those of studies meet the store in phase.py.
 
 A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
-to it (programs/lm.py) and adapters report what they could parse (programs/adapter.py).
+to it (programs/observed.py) and adapters report what they could parse (programs/adapter.py).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 class _Repairing:
     """Mixed into an adapter: on a reply that does not parse, ask again and say what was wrong.
 
-    Outcomes are reported to the `lineage` of the current `dspy.context` (see programs/lm.py). The system message is
+    Outcomes are reported to the `lineage` of the current `dspy.context` (programs/observed.py). The system message is
     put together once per signature.
     """
 

@@ -19,8 +19,8 @@ from dspy import lm15
 from dspy.adapters.types import Type
 from dspy.clients.errors import wrap_error
 
-from programs.lm import ObservedEngine
 from programs.memo import PerObject, PerSignature
+from programs.observed import ObservedEngine
 
 PLAIN = frozenset({"temperature", "max_tokens", "response_format", "top_p", "stop"})
 """Settings of a call that mean the same to every engine."""

@@ -20,7 +20,7 @@ from dspy.predict import best_of_n as dspys_best_of_n
 from dspy.predict import refine as dspys_refine
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from programs.lm import current_lineage
+from programs.observed import current_lineage
 from programs.rewards import GOOD_ENOUGH, reward
 
 log = logging.getLogger("llm_economist")

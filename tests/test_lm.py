@@ -14,16 +14,8 @@ from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from programs.engines.http import Endpoint
 from programs.engines.rules import RulesEngine
-from programs.lm import (
-    AsyncObservedEngine,
-    Model,
-    ObservedEngine,
-    connect,
-    cost_usd,
-    default_model,
-    environment,
-    without_secrets,
-)
+from programs.lm import Model, connect, cost_usd, default_model, environment, without_secrets
+from programs.observed import AsyncObservedEngine, ObservedEngine
 
 KEY = "sk-proj-made0up0for0this0test"
 OTHER_KEY = "another key without any shape"

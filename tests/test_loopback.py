@@ -269,7 +269,8 @@ def test_a_reply_that_no_database_can_hold_is_stored_as_far_as_it_goes(cli, odd)
 def test_a_server_that_asks_to_wait_for_years_is_not_obeyed():
     from dspy import lm15
 
-    from programs.lm import LONGEST_WAIT, _spread_retries
+    from programs.limits import LONGEST_WAIT
+    from programs.observed import _spread_retries
 
     error = lm15.RateLimitError("later", retry_after=1e9)
     _spread_retries(error)

@@ -23,7 +23,8 @@ from pipeline.memory import PlannerMemory, WorkerMemory
 from pipeline.minds import PROGRAMS, QUESTIONS, QUIET
 from programs.adapter import ADAPTERS
 from programs.lineage import Attempt
-from programs.lm import AsyncObservedEngine, Model, ObservedEngine, connect
+from programs.lm import Model, connect
+from programs.observed import AsyncObservedEngine, ObservedEngine
 from programs.strategies import strategy
 from programs.voter import ballot
 from signatures.types import TaxSchedule
@@ -171,7 +172,7 @@ def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3, fo
 
 @dataclass
 class Lineage:
-    """Keeps what engines and adapters report (see programs/lm.py): requests, errors, outcomes. Seeds are 7."""
+    """Keeps what engines and adapters report (see programs/observed.py): requests, errors, outcomes. Seeds are 7."""
 
     attempts: list[Attempt] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
