@@ -27,6 +27,7 @@ from pipeline.records import Year
 from pipeline.signals import INTERRUPTED, as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
+from pipeline.whereabouts import FileLost
 from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
 
@@ -133,7 +134,7 @@ def play(simulation: Simulation, console: Console) -> int:
         try:
             ending = carry_out(simulation, progress.on_year)
         except EconomistError as error:
-            if not simulation.run_id:
+            if not simulation.run_id or isinstance(error, FileLost):
                 raise
             raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
     if ending.status != "finished":
@@ -196,7 +197,9 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
         store.finish_run(simulation.run_id, "stopped", str(cap))
         return Ending("stopped", str(cap))
     except EconomistError as error:
-        if simulation.run_id and not isinstance(error, StoreError):  # a store that failed can't be told how it ended
+        if simulation.run_id and (
+            isinstance(error, FileLost) or not isinstance(error, StoreError)
+        ):  # a store that failed can't be told how it ended
             store.finish_run(simulation.run_id, "failed", str(error))
         raise
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -106,6 +107,25 @@ def _missing_columns(there: Catalog) -> list[tuple[str, str, str]]:
 def schema_text() -> str:
     """The statements that make all tables, with their comments."""
     return files("pipeline").joinpath("schema.sql").read_text()
+
+
+def make_whole(path: str) -> bool:
+    """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
+    half file at `path`. Whether it was made."""
+    if Path(path).exists():
+        return False
+    draft = Path(f"{path}.new-{os.getpid()}")
+    try:
+        with duckdb.connect(str(draft.absolute())) as connection:
+            make_schema(connection)
+        if Path(path).exists():
+            return False
+        draft.rename(path)
+        return True
+    except (duckdb.Error, OSError, RuntimeError) as error:
+        raise StoreError(explain(path, error)) from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def refuse_other_formats(path: str) -> None:

@@ -6,7 +6,6 @@ One process owns a file while it writes. A year is one transaction, and its `yea
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,10 +27,12 @@ from pipeline.database import (
     check_owner,
     explain,
     make_schema,
+    make_whole,
     refuse_other_formats,
 )
 from pipeline.errors import StoreError, UsageError
 from pipeline.live import Server
+from pipeline.whereabouts import FileLost, Whereabouts, rescue
 
 __all__ = [
     "StoreLocked",
@@ -101,7 +102,7 @@ class Store:
         self._closing = False
         self._failure: StoreError | None = None
         refuse_other_formats(path)
-        new = _make_whole(path)
+        new = make_whole(path)
         try:
             # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
             self.connection = duckdb.connect(str(Path(path).absolute()))
@@ -113,6 +114,8 @@ class Store:
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
+        self._whereabouts = Whereabouts(path)
+        self._lost: FileLost | None = None
         self._writer: threading.Thread | None = None
         if Path(path).absolute() not in OPEN_HERE:
             arrivals.take_leftovers(self)
@@ -217,6 +220,9 @@ class Store:
     def _transact(self, work: Callable[[], object]) -> None:
         """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
         with self.lock:
+            if self._lost is not None:
+                raise self._lost
+            self._whereabouts.before_commit()
             try:
                 with interruptible():
                     self.connection.execute("BEGIN")
@@ -233,6 +239,25 @@ class Store:
                 with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
                     self.connection.execute("ROLLBACK")
                 raise
+            self._check_whereabouts()
+
+    def _check_whereabouts(self) -> None:
+        """After a commit, so that what was just paid for is rescued with the rest. Raises FileLost once.
+
+        Replies that arrive later are written into the rescued file; where none could be made, every write fails.
+        """
+        left = self._whereabouts.left()
+        if left is None:
+            self._whereabouts.after_commit()
+            return
+        told = f"{self.path} was {left} while it was being written"
+        try:
+            kept = rescue(self.connection, self.path)
+        except duckdb.Error as error:
+            self._lost = FileLost(f"{told}, and its rows could not be copied ({explain(self.path, error)})")
+            raise self._lost from error
+        self._whereabouts = Whereabouts(str(kept))
+        raise FileLost(f"{told}; all of its rows are in {kept.name}: resume the run with --db {kept.name}")
 
     def _copy_years(self, parent: int, run_id: int, before: int) -> None:
         """Give a fork its parent's people and its parent's years before `before`."""
@@ -350,25 +375,6 @@ def interruptible() -> Iterator[None]:
 
 def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
-
-
-def _make_whole(path: str) -> bool:
-    """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
-    half file at `path`. Whether it was made."""
-    if Path(path).exists():
-        return False
-    draft = Path(f"{path}.new-{os.getpid()}")
-    try:
-        with duckdb.connect(str(draft.absolute())) as connection:
-            make_schema(connection)
-        if Path(path).exists():
-            return False
-        draft.rename(path)
-        return True
-    except (duckdb.Error, OSError, RuntimeError) as error:
-        raise StoreError(explain(path, error)) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def as_json(value: Any) -> str:
