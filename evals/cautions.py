@@ -161,16 +161,24 @@ def _more_workers(situation: Situation) -> str:
 
 def _cap(situation: Situation) -> Iterator[Caution]:
     if situation.setting.economy.weeks == ECONOMIES["weekly"].weeks:
-        return
+        return iter(())
     capped = situation.income >= WEEKS * situation.wage * MAX_HOURS * (1 - 1e-9)
-    shares = capped.mean(axis=-1)
-    if (shares > AT_THE_CAP).any():
-        count = int(capped.sum(axis=-1).max())
-        text = (
-            f"{count} of {situation.workers} workers are at the cap of {MAX_HOURS} hours"
-            f"{situation.years(shares > AT_THE_CAP)}, where taxes move no hours"
-        )
-        yield Caution("cap", text, "use --economy weekly", float(shares.max()))
+
+    def say(worst: int, when: str) -> str:
+        who = f"{int(capped[worst].sum())} of {situation.workers} workers"
+        return f"{who} are at the cap of {MAX_HOURS} hours{when}, where taxes move no hours"
+
+    return _above(situation, "cap", capped.mean(axis=-1), AT_THE_CAP, say, "use --economy weekly")
+
+
+def _above(
+    situation: Situation, kind: str, measure: FloatArray, limit: float, say: Callable[[int, str], str], way: str
+) -> Iterator[Caution]:
+    """A caution if `measure` (Y,) is above `limit` in a year. `say`: its text, from the worst year and how many are."""
+    above = measure > limit
+    if above.any():
+        worst = int(measure.argmax())
+        yield Caution(kind, say(worst, situation.years(above)), way, float(measure[worst]))
 
 
 # -- the objective -------------------------------------------------------------------------------------------------
@@ -221,42 +229,47 @@ def _other(name: str) -> str:
 def _idle(situation: Situation) -> Iterator[Caution]:
     """Workers who hardly work carry `paper`. At any rate a worker keeps 1/N of its tax, so that few idle altogether."""
     if situation.setting.welfare != "paper":
-        return
+        return iter(())
     idle = situation.income < WEEKS * situation.wage * HARDLY_WORKS
     terms = TERMS["paper"].shares(situation.utility, situation.income, situation.wage)
     shares = np.where(idle, terms, 0.0).sum(axis=-1)
-    if (shares > IDLE_CARRY).any():
-        worst = int(shares.argmax())
-        text = (
-            f"paper divides by income{situation.years(shares > IDLE_CARRY)}: workers of fewer than {HARDLY_WORKS} "
-            f"hours ({int(idle[worst].sum())} of {situation.workers}) carry {shares[worst]:.0%} of the sum"
+
+    def say(worst: int, when: str) -> str:
+        return (
+            f"paper divides by income{when}: workers of fewer than {HARDLY_WORKS} hours "
+            f"({int(idle[worst].sum())} of {situation.workers}) carry {shares[worst]:.0%} of the sum"
         )
-        yield Caution("paper: idle", text, "use --welfare inverse_income", float(shares[worst]))
+
+    return _above(situation, "paper: idle", shares, IDLE_CARRY, say, "use --welfare inverse_income")
 
 
 def _own_hours(situation: Situation) -> Iterator[Caution]:
-    if situation.setting.welfare != "rawlsian" or situation.regret is None or situation.spread is None:
-        return
+    spread = situation.spread
+    if situation.setting.welfare != "rawlsian" or situation.regret is None or spread is None:
+        return iter(())
     worst_off = situation.utility.argmin(axis=-1)
     lost = np.take_along_axis(situation.regret, worst_off[:, None], axis=-1)[:, 0]
-    if (lost > situation.spread).any():
-        text = (
-            f"rawlsian sees hours, not laws{situation.years(lost > situation.spread)}: the worst off gives up "
-            f"{lost.max():,.0f} dollars by its own hours, more than the {situation.spread:,.0f} between the laws"
+
+    def say(worst: int, when: str) -> str:
+        return (
+            f"rawlsian sees hours, not laws{when}: the worst off gives up {lost[worst]:,.0f} dollars by its own hours, "
+            f"more than the {spread:,.0f} between the laws"
         )
-        yield Caution("rawlsian: hours", text, "judge laws by best responses", float(lost.max()))
+
+    return _above(situation, "rawlsian: hours", lost, spread, say, "judge laws by best responses")
 
 
 def _floor(situation: Situation) -> Iterator[Caution]:
     name = situation.setting.welfare
     if name not in FLOORS:
-        return
+        return iter(())
     floor, what = FLOORS[name]
     below = situation.utility < floor
-    if below.any():
-        text = f"{name} counts {what}: {int(below.sum(axis=-1).max())} of {situation.workers} workers are there"
-        when = situation.years(below.any(axis=-1))
-        yield Caution(f"{name}: floor", text + when, "compare --welfare utilitarian", float(below.mean()))
+
+    def say(worst: int, when: str) -> str:
+        return f"{name} counts {what}: {int(below[worst].sum())} of {situation.workers} workers are there{when}"
+
+    return _above(situation, f"{name}: floor", below.mean(axis=-1), 0.0, say, "compare --welfare utilitarian")
 
 
 FLOORS = {

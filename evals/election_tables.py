@@ -98,20 +98,28 @@ def run_tables(lab: Lab) -> Iterator[Table]:
         votes = _table(f"Elections of run {lab.run_id}: {under}", ("year", "ran"), VOTES)
         for one in held:
             votes.add_row(str(one.year), str(one.standing), *_cells(one, VOTES))
-        _add_means(votes, held, VOTES, "")
+        _add_means(votes, _mean_rows(held, VOTES, ""))
         yield votes
     laws = _table(f"Every change of the law of run {lab.run_id}: {under}", ("year", "made by", "rates"), LAWS)
-    first = lab.changes[0]
-    laws.add_row("", "before", _rates(first.rates_before), *[""] * len(LAWS))
-    for one in lab.changes:
-        laws.add_row(str(one.year), maker(one), _rates(one.rates), *_cells(one, LAWS))
+    before, changes, mean_rows = law_rows(lab)
+    for row in (before, *changes):
+        laws.add_row(*row)
+    _add_means(laws, mean_rows)
+    yield laws
+
+
+def law_rows(lab: Lab) -> tuple[list[str], list[list[str]], list[list[str]]]:
+    """The law before the first change, a row for each change, and means, each with how many turns are in it.
+
+    Columns: year, who made the law, its rates, and `LAWS`.
+    """
+    before = ["", "before", _rates(lab.changes[0].rates_before), *[""] * len(LAWS)]
+    changes = [[str(one.year), maker(one), _rates(one.rates), *_cells(one, LAWS)] for one in lab.changes]
     chosen = [one for one in lab.turns if one.made_by == "elected"]
     others = [one for one in lab.turns if one.made_by != "elected"]
-    if chosen and others:
-        _add_means(laws, chosen, LAWS, "elected", "")
-        _add_means(laws, others, LAWS, "not elected", "")
-    _add_means(laws, lab.turns, LAWS, "all turns", "")
-    yield laws
+    split = [("elected", chosen), ("not elected", others)] if chosen and others else []
+    groups = [*split, ("all turns", lab.turns)]
+    return before, changes, [row for what, turns in groups for row in _mean_rows(turns, LAWS, what, "")]
 
 
 def maker(one: Figures) -> str:
@@ -130,12 +138,21 @@ def _cells(one: Figures, names: Sequence[str]) -> list[str]:
     return [cell(name, getattr(one, name)) for name in names]
 
 
-def _add_means(table: Table, turns: Sequence[Figures], names: Sequence[str], *more: str) -> None:
+def _mean_rows(turns: Sequence[Figures], names: Sequence[str], *more: str) -> tuple[list[str], list[str]]:
     """The means over `turns`, and under each how many of them are in it."""
     found, counts = means(turns), told(turns)
-    table.add_section()
-    table.add_row("mean", *more, *(cell(name, found[name]) for name in names))
-    table.add_row("of", *[""] * len(more), *(str(counts[name]) for name in names), style="dim")
+    return (
+        ["mean", *more, *(cell(name, found[name]) for name in names)],
+        ["of", *[""] * len(more), *(str(counts[name]) for name in names)],
+    )
+
+
+def _add_means(table: Table, rows: Sequence[list[str]]) -> None:
+    """Pairs of `_mean_rows`, each pair in a section of its own."""
+    for mean, count in zip(rows[::2], rows[1::2], strict=True):
+        table.add_section()
+        table.add_row(*mean)
+        table.add_row(*count, style="dim")
 
 
 # -- several runs ----------------------------------------------------------------------------------------------------

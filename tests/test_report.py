@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import signal
 import subprocess
@@ -19,12 +20,14 @@ from command_line import CommandLine
 from test_shards import running, until, year_of
 from three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
 
+from evals.played import load
 from evals.report import facts, tables
 from evals.report.calls import LONGEST
 from evals.report.words import number, percent
 from pipeline.baselines import objective, oracle_grid
 from pipeline.economy.welfare import WELFARE
 from pipeline.fresh import fresh_people
+from pipeline.history import AtRest
 
 HOSTILE = (
     "</pre></details><script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>]]>&lt;b&gt; {{ 7*7 }}"
@@ -238,3 +241,27 @@ def test_without_the_extra_a_line_says_how_to_get_it(library: str) -> None:
     done = subprocess.run([sys.executable, "-c", program, "report", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"error: reports and figures need the extra (no {library}): uv sync --extra report\n"
+
+
+def test_the_report_has_a_row_for_every_change_of_the_law_as_elections_has(cli: CommandLine) -> None:
+    """Year 0 has no candidate, so that the planner governs; a shock moves the law twice."""
+    told = ("--llm", "rules", "--scenario", "democratic", "--platforms", "--num-agents", "5", "--seed", "5")
+    years = ("--max-timesteps", "12", "--two-timescale", "3", "--shock", "year=7-8: rates+20")
+    assert cli("run", *told, *years, "--name", "told", "--db", DB).code == 0
+    made = json.loads(cli("elections", "told", "--db", DB, "--json").out)["changes"]
+    assert {"planner", "shock", "elected"} <= {row["made_by"] for row in made}
+    with AtRest(DB) as reader:
+        (run,) = load(reader, ["told"])
+        held, laws = tables.elections(reader, run), tables.laws(reader, run)
+    assert held is not None
+    assert laws is not None
+    rows = [row for row in laws.rows if row[0].isdigit()]
+    assert [(int(row[0]), row[2]) for row in rows] == [
+        (one["year"], "/".join(f"{rate:g}" for rate in one["rates"])) for one in made
+    ]
+    assert [one["made_by"] in ("shock", "planner") for one in made] == [row[1] in ("shock", "planner") for row in rows]
+    assert [int(row[0]) for row in held.rows] == [one["year"] for one in made if one["standing"]][::-1]
+    shown = cli("elections", "told", "--db", DB).out
+    for row in laws.rows:
+        assert any(all(cell in line for cell in row if cell) for line in shown.splitlines()), row
+    assert "every change of the law" in Parsed(report(cli, "told")).text

@@ -81,7 +81,9 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
         "policies": [tables.policies(reader, same) for _, same in grouped(runs, lambda run: run.people)],
         "gains": [table for run in runs for table in incidence.for_report(reader, run)],
         "gains_note": incidence.NOTE,
-        "elections": [table for run in runs if (table := tables.elections(reader, run))],
+        "elections": [
+            table for run in runs for table in (tables.elections(reader, run), tables.laws(reader, run)) if table
+        ],
         "cost": [table for run in runs if (table := tables.cost(reader, run))],
         "plots": {name: plot(name, drawing, len(runs)) for name, drawing in drawings.items() if drawing is not None},
     }

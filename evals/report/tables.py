@@ -1,10 +1,12 @@
-"""The report's tables: policies for the same people, elections, people, and what was asked."""
+"""The report's tables: policies for the same people, elections, changes of the law, people, and what was asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from evals.election_tables import law_rows
+from evals.elections import LAWS, diagnose, governed
 from evals.judged_laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from evals.played import Played
 from evals.report.words import MISSING, Table, changes, dollars, number, percent, rates, several
@@ -14,7 +16,7 @@ from pipeline.fresh import BY_NUMBER, fresh_people
 from pipeline.store import Reader
 from signatures.types import TaxSchedule
 
-LATEST_ELECTIONS, MOST_PEOPLE = 20, 40
+LATEST_ELECTIONS, LATEST_LAWS, MOST_PEOPLE = 20, 20, 40
 
 AS_PLAYED = "SELECT *, swf_paper AS paper FROM years WHERE run_id = $1 ORDER BY year DESC LIMIT 1"
 
@@ -101,9 +103,26 @@ def elections(reader: Reader, run: Played) -> Table | None:
     return Table(caption, head, cells, numeric=frozenset((2, 3, 4, 5)))
 
 
+def laws(reader: Reader, run: Played) -> Table | None:
+    """The latest changes of the law of a run with elections, and the means over all, as `elections` shows them."""
+    if run.run_id not in governed(reader):
+        return None
+    lab = diagnose(reader, str(run.run_id))
+    before, changed, means = law_rows(lab)
+    latest = changed[-LATEST_LAWS:]
+    rows = [*([before] if len(latest) == len(changed) else []), *latest, *means]
+    what = "every change of the law" if len(latest) == len(changed) else f"the latest {len(latest)} changes of the law"
+    caption = (
+        f"{run.label}: {what}, of {len(changed)}, also where no candidate stood and where a shock made it. "
+        "A mean is over turns of government; `of` counts those in it."
+    )
+    head = ["year", "made by", "rates", *(name.replace("_", " ") for name in LAWS)]
+    return Table(caption, head, rows, numeric=frozenset(range(3, len(head))))
+
+
 def _winner(row: dict[str, Any]) -> str:
     if row["winner"] is None:
-        return "nobody; the incumbent stayed"
+        return "none: no ballot named a candidate"
     return f"worker {row['winner']}" + (f", {row['occupation']}" if row["occupation"] else "")
 
 
