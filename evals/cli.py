@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from evals.commands import runs, studies, traces  # noqa: F401  each adds its commands
 from evals.commands.app import app
@@ -19,7 +22,7 @@ CRASH_FILE = "llm-economist-crash.log"
 def main() -> None:
     """Entry point: errors that a user can act on become one line and their exit code."""
     try:
-        app(args=gather_elasticities(sys.argv[1:]))
+        _commands()(args=gather_elasticities(sys.argv[1:]))
     except EconomistError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -32,6 +35,12 @@ def main() -> None:
             sys.exit(130)
         _report_bug(error)
         sys.exit(1)
+
+
+@cache
+def _commands() -> Any:
+    """All commands with their flags: read off the functions once, for a program that calls `main` many times."""
+    return get_command(app)
 
 
 def _report_bug(error: Exception) -> None:
