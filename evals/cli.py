@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from evals.commands import runs, studies, traces  # noqa: F401  each adds its commands
 from evals.commands.app import app
@@ -28,7 +31,7 @@ def main() -> None:
 
 def _run_command() -> None:
     try:
-        app(args=gather_elasticities(sys.argv[1:]))
+        _commands()(args=gather_elasticities(sys.argv[1:]))
     except EconomistError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -41,6 +44,12 @@ def _run_command() -> None:
             sys.exit(INTERRUPTED)
         _report_bug(error)
         sys.exit(1)
+
+
+@cache
+def _commands() -> Any:
+    """All commands with their flags: read off the functions once, for a program that calls `main` many times."""
+    return get_command(app)
 
 
 def _report_bug(error: Exception) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.economy import saez as saez_formula
 from pipeline.economy.dollars import brackets_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.oracle import Optimum, grid_optimum, optimum
+from pipeline.economy.oracle import Optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE, WelfareFunction, welfare_functions
@@ -152,10 +152,9 @@ def oracle(setting: Setting) -> TaxSchedule:
     return certified_oracle(setting).schedule
 
 
-@lru_cache(maxsize=64)
 def oracle_grid(setting: Setting) -> TaxSchedule:
     """The best schedule that a planner can reach from 50 percent in its own ten-point steps."""
-    return grid_optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting))
+    return certified_oracle(setting).certificate.grid
 
 
 BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}

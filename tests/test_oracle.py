@@ -117,6 +117,33 @@ def test_a_climb_that_moves_two_rates_at_once_follows_a_ridge() -> None:
     assert search._climb(ridge, start, (20.0, 10.0), together=2).tolist() == [70, 70]
 
 
+@given(st.integers(0, 10_000), st.sampled_from(("three", "US_FED")), st.sampled_from((1, 2)))
+@settings(max_examples=5)
+def test_climbs_side_by_side_end_where_each_ends_alone(seed: int, brackets: str, together: int) -> None:
+    rng = np.random.default_rng(seed)
+    wages, moves = us_wages(6, seed), (20.0, 10.0)
+    turns = search._turns(len(BRACKETS[brackets]), together)
+
+    def height(rates: FloatArray) -> FloatArray:
+        return welfare_of(WEEKLY, BRACKETS[brackets], rates, wages, WELFARE["atkinson"])
+
+    def alone(here: FloatArray) -> FloatArray:
+        turn = idle = 0
+        while idle < len(turns):
+            around = search._neighbours(here, moves, turns[turn])
+            best = around[np.argmax(height(around))]
+            if height(best[None])[0] > height(here[None])[0] * (1 + search.ROUNDING):
+                here, idle = best, 0
+            else:
+                turn, idle = (turn + 1) % len(turns), idle + 1
+        return here
+
+    starts = rng.integers(0, 11, (8, len(BRACKETS[brackets]))) * 10.0
+    starts[-1] = starts[0]  # two from one place
+    ends = search._ends(height, starts, moves, together=together)
+    assert ends.tolist() == [alone(start).tolist() for start in starts]
+
+
 @given(st.integers(0, 1_000), st.lists(st.floats(0, 100), min_size=3, max_size=3))
 @settings(max_examples=10, deadline=None)
 def test_no_rival_is_above_the_oracle_and_one_on_other_brackets_is_not_mistaken(seed: int, rates: list[float]) -> None:

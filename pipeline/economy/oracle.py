@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -203,7 +204,7 @@ def _thinned(wages: FloatArray, most: int) -> FloatArray:
 
 def _peaks(welfare: Welfare, brackets: int, grid: range) -> FloatArray:
     """The places on the `grid` that no change of one rate by one or two of its steps improves, best first."""
-    every = np.array(list(itertools.product(grid, repeat=brackets)), dtype=float)
+    every = _lattice(brackets, grid)
     heights = welfare(every).reshape((len(grid),) * brackets)
     tops = np.ones_like(heights, dtype=bool)
     for axis, steps in itertools.product(range(brackets), (1, 2)):
@@ -212,6 +213,12 @@ def _peaks(welfare: Welfare, brackets: int, grid: range) -> FloatArray:
         top[:-steps] &= ~(upper > lower + ROUNDING * np.abs(lower))
         top[steps:] &= ~(lower > upper + ROUNDING * np.abs(upper))
     return _distinct(welfare, every[tops.ravel()])
+
+
+@cache
+def _lattice(brackets: int, grid: range) -> FloatArray:
+    """Every schedule (S, B) with rates of the `grid`."""
+    return np.array(list(itertools.product(grid, repeat=brackets)), dtype=float)
 
 
 def _by_climbs(welfare: Welfare, brackets: int, *, strewn: int) -> _Found:
@@ -235,27 +242,48 @@ def _by_climbs(welfare: Welfare, brackets: int, *, strewn: int) -> _Found:
 
 def _climb_all(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
     """Where climbs from the `starts` (K, B) end, one for each welfare, best first."""
-    return _distinct(welfare, np.array([_climb(welfare, start, moves, together=together) for start in starts]))
+    return _distinct(welfare, _ends(welfare, starts, moves, together=together))
 
 
 def _climb(welfare: Welfare, start: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
-    """From `start` (B,) upwards by `moves` of one rate, or else of up to `together` rates, until none helps.
+    """Where the climb from `start` (B,) ends."""
+    return np.asarray(_ends(welfare, start[None], moves, together=together)[0])
 
-    Of the moves that are tried at a time the best is made at once, before others are tried.
+
+def _ends(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
+    """From each of the `starts` (K, B) upwards by `moves` of one rate, or else of up to `together` rates, until none
+    helps.
+
+    Of the moves that are tried at a time the best is made at once, before others are tried. The climbs do not know of
+    each other; they are made side by side because `welfare` of many schedules at once takes little longer than of few.
+    One that comes to where another has been, with the same moves to try first, ends where that one ends.
     """
-    here, height = start, welfare(start[None])[0]
-    turns = _turns(len(start), together)
-    turn = idle = 0  # idle: turns since the last move
-    while idle < len(turns):
-        around = _neighbours(here, moves, turns[turn])
-        heights = welfare(around)
-        best = int(np.argmax(heights))
-        # rounding is not progress, and could go round in circles
-        if heights[best] > height + ROUNDING * abs(height):
-            here, height, idle = around[best], heights[best], 0
-        else:
-            turn, idle = (turn + 1) % len(turns), idle + 1
-    return here
+    turns = _turns(starts.shape[1], together)
+    here, heights = starts.copy(), welfare(starts)
+    turn, idle = [0] * len(starts), [0] * len(starts)  # idle: turns since the last move
+    owner: dict[tuple[bytes, int], int] = {}
+    follows = [owner.setdefault((start.tobytes(), 0), climb) for climb, start in enumerate(here)]
+    going = [climb for climb, other in enumerate(follows) if other == climb]
+    while going:
+        around = [_neighbours(here[climb], moves, turns[turn[climb]]) for climb in going]
+        found = np.split(welfare(np.vstack(around)), np.cumsum([len(part) for part in around[:-1]]))
+        for climb, places, reached in zip(going, around, found, strict=True):
+            best = int(np.argmax(reached))
+            # rounding is not progress, and could go round in circles
+            if reached[best] > heights[climb] + ROUNDING * abs(heights[climb]):
+                here[climb], heights[climb], idle[climb] = places[best], reached[best], 0
+                follows[climb] = owner.setdefault((here[climb].tobytes(), turn[climb]), climb)
+            else:
+                turn[climb], idle[climb] = (turn[climb] + 1) % len(turns), idle[climb] + 1
+        going = [climb for climb in going if follows[climb] == climb and idle[climb] < len(turns)]
+    return np.array([here[_last(follows, climb)] for climb in range(len(starts))])
+
+
+def _last(follows: Sequence[int], climb: int) -> int:
+    """The climb at the end of those that follow one another from `climb`."""
+    while follows[climb] != climb:
+        climb = follows[climb]
+    return climb
 
 
 def _turns(brackets: int, together: int) -> list[list[tuple[int, ...]]]:
@@ -280,13 +308,19 @@ def _distinct(welfare: Welfare, rates: FloatArray) -> FloatArray:
 def _neighbours(rates: FloatArray, moves: Sequence[float], turn: Sequence[tuple[int, ...]]) -> FloatArray:
     """All schedules (M, B) that differ from `rates` (B,) by one of the `moves` up or down, in points, in each of the
     brackets of one entry of `turn`; kept in [0, 100] and at whole hundredths of a point."""
+    return (rates + _changes(len(rates), tuple(moves), tuple(turn))).clip(0, 100).round(2)
+
+
+@cache
+def _changes(brackets: int, moves: tuple[float, ...], turn: tuple[tuple[int, ...], ...]) -> FloatArray:
+    """What `_neighbours` adds to rates, (M, B) points."""
     steps = (*(-move for move in moves), *moves)
     parts = []
-    for brackets in turn:
-        part = np.repeat(rates[None], len(steps) ** len(brackets), axis=0)
-        part[:, list(brackets)] += list(itertools.product(steps, repeat=len(brackets)))
+    for moved in turn:
+        part = np.zeros((len(steps) ** len(moved), brackets))
+        part[:, list(moved)] = list(itertools.product(steps, repeat=len(moved)))
         parts.append(part)
-    return np.vstack(parts).clip(0, 100).round(2)
+    return np.vstack(parts)
 
 
 def _few_steps(brackets: int) -> Iterator[tuple[int, ...]]:

@@ -140,24 +140,19 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
     # effective tax owed on reaching each lower edge, (S, B)
     owed = np.cumsum(effective[:, :-1] / 100 * np.diff(edges), axis=1)
     owed = np.concatenate([np.zeros((len(laws), 1)), owed], axis=1)
-    tables = [_best_in_bracket(economy, edges, bracket, effective, w) for bracket in range(len(edges))]
-    kept = np.full((len(laws), len(w)), -np.inf)
-    chosen = np.zeros(kept.shape, dtype=np.intp)  # rows of all tables, one upon another
-    first = 0
-    for bracket, table in enumerate(tables):
-        # in this bracket T(z) = tau*z - offset
-        offset = effective[:, bracket] / 100 * edges[bracket] - owed[:, bracket]
-        other = table.kept[table.row] + offset[:, None]
+    replies, row = _best_in_brackets(economy, edges, effective, w)
+    # in bracket j T(z) = tau_j*z - offset_j
+    offset = effective / 100 * edges - owed
+    kept = replies.kept[row[:, 0]] + offset[:, :1]
+    chosen = np.repeat(row[:, :1], len(w), axis=1)
+    for bracket in range(1, len(edges)):
+        other = replies.kept[row[:, bracket]] + offset[:, bracket, None]
         # strictly better: brackets come in order of hours, so a tie stays with the fewer
         better = other > kept
         np.copyto(kept, other, where=better)
-        np.copyto(chosen, (first + table.row)[:, None], where=better)
-        first += len(table.kept)
+        np.copyto(chosen, row[:, bracket, None], where=better)
     place = chosen * len(w) + np.arange(len(w))
-    labor, earned, cost = (
-        np.concatenate([getattr(table, column) for table in tables]).take(place)
-        for column in ("labor", "income", "cost")
-    )
+    labor, earned, cost = (column.take(place) for column in (replies.labor, replies.income, replies.cost))
     # with one taxpayer everything comes back, and what is kept does not tell the tax
     taken = (earned - cost - kept) / share if share > 0 else _taxes(edges, laws, earned)
     return Response(labor, earned, taken, kept - taken / taxpayers)
@@ -172,31 +167,48 @@ def _taxes(edges: FloatArray, laws: FloatArray, earned: FloatArray) -> FloatArra
 
 
 class _Replies(NamedTuple):
-    """Best replies within one bracket by rate, each (K, N) for its K rates; which rate each schedule has, `row` (S,).
+    """Best replies within one bracket at one rate, each (K, N) for K pairs of a bracket and a rate.
 
     `kept` = income less the effective rate on all of it less the `cost` of effort; -inf where 100 hours earn too
     little.
     """
 
-    row: NDArray[np.intp]
     labor: FloatArray
     income: FloatArray
     cost: FloatArray
     kept: FloatArray
 
 
-def _best_in_bracket(
-    economy: Economy, edges: FloatArray, bracket: int, laws: FloatArray, wages: FloatArray
-) -> _Replies:
-    """The best reply that earns an income in `bracket`; effective rates `laws` (S, B) in percent."""
-    # schedules share their rates (a 10-point grid has eleven), so the powers are taken once a rate
-    levels, row = np.unique(laws[:, bracket], return_inverse=True)
+def _best_in_brackets(
+    economy: Economy, edges: FloatArray, laws: FloatArray, wages: FloatArray
+) -> tuple[_Replies, NDArray[np.intp]]:
+    """The best replies that earn an income in each bracket, and their rows (S, B) by law and bracket.
+
+    Effective rates `laws` (S, B) in percent.
+    """
+    levels, bracket, row = _by_rate(laws)
     share = levels[:, None] / 100
-    lowest = edges[bracket] / (WEEKS * wages)
-    highest = edges[bracket + 1] / (WEEKS * wages) if bracket + 1 < len(edges) else np.inf
-    labor = _interior(economy, (1 - share) * wages).clip(lowest, highest).clip(0, MAX_HOURS)
+    reached = edges[:, None] / (WEEKS * wages)
+    beyond = np.vstack([reached[1:], np.full(len(wages), np.inf)])
+    labor = _interior(economy, (1 - share) * wages).clip(reached[bracket], beyond[bracket]).clip(0, MAX_HOURS)
     earned, cost = income(wages, labor), effort_cost(economy, labor)
-    return _Replies(row, labor, earned, cost, np.where(lowest < MAX_HOURS, (1 - share) * earned - cost, -np.inf))
+    kept = np.where(reached[bracket] < MAX_HOURS, (1 - share) * earned - cost, -np.inf)
+    return _Replies(labor, earned, cost, kept), row
+
+
+def _by_rate(laws: FloatArray) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+    """The different pairs of bracket and rate in `laws` (S, B): rates (K,), brackets (K,), and which each is (S, B).
+
+    Schedules share their rates (a 10-point grid has eleven), so that powers are taken once a pair.
+    """
+    brackets = np.arange(laws.shape[1])
+    if len(laws) == 1:
+        return laws[0], brackets, brackets[None]
+    levels, level = np.unique(laws, return_inverse=True)
+    pair = level.reshape(laws.shape) + brackets * len(levels)
+    there = np.bincount(pair.ravel(), minlength=laws.shape[1] * len(levels)) > 0
+    bracket, level = np.divmod(np.flatnonzero(there), len(levels))
+    return levels[level], bracket, (np.cumsum(there) - 1)[pair]
 
 
 def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
