@@ -69,7 +69,7 @@ def _one_line(text: str, most: int, names: tuple[str, ...]) -> str:
     if len(text) > 20 * most:
         text = f"{text[: 10 * most]}\n{text[-10 * most :]}"
     seen = AROUND_A_BREAK.sub("\n", _seen(text).replace("\t", " ").strip())
-    line = _spaced(OTHERS_MARKERS, _colons(names).sub(_apart, seen)).replace("\n", " ")
+    line = _spaced(OTHERS_MARKERS, _colons(names, re.IGNORECASE).sub(r"\1 ", seen)).replace("\n", " ")
     end = min(ENDS, most // 2)
     return line if len(line) <= most else line[: most - end - len(GAP)] + GAP + line[-end:]
 
@@ -81,7 +81,7 @@ def part(text: str, most: int) -> str:
 
 def lines(text: str, names: Iterable[str]) -> str:
     """`text` with its lines, none of which begins like a field: one of `names` with a colon, or a marker."""
-    return _spaced(MARKERS, _colons(tuple(names)).sub(_apart, _seen(text)))
+    return _spaced(MARKERS, _colons(tuple(names)).sub(r"\1 ", _seen(text)))
 
 
 def quoted(signature: Any, reply: str) -> str:
@@ -95,7 +95,7 @@ def quoted(signature: Any, reply: str) -> str:
         rf"\[(?=\[ ## (?:{either}) ## \]\])|<(?=/?(?:{either})>|[|\uff5c<])|^##(?=#\s*(?:system|user|assistant)\b)",
         re.MULTILINE,
     )
-    return _spaced(inputs, _colons(names).sub(_apart, _seen(reply)))
+    return _spaced(inputs, _colons(names).sub(r"\1 ", _seen(reply)))
 
 
 def framed_inputs(signature: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,20 +147,17 @@ def _seen(text: str) -> str:
     if PLAIN.fullmatch(text):
         return text
     text = LINE_BREAK.sub("\n", text)
-    return re.sub(r"[^\t\n -~]", lambda found: "" if unicodedata.category(found[0]) in UNSEEN else found[0], text)
+    unseen = [letter for letter in set(text) - {"\t", "\n"} if unicodedata.category(letter) in UNSEEN]
+    return text.translate(dict.fromkeys(map(ord, unseen)))
 
 
 @lru_cache(maxsize=256)
-def _colons(names: tuple[str, ...]) -> re.Pattern[str]:
+def _colons(names: tuple[str, ...], flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
     """A name at the start of a line, markup around it or not, up to the colon that follows at once."""
     either = "|".join(map(re.escape, names))
-    return re.compile(rf"^([\t >*#_`-]{{0,8}}(?:{either})[\"'*_`]{{0,3}})(?=[:\uff1a])", re.MULTILINE | re.IGNORECASE)
-
-
-def _apart(found: re.Match[str]) -> str:
-    return f"{found[1]} "
+    return re.compile(rf"^([\t >*#_`-]{{0,8}}(?:{either})[\"'*_`]{{0,3}})(?=[:\uff1a])", re.MULTILINE | flags)
 
 
 def _spaced(markers: re.Pattern[str], text: str) -> str:
     """`text` with a space after the first character of each marker, so that it is one no longer."""
-    return markers.sub(lambda found: f"{found[0]} ", text)
+    return markers.sub(r"\g<0> ", text)
