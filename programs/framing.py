@@ -40,13 +40,14 @@ MARKERS = re.compile(
     r"\[(?=\[\s*#)"  # [[ ## field ## ]]
     r"|<(?=[|\uff5c<]|/\w)"  # <|im_start|>, <<SYS>>, DSPy's <<CUSTOM-TYPE...>>, </field>
     r"|^<(?=\w)"  # <field>
+    r"|\](?=\]>)"  # ]]>, which XML has no place for
     r"|^##(?=#\s*(?:system|user|assistant)\b)",  # the heads of messages in a stored prompt
     re.MULTILINE,
 )
 OTHERS_MARKERS = re.compile(
     r"\[(?=\[\s*#|/?[A-Z][A-Z_]{2,40}\])"  # and [INST]
     r"|<(?=[|\uff5c<!?/A-Za-z_])"  # and any tag or comment, anywhere
-    r"|^##(?=#)"  # and any head of a section
+    r"|\](?=\]>)|^##(?=#)"  # and any head of a section
     r"|`(?=``)|~(?=~~)",  # and fences
     re.MULTILINE,
 )
@@ -81,7 +82,8 @@ def part(text: str, most: int) -> str:
 
 def lines(text: str, names: Iterable[str]) -> str:
     """`text` with its lines, none of which begins like a field: one of `names` with a colon, or a marker."""
-    return _spaced(MARKERS, _colons(tuple(names)).sub(r"\1 ", _seen(text)))
+    apart = _colons(tuple(names)).sub(r"\1 ", _seen(text))
+    return _spaced(MARKERS, apart) if any(mark in apart for mark in ("<", "[[", "##", "]]>")) else apart
 
 
 def quoted(signature: Any, reply: str) -> str:
