@@ -15,7 +15,7 @@ from dspy.adapters.utils import apply_output_field_defaults
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter, ValidationError
 
-from programs import compact, direct, schemas
+from programs import compact, direct, framing, schemas
 from programs.memo import PerSignature
 
 REPAIRS = 2
@@ -44,6 +44,14 @@ class _Repairing:
     def format(self, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = super().format(signature, demos, inputs)  # type: ignore[misc]
         return messages + _feedback.get([])
+
+    def format_user_message_content(self, signature: Any, inputs: Any, *rest: Any, **options: Any) -> str:
+        framed = framing.framed_inputs(signature, inputs)
+        return super().format_user_message_content(signature, framed, *rest, **options)  # type: ignore[misc,no-any-return]
+
+    def format_assistant_message_content(self, signature: Any, outputs: Any, *rest: Any, **options: Any) -> str:
+        framed = framing.framed_outputs(signature, outputs)
+        return super().format_assistant_message_content(signature, framed, *rest, **options)  # type: ignore[misc,no-any-return]
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         plain, bounded = _texts(signature)
@@ -114,11 +122,11 @@ class _Repairing:
 
 def _failed(error: AdapterParseError) -> None:
     """Report the failure and set the next request to carry it."""
-    what = _sendable(reason(error))
+    what = framing.one_line(reason(error), 300)
     lineage = dspy.settings.get("lineage")
     if lineage is not None:
         lineage.unparsed(what)
-    reply = _sendable(error.lm_response or "(empty)")[:500]
+    reply = framing.quoted(error.signature, _sendable(error.lm_response or "(empty)")[:500])
     _feedback.set(
         [
             {"role": "assistant", "content": reply},

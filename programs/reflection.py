@@ -8,6 +8,8 @@ from typing import Any
 import dspy
 from pydantic_core import to_jsonable_python
 
+from signatures.types import OutsideText
+
 LONGEST_CRITIQUE = 300
 """Characters of a critique that the answer is shown: a prompt must stay short."""
 
@@ -26,10 +28,10 @@ class Reflection(dspy.Module):
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
-        drafted = signature.append("draft", dspy.InputField(desc="your first thought"), str)
+        drafted = signature.append("draft", dspy.InputField(desc="your first thought"), OutsideText)
         self.draft = dspy.Predict(signature)
         self.critique = dspy.Predict(_critique_of(drafted))
-        self.answer = dspy.Predict(drafted.append("critique", dspy.InputField(desc="of the draft"), str))
+        self.answer = dspy.Predict(drafted.append("critique", dspy.InputField(desc="of the draft"), OutsideText))
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
         draft = self._text(await self.draft.acall(**inputs))

@@ -53,11 +53,11 @@ def hours_worth(inputs: Inputs, answer: Any) -> float:
 
     Whoever wants social welfare or its opposite cannot compute it, and goes by the record.
     """
-    effort, wage = EFFORT.search(inputs["objective"]), HOURLY.search(inputs["identity"])
+    effort, wage = EFFORT.search(inputs["objective"]), HOURLY.findall(inputs["identity"])
     if not effort or not wage or "social welfare" in inputs["objective"]:
         return _by_record(inputs["record"], float(answer["labor"]))
     hours = np.arange(101.0)
-    income = WEEKS * float(wage[1]) * hours
+    income = WEEKS * float(wage[-1]) * hours
     cost = float(effort[1]) * hours ** float(effort[2])
     sharing = TAXPAYERS.search(inputs["objective"])
     back = 1 / int(sharing[1]) if sharing else 0.0  # of one's own tax

@@ -2,7 +2,7 @@
 
 import dspy
 
-from signatures.types import AnswerText
+from signatures.types import AnswerText, Identity, OutsideText
 
 
 class AnswerInterview(dspy.Signature):
@@ -14,9 +14,9 @@ class AnswerInterview(dspy.Signature):
     objective: str = dspy.InputField()
     tax_schedule: str = dspy.InputField(desc="marginal rates in the year")
     last_year: str = dspy.InputField(desc="what you were told of the year before")
-    identity: str = dspy.InputField()
+    identity: Identity = dspy.InputField()
     record: str = dspy.InputField(desc="what you remembered; value is your objective's, without others' taxes")
     phase: str = dspy.InputField(desc="what you had to do: explore or exploit")
     this_year: str = dspy.InputField(desc="what you did in the year, and what came of it")
-    question: str = dspy.InputField()
+    question: OutsideText = dspy.InputField()
     answer: AnswerText = dspy.OutputField()

@@ -2,7 +2,7 @@
 
 import dspy
 
-from signatures.types import PersonaText
+from signatures.types import OutsideName, PersonaText
 
 
 class WritePersona(dspy.Signature):
@@ -11,8 +11,8 @@ class WritePersona(dspy.Signature):
     Name age, sex and a job from the occupation group; then career stage, economic background, attitude to
     money and risk, circumstances and temper, as plausible for such a person. At most 450 characters."""
 
-    occupation: str = dspy.InputField(desc="census occupation group")
-    sex: str = dspy.InputField()
+    occupation: OutsideName = dspy.InputField(desc="census occupation group")
+    sex: OutsideName = dspy.InputField()
     age: int = dspy.InputField()
     wage: str = dspy.InputField()
     persona: PersonaText = dspy.OutputField()

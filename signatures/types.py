@@ -6,6 +6,7 @@ No dspy in here: the economy reads `TaxSchedule`, too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -20,6 +21,22 @@ Platform = tuple[RateChange, ...] | None
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Dollars = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Marks an input whose text comes from outside: from people, files or models. A prompt shows it as one line.
+
+    `most`: characters of it that a prompt shows. What is done to such text: programs/framing.py.
+    """
+
+    most: int
+
+
+OutsideText = Annotated[str, Outside(2400)]
+OutsideName = Annotated[str, Outside(200)]
+Identity = Annotated[str, Outside(700)]
+"""Who somebody is: a persona of up to 450 characters, which a model or a file says, and what it earns."""
 
 
 class TaxSchedule(BaseModel):

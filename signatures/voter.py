@@ -2,7 +2,7 @@
 
 import dspy
 
-from signatures.types import Platform, RateChange
+from signatures.types import Identity, OutsideName, Platform, RateChange
 
 
 class StandForOffice(dspy.Signature):
@@ -12,7 +12,7 @@ class StandForOffice(dspy.Signature):
 
     tax_schedule: str = dspy.InputField(desc="marginal rates now")
     last_rebate: str = dspy.InputField()
-    identity: str = dspy.InputField()
+    identity: Identity = dspy.InputField()
     record: str = dspy.InputField(desc="your years so far")
     stand: bool = dspy.OutputField()
     rate_changes: Platform = dspy.OutputField(desc="your platform, or null")
@@ -25,7 +25,7 @@ class CastVote(dspy.Signature):
     last_rebate: str = dspy.InputField()
     ballot: str = dspy.InputField(desc="what to answer and how it is counted")
     candidates: str = dspy.InputField()
-    identity: str = dspy.InputField()
+    identity: Identity = dspy.InputField()
     record: str = dspy.InputField(desc="your years so far")
     vote: str = dspy.OutputField()
 
@@ -43,7 +43,7 @@ class GovernAsLeader(dspy.Signature):
     record: str = dspy.InputField(desc="schedules tried")
     tax_schedule: str = dspy.InputField(desc="marginal rates now; each stays within 0-100")
     phase: str = dspy.InputField(desc="explore or exploit")
-    identity: str = dspy.InputField(desc="you")
+    identity: Identity = dspy.InputField(desc="you")
     own_record: str = dspy.InputField(desc="your years as a worker")
-    platform: str = dspy.InputField(desc="what you promised")
+    platform: OutsideName = dspy.InputField(desc="what you promised")
     rate_changes: tuple[RateChange, ...] = dspy.OutputField()

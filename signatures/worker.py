@@ -4,7 +4,7 @@ from typing import Literal
 
 import dspy
 
-from signatures.types import Hours
+from signatures.types import Hours, Identity
 
 
 class ChooseLabor(dspy.Signature):
@@ -17,7 +17,7 @@ class ChooseLabor(dspy.Signature):
     objective: str = dspy.InputField()
     tax_schedule: str = dspy.InputField(desc="marginal rates")
     last_rebate: str = dspy.InputField()
-    identity: str = dspy.InputField()
+    identity: Identity = dspy.InputField()
     record: str = dspy.InputField(desc="your years so far; value is your objective's, without others' taxes")
     phase: Literal["explore", "exploit"] = dspy.InputField()
     labor: Hours = dspy.OutputField(desc="hours a week")
@@ -27,6 +27,6 @@ class JudgeTaxPolicy(dspy.Signature):
     """Say whether you, as the person described, are satisfied with this year's tax policy."""
 
     tax_schedule: str = dspy.InputField(desc="marginal rates")
-    identity: str = dspy.InputField()
+    identity: Identity = dspy.InputField()
     this_year: str = dspy.InputField()
     satisfied: bool = dspy.OutputField()

@@ -32,8 +32,11 @@ class Format:
 
 
 def find(system: str, messages: Sequence[str]) -> tuple[Question, Format] | None:
-    """The last question among `messages`, whatever stands before and after it, and its format."""
-    for message in reversed(messages):
+    """The last question among `messages`, whatever stands before and after it, and its format.
+
+    Turns alternate and the last one is the asker's, so that what a model replied is never taken for a question.
+    """
+    for message in messages[::-1][::2]:
         for form in FORMATS.values():
             question = form.read(system, message)
             if question is not None:
@@ -59,12 +62,12 @@ def _tagged(body: str) -> dict[str, str]:
 def _reminded(
     fields: Callable[[str], dict[str, str]], reminder: str, output: str
 ) -> Callable[[str, str], Question | None]:
-    """A reader of messages that end in `reminder`, with `output` matching each field that it names."""
+    """A reader of messages whose last paragraph begins with `reminder`; `output` matches each field that it names."""
 
     def read(system: str, message: str) -> Question | None:
-        body, found, after = message.rpartition(reminder)
-        inputs = fields(body) if found else {}
-        return Question(inputs, re.findall(output, after)) if inputs else None
+        body, _, last = message.rpartition("\n\n")
+        inputs = fields(body) if last.startswith(reminder) else {}
+        return Question(inputs, re.findall(output, last)) if inputs else None
 
     return read
 

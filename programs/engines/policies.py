@@ -240,7 +240,7 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     age = int(inputs["age"])
     stage = next(words for limit, words in STAGES if age < limit)
     person = {"Male": "man", "Female": "woman"}[inputs["sex"]]
-    job = inputs["occupation"][0].lower() + inputs["occupation"][1:]
+    job = inputs["occupation"][:1].lower() + inputs["occupation"][1:]
     text = f"You are {article(age)} {age}-year-old {person} working as one of the {job}, {stage}."
     return {"persona": f"{text} {TEMPERS[int(rng.integers(len(TEMPERS)))]}"}
 
