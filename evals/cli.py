@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
-import typer
-
 from evals.commands import runs, studies, traces  # noqa: F401  each adds its commands
 from evals.commands.app import app
 from evals.options import gather_elasticities
+from pipeline import terminal
 from pipeline.errors import EconomistError
 
 QUERY_INTERRUPTED = "Query interrupted"
@@ -18,20 +17,39 @@ CRASH_FILE = "llm-economist-crash.log"
 
 def main() -> None:
     """Entry point: errors that a user can act on become one line and their exit code."""
+    with terminal.prepared():
+        code = _exit_code()
+        with suppress(terminal.OutputLost):
+            sys.stdout.flush()
+        lost = terminal.farewell()
+        if lost is not None and code in (0, 130):
+            _say(lost)
+            code = 1
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Run the command that was given; its exit code."""
     try:
         app(args=gather_elasticities(sys.argv[1:]))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except EconomistError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _say(str(error))
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
+        return 130
     except Exception as error:
         if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
-            sys.exit(130)
+            return 130
         _report_bug(error)
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def _say(error: str) -> None:
+    """One line on standard error, in which no model and no file moves the cursor."""
+    print(f"error: {terminal.visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
 
 
 def _report_bug(error: Exception) -> None:
@@ -42,6 +60,8 @@ def _report_bug(error: Exception) -> None:
     from programs.lm import blotted, without_secrets
 
     with suppress(OSError):  # a full disk must not hide the error
-        Path(CRASH_FILE).write_text(blotted("".join(traceback.format_exception(error))))
+        Path(CRASH_FILE).write_text(
+            blotted("".join(traceback.format_exception(error))), encoding="utf-8", errors="backslashreplace"
+        )
     what = without_secrets(str(error))[:200]
-    typer.echo(f"error: this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}", err=True)
+    _say(f"this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}")

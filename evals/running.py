@@ -28,6 +28,7 @@ from pipeline.records import Year
 from pipeline.signals import as_interrupt
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
+from pipeline.terminal import instead
 from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
 
@@ -138,9 +139,12 @@ def play(simulation: Simulation, console: Console) -> int:
             if not simulation.run_id:
                 raise
             raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
-    if ending.status != "finished":
-        told = f"{ending.why}; go on with {_resume(simulation)}"
-        console.print(f"[bold]{ending.status}[/bold]: {told}", soft_wrap=True)
+    if ending.status == "finished":
+        instead(f"run {simulation.run_id} is finished and stored")
+    else:
+        told = f"{ending.why}; go on with: {_resume(simulation)}"
+        instead(f"run {simulation.run_id} is {ending.status}: {told}")
+        console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None:
         console.print(summary(simulation))
     _tell_where(simulation, console)

@@ -8,6 +8,7 @@ import typer
 
 from evals.commands.app import DEFAULT_DB, Db, app
 from pipeline.errors import UsageError
+from pipeline.terminal import OutputLost
 
 
 @app.command()
@@ -45,6 +46,8 @@ def sql(
         print_query(
             db, query, parameters=param or (), format=chosen, output=output, limit=limit, seconds=timeout_seconds
         )
+    except OutputLost:
+        raise
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
         raise typer.Exit(130) from None
