@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from evals import cautions_told
+from evals import cautions_told, unanswered
 from evals.dollars import tell_dollars
+from evals.formats import plain
 from evals.progress import Progress
 from evals.summary import summary
 from pipeline import cluster, examples, shards
 from pipeline.budget import Capped
+from pipeline.command import command
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
@@ -147,6 +149,9 @@ def play(simulation: Simulation, console: Console) -> int:
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None:
         console.print(summary(simulation))
+    simulation.store.flush()
+    for line in unanswered.cautions(simulation.store, simulation.run_id, simulation.config.db):
+        console.print(escape(plain(line)), highlight=False, soft_wrap=True)
     _tell_where(simulation, console)
     return INTERRUPTED if ending.status == "interrupted" else 0
 
@@ -216,7 +221,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
 
 
 def _resume(simulation: Simulation) -> str:
-    return f"uv run llm-economist resume {simulation.run_id} --db {simulation.config.db}"
+    return command("resume", simulation.run_id, "--db", simulation.config.db)
 
 
 def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
@@ -282,9 +287,5 @@ def _tell_where(simulation: Simulation, console: Console) -> None:
     console.print(
         f"Run {run_id} is in [bold]{escape(str(Path(db).absolute()))}[/bold]", highlight=False, soft_wrap=True
     )
-    console.print(
-        f'Next: uv run llm-economist sql "select year, rates, welfare from years where run_id = {run_id}" '
-        f"--db {escape(db)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    query = f"select year, rates, welfare from years where run_id = {run_id}"
+    console.print(f"Next: {escape(command('sql', query, '--db', db))}", highlight=False, soft_wrap=True)
