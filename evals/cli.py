@@ -7,12 +7,12 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-import typer
 from typer.main import get_command
 
 from evals.commands import runs, studies, traces  # noqa: F401  each adds its commands
 from evals.commands.app import app
 from evals.options import gather_elasticities
+from pipeline import terminal
 from pipeline.errors import EconomistError
 from pipeline.signals import INTERRUPTED, exit_code, forget
 
@@ -23,27 +23,39 @@ CRASH_FILE = "llm-economist-crash.log"
 def main() -> None:
     """Entry point: errors that a user can act on become one line, and a signal becomes its exit code."""
     forget()
-    try:
-        _run_command()
-    except SystemExit as ended:
-        sys.exit(exit_code() if ended.code == INTERRUPTED else ended.code)
+    with terminal.prepared():
+        code = _exit_code()
+        with suppress(terminal.OutputLost):
+            sys.stdout.flush()
+        lost = terminal.farewell()
+        if lost is not None and code in (0, INTERRUPTED):
+            _say(lost)
+            code = 1
+    sys.exit(exit_code() if code == INTERRUPTED else code)
 
 
-def _run_command() -> None:
+def _exit_code() -> int:
+    """Run the command that was given; its exit code."""
     try:
         _commands()(args=gather_elasticities(sys.argv[1:]))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except EconomistError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        _say(str(error))
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(1)
+        return INTERRUPTED
     except Exception as error:
         if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
-            sys.exit(INTERRUPTED)
+            return INTERRUPTED
         _report_bug(error)
-        sys.exit(1)
+        return 1
+    return 0
+
+
+def _say(error: str) -> None:
+    """One line on standard error, in which no model and no file moves the cursor."""
+    print(f"error: {terminal.visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
 
 
 @cache
@@ -60,6 +72,8 @@ def _report_bug(error: Exception) -> None:
     from programs.lm import blotted, without_secrets
 
     with suppress(OSError):  # a full disk must not hide the error
-        Path(CRASH_FILE).write_text(blotted("".join(traceback.format_exception(error))))
+        Path(CRASH_FILE).write_text(
+            blotted("".join(traceback.format_exception(error))), encoding="utf-8", errors="backslashreplace"
+        )
     what = without_secrets(str(error))[:200]
-    typer.echo(f"error: this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}", err=True)
+    _say(f"this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}")

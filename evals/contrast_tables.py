@@ -16,6 +16,7 @@ from evals.contrasts import Comparison, Contrast, Estimate, number
 from evals.formats import whole_file
 from evals.outcomes import OWN, Measure
 from evals.statistics import LARGE, student_quantile
+from pipeline.command import command
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""
@@ -161,7 +162,8 @@ def _count(n: int, thing: str) -> str:
 
 def where_stored(made: Comparison, db: str) -> str:
     """The query that shows all of it."""
-    return f"""Stored: llm-economist sql "from evaluations where study = '{made.study}'" --db {db}"""
+    query = f"from evaluations where study = '{made.study}'"
+    return f"Stored: {command('sql', query, '--db', db)}"
 
 
 def flag_notes(made: Comparison) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evals import unanswered
 from evals.cautions_told import of_years
 from evals.incidence import WhoGains, of_stored_year
 from evals.judged_laws import Judged, beside, judged, moves, table_notes, unit_of
@@ -49,6 +50,7 @@ class Played:
     laws: list[Judged]
     law_notes: list[str]
     gains: WhoGains
+    unanswered: list[str]
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
         laws=judged(world, [("last law", schedule_of(law[0])), *beside(world.setting())]),
         law_notes=list(table_notes(world)),
         gains=of_stored_year(reader, run_id, world, wanted[1] if wanted else last),
+        unanswered=list(unanswered.cautions(reader, run_id, reader.path)),
     )
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from evals import incidence
 from evals.evaluate import Best, Evaluation, People, Played
-from evals.formats import whole_file
+from evals.formats import plain, whole_file
 from evals.judged_laws import figure, moves, objective_table, unit_of
 from evals.report.words import several
 
@@ -50,6 +50,8 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
         for run in people.runs:
             for line in (*yardstick_lines(run), certificate_line(run, made.best[run.run_id])):
                 _say(console, line)
+            for line in run.unanswered:
+                _say(console, plain(line))
             print_laws(run, console)
             of = f"run {run.run_id}, year {run.ranges[0][1]}"
             console.print(*incidence.for_terminal(run.gains, of, incidence.LONG), sep="\n")

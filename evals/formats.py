@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -22,15 +21,13 @@ from rich.text import Text
 
 from pipeline.errors import UsageError
 from pipeline.query import Answer
+from pipeline.terminal import says_everything, visible
 
 CLIPPED = 400
 """Characters of a cell shown in a terminal; elsewhere all of them are."""
 
 READABLE = 30
 """Characters that a column of text should have in a terminal, if its values are as long."""
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What a model could move a terminal's cursor with."""
 
 
 def plain(value: Any) -> str:
@@ -45,7 +42,7 @@ def plain(value: Any) -> str:
         return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) + "}"
-    return CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", str(value))
+    return visible(str(value))
 
 
 def _number(value: float) -> str:
@@ -168,11 +165,14 @@ def _fit(column: Any) -> bool:
 
 
 def write_json(answer: Answer, out: TextIO) -> None:
-    """A JSON array of objects, one a line; NULL, NaN and infinities are null, times are text."""
-    separator = "[\n"
+    """A JSON array of objects, one a line; NULL, NaN and infinities are null, times are text.
+
+    Escapes say what the encoding of `out` cannot.
+    """
+    separator, escaped = "[\n", not says_everything(out)
     for row in answer.rows():
         record = dict(zip(answer.columns, map(_json_value, row), strict=True))
-        out.write(separator + json.dumps(record, ensure_ascii=False, allow_nan=False))
+        out.write(separator + json.dumps(record, ensure_ascii=escaped, allow_nan=False))
         separator = ",\n"
     out.write("\n]\n" if separator == ",\n" else "[]\n")
 

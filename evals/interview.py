@@ -9,6 +9,7 @@ from rich.console import Console
 
 from evals.formats import plain
 from evals.progress import cost_in_words
+from pipeline.command import command
 from pipeline.errors import UsageError
 from pipeline.history import find_run
 from pipeline.interviews import Interview
@@ -46,7 +47,7 @@ def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: boo
     console.print(plain(answer.prediction.answer))
     console.print(
         f"\ncall {answer.call_id}; tokens {minds.usage.prompt_tokens:,} + {minds.usage.completion_tokens:,}; "
-        f"cost {cost_in_words(minds.usage)}; the whole prompt: llm-economist show {answer.call_id} --db {db}"
+        f"cost {cost_in_words(minds.usage)}; the whole prompt: " + command("show", answer.call_id, "--db", db)
     )
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.signals import INTERRUPTED, as_interrupt
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Halted, Study, study_name
+from pipeline.terminal import instead
 from programs import files
 from programs.adapter import ADAPTERS
 from programs.lm import without_secrets
@@ -127,9 +128,9 @@ def end_told(study: Study, console: Console) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         study.save("interrupted")
-        console.print(
-            "[bold]interrupted[/bold]: all replies are stored; the same command goes on from here", soft_wrap=True
-        )
+        told = "all replies are stored; the same command goes on from here"
+        instead(f"interrupted: {told}")
+        console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
     except Halted as halted:
         raise failed(study, halted.error) from halted.error
     except UsageError as error:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 from evals.progress import News
 from evals.sweep import Group, Report, play_jobs
-from pipeline import shards
+from pipeline import shards, terminal
 from pipeline.errors import EconomistError
 from pipeline.signals import deaf_to_interrupts, work_for_another
 from pipeline.store import Store
@@ -85,6 +85,7 @@ def work(pipe: Connection, db: str) -> None:
     It ends quietly when the sweep stops it with SIGTERM, or is gone. Ctrl-C does not reach it.
     """
     work_for_another()
+    terminal.prepare()
     with suppress(KeyboardInterrupt, BrokenPipeError):
         inbox: SimpleQueue[Group | None] = SimpleQueue()
         threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals import formats, saved
+from pipeline.command import command
 from pipeline.database import OPEN_HERE
 from pipeline.errors import StoreError, UsageError
 from pipeline.older import LACKING, how_to_have_them
@@ -185,7 +186,7 @@ def print_call(db: str, call_id: int) -> None:
     if not result.rows:
         raise UsageError(
             f"no call {call_id} in {db}; find one with: "
-            'llm-economist sql "select call_id, signature, status from lm_calls"'
+            + command("sql", "select call_id, signature, status from lm_calls", "--db", db)
         )
     call = dict(zip(result.columns, result.rows[0], strict=True))
     text = {name: formats.plain(value) for name, value in call.items()}

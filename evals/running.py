@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from evals import cautions_told
+from evals import cautions_told, unanswered
 from evals.dollars import tell_dollars
+from evals.formats import plain
 from evals.progress import Progress
 from evals.summary import summary
 from pipeline import cluster, examples, shards
 from pipeline.budget import Capped
+from pipeline.command import command
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
@@ -27,6 +29,7 @@ from pipeline.records import Year
 from pipeline.signals import INTERRUPTED, as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
+from pipeline.terminal import instead
 from pipeline.whereabouts import FileLost
 from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
@@ -137,11 +140,17 @@ def play(simulation: Simulation, console: Console) -> int:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise
             raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
-    if ending.status != "finished":
-        told = f"{ending.why}; go on with {_resume(simulation)}"
-        console.print(f"[bold]{ending.status}[/bold]: {told}", soft_wrap=True)
+    if ending.status == "finished":
+        instead(f"run {simulation.run_id} is finished and stored")
+    else:
+        told = f"{ending.why}; go on with: {_resume(simulation)}"
+        instead(f"run {simulation.run_id} is {ending.status}: {told}")
+        console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None:
         console.print(summary(simulation))
+    simulation.store.flush()
+    for line in unanswered.cautions(simulation.store, simulation.run_id, simulation.config.db):
+        console.print(escape(plain(line)), highlight=False, soft_wrap=True)
     _tell_where(simulation, console)
     return INTERRUPTED if ending.status == "interrupted" else 0
 
@@ -213,7 +222,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
 
 
 def _resume(simulation: Simulation) -> str:
-    return f"uv run llm-economist resume {simulation.run_id} --db {simulation.config.db}"
+    return command("resume", simulation.run_id, "--db", simulation.config.db)
 
 
 def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
@@ -279,9 +288,5 @@ def _tell_where(simulation: Simulation, console: Console) -> None:
     console.print(
         f"Run {run_id} is in [bold]{escape(str(Path(db).absolute()))}[/bold]", highlight=False, soft_wrap=True
     )
-    console.print(
-        f'Next: uv run llm-economist sql "select year, rates, welfare from years where run_id = {run_id}" '
-        f"--db {escape(db)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    query = f"select year, rates, welfare from years where run_id = {run_id}"
+    console.print(f"Next: {escape(command('sql', query, '--db', db))}", highlight=False, soft_wrap=True)

@@ -28,6 +28,7 @@ from pipeline.scenarios import SCENARIOS
 from pipeline.signals import as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Row, Store, check_path
+from pipeline.terminal import instead
 
 Report = Callable[[News], None]
 
@@ -136,6 +137,7 @@ class Sweep:
                     with Store(self.db, serve=True) as store:
                         play_jobs(store, jobs, progress.hear)
         except KeyboardInterrupt:
+            instead(f"interrupted: {self._left()}")
             console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
             raise
         except StoreError:

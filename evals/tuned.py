@@ -19,6 +19,7 @@ from evals.progress import cost_in_words
 from evals.statistics import Interval, interval
 from evals.tuning import Outcome, Tuning
 from evals.tuning_plan import Plan
+from pipeline.command import command
 from pipeline.store import code_version
 from programs import files
 
@@ -177,7 +178,6 @@ def _or_nan(value: float | None) -> float:
 def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
     """What a reader has to know beside the figures."""
     study, gain = tuning.study, difference(outcome)
-    server = plan.config.public()["base_url"]
     select = f"select trial, split, examples, score, prompt from optimizer_trials where study = '{study.name}'"
     return [
         *([f"Stopped by its budget: {outcome.stopped}."] if outcome.stopped else []),
@@ -185,11 +185,16 @@ def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
         verdict(outcome, gain),
         f"{len(tuning.trials.all)} trials; {study.usage.calls:,} calls in all, {study.bought:,} of them now; "
         f"tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}.",
-        f'Trials: uv run llm-economist sql "{select}" --db {plan.config.db}',
-        f"Use it: uv run llm-economist run --program {plan.order.role}={plan.path} --strategy "
-        f"{plan.order.role}={plan.strategy} --adapter {plan.config.adapter} --llm {plan.model}"
-        + (f" --base-url {server}" if server else ""),
+        f"Trials: {command('sql', select, '--db', plan.config.db)}",
+        f"Use it: {_use(plan)}",
     ]
+
+
+def _use(plan: Plan) -> str:
+    """The command that plays a run with the program."""
+    role, server = plan.order.role, plan.config.public()["base_url"]
+    asked = ("--strategy", f"{role}={plan.strategy}", "--adapter", plan.config.adapter, "--llm", plan.model)
+    return command("run", "--program", f"{role}={plan.path}", *asked, *(("--base-url", server) if server else ()))
 
 
 def verdict(outcome: Outcome, gain: Interval | None) -> str:

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipeline import live, shards
+from pipeline.command import command
 from pipeline.errors import StoreError
 
 COLUMNS = ("run", "name", "year", "welfare", "calls", "tokens", "cost", "file", "process")
@@ -108,7 +109,7 @@ def _tell_cut_off(db: str, console: Console) -> None:
             if row["status"] != "finished":
                 console.print(
                     f"{Path(shard).name} holds run {row['run_id']} ({row['name']}), {row['status']} when it was left: "
-                    f"llm-economist resume {row['run_id']} --db {shard}",
+                    f"{command('resume', row['run_id'], '--db', shard)}",
                     highlight=False,
                     markup=False,
                     soft_wrap=True,

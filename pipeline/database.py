@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -169,12 +170,21 @@ def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         )
 
 
+def holder(text: str) -> str:
+    """Who has the file, by DuckDB's message: the program and the process.
+
+    >>> holder("Conflicting lock is held in /usr/bin/python3.11 (PID 7). See also https://duckdb.org/docs")
+    'another process (PID 7), python3.11'
+    """
+    found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", text)
+    return f"another process (PID {found['pid']}), {Path(found['program']).name}" if found else "another process"
+
+
 def explain(path: str, error: Exception) -> str:
     """DuckDB's error as one line for a user."""
     text = " ".join(str(error).split())
     if "Conflicting lock" in text:
-        holder = text.partition("PID ")[2].partition(")")[0] or "?"
-        return f"{path} is in use by another process (PID {holder}); wait for it, or choose another --db"
+        return f"{path} is in use by {holder(text)}; wait for it, close the file there, or choose another --db"
     if "not a valid DuckDB database" in text:
         return f"{path} is not a DuckDB database; choose another --db"
     if "newer version" in text:

@@ -20,7 +20,7 @@ from pipeline.economy.population import Population
 from pipeline.economy.tax import marginal_rate
 from pipeline.errors import StoreError, UsageError
 from pipeline.examples import POOL, Pools
-from pipeline.live import snapshot
+from pipeline.live import NoAnswer, snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
 from pipeline.store import Reader, Row
@@ -38,13 +38,13 @@ class AtRest:
         self._copy: TemporaryDirectory[str] | None = None
         try:
             self.connection = connect(path)
-        except Locked:
+        except Locked as locked:
             self._copy = TemporaryDirectory(prefix="llm-economist-")
             try:
                 self.connection = connect(snapshot(path, self._copy.name))
-            except BaseException:
+            except BaseException as error:
                 self._copy.cleanup()
-                raise
+                raise (locked if isinstance(error, NoAnswer) else error) from None
 
     def __enter__(self) -> AtRest:
         return self

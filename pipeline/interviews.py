@@ -150,7 +150,7 @@ class Interview:
         number = next_interview(self.run_id, self.store.one(query, [self.run_id]))
         answer = await minds.interview(inputs, year=self.year, agent=self.agent, number=number)
         if answer.prediction is None:
-            raise ModelError(f"{minds.shown_model} gave no answer ({minds.last_failure})")
+            raise ModelError(f"{minds.shown_model} gave no answer ({minds.hearing.failure()})")
         return answer
 
 

@@ -27,6 +27,10 @@ PATIENCE = 60.0
 """Seconds to wait for a copy."""
 
 
+class NoAnswer(StoreError):
+    """The process that has the database open is no run of ours, or has ended."""
+
+
 def socket_path(database: str) -> str:
     """Where the owner of `database` listens."""
     beside = f"{Path(database).absolute()}.sock"
@@ -37,7 +41,10 @@ def socket_path(database: str) -> str:
 
 
 def snapshot(path: str, folder: str) -> str:
-    """Have the process that writes `path` copy it into `folder`; the copy's path. StoreError if nobody answers."""
+    """Have the process that writes `path` copy it into `folder`; the copy's path.
+
+    StoreError if it cannot, NoAnswer if nobody answers.
+    """
     answer = _ask(path, {"copy_to": str(Path(folder).absolute())})
     if "error" in answer:
         raise StoreError(f"{path}: the running process could not copy it ({answer['error']})")
@@ -59,7 +66,7 @@ def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
                 reply: dict[str, Any] = json.loads(answer.readline())
                 return reply
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} is in use by another process, which does not answer questions ({error})") from error
+        raise NoAnswer(f"{path} is in use by another process, which does not answer questions ({error})") from error
 
 
 class Server:

@@ -20,6 +20,7 @@ from pipeline import examples
 from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
+from pipeline.hearing import Hearing
 from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
@@ -123,8 +124,8 @@ class Minds:
     """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
 
     `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
-    `sink` gets every new call; without one, `calls` collects them. `heard`: whether any reply came since it was last
-    set to False. `cautions`: what to know of saved programs that were tuned under other circumstances.
+    `sink` gets every new call; without one, `calls` collects them. `hearing`: which roles were heard since it was last
+    told to forget. `cautions`: what to know of saved programs that were tuned under other circumstances.
     """
 
     config: RunConfig
@@ -135,8 +136,7 @@ class Minds:
     offline: bool = False
     usage: Usage = field(default_factory=Usage)
     calls: list[Call] = field(default_factory=list)
-    last_failure: str = "no attempt was made"
-    heard: bool = False
+    hearing: Hearing = field(default_factory=Hearing)
     cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
     pools: examples.Pools = field(default_factory=dict)
@@ -197,9 +197,10 @@ class Minds:
     @property
     def shown_model(self) -> str:
         """The models and their server, without what a URL may hide."""
-        return ", ".join(map(self._shown, self.lms))
+        return ", ".join(map(self.shown, self.lms))
 
-    def _shown(self, model: str) -> str:
+    def shown(self, model: str) -> str:
+        """A model and its server, without what a URL may hide."""
         url = self.config.public()["base_url"]
         return model if url is None or model == RULES else f"{model} at {url}"
 
@@ -228,7 +229,10 @@ class Minds:
             with self.budget.question():
                 try:
                     with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
-                        return await _attempt(asked, inputs, trace)
+                        answer = await _attempt(asked, inputs, trace)
+                        if answer.prediction is not None:  # also by a stored reply
+                            self.hearing.heard.add(role)
+                        return answer
                 finally:
                     trace.report()
 
@@ -274,14 +278,13 @@ class Minds:
         if sink is not None:
             for call in self.drain():
                 sink(call)
-        self.heard = False  # the preflight's reply is none to a question of the run
+        self.hearing.forget()  # the preflight's reply is none to a question of the run
 
     def _keep(self, call: Call) -> None:
         """Count a call whose outcome is known, and hand it on."""
         self.usage.add([call])
-        self.heard = self.heard or call.response is not None
+        self.hearing.take(call)
         if call.status != "ok":
-            self.last_failure = f"{call.status}: {call.error}"
             log.debug("call %s (%s): %s: %s", call.call_id, call.signature, call.status, call.error)
         (self.sink or self.calls.append)(call)
 
@@ -315,7 +318,7 @@ class Minds:
         except Capped as capped:
             raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
         except dspy_errors.LMError as error:
-            raise ModelError(cannot_use(self._shown(trace.model), error)) from error
+            raise ModelError(cannot_use(self.shown(trace.model), error)) from error
         trace.report()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
+from pipeline.command import command
+
 Columns = Iterable[tuple[str, str, str]]
 """Table, name and type of columns, in order."""
 
@@ -120,12 +122,12 @@ def lend(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
 def how_to_have_them(runs: Sequence[int], db: str) -> str:
     """What to tell of runs that lack yardsticks, in one line.
 
-    >>> how_to_have_them([3], "a.duckdb")
-    'run 3 is from an older version and lacks regret and ORACLE: `llm-economist eval 3 --db a.duckdb` computes them'
+    >>> how_to_have_them([3], "a.duckdb").partition(": ")[2]
+    '`uv run llm-economist eval 3 --db a.duckdb` computes them'
     """
     many = len(runs) > 1
     which = ", ".join(map(str, runs[:5])) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
     return (
         f"run{'s' * many} {which} {'are' if many else 'is'} from an older version and {'lack' if many else 'lacks'} "
-        f"regret and ORACLE: `llm-economist eval {'all' if many else runs[0]} --db {db}` computes them"
+        f"regret and ORACLE: `{command('eval', 'all' if many else runs[0], '--db', db)}` computes them"
     )

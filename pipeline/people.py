@@ -63,8 +63,9 @@ async def write_personas(world: World, minds: Minds, store: Store, *, asked: Res
                 "persona": world.personas[agent],
             }
         )
-    if missing and not rows and not minds.heard:
-        raise ModelError(f"{minds.shown_model} wrote no persona ({minds.last_failure})")
+    if missing and not rows and "persona" not in minds.hearing.heard:
+        why = minds.hearing.failure("persona")
+        raise ModelError(f"{minds.shown_model} wrote no persona ({why})")
     return rows
 
 

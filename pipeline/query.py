@@ -154,16 +154,13 @@ def ask(
 
 def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
     """Answer from a copy that the writing process makes; if it does not, it may have ended just now."""
-    from pipeline.live import snapshot
+    from pipeline.live import NoAnswer, snapshot
 
     with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
         try:
             copy = snapshot(request["path"], folder)
-        except StoreError as refusal:
-            try:
-                return _run_child(request, rows)
-            except _Locked:
-                raise refusal from None
+        except NoAnswer:
+            return _run_child(request, rows)  # whose error names the process
         _run_child({**request, "path": copy}, rows)
 
 

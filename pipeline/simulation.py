@@ -22,6 +22,7 @@ from pipeline.economy.equilibrium import Outcome, settle
 from pipeline.economy.utility import adjusted_utility
 from pipeline.errors import ModelError
 from pipeline.government import Government, govern
+from pipeline.hearing import Silence, governs
 from pipeline.memory import Floats
 from pipeline.minds import Answer, Minds, Respondents
 from pipeline.people import write_personas
@@ -85,16 +86,18 @@ class Simulation:
         asked: Respondents = wards or self.minds
         if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):
             await self._set_up(asked)
+            self.minds.hearing.forget()  # who wrote a persona has not chosen hours
+        silence = Silence(self.config, self.start)
         for year in range(self.start, self.config.max_timesteps):
             if year > self.start:
                 self.minds.recorded = self.recorded(year)
             played = await play_year(self.world, asked, year)
             if wards is not None:
                 wards.take_calls()
+            _refuse_silence(played, self.minds, silence)
             self.store.write(year_tables(self.run_id, self.world, played))
             self.fallbacks += played.failed
             self.on_year(played)
-            _refuse_silence(played, self.minds)
 
     async def _set_up(self, asked: Respondents) -> None:
         """Write personas, and store who takes part."""
@@ -113,7 +116,7 @@ async def play_year(world: World, minds: Respondents, year: int) -> Year:
     config = world.config
     world.begin(year)
     government = Government()
-    if config.planner_type == "LLM" and year % config.two_timescale == 0 and year >= config.warmup:
+    if governs(config, year):
         government = await govern(world, minds, year)
     world.make_law(year)
     asked = world.delegate(year)
@@ -234,8 +237,18 @@ def _remember(world: World, played: Year) -> None:
     world.judged, world.satisfied = played.judged, played.verdicts
 
 
-def _refuse_silence(played: Year, minds: Minds) -> None:
-    """A year without a single reply is not a result: the model is gone. Replies that make no sense are one."""
-    if played.asked and played.failed == played.asked and not minds.heard:
-        raise ModelError(f"{minds.shown_model} gave no answer in year {played.year} ({minds.last_failure})")
-    minds.heard = False
+def _refuse_silence(played: Year, minds: Minds, silence: Silence) -> None:
+    """A year without a single reply is not a result: the model is gone. Nor are years in which one role has none.
+
+    Replies that make no sense are a result. The year is not stored, so that a run that is resumed asks in it again.
+    """
+    hearing, mute = minds.hearing, silence.after(minds.hearing)
+    if played.asked and played.failed == played.asked and not hearing.heard:
+        mute = dict.fromkeys(sorted(hearing.asked), 1)
+    for role, years in mute.items():
+        since = f", in {years} years in a row in which it was asked" if years > 1 else ""
+        raise ModelError(
+            f"role {role}: {minds.shown(minds.model_of(role))} gave no answer in year {played.year}{since} "
+            f"({hearing.failure(role)})"
+        )
+    hearing.forget()

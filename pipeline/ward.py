@@ -21,6 +21,7 @@ import dspy
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
 from pipeline.examples import Pools
+from pipeline.hearing import Hearing
 from pipeline.minds import Minds
 from pipeline.traces import Call, Recorded
 from programs.lineage import Alike
@@ -83,12 +84,11 @@ class Reply:
 class Report:
     """What came of a batch: a reply for each question, in order, or the `failure` that ends the run.
 
-    `heard`, `last_failure`: as in `Minds`. `logged`: what the ward has to say in the run's text log.
+    `hearing`: as in `Minds`. `logged`: what the ward has to say in the run's text log.
     """
 
     replies: list[Reply] = field(default_factory=list)
-    heard: bool = False
-    last_failure: str | None = None
+    hearing: Hearing = field(default_factory=Hearing)
     logged: list[logging.LogRecord] = field(default_factory=list)
     failure: EconomistError | None = None
 
@@ -138,7 +138,7 @@ class Ward:
         return report
 
     async def _answer(self, batch: Sequence[Ask]) -> Report:
-        self.minds.heard, self.minds.last_failure = False, ""
+        self.minds.hearing = Hearing()
         tasks = [asyncio.create_task(self._ask(ask)) for ask in batch]
         try:
             replies = await asyncio.gather(*tasks)
@@ -147,7 +147,7 @@ class Ward:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.journal.flush()
-        return Report(replies, self.minds.heard, self.minds.last_failure or None)
+        return Report(replies, self.minds.hearing)
 
     async def _ask(self, ask: Ask) -> Reply:
         key = (ask.year, ask.question, ask.agent)

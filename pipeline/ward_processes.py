@@ -13,6 +13,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+from pipeline import terminal
 from pipeline.errors import EconomistError, StoreError
 from pipeline.signals import deaf_to_interrupts, work_for_another
 from pipeline.ward import LIVES, PATIENCE, Ask, Report, Setup, Ward
@@ -92,6 +93,7 @@ def _exchange(pipe: Connection, batch: Sequence[Ask]) -> Report:
 def work(pipe: Connection, setup: Setup) -> None:
     """The life of a process: batches from `pipe`, until the run's process ends it with SIGTERM, or is gone."""
     work_for_another()
+    terminal.prepare()
     with suppress(KeyboardInterrupt, EOFError, ConnectionError), asyncio.Runner() as runner:
         ward = Ward(setup)
         ward.take_log()

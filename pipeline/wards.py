@@ -114,8 +114,7 @@ class Wards:
                 reply.set_result(said)
 
     def _hear(self, report: Report) -> None:
-        self.minds.heard = self.minds.heard or report.heard
-        self.minds.last_failure = report.last_failure or self.minds.last_failure
+        self.minds.hearing.join(report.hearing)
         for record in report.logged:
             log.handle(record)
 

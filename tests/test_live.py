@@ -1,8 +1,11 @@
 """A session of another process against a live run: `sql`, `runs` and `watch` answer, a few seconds behind at most."""
 
 import signal
+import subprocess
+import sys
 import time
 
+import pytest
 from command_line import CommandLine
 from test_shards import running, started, until, year_of
 
@@ -88,3 +91,26 @@ def test_watch_of_nothing(cli: CommandLine) -> None:
     assert result.code == 0
     assert result.out == "No run is being written in economist.duckdb or a shard of it.\n"
     assert not cli.exists(DB)
+
+
+@pytest.mark.parametrize("command", ["runs", "sql", "show", "eval", "elections", "export", "resume", "interview"])
+def test_every_command_names_the_program_that_holds_the_file(cli: CommandLine, command: str) -> None:
+    """A program that is not ours, such as DuckDB's own shell, answers no questions."""
+    cli("run", "--num-agents", "2", "--max-timesteps", "1", "--llm", "rules", "--db", "a.duckdb")
+    hold = "import duckdb, sys; c = duckdb.connect('a.duckdb'); print('open', flush=True); sys.stdin.read()"
+    given = {
+        "sql": ["select 1"],
+        "show": ["1"],
+        "runs": [],
+        "export": ["1", "--to", "out"],
+        "interview": ["1", "--planner", "Why?"],
+    }
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        said = cli(command, *given.get(command, ["1"]), "--db", "a.duckdb")
+        holder.communicate()
+    assert said.code == 1
+    assert f"a.duckdb is in use by another process (PID {holder.pid}), python" in said.err
+    assert "choose another --db" in said.err
+    assert said.err.count("\n") == 1

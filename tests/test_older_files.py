@@ -392,7 +392,7 @@ def test_a_run_of_many_workers_is_completed_through_columns(cli: CommandLine) ->
 def test_commands_that_only_read_say_what_is_missing_and_how_to_have_it(cli: CommandLine) -> None:
     line = (
         "runs 1, 2, 3, 4, 5 and 2 more are from an older version and lack regret and ORACLE: "
-        f"`llm-economist eval all --db {DB}` computes them\n"
+        f"`uv run llm-economist eval all --db {DB}` computes them\n"
     )
     assert cli("runs", "--db", DB).err == line
     assert cli("runs", "--json", "--db", DB).err == line

@@ -650,7 +650,7 @@ class Fading(RulesEngine):
         return super().complete(request)
 
 
-def test_a_year_without_one_reply_is_recorded_and_is_the_last(tmp_path: Path) -> None:
+def test_a_year_without_one_reply_ends_the_run_and_is_not_stored(tmp_path: Path) -> None:
     """The planner's question of the third year is the tenth and has a reply, the fourth year has none."""
     path = str(tmp_path / "silent.duckdb")
     config = build({**SMALL, "llm": f"engine:{__name__}:Fading", "db": path})
@@ -659,7 +659,7 @@ def test_a_year_without_one_reply_is_recorded_and_is_the_last(tmp_path: Path) ->
     assert "\n" not in str(refusal.value)
     with duckdb.connect(path, read_only=True) as db:
         rows = db.execute("SELECT year, count(*) FILTER (fallback) FROM decisions GROUP BY ALL ORDER BY ALL").fetchall()
-        assert rows == [(0, 0), (1, 0), (2, 4), (3, 4)]
+        assert rows == [(0, 0), (1, 0), (2, 4)]
         [(failed,)] = db.execute("SELECT count(*) FROM lm_calls WHERE year = 3 AND status = 'server_error'").fetchall()
         assert failed > 4
 

@@ -236,7 +236,7 @@ def holder() -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_file_in_use_by_another_process_is_refused_with_its_number(holder: subprocess.Popen[str]) -> None:
-    said = rf"^{DB} is in use by another process \(PID {holder.pid}\); wait for it, or choose another --db$"
+    said = rf"^{DB} is in use by another process \(PID {holder.pid}\), python[^ ]*; wait for it, close the file [^\n]*$"
     for use in (Store, check_path):
         with pytest.raises(StoreError, match=said):
             use(DB)

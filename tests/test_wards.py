@@ -107,7 +107,7 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
         ]
         wards.close()
         assert minds.usage.calls == store.one("SELECT count(*) FROM lm_calls") == 20
-        assert minds.heard
+        assert minds.hearing.heard
         whole = Minds(replace(config, processes=1), "rules", 3, run_id=1)
         for year, answers in enumerate(divided):
             for agent, answer in enumerate(answers):

@@ -9,6 +9,7 @@ import typer
 from evals.commands.app import DEFAULT_DB, Db, app
 from pipeline.errors import UsageError
 from pipeline.signals import INTERRUPTED
+from pipeline.terminal import OutputLost
 
 
 @app.command()
@@ -46,6 +47,8 @@ def sql(
         print_query(
             db, query, parameters=param or (), format=chosen, output=output, limit=limit, seconds=timeout_seconds
         )
+    except OutputLost:
+        raise
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
         raise typer.Exit(INTERRUPTED) from None

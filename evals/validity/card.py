@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from evals.contrasts import number
-from evals.formats import CONTROL
 from evals.statistics import Interval
 from evals.validity.checks import CHECKS
 from evals.validity.findings import Finding
 from evals.validity.panel import Panel
 from pipeline.minds import QUESTIONS
 from pipeline.store import Row, now
+from pipeline.terminal import CONTROL
 
 HEAD = "# Validity card"
 SUBJECT = "validity"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from evals.validity.card import HEAD
 from evals.validity.checks import CHECKS, SIZES, read_replies
 from evals.validity.findings import Finding
 from evals.validity.panel import Panel, by_rule
+from pipeline.command import command
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError
 from pipeline.minds import PROGRAMS
@@ -63,12 +63,12 @@ class Plan:
     @property
     def command(self) -> str:
         """What makes this card again."""
-        words = ["uv", "run", "llm-economist", "validate", "--llm", self.model]
+        words = ["validate", "--llm", self.model]
         for name, value in self.differs.items():
             words += [f"--{name.replace('_', '-')}", _said(value)]
         words += ["--size", self.order.size] if self.order.size != "full" else []
         words += ["-o", self.order.output] if self.order.output else []
-        return shlex.join(words)
+        return command(*words)
 
     @property
     def questions(self) -> int:

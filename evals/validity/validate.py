@@ -25,6 +25,7 @@ from evals.validity.forecast import forecast
 from evals.validity.panel import Panel, Session
 from evals.validity.plan import Order, Plan, identity, judge, prepare
 from pipeline.budget import Capped
+from pipeline.command import command
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
 from pipeline.signals import INTERRUPTED
@@ -159,6 +160,6 @@ def _tell(plan: Plan, study: Study, made: cards.Card, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    stored = f"""llm-economist sql "from evaluations where study = '{study.name}'" --db {plan.config.db}"""
+    stored = command("sql", f"from evaluations where study = '{study.name}'", "--db", plan.config.db)
     for line in ([f"Card: {plan.order.output}"] if plan.order.output else []) + [f"Stored: {stored}"]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
