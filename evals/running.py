@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 from collections.abc import Callable, Mapping
@@ -51,8 +52,13 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _file_name(text: str) -> str:
-    """`text` as part of a file name."""
-    return re.sub(r"[^\w.-]+", "-", text)
+    """`text` as part of a file name, in letters that this machine's file names can have."""
+    name = re.sub(r"[^\w.-]+", "-", text)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]+", "-", name)
+    return name
 
 
 def choose_model(config: RunConfig) -> tuple[str, str]:
@@ -259,7 +265,8 @@ class _text_log:
         folder = Path(self.config.log_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.handler = logging.FileHandler(folder / f"{_file_name(self.config.name)}.log", mode=self.mode)
+            file = folder / f"{_file_name(self.config.name)}.log"
+            self.handler = logging.FileHandler(file, self.mode, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le
 from pipeline.economy.cpi import CPI_U
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
+from programs.text import each_once
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
 
@@ -277,14 +278,14 @@ class RunConfig:
 
 
 def by_role(text: str) -> dict[str, str]:
-    """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`."""
-    pairs: dict[str, str] = {}
+    """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`, or a role given twice."""
+    pairs: list[tuple[str, str]] = []
     for entry in filter(None, text.split(",")):
         role, separator, value = entry.partition("=")
         if not separator or not value:
             raise ValueError(f"{entry!r} is not role=value, e.g. worker=cot,planner=io")
-        pairs[role.strip()] = value.strip()
-    return pairs
+        pairs.append((role.strip(), value.strip()))
+    return each_once(pairs)
 
 
 def build(settings: Mapping[str, Any]) -> RunConfig:
