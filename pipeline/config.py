@@ -64,7 +64,7 @@ class RunConfig:
         None,
         "model: an OpenAI name, any provider/model of DSPy, smollm2 or gguf:FILE (in this process), rules, "
         "or engine:module:Class "
-        "(default: gpt-4o-mini with a key, else rules)",
+        "(default: the only one at --base-url, else gpt-4o-mini with a key, else rules)",
     )
     base_url: str | None = setting(
         None, "an OpenAI-compatible server to ask instead of the provider, or several, separated by commas"
@@ -153,6 +153,8 @@ class RunConfig:
             for role in roles:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
+        if self.llm is not None and not self.llm.strip():
+            raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules, or no --llm")
         if self.base_url is not None and not all(map(is_url, each_url(self.base_url) or ("",))):
             raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # shown it might tell a password
         total = self.percent_ego + self.percent_alt + self.percent_adv

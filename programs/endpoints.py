@@ -161,4 +161,4 @@ def _is_litellm(prefix: str) -> bool:
     """Whether LiteLLM has a provider of that name; it takes seconds to import."""
     from dspy.clients._litellm import get_litellm
 
-    return prefix in {str(getattr(one, "value", one)) for one in get_litellm().provider_list}
+    return prefix in {str(getattr(one, "value", one)) for one in get_litellm(feature="other providers").provider_list}

@@ -144,6 +144,12 @@ def is_remote(lm: dspy.LM) -> bool:
     return isinstance(lm.engine.inner, RemoteEngine)
 
 
+def place_of(lm: Any) -> str | None:
+    """The address at which a server answers for a model, if it is not the provider's own."""
+    endpoint = getattr(getattr(lm, "engine", None), "endpoint", None)
+    return endpoint.base_url if endpoint is not None else None
+
+
 def _custom_engine(path: str) -> Any:
     """The engine `module:Class`: a class with `complete(Request) -> Response`, made without arguments."""
     kind = load_object(path, "--llm engine:")

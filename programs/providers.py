@@ -146,9 +146,13 @@ PROVIDERS = (
 BY_PREFIX: Mapping[str, Provider] = {prefix: one for one in PROVIDERS for prefix in one.prefixes}
 
 
+def addresses_in(known: Mapping[str, str]) -> list[str]:
+    """The variables of `known` that name the address of a provider."""
+    return [name for one in PROVIDERS for name in one.bases if known.get(name, "").strip()]
+
+
 def of_host(url: str) -> Provider | None:
     """The provider at whose usual host `url` is: the key of another one is not sent there."""
     host = urlsplit(url).hostname
-    return next(
-        (one for one in PROVIDERS if not one.free and one.address and urlsplit(one.address).hostname == host), None
-    )
+    known = (one for one in PROVIDERS if one.address and not one.free)
+    return next((one for one in known if urlsplit(str(one.address)).hostname == host), None)
