@@ -19,6 +19,7 @@ from evals.outcomes import MEASURES, Measure
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
 from programs import files
+from programs.text import each_once, underscored
 
 SETTING = "setting:"
 OF_THE_SWEEP = ("seed", *(name for name in NOT_ASKED if name != "llm"))
@@ -31,10 +32,18 @@ def parse_arms(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Settings by arm, in the order given; the first is the reference. UsageError in one line."""
     if len(texts) < 2:
         raise UsageError("give at least two arms, the reference first, e.g. worker=io worker=cot")
+    arms: dict[str, dict[str, Any]] = {}
     for text in texts:
-        if texts.count(text) > 1:
-            raise UsageError(f"arm {text} is given twice")
-    return {text: parse_arm(text) for text in texts}
+        settings = parse_arm(text)
+        same = next((other for other, already in arms.items() if already == settings), None)
+        if same is not None:
+            raise UsageError(
+                f"arm {text} is given twice"
+                if same == text
+                else f"arms {same} and {text} are the same; give one of them"
+            )
+        arms[text] = settings
+    return arms
 
 
 def parse_arm(text: str) -> dict[str, Any]:
@@ -47,6 +56,8 @@ def parse_arm(text: str) -> dict[str, Any]:
     arm: dict[str, Any] = {}
     for entry in filter(None, roles.split(",")):
         role, value = _pair(entry, text)
+        if role in arm.get("strategy", {}):
+            raise UsageError(f"arm {text}: {role} is given twice; give it once")
         if role not in ROLES:
             raise UsageError(
                 f"arm {text}: unknown role {role!r}: choose one of {', '.join(ROLES)}, or write {SETTING}{role}=..."
@@ -57,7 +68,9 @@ def parse_arm(text: str) -> dict[str, Any]:
         arm.setdefault("strategy", {})[role] = value
     for entry in settings:
         name, value = _pair(entry, text)
-        name = name.replace("-", "_")
+        name = underscored(name)
+        if name in arm:
+            raise UsageError(f"arm {text}: {name} is given twice; give it once")
         if name in OF_THE_SWEEP:
             raise UsageError(f"arm {text}: {name} can't differ between arms; give it once, for all")
         arm[name] = value
@@ -124,7 +137,10 @@ def parse_detect(texts: Iterable[str], measures: Mapping[str, Measure] = MEASURE
     >>> parse_detect(["0.5", "regret=500"])
     {'welfare': 0.5, 'regret': 500.0}
     """
-    return dict(_detect(text, measures) for text in texts)
+    try:
+        return each_once(_detect(text, measures) for text in texts)
+    except ValueError as error:
+        raise UsageError(f"--detect: {error}") from None
 
 
 def _detect(text: str, measures: Mapping[str, Measure]) -> tuple[str, float]:

@@ -104,7 +104,7 @@ def questions(count: int) -> Inputs:
 def server(latency: float = LATENCY) -> Iterator[str]:
     """The URL of a loopback server in another process."""
     command = [sys.executable, "-m", "evals.loopback", "--port", "0", "--latency", str(latency)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().split()[-1]

@@ -41,7 +41,7 @@ def measure(*, num_agents: int, years: int) -> dict[str, float]:
 def _peak(agents: int, years: int, archetypes: int) -> int:
     """Bytes of memory that a process has at most while it plays such a run."""
     command = [sys.executable, "-m", "evals.bench_memory", *map(str, (agents, years, archetypes))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     return int(done.stdout.split()[-1])
 
 
@@ -64,7 +64,7 @@ def play(agents: int, years: int, archetypes: int) -> int:
 def _highest() -> int:
     """What Linux says of this program alone; elsewhere what the system counts, which may begin with its parent's."""
     if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

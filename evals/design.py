@@ -12,6 +12,7 @@ from typing import Any
 import evals.experiments
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from programs.text import underscored
 
 PAPER: Mapping[str, Any] = {
     "economy": "v1",
@@ -108,7 +109,7 @@ def catalog() -> dict[str, Experiment]:
 
 def choose(name: str) -> dict[str, Experiment]:
     """The experiment called `name`, or all. UsageError where there is none."""
-    known, wanted = catalog(), name.replace("-", "_")
+    known, wanted = catalog(), underscored(name)
     if wanted == ALL:
         return known
     if wanted not in known:

@@ -10,14 +10,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from evals.running import configure
-from pipeline.errors import EconomistError
+from evals.running import choose_model, configure
+from pipeline.errors import EconomistError, UsageError
 from pipeline.minds import Minds
 from pipeline.query import connect
 from pipeline.signals import run_async
 from programs.engines.local import GET_EXTRA, installed
 from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
-from programs.lm import OPENAI_KEYS, default_model, environment, without_secrets
+from programs.lm import OPENAI_KEYS, environment, without_secrets
+from programs.providers import addresses_in
 from programs.urls import each_url
 
 PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
@@ -29,14 +30,22 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -
     console.print(", ".join(f"{package} {version(package)}" for package in PACKAGES), highlight=False)
     console.print(f"W&B (extra wandb): {'installed' if importlib.util.find_spec('wandb') else 'not installed'}")
     console.print(f"local models (extra local): {escape(_local())}", highlight=False, soft_wrap=True)
+    try:
+        known = environment()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     for name in OPENAI_KEYS:
-        console.print(f"{name}: {'set' if environment().get(name) else 'not set'}", highlight=False)
-    model, why = default_model()
-    console.print(f"model without --llm: {model} ({why})", highlight=False)
+        console.print(f"{name}: {'set' if known.get(name) else 'not set'}", highlight=False)
+    for name in addresses_in(known):
+        console.print(f"{name}: set", highlight=False)
     checks = [_database(console, db)]
-    if llm or base_url:
-        checks.append(_model(console, llm or model, base_url))
-        if base_url or not is_local(llm or model):
+    model = llm
+    if llm is None:
+        model, why = choose_model(configure({"base_url": base_url}))
+        console.print(f"model without --llm: {escape(model)} ({escape(why)})", highlight=False)
+    if llm is not None or base_url:
+        checks.append(_model(console, str(model), base_url))
+        if base_url or not is_local(str(model)):
             checks += [_listed(console, url) for url in each_url(base_url) or (None,)]
     return 0 if all(checks) else 1
 

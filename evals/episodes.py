@@ -22,7 +22,8 @@ from pipeline.config import WHERE, RunConfig, build
 from pipeline.economy.equilibrium import regret
 from pipeline.economy.planner_share import planner_share
 from pipeline.errors import ModelError
-from pipeline.minds import FATAL, QUESTIONS, Answer, cannot_use
+from pipeline.minds import FATAL, QUESTIONS, Answer
+from pipeline.reasons import cannot_use
 from pipeline.records import Year
 from pipeline.signals import run_async
 from pipeline.simulation import play_year

@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -14,6 +13,7 @@ import typer
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from programs.text import each_once, read_text, underscored
 
 NUMBERS = {int: "a whole number, e.g. 5", float: "a number, e.g. 0.5"}
 """The kinds of numbers that a flag may want, in words."""
@@ -83,12 +83,15 @@ def read_toml(path: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        settings = tomllib.loads(Path(path).read_text())
+        settings = tomllib.loads(read_text(path))
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
-    return {key.replace("-", "_"): value for key, value in settings.items()}
+    try:
+        return each_once(settings.items(), underscored)
+    except ValueError as error:
+        raise UsageError(f"--config {path}: {error}") from None
 
 
 def gather_elasticities(arguments: list[str]) -> list[str]:

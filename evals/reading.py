@@ -20,6 +20,7 @@ from pipeline.database import OPEN_HERE
 from pipeline.errors import StoreError, UsageError
 from pipeline.older import LACKING, how_to_have_them
 from pipeline.query import SECONDS, Answer, ask, connect, select
+from programs.text import decoded
 
 ROWS = 1000
 """Rows of a table where no limit is given; files and data formats are whole."""
@@ -65,7 +66,7 @@ def print_query(
     seconds: float = SECONDS,
 ) -> None:
     """Print or write the answer to a saved question or one SELECT; notices go to standard error."""
-    question = saved.question(sys.stdin.read() if text == "-" else text)
+    question = saved.question(_typed() if text == "-" else text)
     form = _format(format, output)
     limit = ROWS if limit is None and form in ("table", "markdown") else limit
     values, lookups = question.bind(parameters)
@@ -90,6 +91,14 @@ def print_query(
     _tell_what_is_older(db)
     if answer.more:
         _notice(f"first {limit:,} rows, and there are more: --limit N, or --output FILE.csv for all")
+
+
+def _typed() -> str:
+    """What comes in on standard input. UsageError where it is no text."""
+    try:
+        return decoded(sys.stdin.buffer.read())
+    except ValueError as error:
+        raise UsageError(f"standard input: {error}") from None
 
 
 def _format(format: str | None, output: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from pipeline.terminal import instead
 from pipeline.whereabouts import FileLost
 from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
+from programs.urls import cut, each_url, shown
 
 log = logging.getLogger("llm_economist")
 
@@ -45,6 +47,8 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
         config = build(settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if config.base_url:  # an address is often copied from an example of a request
+        config = replace(config, base_url=",".join(map(cut, each_url(config.base_url))))
     if config.name:
         return config
     model = _file_name(config.llm or "default")
@@ -53,15 +57,25 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _file_name(text: str) -> str:
-    """`text` as part of a file name."""
-    return re.sub(r"[^\w.-]+", "-", text)
+    """`text` as part of a file name, in letters that this machine's file names can have."""
+    name = re.sub(r"[^\w.-]+", "-", text)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]+", "-", name)
+    return name
 
 
 def choose_model(config: RunConfig) -> tuple[str, str]:
-    """The model of a run and why it was chosen."""
+    """The model of a run and why it was chosen. UsageError where none is named and a server has no single one."""
     if config.worker_type == "FIXED" and config.planner_type != "LLM":
         return RULES, f"nobody is asked: workers are FIXED and the planner is {config.planner_type}"
-    return (config.llm, "--llm") if config.llm else default_model()
+    if config.llm:
+        return config.llm, "--llm"
+    try:
+        return default_model(config.base_url)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def run(settings: Mapping[str, Any], console: Console) -> int:
@@ -69,7 +83,14 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     config = configure(settings)
     cluster.require(config)
     model, why = choose_model(config)
-    console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
+    console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False, soft_wrap=True)
+    if config.base_url and config.base_url != ",".join(each_url(settings.get("base_url"))):
+        console.print(
+            f"Asked at {escape(shown(config.base_url))}: --base-url ends where requests add their own path.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    config = replace(config, llm=config.llm or model)  # so that the stored settings name it
     world = create(config)
     tell_dollars(config, console)
     tell_shocks(world, console)
@@ -269,7 +290,8 @@ class _text_log:
         folder = Path(self.config.log_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.handler = logging.FileHandler(folder / f"{_file_name(self.config.name)}.log", mode=self.mode)
+            file = folder / f"{_file_name(self.config.name)}.log"
+            self.handler = logging.FileHandler(file, self.mode, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
         self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

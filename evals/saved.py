@@ -18,6 +18,7 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline.errors import UsageError
+from programs.text import each_once, underscored
 
 LATEST_RUN = "latest run"
 LOOKUPS = {LATEST_RUN: "SELECT max(run_id) FROM runs"}
@@ -76,7 +77,7 @@ class Question:
         return values, {name: LOOKUPS[text] for name, text in texts.items() if text in LOOKUPS}
 
     def _named(self, given: Iterable[str]) -> dict[str, str]:
-        named = {}
+        named: list[tuple[str, str]] = []
         for text in given:
             name, equals, value = text.partition("=")
             if not equals:
@@ -84,8 +85,11 @@ class Question:
             if self.name and name not in {parameter.name for parameter in self.parameters}:
                 has = ", ".join(parameter.name for parameter in self.parameters) or "none"
                 raise UsageError(f"--param {text}: {self.name} has no parameter {name}; it has: {has}")
-            named[name] = value
-        return named
+            named.append((name, value))
+        try:
+            return each_once(named)
+        except ValueError as error:
+            raise UsageError(f"--param {error}") from None
 
 
 def guess(text: str) -> Any:
@@ -126,7 +130,10 @@ def questions() -> dict[str, Question]:
     """All saved questions by name."""
     saved = sorted(files("evals").joinpath("queries").iterdir(), key=lambda file: file.name)
     names = [file.name.removesuffix(".sql") for file in saved if file.name.endswith(".sql")]
-    return {name: parse(name, files("evals").joinpath("queries", f"{name}.sql").read_text()) for name in names}
+    return {
+        name: parse(name, files("evals").joinpath("queries", f"{name}.sql").read_text(encoding="utf-8"))
+        for name in names
+    }
 
 
 def question(text: str) -> Question:
@@ -134,7 +141,7 @@ def question(text: str) -> Question:
     if not re.fullmatch(r"[\w-]+", text):
         return parse("", text)
     known = questions()
-    name = text.replace("-", "_")
+    name = underscored(text)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""

@@ -70,5 +70,5 @@ class TrialProgress:
 @contextmanager
 def silence() -> Iterator[None]:
     """DSPy's optimizers print, log and draw bars of their own, which would garble ours."""
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le
 from pipeline.economy.cpi import CPI_U
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
+from programs.text import each_once
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
 
@@ -63,7 +64,7 @@ class RunConfig:
         None,
         "model: an OpenAI name, any provider/model of DSPy, smollm2 or gguf:FILE (in this process), rules, "
         "or engine:module:Class "
-        "(default: gpt-4o-mini with a key, else rules)",
+        "(default: the only one at --base-url, else gpt-4o-mini with a key, else rules)",
     )
     base_url: str | None = setting(
         None, "an OpenAI-compatible server to ask instead of the provider, or several, separated by commas"
@@ -152,6 +153,8 @@ class RunConfig:
             for role in roles:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
+        if self.llm is not None and not self.llm.strip():
+            raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules, or no --llm")
         if self.base_url is not None and not all(map(is_url, each_url(self.base_url) or ("",))):
             raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # shown it might tell a password
         total = self.percent_ego + self.percent_alt + self.percent_adv
@@ -277,14 +280,14 @@ class RunConfig:
 
 
 def by_role(text: str) -> dict[str, str]:
-    """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`."""
-    pairs: dict[str, str] = {}
+    """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`, or a role given twice."""
+    pairs: list[tuple[str, str]] = []
     for entry in filter(None, text.split(",")):
         role, separator, value = entry.partition("=")
         if not separator or not value:
             raise ValueError(f"{entry!r} is not role=value, e.g. worker=cot,planner=io")
-        pairs[role.strip()] = value.strip()
-    return pairs
+        pairs.append((role.strip(), value.strip()))
+    return each_once(pairs)
 
 
 def build(settings: Mapping[str, Any]) -> RunConfig:

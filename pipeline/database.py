@@ -107,7 +107,7 @@ def _missing_columns(there: Catalog) -> list[tuple[str, str, str]]:
 
 def schema_text() -> str:
     """The statements that make all tables, with their comments."""
-    return files("pipeline").joinpath("schema.sql").read_text()
+    return files("pipeline").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
 def make_whole(path: str) -> bool:

@@ -66,7 +66,7 @@ def _pool(question: str, signature: type[dspy.Signature], config: RunConfig) -> 
     path = config.examples or config.db
     if not Path(path).exists():
         return ()
-    query = files("pipeline").joinpath("examples.sql").read_text()
+    query = files("pipeline").joinpath("examples.sql").read_text(encoding="utf-8")
     wanted = {"question": question, "most": MOST, "economy": config.economy, "welfare": config.welfare}
     wanted |= {"brackets": config.bracket_setting, "dollars_of": str(config.dollars_of or "")}
     rows = select(path, query, wanted).rows

@@ -22,6 +22,7 @@ from pipeline.history import AtRest, find_run
 from pipeline.live import snapshot
 from pipeline.query import connect
 from pipeline.store import Reader, code_version
+from programs.text import read_text
 
 FORMAT = "llm-economist export"
 FORMAT_VERSION = 1
@@ -124,7 +125,7 @@ def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]], *, studies
         "runs": [{**{name: row[name] for name in LISTED}, "created_at": str(row["created_at"])} for row in chosen],
         "files": files,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
 
 
@@ -174,7 +175,7 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 def read_manifest(path: str) -> dict[str, Any]:
     """The manifest of an export, once every file was found to be as it says. StoreError names the first that is not."""
     try:
-        manifest = json.loads((Path(path) / MANIFEST).read_text())
+        manifest = json.loads(read_text(Path(path) / MANIFEST))
     except FileNotFoundError:
         raise UsageError(f"{path} has no {MANIFEST}: it was not made by `llm-economist export`") from None
     except (OSError, ValueError) as error:

@@ -122,7 +122,11 @@ class Server:
         with self.lock:
             present = [file for file in files if os.path.exists(file)]
             done = subprocess.run(
-                ["cp", "--reflink=auto", "--", *present, folder], capture_output=True, text=True, check=False
+                ["cp", "--reflink=auto", "--", *present, folder],
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
             )
         if done.returncode:
             return {"error": " ".join(done.stderr.split())[:200]}

@@ -21,12 +21,13 @@ from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
 from pipeline.hearing import Hearing
+from pipeline.reasons import cannot_use
 from pipeline.traces import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
 from programs import files, prices
 from programs.adapter import ADAPTERS
 from programs.interview import Interviewee
 from programs.lineage import Alike
-from programs.lm import RULES, Model, connect, is_remote, without_secrets
+from programs.lm import RULES, Model, connect, is_remote, place_of, without_secrets
 from programs.pace import Pace
 from programs.persona import PersonaWriter
 from programs.planner import Planner
@@ -318,7 +319,7 @@ class Minds:
         except Capped as capped:
             raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
         except dspy_errors.LMError as error:
-            raise ModelError(cannot_use(self.shown(trace.model), error)) from error
+            raise ModelError(cannot_use(self.shown(trace.model), error, place_of(lm))) from error
         trace.report()
 
 
@@ -340,7 +341,7 @@ async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace)
     try:
         prediction = await module.acall(**inputs)
     except FATAL as error:
-        raise ModelError(cannot_use(trace.model, error)) from error
+        raise ModelError(cannot_use(trace.model, error, place_of(dspy.settings.lm))) from error
     except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:
         return Answer(None, trace.calls, error=without_secrets(str(error))[:300])
     except Exception as error:
@@ -349,25 +350,3 @@ async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace)
         whose = f"strategy {trace.strategy} of role {trace.role}"
         raise ModelError(f"{whose} failed ({what}); see the run's log") from error
     return Answer(prediction, trace.calls, call_id=trace.answered_by)
-
-
-REASONS = (
-    (
-        dspy_errors.LMAuthError,
-        "the key was refused; check OPENAI_API_KEY or ECON_OPENAI (environment or .env)",
-    ),
-    (dspy_errors.LMBillingError, "the account has no credit left"),
-    (dspy_errors.LMUnsupportedModelError, "the server does not know this model; check --llm"),
-    (dspy_errors.LMRateLimitError, "the server kept refusing for too many requests; try again later"),
-    (dspy_errors.LMTimeoutError, "no answer in time; check the server or raise --timeout"),
-    (dspy_errors.LMTransportError, "the server cannot be reached; check --base-url and the network"),
-    (dspy_errors.LMServerError, "the server failed"),
-    (dspy_errors.LMNotConfiguredError, "no key is set for this provider (environment or .env)"),
-    (dspy_errors.LMInvalidRequestError, "the request was refused; check --llm"),
-)
-
-
-def cannot_use(model: str, error: Exception) -> str:
-    """One line on why a model cannot be used; the server's own words without what could hold a key."""
-    why = next((reason for kind, reason in REASONS if isinstance(error, kind)), "the call failed")
-    return f"{model}: {why} ({without_secrets(str(error))[:160]})"

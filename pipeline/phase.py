@@ -26,7 +26,8 @@ from pydantic_core import to_jsonable_python
 
 from pipeline.budget import Amount, Capped
 from pipeline.errors import ModelError
-from pipeline.minds import QUIET, cannot_use
+from pipeline.minds import QUIET
+from pipeline.reasons import cannot_use
 from pipeline.store import as_json
 from pipeline.study import Study
 from pipeline.traces import Call, as_response, measured, request_key

@@ -26,7 +26,7 @@ class View:
 
 def text() -> str:
     """The statements with their comments."""
-    return files("pipeline").joinpath("views.sql").read_text()
+    return files("pipeline").joinpath("views.sql").read_text(encoding="utf-8")
 
 
 def documented() -> list[View]:

@@ -17,6 +17,8 @@ import dspy
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from programs.text import read_text
+
 FORMAT = "llm-economist program 2"
 FORMATS = "llm-economist program "
 
@@ -200,12 +202,12 @@ def state_hash(state: Any) -> str:
 def read(path: str) -> dict[str, Any]:
     """The record in a program file. ValueError in one line where there is none."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise ValueError(f"program file {path} does not exist") from error
     except IsADirectoryError as error:
         raise ValueError(f"program file {path} is a folder; expected a JSON file") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"program file {path} is not readable JSON ({error}); pickles are never loaded") from error
     found = record.get("format") if isinstance(record, dict) else None
     if found != FORMAT:

@@ -22,6 +22,7 @@ from dspy import lm15
 from dspy.clients.model_metadata import model_info, rate
 
 from programs.engines.weights import is_local
+from programs.text import each_once, read_text
 
 RULES = "rules"
 OWN_FILE = "prices.toml"
@@ -153,10 +154,10 @@ def load(path: str | None) -> Prices:
         return KNOWN
     shown = f"--prices {path}" if path is not None else OWN_FILE
     try:
-        read = tomllib.loads(Path(path or OWN_FILE).read_text(encoding="utf-8"))
+        read = tomllib.loads(read_text(path or OWN_FILE))
     except OSError as error:
         raise ValueError(f"{shown} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ValueError(f"{shown} is not TOML: {' '.join(str(error).split())}") from error
     models = read.get("models")
     if not isinstance(models, dict):
@@ -166,6 +167,10 @@ def load(path: str | None) -> Prices:
 
 def parse(models: Mapping[str, Any], shown: str) -> dict[str, Price]:
     """Prices by model from a TOML table. ValueError names the file as `shown`, the model and the key."""
+    try:
+        each_once(models.items(), lambda name: name.removeprefix("openai/"))
+    except ValueError as error:
+        raise ValueError(f"{shown}: models {error}") from None
     return {name: _parsed(entry, f"{shown}, model {name!r}") for name, entry in models.items()}
 
 

@@ -23,6 +23,41 @@ def is_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname)
 
 
+ENDS = ("/chat/completions", "/completions", "/responses", "/models")
+"""What clients add to an address; people copy it along."""
+
+
+def cut(url: str) -> str:
+    """`url` without the path of a single request at its end.
+
+    >>> cut("http://127.0.0.1:8000/v1/chat/completions"), cut("http://127.0.0.1:8000/v1")
+    ('http://127.0.0.1:8000/v1', 'http://127.0.0.1:8000/v1')
+    """
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    end = next((end for end in ENDS if path.endswith(end)), None)
+    return url if end is None else urlunsplit(parts._replace(path=path.removesuffix(end)))
+
+
+def repaired(host: str, port: int) -> str:
+    """The address at which a client finds a server that listens as `host` says, perhaps without scheme and port.
+
+    >>> repaired("0.0.0.0", 11434), repaired("https://example.org", 11434), repaired(":8080", 11434)
+    ('http://127.0.0.1:11434', 'https://example.org', 'http://127.0.0.1:8080')
+    """
+    schemed = "://" in host
+    parts = urlsplit(host if schemed else f"http://{host}")
+    try:
+        name, given = parts.hostname or "127.0.0.1", parts.port
+    except ValueError:
+        return host
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)
+    name = f"[{name}]" if ":" in name else name
+    given = given if given is not None or schemed else port
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{name}{'' if given is None else f':{given}'}"))
+
+
 def names_user(url: str) -> bool:
     """Whether `url` has a name or a password before its host.
 

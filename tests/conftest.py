@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from programs.lm import environment
+from programs.providers import addresses_in
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no reason to fail
 settings.load_profile("unhurried")
@@ -64,7 +65,7 @@ SPENDING = ("ECON_OPENAI", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_ORG_ID"
 def nobody_pays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No keys in the environment, an empty current folder, and nothing remembered of another test's."""
     for name in list(os.environ):
-        if name.endswith("_API_KEY") or name in SPENDING:
+        if name.endswith("_API_KEY") or name in (*SPENDING, *addresses_in(os.environ)):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     environment.cache_clear()

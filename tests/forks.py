@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-import evals.again
+import evals.again  # noqa: F401
 import evals.running  # noqa: F401  (imported once, before any fork)
 from evals.cli import main
 

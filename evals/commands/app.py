@@ -5,11 +5,48 @@ Commands are thin; heavy imports sit inside, so that --help answers at once.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
-app = typer.Typer(
+from pipeline.errors import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class EachOnce(TyperCommand):
+    """A command that refuses an option given twice, of which the last one would win in silence."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            parsed = parse(args)
+            given = [one for one in parsed[2] if one.param_type_name == "option" and not one.multiple]
+            for number, option in enumerate(given):
+                if option in given[:number]:
+                    raise UsageError(f"{' or '.join(_spellings(option))} is given twice; give it once")
+            return parsed
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]
+        return parser
+
+
+def _spellings(option: Any) -> list[str]:
+    """The long names of an option: a switch has one that turns it off."""
+    return [name for name in (*option.opts, *option.secondary_opts) if name.startswith("--")]
+
+
+class _App(typer.Typer):
+    def command(self, *names: Any, **settings: Any) -> Callable[[Command], Command]:
+        made: Callable[[Command], Command] = super().command(*names, **{"cls": EachOnce, **settings})
+        return made
+
+
+app = _App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

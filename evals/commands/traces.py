@@ -73,8 +73,8 @@ def schema() -> None:
     """
     from importlib.resources import files
 
-    typer.echo(files("pipeline").joinpath("schema.sql").read_text())
-    typer.echo(files("pipeline").joinpath("views.sql").read_text(), nl=False)
+    typer.echo(files("pipeline").joinpath("schema.sql").read_text(encoding="utf-8"))
+    typer.echo(files("pipeline").joinpath("views.sql").read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()

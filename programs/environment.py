@@ -1,0 +1,69 @@
+"""Environment variables and the `.env` of the current folder: where keys and addresses come from, read once."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from programs.text import decoded
+
+ENV_FILE = ".env"
+
+
+@cache
+def environment() -> Mapping[str, str]:
+    """Environment variables over those of `.env` in the current folder. Holds keys: never print or store it.
+
+    Read once a process. Blanks and line breaks around a value are no part of it. ValueError in one line where there
+    is a `.env` that cannot be read.
+    """
+    stripped = {name: value.strip() for name, value in os.environ.items()}
+    return {**_env_file(), **stripped}
+
+
+def known_environment() -> Mapping[str, str]:
+    """The same for what must not fail, such as telling an error: without the `.env` that cannot be read."""
+    try:
+        return environment()
+    except ValueError:
+        return os.environ
+
+
+def values_of_env_file() -> frozenset[str]:
+    """Values of the `.env` of this folder, none if it cannot be read."""
+    try:
+        return _values_of(os.getcwd())
+    except (ValueError, OSError):
+        return frozenset()
+
+
+@cache
+def _values_of(folder: str) -> frozenset[str]:
+    """Read once a process and folder."""
+    return frozenset(_env_file().values())
+
+
+def _env_file() -> dict[str, str]:
+    try:
+        text = decoded(Path(ENV_FILE).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except IsADirectoryError:
+        raise ValueError(_refusal("it is a folder; expected a file of NAME=value lines")) from None
+    except OSError as error:
+        raise ValueError(_refusal(error.strerror or "it cannot be opened")) from None
+    except ValueError as error:
+        raise ValueError(_refusal(str(error))) from None
+    if "\0" in text:
+        raise ValueError(_refusal("it holds a NUL byte; save it as plain UTF-8 text"))
+    values = dotenv_values(stream=io.StringIO(text))
+    return {name: value.strip() for name, value in values.items() if value and value.strip()}
+
+
+def _refusal(why: str) -> str:
+    return f"{ENV_FILE} in this folder cannot be read: {why}, or move it away"
