@@ -38,6 +38,7 @@ ENGINE_PREFIX = "engine:"
 class Model:
     """A language model by name, and how to call it. `offline`: it will not be called, and needs no key.
 
+    `omit`: parts of a request that are never sent (programs/optional.py).
     `base_url`: one server or several, separated by commas. `rpm`, `tpm`: requests and tokens a minute over all of them.
     """
 
@@ -51,6 +52,7 @@ class Model:
     rpm: int | None = None
     tpm: int | None = None
     offline: bool = False
+    omit: tuple[str, ...] = ()
 
 
 @cache
@@ -99,8 +101,8 @@ def connect(model: Model) -> dspy.LM:
     endpoints = _endpoints(model)
     # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
     seeded = endpoints[0].route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
-    engines = [RemoteEngine(endpoint, seeded=seeded) for endpoint in endpoints]
-    async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded) for endpoint in endpoints]
+    engines = [RemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in endpoints]
+    async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in endpoints]
     gate = None if model.offline else _gate(model, tuple(endpoint.base_url or "" for endpoint in endpoints))
     return _lm(model, *engines, async_engines=async_engines, gate=gate)
 
