@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from programs.engines import formats
 from programs.engines.rules import reply
 
 MODEL = "gpt-4o-mini"
@@ -77,4 +79,16 @@ def by_rules(request: dict[str, Any]) -> str:
     messages = request["messages"]
     system = "\n".join(m["content"] for m in messages if m["role"] in ("system", "developer"))
     rest = [m["content"] for m in messages if m["role"] not in ("system", "developer")]
+    if not system:
+        system, rest = _parted(rest)
     return reply(system, rest, request.get("seed"))
+
+
+def _parted(said: list[str]) -> tuple[str, list[str]]:
+    """The system text that stands in front of the first message, if it does, and the messages without it."""
+    first = said[0]
+    for break_ in re.finditer("\n\n", first):
+        system, message = first[: break_.start()], first[break_.end() :]
+        if formats.find("", [first]) is None and formats.find(system, [message]) is not None:
+            return system, [message, *said[1:]]
+    return "", said

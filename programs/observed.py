@@ -10,7 +10,7 @@ import inspect
 import json
 import random
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -162,11 +162,15 @@ class AsyncObservedEngine(_Observed):
         super().__init__(*engines, gate=gate)
         self.timeout = timeout
         self.together = Together(self._several)
+        self._ready: Callable[[], Awaitable[None]] | None = getattr(self.inner, "ready", None)
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         request, known = self.begin(request)
         if known is not None:
             return known
+        if self._ready is not None:
+            await self._ready()
+            self._ready = None
         async with self._turn():
             purse, lineage = _purse(), current_lineage()
             question = lineage.question if lineage is not None else None

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +24,7 @@ from evals.loopback import Loopback, Reply, completion, failure
 from programs.engines import parts
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
 from programs.engines.reasons import reason, worded
+from programs.observed import AsyncObservedEngine
 from programs.optional import LIMITS, PARTS
 
 SIZE = ("--num-agents", "3", "--max-timesteps", "2", "--two-timescale", "2", "--seed", "5")
@@ -30,14 +34,6 @@ SCENARIOS = {
     "democratic": ("--scenario", "democratic", "--platforms"),
 }
 DECISIONS = "select * exclude (run_id, call_id) from decisions order by year, agent"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_known() -> Iterator[None]:
-    """Ports come again: what the process knows of an endpoint must not."""
-    parts.forget()
-    yield
-    parts.forget()
 
 
 def told() -> set[str]:
@@ -55,7 +51,7 @@ def play(cli: CommandLine, dialect: Dialect, *args: str, db: str = "a.duckdb") -
     return server.requests
 
 
-# -- a whole run at a server of each kind ----------------------------------------------------------------------------
+# -- a whole run at a server of each kind -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -99,7 +95,7 @@ def test_a_reasoning_model_plays_a_run_by_its_own_name(cli: CommandLine, model: 
     assert not any({"temperature", "seed", "max_tokens"} & body.keys() for body in sent)
 
 
-# -- what a refusal is taken for -------------------------------------------------------------------------------------
+# -- what a refusal is taken for --------------------------------------------------------------------------------------
 
 FULL = lm15.Request(
     model="m",
@@ -232,7 +228,7 @@ def test_a_server_that_refuses_several_samples_gives_the_first_and_is_asked_for_
     assert FIELDS["seed"](server.requests[-1])
 
 
-# -- by hand -----------------------------------------------------------------------------------------------------------
+# -- by hand ----------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_omitted_by_hand_is_never_sent(cli: CommandLine) -> None:
@@ -252,7 +248,7 @@ def test_what_cannot_be_omitted_is_bad_usage(cli: CommandLine, value: str) -> No
     assert "schema, seed, n, temperature, system, max_completion_tokens, max_tokens" in " ".join(result.err.split())
 
 
-# -- the reason that a server gave --------------------------------------------------------------------------------------
+# -- the reason that a server gave ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,7 +277,7 @@ def test_what_gives_no_reason_is_left_as_it_is() -> None:
         assert worded(body) == body
 
 
-# -- what a server takes -------------------------------------------------------------------------------------------------
+# -- what a server takes ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -295,3 +291,49 @@ def test_doctor_says_what_a_server_takes_from_a_handful_of_calls(cli: CommandLin
     assert {part for part, said in lines.items() if said.startswith("refused")} == set(dialect.adapted)
     if "n" in dialect.ignores:
         assert lines["n"].startswith("ignored")
+
+
+# -- providers by LiteLLM ---------------------------------------------------------------------------------------------
+
+
+def test_what_the_first_call_has_to_load_does_not_count_against_the_timeout() -> None:
+    class Slow:
+        supported_params = frozenset[str]()
+
+        async def ready(self) -> None:
+            await asyncio.sleep(0.4)
+
+        async def complete(self, request: lm15.Request) -> lm15.Response:
+            message = lm15.Message.assistant("40")
+            return lm15.Response(id=None, model="m", message=message, finish_reason="stop", usage=lm15.Usage())
+
+    async def twice() -> list[str | None]:
+        engine = AsyncObservedEngine(Slow(), timeout=0.2)
+        return [(await engine.complete(FULL)).text for _ in range(2)]
+
+    assert asyncio.run(twice()) == ["40", "40"]
+
+
+@pytest.mark.slow
+def test_litellm_prints_nothing_on_the_terminal() -> None:
+    code = """
+import asyncio
+from dspy import lm15
+from programs.engines.http import AsyncRemoteEngine, Endpoint
+engine = AsyncRemoteEngine(Endpoint("mistral/m", None, 0.5))
+assert not engine._native
+async def ask():
+    await engine.ready()
+    try:
+        async with asyncio.timeout(0.5):
+            await engine.complete(lm15.Request(model="m", messages=(lm15.Message.user("Hello"),)))
+    except (lm15.LM15Error, TimeoutError):
+        print("failed")
+asyncio.run(ask())
+"""
+    known = {**os.environ, "MISTRAL_API_KEY": "made-up-0", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=known, cwd=root, timeout=120
+    )
+    assert (done.stdout, done.stderr) == ("failed\n", "")

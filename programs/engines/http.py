@@ -17,7 +17,7 @@ from dspy import lm15
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
-from programs.engines import parts
+from programs.engines import lite, parts
 from programs.engines.choices import Folding
 from programs.engines.reasons import Worded, WordedNow
 from programs.optional import NEW_LIMIT, OLD_LIMIT, SAMPLES
@@ -120,13 +120,16 @@ class RemoteEngine(_Remote):
 
     def __init__(self, endpoint: Endpoint, *, seeded: bool = False, omit: Collection[str] = ()) -> None:
         super().__init__(endpoint, seeded=seeded, omit=omit)
+        self._native = endpoint.is_native()
         self._inner: Any = (
             LM15Engine(endpoint.router_config(endpoint.transport_now()))
-            if endpoint.is_native()
+            if self._native
             else LiteLLMEngine(timeout=endpoint.timeout)
         )
 
     def complete(self, request: lm15.Request) -> lm15.Response:
+        if not self._native:
+            lite.ready()
         return parts.run_now(self.parts.steps(self.routed(request)), self._inner.complete)
 
 
@@ -167,6 +170,11 @@ class AsyncRemoteEngine(_Remote):
                 _Native(self.endpoint) if self._native else AsyncLiteLLMEngine(timeout=self.endpoint.timeout)
             )
         return self._pools[loop]
+
+    async def ready(self) -> None:
+        """Load what the first call needs: its clock does not run yet."""
+        if not self._native:
+            await asyncio.to_thread(lite.ready)
 
     @property
     def takes_several(self) -> bool:
