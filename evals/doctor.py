@@ -6,11 +6,14 @@ import importlib.util
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from dspy import lm15
 from rich.console import Console
 from rich.markup import escape
 
 from evals.running import choose_model, configure
+from evals.takes import takes, what_it_takes
 from pipeline.errors import EconomistError, UsageError
 from pipeline.minds import Minds
 from pipeline.query import connect
@@ -24,7 +27,7 @@ from programs.urls import each_url
 PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
 
 
-def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -> int:
+def check(console: Console, *, llm: str | None, base_url: str | None, db: str, omit: str = "") -> int:
     """Print one line a check; 0 if nothing that was asked for is broken, else 1."""
     console.print(f"python {platform.python_version()} on {platform.system()}", highlight=False)
     console.print(", ".join(f"{package} {version(package)}" for package in PACKAGES), highlight=False)
@@ -44,7 +47,7 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str) -
         model, why = choose_model(configure({"base_url": base_url}))
         console.print(f"model without --llm: {escape(model)} ({escape(why)})", highlight=False)
     if llm is not None or base_url:
-        checks.append(_model(console, str(model), base_url))
+        checks.append(_model(console, str(model), base_url, omit))
         if base_url or not is_local(str(model)):
             checks += [_listed(console, url) for url in each_url(base_url) or (None,)]
     return 0 if all(checks) else 1
@@ -78,15 +81,29 @@ def _database(console: Console, db: str) -> bool:
     return True
 
 
-def _model(console: Console, llm: str, base_url: str | None) -> bool:
-    """One tiny call."""
+def _model(console: Console, llm: str, base_url: str | None, omit: str) -> bool:
+    """One tiny call, and a few more that tell what parts of a request the server takes."""
     try:
-        minds = Minds(configure({"llm": llm, "base_url": base_url}), llm, 3)
+        minds = Minds(configure({"llm": llm, "base_url": base_url, "omit": omit}), llm, 3)
         run_async(minds.preflight())
     except EconomistError as error:
         console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)
         return False
     console.print(f"model {escape(minds.shown_model)}: answers ({minds.usage.tokens} tokens)", highlight=False)
+    return all([_taken(console, lm) for lm in minds.lms.values() if takes(lm)])
+
+
+def _taken(console: Console, lm: Any) -> bool:
+    """What the server takes, a line for each part of a request."""
+    try:
+        found = run_async(what_it_takes(lm))
+    except lm15.LM15Error as error:
+        said = escape(without_secrets(str(error))[:160])
+        console.print(f"what it takes of a request: [red]not found out ({said})[/red]", highlight=False)
+        return False
+    console.print("what it takes of a request:", highlight=False)
+    for part, said in found.items():
+        console.print(f"  {part}: {escape(said)}", highlight=False, soft_wrap=True)
     return True
 
 

@@ -38,7 +38,7 @@ MOST_YEARS, LONGEST_TAX_YEAR = 12, 4
 NOT_OF_THE_ECONOMY = {
     *("llm", "base_url", "prompt_algo", "strategy", "program", "adapter", "name", "log_dir", "db", "timeout", "prices"),
     *("temperature", "max_output_tokens", "concurrency", "max_cost_usd", "max_tokens", "wandb", "debug", "role_llm"),
-    *("use_multithreading", "seed", "worker_type", "rpm", "tpm", *WHERE),
+    *("use_multithreading", "seed", "worker_type", "rpm", "tpm", "omit", *WHERE),
 }
 """Settings of a run that say how it is asked and kept; in an episode everybody may be asked."""
 

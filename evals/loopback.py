@@ -1,6 +1,6 @@
 """An OpenAI-compatible server on 127.0.0.1 that answers by the rules, and misbehaves on demand.
 
-For tests and benchmarks: `python -m evals.loopback --port 8000`, then `--base-url http://127.0.0.1:8000/v1`.
+For tests and benchmarks: `python -m evals.loopback --port 8000 --dialect Mistral`, then `--base-url http://127.0.0.1:8000/v1`.
 Faults are chosen per request, by number and body, so that a test can say which call gets what.
 """
 
@@ -11,57 +11,23 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from programs.engines.rules import reply
+from evals.dialects import DIALECTS, Dialect
+from evals.replies import (
+    MODEL,
+    Fault,
+    Reply,
+    by_rules,
+    completion,
+    failure,
+    ignores_n,
+    refuses_n,
+    samples,
+)
 
-MODEL = "gpt-4o-mini"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a request gets: an HTTP status with a body, after `delay` seconds, with extra headers."""
-
-    status: int
-    body: bytes
-    delay: float = 0.0
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-Fault = Callable[[int, dict[str, Any]], Reply | None]
-"""(number of the request from 0, its body) -> the reply to give instead of an answer, or None."""
-
-
-def failure(status: int, message: str, *, delay: float = 0.0, retry_after: float | None = None) -> Reply:
-    """An error in OpenAI's form."""
-    body = json.dumps({"error": {"message": message, "type": "error", "code": None}}).encode()
-    headers = (("Retry-After", f"{retry_after:g}"),) if retry_after is not None else ()
-    return Reply(status, body, delay, headers)
-
-
-def completion(text: str | list[str], request: dict[str, Any], *, delay: float = 0.0) -> Reply:
-    """A chat completion that says `text`, or a choice for each; tokens are counted as four characters each."""
-    texts = [text] if isinstance(text, str) else text
-    written = sum(len(each) // 4 + 1 for each in texts)
-    prompt = sum(len(str(message.get("content", ""))) for message in request.get("messages", ())) // 4
-    usage = {
-        "prompt_tokens": prompt,
-        "completion_tokens": written,
-        "total_tokens": prompt + written,
-    }
-    choices = [
-        {"index": number, "finish_reason": "stop", "message": {"role": "assistant", "content": each}}
-        for number, each in enumerate(texts)
-    ]
-    body = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": request.get("model", MODEL),
-    }
-    return Reply(200, json.dumps({**body, "choices": choices, "usage": usage}).encode(), delay)
+__all__ = ["Fault", "Loopback", "Reply", "by_rules", "completion", "failure", "ignores_n", "refuses_n", "samples"]
 
 
 @dataclass
@@ -152,43 +118,21 @@ class Loopback:
         self.requests.append(request)
         self.arrivals.append(time.monotonic())
         self.at_once.append(self._now)
-        if request.get("model") not in self.models:
+        known = (*self.models, self.fault.model) if isinstance(self.fault, Dialect) else self.models
+        if request.get("model") not in known:
             return failure(404, f"The model `{request.get('model')}` does not exist")
         return self.fault(number, request) or completion(samples(request), request)
-
-
-def samples(request: dict[str, Any]) -> list[str]:
-    """As many answers as a request asks for (`n`), with seeds that follow one another, as vLLM does it."""
-    count, seed = request.get("n", 1), request.get("seed")
-    return [by_rules({**request, "seed": None if seed is None else seed + number}) for number in range(count)]
-
-
-def ignores_n(number: int, request: dict[str, Any]) -> Reply | None:
-    """The fault of a server that gives one answer, however many it is asked for."""
-    return completion(by_rules(request), request) if request.get("n", 1) > 1 else None
-
-
-def refuses_n(number: int, request: dict[str, Any]) -> Reply | None:
-    """The fault of a server that will not hear of more than one answer."""
-    return failure(400, "Only one completion choice is allowed") if request.get("n", 1) > 1 else None
-
-
-def by_rules(request: dict[str, Any]) -> str:
-    """What `rules` answers to the messages of a chat completion request."""
-    messages = request["messages"]
-    system = "\n".join(m["content"] for m in messages if m["role"] in ("system", "developer"))
-    rest = [m["content"] for m in messages if m["role"] not in ("system", "developer")]
-    return reply(system, rest, request.get("seed"))
 
 
 def main() -> None:
     """Serve until interrupted, or for --seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--dialect", choices=DIALECTS, default="OpenAI", help="the kind of server to be")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds per answer")
     parser.add_argument("--seconds", type=float, default=3600.0, help="stop after this long")
     options = parser.parse_args()
-    with Loopback(port=options.port, latency=options.latency) as server:
+    with Loopback(DIALECTS[options.dialect], options.latency, port=options.port) as server:
         print(f"listening on {server.url}", flush=True)
         threading.Event().wait(options.seconds)
 

@@ -70,6 +70,7 @@ class Budget:
     _waiting: Counter[int] = field(default_factory=Counter)
     _wakers: list[asyncio.Future[None]] = field(default_factory=list)
     _tokens_per_byte: float = 1 / BYTES_PER_TOKEN
+    _longest: dict[str, int] = field(default_factory=dict)
 
     @property
     def capped(self) -> bool:
@@ -119,7 +120,7 @@ class Budget:
         tokens_in = int(bytes_of(request) * self._tokens_per_byte) + 1 + PER_MESSAGE * (len(request.messages) + 1)
         price = self._price(request)
         longest = price.longest if price is not None else None
-        tokens_out = request.config.max_tokens or longest or LONGEST
+        tokens_out = max(request.config.max_tokens or longest or LONGEST, self._longest.get(request.model, 0))
         return Amount(price.of(tokens_in, tokens_out) if price else 0.0, tokens_in + tokens_out)
 
     def _price(self, request: lm15.Request) -> Price | None:
@@ -128,9 +129,12 @@ class Budget:
     def _billed(self, worst: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> Amount:
         if isinstance(outcome, lm15.Response):
             used = count(request.model if request.model in self.others else self.model, outcome.usage)
-            if used is None:
-                return worst
+            written = len(outcome.text or "") // BYTES_PER_TOKEN
+            if used is None:  # a server that tells no usage may ignore the limit, too
+                self._exceeded(request, written)
+                return max(worst, self.worst_case(request), key=lambda amount: amount.tokens)
             self._learn(request, used.input)
+            self._exceeded(request, used.output)
             price = self._price(request)
             cost = price.of(used.input, used.output, used.cached) if price else 0.0
             return Amount(cost, used.input + used.output)
@@ -141,6 +145,11 @@ class Budget:
         """Reserve more where a model's tokens are shorter than thought."""
         seen = MARGIN * input_tokens / max(1, bytes_of(request))
         self._tokens_per_byte = max(self._tokens_per_byte, min(seen, 1.0))
+
+    def _exceeded(self, request: lm15.Request, output_tokens: int) -> None:
+        """Reserve more where a server does not keep to the limit of tokens."""
+        if output_tokens > (request.config.max_tokens or LONGEST):
+            self._longest[request.model] = max(self._longest.get(request.model, 0), int(MARGIN * output_tokens))
 
     def _fits(self, worst: Amount) -> bool:
         if self.stopped is not None:

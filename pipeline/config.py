@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le
 from pipeline.economy.cpi import CPI_U
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
+from programs.optional import parse_omitted
 from programs.text import each_once
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
@@ -124,6 +125,7 @@ class RunConfig:
     timeout: Positive = setting(30, "seconds before a model call counts as failed")
     temperature: Annotated[float, Ge(0), Le(2)] = setting(0.7, "sampling temperature")
     max_output_tokens: Count = setting(500, "longest reply of a model, in tokens (raise it for models that think)")
+    omit: str = setting("", "parts of a request that are never sent, e.g. seed,temperature (docs/endpoints.md)")
     concurrency: Count = setting(64, "model calls in flight at once, at most")
     rpm: Count | None = setting(None, "requests a minute to each model, at most (docs/endpoints.md)")
     tpm: Count | None = setting(None, "tokens a minute to and from each model, at most")
@@ -155,6 +157,7 @@ class RunConfig:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
         if self.llm is not None and not self.llm.strip():
             raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules, or no --llm")
+        parse_omitted(self.omit)
         if self.base_url is not None and not all(map(is_url, each_url(self.base_url) or ("",))):
             raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # shown it might tell a password
         total = self.percent_ego + self.percent_alt + self.percent_adv
@@ -311,6 +314,8 @@ def _plain(name: str, value: Any) -> Any:
             return by_role(value)
         except ValueError as error:
             raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
+    if name == "omit" and isinstance(value, list | tuple):
+        return ",".join(map(str, value))
     if name == "shock":
         return (value,) if isinstance(value, str) else value
     if name == "elasticity":

@@ -28,6 +28,7 @@ from programs.adapter import ADAPTERS
 from programs.interview import Interviewee
 from programs.lineage import Alike
 from programs.lm import RULES, Model, connect, is_remote, place_of, without_secrets
+from programs.optional import parse_omitted
 from programs.pace import Pace
 from programs.persona import PersonaWriter
 from programs.planner import Planner
@@ -334,6 +335,7 @@ def named_model(config: RunConfig, name: str) -> Model:
         concurrency=config.concurrency,
         rpm=config.rpm,
         tpm=config.tpm,
+        omit=parse_omitted(config.omit),
     )
 
 

@@ -28,8 +28,12 @@ PLAIN = frozenset({"temperature", "max_tokens", "response_format", "top_p", "sto
 Messages = Sequence[Mapping[str, Any]]
 
 
-def settings_of(lm: Any, lm_kwargs: Mapping[str, Any], signature: Any) -> str | None:
-    """The settings of a call as JSON; None where it must take DSPy's way."""
+Settings = tuple[str, str]
+"""Settings of a call in JSON: the schema that its reply is held to (`null` for none), and all others."""
+
+
+def settings_of(lm: Any, lm_kwargs: Mapping[str, Any], signature: Any) -> Settings | None:
+    """The settings of a call; None where it must take DSPy's way."""
     listened = lm.callbacks or dspy.settings.callbacks or not dspy.settings.disable_history
     watched = dspy.settings.usage_tracker or dspy.settings.send_stream is not None
     engine = getattr(lm, "engine", None)
@@ -40,8 +44,7 @@ def settings_of(lm: Any, lm_kwargs: Mapping[str, Any], signature: Any) -> str | 
         return None
     held_to = settings.pop("response_format", None)
     try:
-        told = json.dumps(settings, sort_keys=True)
-        return told if held_to is None else f'{told[:-1]}, "response_format": {_schema(held_to)}}}'
+        return _schema(held_to), json.dumps(settings, sort_keys=True)
     except TypeError:  # a class instead of a schema
         return None
 
@@ -64,13 +67,16 @@ _is_plain = PerSignature(_own_types)
 
 
 @lru_cache(maxsize=64)
-def _config(settings: str) -> lm15.Config:
+def _config(settings: Settings) -> lm15.Config:
     """Settings as DSPy reads them."""
-    body = {"model": "any", "messages": [{"role": "user", "content": "any"}], **json.loads(settings)}
+    held_to, others = map(json.loads, settings)
+    body = {"model": "any", "messages": [{"role": "user", "content": "any"}], **others}
+    if held_to is not None:
+        body["response_format"] = held_to
     return lm15.request_from_openai_chat(body).config
 
 
-def request(lm: Any, settings: str, messages: Messages) -> lm15.Request | None:
+def request(lm: Any, settings: Settings, messages: Messages) -> lm15.Request | None:
     """The request that DSPy would make; None where a message is not text alone."""
     if not all(isinstance(message["content"], str) for message in messages):
         return None

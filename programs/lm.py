@@ -44,6 +44,7 @@ NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was s
 class Model:
     """A language model by name, and how to call it. `offline`: it will not be called, and needs no key.
 
+    `omit`: parts of a request that are never sent (programs/optional.py).
     `base_url`: one server or several, separated by commas. `rpm`, `tpm`: requests and tokens a minute over all of them.
     """
 
@@ -57,6 +58,7 @@ class Model:
     rpm: int | None = None
     tpm: int | None = None
     offline: bool = False
+    omit: tuple[str, ...] = ()
 
 
 def default_model(base_url: str | None = None) -> tuple[str, str]:
@@ -94,8 +96,8 @@ def connect(model: Model) -> dspy.LM:
     )
     # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
     seeded = found[0].route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
-    engines = [RemoteEngine(endpoint, seeded=seeded) for endpoint in found]
-    async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded) for endpoint in found]
+    engines = [RemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
+    async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
     gate = None if model.offline else _gate(model, tuple(endpoint.base_url or "" for endpoint in found))
     return _lm(model, *engines, async_engines=async_engines, gate=gate)
 

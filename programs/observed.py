@@ -10,7 +10,7 @@ import inspect
 import json
 import random
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,7 @@ from dspy import lm15
 from programs.engines.choices import unfolded
 from programs.limits import LONGEST_WAIT, RETRYABLE, Gate
 from programs.lineage import Attempt, Lineage, Purse
-from programs.together import Begin, Sample, Together, refuses, samples
+from programs.together import Begin, Sample, Together, samples
 
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
@@ -82,6 +82,11 @@ class _Observed:
             request = replace(request, config=replace(request.config, seed=lineage.sampling_seed(request)))
         return request, lineage.recall(request)
 
+    def bounded(self, request: lm15.Request) -> lm15.Request:
+        """`request` with the limit of tokens that the engine keeps to, where it says so."""
+        bounded = getattr(self.inner, "bounded", None)
+        return request if bounded is None else bounded(request)
+
     @contextmanager
     def observed(self, request: lm15.Request, purse: Purse | None, reserved: Any) -> Iterator[_Sent]:
         """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
@@ -131,7 +136,7 @@ class ObservedEngine(_Observed):
         if known is not None:
             return known
         purse = _purse()
-        reserved = purse.admit_now(request) if purse is not None else None
+        reserved = purse.admit_now(self.bounded(request)) if purse is not None else None
         with self.observed(request, purse, reserved) as sent:
             sent.response = _as_text(self._send(request, sent, purse))
         return sent.response
@@ -158,15 +163,19 @@ class AsyncObservedEngine(_Observed):
         super().__init__(*engines, gate=gate)
         self.timeout = timeout
         self.together = Together(self._several)
+        self._ready: Callable[[], Awaitable[None]] | None = getattr(self.inner, "ready", None)
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         request, known = self.begin(request)
         if known is not None:
             return known
+        if self._ready is not None:
+            await self._ready()
+            self._ready = None
         async with self._turn():
             purse, lineage = _purse(), current_lineage()
             question = lineage.question if lineage is not None else None
-            reserved = await purse.admit(request, question) if purse is not None else None
+            reserved = await purse.admit(self.bounded(request), question) if purse is not None else None
             with self.observed(request, purse, reserved) as sent:
                 shared = await self._share(request, sent)
                 sent.response = _as_text(shared if shared is not None else await self._send(request, sent))
@@ -176,15 +185,15 @@ class AsyncObservedEngine(_Observed):
         """The response out of one request for all who ask this, or None where it has to be asked for alone."""
         lineage = current_lineage()
         alike = lineage.alike if lineage is not None else None
-        if alike is None or self.gate is None or not self.gate.several or not getattr(self.inner, "takes_several", 0):
+        if alike is None or self.gate is None or not self.gate.several:
+            return None
+        if not all(getattr(engine, "takes_several", False) for engine in self.engines):
             return None
         sample = Sample(request, sent.begin, asyncio.get_running_loop().create_future())
         try:
             response = await self.together.ask(sample, alike)
         finally:
             sent.choice = sample.choice
-        if sample.refused is not None:  # that request was made, too
-            self.report(replace(sent.attempt(request, sample.refused), choice=0))
         return response
 
     async def _several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
@@ -200,14 +209,10 @@ class AsyncObservedEngine(_Observed):
         wanted = samples(request)
         with await self.gate.enter(request) as entry:
             begin()
-            try:
-                entry.response = await self._in_time(self.engines[entry.server].several(request))
-            except lm15.InvalidRequestError as error:
-                if refuses(error):
-                    self.gate.only_one(entry, f"refuses {wanted} samples in one request")
-                raise
+            engine = self.engines[entry.server]
+            entry.response = await self._in_time(engine.several(request))
             found = unfolded(entry.response, wanted)
-            if len(found) < wanted:
+            if len(found) < wanted and engine.takes_several:
                 self.gate.only_one(entry, f"gave {len(found)} of {wanted} samples in one request")
             return found
 

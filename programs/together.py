@@ -42,14 +42,13 @@ def times(request: lm15.Request, count: int) -> lm15.Request:
 class Sample:
     """What one asker wants; `begin` is called when it is sent. `answer` None: it is to be asked for alone.
 
-    `choice`: its place among the samples of the request. `refused`: why the request that it led was of no use.
+    `choice`: its place among the samples of the request.
     """
 
     request: lm15.Request
     begin: Begin
     answer: asyncio.Future[lm15.Response | None]
     choice: int | None = None
-    refused: Exception | None = None
 
 
 @dataclass(eq=False)
@@ -111,19 +110,11 @@ class Together:
         try:
             responses = await self.several(times(run[0].request, len(run)), begin)
         except Exception as error:  # whatever it is, it is what each of them met with
-            if refuses(error):
-                run[0].refused = error
-            else:
-                _fail(run, error)
+            _fail(run, error)
         for number, sample in enumerate(run):
             sample.choice = number if sample.answer.done() or number < len(responses) else None
             if not sample.answer.done():
                 sample.answer.set_result(responses[number] if number < len(responses) else None)
-
-
-def refuses(error: Exception) -> bool:
-    """Whether this is how a server says that it takes no request for several: 400 or 422, and nothing more telling."""
-    return type(error) is lm15.InvalidRequestError
 
 
 def _fail(run: list[Sample], error: Exception) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from programs.engines.parts import forget
 from programs.lm import environment
 from programs.providers import addresses_in
 
@@ -69,5 +70,6 @@ def nobody_pays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     environment.cache_clear()
+    forget()
     yield
     environment.cache_clear()

@@ -12,7 +12,7 @@ from dspy import lm15
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.loopback import Loopback, completion, failure
+from evals.loopback import Loopback, by_rules, completion, failure
 from pipeline.budget import Amount, Budget, Capped
 from programs.prices import Price
 
@@ -64,6 +64,33 @@ def test_more_is_reserved_once_a_models_tokens_turn_out_shorter() -> None:
     asyncio.run(one_call(budget, asked, reply(800, 10)))
     assert budget.spent == Amount(budget.spent.dollars, 810)
     assert budget.worst_case(asked).tokens > before + 400
+
+
+def test_a_reply_longer_than_its_limit_is_counted_and_as_much_is_reserved_from_then_on() -> None:
+    budget = Budget(None, 10_000, "m", PRICE)
+    asked = request(100, most=50)
+    before = budget.worst_case(asked).tokens
+    asyncio.run(one_call(budget, asked, reply(40, 900)))
+    assert budget.spent.tokens == 940
+    assert budget.worst_case(asked).tokens >= before - 50 + 900
+    silent = lm15.Response(
+        id=None, model="m", message=lm15.Message.assistant("x" * 9000), finish_reason="stop", usage=lm15.Usage()
+    )
+    asyncio.run(one_call(budget, asked, silent))
+    assert budget.spent.tokens >= 940 + 3000, "without a count, by its length"
+
+
+def test_a_run_at_a_server_that_ignores_the_limit_stops_within_a_reply_of_its_cap(cli) -> None:
+    cap, long = 6000, 400
+
+    def wordy(number: int, body: Any) -> Any:
+        return completion(by_rules(body) + " " * (4 * long), body)
+
+    with Loopback(wordy) as server:
+        result = cli("run", *RUN, *LLM, "--base-url", server.url, "--max-tokens", str(cap), "--concurrency", "1")
+    assert "(--max-tokens)" in result.out + result.err
+    [row] = cli.sql("select sum(prompt_tokens + completion_tokens) as tokens from lm_calls", "economist.duckdb")
+    assert cap / 3 < row["tokens"] <= cap + long
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def resume(
     ] = None,
     rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="requests a minute to each model, at most")] = None,
     tpm: Annotated[int | None, typer.Option("--tpm", min=1, help="tokens a minute to and from each model")] = None,
+    omit: Annotated[str | None, typer.Option("--omit", help="parts of a request that are never sent")] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="seconds before a model call counts as failed")
     ] = None,
@@ -75,7 +76,7 @@ def resume(
     from evals.again import resume as go_on
     from evals.running import then_merge
 
-    given = {"base_url": base_url, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout": timeout}
+    given = {"base_url": base_url, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout": timeout, "omit": omit}
     given |= {"processes": processes, "engine": engine, "shards": shards, "ray_address": ray_address}
     given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens}
     code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console())

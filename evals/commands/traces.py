@@ -172,6 +172,7 @@ def bench(
 def doctor(
     llm: Annotated[str | None, typer.Option("--llm", help="a model to try with one tiny call")] = None,
     base_url: Annotated[str | None, typer.Option("--base-url", help="its OpenAI-compatible server")] = None,
+    omit: Annotated[str, typer.Option("--omit", help="parts of a request that are never sent")] = "",
     db: Db = DEFAULT_DB,
 ) -> None:
     """Check the installation: versions, keys, database, and a model if one is named.
@@ -182,4 +183,4 @@ def doctor(
 
     from evals.doctor import check
 
-    raise typer.Exit(check(Console(), llm=llm, base_url=base_url, db=db))
+    raise typer.Exit(check(Console(), llm=llm, base_url=base_url, db=db, omit=omit))

@@ -7,10 +7,8 @@ one attempt and raise `dspy.lm15` errors; who retries is not their business.
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.request import getproxies
@@ -19,21 +17,13 @@ from dspy import lm15
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
+from programs.engines import lite, parts
 from programs.engines.addressed import Addressed
 from programs.engines.choices import Folding
+from programs.engines.reasons import Worded, WordedNow
+from programs.optional import NEW_LIMIT, OLD_LIMIT, SAMPLES
 from programs.providers import BY_PREFIX
 from programs.urls import shown
-
-log = logging.getLogger("llm_economist")
-
-REFUSED = (lm15.InvalidRequestError, lm15.UnsupportedFeatureError)
-"""How a server or its client says that it will not do something."""
-
-ABOUT_SCHEMAS = re.compile(r"response.?format|json.?schema|json.?object|structured|guided|grammar", re.IGNORECASE)
-"""What such a refusal says if it is about the schema that a reply is to be held to."""
-
-UNHELD: set[tuple[str, str | None]] = set()
-"""Places of endpoints in this process that do not hold replies to a schema: adapters say it in the prompt as well."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,11 @@ class Endpoint:
         return self.route if self.base_url is None else f"{self.route} at {shown(self.base_url)}"
 
     @property
+    def limit(self) -> str:
+        """The field in which lm15 sends the limit of tokens on this route."""
+        return NEW_LIMIT if self.route.startswith(("openai/", "azure/")) else OLD_LIMIT
+
+    @property
     def api_key(self) -> str | None:
         """The key of the provider, or a placeholder for an own server, which usually wants none."""
         return self.key or ("none" if self.base_url else None)
@@ -78,24 +73,23 @@ class Endpoint:
             **(self._connections() if transport is None else {}),
         )
 
-    def transport(self) -> Any:
+    def transport(self) -> Worded:
         """Connections of an event loop. Where the environment has no proxy, it is not searched on every call."""
         kind = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)  # it has no public name
         made = kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
-        return self.addressed(made)
+        return Worded(self._addressed(made))
 
-    def addressed(self, transport: Any) -> Any:
+    def transport_now(self) -> WordedNow:
+        """Connections of threads."""
+        kind = type(lm15.OpenAIChatLM(api_key="none").transport)
+        made = kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
+        return WordedNow(self._addressed(made))
+
+    def _addressed(self, transport: Any) -> Any:
         """`transport`, which also sends what lm15 has no place for: the query of the address, and Azure's header."""
         query = (self.base_url or "").partition("?")[2]
         plain = not query and self.key_header == "authorization"
         return transport if plain else Addressed(transport, query, self.key_header)
-
-    def own_config(self) -> lm15.RouterConfig:
-        """How a synchronous engine gets there, by connections of its own."""
-        made = lm15.OpenAIChatLM(api_key="none").transport
-        kind, config = type(made), self.router_config()
-        wrapped = self.addressed(made)
-        return config if wrapped is made else self.router_config(self.addressed(kind(**config.transport_kwargs())))
 
     def _connections(self) -> dict[str, Any]:
         # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
@@ -114,49 +108,46 @@ class Endpoint:
 class _Remote:
     """What both engines share: the endpoint, its capabilities, and the route put on each request.
 
-    `seeded`: whether the server takes a sampling seed.
+    `seeded`: whether the protocol has a sampling seed. `omit`: parts that are never sent (parts.py).
     """
 
     supports_response_schema = True
     supports_function_calling = False
     supports_reasoning = False
 
-    def __init__(self, endpoint: Endpoint, *, seeded: bool) -> None:
+    def __init__(self, endpoint: Endpoint, *, seeded: bool, omit: Collection[str] = ()) -> None:
         self.endpoint = endpoint
+        self.parts = parts.Parts(endpoint, frozenset(omit), endpoint.limit)
         params = {"temperature", "max_tokens", "top_p", "stop", "response_format"}
         self.supported_params = frozenset(params | ({"seed"} if seeded else set()))
 
-    def routed(self, request: lm15.Request) -> lm15.Request:
-        """`request` as it is sent: without a schema where it was refused before."""
-        if request.config.response_format is not None and self.endpoint.place in UNHELD:
-            request = replace(request, config=replace(request.config, response_format=None))
-        return replace(request, model=self.endpoint.route)
+    def bounded(self, request: lm15.Request) -> lm15.Request:
+        """`request` with the limit of tokens that the server is told of: none where it takes none."""
+        if request.config.max_tokens is None or not self.parts.unlimited:
+            return request
+        return replace(request, config=replace(request.config, max_tokens=None))
 
-    def unheld(self, request: lm15.Request, error: lm15.LM15Error) -> bool:
-        """Whether the server refused the schema of `request`: it may then be asked without, now and from now on."""
-        if request.config.response_format is None or not ABOUT_SCHEMAS.search(str(error)):
-            return False
-        if self.endpoint.place not in UNHELD:
-            UNHELD.add(self.endpoint.place)
-            log.info("%s refuses a schema for replies: it is asked without from now on", self.endpoint)
-        return True
+    def routed(self, request: lm15.Request) -> lm15.Request:
+        """`request` for the model as this route names it."""
+        return replace(request, model=self.endpoint.route)
 
 
 class RemoteEngine(_Remote):
     """Synchronous attempts; close after use."""
 
-    def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
-        super().__init__(endpoint, seeded=seeded)
-        native = endpoint.is_native()
-        self._inner: Any = LM15Engine(endpoint.own_config()) if native else LiteLLMEngine(timeout=endpoint.timeout)
+    def __init__(self, endpoint: Endpoint, *, seeded: bool = False, omit: Collection[str] = ()) -> None:
+        super().__init__(endpoint, seeded=seeded, omit=omit)
+        self._native = endpoint.is_native()
+        self._inner: Any = (
+            LM15Engine(endpoint.router_config(endpoint.transport_now()))
+            if self._native
+            else LiteLLMEngine(timeout=endpoint.timeout)
+        )
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        try:
-            return self._inner.complete(self.routed(request))
-        except REFUSED as error:
-            if not self.unheld(request, error):
-                raise
-        return self._inner.complete(self.routed(request))
+        if not self._native:
+            lite.ready()
+        return parts.run_now(self.parts.steps(self.routed(request)), self._inner.complete)
 
 
 class _Native:
@@ -180,15 +171,12 @@ class _Native:
 
 
 class AsyncRemoteEngine(_Remote):
-    """Asynchronous attempts; connection pools belong to one event loop each.
+    """Asynchronous attempts; connection pools belong to one event loop each."""
 
-    `takes_several`: whether the protocol has requests for several samples; the server may not.
-    """
-
-    def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
-        super().__init__(endpoint, seeded=seeded)
+    def __init__(self, endpoint: Endpoint, *, seeded: bool = False, omit: Collection[str] = ()) -> None:
+        super().__init__(endpoint, seeded=seeded, omit=omit)
         self._native = endpoint.is_native()
-        self.takes_several = self._native and endpoint.route.startswith(("openai/", "hosted_vllm/"))
+        self._has_samples = self._native and endpoint.route.startswith(("openai/", "hosted_vllm/"))
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
         self._folding: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
 
@@ -200,21 +188,22 @@ class AsyncRemoteEngine(_Remote):
             )
         return self._pools[loop]
 
-    async def complete(self, request: lm15.Request) -> lm15.Response:
-        return await self._held(self._pool().complete, request)
+    async def ready(self) -> None:
+        """Load what the first call needs: its clock does not run yet."""
+        if not self._native:
+            await asyncio.to_thread(lite.ready)
 
-    async def _held(self, send: Callable[..., Awaitable[lm15.Response]], request: lm15.Request) -> lm15.Response:
-        """`request` by `send`, and once more without its schema if that was refused."""
-        try:
-            return await send(self.routed(request))
-        except REFUSED as error:
-            if not self.unheld(request, error):
-                raise
-        return await send(self.routed(request))
+    @property
+    def takes_several(self) -> bool:
+        """Whether one request may ask for several samples: the protocol says how, and the server has not refused."""
+        return self._has_samples and SAMPLES not in self.parts.refused
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        return await parts.run(self.parts.steps(self.routed(request)), self._pool().complete)
 
     async def several(self, request: lm15.Request) -> lm15.Response:
         """One attempt for several samples (programs/together.py): the first, and with it the others (choices.py)."""
-        return await self._held(self._complete_several, request)
+        return await parts.run(self.parts.steps(self.routed(request)), self._complete_several)
 
     async def _complete_several(self, request: lm15.Request) -> lm15.Response:
         loop, pool = asyncio.get_running_loop(), self._pool()

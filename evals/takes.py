@@ -1,0 +1,96 @@
+"""What an endpoint takes of a request, from a handful of calls: for `llm-economist doctor`.
+
+One call has every part at once; what is refused is found as in a run (programs/engines/parts.py). A second asks for
+more than the token limit lets through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import dspy
+from dspy import lm15
+
+from programs.engines.choices import unfolded
+from programs.engines.http import AsyncRemoteEngine
+from programs.lm import is_remote, without_secrets
+from programs.optional import LIMITS, NEW_LIMIT, SAMPLES, SCHEMA, SEED, SYSTEM, TEMPERATURE, WITHOUT
+
+ANSWER = {"type": "object", "properties": {"hours": {"type": "integer"}}, "required": ["hours"]}
+CLOSED = {**ANSWER, "additionalProperties": False}
+LIMIT = 16
+"""Tokens that the long answer is limited to; it would have some hundred."""
+
+MOST_CHARACTERS = 12 * LIMIT
+"""Characters that so many tokens have at most, in plain words."""
+
+
+def everything(lm: dspy.LM) -> lm15.Request:
+    """A request with every part that a run may send."""
+    held_to = {"type": "json_schema", "name": "reply", "schema": CLOSED, "strict": True}
+    return lm15.Request(
+        model=lm.model,
+        system="You are asked for weekly hours of work.",
+        messages=(lm15.Message.user('How many hours? Reply as JSON: {"hours": n}'),),
+        config=lm15.Config(
+            temperature=lm.kwargs.get("temperature"),
+            max_tokens=lm.kwargs.get("max_tokens"),
+            response_format=held_to,
+            seed=1 if SEED in lm.supported_params else None,
+        ),
+    )
+
+
+async def what_it_takes(lm: dspy.LM) -> dict[str, str]:
+    """Each part of a request and what the endpoint of `lm` makes of it, in words. Raises lm15.LM15Error."""
+    engine = lm.engine.asynchronous.engines[0]
+    try:
+        return await _tried(lm, engine)
+    finally:
+        await engine.aclose()
+
+
+async def _tried(lm: dspy.LM, engine: AsyncRemoteEngine) -> dict[str, str]:
+    request = everything(lm)
+    known = engine.parts.of(request, frozenset())
+    if engine.takes_several:
+        several = replace(request, config=replace(request.config, extensions={SAMPLES: 2}))
+        count = len(unfolded(await engine.several(several), 2))
+    else:
+        await engine.complete(request)
+        count = 0
+    said = {name: _said(engine, name, name in known) for name in (SCHEMA, SEED, SAMPLES, TEMPERATURE, SYSTEM)}
+    if count:
+        refused = SAMPLES in engine.parts.refused
+        said[SAMPLES] = _said(engine, SAMPLES, True) if refused or count == 2 else "ignored: one answer for two"
+    return said | await _limit(engine, request)
+
+
+async def _limit(engine: AsyncRemoteEngine, request: lm15.Request) -> dict[str, str]:
+    """What the endpoint makes of the token limit, by each of its names that is sent."""
+    if request.config.max_tokens is None:
+        return {NEW_LIMIT: "not sent to this model"}
+    long = lm15.Message.user("Count from one to two hundred in words, each number on a line of its own.")
+    asked = lm15.Request(model=request.model, messages=(long,), config=lm15.Config(max_tokens=LIMIT))
+    answer = await engine.complete(replace(asked, config=replace(asked.config, temperature=request.config.temperature)))
+    sent = next((name for name in engine.parts.names() if name not in engine.parts.refused), None)
+    said = {name: _said(engine, name, True) for name in LIMITS if name in engine.parts.refused}
+    if sent is not None:
+        void = (answer.usage.output_tokens or 0) > LIMIT or len(answer.text or "") > MOST_CHARACTERS
+        said[sent] = "ignored: replies are longer, and --max-tokens counts them as they are" if void else "taken"
+    return said
+
+
+def _said(engine: AsyncRemoteEngine, name: str, sent: bool) -> str:
+    words = engine.parts.memory.told.get(name)
+    if words is not None:
+        return f"refused ({without_secrets(words)[:120]}); asked {WITHOUT[name]}"
+    if name in engine.parts.omitted:
+        return f"left out by --omit; asked {WITHOUT[name]}"
+    return "taken" if sent else "not sent to this model"
+
+
+def takes(lm: Any) -> bool:
+    """Whether `lm` is asked over a protocol whose parts can be tried."""
+    return is_remote(lm) and isinstance(lm.engine.asynchronous.engines[0], AsyncRemoteEngine)
