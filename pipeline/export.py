@@ -19,7 +19,7 @@ from pipeline.boxed import Locked
 from pipeline.database import SCHEMA_VERSION, check_owner, read_as_of_today
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, find_run
-from pipeline.live import snapshot
+from pipeline.live import NoAnswer, snapshot
 from pipeline.query import connect
 from pipeline.store import Reader, code_version
 from programs.text import read_text
@@ -85,9 +85,13 @@ def readable(db: str) -> Iterator[str]:
     """A database that nobody writes: this one, or a copy that the process that writes it makes."""
     try:
         connect(db).close()
-    except Locked:
+    except Locked as locked:
         with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
-            yield snapshot(db, folder)
+            try:
+                copy = snapshot(db, folder)
+            except NoAnswer:
+                raise locked from None  # which names the process
+            yield copy
         return
     yield db
 
