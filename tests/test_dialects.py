@@ -41,10 +41,12 @@ def told() -> set[str]:
     return {part for memory in parts._memories.values() for part in memory.told}
 
 
-def play(cli: CommandLine, dialect: Dialect, *args: str, db: str = "a.duckdb") -> list[dict[str, Any]]:
-    """The requests of a run at a server of this dialect, which has to end well."""
+def play(
+    cli: CommandLine, dialect: Dialect, *args: str, llm: str | None = None, db: str = "a.duckdb"
+) -> list[dict[str, Any]]:
+    """The requests of a run at a server of this dialect, which has to end well. `llm`: the name that the user gives."""
     with Loopback(dialect) as server:
-        result = cli("run", *SIZE, "--llm", dialect.model, "--base-url", server.url, "--db", db, *args)
+        result = cli("run", *SIZE, "--llm", llm or dialect.model, "--base-url", server.url, "--db", db, *args)
     assert result.code == 0, result.err + result.out
     [row] = cli.sql("select status, (select count_if(fallback) from decisions) as fallbacks from runs", db)
     assert row == {"status": "finished", "fallbacks": 0}
@@ -90,7 +92,7 @@ def test_the_table_of_the_documentation_is_that_of_the_dialects() -> None:
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "o3", "o4-mini", "openai/o3", "gpt-5.2"])
 def test_a_reasoning_model_plays_a_run_by_its_own_name(cli: CommandLine, model: str) -> None:
-    sent = play(cli, replace(DIALECTS["OpenAI reasoning"], model=model.removeprefix("openai/")), "--llm", model)
+    sent = play(cli, replace(DIALECTS["OpenAI reasoning"], model=model.removeprefix("openai/")), llm=model)
     assert sent
     assert not any({"temperature", "seed", "max_tokens"} & body.keys() for body in sent)
 
