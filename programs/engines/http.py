@@ -92,10 +92,11 @@ class Endpoint:
 
     def own_config(self) -> lm15.RouterConfig:
         """How a synchronous engine gets there, by connections of its own."""
-        made = lm15.OpenAIChatLM(api_key="none").transport
-        kind, config = type(made), self.router_config()
-        wrapped = self.addressed(made)
-        return config if wrapped is made else self.router_config(self.addressed(kind(**config.transport_kwargs())))
+        config = self.router_config()
+        kind = type(lm15.OpenAIChatLM(api_key="none").transport)  # it has no public name
+        made = kind(**config.transport_kwargs())
+        addressed = self.addressed(made)
+        return config if addressed is made else self.router_config(addressed)
 
     def _connections(self) -> dict[str, Any]:
         # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
