@@ -37,9 +37,15 @@ def endpoints(name: str, base_url: str | None, *, timeout: float, connections: i
             found.append(made(url, whose, sent, own=True))
         return found
     if provider is None:
+        plain = Endpoint(name, None, timeout, connections, known)
+        if offline or plain.is_native() or _is_litellm(prefix):
+            return [plain]
         place = OPENAI.base_url(known)
-        if place is None or _is_litellm(prefix):
-            return [Endpoint(name, None, timeout, connections, known)]
+        if place is None:
+            raise ValueError(
+                f"{name}: no provider is called {prefix!r}; give --base-url for a server of your own that has this "
+                f"model, or a prefix such as {', '.join(BY_PREFIX)}"
+            )
         return [made(url, OPENAI, name, own=True) for url in each_url(place[1])]
     place = provider.base_url(known)
     if place is None:

@@ -161,6 +161,12 @@ def test_azure_takes_its_version_into_the_query_and_its_key_into_its_own_header(
     assert "authorization" not in headers
 
 
+def test_a_name_of_no_provider_is_the_servers_own_or_refused(server: Recorder, told: Any) -> None:
+    assert "no provider is called 'meta-llama'; give --base-url" in told("--llm", "meta-llama/Llama-3.1-8B").out
+    told("--llm", "meta-llama/Llama-3.1-8B", OPENAI_BASE_URL=f"{server.url}/v1")
+    assert {model for *_, model in server.asked if model} == {"meta-llama/Llama-3.1-8B"}
+
+
 def test_two_variables_that_differ_are_an_error(told: Any) -> None:
     both = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_API_BASE": "http://127.0.0.1:8/v1"}
     assert "OPENAI_BASE_URL and OPENAI_API_BASE name different addresses" in told("--llm", "gpt-4o", **both).out
