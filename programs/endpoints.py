@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
@@ -167,4 +168,5 @@ def _is_litellm(prefix: str) -> bool:
     """Whether LiteLLM has a provider of that name; it takes seconds to import."""
     from dspy.clients._litellm import get_litellm
 
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches a price table from the network
     return prefix in {str(getattr(one, "value", one)) for one in get_litellm(feature="other providers").provider_list}
