@@ -18,11 +18,12 @@ from pipeline.errors import EconomistError, UsageError
 from pipeline.minds import Minds
 from pipeline.query import connect
 from pipeline.signals import run_async
+from programs.endpoints import endpoints
 from programs.engines.local import GET_EXTRA, installed
 from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
-from programs.lm import OPENAI_KEYS, environment, without_secrets
-from programs.providers import addresses_in
-from programs.urls import each_url
+from programs.listing import models_at
+from programs.lm import ENGINE_PREFIX, OPENAI_KEYS, RULES, environment, without_secrets
+from programs.providers import BY_PREFIX, addresses_in
 
 PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
 
@@ -48,8 +49,8 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str, o
         console.print(f"model without --llm: {escape(model)} ({escape(why)})", highlight=False)
     if llm is not None or base_url:
         checks.append(_model(console, str(model), base_url, omit))
-        if base_url or not is_local(str(model)):
-            checks += [_listed(console, url) for url in each_url(base_url) or (None,)]
+        if base_url or not (is_local(str(model)) or model == RULES or str(model).startswith(ENGINE_PREFIX)):
+            _tell_listed(console, str(model), base_url)
     return 0 if all(checks) else 1
 
 
@@ -107,17 +108,23 @@ def _taken(console: Console, lm: Any) -> bool:
     return True
 
 
-def _listed(console: Console, base_url: str | None) -> bool:
-    """The models that an OpenAI-compatible server lists."""
-    import openai
-
-    known = environment()
-    key = next((known[name] for name in OPENAI_KEYS if known.get(name)), "none")
+def _tell_listed(console: Console, model: str, base_url: str | None) -> None:
+    """The models that the servers of `model` list, each asked with the key that is meant for it."""
     try:
-        client = openai.OpenAI(base_url=base_url, api_key=key, timeout=10, max_retries=0)
-        names = sorted(model.id for model in client.models.list())
-    except openai.OpenAIError as error:
-        console.print(f"models listed: none ({escape(without_secrets(str(error))[:120])})", highlight=False)
-        return True  # a server may answer and list nothing
-    console.print(f"models listed: {escape(', '.join(names[:20]))}{' ...' if len(names) > 20 else ''}", highlight=False)
-    return True
+        asked = endpoints(model, base_url, timeout=10, connections=1, offline=False)
+    except ValueError:
+        return  # said above
+    for endpoint in asked:
+        if endpoint.door in ("anthropic", "gemini"):
+            continue  # they list their models in another way
+        prefix = endpoint.route.partition("/")[0]
+        url = endpoint.base_url or (BY_PREFIX[prefix].address if prefix in BY_PREFIX else None)
+        if url is None:
+            continue
+        try:
+            names = models_at(url, endpoint.key, header=endpoint.key_header)
+        except ValueError as error:  # a server may answer and list nothing
+            console.print(f"models listed: none ({escape(without_secrets(str(error))[:120])})", highlight=False)
+            continue
+        shown = f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+        console.print(f"models listed: {escape(shown)}", highlight=False)

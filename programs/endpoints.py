@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
@@ -37,9 +38,15 @@ def endpoints(name: str, base_url: str | None, *, timeout: float, connections: i
             found.append(made(url, whose, sent, own=True))
         return found
     if provider is None:
+        plain = Endpoint(name, None, timeout, connections, known)
+        if offline or plain.is_native() or _is_litellm(prefix):
+            return [plain]
         place = OPENAI.base_url(known)
-        if place is None or _is_litellm(prefix):
-            return [Endpoint(name, None, timeout, connections, known)]
+        if place is None:
+            raise ValueError(
+                f"{name}: no provider is called {prefix!r}; give --base-url for a server of your own that has this "
+                f"model, or a prefix such as {', '.join(BY_PREFIX)}"
+            )
         return [made(url, OPENAI, name, own=True) for url in each_url(place[1])]
     place = provider.base_url(known)
     if place is None:
@@ -161,4 +168,5 @@ def _is_litellm(prefix: str) -> bool:
     """Whether LiteLLM has a provider of that name; it takes seconds to import."""
     from dspy.clients._litellm import get_litellm
 
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches a price table from the network
     return prefix in {str(getattr(one, "value", one)) for one in get_litellm(feature="other providers").provider_list}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 
 from evals.cli import main
 from programs.lm import environment
+
+SEVERAL = ("--shock", "--detect", "--param")
+"""Flags that may be given several times."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,18 @@ class Result:
 
 
 class CommandLine:
-    """`cli("run", "--seed", "1")` runs `llm-economist run --seed 1` and returns its exit code and output."""
+    """`cli("run", "--seed", "1")` runs `llm-economist run --seed 1` and returns its exit code and output.
+
+    Of a flag that tests give twice, as in `cli(*SMALL, "--seed", "9")`, the last counts; `exactly` leaves both.
+    """
 
     def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         self.capsys, self.monkeypatch = capsys, monkeypatch
 
     def __call__(self, *args: str) -> Result:
+        return self.exactly(*last_of_each(args))
+
+    def exactly(self, *args: str) -> Result:
         self.monkeypatch.setattr(sys, "argv", ["llm-economist", *args])
         self.capsys.readouterr()
         try:
@@ -54,6 +64,18 @@ class CommandLine:
 
     def forget_environment(self) -> None:
         environment.cache_clear()
+
+
+def last_of_each(args: Sequence[str]) -> list[str]:
+    """`args` without flags, and their values, that come again later."""
+    groups: list[list[str]] = [[]]
+    for arg in args:
+        if arg.startswith("--"):
+            groups.append([])
+        groups[-1].append(arg)
+    flags = [group[0] if group else "" for group in groups]
+    kept = [g for i, g in enumerate(groups) if flags[i] in SEVERAL or not i or flags[i] not in flags[i + 1 :]]
+    return [arg for group in kept for arg in group]
 
 
 @pytest.fixture

@@ -97,6 +97,10 @@ def told(cli: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return tell
 
 
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
 PREFIXED = [
     ("gpt-4o", "gpt-4o", "OPENAI_API_KEY"),
     ("openai/gpt-4o", "gpt-4o", "OPENAI_API_KEY"),
@@ -159,6 +163,12 @@ def test_azure_takes_its_version_into_the_query_and_its_key_into_its_own_header(
     assert path == "/openai/deployments/gpt-5/chat/completions?api-version=2024-10-21"
     assert headers["api-key"] == "k-123"
     assert "authorization" not in headers
+
+
+def test_a_name_of_no_provider_is_the_servers_own_or_refused(server: Recorder, told: Any) -> None:
+    assert "no provider is called 'meta-llama'; give --base-url" in flat(told("--llm", "meta-llama/Llama-3.1-8B").out)
+    told("--llm", "meta-llama/Llama-3.1-8B", OPENAI_BASE_URL=f"{server.url}/v1")
+    assert {model for *_, model in server.asked if model} == {"meta-llama/Llama-3.1-8B"}
 
 
 def test_two_variables_that_differ_are_an_error(told: Any) -> None:

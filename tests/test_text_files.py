@@ -124,7 +124,7 @@ def test_a_setting_given_twice_is_refused_in_one_line(cli: Any, args: tuple[str,
     entry = '[models."{}"]\ninput = {}\noutput = 1\n'
     two = entry.format("gpt-4o", 1) + entry.format("openai/gpt-4o", 2)
     Path("prices-two.toml").write_text(two, encoding="utf-8")
-    result = cli(*args, "--db", "a.duckdb")
+    result = cli.exactly(*args, "--db", "a.duckdb")
     assert (result.code, result.err.count("\n")) == (2, 1), result.err
     assert said in result.err
     assert not Path("a.duckdb").exists()

@@ -261,7 +261,7 @@ def test_a_process_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: C
 
 
 UNDER_WAY = 8
-SERVED = (*SMALL, "--num-agents", "30", "--llm", "gpt-4o-mini", "--concurrency", str(UNDER_WAY))
+SERVED = (*SMALL[2:], "--num-agents", "30", "--llm", "gpt-4o-mini", "--concurrency", str(UNDER_WAY))
 
 
 def children_of(pid: int) -> list[int]:
