@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from threading import Lock
@@ -17,12 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from programs import compact, direct, schemas
 from programs.memo import PerSignature
+from programs.thoughts import without_thoughts
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
 
 PARSING = Lock()
 """DSPy parses by `ast`, which in CPython 3.11 fails now and then when two threads use it at once."""
+
+UNFINISHED = "it ends within a thought, before any answer"
 
 _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 
@@ -46,6 +49,22 @@ class _Repairing:
         return messages + _feedback.get([])
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        spoken = without_thoughts(completion, self.tags(signature))
+        if spoken.thought and not spoken.answer:
+            why = UNFINISHED if spoken.cut_off else "it is a thought without an answer"
+            raise AdapterParseError(type(self).__name__, signature, "", why)
+        fields = self._answer(signature, spoken.answer)
+        lineage = dspy.settings.get("lineage")
+        if lineage is not None:
+            lineage.parsed(fields)
+        return fields
+
+    def tags(self, signature: Any) -> Collection[str]:
+        """Tags that are no thoughts, whatever they are called."""
+        return ()
+
+    def _answer(self, signature: Any, completion: str) -> dict[str, Any]:
+        """The values in a reply without thoughts."""
         plain, bounded = _texts(signature)
         try:
             with PARSING:
@@ -59,9 +78,6 @@ class _Repairing:
             except ValidationError as error:
                 why = f"Failed to parse field {name}: {error}"
                 raise AdapterParseError(type(self).__name__, signature, completion, why) from error
-        lineage = dspy.settings.get("lineage")
-        if lineage is not None:
-            lineage.parsed(fields)
         return fields
 
     async def acall(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
@@ -186,6 +202,9 @@ class XMLAdapter(_Repairing, dspy.XMLAdapter):
 
     def __init__(self) -> None:
         super().__init__(use_json_adapter_fallback=False)
+
+    def tags(self, signature: Any) -> Collection[str]:
+        return frozenset(signature.output_fields)
 
     @classmethod
     def _elements_to_value(cls, elements: Any, schema: Mapping[str, Any], definitions: Any) -> Any:
