@@ -25,6 +25,9 @@ REPAIRS = 2
 PARSING = Lock()
 """DSPy parses by `ast`, which in CPython 3.11 fails now and then when two threads use it at once."""
 
+EMPTY = "The LM returned an empty or null response."
+"""DSPy's words. A thought alone is told in the same ones, whether or not it came apart from the text."""
+
 UNFINISHED = "it ends within a thought, before any answer"
 
 _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
@@ -51,7 +54,7 @@ class _Repairing:
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         spoken = without_thoughts(completion, self.tags(signature))
         if spoken.thought and not spoken.answer:
-            why = UNFINISHED if spoken.cut_off else "it is a thought without an answer"
+            why = UNFINISHED if spoken.cut_off else EMPTY
             raise AdapterParseError(type(self).__name__, signature, "", why)
         fields = self._answer(signature, spoken.answer)
         lineage = dspy.settings.get("lineage")
@@ -103,8 +106,7 @@ class _Repairing:
             return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[misc,no-any-return]
         text = await direct.reply(lm, request)
         if not text:
-            empty = "The LM returned an empty or null response."
-            raise AdapterParseError(type(self).__name__, signature, text, empty)
+            raise AdapterParseError(type(self).__name__, signature, text, EMPTY)
         fields = apply_output_field_defaults(signature, self.parse(signature, text))
         return [dict.fromkeys(signature.output_fields) | fields]
 

@@ -96,7 +96,7 @@ def test_a_thought_stands_before_and_after_a_code_fence(adapter: str, begin: str
 
 @every_adapter
 def test_a_thought_alone_is_no_answer(adapter: str) -> None:
-    with pytest.raises(AdapterParseError, match="thought without an answer"):
+    with pytest.raises(AdapterParseError, match="empty or null"):
         read(adapter, f"<think>{tempting(adapter)}</think>")
 
 

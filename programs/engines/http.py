@@ -20,6 +20,7 @@ from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
 from programs.engines.choices import Folding
+from programs.engines.wire import AsyncWire, SyncWire
 from programs.urls import shown
 
 log = logging.getLogger("llm_economist")
@@ -71,8 +72,7 @@ class Endpoint:
 
     def transport(self) -> Any:
         """Connections of an event loop. Where the environment has no proxy, it is not searched on every call."""
-        kind = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)  # it has no public name
-        return kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
+        return AsyncWire(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
 
     def _connections(self) -> dict[str, Any]:
         # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
@@ -125,7 +125,8 @@ class RemoteEngine(_Remote):
     def __init__(self, endpoint: Endpoint, *, seeded: bool = False) -> None:
         super().__init__(endpoint, seeded=seeded)
         native = endpoint.is_native()
-        self._inner: Any = LM15Engine(endpoint.router_config()) if native else LiteLLMEngine(timeout=endpoint.timeout)
+        config = endpoint.router_config(SyncWire(**endpoint.router_config().transport_kwargs()))
+        self._inner: Any = LM15Engine(config) if native else LiteLLMEngine(timeout=endpoint.timeout)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         try:
