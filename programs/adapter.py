@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from programs import compact, direct, schemas
 from programs.memo import PerSignature
 from programs.thoughts import without_thoughts
+from signatures.types import Hours
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
@@ -39,6 +40,9 @@ class _Repairing:
     Outcomes are reported to the `lineage` of the current `dspy.context` (see programs/lm.py). The system message is
     put together once per signature.
     """
+
+    repairs_texts = True
+    """Whether the format's parser repairs as JSON what is not exactly `str`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -68,7 +72,7 @@ class _Repairing:
 
     def _answer(self, signature: Any, completion: str) -> dict[str, Any]:
         """The values in a reply without thoughts."""
-        plain, bounded = _texts(signature)
+        plain, bounded = _texts(signature) if self.repairs_texts else (None, {})
         try:
             with PARSING:
                 fields: dict[str, Any] = super().parse(plain or signature, completion)  # type: ignore[misc]
@@ -177,7 +181,9 @@ def _plain_texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
     bounded = {
         name: TypeAdapter(field.annotation)
         for name, field in signature.output_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, str) and field.annotation is not str
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, (str, Hours))
+        and field.annotation is not str
     }
     plain = signature
     for name in bounded:
@@ -186,7 +192,7 @@ def _plain_texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
 
 
 _texts = PerSignature(_plain_texts)
-"""A signature with its bounded texts as plain ones, None if there are none, and what validates them.
+"""A signature with its bounded texts and hours as plain texts, None if there are none, and what validates them.
 
 DSPy repairs as JSON whatever is not exactly `str`, which tears a text with a bracket in it apart.
 """
@@ -232,6 +238,8 @@ class JSONAdapter(_Repairing, dspy.JSONAdapter):
 
 class CompactAdapter(_Repairing, compact.CompactAdapter):
     """The short format of programs/compact.py, held to the signature's schema where the server can, with repair."""
+
+    repairs_texts = False
 
     def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
         schemas.hold(lm, lm_kwargs, signature)
