@@ -90,6 +90,8 @@ def read_as_of_today(connection: duckdb.DuckDBPyConnection) -> None:
     tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
     if tables != [(0,)] and schema_version(connection) < SCHEMA_VERSION:
         older.lend(connection, _wanted().columns)
+    else:
+        older.lend_columns(connection, _missing_columns(_catalog(connection)))
     views.lend(connection)
 
 

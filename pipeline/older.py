@@ -119,6 +119,17 @@ def lend(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
         )
 
 
+def lend_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> None:
+    """Let one connection read a file of today's version that lacks columns as if it had them: they are NULL."""
+    (database,) = connection.execute("SELECT current_database()").fetchall()[0]
+    main = '"' + database.replace('"', '""') + '".main'
+    lacking: dict[str, str] = {}
+    for table, name, kind in missing:
+        lacking[table] = f"{lacking.get(table, '')}, NULL::{kind} AS {name}"
+    for table, columns in lacking.items():
+        connection.execute(f"CREATE TEMP VIEW {table} AS SELECT *{columns} FROM {main}.{table}")
+
+
 def how_to_have_them(runs: Sequence[int], db: str) -> str:
     """What to tell of runs that lack yardsticks, in one line.
 

@@ -30,7 +30,7 @@ from pipeline.minds import QUIET
 from pipeline.reasons import cannot_use
 from pipeline.store import as_json
 from pipeline.study import Study
-from pipeline.traces import Call, as_response, measured, request_key
+from pipeline.traces import Call, as_response, measured, refuse, request_key
 from pipeline.tree import Evaluated, Node, Taken
 from programs.lineage import Attempt
 from programs.lm import without_secrets
@@ -296,7 +296,7 @@ class Phase(BaseCallback):
             for taken in (node.taken for node in asker.above if node.taken is not None):
                 taken.unparsed += 1
         if asker.call is not None:
-            asker.call.status, asker.call.error = "parse_error", reason
+            refuse(asker.call, reason)
             self._store(asker)
 
     def _store(self, asker: Node) -> None:

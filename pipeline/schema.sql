@@ -62,17 +62,20 @@ CREATE TABLE IF NOT EXISTS platforms(
     run_id INTEGER, year INTEGER, candidate INTEGER, rate_changes INTEGER[], elected BOOLEAN, call_id BIGINT);
 
 -- One row an attempt at a model, failures included. agent is NULL for the planner; personas belong to year 0.
--- status: ok, parse_error, or the kind of failure. prompt: as sent, system part first; response: as received.
+-- status: ok, parse_error, or the kind of failure. prompt: as sent, system part first; response: as received, after thoughts
+-- that came apart from it, as <think>; of a refusal its words.
 -- request_key: a hash of model, messages and settings; a reply is only used again for the same one.
 -- choice: which of the samples that one request asked for it is, from 0, NULL where it was asked for alone; the prompt's
 -- tokens are those of choice 0, the others have 0.
+-- finish_reason: why the reply ended: stop, length (cut off at the token limit), content_filter, tool_call, error (the
+-- server broke it off), or refusal where the model says that it will not; NULL where nothing came, and in older rows.
 -- study: the study that asked, if it was none of a run: run_id, year and agent are NULL then, and call_id is negative.
 CREATE TABLE IF NOT EXISTS lm_calls(
     call_id BIGINT, run_id INTEGER, request_key VARCHAR, year INTEGER, agent INTEGER, role VARCHAR, signature VARCHAR, strategy VARCHAR,
     program VARCHAR, model VARCHAR, temperature DOUBLE, sampling_seed BIGINT, prompt VARCHAR USING COMPRESSION zstd,
     response VARCHAR USING COMPRESSION zstd, parsed JSON, status VARCHAR, error VARCHAR, attempt INTEGER,
     prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER, reasoning_tokens INTEGER,
-    cost_usd DOUBLE, latency_ms DOUBLE, started_at TIMESTAMP, study VARCHAR, choice INTEGER);
+    cost_usd DOUBLE, latency_ms DOUBLE, started_at TIMESTAMP, study VARCHAR, choice INTEGER, finish_reason VARCHAR);
 
 -- Personas by the model, strategy (with the hash of a saved program) and seed that wrote them, for later runs to use again.
 CREATE TABLE IF NOT EXISTS personas(

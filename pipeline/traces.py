@@ -20,6 +20,7 @@ from programs.lineage import Alike, Attempt
 from programs.lm import without_secrets
 from programs.memo import PerObject
 from programs.prices import KNOWN, Prices, count
+from programs.replies import finish_reason, stored, text_of, told
 
 SIGNATURES = (
     "Preflight",
@@ -83,6 +84,7 @@ class Call:
     latency_ms: float
     started_at: datetime
     choice: int | None = None
+    finish_reason: str | None = None
 
 
 Recorded = dict[tuple[int, str, int | None], list[Call]]
@@ -252,7 +254,7 @@ class Trace:
 
     def unparsed(self, reason: str) -> None:
         if self.calls:
-            self.calls[-1].status, self.calls[-1].error = "parse_error", reason
+            refuse(self.calls[-1], reason)
 
     @property
     def answered_by(self) -> int | None:
@@ -272,7 +274,7 @@ def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
         "temperature": request.config.temperature,
         "sampling_seed": request.config.seed,
         "prompt": storable(prompt_text(request)),
-        "response": storable(response.text or "") if response is not None else None,
+        "response": storable(text_of(response)) if response is not None else None,
         "status": "ok" if error is None else kind(error),
         "error": None if error is None else without_secrets(str(error))[:300],
         "prompt_tokens": countable(used.input if used else usage.input_tokens if usage else None),
@@ -283,7 +285,13 @@ def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
         "latency_ms": attempt.latency_ms,
         "started_at": datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
         "choice": attempt.choice,
+        "finish_reason": finish_reason(response, error),
     }
+
+
+def refuse(call: Call, reason: str) -> None:
+    """Take note that the reply of `call` could not be used, and what its end says about it."""
+    call.status, call.error = "parse_error", told(reason, call.finish_reason, call.response)[:400]
 
 
 def next_interview(run_id: int, lowest: int | None) -> int:
@@ -320,8 +328,7 @@ def as_response(call: Call) -> lm15.Response:
         cache_read_tokens=call.cached_tokens,
         reasoning_tokens=call.reasoning_tokens,
     )
-    message = lm15.Message.assistant(call.response or "")
-    return lm15.Response(id=None, model=call.model, message=message, finish_reason="stop", usage=usage)
+    return stored(call.response or "", call.finish_reason, model=call.model, usage=usage)
 
 
 def countable(tokens: int | None) -> int | None:

@@ -133,10 +133,11 @@ FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 --   started_at              time in UTC
 --   study                   study that asked (an optimization or a validity card); NULL in a run
 --   choice                  which of the samples that one request asked for; NULL where it was asked for alone
+--   finish_reason           why the reply ended: stop, length, content_filter, tool_call, error or refusal; NULL where none came
 CREATE OR REPLACE VIEW calls AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, temperature,
        sampling_seed, prompt, response, parsed, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
-       cost_usd, latency_ms, started_at, study, choice
+       cost_usd, latency_ms, started_at, study, choice, finish_reason
 FROM lm_calls;
 
 -- cost_by_role: one row a run, role, signature, strategy and model: what its calls took.
@@ -181,11 +182,12 @@ GROUP BY ALL;
 --   attempt                 number of the attempt at this question, from 0
 --   prompt                  whole prompt as sent
 --   response                whole reply as received; NULL where none came
+--   finish_reason           why the reply ended; NULL where none came
 --   latency_ms              milliseconds
 --   started_at              time in UTC
 CREATE OR REPLACE VIEW failures AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, prompt,
-       response, latency_ms, started_at
+       response, finish_reason, latency_ms, started_at
 FROM lm_calls
 WHERE status <> 'ok' AND run_id IS NOT NULL;
 

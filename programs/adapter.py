@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from threading import Lock
@@ -17,12 +17,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from programs import compact, direct, framing, schemas
 from programs.memo import PerSignature
+from programs.thoughts import without_thoughts
+from signatures.types import Hours
 
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
 
 PARSING = Lock()
 """DSPy parses by `ast`, which in CPython 3.11 fails now and then when two threads use it at once."""
+
+EMPTY = "The LM returned an empty or null response."
+"""DSPy's words. A thought alone is told in the same ones, whether or not it came apart from the text."""
+
+UNFINISHED = "it ends within a thought, before any answer"
 
 _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 
@@ -33,6 +40,9 @@ class _Repairing:
     Outcomes are reported to the `lineage` of the current `dspy.context` (programs/observed.py). The system message is
     put together once per signature.
     """
+
+    repairs_texts = True
+    """Whether the format's parser repairs as JSON what is not exactly `str`."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -54,7 +64,23 @@ class _Repairing:
         return super().format_assistant_message_content(signature, framed, *rest, **options)  # type: ignore[misc,no-any-return]
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        plain, bounded = _texts(signature)
+        spoken = without_thoughts(completion, self.tags(signature))
+        if spoken.thought and not spoken.answer:
+            why = UNFINISHED if spoken.cut_off else EMPTY
+            raise AdapterParseError(type(self).__name__, signature, "", why)
+        fields = self._answer(signature, spoken.answer)
+        lineage = dspy.settings.get("lineage")
+        if lineage is not None:
+            lineage.parsed(fields)
+        return fields
+
+    def tags(self, signature: Any) -> Collection[str]:
+        """Tags that are no thoughts, whatever they are called."""
+        return ()
+
+    def _answer(self, signature: Any, completion: str) -> dict[str, Any]:
+        """The values in a reply without thoughts."""
+        plain, bounded = _texts(signature) if self.repairs_texts else (None, {})
         try:
             with PARSING:
                 fields: dict[str, Any] = super().parse(plain or signature, completion)  # type: ignore[misc]
@@ -67,9 +93,6 @@ class _Repairing:
             except ValidationError as error:
                 why = f"Failed to parse field {name}: {error}"
                 raise AdapterParseError(type(self).__name__, signature, completion, why) from error
-        lineage = dspy.settings.get("lineage")
-        if lineage is not None:
-            lineage.parsed(fields)
         return fields
 
     async def acall(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
@@ -95,8 +118,7 @@ class _Repairing:
             return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[misc,no-any-return]
         text = await direct.reply(lm, request)
         if not text:
-            empty = "The LM returned an empty or null response."
-            raise AdapterParseError(type(self).__name__, signature, text, empty)
+            raise AdapterParseError(type(self).__name__, signature, text, EMPTY)
         fields = apply_output_field_defaults(signature, self.parse(signature, text))
         return [dict.fromkeys(signature.output_fields) | fields]
 
@@ -167,7 +189,9 @@ def _plain_texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
     bounded = {
         name: TypeAdapter(field.annotation)
         for name, field in signature.output_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, str) and field.annotation is not str
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, (str, Hours))
+        and field.annotation is not str
     }
     plain = signature
     for name in bounded:
@@ -176,7 +200,7 @@ def _plain_texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
 
 
 _texts = PerSignature(_plain_texts)
-"""A signature with its bounded texts as plain ones, None if there are none, and what validates them.
+"""A signature with its bounded texts and hours as plain texts, None if there are none, and what validates them.
 
 DSPy repairs as JSON whatever is not exactly `str`, which tears a text with a bracket in it apart.
 """
@@ -194,6 +218,9 @@ class XMLAdapter(_Repairing, dspy.XMLAdapter):
 
     def __init__(self) -> None:
         super().__init__(use_json_adapter_fallback=False)
+
+    def tags(self, signature: Any) -> Collection[str]:
+        return frozenset(signature.output_fields)
 
     @classmethod
     def _elements_to_value(cls, elements: Any, schema: Mapping[str, Any], definitions: Any) -> Any:
@@ -219,6 +246,8 @@ class JSONAdapter(_Repairing, dspy.JSONAdapter):
 
 class CompactAdapter(_Repairing, compact.CompactAdapter):
     """The short format of programs/compact.py, held to the signature's schema where the server can, with repair."""
+
+    repairs_texts = False
 
     def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
         schemas.hold(lm, lm_kwargs, signature)

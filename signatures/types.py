@@ -5,6 +5,7 @@ No dspy in here: the economy reads `TaxSchedule`, too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -88,14 +89,41 @@ class Hours(int):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         hours = core_schema.int_schema(ge=0, le=100)
-        return core_schema.no_info_before_validator_function(_no_truth_value, hours)
+        return core_schema.no_info_before_validator_function(_hours, hours)
 
 
-def _no_truth_value(value: Any) -> Any:
-    """Refuse true and false, which Python takes for one and zero."""
+MARKUP = " \t\n*_`\"'"
+"""What may stand around a number."""
+
+HOURS_A_WEEK = (
+    r"h|hrs?\.?|hours?|(?:h|hrs?\.?|hours?)(?:\s*/\s*|\s+(?:a|per|each|every)\s+)(?:week|wk)|(?:hrs?|hours?)\s+weekly"
+)
+POINTS = r"%|percent|pp|(?:percentage\s+)?points?"
+
+
+def _number(value: Any, unit: str) -> Any:
+    """The number that `value` is, with or without markup and its unit: `**33**`, `33 hours`, `33.0`; else `value`.
+
+    A range, an estimate (`about 33`) or a number in a sentence is none: it would be a guess.
+    """
     if isinstance(value, bool):
-        raise ValueError("hours are a whole number, not true or false")
-    return value
+        raise ValueError("a number was expected, not true or false")
+    if not isinstance(value, str) or len(value) > 100:
+        return value
+    text = value.strip(MARKUP).removesuffix(".").strip(MARKUP)
+    found = re.fullmatch(rf"([-+\u2212]?[0-9]+(?:\.[0-9]+)?)[*_]*\s*(?:{unit})?", text, re.IGNORECASE)
+    if found is None:
+        return value
+    number = float(found[1].replace("\u2212", "-"))
+    return int(number) if number.is_integer() else number
+
+
+def _hours(value: Any) -> Any:
+    return _number(value, HOURS_A_WEEK)
+
+
+def _change(value: Any) -> Any:
+    return _number(value, POINTS)
 
 
 @cache
@@ -107,7 +135,8 @@ def rate_changes_type(brackets: int) -> type[tuple[RateChange, ...]]:
     """
 
     def core(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        change = core_schema.literal_schema(list(get_args(RateChange)))
+        step = core_schema.literal_schema(list(get_args(RateChange)))
+        change = core_schema.no_info_before_validator_function(_change, step)
         return core_schema.tuple_variable_schema(change, min_length=brackets, max_length=brackets)
 
     def core_to_json(cls: type, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

@@ -92,9 +92,9 @@ def test_words_that_an_optimizer_changes_in_place_are_in_the_next_prompt() -> No
     system = adapter.format_system_message(tuned)
     assert system.startswith("Work more.\n\nYou are given:\nobjective: what you want\n")
     assert system.endswith('{"labor": n}\nlabor: shifts (a whole number from 0 to 100)')
-    assert parsed(tuned, "40 shifts") == {"labor": 40}
+    assert parsed(tuned, "40 shifts") == parsed(tuned, "40 hours") == {"labor": 40}
     with pytest.raises(AdapterParseError):
-        parsed(tuned, "40 hours")
+        parsed(tuned, "40 minutes")
 
 
 def test_a_signature_that_nobody_uses_any_more_is_let_go() -> None:

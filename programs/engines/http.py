@@ -21,6 +21,7 @@ from programs.engines import lite, parts
 from programs.engines.addressed import Addressed
 from programs.engines.choices import Folding
 from programs.engines.reasons import Worded, WordedNow
+from programs.engines.wire import AsyncWire, SyncWire
 from programs.optional import NEW_LIMIT, OLD_LIMIT, SAMPLES
 from programs.providers import BY_PREFIX
 from programs.urls import shown
@@ -75,14 +76,12 @@ class Endpoint:
 
     def transport(self) -> Worded:
         """Connections of an event loop. Where the environment has no proxy, it is not searched on every call."""
-        kind = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)  # it has no public name
-        made = kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
+        made = AsyncWire(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
         return Worded(self._addressed(made))
 
     def transport_now(self) -> WordedNow:
         """Connections of threads."""
-        kind = type(lm15.OpenAIChatLM(api_key="none").transport)
-        made = kind(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
+        made = SyncWire(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
         return WordedNow(self._addressed(made))
 
     def _addressed(self, transport: Any) -> Any:
