@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from evals.running import choose_model, configure
-from evals.takes import takes, what_it_takes
+from evals.takes import engines_of, what_it_takes
 from pipeline.errors import EconomistError, UsageError
 from pipeline.minds import Minds
 from pipeline.query import connect
@@ -91,19 +91,21 @@ def _model(console: Console, llm: str, base_url: str | None, omit: str) -> bool:
         console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)
         return False
     console.print(f"model {escape(minds.shown_model)}: answers ({minds.usage.tokens} tokens)", highlight=False)
-    return all([_taken(console, lm) for lm in minds.lms.values() if takes(lm)])
+    found = [_taken(console, lm, engine) for lm in minds.lms.values() for engine in engines_of(lm)]
+    return any(found) or not found
 
 
-def _taken(console: Console, lm: Any) -> bool:
-    """What the server takes, a line for each part of a request."""
+def _taken(console: Console, lm: Any, engine: Any) -> bool:
+    """What a server takes, a line for each part of a request."""
+    server = escape(str(engine.endpoint))
     try:
-        found = run_async(what_it_takes(lm))
+        taken = run_async(what_it_takes(lm, engine))
     except lm15.LM15Error as error:
         said = escape(without_secrets(str(error))[:160])
-        console.print(f"what it takes of a request: [red]not found out ({said})[/red]", highlight=False)
+        console.print(f"what {server} takes: not found out ({said})", highlight=False, soft_wrap=True)
         return False
-    console.print("what it takes of a request:", highlight=False)
-    for part, said in found.items():
+    console.print(f"what {server} takes:", highlight=False, soft_wrap=True)
+    for part, said in taken.items():
         console.print(f"  {part}: {escape(said)}", highlight=False, soft_wrap=True)
     return True
 

@@ -42,9 +42,14 @@ def everything(lm: dspy.LM) -> lm15.Request:
     )
 
 
-async def what_it_takes(lm: dspy.LM) -> dict[str, str]:
-    """Each part of a request and what the endpoint of `lm` makes of it, in words. Raises lm15.LM15Error."""
-    engine = lm.engine.asynchronous.engines[0]
+def engines_of(lm: Any) -> list[AsyncRemoteEngine]:
+    """The engines of `lm`, one for each of its servers; none where this process answers."""
+    return list(lm.engine.asynchronous.engines) if is_remote(lm) else []
+
+
+async def what_it_takes(lm: dspy.LM, engine: AsyncRemoteEngine) -> dict[str, str]:
+    """Each part of a request and what the server of `engine` makes of it, in words. Raises lm15.LM15Error."""
+    await engine.ready()
     try:
         return await _tried(lm, engine)
     finally:
@@ -89,8 +94,3 @@ def _said(engine: AsyncRemoteEngine, name: str, sent: bool) -> str:
     if name in engine.parts.omitted:
         return f"left out by --omit; asked {WITHOUT[name]}"
     return "taken" if sent else "not sent to this model"
-
-
-def takes(lm: Any) -> bool:
-    """Whether `lm` is asked over a protocol whose parts can be tried."""
-    return is_remote(lm) and isinstance(lm.engine.asynchronous.engines[0], AsyncRemoteEngine)

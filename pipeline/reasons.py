@@ -47,10 +47,11 @@ WORDS = (
         "the certificate of {address} is not trusted here; give its issuer in SSL_CERT_FILE, or correct the host",
     ),
     (
-        r"<!doctype html|<html|text/html",
+        r"<!doctype html|<html|text/html|web page \(HTML\)",
         "a web page came back, not a reply of a model: a proxy, a sign-in page or another program answers at "
         "{address}; correct the address (most end in /v1), or take the host out of the proxy with NO_PROXY",
     ),
+    (r"the server answers with", "what {address} sends is no reply of a model; check --base-url"),
 )
 """What the words of an error say, in the order in which they are looked for."""
 

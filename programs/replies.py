@@ -134,7 +134,7 @@ def _parts(content: Any) -> tuple[str, str]:
 def _no_json(body: bytes, media: str) -> str:
     start = body[:500].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")) or "html" in media:
-        return "the server answers with a web page (HTML): a proxy or a login page may stand before it, see --base-url"
+        return "the server answers with a web page (HTML)"
     if start.startswith(b"data:"):
         return "the server answers with a stream of events, which it was not asked for"
     excerpt = body[:60].decode("utf-8", "replace")
@@ -147,7 +147,7 @@ def _no_choices(said: Json) -> str:
     if "choices" in said:
         return "the server answers without a choice (an empty `choices`)"
     names = ", ".join(map(str, list(said)[:5]))
-    return f"the server answers with an object that holds no choices (it has {names}): see --base-url"
+    return f"the server answers with an object that holds no choices (it has {names})"
 
 
 def _kind(value: Any) -> str:

@@ -46,6 +46,8 @@ VARIANTS = re.compile(
     |test_rules.*(-sync\]|xml|json)
     |test_crashes.*(a_fork_shares|unchanged_fork)
     |test_optimize.*(every_role|file_where_one_is_given|stored_runs_can)
+    |test_dialects.*(any_concurrency\[llama|doctor_says.*\[(Azure|Open|vLLM|R1|Deep|LM|Mistral|strict)
+                     |every_kind_and_leaves.*\[(OpenAI\]|vLLM|Azure|Deep|R1|strict)|own_name\[(o|gpt-5\.2))
     |test_limits.*waiting_for_a_limit""",
     re.VERBOSE,
 )

@@ -223,7 +223,7 @@ def test_ctrl_c_in_the_middle_of_a_query_is_no_bug(what, code, monkeypatch, caps
     def interrupted(args):
         raise RuntimeError(what)
 
-    monkeypatch.setattr("evals.cli.app", interrupted)
+    monkeypatch.setattr("evals.cli._commands", lambda: interrupted)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == code

@@ -452,7 +452,7 @@ def test_a_run_has_the_same_rows_whatever_limits_and_servers_it_has(cli: Command
         assert len(other.requests) > 5
         assert len(broken.requests) >= FAILURES
     failed = stored("SELECT count(*) FROM lm_calls WHERE status = 'server_error'", "servers.duckdb")
-    assert failed == [(len(broken.requests),)]
+    assert FAILURES <= failed[0][0] <= len(broken.requests), "tries without a part are no rows"
 
 
 def keeps_to(rpm: int, arrivals: list[float]) -> bool:

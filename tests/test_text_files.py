@@ -79,7 +79,8 @@ def _in_the_locale(call: ast.Call) -> bool:
     if name in ("open", "NamedTemporaryFile"):
         binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args)
         ours = isinstance(call.func, ast.Attribute) and "lm" in names  # Phase.open
-        return not binary and not ours
+        raw = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "os"
+        return not binary and not ours and not raw
     return True
 
 
