@@ -21,6 +21,9 @@ Wording = Callable[[str, Request], Body | list[Any]]
 LISTED = ("model", "messages", "temperature", "max_tokens", "top_p", "stop", "stream", "response_format", "n")
 """Fields that a strict server declares."""
 
+MESSAGES = ("model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream")
+"""Fields of Anthropic's protocol, as far as they are asked for here."""
+
 
 # -- how errors are worded --------------------------------------------------------------------------------------------
 
@@ -140,7 +143,7 @@ class Dialect:
     """A kind of server. `adapted`: the parts of a request (programs/optional.py) that a run leaves out for it.
 
     `ignores`: fields without effect. `around`: what stands around an answer. `usage`: whether tokens are told.
-    `strict`: whether any field that is not declared is refused.
+    `strict`: whether any field that is not declared is refused. `prefix`: of the provider, before the model's name.
     """
 
     does: str
@@ -152,6 +155,7 @@ class Dialect:
     strict: bool = False
     model: str = "gpt-4o-mini"
     extra: Body = field(default_factory=dict)
+    prefix: str = ""
 
     def __call__(self, number: int, request: Request) -> Reply:
         """What this server answers to a request: an error, or what the rules say in its own form."""
@@ -171,6 +175,28 @@ class Dialect:
         if not self.usage:
             del body["usage"]
         return _json(reply.status, body | self.extra)
+
+
+class Messages(Dialect):
+    """A server that speaks Anthropic's protocol (`/v1/messages`), and nothing of OpenAI's."""
+
+    def __call__(self, number: int, request: Request) -> Reply:
+        """An answer, or the error that names a field which the protocol does not have."""
+        for name in request:
+            if name not in MESSAGES:
+                told = {"type": "invalid_request_error", "message": f"{name}: Extra inputs are not permitted"}
+                return _json(400, {"type": "error", "error": told})
+        asked = [{"role": "system", "content": _text(request.get("system", ""))}]
+        asked += [{"role": each["role"], "content": _text(each["content"])} for each in request["messages"]]
+        text = by_rules({"messages": asked})
+        usage = {"input_tokens": sum(len(each["content"]) for each in asked) // 4, "output_tokens": len(text) // 4 + 1}
+        body = {"id": "msg_1", "type": "message", "role": "assistant", "model": request["model"], "usage": usage}
+        return _json(200, {**body, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})
+
+
+def _text(content: Any) -> str:
+    """Content that is a text or a list of blocks of text."""
+    return content if isinstance(content, str) else "\n".join(block["text"] for block in content)
 
 
 def _json(status: int, body: Body | list[Any]) -> Reply:
@@ -262,6 +288,12 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "R1 distilled": Dialect(
         "writes its thoughts as `<think>...</think>` before the answer", around=thinking, model="deepseek-r1"
+    ),
+    "Anthropic": Messages(
+        "has a protocol of its own (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
+        ("schema",),
+        model="claude-sonnet",
+        prefix="anthropic/",
     ),
     "strict FastAPI": Dialect(
         "refuses every field that it does not declare, 422 with a `detail`",

@@ -46,7 +46,9 @@ def play(
 ) -> list[dict[str, Any]]:
     """The requests of a run at a server of this dialect, which has to end well. `llm`: the name that the user gives."""
     with Loopback(dialect) as server:
-        result = cli("run", *SIZE, "--llm", llm or dialect.model, "--base-url", server.url, "--db", db, *args)
+        result = cli(
+            "run", *SIZE, "--llm", llm or dialect.prefix + dialect.model, "--base-url", server.url, "--db", db, *args
+        )
     assert result.code == 0, result.err + result.out
     [row] = cli.sql("select status, (select count_if(fallback) from decisions) as fallbacks from runs", db)
     assert row == {"status": "finished", "fallbacks": 0}
@@ -286,7 +288,7 @@ def test_what_gives_no_reason_is_left_as_it_is() -> None:
 def test_doctor_says_what_a_server_takes_from_a_handful_of_calls(cli: CommandLine, name: str) -> None:
     dialect = DIALECTS[name]
     with Loopback(dialect) as server:
-        result = cli("doctor", "--llm", dialect.model, "--base-url", server.url)
+        result = cli("doctor", "--llm", dialect.prefix + dialect.model, "--base-url", server.url)
     assert result.code == 0, result.out
     assert len(server.requests) <= 9
     lines = dict(re.findall(r"^  (\w+): (.*)$", result.out, re.MULTILINE))
