@@ -62,8 +62,11 @@ def server_without_model(base_url: str | None) -> tuple[str, str] | None:
     return place[1], place[0]
 
 
-def only_model(base_url: str, what: str) -> str:
-    """The one model of the servers at `base_url`. ValueError lists them where there are several, or says why none."""
+def model_at(base_url: str, what: str, usual: str) -> str:
+    """The model of the servers at `base_url`: the only one, or `usual` if they have it among others.
+
+    ValueError lists them where there are several, or says why there is none.
+    """
     listed: list[set[str]] = []
     for url in map(cut, each_url(base_url)):
         _check(url)
@@ -72,8 +75,8 @@ def only_model(base_url: str, what: str) -> str:
         except ValueError as error:
             raise ValueError(f"{what} without --llm: {error}; name the model with --llm") from None
     names = sorted(set.intersection(*listed)) if listed else []
-    if len(names) == 1:
-        return names[0]
+    if len(names) == 1 or usual in names:
+        return usual if usual in names else names[0]
     if not names:
         raise ValueError(f"{what} without --llm: {shown(base_url)} lists no model; name one with --llm")
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""

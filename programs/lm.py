@@ -20,7 +20,7 @@ from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
 
 from programs.custom import load_object
-from programs.endpoints import endpoints, only_model, server_without_model
+from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
 from programs.engines.rules import RulesEngine
@@ -37,6 +37,8 @@ __all__ = ["RULES", "blotted", "cost_usd", "environment", "without_secrets"]  # 
 
 OPENAI_KEYS = OPENAI.keys
 ENGINE_PREFIX = "engine:"
+USUAL = "gpt-4o-mini"
+"""The model that is asked when none is named, where there is a key or the server has it."""
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
 
@@ -68,10 +70,10 @@ def default_model(base_url: str | None = None) -> tuple[str, str]:
     """
     server = server_without_model(base_url)
     if server is not None:
-        return only_model(*server), f"the only model at {shown(server[0])}"
+        return model_at(*server, USUAL), f"a model of {shown(server[0])}, which {server[1]} names"
     found = next((name for name in OPENAI_KEYS if environment().get(name)), None)
     if found:
-        return "gpt-4o-mini", f"{found} is set"
+        return USUAL, f"{found} is set"
     return RULES, f"no --llm and no {' or '.join(OPENAI_KEYS)}, so no language model is called"
 
 

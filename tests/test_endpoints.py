@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from programs.environment import environment
+from programs.lm import default_model
 from programs.providers import PROVIDERS
 from programs.urls import cut, repaired
 
@@ -204,6 +205,11 @@ def test_without_a_model_the_only_one_of_the_server_is_taken_and_stored(server: 
     (run,) = cli.sql("select llm, config->>'llm' as named from runs", "a.duckdb")
     assert run == {"llm": "only", "named": "only"}
     assert {path for path, *_ in server.asked} == {"/v1/models", "/v1/chat/completions"}
+
+
+def test_the_usual_model_is_taken_from_a_server_that_has_it_among_others(server: Recorder) -> None:
+    server.models = ("a", "gpt-4o-mini", "z")
+    assert default_model(f"{server.url}/v1")[0] == "gpt-4o-mini"
 
 
 @pytest.mark.parametrize(
