@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ LONGEST_SOCKET = 100
 
 PATIENCE = 60.0
 """Seconds to wait for a copy."""
+
+CLIENTS = 16
+"""Clients that are heard at once."""
+
+LONGEST_REQUEST = 10_000
+"""Bytes of a request, a line of JSON; it has to come within `HEARING` seconds."""
+
+HEARING = 5.0
 
 
 class NoAnswer(StoreError):
@@ -60,13 +69,36 @@ def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PATIENCE)
-            client.connect(socket_path(path))
+            _connect(client, socket_path(path))
             client.sendall(json.dumps(request).encode() + b"\n")
             with client.makefile() as answer:
                 reply: dict[str, Any] = json.loads(answer.readline())
                 return reply
     except (OSError, ValueError) as error:
         raise NoAnswer(f"{path} is in use by another process, which does not answer questions ({error})") from error
+
+
+def _connect(client: socket.socket, address: str) -> None:
+    """Connect, also where so many others do that the queue is full for a moment."""
+    for _ in range(100):
+        with suppress(BlockingIOError):
+            client.connect(address)
+            return
+        time.sleep(HEARING / 100)
+    client.connect(address)
+
+
+def _line(client: socket.socket) -> bytes:
+    """The first line that a client sends. OSError or ValueError where it is too long or takes too long."""
+    until, heard = time.monotonic() + HEARING, b""
+    while b"\n" not in heard:
+        client.settimeout(max(0.001, until - time.monotonic()))
+        more = client.recv(4096)
+        heard += more
+        if not more or len(heard) > LONGEST_REQUEST:
+            raise ValueError("no request")
+    client.settimeout(HEARING)
+    return heard.partition(b"\n")[0]
 
 
 class Server:
@@ -81,7 +113,9 @@ class Server:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(self.address)
         os.chmod(self.address, 0o600)
-        self.socket.listen(16)
+        self.socket.listen(CLIENTS)
+        self._room = threading.BoundedSemaphore(CLIENTS)
+        self._answering: set[threading.Thread] = set()
         self.thread = threading.Thread(target=self._serve, name="live", daemon=True)
         self.thread.start()
 
@@ -91,6 +125,8 @@ class Server:
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.thread.join(PATIENCE)
+        for answering in list(self._answering):  # who has asked gets an answer
+            answering.join(PATIENCE)
         with suppress(FileNotFoundError):
             os.unlink(self.address)
 
@@ -100,11 +136,19 @@ class Server:
                 client, _ = self.socket.accept()
             except OSError:
                 return  # closed
-            with client, suppress(OSError, ValueError):
-                client.settimeout(5)
-                with client.makefile() as lines:
-                    request = json.loads(lines.readline())
+            self._room.acquire()
+            threading.Thread(target=self._talk, args=(client,), name="live client", daemon=True).start()
+
+    def _talk(self, client: socket.socket) -> None:
+        """Answer one question. Whatever a client sends or leaves out ends its own connection, and nothing else."""
+        try:
+            with client, suppress(OSError, ValueError, RecursionError):
+                request = json.loads(_line(client))
+                self._answering.add(threading.current_thread())
                 client.sendall(json.dumps(self._answer(request)).encode() + b"\n")
+        finally:
+            self._answering.discard(threading.current_thread())
+            self._room.release()
 
     def _answer(self, request: Any) -> dict[str, Any]:
         if not isinstance(request, dict):

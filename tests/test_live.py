@@ -1,15 +1,19 @@
 """A session of another process against a live run: `sql`, `runs` and `watch` answer, a few seconds behind at most."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from command_line import CommandLine
 from test_shards import running, started, until, year_of
 
 from evals.watch import line, live_runs
+from pipeline import live
+from pipeline.store import Store
 
 DB = "economist.duckdb"
 BEHIND = 5.0
@@ -114,3 +118,38 @@ def test_every_command_names_the_program_that_holds_the_file(cli: CommandLine, c
     assert f"a.duckdb is in use by another process (PID {holder.pid}), python" in said.err
     assert "choose another --db" in said.err
     assert said.err.count("\n") == 1
+
+
+AWKWARD = {
+    "no request": b"",
+    "no JSON": b"hello\n",
+    "no text": b"\xff\xfe\n",
+    "a list": b"[1]\n",
+    "nested too deep": b"[" * 9_000 + b"\n",
+    "endless": b"x" * 1_000_000,
+    "a folder that is none": b'{"copy_to": 7}\n',
+    "a path with NUL": b'{"copy_to": "a\\u0000b"}\n',
+    "an option in place of a folder": b'{"copy_to": "--help"}\n',
+    "a surrogate": b'{"copy_to": "\\ud800"}\n',
+}
+
+
+@pytest.mark.parametrize("request_", AWKWARD.values(), ids=AWKWARD)
+def test_an_awkward_client_ends_its_own_connection_alone(request_: bytes, recwarn: pytest.WarningsRecorder) -> None:
+    with Store(DB, serve=True):
+        for _ in range(2 * live.CLIENTS):
+            with socket.socket(socket.AF_UNIX) as client, suppress(BrokenPipeError, ConnectionResetError):
+                live._connect(client, live.socket_path(DB))
+                client.sendall(request_)
+        assert live.status(DB)["path"] == DB
+
+
+def test_a_mute_client_delays_no_other() -> None:
+    with Store(DB, serve=True), socket.socket(socket.AF_UNIX) as mute, socket.socket(socket.AF_UNIX) as slow:
+        mute.connect(live.socket_path(DB))
+        slow.connect(live.socket_path(DB))
+        slow.sendall(b"{")
+        assert live.status(DB)["path"] == DB
+        mute.setblocking(False)
+        with pytest.raises(BlockingIOError):  # it is still being waited for
+            mute.recv(1)
