@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -20,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import UsageError
+from pipeline.leftovers import draft_of
 from pipeline.query import Answer
 from pipeline.terminal import says_everything, visible
 
@@ -235,7 +235,7 @@ def writable(path: str, *, not_over: str, flag: str) -> Path:
 def whole_file(path: str, *, not_over: str, flag: str = "--output") -> Iterator[Path]:
     """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
     target = writable(path, not_over=not_over, flag=flag)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = draft_of(target)
     try:
         part.touch()
         yield part

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from pipeline.leftovers import RAY
 
 log = logging.getLogger("llm_economist")
 
@@ -27,7 +28,7 @@ SETTINGS = {
 PATIENCE = 10.0
 """Seconds for a cluster to be reached."""
 
-LONGEST = 30
+LONGEST = 22
 """Characters of a folder for temporary files with which Ray's sockets have names that are short enough."""
 
 
@@ -112,4 +113,4 @@ def _knock(address: str) -> None:
 
 def _folder() -> str | None:
     """A folder for what Ray writes; None (Ray's own) where its name would be too long for a socket."""
-    return tempfile.mkdtemp(prefix="ray-") if len(tempfile.gettempdir()) <= LONGEST else None
+    return tempfile.mkdtemp(prefix=f"{RAY}{os.getpid()}-") if len(tempfile.gettempdir()) <= LONGEST else None

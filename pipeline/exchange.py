@@ -5,7 +5,6 @@ A run keeps its number where that is free; call ids hold the run's number, so th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pipeline.database import SCHEMA_VERSION, StoreLocked, explain, schema_versi
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.export import quoted, read_manifest, tables
 from pipeline.history import AtRest
+from pipeline.leftovers import temporary_folder
 from pipeline.store import Store
 from pipeline.traces import RUN_STRIDE
 
@@ -143,7 +143,7 @@ def _source(store: Store, path: str) -> Iterator[Source]:
 def _of_export(path: str) -> Iterator[Source]:
     """An export whose files are all as they were written."""
     manifest = read_manifest(path)
-    with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
+    with temporary_folder() as folder:
         link = Path(folder) / "export"  # DuckDB would take some names of folders for patterns
         link.symlink_to(Path(path).absolute(), target_is_directory=True)
         yield Source(

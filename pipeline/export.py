@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.boxed import Locked
 from pipeline.database import SCHEMA_VERSION, check_owner, read_as_of_today
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, find_run
+from pipeline.leftovers import draft_folder_of, temporary_folder
 from pipeline.live import NoAnswer, snapshot
 from pipeline.query import connect
 from pipeline.store import Reader, code_version
@@ -58,7 +58,7 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
             chosen = _chosen(reader, runs)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+            part = draft_folder_of(target)
         except OSError as error:
             raise UsageError(f"--to {to} cannot be made ({error.strerror})") from error
         try:
@@ -86,7 +86,7 @@ def readable(db: str) -> Iterator[str]:
     try:
         connect(db).close()
     except Locked as locked:
-        with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
+        with temporary_folder() as folder:
             try:
                 copy = snapshot(db, folder)
             except NoAnswer:

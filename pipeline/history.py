@@ -20,6 +20,7 @@ from pipeline.economy.population import Population
 from pipeline.economy.tax import marginal_rate
 from pipeline.errors import StoreError, UsageError
 from pipeline.examples import POOL, Pools
+from pipeline.leftovers import temporary_folder
 from pipeline.live import NoAnswer, snapshot
 from pipeline.memory import PlannerMemory
 from pipeline.query import connect
@@ -39,7 +40,7 @@ class AtRest:
         try:
             self.connection = connect(path)
         except Locked as locked:
-            self._copy = TemporaryDirectory(prefix="llm-economist-")
+            self._copy = temporary_folder()
             try:
                 self.connection = connect(snapshot(path, self._copy.name))
             except BaseException as error:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.leftovers import temporary_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -156,7 +157,7 @@ def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
     """Answer from a copy that the writing process makes; if it does not, it may have ended just now."""
     from pipeline.live import NoAnswer, snapshot
 
-    with tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
+    with temporary_folder() as folder:
         try:
             copy = snapshot(request["path"], folder)
         except NoAnswer:

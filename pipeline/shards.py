@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from pipeline.database import StoreLocked
 from pipeline.errors import StoreError, UsageError
 from pipeline.exchange import AlreadyHere, Moved, copy_personas, take_in
 from pipeline.history import AtRest
+from pipeline.leftovers import temporary_folder
 from pipeline.store import Store
 
 PATIENCE = 10.0
@@ -98,7 +98,7 @@ def open_store(db: str, *, personas: bool) -> Store:
         return store
     store = Store(new_shard(db), serve=True)
     if personas:
-        with suppress(StoreError), tempfile.TemporaryDirectory(prefix="llm-economist-") as folder:
+        with suppress(StoreError), temporary_folder() as folder:
             copy_personas(store, live.snapshot(db, folder))
     return store
 

@@ -31,6 +31,7 @@ from pipeline.database import (
     refuse_other_formats,
 )
 from pipeline.errors import StoreError, UsageError
+from pipeline.leftovers import sweep_for
 from pipeline.live import Server
 from pipeline.whereabouts import FileLost, Whereabouts, rescue
 
@@ -118,6 +119,7 @@ class Store:
         self._lost: FileLost | None = None
         self._writer: threading.Thread | None = None
         if Path(path).absolute() not in OPEN_HERE:
+            sweep_for(path)
             arrivals.take_leftovers(self)
         OPEN_HERE.add(Path(path).absolute())
         self.server = Server(path, self.lock) if serve else None

@@ -155,7 +155,7 @@ def test_what_a_model_says_cannot_move_the_terminal() -> None:
     out = io.StringIO()
     with ask(DB, "SELECT 'a' || chr(27) || '[2Jb' || chr(7) || chr(13) || 'c' || chr(155) AS reply") as answer:
         formats.write_table(answer, out)
-    assert "a\\x1b[2Jb\\x07\\x0dc\\x9b" in out.getvalue()
+    assert "a\\x1b[2Jb\\x07\\rc\\x9b" in out.getvalue()
 
 
 @pytest.mark.parametrize(

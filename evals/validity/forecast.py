@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
 
 from evals.dry_run import FEWEST_PER_CHARACTER, MOST_PER_CHARACTER, SHORTEST_REPLY, Line, table
 from evals.validity.plan import Plan
+from pipeline.leftovers import temporary_folder
 from programs.adapter import REPAIRS
 from programs.lm import RULES
 
@@ -25,7 +25,7 @@ FROM lm_calls GROUP BY signature ORDER BY signature
 
 def forecast(plan: Plan, measured: Callable[[Plan, str], list[dict[str, Any]]], console: Console) -> None:
     """Print calls, tokens and dollars. `measured` makes the card of a plan, and answers a query on its database."""
-    with TemporaryDirectory(prefix="llm-economist-") as folder:
+    with temporary_folder() as folder:
         db = str(Path(folder) / "dry.duckdb")
         free = replace(plan.config, db=db, max_cost_usd=None, max_tokens=None, base_url=None)
         rows = measured(replace(plan, config=free, model=RULES), MEASURED)
