@@ -63,3 +63,45 @@ def test_one_signal_ends_a_run_with_any_strategy(name: str, number: signal.Signa
     assert "Traceback" not in out
     with duckdb.connect("a.duckdb", read_only=True) as db:
         assert db.execute("SELECT status FROM runs").fetchall() == [("interrupted",)]
+
+
+MODEL = ("--llm", "gpt-4o-mini", "--db", "a.duckdb")
+SIZE = ("--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2")
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "resume": ("resume", "1", "--db", "a.duckdb"),
+    "fork": ("fork", "1", "--at", "2", "--max-timesteps", "6", *MODEL),
+    "interview": ("interview", "1", "Why?", "--agent", "1", *MODEL),
+    "personas": ("personas", "--num-agents", "3", *MODEL),
+    "compare": ("compare", "worker=io", "worker=refine", "--seeds", "2", *SIZE, *MODEL),
+    "compare in processes": ("compare", "worker=io", "worker=cot", "--seeds", "2", "--parallel", "2", *SIZE, *MODEL),
+    "experiment": ("experiment", "rational", "--seeds", "1-2", *SIZE, *MODEL),
+    "optimize": ("optimize", "worker", "--optimizer", "bootstrap", "--budget", "50", "--sizes", "4,4,4", *MODEL),
+    "validate": ("validate", "--size", "small", *MODEL),
+    "wards": ("run", *SIZE, "--processes", "2", *MODEL),
+    "doctor": ("doctor", *MODEL),
+}
+
+
+def cut_off_after_two_years(db: str) -> None:
+    """Make the run of a database one that a model plays, and that was cut off."""
+    model = '{"llm": "gpt-4o-mini"}'
+    with duckdb.connect(db) as connection:
+        set_model = f"llm = 'gpt-4o-mini', config = json_merge_patch(config, '{model}')"
+        connection.execute(f"UPDATE runs SET status = 'interrupted', {set_model}")
+        for table in ("years", "decisions", "lm_calls"):
+            connection.execute(f"DELETE FROM {table} WHERE year > 1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_one_signal_ends_every_command_that_asks_a_model(name: str, number: signal.Signals) -> None:
+    if name in ("resume", "fork", "interview"):
+        play = [sys.executable, "-m", "evals", "run", *SIZE, "--llm", "rules", "--db", "a.duckdb"]
+        subprocess.run(play, check=True, capture_output=True)
+    if name == "resume":
+        cut_off_after_two_years("a.duckdb")
+    code, out = ends_at(number, COMMANDS[name], at=2 if name not in ("interview", "doctor") else 0)
+    assert code in (CODES[number], -number), out
+    assert "Traceback" not in out
+    assert "this is a bug" not in out
