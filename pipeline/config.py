@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -21,7 +22,7 @@ from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import TypeAdapter, ValidationError
 
 MOST_WORKER_YEARS = 1_200_000_000
 """Workers x years of one run at most: so many questions have a number of their own (pipeline/traces.py)."""
@@ -295,16 +296,23 @@ def by_role(text: str) -> dict[str, str]:
 
 def build(settings: Mapping[str, Any]) -> RunConfig:
     """A `RunConfig`, or a ValueError whose one line names the flag, the value and what was expected."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     known = {f.name for f in fields(RunConfig)}
     for name in settings:
         if name not in known:
             raise ValueError(f"unknown setting {name!r}: the settings are the flags of `llm-economist run --help`")
     try:
-        return TypeAdapter(RunConfig).validate_python({name: _plain(name, value) for name, value in settings.items()})
+        return _validator().validate_python({name: _plain(name, value) for name, value in settings.items()})
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
+
+
+@cache
+def _validator() -> TypeAdapter[RunConfig]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunConfig)
 
 
 def _plain(name: str, value: Any) -> Any:

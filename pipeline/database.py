@@ -112,6 +112,22 @@ def schema_text() -> str:
     return files("pipeline").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
+_empty: list[bytes] = []
+"""The file of a database with our schema and no rows, from the first one that this process makes."""
+
+
+def _write_empty(path: Path) -> None:
+    """Write the file of an empty database, to the disk as DuckDB does."""
+    if not _empty:
+        with duckdb.connect(str(path.absolute())) as connection:
+            make_schema(connection)
+        _empty.append(path.read_bytes())
+        return
+    with path.open("wb") as file:
+        file.write(_empty[0])
+        os.fsync(file.fileno())
+
+
 def make_whole(path: str) -> bool:
     """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
     half file at `path`. Whether it was made."""
@@ -119,8 +135,7 @@ def make_whole(path: str) -> bool:
         return False
     draft = Path(f"{path}.new-{os.getpid()}")
     try:
-        with duckdb.connect(str(draft.absolute())) as connection:
-            make_schema(connection)
+        _write_empty(draft)
         if Path(path).exists():
             return False
         draft.rename(path)
