@@ -366,7 +366,7 @@ def test_a_writer_that_ends_meanwhile_is_no_longer_in_the_way(monkeypatch: pytes
 
     def ended(path: str, folder: str) -> str:
         writer.communicate("")
-        raise StoreError("nobody answers")
+        raise live.NoAnswer("no answer")
 
     monkeypatch.setattr(live, "snapshot", ended)
     assert select(DB, "SELECT count(*) FROM runs").rows == [(4,)]

@@ -314,9 +314,9 @@ def test_a_query_comes_from_standard_input_with_its_own_parameters(
         "-- Years of a run.\n-- param: run_id INTEGER = latest run\nselect $run_id as run, count(*) as n from years\n"
     )
     for args, run in ((), 3), (("--param", "run_id=2"), 2):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         assert json.loads(cli("sql", "-", "--db", DB, "--json", *args).out) == [{"run": run, "n": 36}]
-    monkeypatch.setattr(sys, "stdin", io.StringIO("-- param: run_id INT\nselect 1"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"-- param: run_id INT\nselect 1")))
     assert "expected -- param: NAME" in cli("sql", "-", "--db", DB).err
 
 
