@@ -48,7 +48,21 @@ VARIANTS = re.compile(
     |test_optimize.*(every_role|file_where_one_is_given|stored_runs_can)
     |test_dialects.*(any_concurrency\[llama|doctor_says.*\[(Azure|Open|vLLM|R1|Deep|LM|Mistral|strict)
                      |every_kind_and_leaves.*\[(OpenAI\]|vLLM|Azure|Deep|R1|strict)|own_name\[(o|gpt-5\.2))
-    |test_limits.*waiting_for_a_limit""",
+    |test_limits.*waiting_for_a_limit
+    |test_terminal.*(no_command_fails|device_without_room|null_device\[(?!>&-\])|sweep_whose_reader)
+    |test_text_files.*any_locale\[BOM
+    |test_signals.*any_strategy\[[16]-
+    |test_docs.*(one_folder\[(optimizing|population|extending|cautions|satisfaction|yardsticks|v1)|commands_of_a_finding)
+    |test_report_in_a_browser
+    |test_printed_commands.*(tuned_program|studies_and_shards)
+    |test_crashes.*paid_for_twice
+    |test_baselines.*not_below_any_baseline.*\[(flat-3|three-100|three-5)
+    |test_elections.*no_share_of_the_offers
+    |test_report\.py.*row_for_every_change
+    |test_shards.*ends_last_merges
+    |test_loopback.*garbage_never_stops.*\[(no.choices|truncated|html)
+    |test_archetypes.*bench_tells
+    |test_planner_share.*too_little_to_gain_has_no_share""",
     re.VERBOSE,
 )
 """Tests that do once more, with other settings, what another one does: slow, so that they run in CI, or by -m slow."""

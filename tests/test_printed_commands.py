@@ -69,7 +69,7 @@ def test_a_run_and_what_comes_after_it(cli: CommandLine, db: str) -> None:
 
 
 def test_a_run_that_failed(cli: CommandLine, db: str) -> None:
-    with Loopback(fault=lambda number, body: failure(500, "out of order") if number else None) as server:
+    with Loopback(fault=lambda number, body: failure(503, "out of order", retry_after=0) if number else None) as server:
         given = (*SMALL[:-1], "gpt-4o-mini", "--base-url", server.url)
         ended = cli("run", *given, "--db", db)
         assert ended.code == 1

@@ -80,7 +80,7 @@ def test_a_role_that_is_heard_now_and_then_ends_nothing_and_is_told(cli: Command
 
     def fault(number: int, body: dict[str, Any]) -> Reply | None:
         text = str(body["messages"])
-        return failure(500, "out of order") if about(body) == "labor" and hash_of(text) % 3 == 0 else None
+        return failure(503, "out of order", retry_after=0) if about(body) == "labor" and hash_of(text) % 3 == 0 else None
 
     def hash_of(text: str) -> int:
         return sum(text.encode())
