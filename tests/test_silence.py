@@ -79,8 +79,8 @@ def test_a_role_that_is_heard_now_and_then_ends_nothing_and_is_told(cli: Command
     """A third of the questions is lost; the summary and `eval` say so, and the query that they print runs."""
 
     def fault(number: int, body: dict[str, Any]) -> Reply | None:
-        text = str(body["messages"])
-        return failure(503, "out of order", retry_after=0) if about(body) == "labor" and hash_of(text) % 3 == 0 else None
+        lost = about(body) == "labor" and hash_of(str(body["messages"])) % 3 == 0
+        return failure(503, "out of order", retry_after=0) if lost else None
 
     def hash_of(text: str) -> int:
         return sum(text.encode())
