@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evals import cautions_told
 from evals.dollars import tell_dollars
+from evals.proposed import NOTHING, Allowed, take
 from evals.reading import cell
 from evals.running import BRACKETS, choose_model, play, tell_shocks
 from pipeline import cluster, examples
@@ -51,11 +52,13 @@ SAME = 1e-9
 """Figures of a run that other code played may differ by so much, relative to their size: they were converted."""
 
 
-def resume(run: str, db: str, settings: Mapping[str, Any], console: Console) -> int:
+def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
     """Go on with a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
     with Store(db, serve=True) as store:
         row = find_run(store, run)
-        run_id, config = int(row["run_id"]), _built({**_moved(config_of(row), settings), "db": db})
+        run_id, stored = int(row["run_id"]), config_of(row)
+        built = _built({**_moved(stored, settings), "db": db})
+        config = take(stored, settings, built, str(row["llm"]), allowed, console)
         cluster.require(config)
         simulation = take_up(store, row, config)
         if simulation is None:
@@ -105,7 +108,7 @@ def usage_so_far(reader: Reader, run_id: int) -> Usage:
     return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
 
 
-def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console) -> int:
+def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
     """Branch a counterfactual that shares the years before `at`, and compare both branches."""
     for name in settings:
         if name in NOT_FORKABLE:
@@ -115,7 +118,10 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         parent_id, played = int(parent["run_id"]), years_played(store, int(parent["run_id"]))
         if not 0 < at <= played:
             raise UsageError(f"--at {at}: run {parent_id} has years 0 to {played - 1}; fork at one of 1 to {played}")
-        config = _forked(config_of(parent), {**settings, "db": db}, at)
+        stored = config_of(parent)
+        config = _forked(stored, {**settings, "db": db}, at)
+        config = take(stored, settings, config, str(config.llm or parent["llm"] or ""), allowed, console)
+        cluster.require(config)
         model, why = choose_model(replace(config, llm=config.llm or parent["llm"]))
         console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
         world = restore(store, parent_id, config, at)
@@ -146,7 +152,6 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
 def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfig:
     """The parent's settings with those of the fork over them; its shocks come after the parent's."""
     new = _built(_moved(parent, {"shock": (), "name": f"{parent.name}-fork{at}", **settings}))
-    cluster.require(new)
     for shock in new.shocks:
         if shock.first < at:
             raise UsageError(
@@ -190,12 +195,12 @@ def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
     return table
 
 
-def replay(run: str, db: str, console: Console) -> int:
+def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> int:
     """Play a run again from its stored replies, without a model, and compare every row; 1 if one differs."""
     with AtRest(db) as reader:
         row = find_run(reader, run)
         run_id, played = int(row["run_id"]), years_played(reader, int(row["run_id"]))
-        config = replace(config_of(row), db=db)
+        config = replace(config_of(row), db=db, given=allowed.names)
         start = int(row["fork_year"] or 0)
         minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], run_id=run_id, offline=True)
         minds.learn(stored_pools(reader, run_id))

@@ -22,8 +22,9 @@ from programs.endpoints import endpoints
 from programs.engines.local import GET_EXTRA, installed
 from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
 from programs.listing import models_at
-from programs.lm import ENGINE_PREFIX, OPENAI_KEYS, RULES, environment, without_secrets
+from programs.lm import OPENAI_KEYS, RULES, environment, without_secrets
 from programs.providers import BY_PREFIX, addresses_in
+from programs.trust import ENGINE_PREFIX
 
 PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "typer")
 

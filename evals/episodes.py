@@ -7,7 +7,7 @@ An economy is small and in memory. The program under test answers for its role, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import dspy
@@ -66,8 +66,8 @@ def _settings(role: str, config: RunConfig) -> dict[str, Any]:
         two_timescale=min(config.two_timescale, LONGEST_TAX_YEAR),
         warmup=min(config.warmup, LONGEST_TAX_YEAR),
     )
-    default = asdict(RunConfig())
-    told = {name: value for name, value in asdict(short).items() if value != default[name]}
+    default = RunConfig().public()
+    told = {name: value for name, value in short.public().items() if value != default[name]}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
     return {name: value for name, value in plain.items() if name not in NOT_OF_THE_ECONOMY}
 

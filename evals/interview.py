@@ -9,6 +9,7 @@ from rich.console import Console
 
 from evals.formats import plain
 from evals.progress import cost_in_words
+from evals.proposed import NOTHING, Allowed, take
 from pipeline.command import command
 from pipeline.errors import UsageError
 from pipeline.history import find_run
@@ -28,6 +29,7 @@ class Asked:
     year: int | None = None
     llm: str | None = None
     base_url: str | None = None
+    allowed: Allowed = NOTHING
 
 
 def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: bool = False) -> None:
@@ -35,7 +37,10 @@ def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: boo
     check_file(db)
     with Store(db, serve=True) as store:  # an answer may take its time: others can read meanwhile
         with_whom = Interview(store, find_run(store, run), agent=asked.agent, year=asked.year)
-        minds = with_whom.minds(asked.llm, asked.base_url)
+        config, model = with_whom.answering(asked.llm, asked.base_url)
+        said = {"llm": asked.llm, "base_url": asked.base_url}
+        config = take(with_whom.config, said, config, model, asked.allowed, console)
+        minds = Minds(config, model, config.brackets)
         with console.status("asking; Ctrl-C ends it"):
             answer = run_async(with_whom.ask(asked.question, minds))
     if as_json:

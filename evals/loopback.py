@@ -35,6 +35,7 @@ class Loopback:
     """The server in a thread of its own; a context manager. `requests` keeps every body it was sent.
 
     `arrivals` has the time of each in seconds, `at_once` how many were being answered then, itself among them.
+    `heads` has the headers of all requests, those for the list of models among them; `:path` is what was asked for.
     """
 
     fault: Fault = lambda number, body: None
@@ -45,6 +46,7 @@ class Loopback:
     requests: list[dict[str, Any]] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
     at_once: list[int] = field(default_factory=list)
+    heads: list[dict[str, str]] = field(default_factory=list)
     _now: int = 0
 
     @property
@@ -93,6 +95,7 @@ class Loopback:
         headers = {k.lower(): v.strip() for k, _, v in (h.partition(":") for h in rest)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self._now += 1
+        self.heads.append({**headers, ":path": line.split(" ")[1]})
         try:
             answer = self._answer(line, headers, body)
             await asyncio.sleep(self.latency + answer.delay)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from pipeline.config import RunConfig
+from pipeline.config import NAMES, RunConfig
 from pipeline.errors import UsageError
 from programs.text import each_once, read_text, underscored
 
@@ -31,6 +31,7 @@ def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     made = [
         _option(field.name, hints[field.name], field.metadata["description"], getattr(default, field.name))
         for field in fields(RunConfig)
+        if field.name in NAMES
     ]
     command.__annotations__ = {p.name: p.annotation for p in own + made}
     command.__signature__ = inspect.Signature(own + made)  # type: ignore[attr-defined]

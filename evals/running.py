@@ -73,7 +73,7 @@ def choose_model(config: RunConfig) -> tuple[str, str]:
     if config.llm:
         return config.llm, "--llm"
     try:
-        return default_model(config.base_url)
+        return default_model(config.base_url, config.given)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

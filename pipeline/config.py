@@ -150,6 +150,8 @@ class RunConfig:
     use_multithreading: bool = setting(False, "kept from v1; years are always concurrent (--concurrency)")
     wandb: bool = setting(False, "log years to Weights & Biases (extra: wandb)")
     debug: bool = setting(False, "log every model call that failed, and why")
+    given: frozenset[str] | None = None
+    """No setting: of a stored run, what the user named himself (programs/trust.py); None: all settings are his own."""
 
     def __post_init__(self) -> None:
         for flag, roles in (("--strategy", self.strategy), ("--program", self.program), ("--role-llm", self.role_llm)):
@@ -273,7 +275,7 @@ class RunConfig:
 
     def public(self) -> dict[str, Any]:
         """The settings as stored and shown: a URL loses its credentials and its query."""
-        shown = asdict(self)
+        shown = {name: value for name, value in asdict(self).items() if name in NAMES}
         if self.base_url is not None:
             shown["base_url"] = shown_urls(self.base_url)
         return shown
@@ -281,6 +283,10 @@ class RunConfig:
     def strategy_of(self, role: str) -> str:
         """The strategy name of `role`: its own, else everybody's."""
         return self.strategy.get(role, self.prompt_algo)
+
+
+NAMES = frozenset(one.name for one in fields(RunConfig) if one.metadata)
+"""The names of all settings."""
 
 
 def by_role(text: str) -> dict[str, str]:
@@ -298,9 +304,8 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
     """A `RunConfig`, or a ValueError whose one line names the flag, the value and what was expected."""
     from pydantic import ValidationError
 
-    known = {f.name for f in fields(RunConfig)}
-    for name in settings:
-        if name not in known:
+    for name, value in settings.items():
+        if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
             raise ValueError(f"unknown setting {name!r}: the settings are the flags of `llm-economist run --help`")
     try:
         return _validator().validate_python({name: _plain(name, value) for name, value in settings.items()})

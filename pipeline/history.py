@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.boxed import Locked
 from pipeline.columns import Columns
-from pipeline.config import RunConfig, build
+from pipeline.config import NAMES, RunConfig, build
 from pipeline.economy.dollars import brackets_in
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
@@ -85,11 +85,11 @@ BEFORE_THERE_WAS_A_CHOICE = {"satisfaction": "objective"}
 def config_of(row: Row) -> RunConfig:
     """The settings that a run was started with, as far as they are stored (a URL without its credentials).
 
-    A run from before a setting existed has what was the rule then.
+    A run from before a setting existed has what was the rule then. The settings are a proposal of who wrote the file:
+    nothing that they name is confirmed (pipeline/proposals.py).
     """
-    known = {field.name for field in fields(RunConfig)}
     stored = {**BEFORE_THERE_WAS_A_CHOICE, **json.loads(row["config"])}
-    return build({name: value for name, value in stored.items() if name in known})
+    return build({name: value for name, value in stored.items() if name in NAMES} | {"given": frozenset()})
 
 
 def years_played(reader: Reader, run_id: int) -> int:

@@ -136,11 +136,10 @@ class Interview:
             satisfied=(sum(verdicts), len(verdicts)) if verdicts else None,
         )
 
-    def minds(self, llm: str | None, base_url: str | None) -> Minds:
+    def answering(self, llm: str | None, base_url: str | None) -> tuple[RunConfig, str]:
         """Who answers: the model that did in the run, or another. Another one is asked where it is at home."""
         server = base_url or (self.config.base_url if llm is None else None)
-        model = llm or self.config.role_llm.get(self.role, self.llm)
-        return Minds(_plain(self.config, server), model, self.config.brackets)
+        return _plain(self.config, server), llm or self.config.role_llm.get(self.role, self.llm)
 
     async def ask(self, question: str, minds: Minds) -> Answer:
         """Put the question. ModelError in one line where no answer came; every attempt is in the store either way."""
@@ -176,6 +175,9 @@ def _plain(config: RunConfig, base_url: Any) -> RunConfig:
         strategy={},
         program={},
         role_llm={},
+        examples=None,
+        ray_address=None,
+        log_dir=RunConfig().log_dir,
         max_cost_usd=None,
         max_tokens=None,
     )

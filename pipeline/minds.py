@@ -16,7 +16,7 @@ import dspy
 from dspy import lm15
 from dspy.utils import exceptions as dspy_errors
 
-from pipeline import examples
+from pipeline import examples, proposals
 from pipeline.budget import Amount, Budget, Capped
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
@@ -145,13 +145,14 @@ class Minds:
 
     def __post_init__(self) -> None:
         config = self.config
+        proposals.refuse(config, self.model, offline=self.offline)
         try:
             self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
             self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
                 self.cautions += files.load(self.programs[role], path, role=role, **known)
-            self.prices = prices.load(config.prices)
+            self.prices = prices.load(None if self.offline else config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.adapter = ADAPTERS[config.adapter]()
@@ -336,6 +337,7 @@ def named_model(config: RunConfig, name: str) -> Model:
         rpm=config.rpm,
         tpm=config.tpm,
         omit=parse_omitted(config.omit),
+        given=config.given,
     )
 
 

@@ -162,11 +162,14 @@ class Trace:
         """Of several answers, the one that this call gave is kept."""
         self.used = call_id
 
-    def sampling_seed(self, request: lm15.Request) -> int:
+    def sampling_seed(self, request: lm15.Request) -> int | None:
         """A seed of its own for every attempt, the same whenever the run is played again.
 
+        None in a replay of requests that had none: the engine that could say so is not there.
         First attempts of those who ask alike have seeds that follow one another.
         """
+        if self.offline and self.recorded and all(call.sampling_seed is None for call in self.recorded):
+            return None
         signature = self.signature if self.interview is None else f"{self.signature} {self.interview}"
         same, asker, attempt = self.alike, self.agent, self.first + self.replies
         if same is not None:

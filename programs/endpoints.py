@@ -11,31 +11,36 @@ from programs.environment import environment
 from programs.listing import models_at
 from programs.providers import AZURE, BY_PREFIX, OPENAI, Provider, of_host
 from programs.secrets import hide_url
+from programs.trust import Given, may_have_key
 from programs.urls import cut, each_url, names_user, shown
 
 IDENTITIES = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE", "IDENTITY_ENDPOINT", "MSI_ENDPOINT")
 """Variables of those who show Azure an identity and no key."""
 
 
-def endpoints(name: str, base_url: str | None, *, timeout: float, connections: int, offline: bool) -> list[Endpoint]:
+def endpoints(
+    name: str, base_url: str | None, *, timeout: float, connections: int, offline: bool, given: Given = None
+) -> list[Endpoint]:
     """The servers of the model `name`: those of `base_url`, of the environment, or the provider's own.
 
-    `offline`: none will be asked, and no key is needed. ValueError says in one line what is missing or wrong.
+    `offline`: none will be asked, and no key is needed. `given`: which addresses the user named himself; others of
+    `base_url` get no key (programs/trust.py). ValueError says in one line what is missing or wrong.
     """
     known = {} if offline else environment()
-    prefix, slash, rest = name.partition("/")
-    provider = BY_PREFIX.get(prefix) if slash else OPENAI
-    bare = rest if slash and provider else name
+    prefix, provider, bare = _named(name)
 
-    def made(url: str | None, whose: Provider | None, sent: str, *, own: bool) -> Endpoint:
+    def made(
+        url: str | None, whose: Provider | None, sent: str, *, own: bool, known: Mapping[str, str] = known
+    ) -> Endpoint:
         return _endpoint(name, url, whose, sent, known, own=own, offline=offline, room=(timeout, connections))
 
     if base_url:
         found = []
         for url in map(cut, each_url(base_url)):
             _check(url)
-            whose, sent = _at(name, bare, provider, url, known, offline=offline)
-            found.append(made(url, whose, sent, own=True))
+            trusted = known if _may_have_key(provider, url, known, given) else {}
+            whose, sent = _at(name, bare, provider, url, trusted, offline=offline)
+            found.append(made(url, whose, sent, own=True, known=trusted))
         return found
     if provider is None:
         plain = Endpoint(name, None, timeout, connections, known)
@@ -54,6 +59,25 @@ def endpoints(name: str, base_url: str | None, *, timeout: float, connections: i
     return [made(url, provider, bare, own=of_host(url) is None) for url in each_url(place[1])]
 
 
+def without_key(name: str, base_url: str | None, given: Given) -> list[str]:
+    """The addresses of `base_url` to which no key of the model `name` goes, because the user did not give them."""
+    _, provider, _ = _named(name)
+    return [url for url in map(cut, each_url(base_url)) if not _may_have_key(provider, url, environment(), given)]
+
+
+def _named(name: str) -> tuple[str, Provider | None, str]:
+    """The prefix of a model's name, its provider if that is known, and the name without the prefix of a known one."""
+    prefix, slash, rest = name.partition("/")
+    provider = BY_PREFIX.get(prefix) if slash else OPENAI
+    return prefix, provider, rest if slash and provider else name
+
+
+def _may_have_key(provider: Provider | None, url: str, known: Mapping[str, str], given: Given) -> bool:
+    """Whether every key that `_at` could choose may go to `url`."""
+    host = of_host(url)
+    return all(may_have_key(url, whose, known, given) for whose in {host or OPENAI, host or provider or OPENAI})
+
+
 def server_without_model(base_url: str | None) -> tuple[str, str] | None:
     """The address at which a model is to be looked for when none is named, and what named it."""
     place = ("--base-url", base_url) if base_url else OPENAI.base_url(environment())
@@ -62,7 +86,7 @@ def server_without_model(base_url: str | None) -> tuple[str, str] | None:
     return place[1], place[0]
 
 
-def model_at(base_url: str, what: str, usual: str) -> str:
+def model_at(base_url: str, what: str, usual: str, given: Given = None) -> str:
     """The model of the servers at `base_url`: the only one, or `usual` if they have it among others.
 
     ValueError lists them where there are several, or says why there is none.
@@ -71,7 +95,8 @@ def model_at(base_url: str, what: str, usual: str) -> str:
     for url in map(cut, each_url(base_url)):
         _check(url)
         try:
-            listed.append(set(models_at(url, (of_host(url) or OPENAI).key(environment()))))
+            known = environment() if _may_have_key(OPENAI, url, environment(), given) else {}
+            listed.append(set(models_at(url, (of_host(url) or OPENAI).key(known))))
         except ValueError as error:
             raise ValueError(f"{what} without --llm: {error}; name the model with --llm") from None
     names = sorted(set.intersection(*listed)) if listed else []

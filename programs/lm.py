@@ -31,12 +31,12 @@ from programs.observed import AsyncObservedEngine, ObservedEngine
 from programs.prices import RULES, cost_usd
 from programs.providers import OPENAI
 from programs.secrets import blotted, without_secrets
+from programs.trust import ENGINE_PREFIX, Given, is_given
 from programs.urls import shown
 
 __all__ = ["RULES", "blotted", "cost_usd", "environment", "without_secrets"]  # where they used to be
 
 OPENAI_KEYS = OPENAI.keys
-ENGINE_PREFIX = "engine:"
 USUAL = "gpt-4o-mini"
 """The model that is asked when none is named, where there is a key or the server has it."""
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
@@ -46,7 +46,7 @@ NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was s
 class Model:
     """A language model by name, and how to call it. `offline`: it will not be called, and needs no key.
 
-    `omit`: parts of a request that are never sent (programs/optional.py).
+    `omit`: parts of a request that are never sent (programs/optional.py). `given`: programs/trust.py.
     `base_url`: one server or several, separated by commas. `rpm`, `tpm`: requests and tokens a minute over all of them.
     """
 
@@ -61,16 +61,17 @@ class Model:
     tpm: int | None = None
     offline: bool = False
     omit: tuple[str, ...] = ()
+    given: Given = None
 
 
-def default_model(base_url: str | None = None) -> tuple[str, str]:
+def default_model(base_url: str | None = None, given: Given = None) -> tuple[str, str]:
     """The model used when none is named, and why: the only one of the server that is, if any.
 
     ValueError in one line where that server has several, or none.
     """
     server = server_without_model(base_url)
     if server is not None:
-        return model_at(*server, USUAL), f"a model of {shown(server[0])}, which {server[1]} names"
+        return model_at(*server, USUAL, given), f"a model of {shown(server[0])}, which {server[1]} names"
     found = next((name for name in OPENAI_KEYS if environment().get(name)), None)
     if found:
         return USUAL, f"{found} is set"
@@ -85,6 +86,8 @@ def connect(model: Model) -> dspy.LM:
     if model.name == RULES:
         return _lm(model, RulesEngine())
     if model.name.startswith(ENGINE_PREFIX):
+        if model.offline and not (model.given and is_given(model.name, model.given)):
+            return _lm(model, Silent())
         engine = _custom_engine(model.name.removeprefix(ENGINE_PREFIX))
         return _lm(model, engine, gate=_gate(model, ()) if model.rpm or model.tpm else None)
     if is_local(model.name) and model.base_url is None:
@@ -95,6 +98,7 @@ def connect(model: Model) -> dspy.LM:
         timeout=model.timeout,
         connections=model.concurrency + 8,
         offline=model.offline,
+        given=model.given,
     )
     # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
     seeded = found[0].route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
@@ -144,6 +148,16 @@ def place_of(lm: Any) -> str | None:
     """The address at which a server answers for a model, if it is not the provider's own."""
     endpoint = getattr(getattr(lm, "engine", None), "endpoint", None)
     return endpoint.base_url if endpoint is not None else None
+
+
+class Silent:
+    """In place of a user's engine that will not be called: nothing is imported."""
+
+    supports_response_schema = True
+    supported_params = frozenset({"seed", "response_format"})
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        raise lm15.ConfigurationError("nothing is asked offline")
 
 
 def _custom_engine(path: str) -> Any:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from programs.environment import known_environment, values_of_env_file
+from programs.urls import is_key
 
 SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|key (?=\S*\d)[\w*.-]{8,}|Bearer \S{8,})")
 
@@ -38,8 +39,9 @@ def _secrets() -> set[str]:
 
 
 def hide_url(url: str) -> None:
-    """From now on blot out the password and the query of `url`, in the form sent and the one meant."""
+    """From now on blot out the password, the query, and keys in the path of `url`, as they are sent and as meant."""
     parts = urlsplit(url)
     hidden = {parts.password or "", parts.query, *(value for _, value in parse_qsl(parts.query))}
+    hidden.update(filter(is_key, parts.path.split("/")))
     hidden |= {unquote(text) for text in hidden}
     _url_secrets.update(text for text in hidden if len(text) >= 4)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+HIDDEN = "***"
+"""What is shown and stored in place of a key in an address."""
+
+KEY = re.compile(r"(?:sk|pk|key|token|bearer)[-_.]?[\w*.~-]{6,}", re.IGNORECASE)
+"""How a part of a path begins that is a key."""
+
+LONG = re.compile(r"[A-Za-z0-9]{16,}")
+"""Where it has letters and digits both, what may be a key."""
 
 
 def each_url(text: str | None) -> tuple[str, ...]:
@@ -68,8 +78,10 @@ def names_user(url: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """The addresses in `text` without credentials and queries.
+    """The addresses in `text` without credentials, queries, and keys in their paths.
 
+    >>> shown("https://example.org/v1/sk-12345678/chat")
+    'https://example.org/v1/***/chat'
     >>> shown("http://me:secret@example.org/v1?key=secret,https://example.com/v1")
     'http://example.org/v1,https://example.com/v1'
     """
@@ -78,4 +90,16 @@ def shown(text: str) -> str:
 
 def _shown(text: str) -> str:
     url = urlsplit(text)
-    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+    path = "/".join(HIDDEN if is_key(part) else part for part in url.path.split("/"))
+    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], path, "", ""))
+
+
+def is_key(part: str) -> bool:
+    """Whether `part` of a path may be a key.
+
+    >>> [is_key(part) for part in ("sk-12345678", "0f1e2d3c4b5a69788796", "gpt-4o-mini-2024-07-18", "chat")]
+    [True, True, False, False]
+    """
+    text = unquote(part)
+    mixed = any(not (run.isalpha() or run.isdigit()) for run in LONG.findall(text))
+    return mixed or "=" in text or KEY.match(text) is not None

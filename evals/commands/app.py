@@ -55,4 +55,12 @@ app = _App(
 )
 
 Db = Annotated[str, typer.Option("--db", help="DuckDB file of the traces")]
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option("--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported"),
+]
+AllowFile = Annotated[
+    list[str] | None,
+    typer.Option("--allow-file", metavar="FILE", help="file named in the database that may be opened"),
+]
 DEFAULT_DB = "economist.duckdb"

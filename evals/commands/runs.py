@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from evals.commands.app import DEFAULT_DB, Db, app
+from evals.commands.app import DEFAULT_DB, AllowCode, AllowFile, Db, app
 from evals.options import read_toml, with_run_options
 from pipeline.errors import UsageError
 
@@ -66,6 +66,8 @@ def resume(
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="the Ray cluster")] = None,
     max_cost_usd: Annotated[float | None, typer.Option("--max-cost-usd", help="a new cap on the whole run")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="a new cap on the whole run")] = None,
+    allow_code: AllowCode = None,
+    allow_file: AllowFile = None,
 ) -> None:
     """Go on with a run that was killed, interrupted, stopped or failed; no reply is paid for twice.
 
@@ -74,17 +76,24 @@ def resume(
     from rich.console import Console
 
     from evals.again import resume as go_on
+    from evals.proposed import Allowed
     from evals.running import then_merge
 
     given = {"base_url": base_url, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout": timeout, "omit": omit}
     given |= {"processes": processes, "engine": engine, "shards": shards, "ray_address": ray_address}
     given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens}
-    code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console())
+    allowed = Allowed(allow_code or (), allow_file or ())
+    code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console(), allowed)
     raise typer.Exit(then_merge(code, db, Console()))
 
 
 @app.command()
-def replay(run: Annotated[str, typer.Argument(help="number or name of the run")], db: Db = DEFAULT_DB) -> None:
+def replay(
+    run: Annotated[str, typer.Argument(help="number or name of the run")],
+    db: Db = DEFAULT_DB,
+    allow_code: AllowCode = None,
+    allow_file: AllowFile = None,
+) -> None:
     """Play a run again from its stored replies, without a model, and check that every row comes out the same.
 
     Example: llm-economist replay 3
@@ -92,8 +101,9 @@ def replay(run: Annotated[str, typer.Argument(help="number or name of the run")]
     from rich.console import Console
 
     from evals.again import replay as play_again
+    from evals.proposed import Allowed
 
-    raise typer.Exit(play_again(run, db, Console()))
+    raise typer.Exit(play_again(run, db, Console(), Allowed(allow_code or (), allow_file or ())))
 
 
 @app.command()
@@ -101,6 +111,8 @@ def replay(run: Annotated[str, typer.Argument(help="number or name of the run")]
 def fork(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
     at: Annotated[int, typer.Option("--at", help="the first year that is played anew")],
+    allow_code: AllowCode = None,
+    allow_file: AllowFile = None,
     **settings: Any,
 ) -> None:
     """Branch a counterfactual that shares the past of a run, and compare both branches.
@@ -110,11 +122,13 @@ def fork(
     from rich.console import Console
 
     from evals.again import fork as branch
+    from evals.proposed import Allowed
     from evals.running import then_merge
 
     given = {name: value for name, value in settings.items() if value is not None}
     db = str(given.pop("db", DEFAULT_DB))
-    raise typer.Exit(then_merge(branch(run, db, at, given, Console()), db, Console()))
+    allowed = Allowed(allow_code or (), allow_file or ())
+    raise typer.Exit(then_merge(branch(run, db, at, given, Console(), allowed), db, Console()))
 
 
 @app.command()

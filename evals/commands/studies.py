@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from evals.commands.app import DEFAULT_DB, Db, app
+from evals.commands.app import DEFAULT_DB, AllowCode, AllowFile, Db, app
 from evals.options import read_toml, with_run_options
 from pipeline.errors import UsageError
 
@@ -249,6 +249,8 @@ def interview(
     base_url: Annotated[
         str | None, typer.Option("--base-url", help="its OpenAI-compatible server [without --llm: the run's]")
     ] = None,
+    allow_code: AllowCode = None,
+    allow_file: AllowFile = None,
     db: Db = DEFAULT_DB,
     json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
 ) -> None:
@@ -260,8 +262,10 @@ def interview(
 
     from evals.interview import Asked, chosen
     from evals.interview import interview as ask
+    from evals.proposed import Allowed
 
-    asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url)
+    allowed = Allowed(allow_code or (), allow_file or ())
+    asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url, allowed)
     ask(db, run, asked, Console(stderr=json), as_json=json)
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from evals.played import Played
 from evals.report.words import MISSING, Table, several
-from pipeline.config import ROLES, RunConfig
+from pipeline.config import NAMES, ROLES, RunConfig
 
 SHOWN = {
     *("scenario", "num_agents", "max_timesteps", "two_timescale", "history_len", "agent_mix", "worker_type"),
@@ -49,7 +49,7 @@ def settings(run: Played) -> dict[str, str]:
 def _others(config: RunConfig) -> str:
     """Settings without a line of their own that are not the default, as flags."""
     default, public = RunConfig(), config.public()
-    changed = [field.name for field in fields(RunConfig) if field.name not in SHOWN]
+    changed = [field.name for field in fields(RunConfig) if field.name in NAMES - set(SHOWN)]
     changed = [name for name in changed if public[name] != getattr(default, name)]
     return ", ".join(f"--{name.replace('_', '-')} {public[name]}" for name in changed)
 

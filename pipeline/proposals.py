@@ -1,0 +1,95 @@
+"""Settings out of a database are proposals: code, files and addresses that they name are used once the user names them.
+
+`refuse` stands before everything that could import, open or connect; `confirmed` adds what the user says himself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pipeline.config import ROLES, RunConfig, by_role
+from pipeline.errors import UsageError
+from programs.trust import ENGINE_PREFIX, FILE_PREFIX, is_given
+from programs.urls import HIDDEN, each_url, shown
+
+BY_ROLE = ("strategy", "program", "role_llm")
+
+
+def confirmed(stored: RunConfig, settings: Mapping[str, Any], also: Collection[str] = ()) -> frozenset[str]:
+    """What the user named himself: the values of his `settings`, and what he allowed `also`."""
+    found = {*(stored.given or ()), *also}
+    for name, value in settings.items():
+        if name in BY_ROLE:
+            found.update((by_role(value) if isinstance(value, str) else value).values())
+        elif isinstance(value, str):
+            found.update(each_url(value) if name == "base_url" else (value,))
+    return frozenset(found)
+
+
+def refuse(config: RunConfig, model: str, *, offline: bool = False) -> None:
+    """UsageError in one line that names the first code, file or address which only the database names.
+
+    `offline`: no model is asked, so that engines, weights, prices and clusters do not matter.
+    """
+    if config.given is None:
+        return
+    for flag, code in _code(config, model, offline=offline):
+        if not is_given(code, config.given):
+            raise UsageError(
+                f"{flag} {code} comes out of the database, and is code of whoever wrote it: nothing was imported; "
+                f"if you know it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}"
+            )
+    for flag, path in _files(config, model, offline=offline):
+        if not is_given(path, config.given):
+            raise UsageError(
+                f"{flag} {path} comes out of the database, and nothing was opened; if you know this file, "
+                f"add --allow-file {path.removeprefix(FILE_PREFIX)}"
+            )
+    if offline:
+        return
+    if config.ray_address is not None and not is_given(config.ray_address, config.given):
+        raise UsageError(
+            f"--ray-address {config.ray_address} comes out of the database, and nothing was sent; "
+            "give it again to send questions and keys there, or --engine local"
+        )
+    if any(HIDDEN in url for url in each_url(config.base_url)):
+        raise UsageError(
+            f"--base-url {shown(config.base_url or '')}: a key in this address was not stored; give the address again"
+        )
+
+
+def log_folder(config: RunConfig) -> RunConfig:
+    """`config` with the usual folder of logs, unless the user named the stored one himself."""
+    usual = RunConfig().log_dir
+    return config if is_given(config.log_dir, config.given) else replace(config, log_dir=usual)
+
+
+def _models(config: RunConfig, model: str) -> Iterator[tuple[str, str]]:
+    for role in ROLES:
+        yield ("--role-llm", config.role_llm[role]) if role in config.role_llm else ("--llm", model)
+
+
+def _code(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str, str]]:
+    """Flags and names of modules that would be imported."""
+    for role in ROLES:
+        if ":" in config.strategy_of(role):
+            yield "--strategy", config.strategy_of(role)
+    for flag, name in () if offline else _models(config, model):
+        if name.startswith(ENGINE_PREFIX):
+            yield flag, name
+
+
+def _files(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str, str]]:
+    """Flags and names of files that would be opened."""
+    for path in config.program.values():
+        yield "--program", path
+    if offline:
+        return
+    for flag, name in _models(config, model):
+        if name.startswith(FILE_PREFIX):
+            yield flag, name
+    for flag, other in (("--examples", config.examples), ("--prices", config.prices)):
+        if other is not None:
+            yield flag, other

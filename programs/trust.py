@@ -1,0 +1,54 @@
+"""What names out of a database may do: a file from somebody else is a proposal, never an order.
+
+`given` is what a user named himself: addresses, code and files. None: all settings are his own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from programs.providers import Provider
+from programs.urls import cut, each_url
+
+Given = frozenset[str] | None
+
+ENGINE_PREFIX = "engine:"
+FILE_PREFIX = "gguf:"
+
+
+def may_have_key(url: str, whose: Provider, known: Mapping[str, str], given: Given) -> bool:
+    """Whether the key of the provider `whose` may go to `url`.
+
+    It may to an address that the user gave, that his environment (`known`) names for this provider, or where this
+    provider usually is.
+    """
+    if given is None or _plain(url) in {_plain(one) for text in given for one in each_url(text)}:
+        return True
+    place = whose.base_url(known)
+    if place is not None and _plain(url) in map(_plain, each_url(place[1])):
+        return True
+    return whose.address is not None and not whose.free and _origin(url) == _origin(whose.address)
+
+
+def is_given(name: str, given: Given) -> bool:
+    """Whether the user himself named this code or file; an engine and a file of weights with or without prefix."""
+    return given is None or _bare(name) in map(_bare, given)
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(ENGINE_PREFIX).removeprefix(FILE_PREFIX)
+
+
+def _plain(url: str) -> str:
+    return cut(url).rstrip("/")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: a key for https is not sent in the clear, nor to another port."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        return parts.scheme, None, None
+    return parts.scheme, parts.hostname, port or {"https": 443, "http": 80}.get(parts.scheme)
