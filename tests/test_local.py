@@ -315,7 +315,10 @@ def test_a_run_is_played_and_played_again_without_the_model(cli, file: Path, tmp
     assert tokens["c"] > 0
     copied.unlink()
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
-    assert "copied.gguf cannot be read" in cli("fork", "1", "--at", "1", "--db", "a.duckdb").err
+    assert (
+        "copied.gguf cannot be read"
+        in cli("fork", "1", "--at", "1", "--allow-file", "copied.gguf", "--db", "a.duckdb").err
+    )
 
 
 def test_a_run_is_the_same_whatever_the_concurrency(cli, file: Path) -> None:
