@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from pipeline import older, views
+from pipeline import definitions, older, views
 from pipeline.errors import StoreError
 
 SCHEMA_VERSION = 2
@@ -165,8 +165,8 @@ def refuse_other_formats(path: str) -> None:
 
 
 def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """Refuse a database of another program or of a newer version of this one."""
-    names = "SELECT table_name FROM information_schema.tables"
+    """Refuse a database of another program, of a newer version of this one, or with definitions that we do not make."""
+    names = "SELECT table_name FROM system.information_schema.tables"
     tables = {row[0] for row in connection.execute(names).fetchall()}
     if not tables:
         return
@@ -174,6 +174,7 @@ def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         raise StoreError(
             f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
         )
+    definitions.refuse(connection, path, {name for name, *_ in _wanted().columns}, _wanted().views)
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     if meta.get("owner") != OWNER:
         raise StoreError(f"{path} is a database of another program; choose another --db")

@@ -126,7 +126,8 @@ class Store:
 
     def _adopt(self, *, new: bool) -> None:
         """Check owner and version, and bring the schema of a file that is not `new` up to date."""
-        check_owner(self.connection, self.path)
+        if not new:
+            check_owner(self.connection, self.path)
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
         self.connection.execute("SET wal_autocheckpoint = '64MB'")
         self.connection.execute("SET threads = 2")

@@ -12,6 +12,8 @@ from importlib.resources import files
 
 import duckdb
 
+from pipeline.errors import StoreError
+
 CREATE = "CREATE OR REPLACE VIEW"
 
 
@@ -47,10 +49,21 @@ WHERE own.temporary AND NOT kept.temporary AND replace(own.sql, 'CREATE TEMP VIE
 """
 
 
+UNREPLACED = """
+SELECT view_name FROM duckdb_views() kept WHERE NOT internal AND NOT temporary AND list_contains(?, view_name)
+AND NOT EXISTS (FROM duckdb_views() own WHERE own.temporary AND own.view_name = kept.view_name)
+"""
+
+
 def lend(connection: duckdb.DuckDBPyConnection) -> None:
     """Make this version's views for one connection, where the file has other ones, or none."""
     for statement in connection.extract_statements(text().replace(CREATE, "CREATE TEMP VIEW")):
         with suppress(duckdb.CatalogException, duckdb.BinderException):  # of tables that an older file does not have
             connection.execute(statement)
+    for (name,) in connection.execute(UNREPLACED, [[view.name for view in documented()]]).fetchall():
+        raise StoreError(
+            f"the view {name} of this database cannot be replaced by ours: its tables are not those of llm-economist; "
+            "choose another --db"
+        )
     for (name,) in connection.execute(SAME).fetchall():
         connection.execute(f"DROP VIEW temp.{name}")
