@@ -1,8 +1,8 @@
 """ORACLE: the schedule of a planner who knows everybody, and the best one on the grid of the planner's own moves.
 
-`grid_optimum` is the best schedule that a planner can reach in its ten-point steps: up to three brackets all of them
-are compared, with more, climbs from many starts are. `optimum` polishes the best of those, and the best rival, by ever
-smaller moves of one and of two rates until none helps, and certifies that.
+`optimum` looks first for the best schedule that a planner can reach in its ten-point steps: up to three brackets all of
+them are compared, with more, climbs from many starts are. It polishes the best of those, and the best rival, by ever
+smaller moves of one and of two rates until none helps, and certifies that, and the best of the grid with it.
 """
 
 from __future__ import annotations
@@ -153,20 +153,6 @@ def optimum(
         grid_welfare=float(welfare(ends[:1])[0]),
     )
     return Optimum(_schedule(thresholds, best), certificate)
-
-
-def grid_optimum(
-    economy: Economy, thresholds: tuple[float, ...], wages: ArrayLike, welfare_function: WelfareFunction
-) -> TaxSchedule:
-    """The best schedule on `thresholds` whose rates are multiples of ten: what a planner can reach from 50 percent.
-
-    Up to three brackets the best of all; with more, the best of climbs, which no change of one rate by 10 or 20 points
-    improves. `wages` (N,) dollars an hour.
-    """
-    wage = np.asarray(wages, dtype=float)
-    welfare = _welfare_of(economy, thresholds, wage, welfare_function)
-    found = _search_grid(economy, thresholds, wage, welfare_function)
-    return _schedule(thresholds, _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)[0])
 
 
 def _schedule(thresholds: tuple[float, ...], rates: FloatArray) -> TaxSchedule:
