@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from command_line import CommandLine
+from command_line import CommandLine, last_of_each
 from rich.console import Console
 
 from evals.cells import cells
@@ -349,7 +349,7 @@ def finished() -> int:
 def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLine) -> None:
     small = (*TINY[:-2], "--seeds", "1", "--max-timesteps", "1", "--bracket-setting", "flat")
     args = ("all", *small, "--db", DB)
-    command = [sys.executable, "-m", "evals", "experiment", *args]
+    command = [sys.executable, "-m", "evals", "experiment", *last_of_each(args)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         end = time.monotonic() + 120
         while finished() < 5:

@@ -499,7 +499,7 @@ def test_a_server_that_refuses_has_half_as_many_to_answer_and_more_again_later(c
 def test_a_server_that_failed_is_asked_again_once_it_works(cli: CommandLine) -> None:
     """It is left out for a second; the other one alone needs two for this run."""
     slow = ("--concurrency", "2", "--max-timesteps", "14")
-    with Loopback(latency=0.05) as good, Loopback(fault=first(FAILURES, lambda: failure(500, "starting"))) as late:
+    with Loopback(latency=0.05) as good, Loopback(fault=first(FAILURES, lambda: failure(503, "starting"))) as late:
         played(cli, *on(late, good), *slow)
     assert stored("SELECT status, count(*) FROM lm_calls WHERE status <> 'ok' GROUP BY ALL") == [
         ("server_error", FAILURES)

@@ -89,7 +89,7 @@ def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None
             stopped.terminate()
             said, _ = stopped.communicate(timeout=60)
         asked = len(server.requests)
-    assert stopped.returncode == 130, said
+    assert stopped.returncode == 143, said
     assert "the same command goes on from here" in said
     assert stored("a.duckdb", "SELECT status FROM studies") == [("interrupted",)]
     assert stored("a.duckdb", "SELECT count(*) FROM lm_calls") == [(asked,)], "every reply is stored"

@@ -74,6 +74,44 @@ def test_the_top_rate_on_pareto_incomes_nobody_cares_for_is_one_over_one_plus_a_
     assert rates[3] == pytest.approx(100 / (1 + a * e), abs=1)
 
 
+@given(st.integers(0, 10_000), st.sampled_from(("flat", "three", "US_FED")), st.integers(1, 30))
+@settings(max_examples=40)
+def test_all_brackets_at_once_give_the_rates_of_one_after_the_other(seed: int, name: str, num_agents: int) -> None:
+    rng = np.random.default_rng(seed)
+    edges = np.array(BRACKETS[name])
+    incomes = rng.choice([0.0, *edges, *rng.lognormal(11, 1, 20)], (3, num_agents))
+    g, direct = rng.uniform(0, 2, (2, 3, num_agents))
+    elasticities, answers = rng.uniform(0, 1, len(edges)), rng.random((3, num_agents)) < 0.7
+    found = saez_rates(edges, incomes, Weights(g, direct), elasticities, answers, taxpayers=num_agents)
+    for row in range(3):
+        person = list(zip(incomes[row], g[row], direct[row], answers[row], strict=True))
+        below = None
+        for bracket, low in enumerate(edges):
+            high = edges[bracket + 1] if bracket + 1 < len(edges) else np.inf
+            inside = [min(max(z - low, 0), high - low) for z, *_ in person]
+            if sum(z > low for z, *_ in person) < 2 and bracket:
+                rate = below
+            else:
+                rate = one_rate(person, inside, low, high, elasticities[bracket])
+            assert found[row, bracket] == pytest.approx(rate, abs=1e-9)
+            below = rate
+
+
+def one_rate(
+    person: list[tuple[float, float, float, bool]], inside: list[float], low: float, high: float, e: float
+) -> float:
+    """The formula of the module's first lines for one bracket, percent; `person`: income, g, direct, who answers."""
+    count, total = len(person), sum(inside)
+    if total == 0 or count == 1:
+        return 0.0
+    there = [(z, g, direct) for z, g, direct, answers in person if answers and low <= z < high]
+    gain = sum((1 - g) * m for (_, g, *_), m in zip(person, inside, strict=True)) / total
+    lost = e * sum(z * (1 - g / count) for z, g, _ in there) / total
+    forgone = (1 - 1 / count) * e * sum(z * direct for z, _, direct in there) / total
+    whole = max(gain, 0) + lost
+    return min(max(100 * max(gain - forgone, 0) / whole / (1 - 1 / count), 0), 100) if whole > 0 else 0.0
+
+
 def test_rates_fall_with_the_elasticity_from_a_hundred_percent_at_none() -> None:
     rates = [saez(WEEKLY, BRACKETS["three"], us_wages(200), [e]).rates for e in (0.0, 0.1, 0.4, 1.0, 3.0)]
     assert rates[0] == (100, 100, 100)

@@ -13,7 +13,7 @@ from typing import Any
 
 import deadly
 import pytest
-from command_line import CommandLine
+from command_line import CommandLine, last_of_each
 from test_crashes import rows
 from test_wards import SMALL, play
 
@@ -70,7 +70,8 @@ def test_any_number_of_shards_leaves_the_tables_of_one_process(cli: CommandLine,
     on_ray = ("--engine", "ray", "--ray-address", two_nodes)
     for shards in ("1", "4"):
         assert play(cli, f"{shards}.duckdb", *ARGS, *on_ray, "--shards", shards) == whole
-    command = [sys.executable, "-m", "evals", "run", *ARGS, *on_ray, "--shards", "2", "--db", "2.duckdb"]
+    flags = last_of_each((*ARGS, *on_ray, "--shards", "2", "--db", "2.duckdb"))
+    command = [sys.executable, "-m", "evals", "run", *flags]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stderr) == (0, "")
     assert "ray" not in told.stdout

@@ -1,8 +1,8 @@
 """ORACLE: the schedule of a planner who knows everybody, and the best one on the grid of the planner's own moves.
 
-`grid_optimum` is the best schedule that a planner can reach in its ten-point steps: up to three brackets all of them
-are compared, with more, climbs from many starts are. `optimum` polishes the best of those, and the best rival, by ever
-smaller moves of one and of two rates until none helps, and certifies that.
+`optimum` looks first for the best schedule that a planner can reach in its ten-point steps: up to three brackets all of
+them are compared, with more, climbs from many starts are. It polishes the best of those, and the best rival, by ever
+smaller moves of one and of two rates until none helps, and certifies that, and the best of the grid with it.
 """
 
 from __future__ import annotations
@@ -126,18 +126,15 @@ def optimum(
     welfare = _welfare_of(economy, thresholds, wage, welfare_function)
     found = _search_grid(economy, thresholds, wage, welfare_function)
     ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
-    starts = [ends, found.off_grid[:MOST_POLISHED]]
-    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
-    if len(rivals):
-        starts.append(_highest(welfare, rivals)[:1])
-    polished = _climb_all(welfare, np.vstack(starts), POLISH, together=1)
+    polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1)
     last = MOST_POLISHED if len(wage) <= FEW else LAST_CLIMBS
     tops = _climb_all(welfare, polished[:last], POLISH, together=2)
-    best = tops[0]
-    for moves in FINER:
-        best = _climb(welfare, best, moves, together=1)
-    # finer moves can open coarser ones again
-    best = _climb(welfare, best, POLISH, together=2)
+    best = _finished(welfare, tops[0])
+    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
+    if len(rivals):  # they add a climb and take the place of none
+        rival = _climb(welfare, _highest(welfare, rivals)[0], POLISH, together=2)
+        tops = _distinct(welfare, np.vstack([tops, rival]))
+        best = _highest(welfare, np.vstack([best, _finished(welfare, rival)]))[0]
     height = float(welfare(best[None])[0])
     around = [_neighbours(best, POLISH, turn) for turn in _turns(len(best), 2)]
     gain = float(welfare(np.vstack(around)).max()) - height
@@ -155,18 +152,11 @@ def optimum(
     return Optimum(_schedule(thresholds, best), certificate)
 
 
-def grid_optimum(
-    economy: Economy, thresholds: tuple[float, ...], wages: ArrayLike, welfare_function: WelfareFunction
-) -> TaxSchedule:
-    """The best schedule on `thresholds` whose rates are multiples of ten: what a planner can reach from 50 percent.
-
-    Up to three brackets the best of all; with more, the best of climbs, which no change of one rate by 10 or 20 points
-    improves. `wages` (N,) dollars an hour.
-    """
-    wage = np.asarray(wages, dtype=float)
-    welfare = _welfare_of(economy, thresholds, wage, welfare_function)
-    found = _search_grid(economy, thresholds, wage, welfare_function)
-    return _schedule(thresholds, _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)[0])
+def _finished(welfare: Welfare, top: FloatArray) -> FloatArray:
+    """Where a climb by `FINER` moves from `top` (B,) ends; they can open coarser ones again."""
+    for moves in FINER:
+        top = _climb(welfare, top, moves, together=1)
+    return _climb(welfare, top, POLISH, together=2)
 
 
 def _schedule(thresholds: tuple[float, ...], rates: FloatArray) -> TaxSchedule:

@@ -148,20 +148,20 @@ def saez_rates(
     answering = np.asarray(answers, dtype=bool)
     share = effective_share(taxpayers)
     others = 1 - weights.g / taxpayers
-    rates = np.zeros((*z.shape[:-1], len(edges)))
-    for bracket, (low, high) in enumerate(zip(edges, np.append(edges[1:], np.inf), strict=True)):
-        inside = np.clip(z - low, 0, high - low)
-        earned = np.where(answering & (z >= low) & (z < high), z, 0.0)
-        total = inside.sum(axis=-1)
-        gain = _over(((1 - weights.g) * inside).sum(axis=-1), total)
-        lost = e[bracket] * _over((earned * others).sum(axis=-1), total)
-        forgone = share * e[bracket] * _over((earned * np.where(earned > 0, weights.direct, 0)).sum(axis=-1), total)
-        effective = _over(np.maximum(gain - forgone, 0), np.maximum(gain, 0) + lost)
-        rate = np.clip(100 * _over(effective, np.asarray(share)), 0, 100)
-        reached = (z > low).sum(axis=-1) >= 2
-        below = rates[..., bracket - 1] if bracket else rate
-        rates[..., bracket] = np.where(reached, rate, below)
-    return rates
+    # all brackets at once, (B, ..., N), and summed over the last axis as one bracket alone would be
+    low, high, e = (x.reshape(-1, *[1] * z.ndim) for x in (edges, np.append(edges[1:], np.inf), e))
+    inside = np.minimum(np.maximum(z - low, 0), high - low)
+    earned = np.where(answering & (z >= low) & (z < high), z, 0.0)
+    e, total = e[..., 0], inside.sum(axis=-1)
+    gain = _over(((1 - weights.g) * inside).sum(axis=-1), total)
+    lost = e * _over((earned * others).sum(axis=-1), total)
+    forgone = share * e * _over((earned * np.where(earned > 0, weights.direct, 0)).sum(axis=-1), total)
+    effective = _over(np.maximum(gain - forgone, 0), np.maximum(gain, 0) + lost)
+    rates = np.clip(100 * _over(effective, np.asarray(share)), 0, 100)
+    reached = (z > low).sum(axis=-1) >= 2
+    for bracket in range(1, len(edges)):
+        rates[bracket] = np.where(reached[bracket], rates[bracket], rates[bracket - 1])
+    return np.moveaxis(rates, 0, -1)
 
 
 def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
