@@ -26,6 +26,7 @@ from pipeline.command import command
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
+from pipeline.proposals import said_again
 from pipeline.records import Year
 from pipeline.signals import INTERRUPTED, as_interrupt, run_async
 from pipeline.simulation import Simulation
@@ -243,7 +244,8 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
 
 
 def _resume(simulation: Simulation) -> str:
-    return command("resume", simulation.run_id, "--db", simulation.config.db)
+    again = said_again(simulation.config, simulation.minds.model)
+    return command("resume", simulation.run_id, "--db", simulation.config.db, *again)
 
 
 def _tell_live(simulation: Simulation) -> Callable[[Year], None]:

@@ -24,7 +24,7 @@ def confirmed(stored: RunConfig, settings: Mapping[str, Any], also: Collection[s
         if name in BY_ROLE:
             found.update((by_role(value) if isinstance(value, str) else value).values())
         elif isinstance(value, str):
-            found.update(each_url(value) if name == "base_url" else (value,))
+            found.update((value, *(each_url(value) if name == "base_url" else ())))
     return frozenset(found)
 
 
@@ -58,6 +58,21 @@ def refuse(config: RunConfig, model: str, *, offline: bool = False) -> None:
         raise UsageError(
             f"--base-url {shown(config.base_url or '')}: a key in this address was not stored; give the address again"
         )
+
+
+def said_again(config: RunConfig, model: str) -> tuple[str, ...]:
+    """The flags of `resume` that confirm what a run of the user's own names; an address only if all of it is shown."""
+    found: dict[tuple[str, str], None] = {}
+    for _, code in _code(config, model, offline=False):
+        found["--allow-code", code.removeprefix(ENGINE_PREFIX)] = None
+    for _, path in _files(config, model, offline=False):
+        found["--allow-file", path.removeprefix(FILE_PREFIX)] = None
+    for flag, value in (("--base-url", config.base_url), ("--ray-address", config.ray_address)):
+        if value is not None and shown(value) == value:
+            found[flag, value] = None
+    if config.log_dir != RunConfig().log_dir:
+        found["--log-dir", config.log_dir] = None
+    return tuple(word for pair in found for word in pair if is_given(pair[1], config.given))
 
 
 def log_folder(config: RunConfig) -> RunConfig:

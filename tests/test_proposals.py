@@ -309,6 +309,28 @@ def test_a_stored_folder_does_not_say_where_a_log_is_written(cli: CommandLine, t
     assert all(path.parent == Path("logs") for path in Path().rglob("*.log"))
 
 
+def test_a_folder_of_logs_that_is_given_again_is_used(cli: CommandLine, theirs: None) -> None:
+    proposed(log_dir="elsewhere")
+    result = cli("resume", "1", "--log-dir", "elsewhere", "--db", DB)
+    assert result.code == 0, result.err
+    assert list(Path("elsewhere").glob("*.log"))
+    assert "The log goes to" not in result.out
+
+
+def test_a_run_that_ends_early_says_how_it_goes_on_with_all_that_must_be_given_again(
+    nobody_pays: None, cli: CommandLine, key: str
+) -> None:
+    with Loopback(api_key=key) as server:
+        own = ("--base-url", server.url, "--llm", "gpt-4o-mini", "--log-dir", "my logs")
+        stopped = cli("run", *SMALL, *own, "--max-timesteps", "4", "--max-tokens", "3000")
+        assert stopped.code == 1
+        told = (stopped.out + stopped.err).replace("\n", " ").partition("llm-economist resume")[2]
+        assert f"--base-url {server.url}" in told
+        assert '--log-dir "my logs"' in told
+        assert cli("resume", "1", *own[:2], *own[4:], "--max-tokens", "900000", "--db", DB).code == 0
+        assert all(head["authorization"] == f"Bearer {key}" for head in server.heads)
+
+
 def test_a_key_in_the_path_of_an_address_is_used_and_never_shown(nobody_pays: None, cli: CommandLine) -> None:
     secret = "sk-in-the-path-123456"
     with Loopback() as server:

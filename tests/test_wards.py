@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -253,7 +254,9 @@ def test_a_process_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: C
     assert "resume 1 --db b.duckdb" in ended.err
     assert ended.err.strip().count("\n") == 0
     assert active_children() == []
-    assert cli("resume", "1", "--db", "b.duckdb", "--processes", "1").code == 0
+    again = shlex.split(ended.err.partition("llm-economist ")[2].partition("\n")[0].rstrip(")`'. "))
+    assert again[-2:] == ["--allow-code", "deadly:Deadly"]
+    assert cli(*again, "--processes", "1").code == 0
     assert rows("b.duckdb") == whole
 
 

@@ -66,6 +66,9 @@ def resume(
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="the Ray cluster")] = None,
     max_cost_usd: Annotated[float | None, typer.Option("--max-cost-usd", help="a new cap on the whole run")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="a new cap on the whole run")] = None,
+    log_dir: Annotated[
+        str | None, typer.Option("--log-dir", help="folder of the run's text log [default: logs]")
+    ] = None,
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
 ) -> None:
@@ -81,7 +84,7 @@ def resume(
 
     given = {"base_url": base_url, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout": timeout, "omit": omit}
     given |= {"processes": processes, "engine": engine, "shards": shards, "ray_address": ray_address}
-    given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens}
+    given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens, "log_dir": log_dir}
     allowed = Allowed(allow_code or (), allow_file or ())
     code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console(), allowed)
     raise typer.Exit(then_merge(code, db, Console()))
