@@ -23,7 +23,7 @@ from signatures.types import Hours
 REPAIRS = 2
 """How often a reply that does not parse is sent back with the error."""
 
-LONGEST = 200_000
+LONGEST = 1_000_000
 """Characters of a reply that is read: a longer one is no answer to any question here."""
 
 MOST_MENDING = 8_000_000

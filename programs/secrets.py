@@ -13,7 +13,7 @@ SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|key (?=\S*\d)[\w*.-]{8,}
 
 URL_SECRET = re.compile(
     r"(?<=//)[^/\s@]++(?=@)"
-    r"|(?<![^\s/@:]):*+[^\s/:@]++:[^\s/@]++(?=@)"
+    r"|(?<![^\s/@]):*+[^\s/:@]++:[^\s/@]++(?=@)"
     r"|(?<=[?&])\w++=[^\s&'\"]++"
 )
 """A name and password before a host, and what a URL asks for after its `?`. Each part of a text is tried once, so that
