@@ -115,6 +115,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "keys in a traceback": secrets.blotted,
     "keys in a reply": secrets.without_known,
     "thoughts": without_thoughts,
+    "fences": lambda text: FENCE.sub("", text),
+    "breaks": lambda text: framing.AROUND_A_BREAK.sub("", text),
     "a value of one line": lambda text: framing.one_line(text, 600, ("labor", "record")),
     "a value of lines": lambda text: framing.lines(text, ("labor", "record")),
     "a reply that is shown again": lambda text: framing.quoted(ChooseLabor, text),
