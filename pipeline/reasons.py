@@ -9,6 +9,7 @@ from dspy.utils import exceptions as dspy_errors
 
 from programs.lm import without_secrets
 from programs.providers import BY_PREFIX, OPENAI
+from programs.secrets import LONGEST
 from programs.urls import shown
 
 REASONS = (
@@ -85,7 +86,7 @@ def _words(error: BaseException) -> str:
     said, seen = [], 0
     cause: BaseException | None = error
     while cause is not None and seen < 8:
-        said.append(f"{type(cause).__name__} {cause}")
+        said.append(f"{type(cause).__name__} {str(cause)[:LONGEST]}")
         cause, seen = cause.__cause__ or cause.__context__, seen + 1
     return " ".join(said)
 

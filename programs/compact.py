@@ -211,7 +211,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 SLIPS = re.compile(
-    r'"(?:[^"\\]|\\.)*"'  # text, to be left alone
+    r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+(?:"|\\?\Z)'  # text, to be left alone, also where nothing ends it
     r"|'[^'\"\n]*'"  # text in single quotes
     r"|,(?=\s*[}\]])|\+(?=\d)"  # a comma at the end, a plus sign
     r"|\b(?:True|False|None)\b"

@@ -67,15 +67,16 @@ def similarity(one: str, other: str) -> float:
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
+SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\u201d\u2019]*+(?=\s++[\"'(\u201c\u2018]*+[A-Z]|\s*+$)")
+
+
 def count_sentences(text: str) -> int:
     """How many sentences `text` has; a point within a number or an abbreviation such as U.S. ends none.
 
     >>> count_sentences("You earn $34.60 an hour. You live in the U.S. with a dog!")
     2
     """
-    return len(re.findall(r"[.!?]+[\"')\u201d\u2019]*(?=\s+[\"'(\u201c\u2018]*[A-Z]|\s*$)", text.strip())) or int(
-        bool(text.strip())
-    )
+    return len(SENTENCE_END.findall(text.strip())) or int(bool(text.strip()))
 
 
 # -- the job ----------------------------------------------------------------------------------------------------

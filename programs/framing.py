@@ -34,7 +34,7 @@ UNSEEN = frozenset({"Cc", "Cf", "Cs"})
 
 PLAIN = re.compile(r"[\t\n -~]*")
 LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-AROUND_A_BREAK = re.compile(r"[ \t]*\n\s*")
+AROUND_A_BREAK = re.compile(r"(?<![ \t])[ \t]*+\n\s*+")
 
 MARKERS = re.compile(
     r"\[(?=\[\s*#)"  # [[ ## field ## ]]

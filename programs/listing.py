@@ -14,6 +14,9 @@ from programs.urls import shown
 SECONDS = 10.0
 """How long a server may take over its list."""
 
+LARGEST = 4 * 2**20
+"""Bytes of a list of models that are read."""
+
 
 def models_at(url: str, key: str | None, *, header: str = "authorization", seconds: float = SECONDS) -> tuple[str, ...]:
     """Names of the models at `url`, sorted. ValueError says in a few words why there is no list."""
@@ -23,12 +26,15 @@ def models_at(url: str, key: str | None, *, header: str = "authorization", secon
     request = Request(urlunsplit(parts._replace(path=path)), headers={header: value, "accept": "application/json"})
     try:
         with urlopen(request, timeout=seconds) as reply:  # the scheme was checked
-            said: Any = json.loads(reply.read())
+            body = reply.read(LARGEST + 1)
+        if len(body) > LARGEST:
+            raise ValueError("too large")
+        said: Any = json.loads(body)
     except HTTPError as error:
         raise ValueError(f"{shown(url)} does not list its models (HTTP {error.code})") from None
     except (URLError, OSError, HTTPException) as error:
         raise ValueError(f"{shown(url)} cannot be reached ({getattr(error, 'reason', error)})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{shown(url)} does not list its models (it answers with something else)") from None
     entries = said.get("data") if isinstance(said, dict) else None
     names = [entry.get("id") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []

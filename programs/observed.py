@@ -21,6 +21,7 @@ from dspy import lm15
 from programs.engines.choices import unfolded
 from programs.limits import LONGEST_WAIT, RETRYABLE, Gate
 from programs.lineage import Attempt, Lineage, Purse
+from programs.secrets import without_known
 from programs.together import Begin, Sample, Together, samples
 
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
@@ -246,16 +247,24 @@ class AsyncObservedEngine(_Observed):
 
 
 def _as_text(response: lm15.Response) -> lm15.Response:
-    """A reply as text: where lm15 reads yes or no, or one of several names, as a value, it keeps no text to store."""
+    """A reply as text, in which no key that this process knows is left, before anything reads or stores it.
+
+    Where lm15 reads yes or no, or one of several names, as a value, it keeps no text to store.
+    """
     if not isinstance(response, lm15.Response):
         raise TypeError(f"expected a dspy.lm15.Response, got {type(response).__name__}")
-    if not any(isinstance(part, lm15.DataPart) for part in response.message.parts):
+    parts = tuple(map(_part_as_text, response.message.parts))
+    if parts == tuple(response.message.parts):
         return response
-    parts = tuple(
-        lm15.TextPart(json.dumps(part.value, ensure_ascii=False)) if isinstance(part, lm15.DataPart) else part
-        for part in response.message.parts
-    )
     return replace(response, message=replace(response.message, parts=parts))
+
+
+def _part_as_text(part: Any) -> Any:
+    if isinstance(part, lm15.DataPart):
+        return lm15.TextPart(without_known(json.dumps(part.value, ensure_ascii=False)))
+    text = getattr(part, "text", None)
+    clean = without_known(text) if text else text
+    return part if clean == text else replace(part, text=clean)
 
 
 def _spread_retries(error: Exception, more: int = 0) -> None:

@@ -48,9 +48,12 @@ def readable(body: bytes, media: str = "") -> bytes:
     its figures of tokens stays an answer: they are unknown.
     """
     try:
-        said = json.loads(body)
+        return _readable(json.loads(body))
     except (ValueError, RecursionError):
         _no_answer(_no_json(body, media))
+
+
+def _readable(said: Any) -> bytes:
     if not isinstance(said, dict):
         _no_answer(f"the server answers with a JSON {_kind(said)} where a chat completion, an object, was expected")
     choices = said.get("choices")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from programs.environment import known_environment, values_of_env_file
@@ -10,32 +12,55 @@ from programs.urls import is_key
 
 SECRET = re.compile(r"\b(?:(?:sk|pk|key)[-_][\w*.-]{6,}|key (?=\S*\d)[\w*.-]{8,}|Bearer \S{8,})")
 
-URL_SECRET = re.compile(r"(?<=//)[^/\s@]+(?=@)|\b[^\s/:@]+:[^\s/@]+(?=@)|(?<=[?&])\w+=[^\s&'\"]+")
-"""A name and password before a host, and what a URL asks for after its `?`."""
+URL_SECRET = re.compile(
+    r"(?<=//)[^/\s@]++(?=@)"
+    r"|(?<![^\s/@]):*+[^\s/:@]++:[^\s/@]++(?=@)"
+    r"|(?<=[?&])\w++=[^\s&'\"]++"
+)
+"""A name and password before a host, and what a URL asks for after its `?`. Each part of a text is tried once, so that
+the time is linear in its length."""
+
+LONGEST = 20_000
+"""Characters of an error that are looked at: what is shown of one is shorter by far."""
 
 _url_secrets: set[str] = set()
+
+_found: tuple[Mapping[str, str], frozenset[str]] | None = None
+"""The environment that was searched last, and its keys."""
 
 
 def without_secrets(text: str) -> str:
     """`text` on one line, with everything blotted out that is or looks like a key."""
+    if len(text) > LONGEST:
+        head = without_known(text[: 2 * LONGEST])[:LONGEST]
+        text = head.rpartition(" ")[0] or head[: LONGEST // 2]  # no part of a key at the cut
     return blotted(" ".join(text.partition("To fix:")[0].split()))  # what follows is advice to programmers
 
 
 def blotted(text: str) -> str:
     """`text` with keys, values of `.env`, and what URLs hide replaced by `***`; its lines are kept."""
+    return URL_SECRET.sub("***", SECRET.sub("***", without_known(text)))
+
+
+def without_known(text: str) -> str:
+    """`text` with the keys, values of `.env` and parts of URLs that this process knows replaced by `***`."""
     for value in sorted({*_secrets(), *_url_secrets}, key=len, reverse=True):
         text = text.replace(value, "***")
-    return URL_SECRET.sub("***", SECRET.sub("***", text))
+    return text
 
 
 def _secrets() -> set[str]:
     """Values of the environment that are or may be keys, and all of `.env` that could be one."""
-    named = {
-        value
-        for name, value in known_environment().items()
-        if name == "ECON_OPENAI" or re.search("KEY|TOKEN|SECRET|PASSWORD", name)
-    }
-    return {value for value in {*named, *values_of_env_file()} if len(value) >= 8}
+    return {value for value in (*_keys(known_environment()), *values_of_env_file()) if len(value) >= 8}
+
+
+def _keys(known: Mapping[str, str]) -> frozenset[str]:
+    """Values whose names say that they are keys; found once for an environment that was read once."""
+    global _found
+    if _found is None or _found[0] is not known or known is os.environ:
+        names = [name for name in known if name == "ECON_OPENAI" or re.search("KEY|TOKEN|SECRET|PASSWORD", name)]
+        _found = known, frozenset(known[name] for name in names)
+    return _found[1]
 
 
 def hide_url(url: str) -> None:

@@ -29,7 +29,7 @@ TAG = re.compile(
 """Where a thought begins or ends. The last two lines are of gpt-oss: its tokens, and what is left where a server drops
 them (`analysisWe need ... assistantfinal40`)."""
 
-FENCE = re.compile(r"\A```\w*\s*|\s*```\Z")
+FENCE = re.compile(r"\A```\w*+\s*+|(?<!\s)\s*+```\Z")
 
 
 class Spoken(NamedTuple):

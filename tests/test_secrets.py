@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from evals.loopback import Fault, Loopback, Reply, failure
+from evals.loopback import Fault, Loopback, Reply, by_rules, failure
+from programs.secrets import LONGEST, blotted, without_secrets
 
 OPENAI = "sk-proj-canaryOPENAI0123456789abcdef"
 ECON = "canaryECONOPENAIwithoutanyshape"
@@ -107,6 +109,50 @@ def test_a_run_with_failures_that_echo_the_keys_and_all_that_follows_it(watched:
         watched("run", *SMALL, *url, "--dry-run")
         read_everything(watched, "a.duckdb")
     assert any("***" in text for text in watched.said), "the failures were stored, without the keys"
+
+
+@pytest.mark.parametrize("key", [OPENAI, ECON, ANTHROPIC, FROM_FILE, QUERY])
+def test_a_key_in_a_good_reply_is_neither_stored_nor_asked_again(watched: Watched, key: str) -> None:
+    """It stands in the reply's text, in its thoughts, and in a reply that cannot be read and is quoted to the model."""
+
+    def echoes(number: int, body: dict[str, Any]) -> Reply | None:
+        reply = by_rules(body)
+        said = f"<think>my key is {key}</think>{reply} {key}" if number % 3 else f"I know {key}."
+        message = {"role": "assistant", "content": said, "reasoning_content": f"as {key} says"}
+        return Reply(200, json.dumps({"choices": [{"message": message}], "usage": {}}).encode())
+
+    with Loopback(fault=echoes) as server:
+        result = watched("run", *SMALL, "--base-url", f"{server.url}?token={QUERY}", "--db", "a.duckdb")
+        search("what was asked", json.dumps(server.requests))
+    assert result.code == 0, result.err
+    stored = rows(Path("a.duckdb"))
+    assert "my key is ***" in stored
+    assert "I know ***." in stored
+    assert watched("replay", "1", "--db", "a.duckdb").code == 0
+    read_everything(watched, "a.duckdb")
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("http://me:secret@example.org/v1", "http://***@example.org/v1"),
+        ("see me:secret@example.org", "see ***@example.org"),
+        (":me:secret@example.org", "***@example.org"),
+        ("a@b:secret@c", "a@***@c"),
+        ("mail me@example.org at 12:30", "mail me@example.org at 12:30"),
+        ("http://example.org/v1?key=secret&b=secret", "http://example.org/v1?***&***"),
+        ("labor: 40 at 10:00", "labor: 40 at 10:00"),
+    ],
+)
+def test_what_addresses_hide_is_blotted_out(text: str, without: str) -> None:
+    assert blotted(text) == without
+
+
+def test_an_error_is_cut_before_it_is_searched_and_no_key_is_cut_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("programs.secrets._url_secrets", {ECON})
+    for length in range(LONGEST - 60, LONGEST + 5):
+        said = without_secrets(f"bad {' ' * length}{OPENAI} {ECON}{' x' * LONGEST}")
+        search(str(length), said)
 
 
 def test_a_refused_key_that_the_server_repeats(watched: Watched) -> None:

@@ -50,7 +50,7 @@ def folded(body: bytes) -> bytes:
     """`body` with its choices under `FOLDED` and the first of them alone under `choices`; what has none as it is."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body  # lm15 says what is wrong with it
     choices = said.get("choices") if isinstance(said, dict) else None
     if not isinstance(choices, list) or len(choices) < 2:

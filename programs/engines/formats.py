@@ -47,7 +47,7 @@ def find(system: str, messages: Sequence[str]) -> tuple[Question, Format] | None
 # -- DSPy's formats: fields between marks, and a reminder of the outputs at the end --------------------------------
 
 MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
-TAGGED = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.MULTILINE | re.DOTALL)
+TAG = re.compile(r"<(/?)(\w+)>")
 
 
 def _marked(body: str) -> dict[str, str]:
@@ -56,7 +56,23 @@ def _marked(body: str) -> dict[str, str]:
 
 
 def _tagged(body: str) -> dict[str, str]:
-    return {name: text.strip() for name, text in TAGGED.findall(body)}
+    """The text between a line `<name>` and the next line `</name>`, in time linear in the length of `body`."""
+    lines = body.split("\n")
+    tags = [TAG.fullmatch(line) for line in lines]
+    ends: dict[str, list[int]] = {}
+    for number, tag in reversed(list(enumerate(tags))):
+        if tag and tag[1]:
+            ends.setdefault(tag[2], []).append(number)
+    found, at = {}, 0
+    for number, tag in enumerate(tags):
+        if number < at or not tag or tag[1]:
+            continue
+        left = ends.get(tag[2], [])
+        while left and left[-1] < number + 2:  # a field has a line of its own, if an empty one
+            left.pop()
+        if left:
+            found[tag[2]], at = "\n".join(lines[number + 1 : left[-1]]).strip(), left[-1] + 1
+    return found
 
 
 def _reminded(

@@ -44,9 +44,9 @@ def worded(body: bytes) -> bytes:
     """The body of an error with its reason at `error.message`; as it is where it is no JSON or gives no reason."""
     try:
         said = json.loads(body)
-    except ValueError:
+        told = reason(said)
+    except (ValueError, RecursionError):
         return body
-    told = reason(said)
     if not told:
         return body
     while isinstance(said, list) and said:  # Gemini sends a list of one
