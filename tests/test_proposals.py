@@ -322,8 +322,8 @@ def test_a_run_that_ends_early_says_how_it_goes_on_with_all_that_must_be_given_a
 ) -> None:
     with Loopback(api_key=key) as server:
         own = ("--base-url", server.url, "--llm", "gpt-4o-mini", "--log-dir", "my logs")
-        stopped = cli("run", *SMALL, *own, "--max-timesteps", "4", "--max-tokens", "3000")
-        assert stopped.code == 1
+        stopped = cli("run", *SMALL, *own, "--max-timesteps", "4", "--max-tokens", "900")
+        assert stopped.code == 0
         told = (stopped.out + stopped.err).replace("\n", " ").partition("llm-economist resume")[2]
         assert f"--base-url {server.url}" in told
         assert '--log-dir "my logs"' in told
