@@ -1,11 +1,19 @@
-"""Which code a run was made by: the program's version, and a hash of the files that decide what comes of a run."""
+"""Which code a run was made by: the program's version, and a hash of the code that decides what comes of a run."""
 
 from __future__ import annotations
 
+import ast
+import os
+from collections.abc import Iterator
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
+from importlib.util import cache_from_source
 from pathlib import Path
+
+PACKAGES = ("signatures", "programs", "pipeline")
+UNSEEN = frozenset({"ctx", "kind", "type_comment"})
+"""Fields of a syntax tree that do not change what it does."""
 
 
 @cache
@@ -14,14 +22,80 @@ def code_version() -> str:
 
     A checkout changes without its version: runs may only be taken for one another where this is the same.
     """
-    return f"{version('llm-economist')}+{code_hash(Path(__file__).parent.parent)}"
+    root = Path(__file__).parent.parent
+    kept, files = Path(cache_from_source(__file__)).with_suffix(".txt"), _hash(_contents(root))
+    try:
+        of, _, code = kept.read_text("ascii").partition(" ")
+    except (OSError, ValueError):
+        of = code = ""
+    if of != files:
+        code = code_hash(root)
+        _keep(kept, f"{files} {code}")
+    return f"{version('llm-economist')}+{code}"
 
 
 def code_hash(root: Path) -> str:
-    """A hash of the modules and data in `root` that decide what comes of a run: 8 hexadecimal digits."""
-    digest = blake2b(digest_size=4)
-    for package in ("signatures", "programs", "pipeline"):
+    """A hash of what the modules and data in `root` do: 8 hexadecimal digits.
+
+    Comments, layout, the places of files and docstrings do not count; docstrings of classes with a base do, because
+    that of a signature is its prompt.
+    """
+    parts = []
+    for name, content in _contents(root):
+        parts.append(_hash([(name.rpartition(".")[2], _tree(ast.parse(content)) if name.endswith(".py") else content)]))
+    return _hash([(part, b"") for part in sorted(parts)])
+
+
+def _contents(root: Path) -> Iterator[tuple[str, bytes]]:
+    for package in PACKAGES:
         for file in sorted((root / package).rglob("*")):
             if file.suffix in (".py", ".csv"):
-                digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + file.read_bytes())
+                yield file.relative_to(root).as_posix(), file.read_bytes()
+
+
+def _hash(parts: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> str:
+    digest = blake2b(digest_size=4)
+    for name, content in parts:
+        digest.update(f"{name}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def _keep(path: Path, text: str) -> None:
+    """Store the hash beside the compiled modules, if that is allowed: parsing all of them takes a second."""
+    new = path.with_suffix(f".{os.getpid()}")
+    try:
+        new.write_text(text, "ascii")
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+
+
+def _tree(node: ast.AST) -> bytes:
+    """A syntax tree as text that is the same for every version of Python."""
+    return repr(_shape(node)).encode()
+
+
+def _shape(value: object) -> object:
+    if isinstance(value, list):
+        return [_shape(each) for each in value]
+    if not isinstance(value, ast.AST):
+        return value
+    if isinstance(value, ast.ImportFrom) and (value.module or "").partition(".")[0] in PACKAGES:
+        return "from", sorted((each.name, each.asname or "") for each in value.names)
+    found: list[object] = [type(value).__name__]
+    for name, field in ast.iter_fields(value):
+        if field is None or field == [] or name in UNSEEN:
+            continue
+        if name == "body" and isinstance(field, list):
+            field = field[:1] + _doing(field[1:]) if isinstance(value, ast.ClassDef) and value.bases else _doing(field)
+        found.append((name, _shape(field)))
+    return found
+
+
+def _doing(statements: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements without texts that stand alone: docstrings of modules, functions, plain classes and names."""
+    return [each for each in statements if not (isinstance(each, ast.Expr) and _is_text(each.value))]
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -26,7 +26,6 @@ from evals.progress import News
 from evals.statistics import holm
 from evals.sweep import Group, Job, Sweep
 from pipeline import live, shards
-from pipeline.code import code_hash
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.history import AtRest
@@ -289,18 +288,6 @@ def test_the_family_is_the_primary_outcome_of_all_arms() -> None:
 def test_runs_above_the_share_are_flagged_by_arm() -> None:
     results = [result("a", 1, fallback_rate=0.05), result("a", 2, fallback_rate=0.06), result("b", 1, fallback_rate=0)]
     assert flagged(results, 0.05) == {"a": [2]}
-
-
-def test_the_hash_of_the_code_is_that_of_modules_and_data_alone(tmp_path: Path) -> None:
-    for package in ("signatures", "programs", "pipeline", "evals"):
-        (tmp_path / package).mkdir()
-    seen = {code_hash(tmp_path)}
-    for name, changes in (("pipeline/tax.py", True), ("pipeline/data.csv", True), ("evals/report.py", False)):
-        (tmp_path / name).write_text("1")
-        assert (code_hash(tmp_path) not in seen) == changes, name
-        seen.add(code_hash(tmp_path))
-    (tmp_path / "pipeline/tax.py").write_text("2")
-    assert code_hash(tmp_path) not in seen
 
 
 def test_every_setting_counts_unless_it_is_said_not_to() -> None:
