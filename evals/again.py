@@ -16,7 +16,7 @@ from evals import cautions_told
 from evals.dollars import tell_dollars
 from evals.proposed import NOTHING, Allowed, take
 from evals.reading import cell
-from evals.running import BRACKETS, choose_model, play, tell_shocks
+from evals.running import choose_model, play, tell_shocks
 from pipeline import cluster, examples
 from pipeline.arrivals import TOTALS
 from pipeline.columns import Columns, nulls
@@ -85,7 +85,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
             store.finish_run(run_id, "finished")
         return None
     recorded = recorded_calls(store, run_id, start)
-    minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], usage=usage_so_far(store, run_id))
+    minds = Minds(config, row["llm"], usage=usage_so_far(store, run_id))
     minds.learn(stored_pools(store, run_id))
     minds.enter(run_id)
     earlier = recorded.pop((start, "Preflight", None), [])
@@ -128,7 +128,7 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         tell_dollars(config, console)
         tell_shocks(world, console, since=at)
         cautions_told.tell(cautions_told.before(world, f"law of year {at}"), console)
-        minds = Minds(config, model, BRACKETS[config.bracket_setting])
+        minds = Minds(config, model)
         minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
         run_async(minds.preflight(year=at))
         run_id = store.start_fork(
@@ -202,7 +202,7 @@ def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> i
         run_id, played = int(row["run_id"]), years_played(reader, int(row["run_id"]))
         config = replace(config_of(row), db=db, given=allowed.names)
         start = int(row["fork_year"] or 0)
-        minds = Minds(config, row["llm"], BRACKETS[config.bracket_setting], run_id=run_id, offline=True)
+        minds = Minds(config, row["llm"], run_id=run_id, offline=True)
         minds.learn(stored_pools(reader, run_id))
         here, there = code_version(), row["code_version"]
         try:

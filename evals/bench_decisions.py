@@ -19,7 +19,6 @@ import dspy
 import openai
 from dspy import lm15
 
-from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.signals import run_async
@@ -94,7 +93,7 @@ def questions(count: int) -> Inputs:
     """What the workers of an economy of 100 are shown in its fiftieth year, `count` times in all."""
     config = RunConfig(num_agents=100, max_timesteps=50, two_timescale=10, llm="rules")
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/economy.duckdb") as store:
-        simulation = Simulation(config, store, Minds(config, "rules", BRACKETS[config.bracket_setting]))
+        simulation = Simulation(config, store, Minds(config, "rules"))
         run_async(simulation.play())
     shown = [labor_inputs(simulation.world, agent, 49) for agent in range(config.num_agents)]
     return [(i % config.num_agents, shown[i % config.num_agents]) for i in range(count)]
@@ -155,7 +154,7 @@ def _ours(folder: str, *, strategy: str = "io", **settings: Any) -> Way:
 
     async def ask(inputs: Inputs) -> float:
         with tempfile.TemporaryDirectory(dir=folder) as place, Store(f"{place}/traces.duckdb") as store:
-            minds = Minds(config, str(config.llm), BRACKETS[config.bracket_setting])
+            minds = Minds(config, str(config.llm))
             minds.enter(1, lambda call: store.post(row_of(call)))
 
             async def one(number: int, agent: int, shown: dict[str, str]) -> None:

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.signals import run_async
@@ -56,7 +55,7 @@ def play(agents: int, years: int, archetypes: int) -> int:
         archetypes=archetypes or None,
     )
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/memory.duckdb") as store:
-        minds = Minds(config, "rules", BRACKETS[config.bracket_setting])
+        minds = Minds(config, "rules")
         run_async(Simulation(config, store, minds).play())
     return _highest()
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from evals.running import BRACKETS
 from pipeline.config import build
 from pipeline.minds import Minds
 from pipeline.signals import run_async
@@ -53,7 +52,7 @@ def _late(years: int, adapter: str, settings: Mapping[str, Any]) -> list[tuple[s
     """Question, prompt and reply of the last years of a run."""
     config = build({"max_timesteps": years, "two_timescale": 5, "llm": "rules", "adapter": adapter, **settings})
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
-        run_async(Simulation(config, store, Minds(config, "rules", BRACKETS[config.bracket_setting])).play())
+        run_async(Simulation(config, store, Minds(config, "rules")).play())
         return [(row["signature"], row["prompt"], row["response"]) for row in store.rows(PROMPTS, [years - LATE])]
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import duckdb
 
 from evals.loopback import Loopback
-from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.signals import run_async
@@ -56,7 +55,7 @@ def _play(config: RunConfig, kind: type[Store], path: str) -> float:
     """Seconds that a run takes until its file is closed."""
     begun = time.perf_counter()
     with kind(path) as store:
-        simulation = Simulation(config, store, Minds(config, str(config.llm), BRACKETS[config.bracket_setting]))
+        simulation = Simulation(config, store, Minds(config, str(config.llm)))
         run_async(simulation.play())
     return time.perf_counter() - begun
 

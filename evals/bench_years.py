@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from evals.bench_decisions import MODEL, server
-from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.minds import Minds
 from pipeline.records import Year
@@ -58,6 +57,6 @@ def _year(agents: int, concurrency: int, years: int, url: str) -> float:
         ends.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
-        minds = Minds(config, MODEL, BRACKETS[config.bracket_setting])
+        minds = Minds(config, MODEL)
         run_async(Simulation(config, store, minds, on_year=stored).play())
     return statistics.median(later - earlier for earlier, later in pairwise(ends))

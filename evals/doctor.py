@@ -86,7 +86,7 @@ def _database(console: Console, db: str) -> bool:
 def _model(console: Console, llm: str, base_url: str | None, omit: str) -> bool:
     """One tiny call, and a few more that tell what parts of a request the server takes."""
     try:
-        minds = Minds(configure({"llm": llm, "base_url": base_url, "omit": omit}), llm, 3)
+        minds = Minds(configure({"llm": llm, "base_url": base_url, "omit": omit}), llm)
         run_async(minds.preflight())
     except EconomistError as error:
         console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)

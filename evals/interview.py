@@ -40,7 +40,7 @@ def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: boo
         config, model = with_whom.answering(asked.llm, asked.base_url)
         said = {"llm": asked.llm, "base_url": asked.base_url}
         config = take(with_whom.config, said, config, model, asked.allowed, console)
-        minds = Minds(config, model, config.brackets)
+        minds = Minds(config, model)
         with console.status("asking; Ctrl-C ends it"):
             answer = run_async(with_whom.ask(asked.question, minds))
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from evals.running import BRACKETS, choose_model, configure
+from evals.running import choose_model, configure
 from pipeline import cluster
 from pipeline.minds import Minds
 from pipeline.people import write_personas
@@ -26,7 +26,7 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     check_path(config.db)
-    minds = Minds(config, model, BRACKETS[config.bracket_setting])
+    minds = Minds(config, model)
     run_async(minds.preflight())
     world = create(config)
     with Store(config.db) as store:

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from evals.running import BRACKETS
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
 from pipeline.election import MOST_CANDIDATES
@@ -108,7 +107,7 @@ def measure(config: RunConfig) -> dict[str, Size]:
 async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:
     """Calls by question of one year: without memory, or with as much of it as the run can have."""
     world, calls = create(config), list[Call]()
-    minds = Minds(config, RULES, BRACKETS[config.bracket_setting], sink=calls.append)
+    minds = Minds(config, RULES, sink=calls.append)
     await write_personas(world, minds, cast(Store, _NoPersonas()))
     for agent in needs_persona(world):
         world.personas[agent] = LONG_PERSONA[:450] if full else SHORT_PERSONA

@@ -39,8 +39,6 @@ from programs.urls import cut, each_url, shown
 
 log = logging.getLogger("llm_economist")
 
-BRACKETS = {"flat": 1, "three": 3, "US_FED": 7}
-
 
 def configure(settings: Mapping[str, Any]) -> RunConfig:
     """Settings with a name and, where none is given, none of the model. UsageError in one line."""
@@ -98,7 +96,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     cautions_told.tell(cautions_told.before(world), console)
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
-    minds = Minds(config, model, BRACKETS[config.bracket_setting])
+    minds = Minds(config, model)
     for caution in minds.cautions:
         console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
     minds.learn(examples.pools(minds.modules, config))

@@ -16,7 +16,7 @@ from rich.console import Console
 from evals.again import take_up
 from evals.cells import Cell, Plan, plan
 from evals.progress import News, SweepProgress
-from evals.running import BRACKETS, carry_out, merge_shards
+from evals.running import carry_out, merge_shards
 from pipeline import cluster, examples, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
@@ -92,7 +92,7 @@ class Sweep:
                 )
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
-                minds = Minds(cell.config, cell.model, BRACKETS[cell.config.bracket_setting])
+                minds = Minds(cell.config, cell.model)
                 examples.fixed_pools(minds.modules, cell.config)
             except UsageError as error:
                 raise UsageError(f"{cell.arm}: {error}") from error
@@ -243,7 +243,7 @@ def _simulation(store: Store, job: Job) -> Simulation | None:
     if job.run_id is not None:
         row = find_run(store, str(job.run_id))
         return take_up(store, row, replace(config, name=row["name"]))
-    minds = Minds(config, job.cell.model, BRACKETS[config.bracket_setting])
+    minds = Minds(config, job.cell.model)
     minds.learn(examples.fixed_pools(minds.modules, config))
     run_async(minds.preflight())
     return Simulation(config, store, minds)

@@ -15,7 +15,7 @@ from evals.episodes import EPISODE, Rollout, economies
 from evals.metrics import METRICS, Metric
 from evals.metrics import metric as metric_of
 from evals.optimizers import Optimizer, optimizer
-from evals.running import BRACKETS, choose_model, configure
+from evals.running import choose_model, configure
 from evals.states import QUESTION_OF
 from evals.tuning import Models
 from pipeline.allowance import Allowance
@@ -91,7 +91,7 @@ class Plan:
     def program(self) -> tuple[dspy.Module, list[str]]:
         """The role's program as it is before tuning, and what to know of the file that it was loaded from."""
         role, path = self.order.role, self.config.program.get(self.order.role)
-        made: dspy.Module = PROGRAMS[role](strategy(self.strategy), BRACKETS[self.config.bracket_setting])
+        made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.brackets)
         if path is None:
             return made, []
         known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model}
@@ -135,7 +135,7 @@ class Plan:
     @property
     def signature(self) -> type[dspy.Signature]:
         """The question as declared, typed to the number of brackets."""
-        plain = PROGRAMS[self.order.role](dspy.Predict, BRACKETS[self.config.bracket_setting])
+        plain = PROGRAMS[self.order.role](dspy.Predict, self.config.brackets)
         declared: type[dspy.Signature] = question_of(self.question, plain).predictors()[0].signature
         return declared
 

@@ -178,7 +178,7 @@ class RunConfig:
             raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
         if self.binding_platforms and not self.platforms:
             raise ValueError("--binding-platforms needs --platforms: without them nobody promises anything")
-        brackets = {"flat": 1, "three": 3, "US_FED": 7}[self.bracket_setting]
+        brackets = _edges(self.bracket_setting)
         if len(self.elasticity) not in (1, brackets):
             raise ValueError(
                 f"--elasticity has {len(self.elasticity)} values; "
@@ -266,7 +266,7 @@ class RunConfig:
     def brackets(self) -> int:
         """Brackets of the law: two planners have their own, whatever `bracket_setting` says."""
         own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type, self.bracket_setting)
-        return {"flat": 1, "three": 3, "US_FED": 7}[own]
+        return _edges(own)
 
     @property
     def satisfaction_counts(self) -> bool:
@@ -311,6 +311,13 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
         return _validator().validate_python({name: _plain(name, value) for name, value in settings.items()})
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
+
+
+def _edges(setting: str) -> int:
+    """How many brackets a setting has. Imported here because numpy would slow down `--help`."""
+    from pipeline.economy.tax import BRACKETS
+
+    return len(BRACKETS[setting])
 
 
 @cache

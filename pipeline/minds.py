@@ -132,7 +132,6 @@ class Minds:
 
     config: RunConfig
     model: str
-    brackets: int
     run_id: int = 0
     recorded: Recorded = field(default_factory=dict)
     offline: bool = False
@@ -148,7 +147,9 @@ class Minds:
         proposals.refuse(config, self.model, offline=self.offline)
         try:
             self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
-            self.programs = {role: PROGRAMS[role](strategy(config.strategy_of(role)), self.brackets) for role in ROLES}
+            self.programs = {
+                role: PROGRAMS[role](strategy(config.strategy_of(role)), config.brackets) for role in ROLES
+            }
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
                 self.cautions += files.load(self.programs[role], path, role=role, **known)

@@ -49,7 +49,6 @@ class Setup:
     number: int
     config: RunConfig
     model: str
-    brackets: int
     run_id: int
     folder: str
     pools: Pools
@@ -123,7 +122,7 @@ class Ward:
 
     @cached_property
     def minds(self) -> Minds:
-        minds = Minds(self.setup.config, self.setup.model, self.setup.brackets)
+        minds = Minds(self.setup.config, self.setup.model)
         minds.learn(self.setup.pools)
         minds.enter(self.setup.run_id, self.journal.post)
         return minds

@@ -150,7 +150,6 @@ def setups(minds: Minds, store: Store, wards: int) -> list[Setup]:
             number,
             share(config, number, wards),
             minds.model,
-            minds.brackets,
             minds.run_id,
             str(folder / str(number)),
             minds.pools,

@@ -41,7 +41,7 @@ SMALL = {
 def play(**settings: Any) -> duckdb.DuckDBPyConnection:
     """Play a small democracy into a file of its own, and open it."""
     config = build({**SMALL, "db": f"{len(list(Path().iterdir()))}.duckdb", **settings})
-    minds = Minds(config, config.llm or "rules", len(BRACKETS[config.bracket_setting]))
+    minds = Minds(config, config.llm or "rules")
     with Store(config.db) as store:
         asyncio.run(Simulation(config, store, minds).play())
     return duckdb.connect(config.db, read_only=True)

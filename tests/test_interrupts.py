@@ -89,7 +89,7 @@ def interrupted_once(year: int) -> dict[Any, Any]:
 
 def simulation(store: Store) -> Simulation:
     config = build(SETTINGS)
-    return Simulation(config, store, Minds(config, "rules", 3))
+    return Simulation(config, store, Minds(config, "rules"))
 
 
 def statuses(cli: CommandLine) -> list[str]:

@@ -531,7 +531,7 @@ def test_a_reply_that_never_comes_holds_up_the_year_no_longer_than_its_attempts_
 
     with Loopback(fault=deaf) as server:
         config = build({**settings, "base_url": server.url, "timeout": 1})
-        minds = Minds(config, "gpt-4o-mini", 3)
+        minds = Minds(config, "gpt-4o-mini")
         minds.lms = {name: lm.copy(num_retries=1) for name, lm in minds.lms.items()}
         with Store(config.db) as store:
             simulation = Simulation(config, store, minds)

@@ -43,7 +43,7 @@ def play(**settings: Any) -> Simulation:
     """Play a small run into a file in the current folder."""
     config = build({**SMALL, **settings})
     with Store(config.db) as store:
-        simulation = Simulation(config, store, Minds(config, config.llm or "rules", 3))
+        simulation = Simulation(config, store, Minds(config, config.llm or "rules"))
         asyncio.run(simulation.play())
     return simulation
 
@@ -308,7 +308,7 @@ def test_a_run_stops_before_its_cap_and_is_no_failure() -> None:
 
 def preflight(server: Loopback, **settings: Any) -> Minds:
     config = build({**SMALL, "llm": "gpt-4o-mini", "base_url": server.url, **settings})
-    minds = Minds(config, str(config.llm), 3)
+    minds = Minds(config, str(config.llm))
     asyncio.run(minds.preflight())
     return minds
 
@@ -325,7 +325,7 @@ def test_a_preflight_is_one_tiny_call_that_belongs_to_the_run() -> None:
 
 
 def test_the_rules_need_no_preflight() -> None:
-    minds = Minds(build(SMALL), "rules", 3)
+    minds = Minds(build(SMALL), "rules")
     asyncio.run(minds.preflight())
     assert minds.usage.calls == 0
 
@@ -434,7 +434,7 @@ def test_the_first_questions_are_under_way_while_others_are_still_written(monkey
     monkeypatch.setattr(compact.CompactAdapter, "format_user_message_content", noted)
     with Loopback() as server:
         config = build({**SMALL, "base_url": server.url, "adapter": "compact", "concurrency": 400})
-        minds = Minds(config, "gpt-4o-mini", 3)
+        minds = Minds(config, "gpt-4o-mini")
 
         async def ask_all() -> list[Answer]:
             asked = (minds.ask("ChooseLabor", inputs_of("ChooseLabor"), year=0, agent=n) for n in range(400))
@@ -461,7 +461,7 @@ class Leisurely(RulesEngine):
 
 
 def test_calls_are_handed_over_in_the_order_of_their_ids_however_answers_arrive() -> None:
-    minds = Minds(build(SMALL), engine(Leisurely), 3)
+    minds = Minds(build(SMALL), engine(Leisurely))
     inputs = {"occupation": "Carpenters", "sex": "Male", "age": 30, "wage": "$20.00 an hour"}
 
     async def ask_all() -> None:
@@ -523,7 +523,7 @@ DECLARED = {
 
 def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() -> None:
     assert set(QUESTIONS) == set(DECLARED) == set(SIGNATURES) - {"Preflight"}
-    minds = Minds(build(SMALL), "rules", 3)
+    minds = Minds(build(SMALL), "rules")
     for question in QUESTIONS:
         [predictor] = minds.module(question).predictors()
         assert predictor.signature.instructions == DECLARED[question].instructions
@@ -531,5 +531,5 @@ def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() 
 
 def test_a_shown_model_hides_what_its_url_hides() -> None:
     config = build({**SMALL, "base_url": "http://127.0.0.1:9/v1?key=secret"})
-    assert Minds(config, "gpt-4o-mini", 3).shown_model == "gpt-4o-mini at http://127.0.0.1:9/v1"
-    assert Minds(build(SMALL), "rules", 3).shown_model == "rules"
+    assert Minds(config, "gpt-4o-mini").shown_model == "gpt-4o-mini at http://127.0.0.1:9/v1"
+    assert Minds(build(SMALL), "rules").shown_model == "rules"

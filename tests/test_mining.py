@@ -56,7 +56,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> str:
     with Store(path) as store:
         for settings in RUNS.values():
             config = build({**SMALL, "db": path, **settings})
-            minds = Minds(config, "rules", len(BRACKETS[config.bracket_setting]))
+            minds = Minds(config, "rules")
             asyncio.run(Simulation(config, store, minds).play())
     quiet = Console(file=io.StringIO())
     assert fork("1", path, 4, {"bracket_setting": "flat", "log_dir": str(Path(path).parent)}, quiet) == 0

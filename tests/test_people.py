@@ -29,7 +29,7 @@ def play(**settings: Any) -> Simulation:
     """Play one small year into the one file."""
     config = build({**SMALL, **settings})
     with Store(DB) as store:
-        simulation = Simulation(config, store, Minds(config, config.llm or "rules", 3))
+        simulation = Simulation(config, store, Minds(config, config.llm or "rules"))
         asyncio.run(simulation.play())
     return simulation
 

@@ -41,7 +41,7 @@ SMALL = {
 def play(folder: Path, **settings: Any) -> tuple[Simulation, duckdb.DuckDBPyConnection]:
     config = build({**SMALL, "db": str(folder / "run.duckdb"), **settings})
     with Store(config.db) as store:
-        simulation = Simulation(config, store, Minds(config, "rules", 3))
+        simulation = Simulation(config, store, Minds(config, "rules"))
         asyncio.run(simulation.play())
         store.finish_run(simulation.run_id, "finished")
     return simulation, duckdb.connect(config.db, read_only=True)

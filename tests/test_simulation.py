@@ -104,7 +104,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 async def run(config: RunConfig, store: Store) -> Simulation:
     """Play `config` to its end in `store`."""
-    minds = Minds(config, config.llm or "rules", len(BRACKETS[config.bracket_setting]))
+    minds = Minds(config, config.llm or "rules")
     simulation = Simulation(config, store, minds)
     await simulation.play()
     store.finish_run(simulation.run_id, "finished")
@@ -631,7 +631,7 @@ def test_a_year_is_committed_before_the_next_one_begins(tmp_path: Path) -> None:
     path = str(tmp_path / "watched.duckdb")
     config = build({**SMALL, "db": path, "max_timesteps": 3, "two_timescale": 99})
     with Store(path) as store:
-        simulation = Simulation(config, store, Minds(config, "rules", 3))
+        simulation = Simulation(config, store, Minds(config, "rules"))
         simulation.on_year = watcher = Watcher(store)
         asyncio.run(simulation.play())
     assert watcher.seen == [[(1, 4, 5)], [(2, 8, 9)], [(3, 12, 13)]]

@@ -34,7 +34,7 @@ SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 4, "two_timescale": 2
 def play(**settings: Any) -> duckdb.DuckDBPyConnection:
     """Play a small run into a file in the current folder, and open it."""
     config = build({**SMALL, **settings})
-    minds = Minds(config, config.llm or "rules", config.brackets)
+    minds = Minds(config, config.llm or "rules")
     with Store(config.db) as store:
         asyncio.run(Simulation(config, store, minds).play())
     return duckdb.connect(config.db, read_only=True)

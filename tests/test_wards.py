@@ -90,7 +90,7 @@ def test_the_shares_of_a_limit_add_up_to_it(limit: int, wards: int) -> None:
 def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
     config = RunConfig(num_agents=10, llm="rules", processes=3)
     with Store("a.duckdb") as store:
-        minds, world, sent = Minds(config, "rules", 3), create(config), []
+        minds, world, sent = Minds(config, "rules"), create(config), []
         minds.enter(1)
         wards = Wards(minds, store, lambda wards: sent.append(Here(wards, 3)) or sent[0])
 
@@ -109,7 +109,7 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
         wards.close()
         assert minds.usage.calls == store.one("SELECT count(*) FROM lm_calls") == 20
         assert minds.hearing.heard
-        whole = Minds(replace(config, processes=1), "rules", 3, run_id=1)
+        whole = Minds(replace(config, processes=1), "rules", run_id=1)
         for year, answers in enumerate(divided):
             for agent, answer in enumerate(answers):
                 one = asyncio.run(whole.ask("ChooseLabor", labor_inputs(world, agent, year), year=year, agent=agent))
@@ -123,7 +123,7 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
 def calls_of(count: int) -> list[Call]:
     """Calls as a run makes them, and one that failed."""
     config = RunConfig(num_agents=count, llm="rules")
-    minds, world = Minds(config, "rules", 3, run_id=1), create(config)
+    minds, world = Minds(config, "rules", run_id=1), create(config)
 
     async def ask() -> None:
         shown = [labor_inputs(world, agent, 0) for agent in range(count)]
