@@ -1,16 +1,21 @@
 """What the documents say is so: their commands run, their files exist, every command and flag is there."""
 
 import ast
+import os
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+from typer.models import Context
 
 from evals.cli import app
+from pipeline.config import RunConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 FINDINGS = sorted((ROOT / "docs/findings").glob("*.md"))
 SMALL = ("--seeds", "1-2", "--num-agents", "4", "--archetypes", "2", "--max-timesteps", "4", "--two-timescale", "2")
 """What the commands of a finding are run with here, in place of the size that its figures come from."""
@@ -56,19 +61,56 @@ def test_the_commands_of_a_finding_run_at_small_size(cli, page):
         assert result.code == 0, (words, result.err)
 
 
-def test_the_readme_shows_every_command():
-    text = (ROOT / "README.md").read_text()
+def summary(path):
+    """The first line of a module's docstring, as a cell of a Markdown table."""
+    line = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+    assert line, f"{path} says nothing about itself"
+    return line.replace("|", "\\|")
+
+
+def modules():
+    """The list of modules: a table for each folder."""
+    parts = []
+    for package in ("signatures", "programs", "pipeline", "evals"):
+        paths = [path for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__init__.py"]
+        for folder in sorted({path.parent for path in paths}):
+            rows = [f"| `{path.name}` | {summary(path)} |" for path in paths if path.parent == folder]
+            parts.append("\n".join((f"**{folder.relative_to(ROOT)}/**\n", "| | |", "|---|---|", *rows)))
+    return "\n\n".join(parts)
+
+
+def command_line():
+    """Every command with its flags, from the commands' own help."""
+    command = get_command(app)
+    text = get_docs_for_click(obj=command, ctx=Context(command, info_name="llm-economist"), name="llm-economist")
+    head = "# Command line\n\nMade from each command's own `--help`. For examples, see the [tour](tour.md)."
+    return head + text.partition("\n")[2].rstrip() + "\n"
+
+
+def written(path, text):
+    """The text of a generated page; with UPDATE_DOCS it is written first."""
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(text)
+    return path.read_text()
+
+
+def test_the_page_of_the_command_line_is_what_the_commands_say():
+    assert written(ROOT / "docs/cli.md", command_line()) == command_line()
+
+
+def test_the_list_of_modules_has_the_first_line_of_each():
+    page = ROOT / "docs/architecture.md"
+    start, end = "<!-- modules -->", "<!-- end of modules -->"
+    before, _, rest = page.read_text().partition(start)
+    made = f"{before}{start}\n\n{modules()}\n\n{end}{rest.partition(end)[2]}"
+    assert written(page, made) == made
+
+
+def test_the_tour_shows_every_command():
+    text = (ROOT / "docs/tour.md").read_text()
     for command in app.registered_commands:
         name = command.name or command.callback.__name__
         assert f"llm-economist {name}" in text, name
-
-
-def test_the_readme_has_one_line_for_every_module():
-    text = (ROOT / "README.md").read_text()
-    for package in ("signatures", "programs", "pipeline", "evals"):
-        for path in (ROOT / package).rglob("*.py"):
-            if path.name != "__init__.py":
-                assert re.search(rf"\b{path.name}\b", text), path
 
 
 def test_files_named_in_the_documents_exist():
@@ -83,8 +125,7 @@ def test_every_flag_of_the_older_program_is_here_and_in_the_table():
         "percent-ego percent-alt percent-adv agent-mix bracket-setting platforms warmup elasticity seed name log-dir "
         "timeout use-multithreading wandb debug"
     )
-    text = (ROOT / "README.md").read_text()
-    from pipeline.config import RunConfig
+    text = (ROOT / "docs/v1.md").read_text()
 
     for flag in old.split():
         assert hasattr(RunConfig(), flag.replace("-", "_"))
