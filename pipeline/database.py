@@ -26,6 +26,10 @@ OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
 
 
+OPENED: dict[str, None] = {}
+"""Databases that this command has opened, in order: what may be to blame when it fails (sound.py)."""
+
+
 class StoreLocked(StoreError):
     """Another process has the database open."""
 

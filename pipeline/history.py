@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.boxed import Locked
 from pipeline.columns import Columns
 from pipeline.config import NAMES, RunConfig, build
-from pipeline.database import explained
+from pipeline.database import OPENED, explained
 from pipeline.economy.dollars import brackets_in
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
@@ -38,6 +38,7 @@ class AtRest:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        OPENED[path] = None
         self._copy: TemporaryDirectory[str] | None = None
         try:
             self.connection = connect(path)

@@ -22,6 +22,7 @@ from pipeline.code import code_version
 from pipeline.columns import Columns, append
 from pipeline.database import (
     OPEN_HERE,
+    OPENED,
     SCHEMA_VERSION,
     StoreLocked,
     check_owner,
@@ -95,6 +96,7 @@ class Store:
 
     def __init__(self, path: str, *, serve: bool = False) -> None:
         self.path = path
+        OPENED[path] = None
         self.lock = threading.RLock()
         self._pending: list[Row] = []
         self._pending_lock = threading.Lock()
