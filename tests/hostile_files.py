@@ -154,19 +154,19 @@ def with_manifest(folder: Path, change: Change | bytes) -> None:
 
 
 def _out_of_the_folder(folder: Path) -> None:
-    elsewhere = folder.parent / "elsewhere.parquet"
+    elsewhere = folder.absolute().parent / "elsewhere.parquet"
     shutil.move(folder / "runs/run_id=1/data.parquet", elsewhere)
     (folder / "runs/run_id=1/data.parquet").symlink_to(elsewhere)
 
 
 def _folder_out_of_the_folder(folder: Path) -> None:
-    elsewhere = folder.parent / "elsewhere"
+    elsewhere = folder.absolute().parent / "elsewhere"
     shutil.move(folder / "runs", elsewhere)
     (folder / "runs").symlink_to(elsewhere)
 
 
 def _manifest_out_of_the_folder(folder: Path) -> None:
-    elsewhere = folder.parent / "elsewhere.json"
+    elsewhere = folder.absolute().parent / "elsewhere.json"
     shutil.move(folder / "manifest.json", elsewhere)
     (folder / "manifest.json").symlink_to(elsewhere)
 
