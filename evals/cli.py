@@ -36,6 +36,8 @@ def main() -> None:
 
 def _exit_code() -> int:
     """Run the command that was given; its exit code."""
+    if known := sys.modules.get("pipeline.database"):
+        known.OPENED.clear()  # where one process runs several commands
     try:
         _commands()(args=gather_elasticities(sys.argv[1:]))
     except SystemExit as ended:
@@ -48,9 +50,24 @@ def _exit_code() -> int:
     except Exception as error:
         if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
             return INTERRUPTED
-        _report_bug(error)
+        told = _not_ours(error)
+        if told is None:
+            _report_bug(error)
+        else:
+            _say(told)
         return 1
     return 0
+
+
+def _not_ours(error: Exception) -> str | None:
+    """What to tell of an error that is none of this program: too little memory, or rows that no run of ours writes."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's, if it is loaded
+        return "there is not enough memory for this; ask for fewer agents, years or runs, or use a larger machine"
+    if "pipeline.database" not in sys.modules:
+        return None
+    from pipeline.sound import flaw
+
+    return flaw()
 
 
 def _say(error: str) -> None:

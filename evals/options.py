@@ -13,7 +13,8 @@ import typer
 
 from pipeline.config import NAMES, RunConfig
 from pipeline.errors import UsageError
-from programs.text import each_once, read_text, underscored
+from programs.text import each_once, underscored
+from programs.text import read_toml as tables_of
 
 NUMBERS = {int: "a whole number, e.g. 5", float: "a number, e.g. 0.5"}
 """The kinds of numbers that a flag may want, in words."""
@@ -81,14 +82,12 @@ def _plain(annotation: Any) -> Any:
 
 def read_toml(path: str) -> dict[str, Any]:
     """A run file: the same keys as the flags, dashes or underscores. UsageError in one line where it is not one."""
-    import tomllib
-
     try:
-        settings = tomllib.loads(read_text(path))
+        settings = tables_of(path)
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise UsageError(f"--config {path} is not TOML: {error}") from error
+        raise UsageError(f"--config {path} is not TOML: {' '.join(str(error).split())}") from error
     try:
         return each_once(settings.items(), underscored)
     except ValueError as error:

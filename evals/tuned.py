@@ -14,6 +14,7 @@ from rich.table import Table
 
 from evals.candidates import apply
 from evals.contrasts import number
+from evals.formats import whole_file
 from evals.metrics import NoAnswer, missed, move
 from evals.progress import cost_in_words
 from evals.statistics import Interval, interval
@@ -31,15 +32,16 @@ def write(plan: Plan, outcome: Outcome, data_hash: str) -> None:
     """The role's program with the best candidate in it, as a file. The same study writes the same bytes."""
     program, _ = plan.program()
     apply(plan.named(outcome.best.candidate), program)
-    files.save(
-        program,
-        plan.path,
-        role=plan.order.role,
-        strategy=plan.strategy,
-        adapter=plan.config.adapter,
-        model=plan.model,
-        tuned=history(plan, outcome, data_hash),
-    )
+    with whole_file(plan.path, not_over=plan.config.db) as part:
+        files.save(
+            program,
+            str(part),
+            role=plan.order.role,
+            strategy=plan.strategy,
+            adapter=plan.config.adapter,
+            model=plan.model,
+            tuned=history(plan, outcome, data_hash),
+        )
 
 
 def history(plan: Plan, outcome: Outcome, data_hash: str) -> dict[str, Any]:

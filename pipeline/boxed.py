@@ -58,6 +58,7 @@ class Locked(StoreError):
 def connect(path: str, *, seconds: float = SECONDS) -> duckdb.DuckDBPyConnection:
     """A read-only connection without file system, network or settings. EconomistError says why there is none."""
     check_file(path)
+    refuse_other_formats(path)
     try:
         connection = duckdb.connect(path, read_only=True, config={"memory_limit": MEMORY, "threads": THREADS})
     except (duckdb.Error, OSError, RuntimeError) as error:
@@ -155,7 +156,6 @@ def answer(request: Mapping[str, Any], out: BinaryIO) -> None:
 
     seconds = request["seconds"]
     deadline = time.monotonic() + seconds
-    refuse_other_formats(request["path"])
     connection = connect(request["path"], seconds=seconds + GRACE / 2)
     try:
         rows = reader(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +15,7 @@ import duckdb
 
 from pipeline import definitions, older, views
 from pipeline.errors import StoreError
+from pipeline.query import refuse_no_file
 
 SCHEMA_VERSION = 2
 """Since 2, welfare is in dollars a head, and yardsticks count what comes back of a worker's own tax: see older.py."""
@@ -21,6 +24,10 @@ OWNER = "llm-economist"
 
 OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
+
+
+OPENED: dict[str, None] = {}
+"""Databases that this command has opened, in order: what may be to blame when it fails (sound.py)."""
 
 
 class StoreLocked(StoreError):
@@ -146,6 +153,18 @@ def make_whole(path: str) -> bool:
         draft.unlink(missing_ok=True)
 
 
+def has_rows(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether any table but `meta`, which says what the file is, holds a row."""
+    tables = dict.fromkeys(table for table, *_ in _wanted().columns if table != "meta")
+    return any(connection.execute(f"SELECT 1 FROM main.{table} LIMIT 1").fetchall() for table in tables)
+
+
+def remove_files(path: str) -> None:
+    """Remove a database with its log."""
+    for file in (path, f"{path}.wal", f"{path}.wal.checkpoint"):
+        Path(file).unlink(missing_ok=True)
+
+
 def refuse_other_formats(path: str) -> None:
     """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
 
@@ -156,12 +175,28 @@ def refuse_other_formats(path: str) -> None:
         return
     if path.startswith(":"):
         raise StoreError(f"{path} is not a file; choose another --db")
+    refuse_no_file(path)
     if file.is_file() and file.stat().st_size:
         with file.open("rb") as head:
             if head.read(12)[8:] != b"DUCK":
                 raise StoreError(f"{path} is not a DuckDB database; choose another --db")
     elif file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"):
         raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """A file that turns out to be damaged, to hold what Python cannot, or to need too much memory, as StoreError.
+
+    What is wrong with a query of ours stays an error of DuckDB: a file whose tables are not as we make them is refused
+    before (`check_owner`).
+    """
+    try:
+        yield
+    except duckdb.ProgrammingError:
+        raise
+    except (duckdb.Error, MemoryError, ValueError, OverflowError) as error:
+        raise StoreError(explain(path, error)) from error
 
 
 def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
@@ -175,17 +210,27 @@ def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
             f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
         )
     definitions.refuse(connection, path, {name for name, *_ in _wanted().columns}, _wanted().views)
+    _refuse_other_types(connection, path)
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     if meta.get("owner") != OWNER:
         raise StoreError(f"{path} is a database of another program; choose another --db")
     found = meta.get("schema_version", "")
-    if not found.isdecimal():
+    if not (found.isascii() and found.isdecimal() and len(found) < 10):
         raise StoreError(f"{path} does not say which schema version it has; choose another --db")
     if int(found) > SCHEMA_VERSION:
         raise StoreError(
             f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
             "upgrade llm-economist, or choose another --db"
         )
+
+
+def _refuse_other_types(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """StoreError in one line that names the first column of ours whose type is another."""
+    wanted = {(table, column): kind for table, column, kind in _wanted().columns}
+    for table, column, kind in _catalog(connection).columns:
+        expected = wanted.get((table, column), kind)
+        if kind != expected:
+            raise StoreError(f"{path} has {table}.{column} as {kind}, expected {expected}; choose another --db")
 
 
 def holder(text: str) -> str:
@@ -201,6 +246,10 @@ def holder(text: str) -> str:
 def explain(path: str, error: Exception) -> str:
     """DuckDB's error as one line for a user."""
     text = " ".join(str(error).split())
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return f"{path} cannot be read in the memory that there is; close other programs, or use a larger machine"
+    if isinstance(error, duckdb.FatalException | duckdb.InternalException) or "checksum" in text:
+        return f"{path} is damaged ({text[:160]}); take a copy from a backup, or choose another --db"
     if "Conflicting lock" in text:
         return f"{path} is in use by {holder(text)}; wait for it, close the file there, or choose another --db"
     if "not a valid DuckDB database" in text:

@@ -15,10 +15,11 @@ import duckdb
 
 from pipeline import older
 from pipeline.database import SCHEMA_VERSION, StoreLocked, explain, schema_version
-from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.export import quoted, read_manifest, tables
+from pipeline.errors import StoreError, UsageError
+from pipeline.export import quoted, tables
 from pipeline.history import AtRest
 from pipeline.leftovers import temporary_folder
+from pipeline.manifest import flaw_of_runs, read_manifest
 from pipeline.store import Store
 from pipeline.traces import RUN_STRIDE
 
@@ -63,14 +64,8 @@ def import_runs(path: str, db: str, *, again: bool = False) -> Taken:
     """Take all that an export or another database has into the database `db`, which is made if it does not exist."""
     if not Path(path).exists():
         raise UsageError(f"{path} does not exist; expected a folder made by `export`, or a database")
-    new = not Path(db).exists()
-    try:
-        with Store(db) as store:
-            return take_in(store, path, again=again)
-    except EconomistError:
-        if new:
-            Path(db).unlink(missing_ok=True)
-        raise
+    with Store(db) as store:
+        return take_in(store, path, again=again)
 
 
 def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
@@ -79,7 +74,8 @@ def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
     Runs that are here already are left out, unless `again`, and so are studies; UsageError if that leaves no run and
     no study.
     """
-    with _source(store, path) as source:
+    with _taken_from(path), _source(store, path) as source:
+        _check_runs(store.connection, source, path)
         moved = _numbers(store, source.runs, again=again)
         new = _new_studies(store, source)
         if source.runs and all(one.known for one in moved) and not new:
@@ -89,6 +85,28 @@ def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
             )
         store._transact(lambda: _insert(store.connection, source, moved))
     return Taken(moved, new)
+
+
+@contextmanager
+def _taken_from(path: str) -> Iterator[None]:
+    """What DuckDB cannot do with the rows of another file, as StoreError in one line."""
+    try:
+        yield
+    except (duckdb.Error, MemoryError) as error:
+        raise StoreError(explain(path, error)) from error
+
+
+def _check_runs(connection: duckdb.DuckDBPyConnection, source: Source, path: str) -> None:
+    """StoreError unless every run that is listed is there, once, and is what the list says."""
+    listed = [{**row, "created_at": str(row["created_at"])} for row in source.runs]
+    if (flaw := flaw_of_runs(listed)) is not None:
+        raise StoreError(f"{path} is damaged ({flaw})")
+    for row in listed:
+        rows = source.rows("runs", row["run_id"])
+        said = "CAST(created_at AS VARCHAR) AS created_at, name, config"
+        found = connection.execute(f"SELECT {said} FROM {rows} LIMIT 2").fetchall() if rows else []
+        if found != [tuple(row[key] for key in ("created_at", "name", "config"))]:
+            raise StoreError(f"{path} is damaged (what it lists as run {row['run_id']} is not in it); export again")
 
 
 def _new_studies(store: Store, source: Source) -> list[str]:

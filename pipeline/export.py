@@ -1,38 +1,28 @@
-"""Runs as Parquet files with checksums, in a folder that says what is in it: written, and checked when read."""
+"""Runs as Parquet files with checksums, in a folder that says what is in it (manifest.py checks it)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from pipeline.boxed import Locked
-from pipeline.database import SCHEMA_VERSION, check_owner, read_as_of_today
+from pipeline.database import SCHEMA_VERSION, check_owner, explain, read_as_of_today
 from pipeline.errors import StoreError, UsageError
 from pipeline.history import AtRest, find_run
 from pipeline.leftovers import draft_folder_of, temporary_folder
 from pipeline.live import NoAnswer, snapshot
+from pipeline.manifest import FORMAT, FORMAT_VERSION, MANIFEST, OF_A_RUN
 from pipeline.query import connect
 from pipeline.store import Reader, code_version
-from programs.text import read_text
-
-FORMAT = "llm-economist export"
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-
-LISTED = ("run_id", "parent_run_id", "created_at", "name", "status", "config")
-"""What the manifest has of each run."""
-
-A_FILE = re.compile(r"(\w+)/(?:run_id=(\d+)/)?data\.parquet")
-"""Files of an export: of one table, and of one run, or of what belongs to no run."""
+from programs.outside import LARGEST_MANIFEST
 
 BASE_TABLES = """
 SELECT t.table_name, list(c.column_name ORDER BY c.column_index) AS columns
@@ -56,20 +46,33 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
     with readable(db) as path:
         with AtRest(path) as reader:
             chosen = _chosen(reader, runs)
+        with _folder_to_be(target, to) as part:
+            return _write(path, part, chosen, studies=runs == "all")
+
+
+@contextmanager
+def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
+    """A folder to write to, which becomes `target` if nothing fails; else it is gone, with all that was made for it."""
+    missing = [folder for folder in target.parents if not folder.exists()]
+    try:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             part = draft_folder_of(target)
         except OSError as error:
             raise UsageError(f"--to {to} cannot be made ({error.strerror})") from error
         try:
-            manifest = _write(path, part, chosen, studies=runs == "all")
+            yield part
             part.chmod(0o755)
             os.rename(part, target)
         except OSError as error:
             raise StoreError(f"--to {to} cannot be written ({error.strerror})") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    return manifest
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # it was not made, or somebody else uses it by now
+                folder.rmdir()
+        raise
 
 
 def _refuse_target(target: Path, to: str) -> None:
@@ -126,10 +129,13 @@ def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]], *, studies
         "format_version": FORMAT_VERSION,
         "schema_version": SCHEMA_VERSION,
         "code_version": code_version(),
-        "runs": [{**{name: row[name] for name in LISTED}, "created_at": str(row["created_at"])} for row in chosen],
+        "runs": [{**{name: row[name] for name in OF_A_RUN}, "created_at": str(row["created_at"])} for row in chosen],
         "files": files,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(manifest, indent=1) + "\n"
+    if len(text) > LARGEST_MANIFEST:
+        raise StoreError(f"an export of {len(chosen):,} runs has a longer list than `import` reads; export them apart")
+    (folder / MANIFEST).write_text(text, encoding="ascii")
     return manifest
 
 
@@ -158,8 +164,8 @@ def _exporter(path: str, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield connection
-    except duckdb.Error as error:
-        raise StoreError(f"the export to {folder.parent} failed: {' '.join(str(error).split())[:200]}") from error
+    except (duckdb.Error, MemoryError) as error:
+        raise StoreError(f"the export to {folder.parent} failed: {explain(path, error)}") from error
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> int:
@@ -174,48 +180,6 @@ def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> int:
 def _fingerprint(file: Path) -> dict[str, Any]:
     with file.open("rb") as content:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-
-
-def read_manifest(path: str) -> dict[str, Any]:
-    """The manifest of an export, once every file was found to be as it says. StoreError names the first that is not."""
-    try:
-        manifest = json.loads(read_text(Path(path) / MANIFEST))
-    except FileNotFoundError:
-        raise UsageError(f"{path} has no {MANIFEST}: it was not made by `llm-economist export`") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}/{MANIFEST} is damaged; export again") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise StoreError(f"{path}/{MANIFEST} is not of an `llm-economist export`")
-    for what, known in (("format_version", FORMAT_VERSION), ("schema_version", SCHEMA_VERSION)):
-        if not isinstance(manifest.get(what), int) or manifest[what] > known:
-            found = manifest.get(what)
-            raise StoreError(f"{path} has {what} {found}, this program knows {known}: upgrade llm-economist")
-    if not _well_formed(manifest):
-        raise StoreError(f"{path}/{MANIFEST} is damaged; export again")
-    for name, file in manifest["files"].items():
-        _verify(Path(path), name, file)
-    return manifest
-
-
-def _well_formed(manifest: Mapping[str, Any]) -> bool:
-    runs, files = manifest.get("runs"), manifest.get("files")
-    return (
-        isinstance(runs, list)
-        and all(isinstance(run, dict) and set(LISTED) <= set(run) and isinstance(run["run_id"], int) for run in runs)
-        and isinstance(files, dict)
-        and all(isinstance(file, dict) for file in files.values())
-    )
-
-
-def _verify(folder: Path, name: str, expected: Mapping[str, Any]) -> None:
-    if not A_FILE.fullmatch(name):
-        raise StoreError(f"{folder}/{MANIFEST} names a file that no export has: {name!r}")
-    try:
-        found = _fingerprint(folder / name)
-    except OSError as error:
-        raise StoreError(f"{folder / name} cannot be read ({error.strerror}); export again") from error
-    if found != {key: expected.get(key) for key in found}:
-        raise StoreError(f"{folder / name} is damaged: its checksum is not that of the manifest; export again")
 
 
 def tables(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> Columns:

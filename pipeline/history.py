@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.boxed import Locked
 from pipeline.columns import Columns
 from pipeline.config import NAMES, RunConfig, build
+from pipeline.database import OPENED, explained
 from pipeline.economy.dollars import brackets_in
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
@@ -27,6 +28,7 @@ from pipeline.query import connect
 from pipeline.store import Reader, Row
 from pipeline.traces import INTERVIEW, Call, Recorded
 from pipeline.world import World, create
+from programs.text import parse_json
 from signatures.types import TaxSchedule
 
 
@@ -36,6 +38,7 @@ class AtRest:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        OPENED[path] = None
         self._copy: TemporaryDirectory[str] | None = None
         try:
             self.connection = connect(path)
@@ -60,12 +63,14 @@ class AtRest:
             self._copy.cleanup()
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        cursor = self.connection.execute(query, list(parameters))
-        columns = [column[0] for column in cursor.description or ()]
-        return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+        with explained(self.path):
+            cursor = self.connection.execute(query, list(parameters))
+            columns = [column[0] for column in cursor.description or ()]
+            return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
     def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
-        return self.connection.execute(query, list(parameters)).fetchnumpy()
+        with explained(self.path):
+            return self.connection.execute(query, list(parameters)).fetchnumpy()
 
 
 def find_run(reader: Reader, run: str) -> dict[str, Any]:
@@ -88,8 +93,21 @@ def config_of(row: Row) -> RunConfig:
     A run from before a setting existed has what was the rule then. The settings are a proposal of who wrote the file:
     nothing that they name is confirmed (pipeline/proposals.py).
     """
-    stored = {**BEFORE_THERE_WAS_A_CHOICE, **json.loads(row["config"])}
-    return build({name: value for name, value in stored.items() if name in NAMES} | {"given": frozenset()})
+    try:
+        stored = {**BEFORE_THERE_WAS_A_CHOICE, **object_in(row["config"], "its settings")}
+        return build({name: value for name, value in stored.items() if name in NAMES} | {"given": frozenset()})
+    except ValueError as error:
+        raise StoreError(f"run {row['run_id']} has stored settings that cannot be used: {error}") from error
+
+
+def object_in(text: str | None, what: str) -> dict[str, Any]:
+    """The object that a JSON column holds. ValueError says in a few words why it holds none."""
+    if text is None:
+        raise ValueError(f"{what} are not there (NULL)")
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} are no JSON object")
+    return value
 
 
 def years_played(reader: Reader, run_id: int) -> int:

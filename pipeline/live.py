@@ -108,12 +108,19 @@ class Server:
         self.path, self.lock = path, lock
         self.progress: dict[str, Any] = {}
         self.address = socket_path(path)
-        with suppress(FileNotFoundError):
-            os.unlink(self.address)  # left behind by a killed owner: DuckDB's lock says that there is none now
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.bind(self.address)
-        os.chmod(self.address, 0o600)
-        self.socket.listen(CLIENTS)
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(self.address)  # left behind by a killed owner: DuckDB's lock says that there is none now
+            self.socket.bind(self.address)
+            os.chmod(self.address, 0o600)
+            self.socket.listen(CLIENTS)
+        except OSError as error:
+            self.socket.close()
+            raise StoreError(
+                f"{self.address}, where others would ask for {path}, cannot be made ({error.strerror or error}); "
+                "move what is there away, or choose another --db"
+            ) from error
         self._room = threading.BoundedSemaphore(CLIENTS)
         self._answering: set[threading.Thread] = set()
         self.thread = threading.Thread(target=self._serve, name="live", daemon=True)

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.leftovers import temporary_folder
+from programs.outside import refuse_other_kinds
 
 if TYPE_CHECKING:
     import duckdb
@@ -167,10 +168,22 @@ def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
 
 def check_file(path: str) -> None:
     """UsageError unless there is a file, which is not opened."""
-    if Path(path).is_dir():
-        raise UsageError(f"--db {path} is a folder; expected a DuckDB file, e.g. --db economist.duckdb")
-    if not Path(path).is_file():
+    refuse_no_file(path)
+    if not Path(path).exists():
         raise UsageError(f"--db {path} does not exist; `llm-economist run` makes it, or name another file")
+
+
+def refuse_no_file(path: str) -> None:
+    """UsageError where there is something that is no regular file: DuckDB would wait for a pipe. Opens nothing."""
+    try:
+        refuse_other_kinds(os.stat(path), path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file has such a name"
+        said = why.removeprefix("it ") if why.startswith("it is ") else f"cannot be a file ({why})"
+        shown = path if len(path) < 200 else f"{path[:60]}..."
+        raise UsageError(f"--db {shown} {said}; expected a DuckDB file, e.g. --db economist.duckdb") from error
 
 
 class _Locked(StoreError):

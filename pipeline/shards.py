@@ -19,7 +19,7 @@ import duckdb
 
 from pipeline import live
 from pipeline.arrivals import calls_folder
-from pipeline.database import StoreLocked
+from pipeline.database import StoreLocked, remove_files
 from pipeline.errors import StoreError, UsageError
 from pipeline.exchange import AlreadyHere, Moved, copy_personas, take_in
 from pipeline.history import AtRest
@@ -149,7 +149,5 @@ def _merge_one(store: Store, shard: str) -> list[Moved] | None:
         return None  # somebody has just gone on with it
     except AlreadyHere:
         moved = []  # all of it is here: whoever merged it was killed before deleting it
-    for file in (shard, f"{shard}.wal", f"{shard}.wal.checkpoint"):
-        with suppress(FileNotFoundError):
-            os.unlink(file)
+    remove_files(shard)
     return list(moved)

@@ -22,17 +22,22 @@ from pipeline.code import code_version
 from pipeline.columns import Columns, append
 from pipeline.database import (
     OPEN_HERE,
+    OPENED,
     SCHEMA_VERSION,
     StoreLocked,
     check_owner,
     explain,
+    explained,
+    has_rows,
     make_schema,
     make_whole,
     refuse_other_formats,
+    remove_files,
 )
 from pipeline.errors import StoreError, UsageError
 from pipeline.leftovers import sweep_for
 from pipeline.live import Server
+from pipeline.query import refuse_no_file
 from pipeline.whereabouts import FileLost, Whereabouts, rescue
 
 __all__ = [
@@ -62,12 +67,7 @@ def check_path(path: str) -> None:
         raise UsageError(
             f"--db {path} has a meaning of its own for DuckDB; expected a file, e.g. --db economist.duckdb"
         )
-    try:
-        file.exists()
-    except OSError as error:
-        raise UsageError(f"--db {path[:60]}... cannot be a file ({error.strerror})") from error
-    if file.is_dir():
-        raise UsageError(f"--db {path} is a folder; expected a DuckDB file, e.g. --db economist.duckdb")
+    refuse_no_file(path)
     if file.exists():
         Store(path).close()
         return
@@ -96,6 +96,7 @@ class Store:
 
     def __init__(self, path: str, *, serve: bool = False) -> None:
         self.path = path
+        OPENED[path] = None
         self.lock = threading.RLock()
         self._pending: list[Row] = []
         self._pending_lock = threading.Lock()
@@ -103,7 +104,7 @@ class Store:
         self._closing = False
         self._failure: StoreError | None = None
         refuse_other_formats(path)
-        new = make_whole(path)
+        self._new = make_whole(path)
         try:
             # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
             self.connection = duckdb.connect(str(Path(path).absolute()))
@@ -111,7 +112,7 @@ class Store:
             kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
             raise kind(explain(path, error)) from error
         try:
-            self._adopt(new=new)
+            self._adopt(new=self._new)
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
@@ -122,7 +123,13 @@ class Store:
             sweep_for(path)
             arrivals.take_leftovers(self)
         OPEN_HERE.add(Path(path).absolute())
-        self.server = Server(path, self.lock) if serve else None
+        self.server: Server | None = None
+        try:
+            self.server = Server(path, self.lock) if serve else None
+        except StoreError:
+            self._take_back()
+            self.close()
+            raise
 
     def _adopt(self, *, new: bool) -> None:
         """Check owner and version, and bring the schema of a file that is not `new` up to date."""
@@ -137,8 +144,19 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None:
+            self._take_back()
         self.close()
+
+    def _take_back(self) -> None:
+        """Remove a file that was made for a command that failed before it wrote a row.
+
+        While it is locked: nobody else can have written anything.
+        """
+        with self.lock, suppress(duckdb.Error):
+            if self._new and not self._pending and not has_rows(self.connection):
+                remove_files(self.path)
 
     def close(self) -> None:
         """Write what was posted, stop serving, close the file."""
@@ -342,14 +360,14 @@ class Store:
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict of its columns."""
-        with self.lock, interruptible():
+        with self.lock, explained(self.path), interruptible():
             cursor = self.connection.execute(query, list(parameters))
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
     def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
         """All rows of a query, as columns: for many rows of numbers."""
-        with self.lock, interruptible():
+        with self.lock, explained(self.path), interruptible():
             return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
 
     def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:

@@ -6,11 +6,11 @@ import io
 import os
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 from dotenv import dotenv_values
 
-from programs.text import decoded
+from programs.outside import LARGEST_TOML
+from programs.text import read_text
 
 ENV_FILE = ".env"
 
@@ -50,7 +50,7 @@ def _values_of(folder: str) -> frozenset[str]:
 
 def _env_file() -> dict[str, str]:
     try:
-        text = decoded(Path(ENV_FILE).read_bytes())
+        text = read_text(ENV_FILE, most=LARGEST_TOML)
     except FileNotFoundError:
         return {}
     except IsADirectoryError:

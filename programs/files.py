@@ -17,7 +17,8 @@ import dspy
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
-from programs.text import read_text
+from programs.outside import LARGEST_PROGRAM
+from programs.text import read_json
 
 FORMAT = "llm-economist program 2"
 FORMATS = "llm-economist program "
@@ -202,12 +203,14 @@ def state_hash(state: Any) -> str:
 def read(path: str) -> dict[str, Any]:
     """The record in a program file. ValueError in one line where there is none."""
     try:
-        record = json.loads(read_text(path))
+        record = read_json(path, most=LARGEST_PROGRAM)
     except FileNotFoundError as error:
         raise ValueError(f"program file {path} does not exist") from error
     except IsADirectoryError as error:
         raise ValueError(f"program file {path} is a folder; expected a JSON file") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ValueError(f"program file {path} cannot be read ({error.strerror}); expected a JSON file") from error
+    except ValueError as error:
         raise ValueError(f"program file {path} is not readable JSON ({error}); pickles are never loaded") from error
     found = record.get("format") if isinstance(record, dict) else None
     if found != FORMAT:

@@ -22,7 +22,7 @@ from dspy import lm15
 from dspy.clients.model_metadata import model_info, rate
 
 from programs.engines.weights import is_local
-from programs.text import each_once, read_text
+from programs.text import each_once, read_toml
 
 RULES = "rules"
 OWN_FILE = "prices.toml"
@@ -150,11 +150,11 @@ def load(path: str | None) -> Prices:
 
     ValueError says in one line what is wrong with the file.
     """
-    if path is None and not Path(OWN_FILE).is_file():
+    if path is None and not Path(OWN_FILE).exists():
         return KNOWN
     shown = f"--prices {path}" if path is not None else OWN_FILE
     try:
-        read = tomllib.loads(read_text(path or OWN_FILE))
+        read = read_toml(path or OWN_FILE)
     except OSError as error:
         raise ValueError(f"{shown} cannot be read ({error.strerror})") from error
     except ValueError as error:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+from programs.outside import LARGEST_WEIGHTS, open_file
+
 SMOLLM2 = "smollm2"
 GGUF_PREFIX = "gguf:"
 MAGIC = b"GGUF"
@@ -46,7 +48,7 @@ def gguf(path: str) -> Path:
     """The GGUF file at `path`."""
     file = Path(path).expanduser()
     try:
-        with file.open("rb") as opened:
+        with open_file(file, most=LARGEST_WEIGHTS) as opened:
             start = opened.read(len(MAGIC))
     except OSError as error:
         raise ValueError(
