@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals import spreadsheet
 from pipeline.errors import UsageError
 from pipeline.leftovers import draft_of
 from pipeline.query import Answer
@@ -38,6 +39,8 @@ def plain(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return _number(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
     if isinstance(value, dict):
@@ -126,29 +129,30 @@ def _markdown_cell(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 
-def write_csv(answer: Answer, out: TextIO) -> None:
-    """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON."""
+def write_csv(answer: Answer, out: TextIO, *, raw: bool = False) -> None:
+    """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, unless `raw`.
+    """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    csv.writer(out, lineterminator="\n").writerow(answer.columns)
+    names = answer.columns if raw else spreadsheet.safe_values(answer.columns)
+    csv.writer(out, lineterminator="\n").writerow(names)
     options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
     for batch in answer.batches():
         rows = io.BytesIO()
-        columns = [_csv_column(column) for column in batch.columns]
+        columns = [_csv_column(column, raw) for column in batch.columns]
         arrow_csv.write_csv(pa.table(columns, names=[str(i) for i in range(len(columns))]), rows, options)
         out.write(rows.getvalue().decode())
 
 
-def _csv_column(column: Any) -> Any:
-    """The column as something that CSV has: decimals as numbers, nested values as JSON text."""
+def _csv_column(column: Any, raw: bool) -> Any:
+    """The column as something that CSV has: nested values as JSON text."""
     import pyarrow as pa
 
-    if pa.types.is_decimal(column.type):
-        whole = column.type.scale == 0
-        return column.cast(pa.int64() if whole and _fit(column) else pa.float64())
     if not pa.types.is_nested(column.type):
-        return column
+        return spreadsheet.safe_column(column) if pa.types.is_string(column.type) and not raw else column
     values = (_json_value(value) for value in column.to_pylist())
     return pa.array([None if value is None else json.dumps(value, ensure_ascii=False) for value in values], pa.string())
 
@@ -162,6 +166,11 @@ def _fit(column: Any) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
+
+
+def _is_longer(column: Any) -> bool:
+    """Whether decimals have more digits than Parquet's."""
+    return any(value is not None and not -(10**38) < value < 10**38 for value in column.to_pylist())
 
 
 def write_json(answer: Answer, out: TextIO) -> None:
@@ -203,15 +212,17 @@ SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markd
 
 
 def write_parquet(answer: Answer, file: Path) -> None:
-    """A Parquet file with zstd; sums of integers become integers again where they fit."""
+    """A Parquet file with zstd; sums of integers become integers again where they fit, and text beyond 38 digits."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = answer.schema
     for i, field in enumerate(schema):
         if str(field.type) == "decimal128(38, 0)":
-            fit = all(_fit(batch.column(i)) for batch in answer.batches())
-            schema = schema.set(i, field.with_type(pa.int64() if fit else pa.float64()))
+            if all(_fit(batch.column(i)) for batch in answer.batches()):
+                schema = schema.set(i, field.with_type(pa.int64()))
+            elif any(_is_longer(batch.column(i)) for batch in answer.batches()):
+                schema = schema.set(i, field.with_type(pa.string()))
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in answer.batches():
             writer.write_table(pa.Table.from_batches([batch]).cast(schema))

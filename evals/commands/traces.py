@@ -21,6 +21,9 @@ def sql(
     format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
     json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
     output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix chooses a format")] = None,
+    raw_csv: Annotated[
+        bool, typer.Option("--raw-csv", help="CSV without the apostrophe before text that looks like a formula")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="rows at most [default: 1000 in tables, else all]")
     ] = None,
@@ -45,7 +48,14 @@ def sql(
         raise UsageError("give a SELECT, a saved question (llm-economist sql --list), or - for standard input")
     try:
         print_query(
-            db, query, parameters=param or (), format=chosen, output=output, limit=limit, seconds=timeout_seconds
+            db,
+            query,
+            parameters=param or (),
+            format=chosen,
+            output=output,
+            limit=limit,
+            seconds=timeout_seconds,
+            raw_csv=raw_csv,
         )
     except OutputLost:
         raise
