@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals.arms import SETTING
+from evals.console import Console
 from evals.contrasts import Comparison, Contrast, Estimate, number
 from evals.formats import whole_file
 from evals.outcomes import OWN, Measure

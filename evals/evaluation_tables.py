@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals import incidence
+from evals.console import Console
 from evals.evaluate import Best, Evaluation, People, Played
 from evals.formats import plain, whole_file
 from evals.judged_laws import figure, moves, objective_table, unit_of

@@ -13,10 +13,10 @@ from typing import TextIO
 
 import duckdb
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from evals import formats, saved
+from evals.console import Console
 from pipeline.command import command
 from pipeline.database import OPEN_HERE
 from pipeline.errors import StoreError, UsageError
@@ -73,10 +73,9 @@ def print_query(
     form = _format(format, output)
     if raw_csv and form != "csv":
         raise UsageError(f"--raw-csv is for --format csv; the format is {form}")
-    writers: dict[str, Callable[[Answer, TextIO], None]] = {
-        **formats.FORMATS,
-        "csv": partial(formats.write_csv, raw=raw_csv),
-    }
+    write: Callable[[Answer, TextIO], None] | None = formats.FORMATS.get(form)
+    if raw_csv:
+        write = partial(formats.write_csv, raw=True)
     limit = ROWS if limit is None and form in ("table", "markdown") else limit
     values, lookups = question.bind(parameters)
 

@@ -119,8 +119,7 @@ def import_(
 
     Example: llm-economist import shared/run-3 --db economist.duckdb
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.running import merge_shards
     from pipeline.exchange import import_runs
 
@@ -167,9 +166,8 @@ def bench(
     import sys
     from json import dumps
 
-    from rich.console import Console
-
     from evals.bench import run
+    from evals.console import Console
 
     sizes = {"num_agents": num_agents, "years": years, "rounds": rounds, "decisions": decisions, "calls": calls}
     given = {name: value for name, value in sizes.items() if value is not None}
@@ -189,8 +187,7 @@ def doctor(
 
     Example: llm-economist doctor --llm gpt-4o-mini
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.doctor import check
 
     raise typer.Exit(check(Console(), llm=llm, base_url=base_url, db=db, omit=omit))
