@@ -210,7 +210,7 @@ def test_no_module_writes_to_a_terminal_by_itself() -> None:
         for file in (root / folder).rglob("*.py")
         for way in ways_round(ast.parse(file.read_text(encoding="utf-8")))
     }
-    assert found == ALLOWED
+    assert found == ALLOWED, "use evals.console.Console, print or typer.echo"
 
 
 @pytest.mark.parametrize(
