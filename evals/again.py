@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from evals import cautions_told
+from evals.console import Console
 from evals.dollars import tell_dollars
 from evals.proposed import NOTHING, Allowed, take
 from evals.reading import cell

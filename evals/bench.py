@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from evals import (
@@ -23,6 +22,7 @@ from evals import (
     bench_views,
     bench_years,
 )
+from evals.console import Console
 from pipeline.errors import UsageError
 
 

@@ -13,9 +13,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from evals.console import Console
 from evals.stand_ins import ByRule
 from pipeline.baselines import START_RATE
 from pipeline.config import RunConfig

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from evals.console import Console
 from pipeline.economy.equilibrium import equilibrium, regret, settle
 from pipeline.economy.population import draw_population
 from pipeline.economy.tax import US_FED, FloatArray

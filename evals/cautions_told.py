@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 
 from evals.cautions import Caution, Situation, blind, cautions, on_objective, on_people, one_year, under_law
+from evals.console import Console
 from evals.welfare_lab import Policy, Years
 from pipeline.baselines import Setting, oracle
 from pipeline.config import RunConfig

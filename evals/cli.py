@@ -89,8 +89,7 @@ def _report_bug(error: Exception) -> None:
     from programs.lm import blotted, without_secrets
 
     with suppress(OSError):  # a full disk must not hide the error
-        Path(CRASH_FILE).write_text(
-            blotted("".join(traceback.format_exception(error))), encoding="utf-8", errors="backslashreplace"
-        )
+        said = terminal.visible(blotted("".join(traceback.format_exception(error))))
+        Path(CRASH_FILE).write_text(said, encoding="utf-8", errors="backslashreplace")
     what = without_secrets(str(error))[:200]
     _say(f"this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}")

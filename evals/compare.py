@@ -9,7 +9,6 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.markup import escape
 
 from evals import sweep_forecast
@@ -17,6 +16,7 @@ from evals.arms import parse_arms, parse_detect, parse_primary, parse_seeds
 from evals.cautions_of_sweeps import after_sweep, before_sweep
 from evals.cautions_told import tell
 from evals.cells import Cell, cells
+from evals.console import Console
 from evals.contrast_tables import as_json, as_rows, print_comparison, write_csv
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.formats import writable

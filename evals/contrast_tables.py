@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals.arms import SETTING
+from evals.console import Console
 from evals.contrasts import Comparison, Contrast, Estimate, number
 from evals.formats import whole_file
 from evals.outcomes import OWN, Measure
+from evals.spreadsheet import safe_row
 from evals.statistics import LARGE, student_quantile
 from pipeline.command import command
 
@@ -251,4 +252,4 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: str, *, db: str) -> None:
     with whole_file(path, not_over=db, flag="--csv") as part, part.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(safe_row, rows))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dspy import lm15
-from rich.console import Console
 from rich.markup import escape
 
+from evals.console import Console
 from evals.running import choose_model, configure
 from evals.takes import engines_of, what_it_takes
 from pipeline.errors import EconomistError, UsageError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
+from evals.console import Console
 from pipeline.config import RunConfig
 from pipeline.economy.cpi import inflation
 from pipeline.economy.dollars import LAW_YEAR, PAPER_YEAR

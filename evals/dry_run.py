@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from evals.cautions_told import before, tell
+from evals.console import Console
 from evals.run_questions import Interval, Size, governments, measure, questions
 from evals.running import choose_model, configure
 from pipeline.config import RunConfig

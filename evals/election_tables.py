@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals.ballots import VOTES
+from evals.console import Console
 from evals.election_notes import notes
 from evals.elections import LAWS, Estimate, Figures, Lab, diagnose, estimates, governed, means, told
 from pipeline.election import RULES

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from evals import unanswered
 from evals.cautions_told import of_years
+from evals.console import Console
 from evals.incidence import WhoGains, of_stored_year
 from evals.judged_laws import Judged, beside, judged, moves, table_notes, unit_of
 from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks

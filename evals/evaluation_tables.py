@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals import incidence
+from evals.console import Console
 from evals.evaluate import Best, Evaluation, People, Played
 from evals.formats import plain, whole_file
 from evals.judged_laws import figure, moves, objective_table, unit_of
 from evals.report.words import several
+from evals.spreadsheet import safe_values
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""
@@ -200,6 +201,5 @@ def write_csv(made: Evaluation, path: str, *, not_over: str) -> None:
                 ends = (policy["equality"], policy["output"], str(policy["front"]).lower())
                 for name, value in policy["welfare"].items():
                     place = policy["places"][name]
-                    rows.writerow(
-                        [numbers, policy["run_id"], " = ".join(policy["names"]), rates, name, value, place, *ends]
-                    )
+                    cells = [numbers, policy["run_id"], " = ".join(policy["names"]), rates, name, value, place, *ends]
+                    rows.writerow(safe_values(cells))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from evals.arms import parse_detect, parse_seeds
@@ -16,6 +15,7 @@ from evals.cautions_of_sweeps import after_sweep, before_sweep
 from evals.cautions_told import tell
 from evals.cells import Cell
 from evals.compare import Options, forecast, prepare, tell_models
+from evals.console import Console
 from evals.contrast_tables import say, write_csv
 from evals.design import PAPER, PAPER_IS, PAPER_IS_NOT, Experiment, choose
 from evals.experiment_tables import as_json, as_rows, print_finding

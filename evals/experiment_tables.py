@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals import contrast_tables, election_notes, election_tables
+from evals.console import Console
 from evals.contrast_tables import (
     arm_text,
     cost_table,

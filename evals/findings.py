@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from evals import solved
 from evals.cells import Cell
 from evals.compare import judged, results_of, study_name
+from evals.console import Console
 from evals.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.design import Experiment
 from evals.elections import MEANS, Lab, diagnose, governed

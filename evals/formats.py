@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals import spreadsheet
+from evals.console import Console
 from pipeline.errors import UsageError
 from pipeline.leftovers import draft_of
 from pipeline.query import Answer
-from pipeline.terminal import says_everything, visible
+from pipeline.terminal import CONTROL, says_everything, visible
 
 CLIPPED = 400
 """Characters of a cell shown in a terminal; elsewhere all of them are."""
@@ -38,10 +40,12 @@ def plain(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return _number(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{visible(str(key))}: {plain(item)}" for key, item in value.items()) + "}"
     return visible(str(value))
 
 
@@ -60,21 +64,22 @@ def write_table(answer: Answer, out: TextIO, *, fold: bool = False) -> None:
     rows = list(answer.rows())
     console = Console(file=out, highlight=False)
     show = _clipped if console.is_terminal else plain
+    names = [visible(name) for name in answer.columns]
     cells = [["NULL" if value is None else show(value).expandtabs() for value in row] for row in rows]
     numeric = [_is_number(answer, i) for i in range(len(answer.columns))]
     wide = [max(map(_wide, column)) for column in zip(*cells, strict=True)] if rows else [0] * len(numeric)
     if console.is_terminal:
         needed = sum(w + 3 if number else min(w, READABLE) + 3 for w, number in zip(wide, numeric, strict=True)) + 1
         if needed > console.width and not fold:
-            return _write_blocks(answer.columns, rows, cells, console)
+            return _write_blocks(names, rows, cells, console)
     table = Table()
-    for name, number, width in zip(answer.columns, numeric, wide, strict=True):
+    for name, number, width in zip(names, numeric, wide, strict=True):
         least = width if number else None
         table.add_column(Text(name), justify="right" if number else "left", overflow="fold", min_width=least)
     for row, texts in zip(rows, cells, strict=True):
         table.add_row(*map(_cell, row, texts))
     if not console.is_terminal:
-        heads = map(_wide, answer.columns)
+        heads = map(_wide, names)
         console = Console(file=out, width=sum(max(pair) + 3 for pair in zip(heads, wide, strict=True)) + 1)
     console.print(table)
 
@@ -111,7 +116,7 @@ def _is_number(answer: Answer, column: int) -> bool:
 
 def write_markdown(answer: Answer, out: TextIO) -> None:
     """A Markdown table; line breaks in cells are `<br>`."""
-    out.write(_markdown_row(answer.columns))
+    out.write(_markdown_row([_markdown_cell(visible(name)) for name in answer.columns]))
     marks = ["---:" if _is_number(answer, i) else "---" for i in range(len(answer.columns))]
     out.write(_markdown_row(marks))
     for row in answer.rows():
@@ -126,29 +131,30 @@ def _markdown_cell(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 
-def write_csv(answer: Answer, out: TextIO) -> None:
-    """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON."""
+def write_csv(answer: Answer, out: TextIO, *, raw: bool = False) -> None:
+    """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, unless `raw`.
+    """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    csv.writer(out, lineterminator="\n").writerow(answer.columns)
+    names = answer.columns if raw else spreadsheet.safe_values(answer.columns)
+    csv.writer(out, lineterminator="\n").writerow(names)
     options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
     for batch in answer.batches():
         rows = io.BytesIO()
-        columns = [_csv_column(column) for column in batch.columns]
+        columns = [_csv_column(column, raw) for column in batch.columns]
         arrow_csv.write_csv(pa.table(columns, names=[str(i) for i in range(len(columns))]), rows, options)
         out.write(rows.getvalue().decode())
 
 
-def _csv_column(column: Any) -> Any:
-    """The column as something that CSV has: decimals as numbers, nested values as JSON text."""
+def _csv_column(column: Any, raw: bool) -> Any:
+    """The column as something that CSV has: nested values as JSON text."""
     import pyarrow as pa
 
-    if pa.types.is_decimal(column.type):
-        whole = column.type.scale == 0
-        return column.cast(pa.int64() if whole and _fit(column) else pa.float64())
     if not pa.types.is_nested(column.type):
-        return column
+        return spreadsheet.safe_column(column) if pa.types.is_string(column.type) and not raw else column
     values = (_json_value(value) for value in column.to_pylist())
     return pa.array([None if value is None else json.dumps(value, ensure_ascii=False) for value in values], pa.string())
 
@@ -164,17 +170,27 @@ def _fit(column: Any) -> bool:
     return True
 
 
+def _is_longer(column: Any) -> bool:
+    """Whether decimals have more digits than Parquet's."""
+    return any(value is not None and not -(10**38) < value < 10**38 for value in column.to_pylist())
+
+
 def write_json(answer: Answer, out: TextIO) -> None:
     """A JSON array of objects, one a line; NULL, NaN and infinities are null, times are text.
 
-    Escapes say what the encoding of `out` cannot.
+    Escapes say what the encoding of `out` cannot and, on a terminal, what would move its cursor.
     """
     separator, escaped = "[\n", not says_everything(out)
     for row in answer.rows():
         record = dict(zip(answer.columns, map(_json_value, row), strict=True))
-        out.write(separator + json.dumps(record, ensure_ascii=escaped, allow_nan=False))
+        said = json.dumps(record, ensure_ascii=escaped, allow_nan=False)
+        out.write(separator + (CONTROL.sub(_escaped, said) if out.isatty() else said))
         separator = ",\n"
     out.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return f"\\u{ord(control.group()):04x}"
 
 
 def _json_value(value: Any) -> Any:
@@ -203,15 +219,17 @@ SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markd
 
 
 def write_parquet(answer: Answer, file: Path) -> None:
-    """A Parquet file with zstd; sums of integers become integers again where they fit."""
+    """A Parquet file with zstd; sums of integers become integers again where they fit, and text beyond 38 digits."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = answer.schema
     for i, field in enumerate(schema):
         if str(field.type) == "decimal128(38, 0)":
-            fit = all(_fit(batch.column(i)) for batch in answer.batches())
-            schema = schema.set(i, field.with_type(pa.int64() if fit else pa.float64()))
+            if all(_fit(batch.column(i)) for batch in answer.batches()):
+                schema = schema.set(i, field.with_type(pa.int64()))
+            elif any(_is_longer(batch.column(i)) for batch in answer.batches()):
+                schema = schema.set(i, field.with_type(pa.string()))
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in answer.batches():
             writer.write_table(pa.Table.from_batches([batch]).cast(schema))

@@ -19,6 +19,7 @@ from rich.table import Table
 from evals.formats import whole_file
 from evals.played import Played
 from evals.report import words
+from evals.spreadsheet import safe_row
 from pipeline.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
@@ -240,4 +241,4 @@ def write_csv(found: Iterable[tuple[int, WhoGains]], path: str, *, not_over: str
         heads = ["run_id", "reference", "hours", "group", *Gains.__annotations__, "share_of_winners"]
         lines = csv.DictWriter(out, heads, lineterminator="\n")
         lines.writeheader()
-        lines.writerows(made)
+        lines.writerows(map(safe_row, made))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from rich.console import Console
-
+from evals.console import Console
 from evals.formats import plain
 from evals.progress import cost_in_words
 from evals.proposed import NOTHING, Allowed, take

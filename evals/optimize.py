@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from evals.candidates import shown
+from evals.console import Console
 from evals.datasets import Dataset
 from evals.trial_progress import TrialProgress
 from evals.tuned import figures, report, write

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from evals.console import Console
 from evals.running import choose_model, configure
 from pipeline import cluster
 from pipeline.minds import Minds

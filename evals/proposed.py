@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from evals.console import Console
 from pipeline.config import ROLES, RunConfig
 from pipeline.proposals import confirmed, log_folder, refuse
 from programs.endpoints import without_key

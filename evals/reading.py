@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import duckdb
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from evals import formats, saved
+from evals.console import Console
 from pipeline.command import command
 from pipeline.database import OPEN_HERE
 from pipeline.errors import StoreError, UsageError
@@ -64,10 +66,16 @@ def print_query(
     output: str | None = None,
     limit: int | None = None,
     seconds: float = SECONDS,
+    raw_csv: bool = False,
 ) -> None:
     """Print or write the answer to a saved question or one SELECT; notices go to standard error."""
     question = saved.question(_typed() if text == "-" else text)
     form = _format(format, output)
+    if raw_csv and form != "csv":
+        raise UsageError(f"--raw-csv is for --format csv; the format is {form}")
+    write: Callable[[Answer, TextIO], None] | None = formats.FORMATS.get(form)
+    if raw_csv:
+        write = partial(formats.write_csv, raw=True)
     limit = ROWS if limit is None and form in ("table", "markdown") else limit
     values, lookups = question.bind(parameters)
 
@@ -78,14 +86,15 @@ def print_query(
 
     if output is None:
         with answered() as answer:
-            formats.FORMATS[form](answer, sys.stdout)
+            assert write is not None  # _format refuses Parquet without a file
+            write(answer, sys.stdout)
     else:
         with formats.whole_file(output, not_over=db) as part, answered() as answer:
-            if form == "parquet":
+            if write is None:
                 formats.write_parquet(answer, part)
             else:
                 with part.open("w", encoding="utf-8", newline="") as out:
-                    formats.FORMATS[form](answer, out)
+                    write(answer, out)
     if not answer.taken and form == "table":
         _notice("no rows")
     _tell_what_is_older(db)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 
 from evals import cautions_told, unanswered
+from evals.console import Console
 from evals.dollars import tell_dollars
 from evals.formats import plain
 from evals.progress import Progress
@@ -31,7 +31,7 @@ from pipeline.records import Year
 from pipeline.signals import INTERRUPTED, as_interrupt, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
-from pipeline.terminal import instead
+from pipeline.terminal import instead, visible
 from pipeline.whereabouts import FileLost
 from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
@@ -279,6 +279,13 @@ def _log_year(year: Year) -> None:
     )
 
 
+class _Legible(logging.Formatter):
+    """Lines of a log that may be shown on a terminal: no model and no server moves its cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 class _text_log:
     """The run's text log, `LOG_DIR/NAME.log`, kept where the run goes on; with --debug every failed call, too."""
 
@@ -294,7 +301,7 @@ class _text_log:
             self.handler = logging.FileHandler(file, self.mode, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.handler.setFormatter(_Legible("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(self.handler)
         log.propagate = False
         log.setLevel(logging.DEBUG if self.config.debug else logging.INFO)

@@ -11,6 +11,7 @@ Parameters are `$name` in the SQL and go to DuckDB as values, never as text.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,14 +25,36 @@ LATEST_RUN = "latest run"
 LOOKUPS = {LATEST_RUN: "SELECT max(run_id) FROM runs"}
 """Defaults that only the database knows, and the query that finds them."""
 
-PARAMETER = re.compile(r"^param: (\w+) (INTEGER|DOUBLE|VARCHAR|BOOLEAN) = (.*?)(?: \((.+)\))?$")
+PARAMETER = re.compile(r"param: (\w+) (INTEGER|DOUBLE|VARCHAR|BOOLEAN) = (.*)")
+
+LARGEST = 2**127
+"""DuckDB's integers end there."""
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if not -LARGEST <= value < LARGEST:
+        raise ValueError("beyond DuckDB's integers")
+    return value
+
+
+def _double(text: str) -> float:
+    value = float(text)
+    if math.isinf(value) and "inf" not in text.lower():
+        raise ValueError("beyond a double")
+    return value
 
 
 def _boolean(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
-TYPES: Mapping[str, Callable[[str], Any]] = {"INTEGER": int, "DOUBLE": float, "VARCHAR": str, "BOOLEAN": _boolean}
+TYPES: Mapping[str, Callable[[str], Any]] = {
+    "INTEGER": _integer,
+    "DOUBLE": _double,
+    "VARCHAR": str,
+    "BOOLEAN": _boolean,
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +123,7 @@ def guess(text: str) -> Any:
     """
     if text == "NULL":
         return None
-    for kind in (int, float, _boolean):
+    for kind in (_integer, _double, _boolean):
         try:
             return kind(text)
         except (ValueError, KeyError):
@@ -112,18 +135,30 @@ def parse(name: str, text: str) -> Question:
     """A question from its SQL; `name` is empty for one that is not saved."""
     comment = re.match(r"(?:--.*\n)*", text)
     lines = [line.removeprefix("--").strip() for line in (comment.group() if comment else "").splitlines()]
-    found = [PARAMETER.match(line) for line in lines]
-    for line, match in zip(lines, found, strict=True):
-        if match is None and line.startswith("param:"):
+    found = [_parameter(line) for line in lines]
+    for line, parameter in zip(lines, found, strict=True):
+        if parameter is None and line.startswith("param:"):
             raise UsageError(
                 f"-- {line}: expected -- param: NAME INTEGER|DOUBLE|VARCHAR|BOOLEAN = DEFAULT (what it is)"
             )
     return Question(
         name,
-        [line for line, match in zip(lines, found, strict=True) if match is None],
-        [Parameter(*(part or "" for part in match.groups())) for match in found if match is not None],
+        [line for line, parameter in zip(lines, found, strict=True) if parameter is None],
+        [parameter for parameter in found if parameter is not None],
         text,
     )
+
+
+def _parameter(line: str) -> Parameter | None:
+    """The parameter that a line of the comment declares; its help is what stands in parentheses at the end."""
+    declared = PARAMETER.fullmatch(line)
+    if declared is None:
+        return None
+    name, kind, default = declared.groups()
+    before, opened, help = default.partition(" (")
+    if opened and len(help) > 1 and help.endswith(")"):
+        return Parameter(name, kind, before, help[:-1])
+    return Parameter(name, kind, default, "")
 
 
 def questions() -> dict[str, Question]:

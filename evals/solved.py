@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rich.console import Console
 from rich.progress import track
 
 from evals.cautions import Caution, on_objective, under_law
 from evals.cautions_of_sweeps import Found, grouped
 from evals.cautions_told import added, marked
 from evals.cells import Cell
+from evals.console import Console
 from evals.contrasts import Result
 from evals.judged_laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
 from evals.outcomes import Figures, Measure

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from evals.again import take_up
 from evals.cells import Cell, Plan, plan
+from evals.console import Console
 from evals.progress import News, SweepProgress
 from evals.running import carry_out, merge_shards
 from pipeline import cluster, examples, shards

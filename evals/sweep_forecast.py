@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from evals.cells import Cell, Plan
+from evals.console import Console
 from evals.dry_run import Forecast, dollars, duration, forecast, span
 from evals.sweep import Sweep, population
 from pipeline.errors import UsageError

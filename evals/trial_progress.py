@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Task as Bar
 from rich.text import Text
 
+from evals.console import Console
 from evals.progress import cost_in_words
 from evals.trials import Trial, Trials
 from pipeline.study import Study

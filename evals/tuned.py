@@ -9,10 +9,10 @@ from typing import Any
 import dspy
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from evals.candidates import apply
+from evals.console import Console
 from evals.contrasts import number
 from evals.formats import whole_file
 from evals.metrics import NoAnswer, missed, move

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from evals.console import Console
 from pipeline import live, shards
 from pipeline.command import command
 from pipeline.errors import StoreError
@@ -98,7 +99,7 @@ def _cells(state: dict[str, Any]) -> dict[str, str]:
 def _table(states: list[dict[str, Any]]) -> Table:
     table = Table(*COLUMNS)
     for state in states:
-        table.add_row(*_cells(state).values())
+        table.add_row(*map(Text, _cells(state).values()))
     return table
 
 

@@ -23,6 +23,7 @@ import duckdb
 from pipeline.database import check_owner, explain, read_as_of_today, refuse_other_formats
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.query import MEMORY, SECONDS, check_file, too_long, too_much_memory
+from pipeline.wide import beyond, shown
 
 GRACE = 2.0
 """Seconds more after which a query that DuckDB cannot stop is ended with its process."""
@@ -47,12 +48,13 @@ LOCKDOWN = (
 )
 """In this order: later settings forbid the earlier ones."""
 
-AS_TEXT = ("ENUM", "MAP", "UNION", "BIT", "BLOB", "VARIANT", "BIGNUM", "INTERVAL", "TIME WITH", "_NS", "GEOMETRY")
-"""Types that Arrow or Python would show otherwise than SQL does: columns of them travel as text."""
-
 
 class Locked(StoreError):
     """Another process is writing the database."""
+
+
+class Beyond(StoreError):
+    """Columns hold values that Python cannot: `str` of it is their numbers, as JSON."""
 
 
 def connect(path: str, *, seconds: float = SECONDS) -> duckdb.DuckDBPyConnection:
@@ -83,11 +85,12 @@ def reader(
     *,
     lookups: Mapping[str, str] | None = None,
     limit: int | None = None,
+    as_text: Iterable[int] = (),
 ) -> Any:
     """An Arrow reader over the rows of one SELECT; over one more than `limit`, to tell that there are more.
 
-    `lookups` are parameters, by name, whose values are queries of their own. UsageError or a DuckDB error where the
-    query cannot run.
+    `lookups` are parameters, by name, whose values are queries of their own; `as_text` the numbers of columns to cast
+    to VARCHAR. UsageError or a DuckDB error where the query cannot run.
     """
     wanted = _one_select(connection, query)
     values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
@@ -98,7 +101,7 @@ def reader(
     relation = connection.sql(query, params=values or None).project("*")  # which numbers columns of the same name
     if limit is not None:
         relation = relation.limit(limit + 1)
-    return _showable(relation).to_arrow_reader(BATCH_ROWS)
+    return shown(relation, as_text).to_arrow_reader(BATCH_ROWS)
 
 
 def _one_select(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
@@ -121,20 +124,6 @@ def _check_parameters(wanted: set[str], values: list[Any] | dict[str, Any]) -> N
         raise UsageError(
             f"--param {extra[0]}: the query has no ${extra[0]}; it has {sorted(wanted) or 'no parameters'}"
         )
-
-
-def _showable(relation: Any) -> Any:
-    """The relation with columns of uncommon types as text."""
-    kinds = [str(kind) for kind in relation.types]
-    if not any(word in kind for kind in kinds for word in AS_TEXT):
-        return relation
-    quoted = ['"' + name.replace('"', '""') + '"' for name in relation.columns]
-    return relation.project(
-        ", ".join(
-            f"CAST({name} AS VARCHAR) AS {name}" if any(word in kind for word in AS_TEXT) else name
-            for name, kind in zip(quoted, kinds, strict=True)
-        )
-    )
 
 
 def in_one_line(error: Exception, seconds: float) -> UsageError:
@@ -164,12 +153,18 @@ def answer(request: Mapping[str, Any], out: BinaryIO) -> None:
             request["parameters"],
             lookups=request["lookups"],
             limit=request["limit"],
+            as_text=request["as_text"],
         )
+        too_wide: set[int] = set()
         with pyarrow.ipc.new_stream(out, rows.schema) as writer:
             for batch in rows:
                 if time.monotonic() > deadline:  # DuckDB's own limit would abort the process between two batches
                     raise UsageError(too_long(seconds))
-                writer.write_batch(batch)
+                too_wide |= {number for number, column in enumerate(batch.columns) if beyond(column)}
+                if not too_wide:
+                    writer.write_batch(batch)
+        if too_wide:
+            raise Beyond(json.dumps(sorted(too_wide)))
     except (EconomistError, BrokenPipeError):
         raise
     except Exception as error:

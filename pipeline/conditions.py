@@ -72,7 +72,12 @@ def _table(columns: dict[str, Any]) -> Any:
 def _parsed(box: Any, condition: str) -> dict[str, Any]:
     """The syntax tree of the query with this condition. UsageError where there is none."""
     query = "SELECT json_serialize_sql($query::VARCHAR)"
-    tree: dict[str, Any] = json.loads(box.execute(query, {"query": QUERY.format(condition)}).fetchall()[0][0])
+    import duckdb
+
+    try:
+        tree: dict[str, Any] = json.loads(box.execute(query, {"query": QUERY.format(condition)}).fetchall()[0][0])
+    except (duckdb.Error, RecursionError) as error:  # half a character, or nested too deep for the tree to be read
+        raise UsageError(f"the condition cannot be read ({_first_line(error)}); {_expected(COLUMNS)}") from error
     if tree["error"]:
         raise UsageError(f"the condition is not SQL ({_first_line(tree['error_message'])}); {_expected(COLUMNS)}")
     return tree

@@ -178,11 +178,10 @@ class RunConfig:
             raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
         if self.binding_platforms and not self.platforms:
             raise ValueError("--binding-platforms needs --platforms: without them nobody promises anything")
-        brackets = _edges(self.bracket_setting)
-        if len(self.elasticity) not in (1, brackets):
+        if len(self.elasticity) != 1 and len(self.elasticity) != _edges(self.bracket_setting):
             raise ValueError(
                 f"--elasticity has {len(self.elasticity)} values; "
-                f"--bracket-setting {self.bracket_setting} wants 1 or {brackets}"
+                f"--bracket-setting {self.bracket_setting} wants 1 or {_edges(self.bracket_setting)}"
             )
         if (self.num_agents + 1) * self.max_timesteps > MOST_WORKER_YEARS:
             raise ValueError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,6 +139,10 @@ def ask(
     process writes the database, the query runs on a copy that the other one makes.
     """
     check_file(path)
+    _refuse_halves(query, "the query")
+    for name, value in parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters, start=1):
+        _refuse_halves(name, "the name of a parameter")
+        _refuse_halves(value, f"--param {name}")
     request = {
         "path": path,
         "query": query,
@@ -145,13 +150,20 @@ def ask(
         "lookups": dict(lookups or {}),
         "limit": limit,
         "seconds": seconds,
+        "as_text": [],
     }
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
         try:
-            _run_child(request, rows)
+            _put(request, rows)
         except _Locked:
             _ask_the_writer(request, rows)
         yield Answer(rows, limit)
+
+
+def _refuse_halves(text: object, what: str) -> None:
+    """UsageError for text that is not Unicode: bytes of a command line that no encoding explains."""
+    if isinstance(text, str) and (half := re.search("[\ud800-\udfff]", text)):
+        raise UsageError(f"{what} has a character that is not Unicode ({half.group()!a}); expected UTF-8")
 
 
 def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
@@ -162,8 +174,18 @@ def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
         try:
             copy = snapshot(request["path"], folder)
         except NoAnswer:
-            return _run_child(request, rows)  # whose error names the process
-        _run_child({**request, "path": copy}, rows)
+            return _put(request, rows)  # whose error names the process
+        _put({**request, "path": copy}, rows)
+
+
+def _put(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+    """Write the answer to `rows`; columns with values that Python cannot hold come as text at a second attempt."""
+    try:
+        _run_child(request, rows)
+    except _Beyond as error:
+        rows.seek(0)
+        rows.truncate()
+        _run_child({**request, "as_text": json.loads(str(error))}, rows)
 
 
 def check_file(path: str) -> None:
@@ -190,7 +212,16 @@ class _Locked(StoreError):
     """Another process is writing the database."""
 
 
-KINDS: Mapping[str, type[EconomistError]] = {"Locked": _Locked, "StoreError": StoreError, "UsageError": UsageError}
+class _Beyond(StoreError):
+    """Columns, by number, hold values that Python cannot."""
+
+
+KINDS: Mapping[str, type[EconomistError]] = {
+    "Locked": _Locked,
+    "Beyond": _Beyond,
+    "StoreError": StoreError,
+    "UsageError": UsageError,
+}
 
 
 def _run_child(request: Mapping[str, Any], rows: IO[bytes]) -> None:

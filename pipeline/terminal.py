@@ -1,5 +1,7 @@
 """Standard output and standard error of a process: no character, and no reader that is gone, breaks a command.
 
+All that is written passes here. On a terminal, and on standard error always, control characters are shown by their
+numbers, whichever library writes them; to a pipe or a file, standard output is exact.
 What an encoding lacks is written in ASCII. A standard output that cannot be written any more (a closed pipe, a full
 device) is an interrupt, once: what was played is stored, and later words are dropped.
 """
@@ -12,7 +14,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -54,6 +56,38 @@ def visible(text: str) -> str:
     '\\\\x1b[2J'
     """
     return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+
+
+class _Screen(io.TextIOWrapper):
+    """A terminal, or standard error: whoever writes to it, control characters are shown by their numbers."""
+
+    def write(self, text: str, /) -> int:
+        super().write(visible(text))
+        return len(text)
+
+    @property
+    def rich_proxied_file(self) -> _Rendered:
+        """For our console (evals/console.py), whose colours are its own, and which cleans all texts itself."""
+        return _Rendered(self)
+
+
+class _Rendered:
+    """The same stream for what has been cleaned already."""
+
+    def __init__(self, screen: _Screen) -> None:
+        self._screen = screen
+
+    def write(self, text: str) -> int:
+        return io.TextIOWrapper.write(self._screen, text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rich_proxied_file":
+            raise AttributeError(name)
+        return getattr(self._screen, name)
 
 
 class OutputLost(KeyboardInterrupt):
@@ -229,7 +263,8 @@ def _watched(stream: TextIO | None, number: int, kind: type[_Watched]) -> TextIO
         stream.reconfigure(errors=LEGIBLE)
         return stream
     stream.flush()
-    return io.TextIOWrapper(
+    screen = _Screen if number == 2 or stream.isatty() else io.TextIOWrapper
+    return screen(
         io.BufferedWriter(kind(raw)),
         encoding=ASCII if codecs.lookup(stream.encoding).name == "ascii" else stream.encoding,
         errors=LEGIBLE,

@@ -26,7 +26,7 @@ def run(
 
     Example: llm-economist run --scenario bounded --num-agents 10 --max-timesteps 200 --two-timescale 10
     """
-    from rich.console import Console
+    from evals.console import Console
 
     given = {name: value for name, value in settings.items() if value is not None}
     given = {**(read_toml(config) if config else {}), **given}
@@ -76,9 +76,8 @@ def resume(
 
     Example: llm-economist resume 3
     """
-    from rich.console import Console
-
     from evals.again import resume as go_on
+    from evals.console import Console
     from evals.proposed import Allowed
     from evals.running import then_merge
 
@@ -101,9 +100,8 @@ def replay(
 
     Example: llm-economist replay 3
     """
-    from rich.console import Console
-
     from evals.again import replay as play_again
+    from evals.console import Console
     from evals.proposed import Allowed
 
     raise typer.Exit(play_again(run, db, Console(), Allowed(allow_code or (), allow_file or ())))
@@ -122,9 +120,8 @@ def fork(
 
     Example: llm-economist fork 3 --at 25 --planner-type ORACLE
     """
-    from rich.console import Console
-
     from evals.again import fork as branch
+    from evals.console import Console
     from evals.proposed import Allowed
     from evals.running import then_merge
 
@@ -141,8 +138,7 @@ def personas(**settings: Any) -> None:
 
     Example: llm-economist personas --num-agents 5 --llm rules
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.personas import print_personas
 
     print_personas({name: value for name, value in settings.items() if value is not None}, Console())
@@ -158,8 +154,7 @@ def watch(
 
     Example: llm-economist watch --once
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.watch import watch as look
 
     look(db, Console(), once=once, interval=interval)

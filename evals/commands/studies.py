@@ -35,9 +35,8 @@ def eval_(
     """
     from json import dumps
 
-    from rich.console import Console
-
     from evals import incidence
+    from evals.console import Console
     from evals.evaluate import evaluate, keep
     from evals.evaluation_tables import as_json, print_evaluation, write_csv
 
@@ -179,8 +178,7 @@ def optimize(
 
     Example: llm-economist optimize worker --optimizer labeled --llm rules --budget 200 --sizes 10,10,20
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.optimize import optimize as tune
     from evals.tuning_plan import UNUSED, Order
 
@@ -205,8 +203,7 @@ def validate(
 
     Example: llm-economist validate --llm gpt-4o-mini -o card.md
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.validity.plan import MATTERS, OTHERS, Order
     from evals.validity.validate import compare as side_by_side
     from evals.validity.validate import validate as check
@@ -231,8 +228,7 @@ def elections(
 
     Example: llm-economist elections all --json
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.election_tables import print_elections
 
     print_elections(db, runs, Console(), as_json=json)
@@ -258,8 +254,7 @@ def interview(
 
     Example: llm-economist interview 3 --agent 2 --year 20 "Why did you work less this year?"
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.interview import Asked, chosen
     from evals.interview import interview as ask
     from evals.proposed import Allowed
@@ -279,8 +274,7 @@ def report(
 
     Example: llm-economist report 3 -o report.html
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.figures.extra import require
 
     require()

@@ -21,6 +21,9 @@ def sql(
     format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
     json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
     output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix chooses a format")] = None,
+    raw_csv: Annotated[
+        bool, typer.Option("--raw-csv", help="CSV without the apostrophe before text that looks like a formula")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="rows at most [default: 1000 in tables, else all]")
     ] = None,
@@ -45,7 +48,14 @@ def sql(
         raise UsageError("give a SELECT, a saved question (llm-economist sql --list), or - for standard input")
     try:
         print_query(
-            db, query, parameters=param or (), format=chosen, output=output, limit=limit, seconds=timeout_seconds
+            db,
+            query,
+            parameters=param or (),
+            format=chosen,
+            output=output,
+            limit=limit,
+            seconds=timeout_seconds,
+            raw_csv=raw_csv,
         )
     except OutputLost:
         raise
@@ -109,8 +119,7 @@ def import_(
 
     Example: llm-economist import shared/run-3 --db economist.duckdb
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.running import merge_shards
     from pipeline.exchange import import_runs
 
@@ -157,9 +166,8 @@ def bench(
     import sys
     from json import dumps
 
-    from rich.console import Console
-
     from evals.bench import run
+    from evals.console import Console
 
     sizes = {"num_agents": num_agents, "years": years, "rounds": rounds, "decisions": decisions, "calls": calls}
     given = {name: value for name, value in sizes.items() if value is not None}
@@ -179,8 +187,7 @@ def doctor(
 
     Example: llm-economist doctor --llm gpt-4o-mini
     """
-    from rich.console import Console
-
+    from evals.console import Console
     from evals.doctor import check
 
     raise typer.Exit(check(Console(), llm=llm, base_url=base_url, db=db, omit=omit))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evals.console import Console
 from evals.formats import plain
 from evals.validity.card import SUBJECT, figure
 from evals.validity.checks import CHECKS
