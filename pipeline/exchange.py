@@ -67,7 +67,7 @@ def import_runs(path: str, db: str, *, again: bool = False) -> Taken:
     try:
         with Store(db) as store:
             return take_in(store, path, again=again)
-    except EconomistError:
+    except (EconomistError, KeyboardInterrupt):
         if new:
             Path(db).unlink(missing_ok=True)
         raise

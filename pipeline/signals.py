@@ -37,6 +37,12 @@ def as_interrupt(signum: int, frame: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+def interrupt_by(signum: int) -> KeyboardInterrupt:
+    """What to raise for a signal that somebody else's handler received."""
+    _received.add(signum)
+    return KeyboardInterrupt()
+
+
 @contextmanager
 def polite_ends() -> Iterator[None]:
     """Meanwhile each signal of `POLITE` is an interrupt, unless this process ignores it, as under `nohup`."""
