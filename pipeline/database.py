@@ -14,6 +14,9 @@ import duckdb
 from pipeline import definitions, older, views
 from pipeline.errors import StoreError
 
+QUERY_INTERRUPTED = "Query interrupted"
+"""What DuckDB's RuntimeError says where Ctrl-C was felt in a query."""
+
 SCHEMA_VERSION = 2
 """Since 2, welfare is in dollars a head, and yardsticks count what comes back of a worker's own tax: see older.py."""
 
@@ -199,8 +202,10 @@ def holder(text: str) -> str:
 
 
 def explain(path: str, error: Exception) -> str:
-    """DuckDB's error as one line for a user."""
+    """DuckDB's error as one line for a user. KeyboardInterrupt where it is Ctrl-C, in DuckDB's words."""
     text = " ".join(str(error).split())
+    if text == QUERY_INTERRUPTED:
+        raise KeyboardInterrupt from error
     if "Conflicting lock" in text:
         return f"{path} is in use by {holder(text)}; wait for it, close the file there, or choose another --db"
     if "not a valid DuckDB database" in text:

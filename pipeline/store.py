@@ -22,6 +22,7 @@ from pipeline.code import code_version
 from pipeline.columns import Columns, append
 from pipeline.database import (
     OPEN_HERE,
+    QUERY_INTERRUPTED,
     SCHEMA_VERSION,
     StoreLocked,
     check_owner,
@@ -371,7 +372,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if str(error) == "Query interrupted":
+        if str(error) == QUERY_INTERRUPTED:
             raise KeyboardInterrupt from error
         raise
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import duckdb
 import pytest
 from command_line import CommandLine
 from rich.console import Console
@@ -19,7 +20,7 @@ from rich.console import Console
 from evals.again import take_up
 from evals.loopback import Fault, Loopback
 from evals.running import play
-from pipeline import exchange
+from pipeline import database, exchange
 from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.history import config_of
@@ -163,6 +164,17 @@ def test_personas_that_were_interrupted_continue_with_the_replies_that_are_store
         written = [body for body in server.requests if "Reply with the word OK" not in str(body)]
     assert len(written) == 6  # the one that was in flight is asked again
     assert len(set(map(str, written))) == 5
+
+
+def test_ctrl_c_while_a_database_is_made_is_an_interrupt(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: object) -> None:
+        with duckdb.connect() as connection, signals(CTRL_C, after=0.05):
+            connection.execute(ENDLESS)
+
+    monkeypatch.setattr(database, "_write_empty", interrupted)
+    asked = cli("run", "--num-agents", "2", "--max-timesteps", "1", "--llm", "rules", "--db", DB)
+    assert (asked.code, asked.err) == (INTERRUPTED, "")
+    assert not cli.exists(DB)
 
 
 def test_an_import_that_is_interrupted_leaves_no_database(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,17 +284,23 @@ def alone(folder: Path) -> None:
 
 
 def survive(
-    program: Program, scenario: Scenario, command: str, folder: Path, rng: random.Random, span: float, most: int
+    program: Program,
+    scenario: Scenario,
+    command: str,
+    folder: Path,
+    rng: random.Random,
+    span: float,
+    due: Sequence[signal.Signals],
 ) -> list[Kill]:
-    """Give a command, kill it up to `most` times within `span` seconds each, and give it again until it ends."""
+    """Give a command, kill it by each signal that is `due` within `span` seconds, and give it again until it ends."""
     kills: list[Kill] = []
     runs, _ = last_run(folder)
     while (now := next_command(scenario, command, folder, runs)) is not None:
-        number = rng.choice(SIGNALS)
-        aim = (number, rng.uniform(0, span)) if len(kills) < most else None
+        number = due[len(kills)] if len(kills) < len(due) else None
+        aim = (number, rng.uniform(0, span)) if number is not None else None
         running = last_run(folder)[1] == "running"  # since an earlier kill
         code, sent = program.run(now, folder, aim)
-        if sent and code in (-number, 128 + number):
+        if number is not None and sent and code in (-number, 128 + number):
             kills.append(Kill(number, sent, time.monotonic()))
             left = last_run(folder)[1] == "running"
             assert number == signal.SIGKILL or left <= running, f"{now}: {number.name} left the run as 'running'"
@@ -317,7 +323,8 @@ def clean_up(program: Program, folder: Path) -> None:
 
 def check(program: Program, name: str, kills: int, seed: int, folder: Path) -> list[Kill]:
     """Kill a scenario `kills` times in as many trials as it takes; each ends as the undisturbed command does."""
-    scenario, rng = SCENARIOS[name], random.Random(seed)
+    scenario, rng = SCENARIOS[name], random.Random(f"{name} {seed}")
+    signals = [SIGNALS[(seed + number) % len(SIGNALS)] for number in range(kills)]
     with Loopback(latency=0.002) as server:
         asked: list[tuple[float, str]] = []
         server.fault = lambda number, body: asked.append((time.monotonic(), json.dumps(body, sort_keys=True)))
@@ -336,7 +343,7 @@ def check(program: Program, name: str, kills: int, seed: int, folder: Path) -> l
             trial = folder / f"trial{len(all_kills)}-{rng.random()}"
             shutil.copytree(start, trial)
             asked.clear()
-            killed = survive(program, scenario, command, trial, rng, span, kills - len(all_kills))
+            killed = survive(program, scenario, command, trial, rng, span, signals[len(all_kills) :])
             clean_up(program, trial)
             check_same(trial, whole)
             assert paid_twice(asked, [(kill.sent, kill.gone) for kill in killed], once) == []
