@@ -5,6 +5,7 @@ Run as a script. For each line on standard input: prints the child's process id,
 the file `log`.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -30,14 +31,16 @@ def child(folder: str, args: list[str], log: str) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.argv = ["llm-economist", *args]
+    code = 0
     try:
         cli.main()
     except SystemExit as exit:
-        sys.stdout.flush()
-        os._exit(int(exit.code or 0))
+        code = int(exit.code or 0)
     except KeyboardInterrupt:  # before `main` heard signals, or after
-        os._exit(130)
-    os._exit(0)
+        code = 130
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def prepare() -> None:

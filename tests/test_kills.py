@@ -91,7 +91,7 @@ SCENARIOS: dict[str, Scenario] = {
     "import a database": Scenario("import a.duckdb --db b.duckdb", 8, before=(PLAY,), done=2),
     "export": Scenario("export all --to out --db a.duckdb", 14, before=(PLAY,), done=2),
     "interview": Scenario("interview 1 Why? --agent 1 --db a.duckdb", 10, before=(PEOPLE,), served=True),
-    "personas": Scenario("personas --num-agents 8 --concurrency 2 --db a.duckdb", 12, served=True),
+    "personas": Scenario("personas --num-agents 20 --db a.duckdb", 12, served=True),
 }
 OF_STORED_RUNS = ("resume", "fork", "interview", "import", "export")
 """Commands that need no model, or take that of a stored run."""
