@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -25,7 +26,9 @@ USUAL = (
 
 
 def child(folder: str, args: list[str], log: str) -> None:
-    """Be the program."""
+    """Be the program, as from a terminal: what runs the tests may ignore Ctrl-C and SIGHUP."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(folder)
     out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(out, 1)

@@ -29,6 +29,8 @@ from programs.strategies import STRATEGIES
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 RECENT = 0.5
 """Seconds before a kill within which a reply may not have reached the disk yet, on a busy machine."""
+SHORTEST = 0.005
+"""Seconds: no command ends in less."""
 PATIENCE = 20.0
 """Seconds after which a process that was told to end counts as one that hangs, on a busy machine."""
 
@@ -349,6 +351,7 @@ def check(program: Program, name: str, kills: int, seed: int, folder: Path) -> l
             assert paid_twice(asked, [(kill.sent, kill.gone) for kill in killed], once) == []
             # The first run may have been slowed by others: aim earlier where nothing was left to kill.
             all_kills, span = all_kills + killed, span if killed else span * 0.6
+            assert span > SHORTEST, "no signal ends this command"
     return all_kills
 
 
