@@ -24,6 +24,7 @@ import duckdb
 import pytest
 
 from evals.loopback import Loopback
+from pipeline.traces import RUN_STRIDE
 from programs.strategies import STRATEGIES
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -40,7 +41,7 @@ class Scenario:
     """A command that writes, and how often it is killed in the slow suite.
 
     `before`: commands that make what it starts from. `resumed`: `resume` continues it once its run is stored, else the
-    same command does. `served`: a server on this machine answers instead of `rules`. `done`: the exit code of a command
+    same command does; `again`: flags that it must be given. `served`: a server on this machine answers instead of `rules`. `done`: the exit code of a command
     that is given again although it had come to its end.
     """
 
@@ -48,6 +49,7 @@ class Scenario:
     kills: int
     before: tuple[str, ...] = ()
     resumed: bool = False
+    again: str = ""
     served: bool = False
     done: int = 0
 
@@ -69,6 +71,7 @@ SCENARIOS: dict[str, Scenario] = {
             12,
             before=(f"run {SMALL} --llm rules --db known.duckdb",) * (name == "knn"),
             resumed=True,
+            again=" --allow-file known.duckdb" * (name == "knn"),
             served=True,
         )
         for name in STRATEGIES
@@ -168,6 +171,12 @@ def log_of(folder: Path) -> Path:
 
 COMPARED = {"lm_calls": "WHERE signature NOT IN ('Preflight', 'AnswerInterview')", "meta": "WHERE false"}
 """Rows that are compared of some tables. Each process tests its model once more, and each interview is kept."""
+NUMBERED = {
+    "run_id": "(SELECT runs.name FROM {}.runs WHERE runs.run_id = its.run_id)",
+    "call_id": f"CASE WHEN its.call_id > 0 THEN its.call_id % {RUN_STRIDE} END",
+}
+"""Numbers of runs depend on which of several processes ends first, names of runs do not. Calls of a study (ids below 0)
+are numbered as they come, from several threads."""
 VOLATILE = ("latency_ms",)
 """Columns that depend on the clock beside those that hold a time."""
 
@@ -185,8 +194,11 @@ def differences(one: Path, other: Path) -> dict[str, list[tuple[Any, ...]]]:
                    AND data_type NOT LIKE 'TIMESTAMP%' AND NOT list_contains(?, column_name) ORDER BY column_index""",
                 [table, list(VOLATILE)],
             ).fetchall()
-            kept = ", ".join(f'"{column}"' for (column,) in columns)
-            both = [f"SELECT {kept} FROM {name}.{table} {COMPARED.get(table, '')}" for name in ("one", "other")]
+            kept = ", ".join(NUMBERED.get(column, f'"{column}"') for (column,) in columns)
+            both = [
+                f"SELECT {kept.format(name)} FROM {name}.{table} AS its {COMPARED.get(table, '')}"
+                for name in ("one", "other")
+            ]
             for first, second in (both, both[::-1]):
                 rows = connection.execute(f"({first}) EXCEPT ALL ({second})").fetchall()
                 found[table] = found.get(table, []) + rows
@@ -248,7 +260,7 @@ def next_command(scenario: Scenario, command: str, folder: Path, runs: int) -> s
     number, status = last_run(folder) if scenario.resumed else (0, "")
     if number <= runs:
         return command
-    return None if status == "finished" else f"resume {number} --db a.duckdb"
+    return None if status == "finished" else f"resume {number} --db a.duckdb{scenario.again}"
 
 
 def begin(program: Program, scenario: Scenario, folder: Path, model: str) -> None:
@@ -279,7 +291,7 @@ def processes_in(folder: Path) -> list[str]:
 
 def alone(folder: Path) -> None:
     """Wait until no process works in a folder: those that a killed one had begun end by themselves."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + 6 * PATIENCE  # Ray's take their time
     while left := processes_in(folder):
         assert time.monotonic() < deadline, f"processes {left} are left"
         time.sleep(0.02)
