@@ -41,8 +41,8 @@ class Scenario:
     """A command that writes, and how often it is killed in the slow suite.
 
     `before`: commands that make what it starts from. `resumed`: `resume` continues it once its run is stored, else the
-    same command does; `again`: flags that it must be given. `served`: a server on this machine answers instead of `rules`. `done`: the exit code of a command
-    that is given again although it had come to its end.
+    same command does; `again`: flags that `resume` must be given. `served`: a server on this machine answers instead of
+    `rules`. `done`: the exit code of a command that is given again although it had come to its end.
     """
 
     command: str
