@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,16 @@ from pipeline.arrivals import TOTALS
 from pipeline.columns import Columns, nulls
 from pipeline.config import WHERE, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
-from pipeline.history import AtRest, config_of, find_run, recorded_calls, restore, stored_pools, years_played
+from pipeline.history import (
+    AtRest,
+    config_of,
+    find_run,
+    known_calls,
+    recorded_calls,
+    restore,
+    stored_pools,
+    years_played,
+)
 from pipeline.minds import Minds, Usage
 from pipeline.older import OF_DECISIONS, YARDSTICKS
 from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
@@ -67,7 +77,8 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
                 raise UsageError(f"run {run_id} has all of its {years} years; there is nothing to resume (try `fork`)")
             console.print(f"Run {run_id} had all of its {config.max_timesteps} years; it is finished now.")
             return 0
-        known = sum(map(len, simulation.recorded(simulation.start).values()))
+        stored_calls = chain.from_iterable(simulation.recorded(simulation.start).values())
+        known = sum(call.run_id == run_id for call in stored_calls)
         console.print(
             f"Run {run_id} goes on with year {simulation.start}; {known} stored calls of that year are used again."
         )
@@ -84,7 +95,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
         if row["status"] != "finished":
             store.finish_run(run_id, "finished")
         return None
-    recorded = recorded_calls(store, run_id, start)
+    recorded = known_calls(store, row, start)
     minds = Minds(config, row["llm"], usage=usage_so_far(store, run_id))
     minds.learn(stored_pools(store, run_id))
     minds.enter(run_id)
@@ -97,7 +108,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
         run_id=run_id,
         world=restore(store, run_id, config, start),
         start=start,
-        recorded=lambda year: recorded if year == start else {},
+        recorded=lambda year: recorded if year == start else known_calls(store, row, year),
         fallbacks=int(store.one("SELECT count(*) FROM decisions WHERE run_id = ? AND fallback", [run_id])),
     )
 

@@ -14,7 +14,7 @@ from evals.commands.app import app
 from evals.options import gather_elasticities
 from pipeline import terminal
 from pipeline.errors import EconomistError
-from pipeline.signals import INTERRUPTED, exit_code, forget
+from pipeline.signals import INTERRUPTED, exit_code, forget, polite_ends
 
 QUERY_INTERRUPTED = "Query interrupted"
 CRASH_FILE = "llm-economist-crash.log"
@@ -23,7 +23,7 @@ CRASH_FILE = "llm-economist-crash.log"
 def main() -> None:
     """Entry point: errors that a user can act on become one line, and a signal becomes its exit code."""
     forget()
-    with terminal.prepared():
+    with terminal.prepared(), polite_ends():
         code = _exit_code()
         with suppress(terminal.OutputLost):
             sys.stdout.flush()

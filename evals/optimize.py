@@ -5,7 +5,6 @@ The same command again goes on with a study that was cut off: it asks nothing th
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +20,7 @@ from evals.tuning import Outcome, Tuning
 from evals.tuning_plan import Order, Plan, prepare
 from pipeline.allowance import Allowance
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.signals import INTERRUPTED, as_interrupt
+from pipeline.signals import INTERRUPTED, polite_ends
 from pipeline.store import Store, as_json, check_path, code_version, now
 from pipeline.study import Halted, Study, study_name
 from pipeline.terminal import instead
@@ -123,21 +122,19 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
 @contextmanager
 def end_told(study: Study, console: Console) -> Iterator[None]:
     """Set the status of a study whatever its end is, and say how one that was interrupted goes on: that is no error."""
-    previous = signal.signal(signal.SIGTERM, as_interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        study.save("interrupted")
-        told = "all replies are stored; the same command goes on from here"
-        instead(f"interrupted: {told}")
-        console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
-    except Halted as halted:
-        raise failed(study, halted.error) from halted.error
-    except UsageError as error:
-        study.save("failed", error=str(error))
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with polite_ends():
+        try:
+            yield
+        except KeyboardInterrupt:
+            study.save("interrupted")
+            told = "all replies are stored; the same command goes on from here"
+            instead(f"interrupted: {told}")
+            console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
+        except Halted as halted:
+            raise failed(study, halted.error) from halted.error
+        except UsageError as error:
+            study.save("failed", error=str(error))
+            raise
 
 
 def failed(study: Study, error: Exception) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -10,13 +11,17 @@ from rich.markup import escape
 from evals.console import Console
 from evals.running import choose_model, configure
 from pipeline import cluster
+from pipeline.config import RunConfig
+from pipeline.errors import EconomistError, StoreError
+from pipeline.history import AtRest, recorded_calls
 from pipeline.minds import Minds
 from pipeline.people import write_personas
 from pipeline.records import run_row
 from pipeline.signals import run_async
-from pipeline.store import Store, check_path, row_of
+from pipeline.store import Row, Store, check_path, row_of
+from pipeline.traces import Recorded
 from pipeline.wards import divided
-from pipeline.world import create, needs_persona
+from pipeline.world import World, create, needs_persona
 
 
 def print_personas(settings: Mapping[str, Any], console: Console) -> None:
@@ -27,14 +32,16 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     check_path(config.db)
     minds = Minds(config, model)
-    run_async(minds.preflight())
+    run_id, recorded = _cut_off(config, model)
+    minds.enter(run_id)
+    run_async(minds.preflight(earlier=recorded.pop((0, "Preflight", None), [])))
     world = create(config)
     with Store(config.db) as store:
-        minds.enter(store.start_run(run_row(config, model)))
-        with divided(minds, store) as wards:
-            rows = run_async(write_personas(world, minds, store, asked=wards))
-        store.write({"personas": rows, "lm_calls": [row_of(call) for call in minds.drain()]})
-        store.finish_run(minds.run_id, "finished")
+        if run_id:
+            store.reopen_run(run_id)
+        minds.enter(run_id or store.start_run(run_row(config, model)), lambda call: store.post(row_of(call)))
+        minds.recorded = recorded
+        rows = _written(world, minds, store, console)
     for agent in needs_persona(world):
         person = world.population.demographics(agent)
         if person is not None:
@@ -46,3 +53,33 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"\n{len(rows)} written by {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
     )
+
+
+def _written(world: World, minds: Minds, store: Store, console: Console) -> list[Row]:
+    """Personas that were written now; the run's row says how that ended."""
+    try:
+        with divided(minds, store) as wards:
+            rows = run_async(write_personas(world, minds, store, asked=wards))
+        store.write({"personas": rows})
+    except KeyboardInterrupt:
+        store.finish_run(minds.run_id, "interrupted")
+        console.print("[bold]interrupted[/bold]: all replies are stored; the same command continues")
+        raise
+    except EconomistError as error:
+        if not isinstance(error, StoreError):
+            store.finish_run(minds.run_id, "failed", str(error))
+        raise
+    store.finish_run(minds.run_id, "finished")
+    return rows
+
+
+def _cut_off(config: RunConfig, model: str) -> tuple[int, Recorded]:
+    """The run of this same command that was cut off, and its calls; 0 where there is none."""
+    row = run_row(config, model)
+    same = """SELECT run_id FROM runs WHERE name = ? AND llm = ? AND config = ? AND status <> 'finished'
+              AND run_id NOT IN (SELECT run_id FROM agents) ORDER BY run_id DESC LIMIT 1"""
+    if not Path(config.db).exists():
+        return 0, {}
+    with AtRest(config.db) as reader:
+        found = reader.rows(same, [row["name"], row["llm"], row["config"]])
+        return (int(found[0]["run_id"]), recorded_calls(reader, int(found[0]["run_id"]), 0)) if found else (0, {})

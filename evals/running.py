@@ -28,7 +28,7 @@ from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.minds import Minds
 from pipeline.proposals import said_again
 from pipeline.records import Year
-from pipeline.signals import INTERRUPTED, as_interrupt, run_async
+from pipeline.signals import INTERRUPTED, POLITE, polite_ends, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import check_path
 from pipeline.terminal import instead, visible
@@ -208,11 +208,11 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
     return _see_through(simulation, play)
 
 
+@polite_ends()
 def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     """Play to an end and set the run's status whatever that end is. KeyboardInterrupt if there is no run yet."""
     store = simulation.store
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, as_interrupt)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *POLITE)}
     try:
         play()
     except KeyboardInterrupt:

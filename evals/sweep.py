@@ -6,7 +6,6 @@ runs = made.play(console)          # run ids by `Cell.key`
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from pipeline.minds import Minds
 from pipeline.people import written_by
 from pipeline.records import Year
 from pipeline.scenarios import SCENARIOS
-from pipeline.signals import as_interrupt, run_async
+from pipeline.signals import polite_ends, run_async
 from pipeline.simulation import Simulation
 from pipeline.store import Row, Store, check_path
 from pipeline.terminal import instead
@@ -125,9 +124,9 @@ class Sweep:
             words += f" {len(found.other_code)} were made by other code (--any-code takes them)."
         return words
 
+    @polite_ends()
     def _play(self, jobs: Sequence[Job], found: Plan, console: Console) -> None:
         years = sum(job.cell.config.max_timesteps - found.years.get(job.cell.key, 0) for job in jobs)
-        previous = signal.signal(signal.SIGTERM, as_interrupt)
         try:
             with SweepProgress(console, runs=len(jobs), years=years) as progress:
                 if self.on_ray or (self.parallel > 1 and len(jobs) > 1):
@@ -143,8 +142,6 @@ class Sweep:
             raise  # who can't write can't tell what is left either
         except EconomistError as error:
             raise type(error)(f"{error}; {self._left()}") from error
-        finally:
-            signal.signal(signal.SIGTERM, previous)
 
     def _play_apart(self, jobs: Sequence[Job], report: Report) -> None:
         """Play jobs in other processes or on other machines, and take in what they wrote."""

@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.leftovers import RAY
+from pipeline.signals import interrupt_by
 
 log = logging.getLogger("llm_economist")
 
@@ -99,6 +100,8 @@ def _connect(ray: Any, where: str, folder: str | None) -> None:
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, **own)
     except (OSError, ValueError, RuntimeError) as error:
         raise _unusable(where, error) from error
+    except SystemExit:  # Ray's own handler of SIGTERM
+        raise interrupt_by(signal.SIGTERM) from None
     finally:
         for number, handler in handlers.items():  # Ray has put its own in their place
             signal.signal(number, handler)

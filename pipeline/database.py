@@ -17,6 +17,9 @@ from pipeline import definitions, older, views
 from pipeline.errors import StoreError
 from pipeline.query import refuse_no_file
 
+QUERY_INTERRUPTED = "Query interrupted"
+"""What DuckDB's RuntimeError says where Ctrl-C was felt in a query."""
+
 SCHEMA_VERSION = 2
 """Since 2, welfare is in dollars a head, and yardsticks count what comes back of a worker's own tax: see older.py."""
 
@@ -244,8 +247,10 @@ def holder(text: str) -> str:
 
 
 def explain(path: str, error: Exception) -> str:
-    """DuckDB's error as one line for a user."""
+    """DuckDB's error as one line for a user. KeyboardInterrupt where it is Ctrl-C, in DuckDB's words."""
     text = " ".join(str(error).split())
+    if text == QUERY_INTERRUPTED:
+        raise KeyboardInterrupt from error
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
         return f"{path} cannot be read in the memory that there is; close other programs, or use a larger machine"
     if isinstance(error, duckdb.FatalException | duckdb.InternalException) or "checksum" in text:

@@ -261,3 +261,13 @@ def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
         call = Call(**row)
         recorded.setdefault((call.year, call.signature, call.agent), []).append(call)
     return recorded
+
+
+def known_calls(reader: Reader, run: Row, year: int) -> Recorded:
+    """Stored calls of a year that a run can use again, by attempt: its own, and those of a fork's parent."""
+    known = recorded_calls(reader, int(run["run_id"]), year)
+    if run["parent_run_id"] is not None:
+        for question, calls in recorded_calls(reader, int(run["parent_run_id"]), year).items():
+            if question[1] != "Preflight":
+                known[question] = sorted((*calls, *known.get(question, ())), key=lambda call: call.attempt)
+    return known

@@ -1,4 +1,4 @@
-"""Interrupts where several processes work for one: the first of them decides what Ctrl-C and SIGTERM mean."""
+"""Interrupts where several processes work for one: the first of them decides what Ctrl-C, SIGTERM and SIGHUP mean."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ Result = TypeVar("Result")
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+POLITE = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask for an end, as Ctrl-C does: a scheduler or `kill` sends the first, a closed terminal the second."""
+
 _received: set[int] = set()
 
 
@@ -22,16 +25,36 @@ def forget() -> None:
 
 
 def exit_code() -> int:
-    """The exit code of a command that a signal ended, as shells count: 143 after SIGTERM, else 130."""
-    return TERMINATED if signal.SIGTERM in _received else INTERRUPTED
+    """The exit code of a command that a signal ended, as shells count: 143 after SIGTERM, 129 after SIGHUP or 130."""
+    return next((128 + number for number in POLITE if number in _received), INTERRUPTED)
 
 
 def as_interrupt(signum: int, frame: object) -> None:
-    """A handler for SIGTERM: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
+    """A handler for `POLITE`: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
     _received.add(signum)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where Ctrl-C is not for us
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
+
+
+def interrupt_by(signum: int) -> KeyboardInterrupt:
+    """What to raise for a signal that somebody else's handler received."""
+    _received.add(signum)
+    return KeyboardInterrupt()
+
+
+@contextmanager
+def polite_ends() -> Iterator[None]:
+    """Meanwhile each signal of `POLITE` is an interrupt, unless this process ignores it, as under `nohup`."""
+    previous = {number: signal.getsignal(number) for number in POLITE}
+    heard = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
+    for number in heard:
+        signal.signal(number, as_interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -45,10 +68,11 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 def work_for_another() -> None:
-    """In a process that was begun for another: Ctrl-C does not reach it, and SIGTERM is an interrupt."""
+    """In a process that was begun for another: Ctrl-C does not reach it, and `POLITE` are interrupts."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, as_interrupt)
+    for number in POLITE:
+        signal.signal(number, as_interrupt)
 
 
 def run_async(main: Coroutine[Any, Any, Result]) -> Result:

@@ -23,6 +23,7 @@ from pipeline.columns import Columns, append
 from pipeline.database import (
     OPEN_HERE,
     OPENED,
+    QUERY_INTERRUPTED,
     SCHEMA_VERSION,
     StoreLocked,
     check_owner,
@@ -389,7 +390,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if str(error) == "Query interrupted":
+        if str(error) == QUERY_INTERRUPTED:
             raise KeyboardInterrupt from error
         raise
 

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from copy import copy
@@ -191,7 +191,7 @@ class LoopCalls:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._in_flight: set[Future[Any]] = set()
+        self._in_flight: set[asyncio.Task[Any]] = set()
         self._given_up = False
 
     def run(self, call: Coroutine[Any, Any, Result]) -> Result:
@@ -200,20 +200,30 @@ class LoopCalls:
             if self._given_up:
                 call.close()
                 raise GivenUp
-            future = asyncio.run_coroutine_threadsafe(call, self.loop)
-            self._in_flight.add(future)
+            future = asyncio.run_coroutine_threadsafe(self._made(call), self.loop)
         try:
             return future.result()
         except CancelledError as error:  # an Exception, unlike asyncio's
+            call.close()  # it may not have begun
             raise GivenUp from error
+
+    async def _made(self, call: Coroutine[Any, Any, Result]) -> Result:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._given_up:
+            raise asyncio.CancelledError
+        self._in_flight.add(task)
+        try:
+            return await call
         finally:
-            self._in_flight.discard(future)
+            self._in_flight.discard(task)
 
     def give_up(self) -> None:
+        """Called on the loop. A reply that is there still reaches the thread, which parses it: it will be stored."""
         with self._lock:
             self._given_up = True
-            for future in list(self._in_flight):
-                future.cancel()
+        for task in self._in_flight:
+            task.cancel()
 
 
 async def in_thread(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:

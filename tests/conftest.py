@@ -16,8 +16,7 @@ settings.register_profile("unhurried", deadline=None)  # a busy machine is no re
 settings.load_profile("unhurried")
 
 VARIANTS = re.compile(
-    r"""test_crashes.*(killed_run_resumes.*\[(rational|democratic|bounded\]|bounded.--archetypes)|paid_for_twice\[(bounded|democratic))
-    |test_bench.*(timed_beside_bare|latency_of_its_rounds|memory_grows)
+    r"""test_bench.*(timed_beside_bare|latency_of_its_rounds|memory_grows)
     |test_shards.*(two_runs_at_once|killed_shard|knows_the_personas)
     |test_sweep.*interrupted_sweep
     |test_budget.*(to_the_uncapped_end|wide_cap_at_any)
@@ -55,7 +54,6 @@ VARIANTS = re.compile(
     |test_docs.*(one_folder\[(optimizing|population|extending|cautions|satisfaction|yardsticks|v1)|commands_of_a_finding)
     |test_report_in_a_browser
     |test_printed_commands.*(tuned_program|studies_and_shards)
-    |test_crashes.*paid_for_twice
     |test_baselines.*not_below_any_baseline.*\[(flat-3|three-100|three-5)
     |test_elections.*no_share_of_the_offers
     |test_report\.py.*row_for_every_change

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import duckdb
 import pytest
 from command_line import CommandLine
 from rich.console import Console
@@ -19,6 +20,7 @@ from rich.console import Console
 from evals.again import take_up
 from evals.loopback import Fault, Loopback
 from evals.running import play
+from pipeline import database, exchange
 from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.history import config_of
@@ -145,6 +147,41 @@ def test_nothing_is_stored_of_a_run_that_is_interrupted_in_its_first_call(cli: C
         ended = cli("run", *ASKED, "--base-url", server.url)
     assert ended.code == INTERRUPTED
     assert "resume" not in ended.out
+    assert not cli.exists(DB)
+
+
+@pytest.mark.parametrize("number", [CTRL_C, POLITE, signal.SIGHUP])
+def test_personas_that_were_interrupted_continue_with_the_replies_that_are_stored(
+    cli: CommandLine, number: signal.Signals
+) -> None:
+    asked = ("personas", "--num-agents", "5", "--concurrency", "1", "--llm", "gpt-4o-mini", "--db", DB)
+    with Loopback(fault=signalling(number, at=3), latency=0.05) as server:
+        command = (*asked, "--base-url", server.url)
+        assert cli(*command).code == 128 + number
+        assert statuses(cli) == ["interrupted"]
+        assert cli(*command).code == 0
+        assert statuses(cli) == ["finished"]
+        written = [body for body in server.requests if "Reply with the word OK" not in str(body)]
+    assert len(written) == 6  # the one that was in flight is asked again
+    assert len(set(map(str, written))) == 5
+
+
+def test_ctrl_c_while_a_database_is_made_is_an_interrupt(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: object) -> None:
+        with duckdb.connect() as connection, signals(CTRL_C, after=0.05):
+            connection.execute(ENDLESS)
+
+    monkeypatch.setattr(database, "_write_empty", interrupted)
+    asked = cli("run", "--num-agents", "2", "--max-timesteps", "1", "--llm", "rules", "--db", DB)
+    assert (asked.code, asked.err) == (INTERRUPTED, "")
+    assert not cli.exists(DB)
+
+
+def test_an_import_that_is_interrupted_leaves_no_database(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store("other.duckdb") as store:
+        assert play(simulation(store), Console()) == 0
+    monkeypatch.setattr(exchange, "take_in", lambda *args, **flags: ctrl_c())
+    assert cli("import", "other.duckdb", "--db", DB).code == INTERRUPTED
     assert not cli.exists(DB)
 
 

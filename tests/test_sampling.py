@@ -21,7 +21,7 @@ from pipeline.traces import BRANCH_ATTEMPTS, MOST_ATTEMPTS
 from programs.nearest import NearestShots
 from programs.reflection import LONGEST_CRITIQUE
 from programs.rewards import GOOD_ENOUGH, reward
-from programs.sampling import consensus
+from programs.sampling import GivenUp, LoopCalls, consensus
 from programs.strategies import MOST, STRATEGIES, strategy
 from signatures.worker import ChooseLabor
 
@@ -363,3 +363,18 @@ def test_the_strategies_are_listed_with_their_cost(cli):
     assert [(one["strategy"], one["calls"]) for one in listed][:3] == [("io", [1, 1]), ("cot", [1, 1]), ("sc", [5, 5])]
     printed = cli("strategies").out
     assert all(name in printed for name in STRATEGIES)
+
+
+def test_a_reply_that_is_there_when_its_question_is_given_up_still_reaches_the_thread() -> None:
+    async def main() -> None:
+        calls = LoopCalls()
+
+        async def reply() -> str:
+            calls.loop.call_soon(calls.give_up)  # before the thread hears of the reply
+            return "said"
+
+        assert await calls.loop.run_in_executor(None, calls.run, reply()) == "said"
+        with pytest.raises(GivenUp):
+            await calls.loop.run_in_executor(None, calls.run, reply())
+
+    asyncio.run(main())

@@ -13,14 +13,15 @@ import duckdb
 import pytest
 
 from evals.loopback import Loopback, Reply, completion
+from pipeline.signals import POLITE, exit_code, forget, polite_ends
 from programs.strategies import STRATEGIES
 
 PATIENCE = 60
 """Seconds after which a command that does not end counts as one that never does."""
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 RUN = ("run", "--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--llm", "gpt-4o-mini")
 EVERY = [(name, number) for name in STRATEGIES for number in CODES]
-FAST = [("refine", signal.SIGTERM), ("sc", signal.SIGINT)]
+FAST = [("refine", signal.SIGTERM), ("sc", signal.SIGINT), ("io", signal.SIGHUP)]
 
 
 def ends_at(number: int, command: tuple[str, ...], *, at: int) -> tuple[int, str]:
@@ -105,3 +106,20 @@ def test_one_signal_ends_every_command_that_asks_a_model(name: str, number: sign
     assert code in (CODES[number], -number), out
     assert "Traceback" not in out
     assert "this is a bug" not in out
+
+
+@pytest.mark.parametrize("number", POLITE)
+def test_a_signal_that_asks_for_an_end_is_an_interrupt_unless_it_is_ignored(number: signal.Signals) -> None:
+    """`nohup` starts a program that ignores SIGHUP."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with polite_ends():
+            signal.raise_signal(number)
+        signal.signal(number, signal.SIG_DFL)
+        with pytest.raises(KeyboardInterrupt), polite_ends():
+            signal.raise_signal(number)
+        assert exit_code() == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        forget()
+        signal.signal(number, before)
