@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from evals.console import Console
-from evals.formats import plain
-from evals.progress import cost_in_words
-from evals.proposed import NOTHING, Allowed, take
+from evals.output.console import Console
+from evals.output.formats import plain
+from evals.run.permissions import NOTHING, Allowed, take
+from evals.run.progress import cost_in_words
 from pipeline.command import command
 from pipeline.errors import UsageError
 from pipeline.history import find_run

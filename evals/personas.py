@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from evals.console import Console
-from evals.running import choose_model, configure
+from evals.output.console import Console
+from evals.run.command import choose_model, configure
 from pipeline import cluster
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError

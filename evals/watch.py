@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from evals.console import Console
+from evals.output.console import Console
 from pipeline import live, shards
 from pipeline.command import command
 from pipeline.errors import StoreError

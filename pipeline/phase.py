@@ -344,7 +344,8 @@ class Phase(BaseCallback):
 
 
 def _asking() -> Any:
-    """Whom a question is put to, where a program asks several (evals/episodes.py): each is a sample of its own."""
+    """Whom a question is put to, where a program asks several (evals/datasets/episodes.py): each is a sample of its
+    own."""
     return dspy.settings.get("asking")
 
 

@@ -67,7 +67,7 @@ class _Screen(io.TextIOWrapper):
 
     @property
     def rich_proxied_file(self) -> _Rendered:
-        """For our console (evals/console.py), whose colours are its own, and which cleans all texts itself."""
+        """For our console (evals/output/console.py), whose colours are its own, and which cleans all texts itself."""
         return _Rendered(self)
 
 

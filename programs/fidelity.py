@@ -1,6 +1,6 @@
 """Whether a persona is true to the census record that it was written from: checks that need record and text only.
 
-No model is asked. A strategy may use them as its reward, and `evals/metrics.py` does as its metric.
+No model is asked. A strategy may use them as its reward, and `evals/metrics/registry.py` does as its metric.
 """
 
 from __future__ import annotations

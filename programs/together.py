@@ -2,8 +2,8 @@
 
 The prompt is then computed and paid once. Each asker keeps a request of its own, with a seed of its own, and gets a
 response of its own: who replays, resumes or repairs need not know. Servers with `n` count the seed up from choice to
-choice (vLLM; evals/loopback.py), and so do the seeds of those who ask alike: choice i is what number i would have got
-alone, and it does not matter who came together with whom.
+choice (vLLM; evals/testing/openai_server.py), and so do the seeds of those who ask alike: choice i is what number i
+would have got alone, and it does not matter who came together with whom.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evals.cli import main
+from evals.cli.main import main
 from programs.lm import environment
 
 SEVERAL = ("--shock", "--detect", "--param")

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from evals import cli
+from evals.cli import main as cli
 
 USUAL = (
     "run --scenario democratic --platforms --num-agents 2 --max-timesteps 2 --two-timescale 1 --llm rules",

@@ -17,8 +17,8 @@ import numpy as np
 from dspy import lm15
 from village import inputs_of
 
-from evals.loopback import Reply, completion
-from evals.metrics import Metric, Score
+from evals.metrics.registry import Metric, Score
+from evals.testing.openai_server import Reply, completion
 from programs.engines.formats import find
 from programs.rewards import hours_worth
 
@@ -50,7 +50,7 @@ class Pupil:
 
 
 def served(number: int, body: Mapping[str, Any], *, delay: float = 0.0) -> Reply:
-    """The same model behind `evals.loopback.Loopback`, as its fault."""
+    """The same model behind `evals.testing.openai_server.Loopback`, as its fault."""
     system, *messages = (str(message["content"]) for message in body["messages"])
     return completion(answer(system, messages, body.get("seed", 0)), dict(body), delay=delay)
 

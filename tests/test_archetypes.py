@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from evals.mining import Mine
-from evals.stand_ins import ByRule
+from evals.datasets.from_traces import Mine
+from evals.datasets.rule_agents import ByRule
 from pipeline.archetypes import delegate, everybody, form, partition
 from pipeline.columns import BULK
 from pipeline.config import RunConfig, build

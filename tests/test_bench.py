@@ -5,9 +5,9 @@ import json
 import pytest
 from command_line import CommandLine
 
-from evals import bench_years
-from evals.bench import BENCHMARKS
-from evals.bench_decisions import WAYS
+from evals.bench import years
+from evals.bench.command import BENCHMARKS
+from evals.bench.decisions import WAYS
 
 TINY = {
     "decisions": ("--decisions", "6", "--rounds", "1"),
@@ -57,7 +57,7 @@ def test_memory_grows_with_agents_from_what_a_run_takes_without(figures: dict[st
 
 
 def test_a_year_is_set_against_the_latency_of_its_rounds() -> None:
-    found = bench_years.measure(years=1, cases=[(3, 0), (70, 50)])
+    found = years.measure(years=1, cases=[(3, 0), (70, 50)])
     assert found["70_agents_50_ms_x"] == pytest.approx(found["70_agents_50_ms_s"] / 0.05)
     assert found["70_agents_50_ms_x"] >= 1
     assert "3_agents_0_ms_x" not in found

@@ -12,7 +12,7 @@ from dspy import lm15
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.loopback import Loopback, by_rules, completion, failure
+from evals.testing.openai_server import Loopback, by_rules, completion, failure
 from pipeline.budget import Amount, Budget, Capped
 from programs.prices import Price
 

@@ -14,11 +14,11 @@ from command_line import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.cautions import Situation, blind, cautions, on_objective, on_people, under_law
-from evals.cautions_told import added, beforehand, of_years, stored, told_rates
-from evals.evaluate import evaluate
+from evals.cautions.messages import added, beforehand, of_years, stored, told_rates
+from evals.cautions.rules import Situation, blind, cautions, on_objective, on_people, under_law
+from evals.evaluate.command import evaluate
+from evals.policies.policy_welfare import Policy, Years, by_law, laws
 from evals.report import tables
-from evals.welfare_lab import Policy, Years, by_law, laws
 from pipeline.baselines import BASELINES, Setting
 from pipeline.config import build
 from pipeline.economy.equilibrium import settle
@@ -391,7 +391,7 @@ def test_ranks_are_even_and_have_both_ends(count: int, most: int) -> None:
 def test_the_report_shows_people_of_all_wages(cli: CommandLine) -> None:
     fixed = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
     cli("run", *SMALL, *fixed, "--num-agents", "90")
-    from evals.played import load
+    from evals.policies.loaded_run import load
 
     with AtRest(DB) as reader:
         (run,) = load(reader, ["1"])

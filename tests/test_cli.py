@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from evals.cli import main
+from evals.cli.main import main
 
 SMALL = ("--num-agents", "4", "--max-timesteps", "12", "--two-timescale", "4", "--llm", "rules")
 TABLES = ("decisions", "years", "votes", "platforms", "agents")
@@ -223,7 +223,7 @@ def test_ctrl_c_in_the_middle_of_a_query_is_no_bug(what, code, monkeypatch, caps
     def interrupted(args):
         raise RuntimeError(what)
 
-    monkeypatch.setattr("evals.cli._commands", lambda: interrupted)
+    monkeypatch.setattr("evals.cli.main._commands", lambda: interrupted)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == code
@@ -254,7 +254,7 @@ def test_schema_and_doctor_and_help_answer(cli):
 def test_help_needs_no_heavy_import():
     code = (
         "import sys; sys.argv = ['llm-economist', '--help']\n"
-        "from evals.cli import main\n"
+        "from evals.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: print([m for m in ('dspy', 'duckdb', 'numpy', 'pydantic', 'rich') if m in sys.modules])"
     )

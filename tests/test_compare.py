@@ -13,7 +13,7 @@ import pytest
 from command_line import CommandLine
 from test_program_files import tuned
 
-from evals.loopback import Loopback, completion, failure
+from evals.testing.openai_server import Loopback, completion, failure
 from pipeline.baselines import landmarks, objective
 from pipeline.config import RunConfig
 from pipeline.economy.planner_share import has_enough_to_gain

@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 
 TABLES = ("decisions", "years", "votes", "platforms", "agents", "personas", "programs")
 SMALL = ("--num-agents", "4", "--max-timesteps", "16", "--two-timescale", "4")

@@ -14,10 +14,10 @@ from dspy.teleprompt import LabeledFewShot
 from pydantic import TypeAdapter
 from village import module_of
 
-from evals import datasets
-from evals.datasets import Dataset, divide, economy_seeds, sampled
-from evals.mining import Place
-from evals.states import HIDDEN, QUESTION_OF, bare, game
+from evals.datasets import simulated
+from evals.datasets.exact_answers import HIDDEN, QUESTION_OF, bare, game
+from evals.datasets.from_traces import Place
+from evals.datasets.simulated import Dataset, divide, economy_seeds, sampled
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import draw_population
 from pipeline.errors import UsageError
@@ -53,7 +53,7 @@ def test_splits_have_the_sizes_asked_for_and_share_no_population(made: dict[str,
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert seeds[i].isdisjoint(seeds[j])
         assert people[i].isdisjoint(people[j])
-    assert len(set.union(*seeds)) >= sum(SIZES) / datasets.STATES
+    assert len(set.union(*seeds)) >= sum(SIZES) / simulated.STATES
 
 
 def _people(config: RunConfig, seed: int) -> tuple[float, ...]:
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_another(made: dict[s
 
 def test_the_hash_is_the_same_in_another_process() -> None:
     program = (
-        "from evals.datasets import sampled; from pipeline.config import build; "
+        "from evals.datasets.simulated import sampled; from pipeline.config import build; "
         "print(sampled('CastVote', build({}), sizes=(2, 1, 1), seed=1).hash)"
     )
     told = subprocess.run(
@@ -147,8 +147,8 @@ def test_the_hash_is_of_everything(made: dict[str, Dataset]) -> None:
     data = made["ChooseLabor"]
     for field, value in (("labor", 101), ("record", "other"), ("truth", {}), ("economy_seed", 0)):
         changed = [data.train[0].copy(**{field: value}), *data.train[1:]]
-        assert datasets.dataset(data.question, [changed, data.dev, data.test]).hash != data.hash
-    assert datasets.dataset(data.question, [data.dev, data.train, data.test]).hash != data.hash
+        assert simulated.dataset(data.question, [changed, data.dev, data.test]).hash != data.hash
+    assert simulated.dataset(data.question, [data.dev, data.train, data.test]).hash != data.hash
 
 
 def test_seeds_of_economies_are_apart_from_those_of_runs() -> None:

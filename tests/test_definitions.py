@@ -54,7 +54,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from rich.console import Console
 
-    from evals.running import run
+    from evals.run.command import run
 
     folder = tmp_path_factory.mktemp("played")
     size = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 1}

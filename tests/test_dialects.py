@@ -19,8 +19,8 @@ import pytest
 from command_line import CommandLine
 from dspy import lm15
 
-from evals.dialects import DIALECTS, Dialect, fastapi_detail, table
-from evals.loopback import Loopback, Reply, completion, failure
+from evals.testing.openai_server import Loopback, Reply, completion, failure
+from evals.testing.server_dialects import DIALECTS, Dialect, fastapi_detail, table
 from programs.engines import parts
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
 from programs.engines.reasons import reason, worded

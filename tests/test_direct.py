@@ -12,7 +12,7 @@ from dspy import lm15
 from dspy.utils.callback import BaseCallback
 from village import Lineage, Scripted, inputs_of, module_of, scripted_lm
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from pipeline.minds import QUESTIONS, QUIET
 from programs import direct
 from programs.adapter import ADAPTERS

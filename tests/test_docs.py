@@ -11,7 +11,7 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 from typer.models import Context
 
-from evals.cli import app
+from evals.cli.main import app
 from pipeline.config import RunConfig
 
 ROOT = Path(__file__).parent.parent

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.dollars import dollars_in_words
-from evals.hours import Work, best_hours
-from evals.rates import People, reachable
-from evals.states import Asked, answer_of
+from evals.datasets.exact_answers import Asked, answer_of
+from evals.metrics.labor import Work, best_hours
+from evals.metrics.tax_rates import People, reachable
+from evals.run.dollars import dollars_in_words
 from pipeline.baselines import BASELINES, objective
 from pipeline.config import build
 from pipeline.economy.cpi import CPI_U, inflation

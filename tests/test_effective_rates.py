@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.hours import Work, best_hours, missed
-from evals.states import Asked, answer_of
+from evals.datasets.exact_answers import Asked, answer_of
+from evals.metrics.labor import Work, best_hours, missed
 from evals.validity import workers
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium, regret, settle

@@ -14,8 +14,8 @@ from command_line import CommandLine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evals.ballots import VOTES
-from evals.elections import MEANS, Figures, Lab, diagnose, estimates
+from evals.elections.ballots import VOTES
+from evals.elections.diagnosis import MEANS, Figures, Lab, diagnose, estimates
 from pipeline.config import build
 from pipeline.election import RULES
 from pipeline.errors import UsageError

@@ -324,6 +324,6 @@ def test_the_error_of_a_broken_env_file_needs_no_env_file(cli: Any, monkeypatch:
     def broken(*args: object, **settings: object) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr("evals.running.run", broken)
+    monkeypatch.setattr("evals.run.command.run", broken)
     result = cli("run", *SMALL, "--llm", "rules")
     assert "this is a bug: RuntimeError: something else" in result.err

@@ -12,11 +12,11 @@ from dspy import lm15
 from dspy.teleprompt import BootstrapFewShot
 from village import Lineage, Scripted, scripted_lm
 
-from evals.datasets import Dataset
-from evals.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, Rollout, economies
-from evals.metrics import METRICS, as_dspy, metric
-from evals.rates import People, yardsticks
-from evals.stand_ins import ByRule
+from evals.datasets.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, Rollout, economies
+from evals.datasets.rule_agents import ByRule
+from evals.datasets.simulated import Dataset
+from evals.metrics.registry import METRICS, as_dspy, metric
+from evals.metrics.tax_rates import People, yardsticks
 from pipeline.config import build
 from pipeline.economy.utility import ECONOMIES, best_response
 from pipeline.economy.welfare import WELFARE

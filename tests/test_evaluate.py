@@ -13,8 +13,8 @@ import pytest
 from command_line import CommandLine
 from rich.console import Console
 
-from evals.evaluate import Evaluation, evaluate, keep
-from evals.evaluation_tables import as_json, blocks
+from evals.evaluate.command import Evaluation, evaluate, keep
+from evals.evaluate.tables import as_json, blocks
 from pipeline.config import build
 from pipeline.economy.welfare import WELFARE
 from pipeline.fresh import fresh_people
@@ -31,8 +31,8 @@ COLUMNS = {name: {"paper": "swf_paper"}.get(name, name) for name in WELFARE}
 def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Run 1: rational. 2: the same people under the federal tax. 3: run 1, from year 4 on under ORACLE. 4: bounded,
     with altruists, on seven brackets."""
-    from evals.again import fork
-    from evals.running import run
+    from evals.run.command import run
+    from evals.run.resume import fork
 
     folder = tmp_path_factory.mktemp("played")
     db, quiet = str(folder / DB), Console(file=io.StringIO())

@@ -9,7 +9,7 @@ import pytest
 from test_sampling import Scripted, hours, scripted_lm
 from village import ask, inputs_of, module_of
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from pipeline.config import RunConfig
 from pipeline.examples import inputs_of as read_back
 from pipeline.examples import pools

@@ -18,16 +18,16 @@ import pytest
 from command_line import CommandLine, last_of_each
 from rich.console import Console
 
-from evals.cells import cells
-from evals.contrast_tables import few_notes
-from evals.contrasts import Comparison, Result, estimates
-from evals.design import PAPER, catalog
-from evals.experiment import once_each
-from evals.figures.arms import intervals
-from evals.figures.look import Size, framed
-from evals.loopback import Loopback, completion
-from evals.outcomes import MEASURES
-from evals.solved import BEST, FRESH, SHARE, Solved, solve
+from evals.compare.contrasts import Comparison, Result, estimates
+from evals.compare.run_measures import MEASURES
+from evals.compare.tables import few_notes
+from evals.experiments.command import once_each
+from evals.experiments.declaration import PAPER, catalog
+from evals.experiments.solved_baselines import BEST, FRESH, SHARE, Solved, solve
+from evals.figures.experiment_arms import intervals
+from evals.figures.style import Size, framed
+from evals.sweep.cells import cells
+from evals.testing.openai_server import Loopback, completion
 from pipeline import live
 from pipeline.baselines import BASELINES, START_RATE, landmarks, objective
 from pipeline.config import RunConfig, build

@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from three_runs import BOUNDED, DB, DEMOCRATIC, PEOPLE, RATIONAL, TAX_YEAR, YEARS, Stored
 
-from evals.figures import decisions, look, policy
+from evals.figures import decisions, schedules, style
 from evals.figures.catalog import FIGURES, PAGE, PHONE
-from evals.played import Played, load
-from evals.report import words
-from evals.report.page import svg
-from evals.summary import start_reached_best
+from evals.output import number_format
+from evals.policies.loaded_run import Played, load
+from evals.report.command import svg
+from evals.run.summary import start_reached_best
 from pipeline.baselines import BASELINES
 from pipeline.economy.planner_share import planner_share
 from pipeline.history import AtRest
@@ -50,7 +50,7 @@ def drawn(name: str, reader: Reader, *runs: Played) -> dict[str, Any]:
     """The figure as Vega-Lite."""
     drawing = FIGURES[name].prepare(reader, runs)
     assert drawing is not None
-    return look.framed(drawing(FIGURES[name].desk(len(runs))))
+    return style.framed(drawing(FIGURES[name].desk(len(runs))))
 
 
 def of(name: str, stored: Stored, run: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def rows(spec: dict[str, Any], *columns: str) -> list[dict[str, Any]]:
 
 def test_the_area_over_a_lorenz_curve_is_the_gini_that_is_stored(stored: Stored) -> None:
     ginis = one(stored, f"select gini_income, gini from years where run_id = 1 and year = {YEARS - 1}")
-    curves = look.grouped(rows(of("lorenz", stored, BOUNDED), "curve"), lambda row: row["curve"])
+    curves = style.grouped(rows(of("lorenz", stored, BOUNDED), "curve"), lambda row: row["curve"])
     for (name, points), gini in zip(curves, ginis.values(), strict=True):
         area = sum((b["people"] - a["people"]) * (a["held"] + b["held"]) / 2 for a, b in pairwise(points)) / 100**2
         assert 1 - 2 * area == pytest.approx(gini, abs=1e-4)
@@ -84,7 +84,7 @@ def test_a_lorenz_curve_of_many_people_is_thinned_and_still_ends_with_all_income
     cli("run", "--num-agents", "450", "--max-timesteps", "1", *nobody_asked, "--db", "many.duckdb")
     with AtRest("many.duckdb") as reader:
         spec = drawn("lorenz", reader, *load(reader, ["1"]))
-    for _, points in look.grouped(rows(spec, "curve"), lambda row: row["curve"]):
+    for _, points in style.grouped(rows(spec, "curve"), lambda row: row["curve"]):
         assert 50 < len(points) < 110
         assert (points[-1]["people"], points[-1]["held"]) == (100, 100)
 
@@ -159,7 +159,7 @@ def test_a_run_of_one_tax_year_has_nothing_to_compare_with(cli: CommandLine) -> 
         assert {row["when"] for row in rows(drawn("hours", reader, run), "share")} == {"the tax year played"}
 
 
-@pytest.mark.parametrize("module", [look, policy, decisions, words], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [style, schedules, decisions, number_format], ids=lambda module: module.__name__)
 def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)
@@ -173,13 +173,13 @@ def test_a_figure_is_valid_fits_and_has_only_our_colours(name: str, stored: Stor
     figure, has = FIGURES[name], [run for key, run in stored.runs.items() if key != ELSEWHERE.get(name)][:2]
     drawing = figure.prepare(stored.reader, has)
     assert drawing is not None
-    alt.Chart.from_dict(json.loads(json.dumps(look.framed(drawing(figure.phone)))))  # raises where it is no Vega-Lite
+    alt.Chart.from_dict(json.loads(json.dumps(style.framed(drawing(figure.phone)))))  # raises where it is no Vega-Lite
     for size in (figure.phone, figure.desk(len(has))):
         text = svg(drawing, size)
         (width,) = re.findall(r'^<svg [^>]*\bwidth="(\d+)"', text)
         assert int(width) <= (PHONE if size.narrow else PAGE)
         colours = set(re.findall(r'(?:fill|stroke)="([^"]+)"', text))
-        assert colours <= {*look.DARK, "none", "transparent"}, "a dark page knows no other ones"
+        assert colours <= {*style.DARK, "none", "transparent"}, "a dark page knows no other ones"
         assert "<script" not in text
         assert not re.search(r'\b(?:style|id|href|on\w+)="', text), "forbidden, or shared with others"
 
@@ -201,9 +201,9 @@ def luminance(colour: str) -> float:
 
 
 def test_letters_can_be_read_on_both_papers() -> None:
-    for colour in (look.INK, look.MUTED):
+    for colour in (style.INK, style.MUTED):
         assert 1.05 / (luminance(colour) + 0.05) >= 4.5
-        assert (luminance(look.DARK[colour]) + 0.05) / (luminance("#11171d") + 0.05) >= 4.5
+        assert (luminance(style.DARK[colour]) + 0.05) / (luminance("#11171d") + 0.05) >= 4.5
 
 
 @given(
@@ -211,7 +211,7 @@ def test_letters_can_be_read_on_both_papers() -> None:
     st.floats(1, 12),
 )
 def test_labels_keep_their_order_and_their_distance(wanted: list[float], least: float) -> None:
-    places = look.spread(wanted, least=least, low=0, high=100)
+    places = style.spread(wanted, least=least, low=0, high=100)
     assert all(-1e-9 <= place <= 100 + 1e-9 for place in places)
     ordered = [place for _, place in sorted(zip(wanted, places, strict=True))]
     assert ordered == sorted(ordered)

@@ -13,7 +13,7 @@ import pytest
 from command_line import CommandLine
 from rich.cells import cell_len
 
-from evals import formats
+from evals.output import formats
 from pipeline.query import Answer, ask, select
 from pipeline.store import Store
 

@@ -18,7 +18,7 @@ from command_line import CommandLine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.options import read_toml
+from evals.cli.options import read_toml
 from pipeline import live
 from pipeline.errors import EconomistError
 from pipeline.manifest import read_manifest
@@ -208,7 +208,7 @@ def test_too_little_memory_is_told_in_one_line(cli: CommandLine, monkeypatch: py
     def out_of_memory(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 7.00 TiB")
 
-    monkeypatch.setattr("evals.running.create", out_of_memory)
+    monkeypatch.setattr("evals.run.command.create", out_of_memory)
     assert "there is not enough memory" in refused(cli, *SMALL)
 
 
@@ -218,7 +218,7 @@ def test_a_bug_stays_a_bug_where_the_file_is_sound(
     def wrong(*_: object, **__: object) -> None:
         raise TypeError("ours")
 
-    monkeypatch.setattr("evals.again.restore", wrong)
+    monkeypatch.setattr("evals.run.resume.restore", wrong)
     assert "this is a bug: TypeError: ours" in cli("fork", "1", "--at", "2", "--db", str(good)).err
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from evals.hours import Missed, Work, best_hours, missed
+from evals.metrics.labor import Missed, Work, best_hours, missed
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response, best_response_on_grid
 from pipeline.observations import money

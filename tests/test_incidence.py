@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from evals import incidence as shown
-from evals.incidence import BEST, PLAYED, Comparison, WhoGains, who_gains
-from evals.played import load
+from evals.policies import who_gains as shown
+from evals.policies.loaded_run import load
+from evals.policies.who_gains import BEST, PLAYED, Comparison, WhoGains, who_gains
 from pipeline.baselines import Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium, settle
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law

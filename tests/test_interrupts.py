@@ -17,9 +17,9 @@ import pytest
 from command_line import CommandLine
 from rich.console import Console
 
-from evals.again import take_up
-from evals.loopback import Fault, Loopback
-from evals.running import play
+from evals.run.command import play
+from evals.run.resume import take_up
+from evals.testing.openai_server import Fault, Loopback
 from pipeline import database, exchange
 from pipeline.config import build
 from pipeline.errors import StoreError

@@ -13,7 +13,7 @@ from dspy import lm15
 from pydantic import TypeAdapter, ValidationError
 from village import ask, inputs_of
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from pipeline.examples import inputs_of as shown_in
 from pipeline.minds import PROGRAMS, QUESTIONS
 from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, next_interview
@@ -53,7 +53,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
     from rich.console import Console
 
-    from evals.running import run
+    from evals.run.command import run
 
     folder = tmp_path_factory.mktemp("played")
     for settings in (BOUNDED, DEMOCRATIC, RULED):

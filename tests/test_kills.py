@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pytest
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from pipeline.traces import RUN_STRIDE
 from programs.strategies import STRATEGIES
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from village import ask, inputs_of, module_of
 
-from evals.loopback import Fault, Loopback, failure
+from evals.testing.openai_server import Fault, Loopback, failure
 from pipeline.budget import Capped
 from pipeline.config import build
 from pipeline.minds import Minds

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from evals.loopback import Loopback, Reply, completion, failure
+from evals.testing.openai_server import Loopback, Reply, completion, failure
 from programs.adapter import ADAPTERS
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "6", "--two-timescale", "3", "--llm", "gpt-4o-mini")
@@ -281,7 +281,7 @@ def test_a_failure_nobody_foresaw_ends_the_run_as_failed_and_tells_no_key(cli, m
     def broken(year):
         raise RuntimeError("it said sk-canary-0123456789abcdef")
 
-    monkeypatch.setattr("evals.running._log_year", broken)
+    monkeypatch.setattr("evals.run.command._log_year", broken)
     result = cli("run", "--num-agents", "2", "--max-timesteps", "3", "--llm", "rules", "--db", "a.duckdb")
     assert result.code == 1
     (run,) = cli.sql("select status, error from runs", "a.duckdb")

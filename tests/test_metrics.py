@@ -8,9 +8,9 @@ import dspy
 import pytest
 from dspy.teleprompt.bootstrap_trace import FailedPrediction
 
-from evals.datasets import Dataset, sampled
-from evals.metrics import METRICS, as_dspy, metric, missed
-from evals.states import bare
+from evals.datasets.exact_answers import bare
+from evals.datasets.simulated import Dataset, sampled
+from evals.metrics.registry import METRICS, as_dspy, metric, missed
 from pipeline.config import build
 from pipeline.economy.welfare import WELFARE
 from pipeline.observations import money

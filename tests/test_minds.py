@@ -15,8 +15,8 @@ from dspy import lm15
 from rich.console import Console
 from village import inputs_of
 
-from evals.loopback import Loopback, completion, failure
-from evals.running import run as run_command
+from evals.run.command import run as run_command
+from evals.testing.openai_server import Loopback, completion, failure
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
 from pipeline.minds import QUESTIONS, Answer, Minds

@@ -17,11 +17,11 @@ from rich.console import Console
 from test_shards import running, until, year_of
 from village import Lineage, ask, module_of
 
-from evals.again import fork
-from evals.datasets import Dataset, mined
-from evals.metrics import METRICS, missed
-from evals.mining import Mine
-from evals.states import bare
+from evals.datasets.exact_answers import bare
+from evals.datasets.from_traces import Mine
+from evals.datasets.simulated import Dataset, mined
+from evals.metrics.registry import METRICS, missed
+from evals.run.resume import fork
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS
 from pipeline.election import RULES

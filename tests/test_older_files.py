@@ -49,9 +49,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run 1: all utility types and shocks. 2: bounded. 3: democratic. 4: nobody is asked. 5: run 1 with another
     objective from year 3 on. 6: run 5 with a third one from year 2 on, and so with the first years of run 1. 7: run 1
     cut off in its fifth year. And the scores of an evaluation and of a study."""
-    from evals.again import fork
-    from evals.evaluate import evaluate, keep
-    from evals.running import run
+    from evals.evaluate.command import evaluate, keep
+    from evals.run.command import run
+    from evals.run.resume import fork
 
     folder = tmp_path_factory.mktemp("played")
     db, quiet = str(folder / DB), Console(file=io.StringIO())

@@ -19,7 +19,7 @@ from command_line import CommandLine
 from dspy import lm15
 from pupil import KEYWORD, Pupil, served
 
-from evals.loopback import Loopback, failure
+from evals.testing.openai_server import Loopback, failure
 from pipeline.config import ROLES
 from programs import files
 

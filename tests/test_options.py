@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from evals.options import gather_elasticities, read_toml, with_run_options
+from evals.cli.options import gather_elasticities, read_toml, with_run_options
 from pipeline.config import NAMES, RunConfig, build
 from pipeline.errors import UsageError
 

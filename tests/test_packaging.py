@@ -19,7 +19,7 @@ def test_no_other_distribution_owns_our_names():
 
 def test_the_console_script_is_ours():
     (script,) = entry_points(group="console_scripts", name="llm-economist")
-    assert script.value == "evals.cli:main"
+    assert script.value == "evals.cli.main:main"
 
 
 def test_data_is_found_as_resources():
@@ -58,5 +58,7 @@ def test_python_version_and_dependencies_are_bounded():
 def test_what_few_need_is_not_installed_for_all():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not [name for name in project["dependencies"] if name.startswith(("torch", "wandb", "altair", "xllamacpp"))]
-    code = "import sys, evals.running; print(sorted({'torch', 'wandb', 'altair', 'xllamacpp'} & sys.modules.keys()))"
+    code = (
+        "import sys, evals.run.command; print(sorted({'torch', 'wandb', 'altair', 'xllamacpp'} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

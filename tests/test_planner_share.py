@@ -11,8 +11,8 @@ from command_line import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.outcomes import outcomes
-from evals.rates import Move, People, yardsticks
+from evals.compare.run_measures import outcomes
+from evals.metrics.tax_rates import Move, People, yardsticks
 from pipeline.config import RunConfig, build
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
 from pipeline.history import AtRest, config_of, find_run

@@ -9,7 +9,7 @@ import pytest
 from dspy import lm15
 from dspy.clients.model_metadata import model_info, rate
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from programs import prices
 from programs.prices import MILLION, Price, Prices, built_in, cost_usd, load, table
 

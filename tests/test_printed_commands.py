@@ -14,7 +14,7 @@ from command_line import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.loopback import Loopback, failure
+from evals.testing.openai_server import Loopback, failure
 from pipeline.command import PROGRAM, command, quoted
 
 FOLDER = """Ada's "tax" runs $5"""

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from evals.loopback import Loopback, failure
+from evals.testing.openai_server import Loopback, failure
 from pipeline.config import NAMES, RunConfig
 from programs.endpoints import endpoints
 from programs.providers import PROVIDERS

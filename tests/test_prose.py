@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from evals.cli import app
+from evals.cli.main import app
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

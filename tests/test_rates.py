@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from evals import rates as judged
-from evals.rates import Move, People, welfare_score, yardsticks
+from evals.metrics import tax_rates as judged
+from evals.metrics.tax_rates import Move, People, welfare_score, yardsticks
 from pipeline.economy import reach as steps
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.skills import wages_us_income

@@ -16,7 +16,7 @@ from dspy import lm15
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.loopback import Loopback, Reply, by_rules, completion
+from evals.testing.openai_server import Loopback, Reply, by_rules, completion
 from pipeline.store import Store
 from programs.replies import MOST_TOKENS, readable, usage
 

@@ -20,10 +20,10 @@ from command_line import CommandLine
 from test_shards import running, until, year_of
 from three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
 
-from evals.played import load
-from evals.report import facts, tables
+from evals.output.number_format import number, percent
+from evals.policies.loaded_run import load
+from evals.report import key_figures, tables
 from evals.report.calls import LONGEST
-from evals.report.words import number, percent
 from pipeline.baselines import objective, oracle_grid
 from pipeline.economy.welfare import WELFARE
 from pipeline.fresh import fresh_people
@@ -158,20 +158,20 @@ def test_fallbacks_above_a_twentieth_are_a_warning(stored: Stored) -> None:
     changed("UPDATE decisions SET fallback = true WHERE run_id = 3 AND agent = 0")
     with three.AtRest(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
-        measured = facts.measure(reader, run)
-    assert "16.7 % of the decisions on hours fell back" in facts.warnings(measured)[0]
-    assert [fact.name for fact in facts.facts(measured) if fact.alarm] == ["Fallbacks"]
-    unharmed = facts.measure(stored.reader, stored.runs[RATIONAL])
-    assert [line.split(":")[0] for line in facts.warnings(unharmed)] == ["Last year as played"] * 2
-    assert not any(fact.alarm for fact in facts.facts(unharmed))
+        measured = key_figures.measure(reader, run)
+    assert "16.7 % of the decisions on hours fell back" in key_figures.warnings(measured)[0]
+    assert [fact.name for fact in key_figures.facts(measured) if fact.alarm] == ["Fallbacks"]
+    unharmed = key_figures.measure(stored.reader, stored.runs[RATIONAL])
+    assert [line.split(":")[0] for line in key_figures.warnings(unharmed)] == ["Last year as played"] * 2
+    assert not any(fact.alarm for fact in key_figures.facts(unharmed))
 
 
 def test_a_planner_that_fails_is_a_warning_too() -> None:
     changed("UPDATE years SET planner_fallback = true WHERE run_id = 3 AND year = 0")
     with three.AtRest(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
-        measured = facts.measure(reader, run)
-    assert "33.3 % of the decisions on the tax rates fell back" in " ".join(facts.warnings(measured))
+        measured = key_figures.measure(reader, run)
+    assert "33.3 % of the decisions on the tax rates fell back" in " ".join(key_figures.warnings(measured))
 
 
 def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
@@ -179,7 +179,7 @@ def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
     changed("UPDATE decisions SET income = 0 WHERE run_id = 3 AND agent = 0")
     with three.AtRest(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
-        said = " ".join(facts.warnings(facts.measure(reader, run)))
+        said = " ".join(key_figures.warnings(key_figures.measure(reader, run)))
     assert "Last year as played: paper divides by income: workers of fewer than 10 hours (1 of 6) carry 100%" in said
 
 
@@ -211,7 +211,10 @@ def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) 
         assert result.code == 0, result.err
         with three.AtRest("economist.duckdb") as reader:
             (run,) = three.load(reader, ["1"])
-            assert "The run is still going on, or was killed: " in facts.warnings(facts.measure(reader, run))[0]
+            assert (
+                "The run is still going on, or was killed: "
+                in key_figures.warnings(key_figures.measure(reader, run))[0]
+            )
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=120)
     assert run.years >= 3
@@ -237,7 +240,7 @@ def test_more_runs_than_colours_are_refused(cli: CommandLine) -> None:
 
 @pytest.mark.parametrize("library", ["altair", "jinja2", "vl_convert"])
 def test_without_the_extra_a_line_says_how_to_get_it(library: str) -> None:
-    program = f"import sys; sys.modules['{library}'] = None; from evals.cli import main; main()"
+    program = f"import sys; sys.modules['{library}'] = None; from evals.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", program, "report", "1"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"error: reports and figures need the extra (no {library}): uv sync --extra report\n"

@@ -14,8 +14,8 @@ import pytest
 import three_runs as three
 from three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL
 
-from evals.figures.look import DARK, INK
-from evals.report.page import write
+from evals.figures.style import DARK, INK
+from evals.report.command import write
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(

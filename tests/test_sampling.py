@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from test_traces import REQUEST, trace
 from village import PLATFORMS, Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
-from evals.loopback import Loopback, completion
+from evals.testing.openai_server import Loopback, completion
 from pipeline.minds import QUESTIONS
 from pipeline.traces import BRANCH_ATTEMPTS, MOST_ATTEMPTS
 from programs.nearest import NearestShots

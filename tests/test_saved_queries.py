@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from command_line import CommandLine
 
-from evals import saved
+from evals.sql import saved_queries
 from pipeline.errors import UsageError
 from pipeline.query import ask
 from pipeline.store import Store
 
 DB = "traces.duckdb"
-NAMES = sorted(saved.questions())
+NAMES = sorted(saved_queries.questions())
 FEW = ("--num-agents", "6", "--max-timesteps", "12", "--two-timescale", "4", "--llm", "rules")
 
 
 def answer(name: str, *given: str, db: str = DB) -> list[dict[str, Any]]:
-    question = saved.question(name)
+    question = saved_queries.question(name)
     values, lookups = question.bind(given)
     with ask(db, question.sql, values, lookups=lookups) as rows:
         return [dict(zip(rows.columns, row, strict=True)) for row in rows.rows()]
@@ -35,7 +35,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A store with a bounded, a rational and a democratic run, in this order."""
     from rich.console import Console
 
-    from evals.running import run
+    from evals.run.command import run
 
     folder = tmp_path_factory.mktemp("played")
     common = {"db": str(folder / DB), "log_dir": str(folder), "llm": "rules", "num_agents": 6, "max_timesteps": 12}
@@ -58,7 +58,7 @@ def test_there_are_real_ones() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_question_explains_itself_and_declares_what_it_uses(name: str) -> None:
-    question = saved.questions()[name]
+    question = saved_queries.questions()[name]
     assert question.help[0].endswith("?")
     code = re.sub(r"--.*", "", question.sql)
     assert set(re.findall(r"\$(\w+)", code)) == {parameter.name for parameter in question.parameters}
@@ -68,7 +68,7 @@ def test_a_question_explains_itself_and_declares_what_it_uses(name: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("runs")
 def test_a_question_has_an_answer(name: str) -> None:
-    has_run = any(parameter.name == "run_id" for parameter in saved.questions()[name].parameters)
+    has_run = any(parameter.name == "run_id" for parameter in saved_queries.questions()[name].parameters)
     answers = [answer(name, f"run_id={run}") for run in (1, 3)] if has_run else [answer(name)]
     empty = {"retries"}  # `rules` does not fail
     if name == "votes_by_income":
@@ -249,7 +249,7 @@ def test_regret_by_group_can_be_asked_by_another_group() -> None:
 
 def test_the_list_has_names_help_and_parameters(cli: CommandLine) -> None:
     out = cli("sql", "--list").out
-    for question in saved.questions().values():
+    for question in saved_queries.questions().values():
         assert f"\n{question.name}\n  {question.help[0]}" in f"\n{out}"
         assert all(f"--param {parameter}" in out for parameter in question.parameters)
     listed = json.loads(cli("sql", "--list", "--json").out)

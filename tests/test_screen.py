@@ -24,9 +24,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from evals import formats
-from evals.console import Console
-from evals.running import _Legible
+from evals.output import formats
+from evals.output.console import Console
+from evals.run.command import _Legible
 from evals.watch import _table, line
 from pipeline.query import ask
 from pipeline.terminal import CONTROL, _Screen
@@ -178,7 +178,7 @@ def test_columns_of_any_name_are_harmless_in_tables() -> None:
 
 FOLDERS = ("signatures", "programs", "pipeline", "evals")
 ALLOWED = {
-    ("evals/console.py", "rich.console.Console"),
+    ("evals/output/console.py", "rich.console.Console"),
     ("pipeline/terminal.py", "sys.__stdout__"),
     ("pipeline/terminal.py", "sys.__stderr__"),
     ("pipeline/boxed.py", "sys.stdout.buffer"),  # rows for the parent process
@@ -188,7 +188,8 @@ ROUND = ("sys.__stdout__", "sys.__stderr__", "sys.stdout.buffer", "sys.stderr.bu
 
 
 def ways_round(tree: ast.AST) -> set[str]:
-    """Names in a module with which it would write to a terminal past evals/console.py and pipeline/terminal.py."""
+    """Names in a module with which it would write to a terminal past evals/output/console.py and
+    pipeline/terminal.py."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module in ("rich", "rich.console"):
@@ -210,7 +211,7 @@ def test_no_module_writes_to_a_terminal_by_itself() -> None:
         for file in (root / folder).rglob("*.py")
         for way in ways_round(ast.parse(file.read_text(encoding="utf-8")))
     }
-    assert found == ALLOWED, "use evals.console.Console, print or typer.echo"
+    assert found == ALLOWED, "use evals.output.console.Console, print or typer.echo"
 
 
 @pytest.mark.parametrize(

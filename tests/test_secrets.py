@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from evals.loopback import Fault, Loopback, Reply, by_rules, failure
+from evals.testing.openai_server import Fault, Loopback, Reply, by_rules, failure
 from programs.secrets import LONGEST, blotted, without_secrets
 
 OPENAI = "sk-proj-canaryOPENAI0123456789abcdef"
@@ -222,7 +222,7 @@ def test_a_bug_leaves_a_crash_file_without_keys(watched: Watched, monkeypatch: p
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError(f"no idea what to do with {OPENAI} of {ECON}")
 
-    monkeypatch.setattr("evals.running.run", broken)
+    monkeypatch.setattr("evals.run.command.run", broken)
     result = watched("run", *SMALL, "--db", "a.duckdb")
     assert result.code == 1
     assert Path("llm-economist-crash.log").exists()

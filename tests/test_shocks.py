@@ -284,7 +284,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
     from rich.console import Console
 
-    from evals.running import run
+    from evals.run.command import run
 
     folder = tmp_path_factory.mktemp("played")
     settings = dict(zip((word[2:].replace("-", "_") for word in RUN[::2]), RUN[1::2], strict=True))

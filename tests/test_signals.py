@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from evals.loopback import Loopback, Reply, completion
+from evals.testing.openai_server import Loopback, Reply, completion
 from pipeline.signals import POLITE, exit_code, forget, polite_ends
 from programs.strategies import STRATEGIES
 

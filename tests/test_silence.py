@@ -11,7 +11,7 @@ from command_line import CommandLine, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.loopback import Fault, Loopback, Reply, completion, failure
+from evals.testing.openai_server import Fault, Loopback, Reply, completion, failure
 from pipeline.config import build
 from pipeline.hearing import PATIENCE, Hearing, Silence, governs
 

@@ -15,8 +15,8 @@ import pytest
 from dspy import lm15
 from numpy.typing import NDArray
 
-from evals.loopback import Loopback, by_rules, completion
-from evals.running import configure
+from evals.run.command import configure
+from evals.testing.openai_server import Loopback, by_rules, completion
 from pipeline.config import RunConfig, build
 from pipeline.economy.tax import BRACKETS, US_FED
 from pipeline.election import RULES, Poll

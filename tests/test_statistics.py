@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals import arms, cells, contrast_tables, statistics
-from evals.statistics import (
+from evals.compare import arms, statistics
+from evals.compare import tables as contrast_tables
+from evals.compare.statistics import (
     LARGE,
     detectable,
     holm,
@@ -20,6 +21,7 @@ from evals.statistics import (
     student_p,
     student_quantile,
 )
+from evals.sweep import cells
 
 SAMPLE = [0.626, 0.368, 1.14, 0.605, -0.036, 0.862, 1.804, 1.447, -0.204, -0.765, -0.123, 0.541]
 

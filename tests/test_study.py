@@ -19,9 +19,9 @@ from dspy import lm15
 from pupil import NEARNESS, Pupil, example
 from village import Scripted, inputs_of, scripted_lm
 
-from evals.candidates import Question, question_of, shown
-from evals.judge import knowing
-from evals.metrics import Metric, as_dspy
+from evals.metrics.registry import Metric, as_dspy
+from evals.optimize.candidates import Question, question_of, shown
+from evals.optimize.metric_adapters import knowing
 from pipeline.allowance import Allowance, Share
 from pipeline.budget import Budget, Capped
 from pipeline.errors import ModelError, StoreError

@@ -17,14 +17,14 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from evals.cells import Cell, cells, key_of, merged, plan
-from evals.contrast_tables import shown
-from evals.contrasts import Result, estimates, flagged
-from evals.outcomes import MEASURES
-from evals.processes import play_in_processes
-from evals.progress import News
-from evals.statistics import holm
-from evals.sweep import Group, Job, Sweep
+from evals.compare.contrasts import Result, estimates, flagged
+from evals.compare.run_measures import MEASURES
+from evals.compare.statistics import holm
+from evals.compare.tables import shown
+from evals.run.progress import News
+from evals.sweep.cells import Cell, cells, key_of, merged, plan
+from evals.sweep.processes import play_in_processes
+from evals.sweep.sweep import Group, Job, Sweep
 from pipeline import live, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError

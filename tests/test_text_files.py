@@ -21,7 +21,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIO
 
 
 def in_ascii(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from evals.cli import main; main()", *args]
+    command = [sys.executable, "-c", "from evals.cli.main import main; main()", *args]
     done = subprocess.run(command, capture_output=True, input=stdin, env={**os.environ, **ASCII}, check=False)
     said = [part.decode("utf-8") for part in (done.stdout, done.stderr)]
     return subprocess.CompletedProcess(command, done.returncode, *said)

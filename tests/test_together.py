@@ -16,7 +16,7 @@ from dspy import lm15
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.loopback import Fault, Loopback, Reply, completion, failure, ignores_n, refuses_n
+from evals.testing.openai_server import Fault, Loopback, Reply, completion, failure, ignores_n, refuses_n
 from programs.engines import parts
 from programs.engines.choices import FOLDED, folded, unfolded
 from programs.lineage import Alike

@@ -14,10 +14,10 @@ from dspy import lm15
 from pupil import KEYWORD, NEARNESS, Pupil, example
 from village import inputs_of, scripted_lm
 
-from evals.candidates import as_text, question_of, shown
-from evals.optimizers import OPTIMIZERS, optimizer
-from evals.trials import Trial
-from evals.tuning import Models, Outcome, Tuning
+from evals.optimize.candidates import as_text, question_of, shown
+from evals.optimize.optimizers import OPTIMIZERS, optimizer
+from evals.optimize.trials import Trial
+from evals.optimize.tuning import Models, Outcome, Tuning
 from pipeline.allowance import Allowance
 from pipeline.budget import Budget
 from pipeline.errors import UsageError
@@ -202,7 +202,7 @@ def test_an_unknown_optimizer_is_refused_with_those_that_exist() -> None:
 
 
 def test_an_optimizer_whose_package_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.optimizers.find_spec", lambda name: None)
+    monkeypatch.setattr("evals.optimize.optimizers.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="uv sync --extra optimize"):
         optimizer("mipro")
 

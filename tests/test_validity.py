@@ -14,15 +14,15 @@ import tiny_model
 from command_line import CommandLine
 from dspy import lm15
 
-from evals.loopback import Loopback
-from evals.statistics import Interval, share
+from evals.compare.statistics import Interval, share
+from evals.testing.openai_server import Loopback
 from evals.validity import card, workers
 from evals.validity.checks import CHECKS
-from evals.validity.citizens import CAMPAIGNS, VOTERS, ballots
-from evals.validity.findings import Finding
-from evals.validity.panel import Ask, Panel, Reply, by_rule
 from evals.validity.plan import Order, judge, prepare
 from evals.validity.planners import TOYS, best_rate
+from evals.validity.questionnaire import Ask, Panel, Reply, by_rule
+from evals.validity.scores import Finding
+from evals.validity.voters import CAMPAIGNS, VOTERS, ballots
 from pipeline.economy.utility import ECONOMIES, best_response
 from pipeline.minds import QUESTIONS
 from programs.engines import rules

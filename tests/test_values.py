@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import formats, saved
-from evals.spreadsheet import safe
+from evals.output import formats
+from evals.output.spreadsheet import safe
+from evals.sql import saved_queries
 from pipeline.errors import UsageError
 from pipeline.query import Answer, ask, select
 
@@ -161,13 +162,13 @@ def test_the_flag_of_raw_csv_is_for_csv(cli) -> None:  # type: ignore[no-untyped
     assert (wrong.code, wrong.err) == (2, "error: --raw-csv is for --format csv; the format is json\n")
 
 
-PARAMETERS = saved.parse(
-    "typed", "".join(f"-- param: {kind.lower()} {kind} = NULL\n" for kind in saved.TYPES) + "SELECT 1"
+PARAMETERS = saved_queries.parse(
+    "typed", "".join(f"-- param: {kind.lower()} {kind} = NULL\n" for kind in saved_queries.TYPES) + "SELECT 1"
 )
 
 
 @settings(max_examples=200)
-@given(st.sampled_from([kind.lower() for kind in saved.TYPES]), st.text())
+@given(st.sampled_from([kind.lower() for kind in saved_queries.TYPES]), st.text())
 def test_any_value_of_a_parameter_is_bound_or_refused_in_one_line(name: str, value: str) -> None:
     try:
         values, lookups = PARAMETERS.bind([f"{name}={value}"])
@@ -180,8 +181,8 @@ def test_any_value_of_a_parameter_is_bound_or_refused_in_one_line(name: str, val
 @settings(max_examples=200)
 @given(st.text() | st.sampled_from(["9" * 5000, "1e999", "'; DROP TABLE runs; --", "nan", "-0"]))
 def test_values_are_values_and_never_part_of_the_query(value: str) -> None:
-    guessed = saved.guess(value)
-    asked = saved.parse("", "SELECT $x AS x").bind([f"x={value}"])[0]["x"]
+    guessed = saved_queries.guess(value)
+    asked = saved_queries.parse("", "SELECT $x AS x").bind([f"x={value}"])[0]["x"]
     assert repr(asked) == repr(guessed)
     with duckdb.connect() as connection:
         if isinstance(guessed, str):
@@ -192,7 +193,7 @@ def test_values_are_values_and_never_part_of_the_query(value: str) -> None:
 def test_any_comment_is_read_or_refused_in_one_line(comment: str) -> None:
     text = f"-- param: {comment}\nSELECT 1"
     try:
-        question = saved.parse("", text)
+        question = saved_queries.parse("", text)
     except UsageError as error:
         assert "expected -- param: NAME" in str(error)  # noqa: PT017
     else:
@@ -202,13 +203,13 @@ def test_any_comment_is_read_or_refused_in_one_line(comment: str) -> None:
 @pytest.mark.parametrize("shape", ["x (", "(", ") (", " ((a) "])
 def test_a_long_comment_is_read_in_time_that_grows_with_its_length(shape: str) -> None:
     line = f"-- param: a INTEGER = {shape * 300_000}\nSELECT 1"
-    (parameter,) = saved.parse("", line).parameters
+    (parameter,) = saved_queries.parse("", line).parameters
     assert parameter.name == "a"
 
 
 def test_the_help_of_a_parameter_is_what_stands_in_parentheses_at_the_end() -> None:
     heads = ["3", "3 (hours)", "f (a) (b)", "()", "x ()", "x (a", "x (a) b"]
-    read = [saved.parse("", f"-- param: a VARCHAR = {head}\nSELECT 1").parameters[0] for head in heads]
+    read = [saved_queries.parse("", f"-- param: a VARCHAR = {head}\nSELECT 1").parameters[0] for head in heads]
     assert [(one.default, one.help) for one in read] == [
         ("3", ""),
         ("3", "hours"),

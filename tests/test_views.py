@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from evals import saved
+from evals.sql import saved_queries
 from pipeline import views
 from pipeline.query import select
 from pipeline.store import Store
@@ -321,7 +321,7 @@ def generated() -> dict[str, str]:
         + "".join(
             f"- `{p.name}` {p.type}, by default {p.default}{': ' * bool(p.help)}{p.help}\n" for p in question.parameters
         )
-        for question in saved.questions().values()
+        for question in saved_queries.questions().values()
     ]
     tables = (Path(views.__file__).parent / "schema.sql").read_text()
     return {"questions": "\n".join(questions), "views": "\n".join(view_parts), "tables": f"```sql\n{tables}```\n"}

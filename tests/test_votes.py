@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evals.votes import Choice, prospects
+from evals.metrics.votes import Choice, prospects
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.world import World, create

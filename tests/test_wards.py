@@ -25,7 +25,7 @@ from test_crashes import rows
 from test_kills import paid_twice
 from test_sweep import until
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from pipeline.arrivals import calls_folder, take_calls
 from pipeline.config import RunConfig, build
 from pipeline.journal import Journal

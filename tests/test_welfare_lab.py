@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.welfare_lab import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks
+from evals.policies.policy_welfare import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks
 from pipeline.baselines import BASELINES, Setting
 from pipeline.config import build
 from pipeline.economy.equilibrium import settle

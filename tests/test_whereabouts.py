@@ -12,7 +12,7 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from evals.loopback import Loopback
+from evals.testing.openai_server import Loopback
 from pipeline.store import Store
 from pipeline.whereabouts import FileLost
 

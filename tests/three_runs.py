@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evals.played import Played, load
-from evals.running import run
+from evals.policies.loaded_run import Played, load
+from evals.run.command import run
 from pipeline.history import AtRest
 
 DB = "traces.duckdb"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.figures import decisions, people, policy
-from evals.figures.look import Drawing, Size
-from evals.played import Played
+from evals.figures import decisions, distributions, schedules
+from evals.figures.style import Drawing, Size
+from evals.policies.loaded_run import Played
 from pipeline.store import Reader
 
 PAGE, PHONE = 1040, 340
@@ -49,7 +49,7 @@ FIGURES: Mapping[str, Figure] = {
         "Tax schedule",
         "Marginal rate of each bracket over the years; the dashed line is the rate of ORACLE, the optimum at any "
         "rates for the same people if every worker best-responds.",
-        policy.schedule,
+        schedules.schedule,
         wide=True,
         height=210,
     ),
@@ -58,7 +58,7 @@ FIGURES: Mapping[str, Figure] = {
         "The planner's objective over the years between what planners without a model reach with the same people: "
         "the bold line judges the schedule alone, the thin one the years as people lived them; no bold line is above "
         "ORACLE, the optimum at any rates on these brackets; ORACLE_GRID is the best in the planner's ten-point steps.",
-        policy.welfare,
+        schedules.welfare,
         wide=True,
         height=320,
     ),
@@ -66,19 +66,19 @@ FIGURES: Mapping[str, Figure] = {
         "Hours",
         "How many workers work how long, in bins of five hours: where the last tax year's outline lies left of the "
         "first one's, people work less than they did.",
-        people.hours,
+        distributions.hours,
     ),
     "lorenz": Figure(
         "Inequality",
         "Lorenz curves of the last year: the share of all income that the poorest hold; the nearer to the diagonal, "
         "the more equal, and the area between is half the Gini coefficient.",
-        people.lorenz,
+        distributions.lorenz,
     ),
     "income": Figure(
         "Income",
         "Incomes before tax, and after tax and rebate, on a logarithmic scale (less than $1,000 counts as $1,000): "
         "the narrower the outline on the right, the more is redistributed.",
-        people.income,
+        distributions.income,
         wide=True,
         height=200,
     ),
@@ -99,7 +99,7 @@ FIGURES: Mapping[str, Figure] = {
         "Hours against the best hours",
         "Hours in the last tax year against those that would have been best under the same schedule and rebate: on "
         "the diagonal nothing is missed, and a larger dot is more years of work.",
-        people.best_hours,
+        distributions.best_hours,
     ),
     "satisfaction": Figure(
         "Satisfaction by occupation group",
@@ -119,7 +119,7 @@ FIGURES: Mapping[str, Figure] = {
         "Elections",
         "Who took part and who won: turnout, the winner's share of the votes, and how many of the workers earn less "
         "an hour than the winner.",
-        policy.elections,
+        schedules.elections,
         wide=True,
         height=190,
         absent="no election was held (scenario democratic)",

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from evals.figures import look
-from evals.figures.look import AFTER, BEFORE, INK, MUTED, Chart, Drawing, Row, Size
-from evals.figures.people import named
-from evals.figures.policy import step
-from evals.played import Played
+from evals.figures import style
+from evals.figures.distributions import named
+from evals.figures.schedules import step
+from evals.figures.style import AFTER, BEFORE, INK, MUTED, Chart, Drawing, Row, Size
+from evals.policies.loaded_run import Played
 from pipeline.economy.census import occupation_groups
 from pipeline.store import Reader
 
@@ -48,9 +48,9 @@ def regret(reader: Reader, runs: Sequence[Played]) -> Drawing:
     names = [run.label for run in runs]
 
     def draw(size: Size) -> Chart:
-        x = alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False))
-        y = alt.Y("regret:Q", axis=look.y_axis("mean regret, dollars a year", format=",.0f", tickMinStep=1))
-        return look.panel(look.run_lines(rows, names).encode(x=x, y=y), width=size.inner(1), height=size.height)
+        x = alt.X("year:Q", axis=style.years_axis(size), scale=alt.Scale(nice=False))
+        y = alt.Y("regret:Q", axis=style.y_axis("mean regret, dollars a year", format=",.0f", tickMinStep=1))
+        return style.panel(style.run_lines(rows, names).encode(x=x, y=y), width=size.inner(1), height=size.height)
 
     return draw
 
@@ -70,19 +70,21 @@ def regret_by_wage(reader: Reader, runs: Sequence[Played]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(runs), most=3, least_width=300)
-        return look.beside((panel(size, columns, run) for run in runs), columns)
+        return style.beside((panel(size, columns, run) for run in runs), columns)
 
     def panel(size: Size, columns: int, run: Played) -> Chart:
         tenths = len({row["tenth"] for row in found[run.label]})
         title = "tenth of the wages, lowest first" if tenths == 10 else "workers, lowest wage first"
-        chart = alt.Chart(look.data(found[run.label])).encode(x=alt.X("tenth:O", axis=look.x_axis(title, labelAngle=0)))
-        y = alt.Y("regret:Q", axis=look.y_axis("mean regret, dollars a year", format=",.0f", tickMinStep=1))
+        chart = alt.Chart(style.data(found[run.label])).encode(
+            x=alt.X("tenth:O", axis=style.x_axis(title, labelAngle=0))
+        )
+        y = alt.Y("regret:Q", axis=style.y_axis("mean regret, dollars a year", format=",.0f", tickMinStep=1))
         thread = chart.mark_line(color=MUTED, strokeWidth=1, opacity=0.5).encode(y=y, detail="tenth:O")
-        legend = look.top_legend(names, symbol="circle")
-        colour = alt.Color("when:N", scale=look.palette(names, colours), legend=legend)
+        legend = style.top_legend(names, symbol="circle")
+        colour = alt.Color("when:N", scale=style.palette(names, colours), legend=legend)
         dots = chart.mark_point(filled=True, size=64, opacity=1).encode(y=y, color=colour)
         heading = run.label if len(runs) > 1 else ""
-        return look.panel(thread, dots, width=size.inner(columns), height=size.height, title=heading)
+        return style.panel(thread, dots, width=size.inner(columns), height=size.height, title=heading)
 
     return draw
 
@@ -96,21 +98,21 @@ def satisfaction(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return look.beside((panel(size, columns, label) for label in found), columns)
+        return style.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
         width = size.inner(columns, margin=36)
         rows = [{**row, "label": _cut(row["group"], (width - 110) // 6)} for row in found[label]]
         order = [row["group"] for row in rows]
         y = alt.Y("group:N", sort=order, axis=None)
-        share = alt.X("share:Q", axis=look.x_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100]))
-        chart = alt.Chart(look.data(rows)).encode(y=y)
+        share = alt.X("share:Q", axis=style.x_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100]))
+        chart = alt.Chart(style.data(rows)).encode(y=y)
         bars = chart.mark_bar(color=AFTER, height=7, yOffset=8).encode(x=share)
-        track = chart.mark_bar(color=look.GRID, height=7, yOffset=8).encode(x=alt.datum(100))
+        track = chart.mark_bar(color=style.GRID, height=7, yOffset=8).encode(x=alt.datum(100))
         what = chart.mark_text(align="left", dy=-6, color=INK, fontSize=11).encode(x=alt.datum(0), text="label:N")
         value = chart.mark_text(align="right", dy=-6, color=MUTED, fontSize=11).encode(x=alt.datum(100), text="value:N")
         heading = label if len(found) > 1 else ""
-        return look.panel(
+        return style.panel(
             track, bars, what, value, width=size.inner(columns, margin=36), height=alt.Step(34), title=heading
         )
 
@@ -121,7 +123,7 @@ def _by_group(rows: Sequence[Row]) -> list[Row]:
     """Verdicts of occupations as those of their groups, the most satisfied first."""
     groups = occupation_groups()
     found = []
-    for group, those in look.grouped(rows, lambda row: groups.get(row["occupation"], "Other")):
+    for group, those in style.grouped(rows, lambda row: groups.get(row["occupation"], "Other")):
         verdicts, satisfied, people = (sum(row[name] for row in those) for name in ("verdicts", "satisfied", "people"))
         share = 100 * satisfied / verdicts
         value = f"{share:.0f} % of {people} {'person' if people == 1 else 'people'}"
@@ -155,18 +157,18 @@ def satisfaction_over_years(reader: Reader, runs: Sequence[Played]) -> Drawing |
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return look.beside((panel(size, columns, label) for label in found), columns)
+        return style.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
-        legend = look.top_legend(names, columns=1, symbol="circle")
-        chart = alt.Chart(look.data(found[label])).encode(
-            x=alt.X("year:Q", axis=look.years_axis(size), scale=alt.Scale(nice=False)),
-            y=alt.Y("share:Q", axis=look.y_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100])),
-            color=alt.Color("who:N", scale=look.palette(names, (BEFORE, AFTER)), legend=legend),
+        legend = style.top_legend(names, columns=1, symbol="circle")
+        chart = alt.Chart(style.data(found[label])).encode(
+            x=alt.X("year:Q", axis=style.years_axis(size), scale=alt.Scale(nice=False)),
+            y=alt.Y("share:Q", axis=style.y_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100])),
+            color=alt.Color("who:N", scale=style.palette(names, (BEFORE, AFTER)), legend=legend),
         )
         lines, dots = chart.mark_line(strokeWidth=1.6), chart.mark_point(filled=True, size=30, opacity=1)
         heading = label if len(found) > 1 else ""
-        return look.panel(lines, dots, width=size.inner(columns), height=size.height, title=heading)
+        return style.panel(lines, dots, width=size.inner(columns), height=size.height, title=heading)
 
     return draw
 
@@ -181,7 +183,7 @@ def cost(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return look.beside((panel(size, columns, label) for label in found), columns)
+        return style.beside((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
         rows = [
@@ -191,22 +193,22 @@ def cost(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
         ]
         totals = [{**row, "text": _in_words(row)} for row in found[label]]
         names = [f"{kind} tokens" for kind in kinds]
-        legend = look.top_legend(names, symbol="square")
+        legend = style.top_legend(names, symbol="square")
         y = alt.Y("signature:N", sort=[row["signature"] for row in totals], axis=None)
         bars = (
-            alt.Chart(look.data(rows))
+            alt.Chart(style.data(rows))
             .mark_bar(height=9, yOffset=8)
             .encode(
-                x=alt.X("tokens:Q", axis=look.x_axis("tokens", labelExpr=look.LARGE, tickCount=4)),
+                x=alt.X("tokens:Q", axis=style.x_axis("tokens", labelExpr=style.LARGE, tickCount=4)),
                 y=y,
-                color=alt.Color("kind:N", scale=look.palette(names, (AFTER, BEFORE)), legend=legend),
+                color=alt.Color("kind:N", scale=style.palette(names, (AFTER, BEFORE)), legend=legend),
                 order=alt.Order("order:Q"),
             )
         )
-        chart = alt.Chart(look.data(totals)).encode(y=y, x=alt.datum(0))
+        chart = alt.Chart(style.data(totals)).encode(y=y, x=alt.datum(0))
         what = chart.mark_text(align="left", dy=-6, color=INK, fontSize=11).encode(text="text:N")
         heading = label if len(found) > 1 else ""
-        return look.panel(bars, what, width=size.inner(columns, margin=36), height=alt.Step(34), title=heading)
+        return style.panel(bars, what, width=size.inner(columns, margin=36), height=alt.Step(34), title=heading)
 
     return draw
 

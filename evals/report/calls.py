@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evals.formats import plain
-from evals.played import Played
-from evals.report.words import dollars, percent, several
+from evals.output.formats import plain
+from evals.output.number_format import dollars, percent, several
+from evals.policies.loaded_run import Played
 from pipeline.store import Reader, Row
 
 LONGEST = 12_000

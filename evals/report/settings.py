@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from evals.played import Played
-from evals.report.words import MISSING, Table, several
+from evals.output.number_format import MISSING, Table, several
+from evals.policies.loaded_run import Played
 from pipeline.config import NAMES, ROLES, RunConfig
 
 SHOWN = {

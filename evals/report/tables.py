@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from evals.election_tables import law_rows
-from evals.elections import LAWS, diagnose, governed
-from evals.judged_laws import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
-from evals.played import Played
-from evals.report.words import MISSING, Table, changes, dollars, number, percent, rates, several
+from evals.elections.command import law_rows
+from evals.elections.diagnosis import LAWS, diagnose, governed
+from evals.output.number_format import MISSING, Table, changes, dollars, number, percent, rates, several
+from evals.policies.loaded_run import Played
+from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
 from pipeline.fresh import BY_NUMBER, fresh_people

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from evals.contrasts import number
-from evals.statistics import Interval
+from evals.compare.contrasts import number
+from evals.compare.statistics import Interval
 from evals.validity.checks import CHECKS
-from evals.validity.findings import Finding
-from evals.validity.panel import Panel
+from evals.validity.questionnaire import Panel
+from evals.validity.scores import Finding
 from pipeline.minds import QUESTIONS
 from pipeline.store import Row, now
 from pipeline.terminal import CONTROL

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from evals.validity import citizens, forms, invariance, planners, workers
-from evals.validity.findings import Finding
-from evals.validity.panel import Panel
+from evals.validity import invariance, planners, reply_formats, voters, workers
+from evals.validity.questionnaire import Panel
+from evals.validity.scores import Finding
 from pipeline.minds import QUESTIONS
 
 SIZES: Mapping[str, bool] = {"full": True, "small": False}
@@ -34,8 +34,8 @@ CHECKS: Mapping[str, Check] = {
     "repetition": Check("the same question twice", "10 hours apart", "the same hours", invariance.repetition),
     "currency": Check("all money times 100", "10 hours apart", "the same hours", invariance.currency),
     "identity": Check("another name or sex", "10 hours apart", "the same hours", invariance.identity),
-    "option_order": Check("ballot turned round", "never the same vote", "always the same vote", citizens.option_order),
-    "votes": Check("own best platform", "as by lot", "always the best", citizens.votes),
+    "option_order": Check("ballot turned round", "never the same vote", "always the same vote", voters.option_order),
+    "votes": Check("own best platform", "as by lot", "always the best", voters.votes),
     "planner": Check("one-bracket toy", "welfare at the start", "welfare at the best ten-point rate", planners.toy),
 }
 """By the name under which scores are stored."""
@@ -43,5 +43,5 @@ CHECKS: Mapping[str, Check] = {
 
 def read_replies(panel: Panel, full: bool) -> dict[str, Finding]:
     """How well each question's replies could be read, by signature, after asking what no check has asked."""
-    panel.ask(forms.unasked(full))
-    return {question: forms.parse_rate(panel, question) for question in QUESTIONS}
+    panel.ask(reply_formats.unasked(full))
+    return {question: reply_formats.parse_rate(panel, question) for question in QUESTIONS}

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.console import Console
-from evals.dry_run import FEWEST_PER_CHARACTER, MOST_PER_CHARACTER, SHORTEST_REPLY, Line, table
+from evals.output.console import Console
+from evals.run.dry_run import FEWEST_PER_CHARACTER, MOST_PER_CHARACTER, SHORTEST_REPLY, Line, table
 from evals.validity.plan import Plan
 from pipeline.leftovers import temporary_folder
 from programs.adapter import REPAIRS

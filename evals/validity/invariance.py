@@ -7,9 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from evals.validity.findings import Finding, finding, hours_of, mean, none_as, said
-from evals.validity.panel import Ask, Panel
-from evals.validity.scenes import SEED, THREE, Person, try_hours, village
+from evals.validity.questionnaire import Ask, Panel
+from evals.validity.scores import Finding, finding, hours_of, mean, none_as, said
+from evals.validity.vignettes import SEED, THREE, Person, try_hours, village
 from evals.validity.workers import Place, grid, places_of
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation import labor_inputs

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.formats import writable
-from evals.running import choose_model, configure
+from evals.output.formats import writable
+from evals.run.command import choose_model, configure
 from evals.validity.card import HEAD
 from evals.validity.checks import CHECKS, SIZES, read_replies
-from evals.validity.findings import Finding
-from evals.validity.panel import Panel, by_rule
+from evals.validity.questionnaire import Panel, by_rule
+from evals.validity.scores import Finding
 from pipeline.command import command
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.validity.findings import Finding, finding
-from evals.validity.panel import Ask, Panel, Reply
-from evals.validity.scenes import crowd, linear, live
+from evals.validity.questionnaire import Ask, Panel, Reply
+from evals.validity.scores import Finding, finding
+from evals.validity.vignettes import crowd, linear, live
 from pipeline.baselines import Setting, objective
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import best_response

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.hours import Work, best_hours, missed
-from evals.statistics import Interval, interval
-from evals.validity.findings import Finding, finding, found, hours_of, mean, none_as, said, shared
-from evals.validity.panel import Ask, Panel
-from evals.validity.scenes import SEED, TAX_YEAR, crowd, linear, live, try_hours
+from evals.compare.statistics import Interval, interval
+from evals.metrics.labor import Work, best_hours, missed
+from evals.validity.questionnaire import Ask, Panel
+from evals.validity.scores import Finding, finding, found, hours_of, mean, none_as, said, shared
+from evals.validity.vignettes import SEED, TAX_YEAR, crowd, linear, live, try_hours
 from pipeline.economy.utility import ECONOMIES, effective_share
 from pipeline.simulation import labor_inputs
 

@@ -1,0 +1,93 @@
+"""`llm-economist bench`: what things cost here, as ratios within one run beside absolute figures.
+
+A benchmark is a function from sizes to figures, in a module of its own, and one entry in `BENCHMARKS`. Figures end in
+their unit: `_s` seconds, `_ms` milliseconds, `_x` times as much as what it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from evals.bench import archetypes as bench_archetypes
+from evals.bench import decisions as bench_decisions
+from evals.bench import economy, prompts, store, years
+from evals.bench import memory as bench_memory
+from evals.bench import views as bench_views
+from evals.output.console import Console
+from pipeline.errors import UsageError
+
+
+def _tell(console: Console, title: str, figures: Mapping[str, float]) -> None:
+    """A line a figure."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for figure, value in figures.items():
+        table.add_row(figure, f"{value:,.3g}")
+    console.print(table)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is measured; `sizes`: its options and what they are by default; `tell` prints the figures under a title."""
+
+    measure: Callable[..., Any]
+    sizes: Mapping[str, int]
+    help: str
+    tell: Callable[[Console, str, Any], None] = _tell
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "archetypes": Benchmark(
+        bench_archetypes.measure,
+        {"num_agents": 200, "years": 20, "rounds": 3},
+        "some asked for all, beside asking everybody",
+        bench_archetypes.tell,
+    ),
+    "economy": Benchmark(
+        economy.measure,
+        {"num_agents": 1_000_000, "rounds": 3},
+        "a year's arithmetic without questions",
+        economy.tell,
+    ),
+    "decisions": Benchmark(
+        bench_decisions.measure,
+        {"decisions": 2000, "rounds": 5},
+        "processor time of one, beside bare DSPy and openai",
+    ),
+    "years": Benchmark(years.measure, {"years": 3}, "a year with a slow server, beside the least possible"),
+    "prompts": Benchmark(prompts.measure, {"years": 1000}, "tokens late in a long run, and what is shared"),
+    "store": Benchmark(
+        store.measure, {"num_agents": 100, "years": 50, "rounds": 3}, "a run with traces beside one without"
+    ),
+    "memory": Benchmark(bench_memory.measure, {"num_agents": 10_000, "years": 3}, "what an agent takes of it"),
+    "views": Benchmark(
+        bench_views.measure, {"decisions": 10_000_000, "calls": 1_000_000}, "seconds that views take on large data"
+    ),
+}
+
+FLAGS = {"years": "--max-timesteps"}
+
+
+def run(name: str, given: Mapping[str, int], console: Console) -> Any:
+    """Measure and print; `given` sizes beat the benchmark's own. UsageError for a name or a size that it has not."""
+    if name not in BENCHMARKS:
+        raise UsageError(f"bench {name!r}: choose one of {', '.join(BENCHMARKS)}")
+    benchmark = BENCHMARKS[name]
+    for size in given:
+        if size not in benchmark.sizes:
+            has = ", ".join(map(_flag, benchmark.sizes))
+            raise UsageError(f"{_flag(size)} means nothing for bench {name}, which has {has}")
+    sizes = {**benchmark.sizes, **given}
+    figures = benchmark.measure(**sizes)
+    told = ", ".join(f"{_flag(size)} {value:,}" for size, value in sizes.items())
+    benchmark.tell(console, f"bench {name}: {benchmark.help} ({told})", figures)
+    return figures
+
+
+def _flag(size: str) -> str:
+    return FLAGS.get(size, f"--{size.replace('_', '-')}")

@@ -1,0 +1,72 @@
+"""`bench memory`: memory that an agent takes, everybody asked or with archetypes, from the peaks of two sizes of a run.
+
+Each run is a process of its own on `rules`; what it takes without agents is in both peaks, and falls out of the slope.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pipeline.config import RunConfig
+from pipeline.minds import Minds
+from pipeline.signals import run_async
+from pipeline.simulation import Simulation
+from pipeline.store import Store
+
+STATUS = Path("/proc/self/status")
+
+ARCHETYPES = 100
+"""Archetypes of the runs that have them, and ten times as many workers."""
+
+
+def measure(*, num_agents: int, years: int) -> dict[str, float]:
+    """Peaks in MB, and bytes a worker between `num_agents` / 10 and `num_agents` of them."""
+    found: dict[str, float] = {}
+    for name, most, archetypes in (("everybody_asked", num_agents, 0), ("archetypes", num_agents * 10, ARCHETYPES)):
+        few = max(1, most // 10)
+        small, large = (_peak(agents, years, archetypes) for agents in (few, most))
+        found |= {
+            f"{name}_{few}_mb": small / 1e6,
+            f"{name}_{most}_mb": large / 1e6,
+            f"{name}_bytes_per_agent": (large - small) / (most - few),
+        }
+    return found
+
+
+def _peak(agents: int, years: int, archetypes: int) -> int:
+    """Bytes of memory that a process has at most while it plays such a run."""
+    command = [sys.executable, "-m", "evals.bench.memory", *map(str, (agents, years, archetypes))]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    return int(done.stdout.split()[-1])
+
+
+def play(agents: int, years: int, archetypes: int) -> int:
+    """Play the run here; the peak of this process so far, in bytes."""
+    config = RunConfig(
+        num_agents=agents,
+        max_timesteps=years,
+        llm="rules",
+        planner_type="US_FED",
+        adapter="compact",
+        archetypes=archetypes or None,
+    )
+    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/memory.duckdb") as store:
+        minds = Minds(config, "rules")
+        run_async(Simulation(config, store, minds).play())
+    return _highest()
+
+
+def _highest() -> int:
+    """What Linux says of this program alone; elsewhere what the system counts, which may begin with its parent's."""
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    print(play(*map(int, sys.argv[1:])))

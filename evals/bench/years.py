@@ -1,0 +1,62 @@
+"""`bench years`: how long a year takes beside the least that is possible, with a server that takes its time.
+
+The least is latency x ceil(agents / concurrency): all answers of a round come at once. The server is another process on
+this machine, which the client shares its processors with.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from itertools import pairwise
+
+from evals.bench.decisions import MODEL, server
+from pipeline.config import RunConfig
+from pipeline.minds import Minds
+from pipeline.records import Year
+from pipeline.signals import run_async
+from pipeline.simulation import Simulation
+from pipeline.store import Store
+
+CASES = tuple((agents, ms) for agents in (10, 100, 1000) for ms in (0, 100, 1000))
+"""Workers, and milliseconds that an answer takes."""
+
+
+def measure(*, years: int, cases: Iterable[tuple[int, int]] = CASES) -> dict[str, float]:
+    """Median seconds of a year in which nobody but the workers is asked, and how many times the least that is."""
+    found: dict[str, float] = {}
+    for agents, ms in cases:
+        name = f"{agents}_agents_{ms}_ms"
+        concurrency = max(64, agents)
+        with server(ms / 1000) as url:
+            seconds = _year(agents, concurrency, years, url)
+        found[f"{name}_s"] = seconds
+        if ms:
+            found[f"{name}_x"] = seconds / (ms / 1000 * math.ceil(agents / concurrency))
+    return found
+
+
+def _year(agents: int, concurrency: int, years: int, url: str) -> float:
+    """Seconds of a year, from when one is stored until the next one is; the first one, which connects, left out."""
+    config = RunConfig(
+        num_agents=agents,
+        max_timesteps=years + 1,
+        two_timescale=years + 1,
+        warmup=1,
+        llm=MODEL,
+        base_url=url,
+        adapter="compact",
+        concurrency=concurrency,
+    )
+    ends: list[float] = []
+
+    def stored(year: Year) -> None:
+        ends.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
+        minds = Minds(config, MODEL)
+        run_async(Simulation(config, store, minds, on_year=stored).play())
+    return statistics.median(later - earlier for earlier, later in pairwise(ends))

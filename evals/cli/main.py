@@ -1,0 +1,95 @@
+"""The command line. Its commands are in evals/cli, one function each."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from typer.main import get_command
+
+from evals.cli import play, study, traces  # noqa: F401  each adds its commands
+from evals.cli.app import app
+from evals.cli.options import gather_elasticities
+from pipeline import terminal
+from pipeline.errors import EconomistError
+from pipeline.signals import INTERRUPTED, exit_code, forget, polite_ends
+
+QUERY_INTERRUPTED = "Query interrupted"
+CRASH_FILE = "llm-economist-crash.log"
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on become one line, and a signal becomes its exit code."""
+    forget()
+    with terminal.prepared(), polite_ends():
+        code = _exit_code()
+        with suppress(terminal.OutputLost):
+            sys.stdout.flush()
+        lost = terminal.farewell()
+        if lost is not None and code in (0, INTERRUPTED):
+            _say(lost)
+            code = 1
+    sys.exit(exit_code() if code == INTERRUPTED else code)
+
+
+def _exit_code() -> int:
+    """Run the command that was given; its exit code."""
+    if known := sys.modules.get("pipeline.database"):
+        known.OPENED.clear()  # where one process runs several commands
+    try:
+        _commands()(args=gather_elasticities(sys.argv[1:]))
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except EconomistError as error:
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
+            return INTERRUPTED
+        told = _not_ours(error)
+        if told is None:
+            _report_bug(error)
+        else:
+            _say(told)
+        return 1
+    return 0
+
+
+def _not_ours(error: Exception) -> str | None:
+    """What to tell of an error that is none of this program: too little memory, or rows that no run of ours writes."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's, if it is loaded
+        return "there is not enough memory for this; ask for fewer agents, years or runs, or use a larger machine"
+    if "pipeline.database" not in sys.modules:
+        return None
+    from pipeline.sound import flaw
+
+    return flaw()
+
+
+def _say(error: str) -> None:
+    """One line on standard error, in which no model and no file moves the cursor."""
+    print(f"error: {terminal.visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
+
+
+@cache
+def _commands() -> Any:
+    """All commands with their flags: read off the functions once, for a program that calls `main` many times."""
+    return get_command(app)
+
+
+def _report_bug(error: Exception) -> None:
+    """A failure that nobody foresaw: one line for the user, the traceback in a file to send along."""
+    import traceback
+    from pathlib import Path
+
+    from programs.lm import blotted, without_secrets
+
+    with suppress(OSError):  # a full disk must not hide the error
+        said = terminal.visible(blotted("".join(traceback.format_exception(error))))
+        Path(CRASH_FILE).write_text(said, encoding="utf-8", errors="backslashreplace")
+    what = without_secrets(str(error))[:200]
+    _say(f"this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}")

@@ -1,0 +1,193 @@
+"""Commands that read and move traces, and say what is here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import DEFAULT_DB, Db, app
+from pipeline.errors import UsageError
+from pipeline.signals import INTERRUPTED
+from pipeline.terminal import OutputLost
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="a saved question, one SELECT, or - for standard input")] = None,
+    db: Db = DEFAULT_DB,
+    param: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE for $NAME; as often as needed")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="show the saved questions")] = False,
+    format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
+    json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
+    output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix chooses a format")] = None,
+    raw_csv: Annotated[
+        bool, typer.Option("--raw-csv", help="CSV without the apostrophe before text that looks like a formula")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="rows at most [default: 1000 in tables, else all]")
+    ] = None,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="seconds after which the query is stopped")
+    ] = 60,
+) -> None:
+    """Query the traces in SQL, read-only, also while a run goes on.
+
+    Example: llm-economist sql "select year, avg(regret) from decisions group by year order by year"
+
+    Example: llm-economist sql worst_calls --param run_id=3 --param calls=2
+    """
+    from evals.sql.command import print_query, print_questions
+
+    if json and format not in (None, "json"):
+        raise UsageError(f"--json and --format {format}: choose one")
+    chosen = "json" if json else format
+    if list_all:
+        return print_questions(as_json=chosen == "json")
+    if query is None:
+        raise UsageError("give a SELECT, a saved question (llm-economist sql --list), or - for standard input")
+    try:
+        print_query(
+            db,
+            query,
+            parameters=param or (),
+            format=chosen,
+            output=output,
+            limit=limit,
+            seconds=timeout_seconds,
+            raw_csv=raw_csv,
+        )
+    except OutputLost:
+        raise
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the query was stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@app.command()
+def show(call_id: int, db: Db = DEFAULT_DB) -> None:
+    """Show one model call: who was asked what, the whole prompt, the reply, and what came of it.
+
+    Example: llm-economist show 10000000003000 --db economist.duckdb
+    """
+    from evals.sql.command import print_call
+
+    print_call(db, call_id)
+
+
+@app.command()
+def schema() -> None:
+    """Print the tables and views of a trace store, with what their columns mean.
+
+    Example: llm-economist schema
+    """
+    from importlib.resources import files
+
+    typer.echo(files("pipeline").joinpath("schema.sql").read_text(encoding="utf-8"))
+    typer.echo(files("pipeline").joinpath("views.sql").read_text(encoding="utf-8"), nl=False)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="number or name of the run, or all")],
+    to: Annotated[str, typer.Option("--to", help="folder to make")],
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Write runs, or all runs and studies, as Parquet files, one folder per table, with a manifest of checksums.
+
+    Example: llm-economist export 3 --to shared/run-3
+    """
+    from pipeline.export import export as write
+
+    manifest = write(db, run, to)
+    files = manifest["files"].values()
+    numbers = [one["run_id"] for one in manifest["runs"]]
+    which = ", ".join(map(str, numbers)) or "none"
+    typer.echo(
+        f"{'run' if len(numbers) == 1 else 'runs'} {which}: {sum(f['rows'] for f in files):,} "
+        f"rows in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, in {to}"
+    )
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[str, typer.Argument(help="folder made by `export`, or another database of llm-economist")],
+    db: Db = DEFAULT_DB,
+    again: Annotated[bool, typer.Option("--again", help="take in runs that are here already once more")] = False,
+) -> None:
+    """Take runs and studies from an export or another database; runs get new numbers where theirs are taken.
+
+    Example: llm-economist import shared/run-3 --db economist.duckdb
+    """
+    from evals.output.console import Console
+    from evals.run.command import merge_shards
+    from pipeline.exchange import import_runs
+
+    merge_shards(db, Console())
+    taken = import_runs(path, db, again=again)
+    for one in taken.runs:
+        what = "is here already, as" if one.known else "->"
+        typer.echo(f"run {one.old} ({one.name}) {what} run {one.new}")
+    for study in taken.studies:
+        typer.echo(f"study {study}")
+
+
+@app.command()
+def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+    """List the prompt strategies: how a role can be asked, and how many model calls a question takes.
+
+    Example: llm-economist strategies
+    """
+    from evals.sql.command import print_strategies
+
+    print_strategies(as_json=json)
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="archetypes, decisions, economy, prompts, store, views or years")],
+    num_agents: Annotated[
+        int | None, typer.Option("--num-agents", min=1, help="workers (archetypes, economy, store)")
+    ] = None,
+    years: Annotated[
+        int | None, typer.Option("--max-timesteps", min=1, help="years (archetypes, prompts, store, years)")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="of each kind (not views, prompts, years)")
+    ] = None,
+    decisions: Annotated[int | None, typer.Option("--decisions", min=1, help="a round, or rows (views)")] = None,
+    calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (views)")] = None,
+    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+) -> None:
+    """Measure what things cost here: decisions, prompts, years, traces, views, or what archetypes cost in truth.
+
+    Example: llm-economist bench store --num-agents 20 --max-timesteps 10
+    """
+    import sys
+    from json import dumps
+
+    from evals.bench.command import run
+    from evals.output.console import Console
+
+    sizes = {"num_agents": num_agents, "years": years, "rounds": rounds, "decisions": decisions, "calls": calls}
+    given = {name: value for name, value in sizes.items() if value is not None}
+    figures = run(what, given, Console(file=sys.stderr) if json else Console())
+    if json:
+        typer.echo(dumps(figures))
+
+
+@app.command()
+def doctor(
+    llm: Annotated[str | None, typer.Option("--llm", help="a model to try with one tiny call")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="its OpenAI-compatible server")] = None,
+    omit: Annotated[str, typer.Option("--omit", help="parts of a request that are never sent")] = "",
+    db: Db = DEFAULT_DB,
+) -> None:
+    """Check the installation: versions, keys, database, and a model if one is named.
+
+    Example: llm-economist doctor --llm gpt-4o-mini
+    """
+    from evals.doctor.command import check
+    from evals.output.console import Console
+
+    raise typer.Exit(check(Console(), llm=llm, base_url=base_url, db=db, omit=omit))

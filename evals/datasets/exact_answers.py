@@ -1,0 +1,144 @@
+"""A question as a run would ask it, with its exact answer: one `dspy.Example`.
+
+Inputs are the signature's input fields, labels its outputs. `economy_seed` tells which population it is from, and
+`truth` holds, as plain data, what it takes to judge any answer. Neither is a field of a signature, so that no prompt
+shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import dspy
+
+from evals.metrics.labor import Work, best_hours
+from evals.metrics.tax_rates import People, reachable
+from evals.metrics.votes import Choice, prospects
+from pipeline.config import RunConfig
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.errors import UsageError
+from pipeline.government import Platforms
+from pipeline.world import World
+from signatures.types import TaxSchedule
+
+HIDDEN = ("economy_seed", "truth")
+"""Fields of an example that nobody is shown."""
+
+NEIGHBOURS = 10
+"""Personas of others that a persona is compared with."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that was put: to whom, what it was told, the schedule in force, and, of a vote, who stood for what."""
+
+    agent: int | None
+    inputs: Mapping[str, Any]
+    schedule: TaxSchedule
+    platforms: Platforms = field(default_factory=dict)
+
+
+def bare(example: dspy.Example) -> dspy.Example:
+    """`example` with nothing but fields of its signature: what may become a demonstration in a saved program."""
+    return example.without(*(name for name in HIDDEN if name in example))
+
+
+Answered = tuple[dict[str, Any], dict[str, Any]]
+"""The best answer by output field (nothing where there is none), and the data by which others are judged."""
+
+
+def example(question: str, world: World, asked: Asked, *, economy_seed: int, **source: int) -> dspy.Example:
+    """The example of a question that was asked in `world`; `source` (year, run) is kept with the truth.
+
+    UsageError for a question without a yardstick.
+    """
+    labels, truth = answer_of(question)(world, asked)
+    everything = {**asked.inputs, **labels, "economy_seed": economy_seed, "truth": {**truth, **source}}
+    return dspy.Example(**everything).with_inputs(*asked.inputs)
+
+
+def answer_of(question: str) -> Callable[[World, Asked], Answered]:
+    """What answers `question` exactly. UsageError names the questions that can be."""
+    if question not in ANSWERS:
+        raise UsageError(f"{question} has no exact answer to learn from; choose one of {', '.join(ANSWERS)}")
+    return ANSWERS[question]
+
+
+def _hours(world: World, asked: Asked) -> Answered:
+    """The whole hours that are best for the worker's utility, whatever the phase."""
+    assert asked.agent is not None
+    year = equilibrium(world.economy, asked.schedule, world.population.wage)
+    truth = {
+        "agent": asked.agent,
+        "wage": float(world.population.wage[asked.agent]),
+        "rebate": year.rebate - float(year.tax[asked.agent]) / world.num_agents,
+        "taxpayers": world.num_agents,
+        "economy": world.config.economy,
+        "dollars_of": world.config.dollars_of,
+        **_law(asked.schedule),
+    }
+    return {"labor": best_hours(Work.of(truth))}, truth
+
+
+def _rates(world: World, asked: Asked) -> Answered:
+    """The change that leads to the highest welfare when everybody best-responds."""
+    truth = {
+        "wages": world.population.wage.tolist(),
+        "economy": world.config.economy,
+        "dollars_of": world.config.dollars_of,
+        "welfare": world.config.welfare,
+        "inequality_aversion": world.config.inequality_aversion,
+        **_law(asked.schedule),
+    }
+    return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth
+
+
+def _vote(world: World, asked: Asked) -> Answered:
+    """The candidate whose platform brings the voter most when everybody best-responds."""
+    assert asked.agent is not None
+    truth = {"agent": asked.agent, **prospects(world, asked.schedule, asked.agent, asked.platforms)}
+    return {"vote": Choice.of(truth).best}, truth
+
+
+def _persona(world: World, asked: Asked) -> Answered:
+    """No text is the right one: only whom it is compared with, those whose numbers are nearest."""
+    assert asked.agent is not None
+    others = [agent for agent, persona in enumerate(world.personas) if persona and agent != asked.agent]
+    nearest = sorted(others, key=lambda agent: (abs(agent - (asked.agent or 0)), agent))[:NEIGHBOURS]
+    return {}, {"agent": asked.agent, "neighbours": [world.personas[agent] for agent in sorted(nearest)]}
+
+
+def _law(schedule: TaxSchedule) -> dict[str, list[float]]:
+    return {"thresholds": list(schedule.thresholds), "rates": list(schedule.rates)}
+
+
+ANSWERS: Mapping[str, Callable[[World, Asked], Answered]] = {
+    "ChooseLabor": _hours,
+    "SetTaxRates": _rates,
+    "CastVote": _vote,
+    "WritePersona": _persona,
+}
+"""The questions that can be learned and judged. Whether a tax policy satisfies somebody is no matter of truth."""
+
+
+def game(question: str, config: RunConfig) -> RunConfig:
+    """`config` changed as little as it takes for `question` to be asked, and to be judged exactly."""
+    if question == "CastVote":
+        return replace(config, scenario="democratic", platforms=True, election_rule="plurality", planner_type="LLM")
+    if question == "SetTaxRates":  # elected leaders are asked otherwise
+        scenario = "bounded" if config.scenario == "democratic" else config.scenario
+        return replace(config, scenario=scenario, platforms=False, planner_type="LLM")
+    if question == "WritePersona" and config.scenario == "rational":
+        return replace(config, scenario="bounded")
+    return config
+
+
+QUESTION_OF: Mapping[str, str] = {
+    "worker": "ChooseLabor",
+    "planner": "SetTaxRates",
+    "voter": "CastVote",
+    "persona": "WritePersona",
+}
+"""The question by which a role's program is tuned."""

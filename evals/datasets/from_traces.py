@@ -1,0 +1,164 @@
+"""States of stored runs: what an agent was told in some year of some run, rebuilt from the rows of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import dspy
+
+from evals.datasets.exact_answers import Asked, example
+from pipeline.election import RULES
+from pipeline.errors import UsageError
+from pipeline.government import Platforms, planner_inputs, vote_inputs
+from pipeline.history import AtRest, config_of, find_run, schedule_of, worlds
+from pipeline.people import persona_inputs
+from pipeline.query import select
+from pipeline.simulation import labor_inputs
+from pipeline.world import World
+
+COLUMNS = ("run_id", "year", "agent")
+
+
+POPULATIONS = """
+SELECT run_id, any_value(seed) AS seed, md5(string_agg(wage, ',' ORDER BY agent)) AS people
+FROM runs JOIN agents USING (run_id) WHERE list_contains(?, run_id) GROUP BY run_id ORDER BY run_id
+"""
+
+
+class Place(NamedTuple):
+    """Where a question was asked; `agent` is -1 for the planner."""
+
+    run_id: int
+    year: int
+    agent: int
+
+
+class Mine:
+    """The states of one `question` in a database at rest. Use as a context manager."""
+
+    def __init__(self, question: str, db: str) -> None:
+        self.question, self.db = question, db
+
+    def __enter__(self) -> Self:
+        self.reader = AtRest(self.db)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.reader.close()
+
+    def places(self, query: str) -> list[Place]:
+        """The places that `query` names, each once, in order. UsageError unless the question was asked in all of them
+        and has an exact answer there."""
+        result = select(self.db, query)
+        wanted = COLUMNS[:2] if self.question == "SetTaxRates" else COLUMNS
+        if missing := [name for name in wanted if name not in result.columns]:
+            raise UsageError(
+                f"the query gives {', '.join(result.columns)}; {missing[0]} is missing: select run_id, year, agent"
+            )
+        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        if not rows:
+            raise UsageError("the query gives no rows")
+        return self.known(rows)
+
+    def known(self, rows: Iterable[Mapping[str, Any]]) -> list[Place]:
+        """The places in `rows`, checked as `places` does."""
+        places = sorted({self._place(row) for row in rows})
+        self._check(places)
+        return places
+
+    def _place(self, row: Mapping[str, Any]) -> Place:
+        values = [row["run_id"], row["year"], -1 if self.question == "SetTaxRates" else row["agent"]]
+        if not all(isinstance(value, int) for value in values):
+            raise UsageError(f"run_id, year, agent are whole numbers, not {', '.join(map(str, values))}")
+        return Place(*values)
+
+    def _check(self, places: Sequence[Place]) -> None:
+        """UsageError where the question was not asked, or where nobody can tell what the best answer was."""
+        runs = sorted({place.run_id for place in places})
+        rule = {run_id: config_of(find_run(self.reader, str(run_id))).election_rule for run_id in runs}
+        asked = self._rows("run_id, year, coalesce(agent, -1) FROM lm_calls", runs, f"signature = '{self.question}'")
+        unasked = set(places) - asked
+        self._refuse(unasked, f"{self.question} was not asked there; lm_calls has where it was")
+        if self.question == "ChooseLabor":
+            cut_off = set(places) - self._rows("run_id, year, agent FROM decisions", runs)
+            self._refuse(cut_off, "the year was cut off, so its schedule is not known; join years")
+            selfless = self._rows("run_id, 0, agent FROM agents", runs, "utility_type <> 'egotistical'")
+            others = {place for place in places if place._replace(year=0) in selfless}
+            self._refuse(others, "its hours are not for its own utility; join agents and take the egotistical")
+        if self.question == "CastVote":
+            blank = self._rows("DISTINCT run_id, year, -1 FROM platforms", runs, "rate_changes IS NULL")
+            vague = {place for place in places if place._replace(agent=-1) in blank}
+            self._refuse(vague, "candidates had no platforms, so no vote is exactly best; take runs with --platforms")
+            for place in sorted(place for place in places if RULES[rule[place.run_id]].form != "name"):
+                why = f"ballots of {rule[place.run_id]} hold several names, and votes for one are judged"
+                self._refuse([place], f"{why}; take runs with --election-rule plurality")
+
+    def _rows(self, what: str, runs: Sequence[int], where: str = "true") -> set[Place]:
+        """Places in `runs`."""
+        query = f"SELECT {what} WHERE {where} AND list_contains(?, run_id)"
+        return {Place(*row.values()) for row in self.reader.rows(query, [runs])}
+
+    def _refuse(self, places: Collection[Place], why: str) -> None:
+        """UsageError that names the first of `places`, if there are any."""
+        if places:
+            run_id, year, agent = min(places)
+            who = "" if agent < 0 else f", agent {agent}"
+            raise UsageError(f"run {run_id}, year {year}{who}: {why} ({len(places)} such rows)")
+
+    def economies(self, runs: Collection[int]) -> dict[int, int]:
+        """Which economy each run belongs to: the lowest seed of the runs that share a seed or a population with it."""
+        rows = self.reader.rows(POPULATIONS, [sorted(runs)])
+        lowest = {row["run_id"]: int(row["seed"]) for row in rows}
+        for _ in rows:  # chains of runs are no longer than that
+            for key in ("seed", "people"):
+                groups: dict[Any, list[int]] = {}
+                for row in rows:
+                    groups.setdefault(row[key], []).append(row["run_id"])
+                for group in groups.values():
+                    lowest |= dict.fromkeys(group, min(lowest[run_id] for run_id in group))
+        return lowest
+
+    def states(self, places: Sequence[Place], economy: Mapping[int, int]) -> dict[Place, dspy.Example]:
+        """The example of each of the `places`, read run by run and year by year."""
+        found: dict[Place, dspy.Example] = {}
+        for run_id in sorted({place.run_id for place in places}):
+            for place, world, asked in self._askings(run_id, [place for place in places if place.run_id == run_id]):
+                source = {"run_id": run_id, "year": place.year}
+                found[place] = example(self.question, world, asked, economy_seed=economy[run_id], **source)
+        return found
+
+    def _askings(self, run_id: int, places: Sequence[Place]) -> Iterator[tuple[Place, World, Asked]]:
+        config = config_of(find_run(self.reader, str(run_id)))
+        for year, world in worlds(self.reader, run_id, config, (place.year for place in places)):
+            platforms: Platforms = {}
+            if self.question == "ChooseLabor":  # rates change before hours are chosen
+                law = "SELECT thresholds, rates FROM years WHERE run_id = ? AND year = ?"
+                world.schedule = schedule_of(self.reader.rows(law, [run_id, year])[0])
+            if self.question == "CastVote":
+                platforms = self._platforms(run_id, year)
+            for place in sorted(place for place in places if place.year == year):
+                told = self._told_of(world, place)
+                inputs = self._inputs(world, told, platforms)
+                yield place, world, Asked(told.agent, inputs, world.schedule, platforms)
+
+    def _told_of(self, world: World, place: Place) -> Place:
+        """The place whose state was told: with archetypes, that of another member."""
+        archetype = world.delegate(place.year).archetype if self.question == "ChooseLabor" else None
+        return place if archetype is None else place._replace(agent=int(archetype[place.agent]))
+
+    def _inputs(self, world: World, place: Place, platforms: Platforms) -> Mapping[str, Any]:
+        """What was told there."""
+        match self.question:
+            case "ChooseLabor":
+                return labor_inputs(world, place.agent, place.year)
+            case "SetTaxRates":
+                return planner_inputs(world, place.year)
+            case "CastVote":
+                return vote_inputs(world, place.agent, platforms)
+            case _:
+                return persona_inputs(world, place.agent)
+
+    def _platforms(self, run_id: int, year: int) -> Platforms:
+        query = "SELECT candidate, rate_changes FROM platforms WHERE run_id = ? AND year = ? ORDER BY candidate"
+        return {row["candidate"]: tuple(row["rate_changes"]) for row in self.reader.rows(query, [run_id, year])}

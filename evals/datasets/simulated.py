@@ -1,0 +1,219 @@
+"""Questions with their exact answers, to learn from and to be judged by: sampled from simulated economies, or mined
+from stored traces.
+
+They are split by economy seed: train, dev and test share no population, so that what is learned from some people is
+tested on others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+import dspy
+import numpy as np
+
+from evals.datasets import from_traces
+from evals.datasets.exact_answers import Asked, answer_of, example, game
+from evals.datasets.rule_agents import Wanderers, move_in
+from pipeline.config import RunConfig
+from pipeline.errors import UsageError
+from pipeline.government import Platforms
+from pipeline.records import Year
+from pipeline.signals import run_async
+from pipeline.simulation import play_year
+from pipeline.world import World, create
+
+Sizes = tuple[int, int, int]
+SPLITS = ("train", "dev", "test")
+
+STATES = 4
+"""States taken from one economy at most: many populations tell more than many years of one."""
+
+BARREN = 100
+"""Economies in a row without a single state, after which there are none to be had."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples of one `question` (a signature's name, or "Episode" for whole economies) in three splits.
+
+    `hash`: of everything in it, hexadecimal; the same in every process.
+    """
+
+    question: str
+    train: list[dspy.Example]
+    dev: list[dspy.Example]
+    test: list[dspy.Example]
+    hash: str
+
+
+def dataset(question: str, splits: Sequence[list[dspy.Example]]) -> Dataset:
+    """The three `splits` with their hash."""
+    train, dev, test = splits
+    content = [question, *([[example.toDict(), sorted(example.inputs())] for example in split] for split in splits)]
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return Dataset(question, train, dev, test, hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+
+
+def economy_seeds(seed: int) -> Iterator[int]:
+    """Seeds of economies without end, each once; above 2**32, where no run has its seed by hand."""
+    rng, given = np.random.default_rng([seed, crc32(b"economies")]), set[int]()
+    while True:
+        drawn = int(rng.integers(2**32, 2**53))
+        if drawn not in given:
+            given.add(drawn)
+            yield drawn
+
+
+# -- sampled ----------------------------------------------------------------------------------------------------
+
+
+def sampled(question: str, config: RunConfig, *, sizes: Sizes, seed: int) -> Dataset:
+    """States of small simulated economies under the settings of `config`, a few from each, shuffled.
+
+    The loop is the real one; workers, planner and candidates wander (`Wanderers`), so that records, schedules and
+    wages vary. Years are drawn evenly, the first one without a record among them. Tax years are short and runs of some
+    tens of years. Only workers who want their own utility are taken; votes are for platforms.
+
+    UsageError where `question` has no exact answer, or these settings never ask it.
+    """
+    answer_of(question)
+    check_sizes(sizes)
+    seeds = economy_seeds(seed)
+    return dataset(question, [_fill(question, config, size, seeds, seed) for size in sizes])
+
+
+def _fill(question: str, config: RunConfig, size: int, seeds: Iterator[int], seed: int) -> list[dspy.Example]:
+    states: list[dspy.Example] = []
+    barren = 0
+    while len(states) < size:
+        found = _states(question, config, next(seeds))
+        states += found
+        barren = 0 if found else barren + 1
+        if barren == BARREN:
+            raise UsageError(f"{BARREN} economies with these settings asked nobody {question}; expected {size} states")
+    order = np.random.default_rng([seed, crc32(b"order")]).permutation(len(states))
+    return [states[i] for i in order[:size]]
+
+
+def _states(question: str, config: RunConfig, seed: int) -> list[dspy.Example]:
+    """Up to `STATES` states of one economy."""
+    rng = np.random.default_rng([seed, crc32(b"states")])
+    small = _small(question, config, seed, rng)
+    world, minds = create(small), Wanderers(seed, whim=float(rng.random()), watched=question)
+    if question == "WritePersona":
+        return run_async(_portrayed(world, minds, rng))
+    lasts = 1 if question == "ChooseLabor" else small.two_timescale
+    asked_in = range(0, small.max_timesteps, lasts)
+    years = sorted(int(year) for year in rng.choice(asked_in, size=min(STATES, len(asked_in)), replace=False))
+    return run_async(_played(question, world, minds, years, rng))
+
+
+def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator) -> RunConfig:
+    """`config` with a short horizon of its own, and such that `question` is asked."""
+    longest, most = (10, 4) if question == "ChooseLabor" else (4, 16)
+    tax_year = int(rng.integers(min(2, config.two_timescale), min(longest, config.two_timescale) + 1))
+    return replace(
+        game(question, config),
+        seed=seed,
+        llm="rules",
+        worker_type="LLM",
+        warmup=0,
+        two_timescale=tax_year,
+        max_timesteps=min(config.max_timesteps, tax_year * int(rng.integers(2, most + 1))),
+    )
+
+
+async def _played(
+    question: str, world: World, minds: Wanderers, years: Sequence[int], rng: np.random.Generator
+) -> list[dspy.Example]:
+    """Play until the last of `years`, and take one state of each."""
+    await move_in(world, minds)
+    states = []
+    for year in range(max(years) + 1):
+        before = world.schedule
+        minds.seen.clear()
+        played = await play_year(world, minds, year)
+        eligible = [(agent, inputs) for agent, inputs in minds.seen if _counts(question, world, agent)]
+        if year in years and eligible:
+            agent, inputs = eligible[int(rng.integers(len(eligible)))]
+            law = world.schedule if question == "ChooseLabor" else before
+            asked = Asked(agent, inputs, law, _promised(played) if question == "CastVote" else {})
+            states.append(example(question, world, asked, economy_seed=world.config.seed, year=year))
+    return states
+
+
+def _promised(played: Year) -> Platforms:
+    """Who stood for what this year."""
+    return {row["candidate"]: tuple(row["rate_changes"]) for row in played.government.platforms}
+
+
+def _counts(question: str, world: World, agent: int | None) -> bool:
+    """Whether this agent's answer can be told from the best: hours serve a utility of one's own only."""
+    return question != "ChooseLabor" or world.population.utility_type[agent] == "egotistical"
+
+
+async def _portrayed(world: World, minds: Wanderers, rng: np.random.Generator) -> list[dspy.Example]:
+    """Some of the people, with the others' personas, as the engine `rules` writes them, for neighbours."""
+    await move_in(world, minds)
+    drawn = [minds.seen[i] for i in rng.permutation(len(minds.seen))[:STATES]]
+    asked = [Asked(agent, inputs, world.schedule) for agent, inputs in drawn]
+    return [example("WritePersona", world, one, economy_seed=world.config.seed) for one in asked]
+
+
+# -- mined ------------------------------------------------------------------------------------------------------
+
+
+def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dataset:
+    """States of the runs in the database `db`: those that the SELECT `query` names by run_id, year and agent.
+
+    Each is told just what it was told in the run. Runs that share a seed or a population are never split apart.
+    Where the query names more than `sizes` ask for, they are drawn by `seed`.
+
+    Call it while this process does not have `db` open for writing. UsageError where the query does not run, names what
+    was never asked, or names too little; StoreError where the file cannot be read.
+    """
+    answer_of(question)
+    check_sizes(sizes)
+    with from_traces.Mine(question, db) as mine:
+        places = mine.places(query)
+        economy = mine.economies({place.run_id for place in places})
+        groups: dict[int, list[from_traces.Place]] = {}
+        for place in places:
+            groups.setdefault(economy[place.run_id], []).append(place)
+        split = divide(groups, sizes, np.random.default_rng([seed, crc32(b"split")]))
+        state = mine.states([place for part in split for place in part], economy)
+        return dataset(question, [[state[place] for place in part] for part in split])
+
+
+def check_sizes(sizes: Sizes) -> None:
+    """UsageError unless every split has 0 or more states, and one of them has any."""
+    if min(sizes) < 0 or not any(sizes):
+        raise UsageError(f"sizes {'/'.join(map(str, sizes))}: expected how many states to train, develop and test on")
+
+
+def divide(
+    groups: Mapping[int, Sequence[from_traces.Place]], sizes: Sizes, rng: np.random.Generator
+) -> list[list[from_traces.Place]]:
+    """As many places for each split as `sizes` says, in random order, no group in two splits.
+
+    The largest groups go first, each to the split that still lacks most. UsageError says how many there are.
+    """
+    keys = [sorted(groups)[i] for i in rng.permutation(len(groups))]
+    pools: list[list[from_traces.Place]] = [[], [], []]
+    for key in sorted(keys, key=lambda key: -len(groups[key])):
+        lacking = [size - len(pool) for size, pool in zip(sizes, pools, strict=True)]
+        if max(lacking) > 0:
+            pools[int(np.argmax(lacking))] += groups[key]
+    if any(len(pool) < size for pool, size in zip(pools, sizes, strict=True)):
+        wanted = ", ".join(f"{size} {name}" for name, size in zip(SPLITS, sizes, strict=True))
+        given = ", ".join(f"{len(pool)} {name}" for name, pool in zip(SPLITS, pools, strict=True))
+        raise UsageError(
+            f"the query names {sum(map(len, groups.values()))} states of {len(groups)} economies, which make {given} "
+            f"without a population in two of them; expected {wanted}: ask for less, or for more runs with other seeds"
+        )
+    return [[pool[i] for i in rng.permutation(len(pool))[:size]] for pool, size in zip(pools, sizes, strict=True)]

@@ -1,0 +1,205 @@
+"""An evaluation as tables and lines, as JSON, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from evals.evaluate.command import Best, Evaluation, People, Played
+from evals.output.console import Console
+from evals.output.formats import plain, whole_file
+from evals.output.number_format import several
+from evals.output.spreadsheet import safe_values
+from evals.policies import who_gains
+from evals.policies.share_of_gain import figure, moves, objective_table, unit_of
+
+WIDTH = 100
+"""Columns of the tables where there is no terminal."""
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+LONGEST = 40
+"""Blocks of a line of years; of more years, several share a block."""
+
+
+NOTE = (
+    "Years as played are means of years; they can beat ORACLE, for who works more than is best for himself pays tax "
+    "that all share. Under a law all workers best-respond and are satisfied. Equality: 1 - gini of income after tax "
+    "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has as much of both and "
+    "more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are made for the run's objective."
+)
+
+
+def print_evaluation(made: Evaluation, console: Console) -> None:
+    """For each population: welfare and ranks of its policies, the front, cautions; for each run: its yardsticks."""
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    for people in made.people:
+        console.print(_welfare_table(people, made.names))
+        console.print(_place_table(people, made.names))
+        _say(console, NOTE)
+        for warning in people.warnings:
+            console.print(Text(f"Caution, {warning}", style="yellow"), soft_wrap=True)
+        for run in people.runs:
+            for line in (*yardstick_lines(run), certificate_line(run, made.best[run.run_id])):
+                _say(console, line)
+            for line in run.unanswered:
+                _say(console, plain(line))
+            print_laws(run, console)
+            of = f"run {run.run_id}, year {run.ranges[0][1]}"
+            console.print(*who_gains.for_terminal(run.gains, of, who_gains.LONG), sep="\n")
+        _say(console, who_gains.NOTE)
+
+
+def print_laws(run: Played, console: Console) -> None:
+    """The run's last law and those it is compared with, under its own objective and for fresh people."""
+    title = f"Run {run.run_id}: laws under its objective, {run.setting.welfare}: {unit_of(run.setting.welfare)}"
+    console.print(objective_table(title, run.laws))
+    for note in run.law_notes:
+        _say(console, note)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
+
+
+def _table(title: str, heads: Sequence[str], names: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0), title=title, title_justify="left")
+    table.add_column("", justify="right", style="dim")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for name in names:
+        table.add_column(name.replace("_", "_\n"), justify="right", overflow="fold")
+    return table
+
+
+def _welfare_table(people: People, names: Sequence[str]) -> Table:
+    numbers = ", ".join(str(run.run_id) for run in people.runs)
+    size = len(people.runs[0].setting.wages)
+    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars a head"
+    table = _table(f"{title} (paper: no unit)" if "paper" in names else title, ["policy"], names)
+    for number, policy in enumerate(people.policies, start=1):
+        table.add_row(str(number), Text(policy.label), *(figure(policy.welfare[name]) for name in names))
+    return table
+
+
+def _place_table(people: People, names: Sequence[str]) -> Table:
+    table = _table("Places of these policies, and equality against output", [], names)
+    for head in ("equality", "output,\n$ a year", "front"):
+        table.add_column(head, justify="right")
+    for i, policy in enumerate(people.policies):
+        places = [people.places[name][i] for name in names]
+        cells = (Text(str(place), style="bold" if place == 1 else "") for place in places)
+        ends = (f"{policy.equality:.3f}", f"{policy.output:,.0f}", "*" if people.front[i] else "")
+        table.add_row(str(i + 1), *cells, *ends)
+    return table
+
+
+def yardstick_lines(run: Played) -> Iterator[str]:
+    """What was reached year by year, each yardstick as one line of blocks with its first and last value."""
+    columns = (("planner share", "planner_share", "{:.0%}"), ("mean regret", "mean_regret", "${:,.0f}"))
+    yield f"Run {run.run_id} ({run.name}), years 0 to {run.yardsticks[-1]['year']}, objective {run.setting.welfare}:"
+    for title, column, form in (*columns, ("equilibrium gap", "equilibrium_gap", "${:,.0f}")):
+        values = [math.nan if one[column] is None else float(one[column]) for one in run.yardsticks]
+        known = [value for value in values if not math.isnan(value)]
+        if not known:
+            yield f"  {title:<16} none: there is nothing to measure"
+            continue
+        first, last, least, most = (form.format(value) for value in (known[0], known[-1], min(known), max(known)))
+        yield f"  {title:<16} {blocks(values)}  {first} -> {last}, from {least} to {most}"
+
+
+def blocks(values: Sequence[float], longest: int = LONGEST) -> str:
+    """Values as blocks from the least to the most; nan is a blank, and several values share a block as their mean.
+
+    >>> blocks([0, 1, math.nan, 4, 8])
+    '▁▂ ▅█'
+    """
+    parts = [np.asarray(part, dtype=float) for part in np.array_split(values, min(longest, len(values)))]
+    means = [float(part[~np.isnan(part)].mean()) if not np.isnan(part).all() else math.nan for part in parts]
+    known = [mean for mean in means if not math.isnan(mean)]
+    low, spread = min(known, default=0.0), (max(known, default=0.0) - min(known, default=0.0)) or 1.0
+    return "".join(" " if math.isnan(mean) else BLOCKS[round(7 * (mean - low) / spread)] for mean in means)
+
+
+def certificate_line(run: Played, best: Best) -> str:
+    """Why ORACLE's schedule is taken for the optimum, and below it the best on the planner's ten-point grid."""
+    proof = best.certificate
+    rates, grid = ("/".join(f"{rate:g}" for rate in law.rates) for law in (best.schedule, proof.grid))
+    how = f"all {proof.starts:,} schedules of the ten-point grid" if proof.enumerated else f"{proof.starts} climbs"
+    optima = several(proof.optima, "local optimum", "local optima")
+    second = "the only one" if proof.runner_up is None else f"the second best {figure(proof.runner_up)}"
+    return (
+        f"  ORACLE {rates}: {figure(proof.welfare)}, the optimum at any rates, polished from the best of {how} with "
+        f"{optima}, {second}; no move of one rate or of two by {moves()} points improves it "
+        f"(best: {proof.improvement:+.3g}); {best.seconds:.2f} s\n"
+        f"  ORACLE_GRID {grid}: {figure(proof.grid_welfare)}, the best found on the planner's own ten-point grid"
+    )
+
+
+# -- for machines ------------------------------------------------------------------------------------------------
+
+
+def as_json(made: Evaluation) -> dict[str, Any]:
+    """Everything of an evaluation; what is not a number is null."""
+    return {
+        "welfare": made.names,
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "name": run.name,
+                "objective": run.setting.welfare,
+                "years": run.yardsticks,
+                "laws": [{**asdict(law), "law": law.law.rates} for law in run.laws],
+                "oracle": _oracle(made.best[run.run_id]),
+                "incidence": who_gains.as_json(run.gains),
+            }
+            for run in made.runs
+        ],
+        "people": [
+            {"runs": [run.run_id for run in people.runs], "policies": _policies(people), "warnings": people.warnings}
+            for people in made.people
+        ],
+    }
+
+
+def _oracle(best: Best) -> dict[str, Any]:
+    """ORACLE's rates with their certificate; `grid`: the rates of ORACLE_GRID."""
+    proof = best.certificate
+    return {"rates": best.schedule.rates, **asdict(proof), "grid": proof.grid.rates}
+
+
+def _policies(people: People) -> list[dict[str, Any]]:
+    return [
+        {
+            **asdict(policy),
+            "welfare": dict(policy.welfare),
+            "places": {name: places[i] for name, places in people.places.items()},
+            "front": people.front[i],
+        }
+        for i, policy in enumerate(people.policies)
+    ]
+
+
+def write_csv(made: Evaluation, path: str, *, not_over: str) -> None:
+    """One row for each population, policy and welfare function. UsageError if the file cannot be written."""
+    with whole_file(path, not_over=not_over) as part, part.open("w", encoding="utf-8", newline="") as out:
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(["runs", "run_id", "policy", "rates", "welfare", "value", "place", "equality", "output", "front"])
+        for people in made.people:
+            numbers = " ".join(str(run.run_id) for run in people.runs)
+            for policy in _policies(people):
+                rates = "/".join(f"{rate:g}" for rate in policy["rates"] or ())
+                ends = (policy["equality"], policy["output"], str(policy["front"]).lower())
+                for name, value in policy["welfare"].items():
+                    place = policy["places"][name]
+                    cells = [numbers, policy["run_id"], " = ".join(policy["names"]), rates, name, value, place, *ends]
+                    rows.writerow(safe_values(cells))

@@ -1,0 +1,129 @@
+"""What an experiment is: a question, and the arms that answer it. Each is one file in `evals/experiments/declared/`."""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import evals.experiments.declared
+from pipeline.config import RunConfig
+from pipeline.errors import UsageError
+from programs.text import underscored
+
+PAPER: Mapping[str, Any] = {
+    "economy": "v1",
+    "welfare": "paper",
+    "satisfaction": "objective",
+    "prompt_algo": "io",
+    "history_len": 50,
+    "two_timescale": 25,
+    "max_timesteps": 2500,
+}
+"""What `experiments/run_experiments.py` of the LLM Economist's released code sets (Karten et al. 2025, arXiv
+2507.15815), and the economy and welfare of that code. Dissatisfaction lowers the objective as in the paper. Workers
+and brackets are the defaults, 5 and `three`, there and here."""
+
+PAPER_IS = (
+    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), where its own flags or "
+    "yours do not say otherwise: 5 workers, 3 brackets, 2,500 years, tax years of 25."
+)
+"""Which published setting `--paper` is."""
+
+PAPER_IS_NOT = (
+    "--paper is not the setting of the paper's text, which has up to 100 workers and the federal brackets "
+    "(--num-agents 100 --bracket-setting US_FED); and prompts, personas and the Saez formula are not v1's, whose "
+    "faults docs/v1.md lists."
+)
+"""Which published setting it is not."""
+
+ALL = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A question and its `arms`: settings by name, the reference first.
+
+    `settings` are what makes the experiment, and no flag changes them; `defaults` give way to a flag. `each`: values of
+    this flag, with commas, become the arms in the place of those declared. `tax_years`: how many of them each arm plays
+    where nobody says how many years. `paired`: all arms have the same people. `by_welfare`: what counts is the law
+    under every welfare function, not the run under one. `solved`: every worker best-responds, so that nothing is
+    played. `shown`: the measures in the figure; those by welfare have their own. `needing`: arms that take part only
+    where a flag is given, `paper` among them.
+    """
+
+    question: str
+    arms: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    each: str | None = None
+    needing: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    tax_years: int | None = None
+    paired: bool = True
+    by_welfare: bool = False
+    solved: bool = False
+    shown: tuple[str, ...] = ("welfare", "planner_share", "regret_share", "hours")
+
+    def common(self, given: Mapping[str, Any], *, paper: bool) -> dict[str, Any]:
+        """What all arms share, by the flags that were `given`."""
+        if "," in str(given.get("llm") or "") and self.each != "llm":
+            raise UsageError(f"--llm {given['llm']}: several models are for `experiment llm_comparison`; give one")
+        kept = {name: value for name, value in given.items() if name != self.each}
+        return {**self.defaults, **(PAPER if paper else {}), **kept, **self.settings}
+
+    def layout(self, given: Mapping[str, Any], *, paper: bool) -> dict[str, dict[str, Any]]:
+        """The settings of each arm."""
+        arms = {arm: dict(own) for arm, own in self.arms.items()}
+        for flag, more in self.needing.items():
+            arms |= {arm: dict(own) for arm, own in more.items() if {**given, "paper": paper}.get(flag)}
+        if self.each is not None and given.get(self.each):
+            values = filter(None, map(str.strip, str(given[self.each]).split(",")))
+            arms = {value: {self.each: value} for value in values}
+            if not arms:
+                raise UsageError(
+                    f"--{self.each} {given[self.each]!r} names nothing; expected e.g. {','.join(self.arms)}"
+                )
+        if self.tax_years is not None and "max_timesteps" not in given:
+            common = self.common(given, paper=paper)
+            for own in arms.values():
+                length = int({**common, **own}.get("two_timescale", RunConfig().two_timescale))
+                own["max_timesteps"] = self.tax_years * length
+        return arms
+
+    def unmoved(self, given: Mapping[str, Any]) -> Iterator[str]:
+        """Settings that were given in vain, because the experiment is about them."""
+        own = {**self.settings, **{name: None for arm in self.arms.values() for name in arm if name != self.each}}
+        for name, value in given.items():
+            if name in own and str(own[name]) != str(value):
+                yield name
+
+
+def catalog() -> dict[str, Experiment]:
+    """Every experiment by the name of its file."""
+    names = sorted(module.name for module in pkgutil.iter_modules(evals.experiments.declared.__path__))
+    return {name: import_module(f"evals.experiments.declared.{name}").EXPERIMENT for name in names}
+
+
+def choose(name: str) -> dict[str, Experiment]:
+    """The experiment called `name`, or all. UsageError where there is none."""
+    known, wanted = catalog(), underscored(name)
+    if wanted == ALL:
+        return known
+    if wanted not in known:
+        near = difflib.get_close_matches(wanted, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(known)}, and {ALL}"
+        raise UsageError(f"no experiment {name!r}{meant}")
+    return {wanted: known[wanted]}
+
+
+def listing() -> str:
+    """Every experiment with its question and its arms."""
+    return "\n".join(f"{name}\n  {one.question}\n  arms: {_arms_in_words(one)}" for name, one in catalog().items())
+
+
+def _arms_in_words(experiment: Experiment) -> str:
+    more = (f"; with --{flag}: {', '.join(arms)}" for flag, arms in experiment.needing.items())
+    return ", ".join(experiment.arms) + "".join(more)

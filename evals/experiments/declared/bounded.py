@@ -1,0 +1,15 @@
+"""People with a persona who judge the tax policy: what planners are worth where nobody best-responds."""
+
+from evals.experiments.declaration import Experiment
+
+EXPERIMENT = Experiment(
+    question="Which planner serves people who have a character, and judge the tax policy by it?",
+    settings={"scenario": "bounded"},
+    arms={
+        "LLM": {"planner_type": "LLM"},
+        "US_FED": {"planner_type": "US_FED"},
+        "SAEZ": {"planner_type": "SAEZ"},
+        "ORACLE": {"planner_type": "ORACLE"},
+    },
+    needing={"paper": {"SAEZ_THREE": {"planner_type": "SAEZ_THREE"}}},
+)

@@ -1,0 +1,14 @@
+"""Who makes the law: a planner, or a leader whom the same people elect, with and without promises."""
+
+from evals.experiments.declaration import Experiment
+
+EXPERIMENT = Experiment(
+    question="What changes when the same people elect who sets the taxes?",
+    settings={"planner_type": "LLM"},
+    arms={
+        "planner": {"scenario": "bounded"},
+        "leader": {"scenario": "democratic"},
+        "platforms": {"scenario": "democratic", "platforms": True},
+        "binding": {"scenario": "democratic", "platforms": True, "binding_platforms": True},
+    },
+)

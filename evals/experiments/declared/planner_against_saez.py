@@ -1,0 +1,10 @@
+"""A planner with a model against the Saez formula: the claim that a language model beats it, under one objective at a
+time (docs/findings/planner-beats-saez.md)."""
+
+from evals.experiments.declaration import Experiment
+
+EXPERIMENT = Experiment(
+    question="Does a planner that learns come to better laws than the Saez formula, and for which objective?",
+    settings={"scenario": "rational"},
+    arms={"SAEZ": {"planner_type": "SAEZ"}, "LLM": {"planner_type": "LLM"}},
+)

@@ -1,0 +1,17 @@
+"""Rational workers: a planner that learns, beside planners that know the formula or the law."""
+
+from evals.experiments.declaration import Experiment
+
+EXPERIMENT = Experiment(
+    question="How near does a planner that sees only what the economy shows come to those that know it?",
+    settings={"scenario": "rational"},
+    arms={
+        "LLM": {"planner_type": "LLM"},
+        "FREE_MARKET": {"planner_type": "FREE_MARKET"},
+        "US_FED": {"planner_type": "US_FED"},
+        "UNIFORM": {"planner_type": "UNIFORM"},
+        "SAEZ": {"planner_type": "SAEZ"},
+        "ORACLE": {"planner_type": "ORACLE"},
+    },
+    needing={"paper": {"SAEZ_THREE": {"planner_type": "SAEZ_THREE"}}},
+)

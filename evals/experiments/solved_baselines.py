@@ -1,0 +1,182 @@
+"""Planners that need no model, for people who all best-respond: nothing is played, the economy is solved.
+
+Every objective is judged by itself: ORACLE, ORACLE_GRID and the SAEZ formulas are made for the objective under which
+they are judged, and a share is one of ORACLE's gain over the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rich.progress import track
+
+from evals.cautions.messages import added, marked
+from evals.cautions.rules import Caution, on_objective, under_law
+from evals.compare.contrasts import Result
+from evals.compare.run_measures import Figures, Measure
+from evals.output.console import Console
+from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
+from evals.sweep.cautions import Found, grouped
+from evals.sweep.cells import Cell
+from pipeline.baselines import BASELINES, START_RATE, Setting, objective
+from pipeline.config import RunConfig
+from pipeline.economy.planner_share import LEAST_GAIN, planner_share
+from pipeline.economy.tax import uniform
+from pipeline.economy.welfare import WELFARE
+from pipeline.errors import UsageError
+from pipeline.fresh import FRESH_PEOPLE, fresh_people
+from pipeline.world import World, create
+from signatures.types import TaxSchedule
+
+BEST = "ORACLE"
+
+SHARE, FRESH = "_share_of_gain", "_on_fresh_people"
+
+VALUES: Mapping[str, Measure] = {
+    name: Measure(name, "the law's, if every worker best-responds", outcome=True, head=name) for name in WELFARE
+}
+"""What a law comes to, by welfare function."""
+
+SHARES: Mapping[str, Measure] = {
+    f"{name}{SHARE}": Measure(
+        f"{name}{SHARE}",
+        f"{name}: of what ORACLE gains over {START_RATE:g} % in every bracket, the share that the law gains",
+        percent=True,
+        head=f"{name}, share of gain",
+    )
+    for name in WELFARE
+}
+"""How much of the possible gain that is."""
+
+FRESHES: Mapping[str, Measure] = {
+    f"{name}{FRESH}": Measure(
+        f"{name}{FRESH}",
+        f"{name}: the same law for {FRESH_PEOPLE:,} other people, who best-respond",
+        head=f"{name} {ON_FRESH_PEOPLE}",
+    )
+    for name in WELFARE
+}
+"""What the law comes to among people for whom it was not made."""
+
+
+def measures_of(objectives: Sequence[str]) -> dict[str, Measure]:
+    """The measures of a solved experiment, in the order in which they are shown."""
+    kinds = ((VALUES, ""), (SHARES, SHARE), (FRESHES, FRESH))
+    return {f"{name}{end}": kind[f"{name}{end}"] for kind, end in kinds for name in objectives}
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Laws by arm and seed. `objectives`: those under which each law was made and judged.
+
+    `cautions`: by seed, those that hold under some objective's ORACLE and not at the first law.
+    """
+
+    results: Sequence[Result]
+    objectives: Sequence[str]
+    cautions: Mapping[int, Sequence[Caution]]
+
+    @property
+    def seeds(self) -> int:
+        return len({one.seed for one in self.results})
+
+    def firsts(self) -> dict[str, dict[str, int]]:
+        """By objective: in how many populations a planner is above ORACLE, which only one on other brackets can be."""
+        best = {one.seed: one.figures for one in self.results if one.arm == BEST}
+        found: dict[str, dict[str, int]] = {name: {} for name in self.objectives}
+        for one in self.results:
+            for name, ahead in found.items():
+                own, top = one.figures[name], best[one.seed][name]
+                if own is not None and top is not None and own > top + 1e-9 * abs(top):
+                    ahead[one.arm] = ahead.get(one.arm, 0) + 1
+        return found
+
+    def notes(self) -> Iterator[str]:
+        """For what each law was made, whether ORACLE is the optimum, and where a column says less than it seems."""
+        yield f"{BOTH_OPTIMA} Both, and the SAEZ formulas, are made for the objective under which they are judged."
+        yield from self._ahead()
+        yield from self._little_to_gain()
+        yield FITTED
+        if "paper" in self.objectives:
+            yield from self._about_paper()
+        found = [Found(one, seed, f"seed {seed}") for seed, all_of in self.cautions.items() for one in all_of]
+        yield from marked(grouped("that function's ORACLE", found, self.seeds))
+
+    def _ahead(self) -> Iterator[str]:
+        ahead = self.firsts()
+        if first := [name for name, others in ahead.items() if not others]:
+            yield f"No policy is above ORACLE in any of {self.seeds} populations: {', '.join(first)}."
+        for name, others in ahead.items():
+            for arm, times in others.items():
+                yield f"{arm}, on brackets of its own, is above ORACLE under {name} in {times} of {self.seeds}."
+
+    def _little_to_gain(self) -> Iterator[str]:
+        for name in self.objectives:
+            best = [one for one in self.results if one.arm == BEST]
+            none = sum(one.figures[f"{name}{SHARE}"] is None for one in best)
+            if none:
+                yield (
+                    f"{name}: too little to gain for a share in {none} of {self.seeds} populations: "
+                    f"ORACLE is less than {LEAST_GAIN:.1%} above the start."
+                )
+
+    def _about_paper(self) -> Iterator[str]:
+        yield (
+            "paper is a sum over people and not dollars a head; on fresh people it is stated for as many as the run "
+            f"has. {WEIGHTS_OF_PAPER}"
+        )
+
+
+def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) -> Solved:
+    """What every cell's planner comes to under each of the `objectives`, with progress.
+
+    UsageError where that changes with the years.
+    """
+    results, cautions = list[Result](), dict[int, Sequence[Caution]]()
+    seeds = list(dict.fromkeys(cell.config.seed for cell in cells))
+    for seed in track(seeds, "populations", console=console, transient=True, disable=not console.is_terminal):
+        own = [cell for cell in cells if cell.config.seed == seed]
+        world = people_of(own[0].config)
+        figures: dict[str, Figures] = {cell.arm: {} for cell in own}
+        for name in objectives:
+            for arm, found in _judged(own, world, name).items():
+                figures[arm] |= found
+        results += [Result(arm, seed, None, found) for arm, found in figures.items()]
+        settings = [replace(world.setting(), welfare=name) for name in objectives]
+        cautions[seed] = [one for setting in settings for one in _only_there(setting, BASELINES[BEST](setting))]
+    return Solved(results, list(objectives), cautions)
+
+
+def people_of(config: RunConfig) -> World:
+    """Who is to be taxed. UsageError where that changes with the years."""
+    if config.shock:
+        raise UsageError(
+            f"--shock {config.shock[0]!r}: nothing happens in this experiment, which is solved and not played"
+        )
+    return create(replace(config, planner_type="LLM"))
+
+
+def _judged(cells: Sequence[Cell], world: World, name: str) -> dict[str, Figures]:
+    """By arm: its law made for the objective `name`, judged by it."""
+    setting, others = replace(world.setting(), welfare=name), fresh_people(world)
+    assert others is not None  # there is no shock
+    laws = {cell.arm: law_of(cell.config.planner_type, setting) for cell in cells}
+    start, best = (objective(setting, law_of(planner, setting)) for planner in ("LLM", BEST))
+    found: dict[str, Figures] = {}
+    for arm, law in laws.items():
+        value = objective(setting, law)
+        share = planner_share(start, value, best)
+        found[arm] = {name: value, f"{name}{SHARE}": share, f"{name}{FRESH}": others.worth(law, name)}
+    return found
+
+
+def law_of(planner: str, setting: Setting) -> TaxSchedule:
+    """The law of a planner without a model; of one with a model that with which it begins."""
+    return uniform(setting.thresholds, START_RATE) if planner == "LLM" else BASELINES[planner](setting)
+
+
+def _only_there(setting: Setting, best: TaxSchedule) -> list[Caution]:
+    """The cautions on the objective that hold under its ORACLE's law `best` and not at the first law."""
+    first = uniform(setting.thresholds, START_RATE)
+    return added(on_objective(under_law(setting, first)), on_objective(under_law(setting, best)))

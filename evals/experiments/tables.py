@@ -1,0 +1,185 @@
+"""What experiments found as tables, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from evals.compare import tables as contrast_tables
+from evals.compare.contrasts import Comparison, Estimate
+from evals.compare.run_measures import OWN_SHARE, Measure
+from evals.compare.statistics import Interval
+from evals.compare.tables import (
+    arm_text,
+    cost_table,
+    few_notes,
+    flag_notes,
+    print_comparison,
+    ranges,
+    say,
+    shown,
+    where_stored,
+)
+from evals.elections import command as election_tables
+from evals.elections import notes
+from evals.experiments.results import Finding
+from evals.experiments.solved_baselines import FRESH, FRESHES, SHARE, SHARES, VALUES
+from evals.output.console import Console
+from evals.policies.share_of_gain import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
+from pipeline.baselines import START_RATE
+
+WIDTH = 160
+"""Columns of the tables where there is no terminal."""
+
+
+def print_finding(found: Finding, console: Console, *, detect: Mapping[str, float], db: str) -> None:
+    """The question, the tables that answer it, and what a reader needs to know."""
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    console.print(Text.assemble((found.name, "bold"), f": {found.experiment.question}"), soft_wrap=True)
+    if found.experiment.paired and not found.experiment.by_welfare:
+        print_comparison(found.arms, console, detect=detect, db=db)
+    else:
+        for table in _tables(found):
+            console.print(table)
+        for note in _notes(found, db):
+            say(console, note)
+    if found.labs:
+        for table in election_tables.rule_tables(found.labs):
+            console.print(table)
+        for note in notes.notes(found.labs):
+            say(console, note)
+
+
+def _tables(found: Finding) -> Iterator[Table]:
+    arms, who = found.arms, f"{len(found.arms.arms)} arms, seeds {ranges(found.arms.seeds)}"
+    if found.solved is not None:
+        yield from _solved_tables(arms, found.solved.objectives, who)
+        return
+    if found.experiment.by_welfare:
+        shares = {name: one for name, one in arms.measures.items() if name == OWN_SHARE}
+        title = f"{who}: the law under every welfare function, if every worker best-responds"
+        yield matrix(arms, {**VALUES, **shares}, title)
+    if found.experiment.by_welfare:
+        yield matrix(arms, VALUES, f"Differences to {arms.reference}, seed by seed", of=_difference, sign=True)
+    else:
+        yield means_table(arms, f"{who}, each with people of its own; welfare: {arms.welfare}")
+    yield cost_table(arms)
+
+
+def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Iterator[Table]:
+    """Dollars, shares of ORACLE's gain, and dollars on fresh people: side by side for one objective, else in turn."""
+    kinds = ((VALUES, "", "these people"), (SHARES, SHARE, SHARE_OF_GAIN), (FRESHES, FRESH, ON_FRESH_PEOPLE))
+    if len(objectives) == 1:
+        (name,) = objectives
+        columns = {f"{name}{end}": replace(kind[f"{name}{end}"], head=head) for kind, end, head in kinds}
+        yield matrix(arms, columns, f"{who}; laws are made for {name} and judged by it: {unit_of(name)}")
+        return
+    titles = (
+        f"{who}; every law is made for the objective of its column. Dollars a head and year (paper: a sum over people)",
+        f"The same: {SHARE_OF_GAIN} over {START_RATE:g} % in every bracket",
+        f"The same laws {ON_FRESH_PEOPLE}",
+    )
+    for (kind, end, _), title in zip(kinds, titles, strict=True):
+        yield matrix(arms, {f"{name}{end}": replace(kind[f"{name}{end}"], head=name) for name in objectives}, title)
+
+
+def _mean(one: Estimate) -> Interval:
+    return one.mean
+
+
+def _difference(one: Estimate) -> Interval:
+    return Interval(math.nan, math.nan, math.nan) if one.contrast is None else one.contrast.difference
+
+
+def matrix(
+    made: Comparison,
+    measures: Mapping[str, Measure],
+    title: str,
+    *,
+    of: Callable[[Estimate], Interval] = _mean,
+    sign: bool = False,
+) -> Table:
+    """Arms by measures: a mean (`sign`: it is a difference), and below it the ends of its interval."""
+    table = _table(made, title)
+    for name in measures:
+        table.add_column((measures[name].head or name).replace("_", "_\n"), justify="right", overflow="fold")
+    by_arm = {(one.arm, one.measure): one for one in made.estimates}
+    for arm in made.arms:
+        found = ((of(by_arm[arm, name]), measure) for name, measure in measures.items())
+        cells = [_cell(ends, measure, sign=sign) for ends, measure in found if not math.isnan(ends.mean) or not sign]
+        if cells:
+            table.add_row(arm_text(made, arm), *cells)
+    return table
+
+
+def _cell(ends: Interval, measure: Measure, *, sign: bool) -> Text:
+    mean, interval = shown(ends.mean, measure, sign=sign), interval_text(ends, measure, sign=sign)
+    return Text.assemble(mean, "\n", (interval, "dim")) if interval else Text(mean)
+
+
+def means_table(made: Comparison, title: str) -> Table:
+    """What came of each arm on its own: the mean over its runs, and the interval of that."""
+    table = _table(made, title)
+    for head in ("runs", "mean", "95 % interval"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for measure in (one for one in made.measures.values() if one.outcome):
+        table.add_row(Text(measure.name, style="bold"))
+        for one in (one for one in made.estimates if one.measure == measure.name):
+            mean = shown(one.mean.mean, measure)
+            table.add_row(arm_text(made, one.arm, indent="  "), str(one.runs), mean, interval_text(one.mean, measure))
+    return table
+
+
+def _table(made: Comparison, title: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left")
+    table.add_column("", overflow="fold", min_width=min(24, max(map(len, made.arms)) + len("   !")))
+    return table
+
+
+def interval_text(ends: Interval, measure: Measure, *, sign: bool = False) -> str:
+    """The ends of an interval; empty where there is none."""
+    low, high = (shown(end, measure, scale=ends.mean, sign=sign) for end in (ends.low, ends.high))
+    return "" if low == "-" else f"{low} .. {high}"
+
+
+def _notes(found: Finding, db: str) -> Iterator[str]:
+    yield "Means over seeds with their 95 % intervals: Student's t, the end of the longer tail moved out for skewness."
+    if not found.experiment.paired:
+        yield "The arms have other people, so that nothing is paired: see whether intervals overlap."
+    else:
+        yield (
+            f"Differences to {found.arms.reference}, seed by seed, are stored with their intervals and p-values; those "
+            f"of the primary outcome, {found.arms.primary}, are corrected over the arms, too."
+        )
+    if OWN_SHARE in found.arms.measures:
+        yield f"{OWN_SHARE}: of ORACLE's gain over 50 %, what the law reached, each arm by its own objective."
+    yield from few_notes(found.arms)
+    if found.solved is not None:
+        yield from found.solved.notes()
+    yield from flag_notes(found.arms)
+    yield where_stored(found.arms, db)
+
+
+# -- what machines read --------------------------------------------------------------------------------------------
+
+
+def as_json(found: Finding) -> dict[str, Any]:
+    """The finding as plain data."""
+    made = {"experiment": found.name, "question": found.experiment.question, **contrast_tables.as_json(found.arms)}
+    if found.solved is not None:
+        made["ahead_of_oracle"] = found.solved.firsts()
+    if found.labs:
+        made["elections"] = election_tables.rules_as_json(found.labs)
+    return made
+
+
+def as_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """One row an experiment, arm and measure."""
+    return [{"experiment": found.name, **row} for found in findings for row in contrast_tables.as_rows(found.arms)]

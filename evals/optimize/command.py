@@ -1,0 +1,146 @@
+"""`llm-economist optimize`: from a role and an optimizer to a program file, with what it is worth on held-out examples.
+
+The same command again goes on with a study that was cut off: it asks nothing that the database has the reply to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.markup import escape
+
+from evals.datasets.simulated import Dataset
+from evals.optimize.candidates import shown
+from evals.optimize.plan import Order, Plan, prepare
+from evals.optimize.progress import TrialProgress
+from evals.optimize.result import figures, report, write
+from evals.optimize.tuning import Outcome, Tuning
+from evals.output.console import Console
+from pipeline.allowance import Allowance
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.signals import INTERRUPTED, polite_ends
+from pipeline.store import Store, as_json, check_path, code_version, now
+from pipeline.study import Halted, Study, study_name
+from pipeline.terminal import instead
+from programs import files
+from programs.adapter import ADAPTERS
+from programs.lm import without_secrets
+
+
+def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int:
+    """Tune a program and print what came of it; the exit code. EconomistError carries what a user must be told."""
+    try:
+        plan = prepare(order, settings)
+        console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
+        for what, name in zip(("Teacher", "Reflection"), plan.names[1:], strict=True):
+            if name != plan.model:
+                console.print(f"{what}: [bold]{escape(name)}[/bold]", highlight=False)
+        models, allowance, (_, cautions) = plan.models(), plan.allowance(), plan.program()
+        dataset = plan.dataset()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for caution in cautions:
+        console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
+    check_path(plan.config.db)
+    with Store(plan.config.db, serve=True) as store:
+        study = open_study(plan, dataset, store, allowance)
+        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        console.print(
+            f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
+        )
+        fields = [] if plan.episodes else list(plan.signature.fields)
+        splits = {"train": dataset.train, "dev": dataset.dev, "test": dataset.test}
+        tuning = Tuning(
+            study,
+            plan.student(),
+            models,
+            ADAPTERS[plan.config.adapter](),
+            {name: shown(examples, fields) for name, examples in splits.items()},
+            plan.outputs,
+            plan.metric,
+            plan.optimizer,
+            seed=plan.config.seed,
+            demos=order.demos,
+            threads=plan.threads(models),
+            labelled=plan.labelled,
+        )
+        outcome = _carry_out(tuning, plan, console)
+        if outcome is None:
+            return INTERRUPTED
+        tuning.trials.close()
+        write(plan, outcome, dataset.hash)
+        status = "stopped" if outcome.stopped else "finished"
+        study.save(status, error=outcome.stopped or outcome.cut_short, **figures(outcome, tuning), program=plan.path)
+    report(plan, outcome, tuning, console)
+    return 0
+
+
+def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: Allowance) -> Study:
+    """The study that this order is: a new one, or as far as it has come."""
+    order, config = plan.order, plan.config
+    llm, teacher, reflection = plan.names
+    identity = {
+        "role": order.role,
+        "question": plan.question,
+        "optimizer": order.optimizer,
+        "metric": plan.metric.name,
+        "welfare": config.welfare,
+        "strategy": plan.strategy,
+        "adapter": config.adapter,
+        "llm": llm,
+        "teacher_llm": teacher,
+        "reflection_llm": reflection,
+        "seed": config.seed,
+        "data_hash": dataset.hash,
+    }
+    loaded = config.program.get(order.role)
+    before = files.state_hash(files.read(loaded)["predictors"]) if loaded is not None else None
+    name = study_name({**identity, "beside": [order.demos, config.temperature, config.max_output_tokens, before]})
+    row = {
+        "study": name,
+        "created_at": store.one("SELECT created_at FROM studies WHERE study = ?", [name]) or now(),
+        **identity,
+        "config": as_json(config.public()),
+        "code_version": code_version(),
+        "budget": order.budget,
+    }
+    output = list(plan.signature.output_fields)[-1]
+    return Study(store, row, output, config.seed, allowance, plan.prices)
+
+
+def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
+    """Run the study to an end; None if it was interrupted."""
+    study = tuning.study
+    with end_told(study, console), TrialProgress(console, study, plan.order.budget) as progress:
+        tuning.on_trial = progress.on_trial
+        return tuning.run()
+    return None
+
+
+@contextmanager
+def end_told(study: Study, console: Console) -> Iterator[None]:
+    """Set the status of a study whatever its end is, and say how one that was interrupted goes on: that is no error."""
+    with polite_ends():
+        try:
+            yield
+        except KeyboardInterrupt:
+            study.save("interrupted")
+            told = "all replies are stored; the same command goes on from here"
+            instead(f"interrupted: {told}")
+            console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
+        except Halted as halted:
+            raise failed(study, halted.error) from halted.error
+        except UsageError as error:
+            study.save("failed", error=str(error))
+            raise
+
+
+def failed(study: Study, error: Exception) -> Exception:
+    """The error to raise for what halted a study, which is marked as failed if its store still works."""
+    if not isinstance(error, StoreError):
+        study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])
+    if not isinstance(error, EconomistError):
+        return error
+    return type(error)(f"{error}; the study is kept, and the same command goes on from here")

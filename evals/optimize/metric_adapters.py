@@ -1,0 +1,39 @@
+"""A metric as a study needs it: it sees the truth behind an example, and a metric that fails is no bad answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import dspy
+
+from evals.metrics.registry import Metric, Score
+from evals.optimize.candidates import Shown
+from pipeline.study import Study
+
+
+def knowing(metric: Metric, study: Study) -> Metric:
+    """`metric` for examples as optimizers see them. If it fails, the study is halted: nothing can be judged then."""
+
+    def judge(example: Shown, prediction: dspy.Prediction | None) -> Score:
+        try:
+            return metric.judge(example.whole, prediction)
+        except Exception as error:
+            study.halt(error)
+            raise
+
+    return replace(metric, judge=judge)
+
+
+def telling(
+    metric: Metric, seen: Callable[[Shown, dspy.Prediction | None, float], None]
+) -> Callable[[Shown, Any], dspy.Prediction]:
+    """`metric` as SIMBA takes it, with its feedback; `seen` is told of every score."""
+
+    def judged(example: Shown, prediction: Any) -> dspy.Prediction:
+        score, feedback = metric.judge(example, prediction)
+        seen(example, prediction, score)
+        return dspy.Prediction(score=score, feedback=feedback)
+
+    return judged

@@ -1,0 +1,201 @@
+"""Optimizers by name: DSPy's, all made from the same few settings, their sizes from what may be spent.
+
+A new one is a function and an entry in `OPTIMIZERS`. Each yields programs; all that it judges on the whole dev set on
+the way compete, too. Its threads, errors and calls are those of the study (pipeline/phase.py), its randomness that of
+the task's seed, so that it does the same whenever it is started again.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import dspy
+from dspy.teleprompt.gepa import InstructionProposer
+
+from evals.optimize.candidates import Shown
+from programs.adapter import ADAPTERS
+
+MOST = 16
+"""Candidates at most, however much may be spent."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an optimizer has to do. `answers`: how many answers of the program may be bought for it, as far as known.
+
+    `judge` scores; `telling` does so in words, too. `demos`: demonstrations at most. `labelled`: whether examples carry
+    the answers that would have been best. `teacher` answers where demonstrations are gathered, `reflection` writes
+    instructions.
+    """
+
+    student: dspy.Module
+    train: list[Shown]
+    dev: list[Shown]
+    judge: Callable[..., Any]
+    telling: Callable[..., Any]
+    lm: dspy.LM
+    teacher: dspy.LM
+    reflection: dspy.LM
+    seed: int
+    demos: int
+    answers: int
+    threads: int
+    labelled: bool = True
+
+    def fits(self, cost: float, *, least: int, most: int = MOST, but: float = 0) -> int:
+        """How many times `cost` answers can be bought, `but` some others: from `least` to `most`."""
+        return max(least, min(most, int((self.answers - but) // max(1.0, cost))))
+
+    def shuffled(self, number: int = 0) -> list[Shown]:
+        """The training examples in an order of their own."""
+        return random.Random(f"{self.seed}/{number}").sample(self.train, len(self.train))
+
+    @property
+    def shots(self) -> dict[str, Any]:
+        """How demonstrations are gathered."""
+        return {
+            "teacher_settings": {"lm": self.teacher},
+            "max_bootstrapped_demos": self.demos,
+            "max_labeled_demos": self.demos if self.labelled else 0,
+        }
+
+
+def labeled(task: Task) -> Iterator[dspy.Module]:
+    """Several draws of labelled examples; no call is made but to judge them."""
+    for number in range(task.fits(len(task.dev), least=1, most=10)):
+        yield dspy.LabeledFewShot(k=task.demos).compile(task.student, trainset=task.shuffled(number))
+
+
+def bootstrap(task: Task) -> Iterator[dspy.Module]:
+    """Own answers that were good, filled up with labels."""
+    yield dspy.BootstrapFewShot(metric=task.judge, **task.shots).compile(task.student, trainset=task.shuffled())
+
+
+def bootstrap_rs(task: Task) -> Iterator[dspy.Module]:
+    """Many such sets; without any and with labels only among them (`seed` -3 to -1 in DSPy)."""
+    sets = task.fits(len(task.dev) + 2 * task.demos, least=4, most=MOST + 3) - 3
+    search = dspy.BootstrapFewShotWithRandomSearch(
+        metric=task.judge, num_candidate_programs=sets, num_threads=task.threads, **task.shots
+    )
+    yield search.compile(task.student, trainset=task.shuffled(), valset=task.dev)
+
+
+def copro(task: Task) -> Iterator[dspy.Module]:
+    """Instructions proposed from what earlier ones scored (Yang et al. 2023), judged on dev."""
+    predictors = len(task.student.predictors())
+    prompts = task.fits(predictors * (len(task.dev) + 1), least=2, most=30)
+    depth = 3 if prompts >= 12 else 2 if prompts >= 6 else 1
+    search = dspy.COPRO(
+        prompt_model=task.reflection,
+        metric=task.judge,
+        breadth=max(2, min(10, prompts // depth)),
+        depth=depth,
+        init_temperature=1.0,
+    )
+    yield search.compile(
+        task.student, trainset=task.dev, eval_kwargs={"num_threads": task.threads, "display_progress": False}
+    )
+
+
+def mipro(task: Task) -> Iterator[dspy.Module]:
+    """Instructions and demonstrations together, by Bayesian search (MIPROv2; Opsahl-Ong et al. 2024)."""
+    batches = len(task.dev) >= 40
+    batch = 20 if batches else len(task.dev)
+    cost = batch + (len(task.dev) / 5 if batches else 0)
+    trials = task.fits(cost, least=2, most=40, but=30 + 2 * len(task.dev))
+    search = dspy.MIPROv2(
+        metric=task.judge,
+        prompt_model=task.reflection,
+        task_model=task.lm,
+        auto=None,
+        num_candidates=max(3, min(10, trials // 2)),
+        num_threads=task.threads,
+        seed=task.seed + 1,  # it takes 0 for none
+        track_stats=False,
+        **task.shots,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # optuna calls the sampler that DSPy chose experimental
+        yield search.compile(
+            task.student,
+            trainset=task.shuffled(),
+            valset=task.dev,
+            num_trials=trials,
+            minibatch=batches,
+            minibatch_size=batch,
+        )
+
+
+def simba(task: Task) -> Iterator[dspy.Module]:
+    """Rules and demonstrations from examples on which answers differ most (SIMBA), judged on training examples."""
+    candidates = 4
+    size = min(len(task.train), task.fits(60, least=4))
+    pool = task.shuffled()[: 3 * size]
+    cost, ending = (2 * candidates + 1) * size, (candidates + 1) * len(pool)
+    search = dspy.SIMBA(
+        metric=task.telling,
+        bsize=size,
+        num_candidates=candidates,
+        max_steps=task.fits(cost, least=1, most=8, but=ending),
+        max_demos=task.demos,
+        prompt_model=task.reflection,
+        teacher_settings={"lm": task.teacher.copy()} if task.teacher is not task.lm else None,
+        num_threads=task.threads,
+    )
+    yield search.compile(task.student, trainset=pool, seed=task.seed)
+
+
+def gepa(task: Task) -> Iterator[dspy.Module]:
+    """Instructions evolved by reflection on feedback, the best for each dev example kept (Agrawal et al. 2025)."""
+    search = dspy.GEPA(
+        metric=task.judge,
+        max_metric_calls=max(len(task.dev) + 6, int(0.9 * task.answers)),
+        reflection_lm=task.reflection,
+        instruction_proposer=InstructionProposer(adapter=ADAPTERS["json"]()),
+        add_format_failure_as_feedback=True,
+        use_merge=len(task.student.predictors()) > 1,
+        num_threads=task.threads,
+        seed=task.seed,
+    )
+    yield search.compile(task.student, trainset=task.shuffled(), valset=task.dev)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How to tune. `proposes`: a model writes instructions. `labels`: nothing without examples that say what is best.
+
+    `finalists`: of so many candidates that were only judged on training examples, the best are judged on dev.
+    """
+
+    tune: Callable[[Task], Iterator[dspy.Module]]
+    help: str
+    proposes: bool = False
+    labels: bool = False
+    finalists: int = 0
+    needs: str | None = None
+
+
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    "labeled": Optimizer(labeled, "labelled examples as demonstrations, the best of several draws", labels=True),
+    "bootstrap": Optimizer(bootstrap, "own good answers as demonstrations"),
+    "bootstrap_rs": Optimizer(bootstrap_rs, "the best of many such sets"),
+    "mipro": Optimizer(mipro, "instructions and demonstrations by Bayesian search", proposes=True, needs="optuna"),
+    "simba": Optimizer(simba, "rules and demonstrations from what went differently", proposes=True, finalists=3),
+    "copro": Optimizer(copro, "instructions proposed from scores", proposes=True),
+    "gepa": Optimizer(gepa, "instructions evolved by reflection on feedback", proposes=True),
+}
+
+
+def optimizer(name: str) -> Optimizer:
+    """The optimizer called `name`; ValueError names those that exist, or the package that is missing."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"--optimizer {name!r}: choose one of {', '.join(OPTIMIZERS)}")
+    found = OPTIMIZERS[name]
+    if found.needs is not None and find_spec(found.needs) is None:
+        raise ValueError(f"--optimizer {name} needs {found.needs}: install the extra with `uv sync --extra optimize`")
+    return found

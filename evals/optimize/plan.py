@@ -1,0 +1,257 @@
+"""What `optimize` was asked for, checked before anything is opened or paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from evals.datasets.episodes import EPISODE, Rollout, economies
+from evals.datasets.exact_answers import QUESTION_OF
+from evals.datasets.simulated import Dataset, mined, sampled
+from evals.metrics.registry import METRICS, Metric
+from evals.metrics.registry import metric as metric_of
+from evals.optimize.candidates import Candidate, question_of
+from evals.optimize.optimizers import Optimizer, optimizer
+from evals.optimize.tuning import Models
+from evals.run.command import choose_model, configure
+from pipeline.allowance import Allowance
+from pipeline.budget import Budget
+from pipeline.config import WHERE, RunConfig
+from pipeline.errors import UsageError
+from pipeline.minds import PROGRAMS, named_model
+from programs import files, prices
+from programs.lm import RULES, connect, is_remote
+from programs.strategies import strategy
+
+REFLECTION_TOKENS = 2000
+"""Longest reply of the model that writes instructions; its temperature is 1, so that proposals differ."""
+
+USUAL: Mapping[str, str] = {
+    "worker": "regret",
+    "planner": "welfare",
+    "voter": "vote_quality",
+    "persona": "fidelity",
+}
+"""What a role is tuned for where no metric is named."""
+
+USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
+"""Examples to train, choose and test on: states, and whole economies, which take many calls each."""
+
+UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *WHERE)
+"""Settings of a run that mean nothing here."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `optimize` was asked for beside the settings of a run. `sizes`: examples to train, choose and test on."""
+
+    role: str
+    optimizer: str
+    metric: str | None = None
+    budget: int = 1000
+    teacher_llm: str | None = None
+    reflection_llm: str | None = None
+    sizes: str | None = None
+    from_sql: str | None = None
+    demos: int = 4
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An order that can be carried out. `model`, and why it was chosen; `path`: the file to write."""
+
+    order: Order
+    config: RunConfig
+    model: str
+    why: str
+    optimizer: Optimizer
+    metric: Metric
+    prices: prices.Prices
+    path: str
+
+    @property
+    def question(self) -> str:
+        """The question that is tuned, by its signature's name."""
+        return QUESTION_OF[self.order.role]
+
+    @property
+    def strategy(self) -> str:
+        return self.config.strategy_of(self.order.role)
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The model that is tuned for, the teacher, and the one that writes instructions."""
+        return self.model, self.order.teacher_llm or self.model, self.order.reflection_llm or self.model
+
+    def program(self) -> tuple[dspy.Module, list[str]]:
+        """The role's program as it is before tuning, and what to know of the file that it was loaded from."""
+        role, path = self.order.role, self.config.program.get(self.order.role)
+        made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.brackets)
+        if path is None:
+            return made, []
+        known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model}
+        return made, files.load(made, path, role=role, **known)
+
+    @property
+    def episodes(self) -> bool:
+        """Whether whole economies are judged."""
+        return self.metric.question == EPISODE
+
+    def student(self) -> dspy.Module:
+        """What an optimizer tunes: the question alone, or played in economies."""
+        question = question_of(self.question, self.program()[0])
+        return Rollout(self.order.role, question) if self.episodes else question
+
+    def named(self, candidate: Candidate) -> Candidate:
+        """A candidate with its predictors named as in the role's program."""
+        return (
+            {name.removeprefix("program."): state for name, state in candidate.items()} if self.episodes else candidate
+        )
+
+    def dataset(self) -> Dataset:
+        """States of stored runs where a query is given, else of simulated economies; or economies. UsageError."""
+        sizes, seed = sizes_in(self.order.sizes or (FEWER if self.episodes else USUAL_SIZES)), self.config.seed
+        if self.episodes:
+            return economies(self.order.role, self.config, sizes=sizes, seed=seed)
+        if self.order.from_sql is not None:
+            return mined(self.question, self.config.db, self.order.from_sql, sizes=sizes, seed=seed)
+        return sampled(self.question, self.config, sizes=sizes, seed=seed)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether examples carry the answers that are best."""
+        return not self.episodes and self.order.role != "persona"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What a usable answer has."""
+        return ("welfare",) if self.episodes else tuple(self.signature.output_fields)
+
+    @property
+    def signature(self) -> type[dspy.Signature]:
+        """The question as declared, typed to the number of brackets."""
+        plain = PROGRAMS[self.order.role](dspy.Predict, self.config.brackets)
+        declared: type[dspy.Signature] = question_of(self.question, plain).predictors()[0].signature
+        return declared
+
+    def models(self) -> Models:
+        """The three models, connected. ValueError where a name cannot be a model."""
+        lm = connected(self.config, self.model)
+        teacher = lm if self.names[1] == self.model else connected(self.config, self.names[1])
+        longest = max(REFLECTION_TOKENS, self.config.max_output_tokens)
+        return Models(lm, teacher, connected(self.config, self.names[2], temperature=1.0, max_tokens=longest))
+
+    def threads(self, models: Models) -> int:
+        """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
+        return self.config.concurrency if is_remote(models.lm) and not self.episodes else 1
+
+    def allowance(self) -> Allowance:
+        """The caps of the order. UsageError where dollars are capped and a model has no known price."""
+        return capped(self.config, self.names, self.prices, budget=self.order.budget)
+
+
+def connected(config: RunConfig, name: str, **other: Any) -> dspy.LM:
+    """The model called `name` with the settings of `config`, or `other` ones. ValueError where there can be none."""
+    return connect(replace(named_model(config, name), **other))
+
+
+def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, budget: int | None = None) -> Allowance:
+    """The caps on what the models `names`, the first being the main one, may take.
+
+    UsageError where dollars are capped and a model has no known price.
+    """
+    known = {name: priced.of(name) for name in names}
+    for name, price in known.items():
+        if config.max_cost_usd is not None and price is None:
+            raise UsageError(
+                f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {name}; give one in prices.toml or "
+                f'with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, in dollars per million '
+                "tokens"
+            )
+    meter = Budget(model=names[0], price=known[names[0]], others=known)
+    return Allowance(meter, budget, config.max_cost_usd, config.max_tokens)
+
+
+def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
+    """Check all that can be checked beforehand. ValueError or UsageError says in one line what is wrong."""
+    if order.role not in QUESTION_OF:
+        raise UsageError(f"role {order.role!r}: choose one of {', '.join(QUESTION_OF)}")
+    if order.sizes is not None:
+        sizes_in(order.sizes)
+    config = configure(_of_role(order.role, settings))
+    own = config.role_llm.get(order.role)
+    model, why = (own, "--role-llm") if own else choose_model(config)
+    how = config.strategy_of(order.role)
+    path = order.output or f"{order.role}.{how.replace(':', '-').replace('@', '-')}.json"
+    metric = _metric(order, config)
+    plan = Plan(order, config, model, why, optimizer(order.optimizer), metric, prices.load(config.prices), path)
+    if plan.optimizer.proposes and plan.names[2] == RULES:
+        raise UsageError(
+            f"--optimizer {order.optimizer} has a model write instructions, which `rules` cannot: give "
+            "--reflection-llm NAME, or use labeled, bootstrap or bootstrap_rs"
+        )
+    if not plan.optimizer.proposes and not order.demos:
+        raise UsageError(f"--demos 0: --optimizer {order.optimizer} changes nothing but demonstrations; give 1 or more")
+    if plan.optimizer.labels and not plan.labelled:
+        raise UsageError(
+            f"--optimizer {order.optimizer} shows labelled examples, and there are none for "
+            f"{'whole economies' if plan.episodes else f'role {order.role}'}; use bootstrap_rs or gepa"
+        )
+    if plan.episodes and order.from_sql is not None:
+        raise UsageError(
+            "--from-sql chooses stored states, and --metric episode plays whole economies; use one of them"
+        )
+    if how.partition("@")[0] == "knn" and order.optimizer != "labeled":
+        raise UsageError(
+            "strategy knn chooses its examples anew for each question: --optimizer labeled gives it some to choose "
+            "from; the others tune io"
+        )
+    _check_output(path)
+    return plan
+
+
+def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run, where `--strategy cot` and `--program FILE` are the role's own."""
+    given = dict(settings)
+    for name in given:
+        if name in UNUSED:
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning for optimize")
+    for name in ("strategy", "program"):
+        if isinstance(given.get(name), str) and "=" not in given[name]:
+            given[name] = f"{role}={given[name]}"
+    return given
+
+
+def _metric(order: Order, config: RunConfig) -> Metric:
+    name, question = order.metric or USUAL[order.role], QUESTION_OF[order.role]
+    found = metric_of(name, welfare=config.welfare)
+    if found.question not in (question, EPISODE):
+        fitting = [name for name, known in METRICS.items() if known.question in (question, EPISODE)]
+        raise UsageError(f"--metric {name} judges {found.question}; for role {order.role} use {', '.join(fitting)}")
+    return found
+
+
+def sizes_in(text: str) -> tuple[int, int, int]:
+    """`60,40,100` as three numbers. UsageError where it is not."""
+    parts = text.replace(",", " ").split()
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
+        raise UsageError(f"--sizes {text!r}: expected examples to train, choose and test on, e.g. 60,40,100")
+    train, dev, test = map(int, parts)
+    return train, dev, test
+
+
+def _check_output(path: str) -> None:
+    """Refuse a file that cannot be written, or that is none of ours, before anything is paid for."""
+    file = Path(path)
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"-o {path}: the folder {file.parent} does not exist; make it first")
+    if file.exists():
+        try:
+            files.read(path)
+        except ValueError as error:
+            raise UsageError(f"-o {path} is there already and is no program file; choose another name") from error

@@ -1,0 +1,201 @@
+"""Tuning one program: judged before, tuned, the best on dev chosen, and both judged once on held-out examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil
+
+import dspy
+from dspy.utils import exceptions as dspy_errors
+
+from evals.metrics.registry import Metric, as_dspy
+from evals.optimize.candidates import Candidate, Shown, apply, candidate_of
+from evals.optimize.metric_adapters import knowing, telling
+from evals.optimize.optimizers import Optimizer, Task
+from evals.optimize.progress import silence
+from evals.optimize.trials import Trial, Trials
+from pipeline.allowance import Share
+from pipeline.budget import Capped
+from pipeline.errors import UsageError
+from pipeline.phase import Phase
+from pipeline.study import Study
+from programs.lm import without_secrets
+
+SLACK = 1.25
+"""How much more than it took before tuning a program may take after it: demonstrations make prompts longer."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The model that is tuned for, and those that help: `teacher` gathers demonstrations, `reflection` writes."""
+
+    lm: dspy.LM
+    teacher: dspy.LM
+    reflection: dspy.LM
+
+
+@dataclass
+class Outcome:
+    """What came of it. The tests are missing where the budget ended before them.
+
+    `stopped`: why the budget ended it early. `cut_short`: why the optimizer could not go on.
+    """
+
+    before: Trial
+    best: Trial
+    test_before: Trial | None = None
+    test_after: Trial | None = None
+    stopped: str | None = None
+    cut_short: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything did better on dev than the program as it was."""
+        return self.best is not self.before
+
+
+@dataclass
+class Tuning:
+    """An optimization. `splits`: examples of train, dev and test. `outputs`: the fields of a usable answer."""
+
+    study: Study
+    student: dspy.Module
+    models: Models
+    adapter: dspy.Adapter
+    splits: dict[str, list[Shown]]
+    outputs: tuple[str, ...]
+    metric: Metric
+    optimizer: Optimizer
+    seed: int = 0
+    demos: int = 4
+    threads: int = 1
+    labelled: bool = True
+    on_trial: Callable[[Trial, Trials], None] = lambda trial, trials: None
+    trials: Trials = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trials = Trials(self.study, self.student, self.adapter, self.splits, self.outputs)
+        self.trials.on_trial = lambda trial: self.on_trial(trial, self.trials)
+        self.metric = knowing(self.metric, self.study)
+
+    def run(self) -> Outcome:
+        """All phases of the study. UsageError where its budget is too small for anything to come of it."""
+        allowance = self.study.allowance
+        with silence():
+            before = self._judge_before()
+            outcome = Outcome(before, before)
+            for_test = _share(before, 2 * len(self.splits["test"]))
+            for_dev = _share(before, self.optimizer.finalists * len(self.splits["dev"]))
+            with allowance.keeping(for_test + for_dev):
+                self._tune(outcome, self._answers(before, for_test + for_dev))
+            with allowance.keeping(for_test):
+                self._judge_finalists(outcome)
+            outcome.best = self.trials.best
+            self._judge_at_last(outcome)
+        return outcome
+
+    def _phase(self) -> Phase:
+        return Phase(self.study, type(self.student), self.trials.evaluated)
+
+    def _judge(self, candidate: Candidate, split: str) -> Trial:
+        """The trial of a candidate on a whole split: a phase of its own."""
+        examples = self.splits[split]
+        phase = self._phase()
+        with phase.open(lm=self.models.lm, adapter=self.adapter, threads=self.threads):
+            self._evaluate(candidate, examples)
+        trial = self.trials.find(candidate, examples)
+        assert trial is not None
+        return trial
+
+    def _evaluate(self, candidate: Candidate, examples: list[Shown]) -> None:
+        program = self.student.deepcopy()
+        apply(candidate, program)
+        dspy.Evaluate(devset=examples, metric=as_dspy(self.metric), num_threads=self.threads)(program)
+
+    def _judge_before(self) -> Trial:
+        try:
+            return self._judge(candidate_of(self.student), "dev")
+        except Capped as cap:
+            examples = len(self.splits["dev"])
+            raise UsageError(f"{cap}: not enough for {examples} dev examples; raise it, or shrink --sizes") from cap
+
+    def _answers(self, before: Trial, kept: Share) -> int:
+        """How many answers of the program may be bought for tuning, as far as what it took before can tell."""
+        allowance, took = self.study.allowance, _share(before, len(before.scores), slack=1)
+        caps = (
+            (allowance.max_calls, took.calls, kept.calls, "--budget"),
+            (allowance.max_cost_usd, took.dollars, kept.dollars, "--max-cost-usd"),
+            (allowance.max_tokens, took.tokens, kept.tokens, "--max-tokens"),
+        )
+        left = []
+        for cap, spent, held, flag in caps:
+            if cap is not None and spent:
+                left.append((cap - spent - held) * len(before.scores) / spent)
+                if left[-1] < len(before.scores):
+                    raise UsageError(
+                        f"{flag} {cap:g}: judging the program before and after takes {_number(spent + held)}, and one "
+                        f"candidate {_number(spent)}; give {_number(2 * spent + held)} or more, or shrink --sizes"
+                    )
+        return int(min(left, default=100 * len(before.scores)))
+
+    def _tune(self, outcome: Outcome, answers: int) -> None:
+        phase = self._phase()
+        try:
+            with phase.open(lm=self.models.lm, adapter=self.adapter, threads=self.threads):
+                for program in self.optimizer.tune(self._task(phase, answers)):
+                    self._evaluate(candidate_of(program), self.splits["dev"])
+        except Capped as cap:
+            outcome.stopped = str(cap)
+        except (dspy_errors.AdapterParseError, dspy_errors.LMInvalidRequestError) as error:
+            self.study.check()
+            kind = "could not be parsed" if isinstance(error, dspy_errors.AdapterParseError) else "was refused"
+            outcome.cut_short = f"a proposal {kind} ({without_secrets(str(error))[:120]})"
+
+    def _task(self, phase: Phase, answers: int) -> Task:
+        def seen(example: Shown, answer: dspy.Prediction | None, score: float) -> None:
+            assert phase.asked is not None
+            self.trials.seen(phase.asked, example, answer, score)
+
+        return Task(
+            student=self.student.deepcopy(),
+            train=self.splits["train"],
+            dev=self.splits["dev"],
+            judge=as_dspy(self.metric),
+            telling=telling(self.metric, seen),
+            lm=self.models.lm,
+            teacher=self.models.teacher,
+            reflection=self.models.reflection,
+            seed=self.seed,
+            demos=self.demos,
+            answers=answers,
+            threads=self.threads,
+            labelled=self.labelled,
+        )
+
+    def _judge_finalists(self, outcome: Outcome) -> None:
+        """The best of the candidates that only training examples have judged, on dev."""
+        for trial in self.trials.settle()[: self.optimizer.finalists]:
+            try:
+                self._judge(trial.candidate, "dev")
+            except Capped as cap:
+                outcome.stopped = str(cap)
+                return
+
+    def _judge_at_last(self, outcome: Outcome) -> None:
+        """Before and after on the test examples, which nothing has seen so far."""
+        try:
+            outcome.test_before = self._judge(outcome.before.candidate, "test")
+            outcome.test_after = self._judge(outcome.best.candidate, "test")
+        except Capped as cap:
+            outcome.stopped = str(cap)
+
+
+def _share(trial: Trial, examples: int, *, slack: float = SLACK) -> Share:
+    """What judging so many examples may take, by what a trial took."""
+    each = examples / len(trial.scores) * slack
+    return Share(ceil(trial.calls * each), trial.cost_usd * each, ceil(trial.tokens * each))
+
+
+def _number(amount: float) -> str:
+    return f"{amount:,}" if isinstance(amount, int) else f"{amount:.4g}"

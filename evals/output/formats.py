@@ -1,0 +1,264 @@
+"""The answer to a query as a table, Markdown, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from evals.output import spreadsheet
+from evals.output.console import Console
+from pipeline.errors import UsageError
+from pipeline.leftovers import draft_of
+from pipeline.query import Answer
+from pipeline.terminal import CONTROL, says_everything, visible
+
+CLIPPED = 400
+"""Characters of a cell shown in a terminal; elsewhere all of them are."""
+
+READABLE = 30
+"""Characters that a column of text should have in a terminal, if its values are as long."""
+
+
+def plain(value: Any) -> str:
+    """One value as text: empty for NULL, no exponents for money."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{visible(str(key))}: {plain(item)}" for key, item in value.items()) + "}"
+    return visible(str(value))
+
+
+def _number(value: float) -> str:
+    """Six significant digits, and all digits before the point."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
+
+
+def write_table(answer: Answer, out: TextIO, *, fold: bool = False) -> None:
+    """A table, every value whole. In a terminal cells fold, long ones are cut, and a table that would be too narrow
+    to read becomes one block a row (unless `fold`)."""
+    rows = list(answer.rows())
+    console = Console(file=out, highlight=False)
+    show = _clipped if console.is_terminal else plain
+    names = [visible(name) for name in answer.columns]
+    cells = [["NULL" if value is None else show(value).expandtabs() for value in row] for row in rows]
+    numeric = [_is_number(answer, i) for i in range(len(answer.columns))]
+    wide = [max(map(_wide, column)) for column in zip(*cells, strict=True)] if rows else [0] * len(numeric)
+    if console.is_terminal:
+        needed = sum(w + 3 if number else min(w, READABLE) + 3 for w, number in zip(wide, numeric, strict=True)) + 1
+        if needed > console.width and not fold:
+            return _write_blocks(names, rows, cells, console)
+    table = Table()
+    for name, number, width in zip(names, numeric, wide, strict=True):
+        least = width if number else None
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold", min_width=least)
+    for row, texts in zip(rows, cells, strict=True):
+        table.add_row(*map(_cell, row, texts))
+    if not console.is_terminal:
+        heads = map(_wide, names)
+        console = Console(file=out, width=sum(max(pair) + 3 for pair in zip(heads, wide, strict=True)) + 1)
+    console.print(table)
+
+
+def _cell(value: Any, text: str) -> Text:
+    return Text(text, style="dim" if value is None else "")
+
+
+def _write_blocks(columns: list[str], rows: list[tuple[Any, ...]], cells: list[list[str]], console: Console) -> None:
+    """One block a row and one line a column."""
+    for i, (row, texts) in enumerate(zip(rows, cells, strict=True), start=1):
+        console.rule(Text(f"row {i}"), align="left")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=max(map(_wide, columns)), style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value, text in zip(columns, row, texts, strict=True):
+            table.add_row(Text(name), _cell(value, text))
+        console.print(table)
+
+
+def _clipped(value: Any) -> str:
+    text = plain(value)
+    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]} ... ({len(text):,} characters)"
+
+
+def _wide(text: str) -> int:
+    """Characters of a terminal that the longest line takes."""
+    return max(cell_len(line) for line in text.split("\n"))
+
+
+def _is_number(answer: Answer, column: int) -> bool:
+    return str(answer.schema.field(column).type).startswith(("int", "uint", "float", "double", "decimal"))
+
+
+def write_markdown(answer: Answer, out: TextIO) -> None:
+    """A Markdown table; line breaks in cells are `<br>`."""
+    out.write(_markdown_row([_markdown_cell(visible(name)) for name in answer.columns]))
+    marks = ["---:" if _is_number(answer, i) else "---" for i in range(len(answer.columns))]
+    out.write(_markdown_row(marks))
+    for row in answer.rows():
+        out.write(_markdown_row(["NULL" if value is None else _markdown_cell(plain(value)) for value in row]))
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
+
+
+def write_csv(answer: Answer, out: TextIO, *, raw: bool = False) -> None:
+    """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, unless `raw`.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    names = answer.columns if raw else spreadsheet.safe_values(answer.columns)
+    csv.writer(out, lineterminator="\n").writerow(names)
+    options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+    for batch in answer.batches():
+        rows = io.BytesIO()
+        columns = [_csv_column(column, raw) for column in batch.columns]
+        arrow_csv.write_csv(pa.table(columns, names=[str(i) for i in range(len(columns))]), rows, options)
+        out.write(rows.getvalue().decode())
+
+
+def _csv_column(column: Any, raw: bool) -> Any:
+    """The column as something that CSV has: nested values as JSON text."""
+    import pyarrow as pa
+
+    if not pa.types.is_nested(column.type):
+        return spreadsheet.safe_column(column) if pa.types.is_string(column.type) and not raw else column
+    values = (_json_value(value) for value in column.to_pylist())
+    return pa.array([None if value is None else json.dumps(value, ensure_ascii=False) for value in values], pa.string())
+
+
+def _fit(column: Any) -> bool:
+    """Whether decimals without fraction are 64-bit integers."""
+    import pyarrow as pa
+
+    try:
+        column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _is_longer(column: Any) -> bool:
+    """Whether decimals have more digits than Parquet's."""
+    return any(value is not None and not -(10**38) < value < 10**38 for value in column.to_pylist())
+
+
+def write_json(answer: Answer, out: TextIO) -> None:
+    """A JSON array of objects, one a line; NULL, NaN and infinities are null, times are text.
+
+    Escapes say what the encoding of `out` cannot and, on a terminal, what would move its cursor.
+    """
+    separator, escaped = "[\n", not says_everything(out)
+    for row in answer.rows():
+        record = dict(zip(answer.columns, map(_json_value, row), strict=True))
+        said = json.dumps(record, ensure_ascii=escaped, allow_nan=False)
+        out.write(separator + (CONTROL.sub(_escaped, said) if out.isatty() else said))
+        separator = ",\n"
+    out.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def _escaped(control: re.Match[str]) -> str:
+    return f"\\u{ord(control.group()):04x}"
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _json_value(item) for key, item in value.items()}
+    if isinstance(value, date | datetime | time):
+        return str(value)
+    return value
+
+
+FORMATS: Mapping[str, Callable[[Answer, TextIO], None]] = {
+    "table": write_table,
+    "markdown": write_markdown,
+    "csv": write_csv,
+    "json": write_json,
+}
+"""Formats of text. Parquet is the one other."""
+
+SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
+
+
+def write_parquet(answer: Answer, file: Path) -> None:
+    """A Parquet file with zstd; sums of integers become integers again where they fit, and text beyond 38 digits."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = answer.schema
+    for i, field in enumerate(schema):
+        if str(field.type) == "decimal128(38, 0)":
+            if all(_fit(batch.column(i)) for batch in answer.batches()):
+                schema = schema.set(i, field.with_type(pa.int64()))
+            elif any(_is_longer(batch.column(i)) for batch in answer.batches()):
+                schema = schema.set(i, field.with_type(pa.string()))
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in answer.batches():
+            writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+
+
+def writable(path: str, *, not_over: str, flag: str) -> Path:
+    """Where a file called `path` would be written. UsageError where none can be, before there is anything to write."""
+    target = Path(path).resolve()  # a link is followed, not replaced
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise UsageError(f"{flag} {path} is not a file; leave {flag} out to write to the terminal or a pipe")
+    if target.is_dir():
+        raise UsageError(f"{flag} {path} is a folder; expected a file")
+    if target.exists() and Path(not_over).exists() and target.samefile(not_over):
+        raise UsageError(f"{flag} {path} is the database itself; choose another file")
+    if not target.parent.is_dir():
+        raise UsageError(f"{flag} {path} cannot be written (No such file or directory)")
+    return target
+
+
+@contextmanager
+def whole_file(path: str, *, not_over: str, flag: str = "--output") -> Iterator[Path]:
+    """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
+    target = writable(path, not_over=not_over, flag=flag)
+    part = draft_of(target)
+    try:
+        part.touch()
+        yield part
+        part.replace(target)
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)

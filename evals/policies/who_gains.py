@@ -1,0 +1,246 @@
+"""Who gains under the law of a run's last year, and the people in its brackets: for `run`, `eval` and the report.
+
+All three show the rows of one `WhoGains`: each compares the same people under the run's law and under another one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+
+from evals.output import number_format
+from evals.output.formats import whole_file
+from evals.output.spreadsheet import safe_row
+from evals.policies.loaded_run import Played
+from pipeline.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
+from pipeline.economy.tax import uniform
+from pipeline.history import schedule_of
+from pipeline.store import Reader
+from pipeline.world import World
+from signatures.types import TaxSchedule
+
+BEST, PLAYED = "best responses", "as played"
+
+LAW_HEADS = (
+    "income from,\n$ a year",
+    "marginal\nrate, %",
+    "workers\nas played",
+    "workers if all\nbest-respond",
+    "remark",
+)
+
+HEADS = (
+    "mean wage,\n$ an hour",
+    "income\nafter tax,\n$ a year",
+    "utility,\n$ a year",
+    "winners",
+    "losers",
+    "un-\nchanged",
+    "winners,\n%",
+)
+
+Detail = Mapping[str, int]
+"""For `BEST` and for `PLAYED`: how finely the workers are grouped."""
+
+NOTE = (
+    "Who gains: mean changes per worker of income after tax and rebate, and of utility, if this law replaces the other "
+    "one and every worker best-responds to each. As played: the hours of the year, with the workers' own mistakes, "
+    "against best responses to the other law. Winners have more utility, losers less."
+)
+
+PLAYED_YEAR = """
+SELECT labor, income, tax, rebate, posttax, utility FROM panel WHERE run_id = ? AND year = ? ORDER BY agent
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run's law against the law called `reference`. `hours`: of the run, `BEST` or `PLAYED`; under the reference all
+    best-respond."""
+
+    reference: str
+    hours: str
+    incidence: Incidence
+
+
+@dataclass(frozen=True)
+class WhoGains:
+    """The brackets of a run's law, and what it brings against each other law; with itself no law is compared."""
+
+    law: tuple[Bracket, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group of workers in one comparison."""
+
+    reference: str
+    hours: str
+    group: str
+    gains: Gains
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, with the share of winners from 0 to 1."""
+        where = {"reference": self.reference, "hours": self.hours, "group": self.group}
+        return {**where, **asdict(self.gains), "share_of_winners": self.gains.share_of_winners}
+
+    def cells(self) -> list[str]:
+        """Under `HEADS`."""
+        one = self.gains
+        counts = (f"{count:,}" for count in (one.winners, one.losers, one.unchanged))
+        money = (number_format.dollars(value) for value in (one.income, one.utility))
+        return [f"{one.mean_wage:,.2f}", *money, *counts, number_format.percent(one.share_of_winners)]
+
+
+def who_gains(setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
+    """`law` for the people of `setting`, who lived through it as `played`."""
+    compared = []
+    for name, reference in references(setting).items():
+        if reference == law:
+            continue
+        then = equilibrium(setting.economy, reference, setting.wages, windfall=setting.windfall)
+        best = incidence_of_law(setting.economy, setting.wages, law, reference, windfall=setting.windfall)
+        compared.append(Comparison(name, BEST, best))
+        compared.append(Comparison(name, PLAYED, incidence(setting.wages, played, then)))
+    return WhoGains(brackets(setting.economy, law, setting.wages, played.income), tuple(compared))
+
+
+def references(setting: Setting) -> dict[str, TaxSchedule]:
+    """What a law is compared with: where every planner with a model begins, and the federal income tax."""
+    start = uniform(setting.thresholds, START_RATE)
+    return {f"start ({START_RATE:g} %)": start, "US_FED": BASELINES["US_FED"](setting)}
+
+
+def of_stored_year(reader: Reader, run_id: int, world: World, year: int) -> WhoGains:
+    """The same for a year in the trace of a run. `world`: of that run, in any year."""
+    (row,) = reader.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [run_id, year])
+    labor, income, tax, rebate, posttax, utility = (
+        np.ma.getdata(column) for column in reader.columns(PLAYED_YEAR, [run_id, year]).values()
+    )
+    played = Outcome(labor, income, tax, float(rebate[0]), posttax, utility)
+    return who_gains(world.setting(year), schedule_of(row), played)
+
+
+# -- rows --------------------------------------------------------------------------------------------------------
+
+ALL, THIRDS, DECILES = range(3)
+"""How finely the workers are grouped."""
+
+EVERYTHING: Detail = {BEST: DECILES, PLAYED: DECILES}
+SHORT: Detail = {BEST: THIRDS, PLAYED: ALL}
+LONG: Detail = {BEST: DECILES, PLAYED: THIRDS}
+
+
+def rows(found: WhoGains, detail: Detail = EVERYTHING) -> Iterator[Row]:
+    """The groups of each comparison, down to the `detail`; the thirds first and all workers last."""
+    for one in found.comparisons:
+        groups = _named(one.incidence, detail[one.hours])
+        yield from (Row(one.reference, one.hours, name, gains) for name, gains in groups.items())
+
+
+def _named(found: Incidence, detail: int) -> dict[str, Gains]:
+    """Groups with their names."""
+    groups: dict[str, Gains] = {}
+    if detail >= THIRDS:
+        groups |= dict(zip(("lowest third", "middle third", "highest third"), found.thirds, strict=False))
+    if detail >= DECILES:
+        groups |= {f"decile {i}": gains for i, gains in enumerate(found.deciles, start=1)}
+    return {**groups, "all": found.everybody}
+
+
+def law_cells(found: WhoGains) -> list[list[str]]:
+    """Rows under `LAW_HEADS`: a dash where there is no worker, and what that means."""
+    return [
+        [
+            f"{one.threshold:,.0f}",
+            f"{one.rate:g}",
+            *(f"{count:,}" if count else number_format.MISSING for count in (one.played, one.best)),
+            remark(one),
+        ]
+        for one in found.law
+    ]
+
+
+def remark(bracket: Bracket) -> str:
+    """What to think of the rate of a bracket without workers."""
+    if bracket.without_meaning:
+        return "without meaning: out of reach"
+    return "empty at these rates" if bracket.empty else ""
+
+
+# -- for a terminal ----------------------------------------------------------------------------------------------
+
+
+def for_terminal(found: WhoGains, of: str, detail: Detail) -> Iterator[RenderableType]:
+    """The law of `of` with its people, and who gains under it; no column is cut in 80. `NOTE` belongs to it."""
+    law = _table(f"Law of {of}", LAW_HEADS)
+    for cells in law_cells(found):
+        law.add_row(*cells)
+    yield from ("", law, "")
+    table = _table(f"Who gains under the law of {of}", ("against,\nby wages", *HEADS))
+    table.columns[0].justify = "left"
+    for (reference, hours), group in groupby(rows(found, detail), lambda row: (row.reference, row.hours)):
+        table.add_row(reference if hours == BEST else f" {hours}")
+        for row in group:
+            table.add_row(f"  {row.group}", *row.cells())
+    yield from (table, "")
+
+
+def _table(title: str, heads: Sequence[str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False, show_edge=False, title=title, title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "remark" else "right", overflow="fold")
+    return table
+
+
+# -- for the report ----------------------------------------------------------------------------------------------
+
+
+def for_report(reader: Reader, run: Played) -> list[number_format.Table]:
+    """The law of the run's last year, and who gains under it."""
+    found, label = of_stored_year(reader, run.run_id, run.world, run.years - 1), run.label
+    law = number_format.Table(
+        f"{label}: law of the last year", _heads(LAW_HEADS), law_cells(found), frozenset(range(4))
+    )
+    gains = [[row.reference, row.hours, row.group, *row.cells()] for row in rows(found)]
+    heads = ["against", "hours", "wages", *_heads(HEADS)]
+    return [
+        law,
+        number_format.Table(
+            f"{label}: who gains under the law of the last year", heads, gains, frozenset(range(3, len(heads)))
+        ),
+    ]
+
+
+def _heads(heads: Iterable[str]) -> list[str]:
+    return [head.replace("-\n", "").replace("\n", " ") for head in heads]
+
+
+# -- for machines ------------------------------------------------------------------------------------------------
+
+
+def as_json(found: WhoGains) -> dict[str, Any]:
+    """`law`: a row for each bracket; `gains`: a row for each comparison and group."""
+    law = [{**asdict(one), "without_meaning": one.without_meaning} for one in found.law]
+    return {"law": law, "gains": [row.as_dict() for row in rows(found)]}
+
+
+def write_csv(found: Iterable[tuple[int, WhoGains]], path: str, *, not_over: str) -> None:
+    """One row for each run, comparison and group. UsageError if the file cannot be written."""
+    made = [{"run_id": run_id, **row.as_dict()} for run_id, one in found for row in rows(one)]
+    with whole_file(path, not_over=not_over) as part, part.open("w", encoding="utf-8", newline="") as out:
+        heads = ["run_id", "reference", "hours", "group", *Gains.__annotations__, "share_of_winners"]
+        lines = csv.DictWriter(out, heads, lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(map(safe_row, made))

@@ -1,0 +1,129 @@
+"""`llm-economist report`: runs as one page that opens anywhere, offline.
+
+Charts are SVG without a script. An interactive Vega bundle would weigh a megabyte, run code beside text that models
+wrote, and print badly; SVG is a few kilobytes a chart, opens without JavaScript, prints well, and follows the page's
+light or dark theme by style rules on its own colours. Each chart is there twice, laid out for a desk and for a phone:
+scaling one down would make its letters too small to read. The page's Content-Security-Policy forbids every script,
+every request, and every style but its own, so even text that escaped its box could do nothing. Same database, same
+bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
+from evals.figures.catalog import FIGURES, Figure
+from evals.figures.style import DARK, Drawing, Size, framed, grouped
+from evals.output.formats import plain, whole_file
+from evals.output.number_format import several
+from evals.policies import who_gains
+from evals.policies.loaded_run import load
+from evals.report import calls, key_figures, settings, tables
+from pipeline.history import AtRest
+from pipeline.store import Reader
+
+WORST = 8
+"""Decisions that are shown of one run; of several, half as many each."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure drawn for both widths."""
+
+    figure: Figure
+    wide: bool
+    desk: Markup
+    phone: Markup
+
+
+def write(runs: Sequence[str], output: str, *, db: str) -> tuple[int, int]:
+    """Write the page; how many figures it has, and its size in bytes. EconomistError where it can't be written."""
+    with whole_file(output, not_over=db) as part:
+        with AtRest(db) as reader:
+            content = gather(reader, runs)
+        page = render(content).encode()
+        part.write_bytes(page)
+    return len(content["plots"]), len(page)
+
+
+def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
+    """All that the page shows, read at one moment."""
+    runs = load(reader, names)
+    measured = [key_figures.measure(reader, run) for run in runs]
+    most = WORST if len(runs) == 1 else WORST // 2
+    drawings = {name: figure.prepare(reader, runs) for name, figure in FIGURES.items()}
+    return {
+        "title": title(measured),
+        "runs": [
+            {
+                "label": one.run.label,
+                "name": one.run.row["name"],
+                "paragraph": key_figures.paragraph(one),
+                "warnings": key_figures.warnings(one),
+                "facts": key_figures.facts(one),
+                "people": tables.people(reader, one.run),
+                "prompts": calls.prompts(reader, one.run),
+                "worst": calls.worst(reader, one.run, most=most),
+            }
+            for one in measured
+        ],
+        "facts": key_figures.facts_table(measured),
+        "settings": settings.settings_table(runs),
+        "policies": [tables.policies(reader, same) for _, same in grouped(runs, lambda run: run.people)],
+        "gains": [table for run in runs for table in who_gains.for_report(reader, run)],
+        "gains_note": who_gains.NOTE,
+        "elections": [
+            table for run in runs for table in (tables.elections(reader, run), tables.laws(reader, run)) if table
+        ],
+        "cost": [table for run in runs if (table := tables.cost(reader, run))],
+        "plots": {name: plot(name, drawing, len(runs)) for name, drawing in drawings.items() if drawing is not None},
+    }
+
+
+def title(measured: Sequence[key_figures.Measured]) -> str:
+    """What the page is about."""
+    runs = [one.run for one in measured]
+    if len(runs) > 1:
+        return f"{several(len(runs), 'run')} side by side"
+    run, config = runs[0], runs[0].config
+    return f"Run {run.run_id}: {config.scenario}, {several(config.num_agents, 'worker')}, {several(run.years, 'year')}"
+
+
+def plot(name: str, drawing: Drawing, runs: int) -> Plot:
+    """Both sizes of a figure."""
+    figure = FIGURES[name]
+    return Plot(figure, figure.spans(runs), svg(drawing, figure.desk(runs)), svg(drawing, figure.phone))
+
+
+def svg(drawing: Drawing, size: Size) -> Markup:
+    """The figure as SVG; its texts are escaped by the converter."""
+    return Markup(vl_convert.vegalite_to_svg(framed(drawing(size))))
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """The page as HTML. Whatever is not marked as markup is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["readable"] = plain
+    style = environment.from_string(_file("page.css")).render(dark=DARK).strip()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = environment.from_string(_file("page.html"))
+    return page.render(style=Markup(style), style_hash=f"sha256-{digest}", **content)
+
+
+def _file(name: str) -> str:
+    return files("evals").joinpath("report", name).read_text(encoding="utf-8")

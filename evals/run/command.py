@@ -1,0 +1,322 @@
+"""`llm-economist run`: from settings to a finished run, with progress on the way and a summary at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.markup import escape
+
+from evals.cautions import messages as cautions_told
+from evals.cautions import unanswered
+from evals.output.console import Console
+from evals.output.formats import plain
+from evals.run.dollars import tell_dollars
+from evals.run.progress import Progress
+from evals.run.summary import summary
+from pipeline import cluster, examples, shards
+from pipeline.budget import Capped
+from pipeline.command import command
+from pipeline.config import RunConfig, build
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.minds import Minds
+from pipeline.proposals import said_again
+from pipeline.records import Year
+from pipeline.signals import INTERRUPTED, POLITE, polite_ends, run_async
+from pipeline.simulation import Simulation
+from pipeline.store import check_path
+from pipeline.terminal import instead, visible
+from pipeline.whereabouts import FileLost
+from pipeline.world import World, create
+from programs.lm import RULES, default_model, without_secrets
+from programs.urls import cut, each_url, shown
+
+log = logging.getLogger("llm_economist")
+
+
+def configure(settings: Mapping[str, Any]) -> RunConfig:
+    """Settings with a name and, where none is given, none of the model. UsageError in one line."""
+    try:
+        config = build(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if config.base_url:  # an address is often copied from an example of a request
+        config = replace(config, base_url=",".join(map(cut, each_url(config.base_url))))
+    if config.name:
+        return config
+    model = _file_name(config.llm or "default")
+    made = f"{config.scenario}-{model}-{config.num_agents}x{config.max_timesteps}-seed{config.seed}"
+    return replace(config, name=made)
+
+
+def _file_name(text: str) -> str:
+    """`text` as part of a file name, in letters that this machine's file names can have."""
+    name = re.sub(r"[^\w.-]+", "-", text)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return re.sub(r"[^\x00-\x7f]+", "-", name)
+    return name
+
+
+def choose_model(config: RunConfig) -> tuple[str, str]:
+    """The model of a run and why it was chosen. UsageError where none is named and a server has no single one."""
+    if config.worker_type == "FIXED" and config.planner_type != "LLM":
+        return RULES, f"nobody is asked: workers are FIXED and the planner is {config.planner_type}"
+    if config.llm:
+        return config.llm, "--llm"
+    try:
+        return default_model(config.base_url, config.given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def run(settings: Mapping[str, Any], console: Console) -> int:
+    """Play a run and print its summary; the exit code. EconomistError carries what a user must be told."""
+    config = configure(settings)
+    cluster.require(config)
+    model, why = choose_model(config)
+    console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False, soft_wrap=True)
+    if config.base_url and config.base_url != ",".join(each_url(settings.get("base_url"))):
+        console.print(
+            f"Asked at {escape(shown(config.base_url))}: --base-url ends where requests add their own path.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    config = replace(config, llm=config.llm or model)  # so that the stored settings name it
+    world = create(config)
+    tell_dollars(config, console)
+    tell_shocks(world, console)
+    cautions_told.tell(cautions_told.before(world), console)
+    merge_shards(config.db, console)
+    shards.unless_live(config.db, lambda: check_path(config.db))
+    minds = Minds(config, model)
+    for caution in minds.cautions:
+        console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
+    minds.learn(examples.pools(minds.modules, config))
+    if minds.pools:
+        console.print(_examples_in_words(minds.pools, config.examples or config.db), highlight=False, soft_wrap=True)
+    run_async(minds.preflight())
+    with shards.open_store(config.db, personas=config.scenario != "rational") as store:
+        if store.path != config.db:
+            console.print(
+                f"Another run is writing {escape(config.db)}: this one goes to {escape(store.path)}, "
+                "to be merged when both have ended.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        code = play(Simulation(replace(config, db=store.path), store, minds, world=world), console)
+    return then_merge(code, config.db, console)
+
+
+def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
+    """Say whom the shocks hit that begin in year `since` or later."""
+    for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True):
+        if shock.first >= since:
+            whom = f": {hit.sum()} of {len(hit)} workers" if shock.condition else ""
+            console.print(f"Shock {escape(shock.text)}{whom}", highlight=False, soft_wrap=True)
+
+
+def _examples_in_words(pools: examples.Pools, db: str) -> str:
+    """How many examples the strategies have to choose from."""
+    found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
+    if not found:
+        return f"Examples: {escape(db)} has no decisions yet to choose from; knn asks without examples"
+    return f"Examples from the decisions in {escape(db)}: {found}"
+
+
+def then_merge(code: int, db: str, console: Console) -> int:
+    """Take in the shards that have ended by now, unless the user wants an end at once; `code`."""
+    if code != INTERRUPTED:
+        merge_shards(db, console)
+    return code
+
+
+def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> None:
+    """Take finished shards (`cut_off`: all at rest) into their database, if nobody writes it, and say which runs got
+    which numbers."""
+    main = shards.main_of(db)
+    for shard, moved in shards.merge(main, cut_off=cut_off):
+        for one in moved:
+            console.print(
+                f"Run {one.old} of {escape(Path(shard).name)} is now run [bold]{one.new}[/bold] of {escape(main)}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def play(simulation: Simulation, console: Console) -> int:
+    """Play a simulation to an end, whatever that is, with progress, text log and summary; the exit code."""
+    with Progress(console, simulation.config, simulation.minds.usage, simulation.start) as progress:
+        try:
+            ending = carry_out(simulation, progress.on_year)
+        except EconomistError as error:
+            if not simulation.run_id or isinstance(error, FileLost):
+                raise
+            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
+    if ending.status == "finished":
+        instead(f"run {simulation.run_id} is finished and stored")
+    else:
+        told = f"{ending.why}; go on with: {_resume(simulation)}"
+        instead(f"run {simulation.run_id} is {ending.status}: {told}")
+        console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
+    if simulation.world.outcome is not None:
+        console.print(summary(simulation))
+    simulation.store.flush()
+    for line in unanswered.cautions(simulation.store, simulation.run_id, simulation.config.db):
+        console.print(escape(plain(line)), highlight=False, soft_wrap=True)
+    _tell_where(simulation, console)
+    return INTERRUPTED if ending.status == "interrupted" else 0
+
+
+class Ending(NamedTuple):
+    """How a run ended without an error: `finished`, `interrupted` or `stopped` by a cap, and why."""
+
+    status: str
+    why: str = ""
+
+
+def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending:
+    """Play a simulation to an end with its text log, its live state and W&B; prints nothing.
+
+    The run's row says how it ended, whatever that is; EconomistError carries what a user must be told.
+    """
+    config = simulation.config
+
+    def play() -> None:
+        with ExitStack() as stack:
+            stack.enter_context(_text_log(config, goes_on=simulation.start > 0))
+            observers = [on_year, _log_year, _tell_live(simulation)]
+            if config.wandb:
+                from evals.run.wandb_log import WandbLog
+
+                observers.append(stack.enter_context(WandbLog(config, simulation.minds.usage)).on_year)
+
+            def observe(year: Year) -> None:
+                for observer in observers:
+                    observer(year)
+
+            simulation.on_year = observe
+            run_async(simulation.play())
+
+    return _see_through(simulation, play)
+
+
+@polite_ends()
+def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
+    """Play to an end and set the run's status whatever that end is. KeyboardInterrupt if there is no run yet."""
+    store = simulation.store
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *POLITE)}
+    try:
+        play()
+    except KeyboardInterrupt:
+        if not simulation.run_id:
+            raise
+        for number in previous:  # nobody's impatience leaves the run as one that goes on
+            signal.signal(number, signal.SIG_IGN)
+        store.finish_run(simulation.run_id, "interrupted")
+        return Ending("interrupted", "all replies are stored")
+    except Capped as cap:
+        store.finish_run(simulation.run_id, "stopped", str(cap))
+        return Ending("stopped", str(cap))
+    except EconomistError as error:
+        if simulation.run_id and (
+            isinstance(error, FileLost) or not isinstance(error, StoreError)
+        ):  # a store that failed can't be told how it ended
+            store.finish_run(simulation.run_id, "failed", str(error))
+        raise
+    except Exception as error:
+        store.finish_run(simulation.run_id, "failed", without_secrets(f"{type(error).__name__}: {error}")[:300])
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    store.finish_run(simulation.run_id, "finished")
+    return Ending("finished")
+
+
+def _resume(simulation: Simulation) -> str:
+    again = said_again(simulation.config, simulation.minds.model)
+    return command("resume", simulation.run_id, "--db", simulation.config.db, *again)
+
+
+def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
+    """Keep what other processes are told of this run."""
+    server = simulation.store.server
+    known = {"name": simulation.config.name, "years": simulation.config.max_timesteps}
+    if server is not None:
+        server.progress = {**known, "year": simulation.start}
+
+    def on_year(year: Year) -> None:
+        if server is not None:
+            usage = simulation.minds.usage
+            server.progress = {
+                **known,
+                "run_id": simulation.run_id,
+                "year": year.year + 1,
+                "welfare": year.welfare,
+                "calls": usage.calls,
+                "tokens": usage.tokens,
+                "cost_usd": usage.cost_usd,
+            }
+
+    return on_year
+
+
+def _log_year(year: Year) -> None:
+    log.info(
+        "year %d: welfare %.6g, mean hours %.1f, failed %d",
+        year.year,
+        year.welfare,
+        year.outcome.labor.mean(),
+        year.failed,
+    )
+
+
+class _Legible(logging.Formatter):
+    """Lines of a log that may be shown on a terminal: no model and no server moves its cursor."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+class _text_log:
+    """The run's text log, `LOG_DIR/NAME.log`, kept where the run goes on; with --debug every failed call, too."""
+
+    def __init__(self, config: RunConfig, *, goes_on: bool) -> None:
+        self.config, self.mode = config, "a" if goes_on else "w"
+
+    def __enter__(self) -> None:
+        logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
+        folder = Path(self.config.log_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{_file_name(self.config.name)}.log"
+            self.handler = logging.FileHandler(file, self.mode, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
+        self.handler.setFormatter(_Legible("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(self.handler)
+        log.propagate = False
+        log.setLevel(logging.DEBUG if self.config.debug else logging.INFO)
+        log.info("run %s: %s", self.config.name, self.config.public())
+
+    def __exit__(self, *exc: object) -> None:
+        log.removeHandler(self.handler)
+        self.handler.close()
+
+
+def _tell_where(simulation: Simulation, console: Console) -> None:
+    db, run_id = simulation.config.db, simulation.run_id
+    console.print(
+        f"Run {run_id} is in [bold]{escape(str(Path(db).absolute()))}[/bold]", highlight=False, soft_wrap=True
+    )
+    query = f"select year, rates, welfare from years where run_id = {run_id}"
+    console.print(f"Next: {escape(command('sql', query, '--db', db))}", highlight=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""Settings of a stored run before something is sent by them: what they may do is decided, and told, here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.markup import escape
+
+from evals.output.console import Console
+from pipeline.config import ROLES, RunConfig
+from pipeline.proposals import confirmed, log_folder, refuse
+from programs.endpoints import without_key
+from programs.lm import RULES
+from programs.trust import ENGINE_PREFIX
+from programs.urls import each_url, shown
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Names of code and of files that the user gave again, by --allow-code and --allow-file."""
+
+    code: Collection[str] = ()
+    files: Collection[str] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset((*self.code, *self.files))
+
+
+NOTHING = Allowed()
+
+
+def take(
+    stored: RunConfig, settings: Mapping[str, Any], built: RunConfig, model: str, allowed: Allowed, console: Console
+) -> RunConfig:
+    """`built`, the `stored` settings with the user's over them, as far as it may be used; tells what is left out.
+
+    UsageError in one line where it names code, a file or a cluster that the user did not name.
+    """
+    config = replace(built, given=confirmed(stored, settings, allowed.names))
+    refuse(config, model)
+    usual = log_folder(config)
+    if usual.log_dir != config.log_dir:
+        _say(console, f"The log goes to {usual.log_dir}; --log-dir {config.log_dir} comes out of the database.")
+    tell_address(usual, model, console)
+    return usual
+
+
+def tell_address(config: RunConfig, model: str, console: Console) -> None:
+    """Say where questions go, if only the database names the address, and that no key goes there."""
+    names = {config.role_llm.get(role, model) for role in ROLES}
+    asked = [name for name in names if name != RULES and not name.startswith(ENGINE_PREFIX)]
+    given = {url for text in config.given or () for url in each_url(text)}
+    stored = [url for url in each_url(config.base_url) if url not in given]
+    if config.given is None or not asked or not stored:
+        return
+    _say(console, f"The database names the server that is asked: {shown(','.join(stored))}")
+    keyless = dict.fromkeys(url for name in asked for url in without_key(name, config.base_url, config.given))
+    for url in keyless:
+        _say(console, f"No key goes to {shown(url)}; give --base-url {shown(url)} again to send your key there.")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)

@@ -1,0 +1,129 @@
+"""Live progress of a run or a sweep: how far, tokens, cost, time left; ten plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from evals.output.console import Console
+from pipeline.config import RunConfig
+from pipeline.minds import Usage
+from pipeline.records import Year
+from programs.limits import waiting_in_words
+
+
+def cost_in_words(usage: Usage) -> str:
+    """Dollars so far; `?` stands for calls to a model without a known price."""
+    return f"${usage.cost_usd:.4f}{' + ?' if usage.unpriced else ''}"
+
+
+class Waiting(ProgressColumn):
+    """What holds calls up just now."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        return Text(waiting_in_words(), style="yellow")
+
+
+def _bar(console: Console, unit: str) -> Bar:
+    """A live line that counts a `unit`; none where there is no terminal."""
+    return Bar(
+        TextColumn(unit),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.description}"),
+        Waiting(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+class Progress:
+    """Use as a context manager; `on_year` is called after every year."""
+
+    def __init__(self, console: Console, config: RunConfig, usage: Usage, start: int = 0) -> None:
+        self.console, self.config, self.usage, self.start = console, config, usage, start
+        self.live = console.is_terminal
+        self.started = time.monotonic()
+        self.bar = _bar(console, "year")
+        self.task = self.bar.add_task("", total=config.max_timesteps, completed=start)
+
+    def __enter__(self) -> Progress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self.bar.stop()
+
+    def on_year(self, year: Year) -> None:
+        words = f"welfare {year.welfare:.5g} · {self.usage.tokens:,} tokens · {cost_in_words(self.usage)}"
+        if self.usage.failed:
+            words += f" · {self.usage.failed} failed calls"
+        self.bar.update(self.task, advance=1, description=words)
+        total = self.config.max_timesteps
+        if not self.live and (year.year + 1) % max(1, total // 10) == 0:
+            left = (time.monotonic() - self.started) / (year.year + 1 - self.start) * (total - year.year - 1)
+            self.console.print(
+                f"year {year.year + 1}/{total} · {words} · {left:.0f} s left", highlight=False, soft_wrap=True
+            )
+
+
+class News(NamedTuple):
+    """How far a run of a sweep is: years played in this sweep, and what they took. `done`: it is at its end."""
+
+    key: str
+    years: int
+    tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+    done: bool = False
+
+
+class SweepProgress:
+    """Live progress of a sweep, by what its runs tell. Use as a context manager; `hear` is called after every year.
+
+    `runs` are to be played, with so many `years` in all.
+    """
+
+    def __init__(self, console: Console, *, runs: int, years: int) -> None:
+        self.console, self.runs, self.years = console, runs, years
+        self.latest: dict[str, News] = {}
+        self.told = 0
+        self.live = console.is_terminal
+        self.started = time.monotonic()
+        self.bar = _bar(console, "years of all runs")
+        self.task = self.bar.add_task("", total=years)
+
+    def __enter__(self) -> SweepProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.bar.stop()
+
+    def hear(self, news: News) -> None:
+        """Take the latest of one run, and show all."""
+        self.latest[news.key] = news
+        played, done = sum(run.years for run in self.latest.values()), sum(run.done for run in self.latest.values())
+        self.bar.update(self.task, completed=played, description=self._words(done))
+        tenth = done * 10 // self.runs
+        if not self.live and news.done and tenth > self.told:
+            self.told = tenth
+            left = (time.monotonic() - self.started) / max(1, played) * (self.years - played)
+            self.console.print(f"{self._words(done)} · {left:.0f} s left", highlight=False, soft_wrap=True)
+
+    def _words(self, done: int) -> str:
+        latest = self.latest.values()
+        tokens, cost = sum(run.tokens for run in latest), sum(run.cost_usd for run in latest)
+        unknown = " + ?" if any(run.unpriced for run in latest) else ""
+        return f"{done}/{self.runs} runs · {tokens:,} tokens · ${cost:.4f}{unknown}"

@@ -1,0 +1,133 @@
+"""The table at the end of a run: its welfare beside what other planners reach with the same population."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from evals.cautions import messages as cautions_told
+from evals.policies import who_gains as incidence
+from evals.policies.share_of_gain import (
+    TOO_LITTLE,
+    beside,
+    gain_in_words,
+    judged,
+    objective_table,
+    table_notes,
+    unit_of,
+)
+from evals.run.progress import cost_in_words
+from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.planner_share import planner_share
+from pipeline.economy.welfare import WELFARE
+from pipeline.simulation import Simulation
+from pipeline.world import World
+from signatures.types import TaxSchedule
+
+
+def summary(simulation: Simulation) -> RenderableType:
+    """The table and the notes under it."""
+    world = simulation.world
+    return Group(_objective_table(world), welfare_table(world), *map(Text, notes(simulation)), *who_gains(world))
+
+
+def _objective_table(world: World) -> RenderableType:
+    title = f"The objective, {world.config.welfare}: {unit_of(world.config.welfare)}"
+    return objective_table(title, judged(world, policies(world)), played=world.welfare)
+
+
+def welfare_table(world: World) -> Table:
+    """One row per policy, one column per welfare function but the objective; best responses but for the first row."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0),
+        pad_edge=False,
+        title_justify="left",
+        title="Other welfare functions, dollars a head and year (paper: a sum)",
+    )
+    table.add_column("policy", no_wrap=True)
+    for name in _others(world):
+        table.add_column(Text(name.replace("_", "_\n")), justify="right", overflow="fold")
+    outcome, utility = world.outcome, world.judged
+    assert outcome is not None
+    assert utility is not None
+    _row(table, world, "last year as played", utility, outcome.income)
+    for label, schedule in policies(world):
+        best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
+        _row(table, world, label, best.utility, best.income)
+    return table
+
+
+def who_gains(world: World) -> Iterator[RenderableType]:
+    """The law of the last year with the people in its brackets, and who gains under it."""
+    assert world.outcome is not None
+    found = incidence.who_gains(world.setting(), world.schedule, world.outcome)
+    yield from incidence.for_terminal(found, "the last year", incidence.SHORT)
+    yield Text(incidence.NOTE)
+
+
+def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
+    """The run's last schedule, where it started, and the planners without a model; every worker best-responds."""
+    yield "last schedule", world.schedule
+    yield from beside(world.setting())
+
+
+def _others(world: World) -> list[str]:
+    return [name for name in WELFARE if name != world.config.welfare]
+
+
+def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -> None:
+    functions = world.setting().welfare_functions
+    values = (float(functions[name](u, z, world.population.wage)) for name in _others(world))
+    table.add_row(label, *(f" {value:,.0f}" if abs(value) >= 1000 else f" {value:.4g}" for value in values))
+
+
+def notes(simulation: Simulation) -> Iterator[str]:
+    """What a reader has to know beside the figures."""
+    world, usage = simulation.world, simulation.minds.usage
+    yield "All rows but the first: every worker best-responds to the schedule."
+    yield from table_notes(world)
+    if world.config.shock:
+        yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
+    laws = [(label, cautions_told.told_rates(world.setting(), schedule)) for label, schedule in policies(world)]
+    unreached = " Rates in parentheses: no income reaches the bracket." if any("(" in told for _, told in laws) else ""
+    yield f"Rates, percent: {'; '.join(f'{label} {told}' for label, told in laws)}.{unreached}"
+    if world.config.planner_type == "LLM":
+        yield _share_in_words(world)
+    if world.welfare > start_reached_best(world)[2]:
+        yield "As played beats ORACLE: who works more than is best for himself pays tax that all share."
+    kinds = world.population.utility_type
+    others = int((kinds != "egotistical").sum())
+    if others:
+        wants = "they want social welfare or its opposite, and carry no persona"
+        yield f"{others} altruistic or adversarial workers: {wants}."
+    yield (
+        f"Calls: {usage.calls:,}, of them failed {usage.failed:,}; tokens {usage.tokens:,}; "
+        f"cost {cost_in_words(usage)}; "
+        f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
+    )
+    yield from cautions_told.marked(cautions_told.after(world))
+
+
+def _share_in_words(world: World) -> str:
+    """The planner share, with what there was to gain: a share of next to nothing says nothing."""
+    start, grid, best = world.landmarks()
+    share, most = (planner_share(start, value, best) for value in (world.welfare_best_response(), grid))
+    gain = gain_in_words(world.config.welfare, start, best)
+    if share is None or most is None:
+        return f"Planner share: {TOO_LITTLE} ({gain})."
+    return (
+        f"Planner share: {share:.0%} ({gain}, everyone best-responding and satisfied; in ten-point steps {most:.0%} is "
+        "the most)."
+    )
+
+
+def start_reached_best(world: World) -> tuple[float, float, float]:
+    """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
+    start, _, best = world.landmarks()
+    return start, world.welfare_best_response(), best

@@ -1,0 +1,112 @@
+"""Jobs of a sweep as Ray tasks (`--engine ray`): each group writes a shard beside the database, which all nodes share.
+
+A task that is lost is begun anew by Ray, and goes on with what its shard has.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evals.sweep.cells import plan
+from evals.sweep.sweep import Group, Job, Report, play_jobs
+from pipeline import shards
+from pipeline.cluster import cluster
+from pipeline.errors import EconomistError
+from pipeline.store import Store
+from programs.lm import blotted
+
+PATIENCE = 15.0
+"""Seconds for a task to store what it has and end, before it is killed."""
+
+PAUSE = 0.2
+"""Seconds between two looks at what the tasks have to tell."""
+
+RETRIES = 4
+"""How often a task that was lost is begun anew."""
+
+
+def play_on_ray(groups: Sequence[Group], db: str, report: Report, *, most: int, address: str | None) -> None:
+    """Play groups of jobs, at most `most` at a time and as many as the cluster has CPUs; the first error ends them all.
+
+    Afterwards all tasks have ended. What they wrote is in the shards of `db`, or in `db` itself.
+    """
+    with cluster(address) as ray:
+        from ray.util.queue import Queue
+
+        news = Queue(actor_options={"num_cpus": 0})
+        task = ray.remote(num_cpus=1, max_retries=RETRIES, scheduling_strategy="SPREAD")(play_group)
+        left = deque(enumerate(groups))
+        under_way: list[Any] = []
+        try:
+            while left or under_way:
+                while left and len(under_way) < most:
+                    number, group = left.popleft()
+                    under_way.append(task.remote(_at_home(group), _file(db, group, number), os.getcwd(), news))
+                done, under_way = ray.wait(under_way, timeout=PAUSE)
+                _tell(news, report)
+                for failure in filter(None, ray.get(done)):
+                    raise failure
+            _tell(news, report)
+        except BaseException:
+            _end(ray, under_way)
+            raise
+        finally:
+            news.shutdown()
+
+
+def _at_home(group: Group) -> Group:
+    """The group with settings that make the task's own process answer."""
+    jobs = (replace(job, cell=replace(job.cell, config=job.cell.config.undivided())) for job in group.jobs)
+    return replace(group, jobs=tuple(jobs))
+
+
+def _file(db: str, group: Group, number: int) -> str:
+    """The absolute name of the database that a group is played into."""
+    path = Path(db).absolute()
+    name = f"{path.stem}{shards.MARK}{os.getpid()}-task{number}{path.suffix}"
+    return str(path if group.in_main else path.with_name(name))
+
+
+def _tell(news: Any, report: Report) -> None:
+    for one in news.get_nowait_batch(news.qsize()):
+        report(one)
+
+
+def _end(ray: Any, under_way: list[Any]) -> None:
+    """Interrupt what is under way, and wait until it has stored what it has."""
+    for asked in under_way:
+        ray.cancel(asked)
+    if under_way:
+        ray.wait(under_way, num_returns=len(under_way), timeout=PATIENCE)
+
+
+def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | None:
+    """The task: play the jobs of a group into `db`; the error that ended it, if one did."""
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by an interrupt
+    try:
+        goes_on = os.path.exists(db)
+        with Store(db, serve=True) as store:
+            if not goes_on:
+                store.write({"personas": group.personas})
+            play_jobs(store, _left(store, group.jobs), news.put)
+    except EconomistError as error:
+        return error
+    except Exception:  # the sweep reports it as the bug that it is
+        return RuntimeError(blotted(traceback.format_exc()))
+    return None
+
+
+def _left(store: Store, jobs: Sequence[Job]) -> Iterable[Job]:
+    """What is left of the jobs: a predecessor that was lost may have played some, and those that were cut off go on."""
+    found = plan(store, [job.cell for job in jobs])
+    for job in jobs:
+        if job.cell.key not in found.done:
+            yield replace(job, run_id=found.cut_off.get(job.cell.key))

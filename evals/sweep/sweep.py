@@ -1,0 +1,245 @@
+"""A sweep: many runs in one go. Those that a database holds are used again, those that were cut off go on.
+
+made = Sweep(cells(settings, arms, seeds=range(1, 21)), "economist.duckdb")
+runs = made.play(console)          # run ids by `Cell.key`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evals.output.console import Console
+from evals.run.command import carry_out, merge_shards
+from evals.run.progress import News, SweepProgress
+from evals.run.resume import take_up
+from evals.sweep.cells import Cell, Plan, plan
+from pipeline import cluster, examples, shards
+from pipeline.config import RunConfig
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.history import AtRest, find_run
+from pipeline.minds import Minds
+from pipeline.people import written_by
+from pipeline.records import Year
+from pipeline.scenarios import SCENARIOS
+from pipeline.signals import polite_ends, run_async
+from pipeline.simulation import Simulation
+from pipeline.store import Row, Store, check_path
+from pipeline.terminal import instead
+
+Report = Callable[[News], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to be played: anew, or the run in the database that goes on."""
+
+    cell: Cell
+    run_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that are played one after another into the same file.
+
+    `in_main`: that of the sweep, where the runs are that go on; else any, which gets these `personas` first.
+    """
+
+    jobs: tuple[Job, ...]
+    in_main: bool
+    personas: tuple[Row, ...] = ()
+
+
+@dataclass
+class Sweep:
+    """Cells to be had from one database, `parallel` of them played at a time, each process with its own file.
+
+    `any_code`: runs that were made by another version of the code will do.
+    """
+
+    cells: Sequence[Cell]
+    db: str
+    parallel: int = 1
+    any_code: bool = False
+
+    def plan(self, *, shards_too: bool = False) -> Plan:
+        """What is there. Writes nothing. StoreError while another process writes the database.
+
+        `shards_too`: count also what lies in shards that nobody writes, where runs have numbers of their own.
+        """
+        found = Plan()
+        for path in (self.db, *(filter(shards.at_rest, shards.shards_of(self.db)) if shards_too else ())):
+            if Path(path).exists():
+                with AtRest(path) as reader:
+                    found = found.joined(plan(reader, self.cells, any_code=self.any_code))
+        return found
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the runs are Ray tasks."""
+        return any(cell.config.engine == "ray" for cell in self.cells)
+
+    def check(self) -> None:
+        """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
+        if self.on_ray:
+            cluster.require(self.cells[0].config)
+            if self.cells[0].config.shards is not None:
+                raise UsageError(
+                    "--shards is for one run: in a sweep with --engine ray each run is a task; leave it out"
+                )
+        for cell in {cell.arm: cell for cell in self.cells}.values():
+            try:
+                minds = Minds(cell.config, cell.model)
+                examples.fixed_pools(minds.modules, cell.config)
+            except UsageError as error:
+                raise UsageError(f"{cell.arm}: {error}") from error
+
+    def play(self, console: Console) -> dict[str, int]:
+        """Play what is missing, with progress; the number of every cell's run, by `Cell.key`.
+
+        An interrupt, a cap or a model that is gone ends the sweep at once: what is finished is used again next time,
+        what was cut off goes on. Raises KeyboardInterrupt or EconomistError, whose line says so.
+        """
+        self.check()
+        check_path(self.db)  # says so while another process writes it
+        merge_shards(self.db, console, cut_off=True)
+        found = self.plan()
+        jobs = [Job(cell, found.cut_off.get(cell.key)) for cell in found.missing(self.cells)]
+        console.print(self._in_words(found, jobs), highlight=False, soft_wrap=True)
+        if not jobs:
+            return found.done
+        self._play(jobs, found, console)
+        merge_shards(self.db, console)  # those of others that ended meanwhile
+        done = self.plan().done
+        if any(cell.key not in done for cell in self.cells):
+            raise StoreError(f"runs of this sweep are not in {self.db} yet; give the same command again")
+        return done
+
+    def _in_words(self, found: Plan, jobs: Sequence[Job]) -> str:
+        wanted = {cell.key for cell in self.cells}
+        again = sum(job.run_id is not None for job in jobs)
+        words = f"{len(wanted)} runs: {len(wanted) - len(jobs)} are there, {again} go on, {len(jobs) - again} are new."
+        if found.other_code:
+            words += f" {len(found.other_code)} were made by other code (--any-code takes them)."
+        return words
+
+    @polite_ends()
+    def _play(self, jobs: Sequence[Job], found: Plan, console: Console) -> None:
+        years = sum(job.cell.config.max_timesteps - found.years.get(job.cell.key, 0) for job in jobs)
+        try:
+            with SweepProgress(console, runs=len(jobs), years=years) as progress:
+                if self.on_ray or (self.parallel > 1 and len(jobs) > 1):
+                    self._play_apart(jobs, progress.hear)
+                else:
+                    with Store(self.db, serve=True) as store:
+                        play_jobs(store, jobs, progress.hear)
+        except KeyboardInterrupt:
+            instead(f"interrupted: {self._left()}")
+            console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
+            raise
+        except StoreError:
+            raise  # who can't write can't tell what is left either
+        except EconomistError as error:
+            raise type(error)(f"{error}; {self._left()}") from error
+
+    def _play_apart(self, jobs: Sequence[Job], report: Report) -> None:
+        """Play jobs in other processes or on other machines, and take in what they wrote."""
+        groups = self._groups(jobs)
+        try:
+            if self.on_ray:
+                from evals.sweep.ray_tasks import play_on_ray
+
+                most = self.parallel if self.parallel > 1 else len(groups)
+                play_on_ray(groups, self.db, report, most=most, address=self.cells[0].config.ray_address)
+            else:
+                from evals.sweep.processes import play_in_processes
+
+                play_in_processes(groups, self.db, self.parallel, report)
+        finally:
+            shards.merge(self.db, cut_off=True)
+
+    def _left(self) -> str:
+        done = len(self.plan().done)
+        return f"{done} of {len({cell.key for cell in self.cells})} runs are finished; the same command goes on"
+
+    def _groups(self, jobs: Sequence[Job]) -> list[Group]:
+        """Jobs by the file that they need: runs go on where they are, and one population's personas are written once,
+        by whichever of its runs comes first."""
+        apart: dict[object, list[Job]] = {}
+        here = {population(job.cell) for job in jobs if job.run_id is not None}
+        for job in jobs:
+            who = population(job.cell)
+            apart.setdefault("main" if who in here else who, []).append(job)
+        stored = self._personas(jobs)
+        return [Group(tuple(of), who == "main", tuple(stored.get(who, ()))) for who, of in apart.items()]
+
+    def _personas(self, jobs: Iterable[Job]) -> Mapping[object, list[Row]]:
+        """Stored personas of the populations of these jobs."""
+        wanted = {population(job.cell) for job in jobs}
+        if not Path(self.db).exists() or not any(map(has_personas, (job.cell.config for job in jobs))):
+            return {}
+        found: dict[object, list[Row]] = {}
+        with AtRest(self.db) as reader:
+            for row in reader.rows("SELECT * FROM personas"):
+                who = (row["model"], row["strategy"], row["seed"])
+                if who in wanted:
+                    found.setdefault(who, []).append(row)
+        return found
+
+
+def has_personas(config: RunConfig) -> bool:
+    return SCENARIOS[config.scenario].personas
+
+
+def population(cell: Cell) -> tuple[object, ...]:
+    """Which runs have the same personas; without any, each is on its own."""
+    if has_personas(cell.config):
+        return (cell.model, written_by(cell.config), cell.config.seed)
+    return (cell.key,)
+
+
+def play_jobs(store: Store, jobs: Iterable[Job], report: Report) -> None:
+    """Play jobs one after another. The line of an EconomistError begins with the cell that failed."""
+    for job in jobs:
+        try:
+            _play_job(store, job, report)
+        except EconomistError as error:
+            raise type(error)(f"{job.cell.shown}: {error}") from error
+
+
+def _play_job(store: Store, job: Job, report: Report) -> None:
+    key, years = job.cell.key, 0
+    simulation = _simulation(store, job)
+    if simulation is not None:
+        usage, before = simulation.minds.usage, replace(simulation.minds.usage)
+
+        def news(done: bool = False) -> News:
+            tokens, cost = usage.tokens - before.tokens, usage.cost_usd - before.cost_usd
+            return News(key, years, tokens, cost, usage.unpriced - before.unpriced, done)
+
+        def on_year(year: Year) -> None:
+            nonlocal years
+            years += 1
+            report(news())
+
+        ending = carry_out(simulation, on_year)
+        if ending.status == "interrupted":
+            raise KeyboardInterrupt
+        if ending.status == "stopped":
+            raise EconomistError(f"{ending.why}; raise the cap")
+        report(news(done=True))
+    else:
+        report(News(key, 0, done=True))
+
+
+def _simulation(store: Store, job: Job) -> Simulation | None:
+    """The run, new or going on; None where it only had to be closed."""
+    config = replace(job.cell.config, db=store.path)
+    if job.run_id is not None:
+        row = find_run(store, str(job.run_id))
+        return take_up(store, row, replace(config, name=row["name"]))
+    minds = Minds(config, job.cell.model)
+    minds.learn(examples.fixed_pools(minds.modules, config))
+    run_async(minds.preflight())
+    return Simulation(config, store, minds)

@@ -1,0 +1,321 @@
+"""How real model servers differ from OpenAI's, for the server of tests and benchmarks (openai_server.py).
+
+A dialect says which fields of a request a server refuses and in what words, which it ignores, and what it puts around
+an answer. `python -m evals.testing.openai_server --dialect Mistral` serves one. Facts are from public reports about
+these servers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from evals.testing.server_replies import Reply, by_rules, completion
+
+Request = Mapping[str, Any]
+Body = dict[str, Any]
+Wording = Callable[[str, Request], Body | list[Any]]
+"""(the field that is refused, the request) -> the body of the error."""
+
+LISTED = ("model", "messages", "temperature", "max_tokens", "top_p", "stop", "stream", "response_format", "n")
+"""Fields that a strict server declares."""
+
+MESSAGES = ("model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream")
+"""Fields of Anthropic's protocol, as far as they are asked for here."""
+
+
+# -- how errors are worded --------------------------------------------------------------------------------------------
+
+
+def openai_error(name: str, request: Request) -> Body:
+    """OpenAI's form, with the field in `param`."""
+    other = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+    told = f"Unsupported parameter: '{name}' is not supported with this model.{other}"
+    return {"error": {"message": told, "type": "invalid_request_error", "param": name, "code": "unsupported_parameter"}}
+
+
+def fastapi_detail(name: str, request: Request) -> Body:
+    """FastAPI's form: no `error`, but a list of what is wrong and where."""
+    wrong = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
+    return {"detail": [{**wrong, "input": request.get(name)}]}
+
+
+def plain(told: str) -> Wording:
+    """OpenAI's form in words of a server's own."""
+    return lambda name, request: {"error": {"message": told, "type": "invalid_request_error", "code": None}}
+
+
+def flat(told: str, status: int) -> Wording:
+    """The form of vLLM and SGLang before they took over OpenAI's."""
+    return lambda name, request: {
+        "object": "error",
+        "message": told,
+        "type": "BadRequestError",
+        "param": None,
+        "code": status,
+    }
+
+
+def google(name: str, request: Request) -> list[Any]:
+    """Google's form: a list of one."""
+    told = f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.'
+    return [{"error": {"code": 400, "message": told, "status": "INVALID_ARGUMENT"}}]
+
+
+def routed(told: str) -> Wording:
+    """OpenRouter's form: what the provider behind it said is in `metadata`."""
+    raw = json.dumps({"error": {"message": told}})
+    metadata = {"raw": raw, "provider_name": "Provider"}
+    return lambda name, request: {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """That requests with a `field` are answered with `status` and an error; `when` says in which of them."""
+
+    field: str
+    status: int = 400
+    wording: Wording = openai_error
+    when: Callable[[Request], bool] | None = None
+
+    def meets(self, request: Request) -> bool:
+        """Whether `request` is refused for this field."""
+        return self.when(request) if self.when is not None else self.field in request
+
+
+def has_system(request: Request) -> bool:
+    """Whether a request has a message of the system."""
+    return any(message["role"] in ("system", "developer") for message in request["messages"])
+
+
+def has_schema(request: Request) -> bool:
+    """Whether a reply is to be held to a schema."""
+    return "json_schema" in request.get("response_format", {})
+
+
+def wants_several(request: Request) -> bool:
+    """Whether a request is for several samples."""
+    return int(request.get("n") or 1) > 1
+
+
+def unlisted(request: Request) -> str | None:
+    """The first field that a strict server does not declare."""
+    return next((name for name in request if name not in LISTED), None)
+
+
+# -- what is put around answers ---------------------------------------------------------------------------------------
+
+
+def as_it_is(text: str) -> Body:
+    """An answer and nothing else."""
+    return {"content": text}
+
+
+def thinking(text: str) -> Body:
+    """Thoughts before the answer, with a number that is none."""
+    return {"content": f"<think>\nLet me see. 12 hours would be too few.\n</think>\n\n{text}"}
+
+
+def reasoning(text: str) -> Body:
+    """Thoughts in a field of their own."""
+    return {"content": text, "reasoning_content": "12 hours would be too few."}
+
+
+def fenced(text: str) -> Body:
+    """An answer in JSON within a code fence, any other as it is."""
+    return {"content": f"```json\n{text}\n```" if text.lstrip().startswith("{") else text}
+
+
+def in_parts(text: str) -> Body:
+    """The content as a list of parts."""
+    return {"content": [{"type": "text", "text": text}]}
+
+
+# -- the dialects -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A kind of server. `adapted`: the parts of a request (programs/optional.py) that a run leaves out for it.
+
+    `ignores`: fields without effect. `around`: what stands around an answer. `usage`: whether tokens are told.
+    `strict`: whether any field that is not declared is refused. `prefix`: of the provider, before the model's name.
+    """
+
+    does: str
+    adapted: tuple[str, ...] = ()
+    refuses: tuple[Refusal, ...] = ()
+    ignores: frozenset[str] = frozenset()
+    around: Callable[[str], Body] = as_it_is
+    usage: bool = True
+    strict: bool = False
+    model: str = "gpt-4o-mini"
+    extra: Body = field(default_factory=dict)
+    prefix: str = ""
+
+    def __call__(self, number: int, request: Request) -> Reply:
+        """What this server answers to a request: an error, or what the rules say in its own form."""
+        for refusal in self.refuses:
+            if refusal.meets(request):
+                return _json(refusal.status, refusal.wording(refusal.field, request))
+        if self.strict and (name := unlisted(request)) is not None:
+            return _json(422, fastapi_detail(name, request))
+        heard = {name: value for name, value in request.items() if name not in self.ignores}
+        return self._answered(_answers(heard), heard)
+
+    def _answered(self, texts: list[str], request: Body) -> Reply:
+        reply = completion(texts, request)
+        body = json.loads(reply.body)
+        for choice, text in zip(body["choices"], texts, strict=True):
+            choice["message"] = {"role": "assistant", **self.around(text)}
+        if not self.usage:
+            del body["usage"]
+        return _json(reply.status, body | self.extra)
+
+
+class Messages(Dialect):
+    """A server that speaks Anthropic's protocol (`/v1/messages`), and nothing of OpenAI's."""
+
+    def __call__(self, number: int, request: Request) -> Reply:
+        """An answer, or the error that names a field which the protocol does not have."""
+        for name in request:
+            if name not in MESSAGES:
+                told = {"type": "invalid_request_error", "message": f"{name}: Extra inputs are not permitted"}
+                return _json(400, {"type": "error", "error": told})
+        asked = [{"role": "system", "content": _text(request.get("system", ""))}]
+        asked += [{"role": each["role"], "content": _text(each["content"])} for each in request["messages"]]
+        text = by_rules({"messages": asked})
+        usage = {"input_tokens": sum(len(each["content"]) for each in asked) // 4, "output_tokens": len(text) // 4 + 1}
+        body = {"id": "msg_1", "type": "message", "role": "assistant", "model": request["model"], "usage": usage}
+        return _json(200, {**body, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})
+
+
+def _text(content: Any) -> str:
+    """Content that is a text or a list of blocks of text."""
+    return content if isinstance(content, str) else "\n".join(block["text"] for block in content)
+
+
+def _json(status: int, body: Body | list[Any]) -> Reply:
+    return Reply(status, json.dumps(body).encode())
+
+
+def _answers(request: Body) -> list[str]:
+    """As many answers as are asked for, with seeds that follow one another where there are seeds."""
+    seed = request.get("seed")
+    seeds = [None if seed is None else seed + number for number in range(request.get("n") or 1)]
+    return [by_rules({**request, "seed": each}) for each in seeds]
+
+
+_SYSTEM_ROLE = "System role not supported"
+
+DIALECTS: Mapping[str, Dialect] = {
+    "OpenAI": Dialect("takes all fields"),
+    "OpenAI reasoning": Dialect(
+        "refuses `temperature`, `seed`, `max_tokens` and `n`; counts its thoughts among the tokens",
+        ("seed", "n", "temperature"),
+        tuple(Refusal(name) for name in ("temperature", "seed", "max_tokens", "n")),
+        model="my-reasoner",  # an alias, which does not tell what it is
+    ),
+    "Azure": Dialect(
+        "refuses a `temperature` other than 1 for a deployment of a reasoning model; adds what its filters found",
+        ("temperature",),
+        (
+            Refusal(
+                "temperature",
+                wording=plain(
+                    "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value "
+                    "is supported."
+                ),
+            ),
+        ),
+        extra={"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]},
+        model="my-deployment",
+    ),
+    "Mistral": Dialect(
+        "refuses `seed` (it has `random_seed`) and `max_completion_tokens`, 422 with a `detail`",
+        ("seed", "max_completion_tokens"),
+        (Refusal("seed", 422, fastapi_detail), Refusal("max_completion_tokens", 422, fastapi_detail)),
+        model="mistral-small",
+    ),
+    "Gemini": Dialect(
+        "refuses `seed`; words errors as a list of one",
+        ("seed",),
+        (Refusal("seed", 400, google),),
+        model="gemini-flash",
+    ),
+    "OpenRouter": Dialect(
+        "passes on the refusal of a schema by the provider behind it, in `metadata`",
+        ("schema",),
+        (Refusal("response_format", 400, routed("response_format is not available for this provider"), has_schema),),
+        around=reasoning,
+        model="vendor/model",
+    ),
+    "Ollama": Dialect(
+        "ignores `n` and the token limit `max_completion_tokens`",
+        (),
+        ignores=frozenset({"n", "max_completion_tokens"}),
+        model="qwen2.5",
+    ),
+    "vLLM": Dialect("takes all fields; content may come as parts", around=in_parts, model="meta/llama"),
+    "llama.cpp": Dialect(
+        "fails on schemas (500 `failed to parse grammar`); knows no `n`, and gives no usage",
+        ("schema", "n"),
+        (
+            Refusal("response_format", 500, plain("failed to parse grammar"), has_schema),
+            Refusal("n", 501, plain("This feature is not implemented"), wants_several),
+        ),
+        usage=False,
+        model="local-gguf",
+    ),
+    "LM Studio": Dialect(
+        "refuses a schema in words that do not name it; puts JSON into code fences",
+        ("schema",),
+        (Refusal("response_format", 400, plain("Channel Error"), has_schema),),
+        around=fenced,
+        ignores=frozenset({"n"}),
+        model="lm-studio",
+    ),
+    "DeepSeek": Dialect(
+        "has `json_object` and no `json_schema`; gives its thoughts as `reasoning_content`",
+        ("schema",),
+        (Refusal("response_format", 400, plain("This response_format type is unavailable now"), has_schema),),
+        around=reasoning,
+        model="deepseek-chat",
+    ),
+    "R1 distilled": Dialect(
+        "writes its thoughts as `<think>...</think>` before the answer", around=thinking, model="deepseek-r1"
+    ),
+    "Anthropic": Messages(
+        "has a protocol of its own (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
+        ("schema",),
+        model="claude-sonnet",
+        prefix="anthropic/",
+    ),
+    "strict FastAPI": Dialect(
+        "refuses every field that it does not declare, 422 with a `detail`",
+        ("seed", "max_completion_tokens"),
+        strict=True,
+        model="strict",
+    ),
+    "Gemma": Dialect(
+        "has no system role, and says so without an `error`",
+        ("system",),
+        (Refusal("messages", 400, flat(_SYSTEM_ROLE, 400), has_system),),
+        model="gemma",
+    ),
+}
+"""Every dialect by its name."""
+
+
+def table() -> str:
+    """The dialects in Markdown, as docs/endpoints.md shows them."""
+    lines = ["| a server like | does | a run leaves out |", "|---|---|---|"]
+    for name, dialect in DIALECTS.items():
+        left_out = ", ".join(f"`{part}`" for part in dialect.adapted) or "nothing"
+        lines.append(f"| {name} | {dialect.does} | {left_out} |")
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""What the loopback server (openai_server.py) answers: by the rules, or with a fault."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from programs.engines import formats
+from programs.engines.rules import reply
+
+MODEL = "gpt-4o-mini"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a request gets: an HTTP status with a body, after `delay` seconds, with extra headers."""
+
+    status: int
+    body: bytes
+    delay: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Fault = Callable[[int, dict[str, Any]], Reply | None]
+"""(number of the request from 0, its body) -> the reply to give instead of an answer, or None."""
+
+
+def failure(status: int, message: str, *, delay: float = 0.0, retry_after: float | None = None) -> Reply:
+    """An error in OpenAI's form."""
+    body = json.dumps({"error": {"message": message, "type": "error", "code": None}}).encode()
+    headers = (("Retry-After", f"{retry_after:g}"),) if retry_after is not None else ()
+    return Reply(status, body, delay, headers)
+
+
+def completion(text: str | list[str], request: dict[str, Any], *, delay: float = 0.0) -> Reply:
+    """A chat completion that says `text`, or a choice for each; tokens are counted as four characters each."""
+    texts = [text] if isinstance(text, str) else text
+    written = sum(len(each) // 4 + 1 for each in texts)
+    prompt = sum(len(str(message.get("content", ""))) for message in request.get("messages", ())) // 4
+    usage = {
+        "prompt_tokens": prompt,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+    }
+    choices = [
+        {"index": number, "finish_reason": "stop", "message": {"role": "assistant", "content": each}}
+        for number, each in enumerate(texts)
+    ]
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": request.get("model", MODEL),
+    }
+    return Reply(200, json.dumps({**body, "choices": choices, "usage": usage}).encode(), delay)
+
+
+def samples(request: dict[str, Any]) -> list[str]:
+    """As many answers as a request asks for (`n`), with seeds that follow one another, as vLLM does it."""
+    count, seed = request.get("n", 1), request.get("seed")
+    return [by_rules({**request, "seed": None if seed is None else seed + number}) for number in range(count)]
+
+
+def ignores_n(number: int, request: dict[str, Any]) -> Reply | None:
+    """The fault of a server that gives one answer, however many it is asked for."""
+    return completion(by_rules(request), request) if request.get("n", 1) > 1 else None
+
+
+def refuses_n(number: int, request: dict[str, Any]) -> Reply | None:
+    """The fault of a server that will not hear of more than one answer."""
+    return failure(400, "Only one completion choice is allowed") if request.get("n", 1) > 1 else None
+
+
+def by_rules(request: dict[str, Any]) -> str:
+    """What `rules` answers to the messages of a chat completion request."""
+    messages = request["messages"]
+    system = "\n".join(m["content"] for m in messages if m["role"] in ("system", "developer"))
+    rest = [m["content"] for m in messages if m["role"] not in ("system", "developer")]
+    if not system:
+        system, rest = _parted(rest)
+    return reply(system, rest, request.get("seed"))
+
+
+def _parted(said: list[str]) -> tuple[str, list[str]]:
+    """The system text that stands in front of the first message, if it does, and the messages without it."""
+    first = said[0]
+    for break_ in re.finditer("\n\n", first):
+        system, message = first[: break_.start()], first[break_.end() :]
+        if formats.find("", [first]) is None and formats.find(system, [message]) is not None:
+            return system, [message, *said[1:]]
+    return "", said

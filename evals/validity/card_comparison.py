@@ -1,0 +1,45 @@
+"""Cards side by side, from the scores that a database holds."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from evals.output.console import Console
+from evals.output.formats import plain
+from evals.validity.card import SUBJECT, figure
+from evals.validity.checks import CHECKS
+from pipeline.errors import UsageError
+from pipeline.minds import QUESTIONS
+from pipeline.store import Reader
+
+STORED = """
+SELECT arm || CASE WHEN schema_version IS NULL THEN ' (scored by an older version)' ELSE '' END AS arm,
+       metric, score, low, high, runs FROM evaluations WHERE subject = ? ORDER BY created_at, study, metric
+"""
+
+
+def side_by_side(reader: Reader) -> Table:
+    """A column a card, the oldest first, and a row a check. UsageError where there is no card."""
+    cards: dict[str, dict[str, str]] = {}
+    for row in reader.rows(STORED, [SUBJECT]):
+        ends = "" if row["low"] is None else f" [{figure(row['low'])}, {figure(row['high'])}]"
+        cards.setdefault(row["arm"], {})[row["metric"]] = f"{figure(row['score'])}{ends} n={row['runs']}"
+    if not cards:
+        raise UsageError("no validity card is stored here; make one: llm-economist validate --llm NAME")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("score, 0 to 1, 95 % interval, questions")
+    for subject in cards:
+        table.add_column(Text(plain(subject)), justify="right")
+    for metric in (*CHECKS, *QUESTIONS):
+        name = metric if metric in CHECKS else f"replies to {metric}"
+        table.add_row(name, *(scores.get(metric, "-") for scores in cards.values()))
+    return table
+
+
+def show(reader: Reader, console: Console) -> None:
+    """Print the cards, every value whole where there is no terminal."""
+    table = side_by_side(reader)
+    wide = Console(file=console.file, width=40 + 40 * (len(table.columns) - 1))
+    (console if console.is_terminal else wide).print(table)

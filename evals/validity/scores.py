@@ -1,0 +1,67 @@
+"""A score from 0 to 1 with its interval, what it rests on, and what came out in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evals.compare.statistics import Interval, interval, share
+from evals.validity.questionnaire import Reply
+from pipeline.economy.tax import FloatArray
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`score`: mean and 95 % interval. `answered` of `asked` questions had a usable answer."""
+
+    score: Interval
+    asked: int
+    answered: int
+    words: str
+
+
+def within(given: Interval) -> Interval:
+    """An interval cut to [0, 1]."""
+    return Interval(*(float(np.clip(value, 0, 1)) for value in given))
+
+
+def finding(values: ArrayLike, replies: Sequence[Reply], words: str) -> Finding:
+    """The mean of `values` (n,), each 1 where all is well, as a score; below 0 it counts as 0."""
+    return found(within(interval(values)), replies, words)
+
+
+def shared(hits: ArrayLike, replies: Sequence[Reply], words: str) -> Finding:
+    """The share of `hits` (n,), each whether all is well, as a score."""
+    given = np.asarray(hits, dtype=bool)
+    return found(share(int(given.sum()), len(given)), replies, words)
+
+
+def found(score: Interval, replies: Sequence[Reply], words: str) -> Finding:
+    """A score that rests on `replies`."""
+    answered = sum(reply.answer is not None for reply in replies)
+    return Finding(score, len(replies), answered, words if answered else "no usable answer")
+
+
+def hours_of(replies: Sequence[Reply]) -> FloatArray:
+    """Hours a week (n,), nan without an answer."""
+    return np.array([reply.number("labor") for reply in replies])
+
+
+def none_as(value: float, given: FloatArray) -> FloatArray:
+    """`given` with `value` where there is nothing."""
+    return np.where(np.isnan(given), value, given)
+
+
+def said(value: float, form: str) -> str:
+    """A figure in words; `?` where there is none."""
+    return "?" if np.isnan(value) else f"{value:{form}}"
+
+
+def mean(values: ArrayLike) -> float:
+    """The mean of what is there, nan where nothing is."""
+    given = np.asarray(values, dtype=float)
+    there = given[~np.isnan(given)]
+    return float(there.mean()) if len(there) else float("nan")
