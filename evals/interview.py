@@ -9,14 +9,14 @@ from evals.output.console import Console
 from evals.output.formats import plain
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.run.progress import cost_in_words
-from pipeline.command import command
+from pipeline.agents.agents import Answer, Minds
 from pipeline.errors import UsageError
-from pipeline.history import find_run
-from pipeline.interviews import Interview
-from pipeline.minds import Answer, Minds
-from pipeline.query import check_file
-from pipeline.signals import run_async
-from pipeline.store import Store
+from pipeline.parallel.interrupts import run_async
+from pipeline.printed_commands import command
+from pipeline.simulation.interviews import Interview
+from pipeline.simulation.restore import find_run
+from pipeline.store.query import check_file
+from pipeline.store.writer import Store
 
 
 @dataclass(frozen=True)

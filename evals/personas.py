@@ -10,24 +10,24 @@ from rich.markup import escape
 
 from evals.output.console import Console
 from evals.run.command import choose_model, configure
-from pipeline import cluster
+from pipeline.agents.agents import Minds
+from pipeline.agents.call_trace import Recorded
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError
-from pipeline.history import AtRest, recorded_calls
-from pipeline.minds import Minds
-from pipeline.people import write_personas
-from pipeline.records import run_row
-from pipeline.signals import run_async
-from pipeline.store import Row, Store, check_path, row_of
-from pipeline.traces import Recorded
-from pipeline.wards import divided
-from pipeline.world import World, create, needs_persona
+from pipeline.parallel import ray_cluster
+from pipeline.parallel.interrupts import run_async
+from pipeline.parallel.pool import divided
+from pipeline.simulation.personas import write_personas
+from pipeline.simulation.records import run_row
+from pipeline.simulation.restore import AtRest, recorded_calls
+from pipeline.simulation.world import World, create, needs_persona
+from pipeline.store.writer import Row, Store, check_path, row_of
 
 
 def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     """Write the personas that a bounded run with these settings would have, store them, and print them."""
     config = configure({"scenario": "bounded", "name": "personas", **settings})
-    cluster.require(config)
+    ray_cluster.require(config)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     check_path(config.db)

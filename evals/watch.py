@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.output.console import Console
-from pipeline import live, shards
-from pipeline.command import command
 from pipeline.errors import StoreError
+from pipeline.printed_commands import command
+from pipeline.store import shards, snapshots
 
 COLUMNS = ("run", "name", "year", "welfare", "calls", "tokens", "cost", "file", "process")
 
@@ -39,10 +39,10 @@ def live_runs(db: str) -> list[dict[str, Any]]:
     main = shards.main_of(db)
     states = []
     for path in (main, *shards.shards_of(main)):
-        if not os.path.exists(live.socket_path(path)):
+        if not os.path.exists(snapshots.socket_path(path)):
             continue
         try:
-            states.append({**live.status(path), "path": path})
+            states.append({**snapshots.status(path), "path": path})
         except StoreError:
             continue  # it ended meanwhile, or was killed and left its socket
     return states

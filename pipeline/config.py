@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 MOST_WORKER_YEARS = 1_200_000_000
-"""Workers x years of one run at most: so many questions have a number of their own (pipeline/traces.py)."""
+"""Workers x years of one run at most: so many questions have a number of their own (pipeline/agents/call_trace.py)."""
 
 ROLES = ("worker", "planner", "voter", "persona")
 """Who is asked: each role has its own strategy and its own program."""

@@ -1,4 +1,4 @@
-"""Shocks in words: what happens to an economy from some year on. What comes of them is in pipeline/exposure.py.
+"""Shocks in words: what happens to an economy from some year on. What comes of them is in shock_effects.py.
 
     year=25: wages*0.8 where occupation like '%Construction%'        from year 25 on
     years=25-30: wages+2                                             in years 25 to 30

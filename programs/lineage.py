@@ -27,7 +27,7 @@ class Alike:
 
 
 class Lineage(Protocol):
-    """What an attempt is reported to (pipeline/traces.py).
+    """What an attempt is reported to (pipeline/agents/call_trace.py).
 
     `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
     A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end; `of`: how
@@ -61,7 +61,7 @@ class Lineage(Protocol):
 
 
 class Purse(Protocol):
-    """What pays for attempts (pipeline/budget.py): admits each or raises, and is told what became of it.
+    """What pays for attempts (pipeline/agents/budget.py): admits each or raises, and is told what became of it.
 
     `check` raises where an attempt that was admitted and still waits is not wanted any more.
     """

@@ -23,8 +23,9 @@ class NearestShots(dspy.Module):
     """`dspy.Predict` with the `count` demonstrations nearest to the question, the nearest last.
 
     They are chosen from the demonstrations that an optimizer gave it or, where it has none, from those that the run
-    found: the best decisions of earlier runs in its database (pipeline/examples.py). Without either, the question is
-    asked without examples. `dspy.KNNFewShot` would need an embedding model, knows no `acall`, and is lost when saved.
+    found: the best decisions of earlier runs in its database (pipeline/agents/examples.py). Without either, the
+    question is asked without examples. `dspy.KNNFewShot` would need an embedding model, knows no `acall`, and is lost
+    when saved.
     """
 
     def __init__(self, signature: type[dspy.Signature], count: int) -> None:

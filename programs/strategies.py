@@ -63,7 +63,7 @@ STRATEGIES: Mapping[str, Entry] = {
 
 SEPARATOR = "@"
 MOST = 19
-"""The largest count: a question has room for so many branches (pipeline/traces.py)."""
+"""The largest count: a question has room for so many branches (pipeline/agents/call_trace.py)."""
 
 
 def _own(name: str, make: Strategy) -> Strategy:

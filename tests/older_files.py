@@ -8,13 +8,13 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from pipeline.baselines import Setting, landmarks
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import Setting, landmarks
 from pipeline.economy.equilibrium import settle
-from pipeline.economy.skills import FULL_TIME_HOURS
 from pipeline.economy.utility import CONTINUUM, best_response
-from pipeline.history import AtRest, config_of, schedule_of, settings_of_year
-from pipeline.world import setting_of
+from pipeline.economy.wages import FULL_TIME_HOURS
+from pipeline.simulation.restore import AtRest, config_of, schedule_of, settings_of_year
+from pipeline.simulation.world import setting_of
 from signatures.types import TaxSchedule
 
 UNKNOWN_THEN = {"satisfaction", "inequality_aversion", "dollars_of", "min_wage"}

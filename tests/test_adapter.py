@@ -9,7 +9,7 @@ from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError, LMServerError
 from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
-from pipeline.minds import QUIET
+from pipeline.agents.agents import QUIET
 from programs.adapter import ADAPTERS, REPAIRS
 from programs.engines.formats import FORMATS
 

@@ -16,15 +16,15 @@ from hypothesis import strategies as some
 
 from evals.datasets.from_traces import Mine
 from evals.datasets.rule_agents import ByRule
-from pipeline.archetypes import delegate, everybody, form, partition
-from pipeline.columns import BULK
+from pipeline.agents.agents import Answer
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.utility import Economy
-from pipeline.memory import WorkerMemory
-from pipeline.minds import Answer
-from pipeline.simulation import play_year
-from pipeline.world import create
+from pipeline.simulation.archetypes import delegate, everybody, form, partition
+from pipeline.simulation.loop import play_year
+from pipeline.simulation.memory import WorkerMemory
+from pipeline.simulation.world import create
+from pipeline.store.columns import BULK
 
 SMALL = ("--num-agents", "12", "--max-timesteps", "5", "--two-timescale", "2", "--llm", "rules")
 FEW = ("--archetypes", "4", "--archetype-samples", "2")

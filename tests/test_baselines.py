@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.baselines import BASELINES, Setting, fixed_hours
+from pipeline.economy.baselines import BASELINES, Setting, fixed_hours
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.saez import saez
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, US_FED, tax
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
 from signatures.types import TaxSchedule
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Loopback, by_rules, completion, failure
-from pipeline.budget import Amount, Budget, Capped
+from pipeline.agents.budget import Amount, Budget, Capped
 from programs.prices import Price
 
 RUN = ("--scenario", "bounded", "--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--seed", "3")

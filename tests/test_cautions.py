@@ -19,15 +19,15 @@ from evals.cautions.rules import Situation, blind, cautions, on_objective, on_pe
 from evals.evaluate.command import evaluate
 from evals.policies.policy_welfare import Policy, Years, by_law, laws
 from evals.report import tables
-from pipeline.baselines import BASELINES, Setting
 from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, Setting
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, uniform
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.economy.welfare_terms import TERMS, terms_of, workers_by_bracket
-from pipeline.history import AtRest, config_of, find_run
-from pipeline.world import create
+from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.world import create
 
 NAMES = list(WELFARE)
 EVEN = np.geomspace(10, 100, 40)

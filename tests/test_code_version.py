@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.code import code_hash
+from pipeline.code_version import code_hash
 
 MODULE = '''"""A module."""
 

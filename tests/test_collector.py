@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from pipeline.collector import RARELY, rarely_collected
+from pipeline.simulation.gc_pause import RARELY, rarely_collected
 
 
 def test_python_collects_as_before_once_a_run_has_ended() -> None:

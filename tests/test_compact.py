@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
-from pipeline.minds import QUESTIONS
+from pipeline.agents.agents import QUESTIONS
 from programs.adapter import CompactAdapter
 from programs.engines.formats import FORMATS
 from signatures.planner import SetTaxRates, for_brackets

@@ -12,7 +12,7 @@ import pytest
 from dspy import lm15
 from village import Lineage, inputs_of, module_of, scripted_lm
 
-from pipeline.minds import QUIET
+from pipeline.agents.agents import QUIET
 from programs.adapter import CompactAdapter
 from programs.lm import Model, connect
 

@@ -14,11 +14,11 @@ from command_line import CommandLine
 from test_program_files import tuned
 
 from evals.testing.openai_server import Loopback, completion, failure
-from pipeline.baselines import landmarks, objective
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import landmarks, objective
 from pipeline.economy.planner_share import has_enough_to_gain
 from pipeline.economy.tax import BRACKETS, uniform
-from pipeline.world import create
+from pipeline.simulation.world import create
 from programs import files
 from signatures.types import TaxSchedule
 

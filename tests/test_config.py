@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.baselines import BASELINES
+from pipeline.agents.agents import PROGRAMS
 from pipeline.config import NAMES, ROLES, RunConfig, build, by_role
+from pipeline.economy.baselines import BASELINES
 from pipeline.economy.cpi import CPI_U
 from pipeline.economy.population import POPULATIONS
-from pipeline.economy.skills import MIN_WAGE
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import MIN_WAGE
 from pipeline.economy.welfare import WELFARE
-from pipeline.election import RULES
-from pipeline.minds import PROGRAMS
 from pipeline.scenarios import SCENARIOS
+from pipeline.simulation.election_rules import RULES
 from programs.adapter import ADAPTERS
 
 

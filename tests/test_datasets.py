@@ -18,11 +18,11 @@ from evals.datasets import simulated
 from evals.datasets.exact_answers import HIDDEN, QUESTION_OF, bare, game
 from evals.datasets.from_traces import Place
 from evals.datasets.simulated import Dataset, divide, economy_seeds, sampled
+from pipeline.agents.agents import QUESTIONS
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import draw_population
 from pipeline.errors import UsageError
-from pipeline.minds import QUESTIONS
-from pipeline.world import create
+from pipeline.simulation.world import create
 from programs.adapter import ADAPTERS
 
 SIZES = (9, 4, 4)

@@ -13,7 +13,7 @@ from dspy.utils.callback import BaseCallback
 from village import Lineage, Scripted, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback
-from pipeline.minds import QUESTIONS, QUIET
+from pipeline.agents.agents import QUESTIONS, QUIET
 from programs import direct
 from programs.adapter import ADAPTERS
 from programs.lm import Model, connect

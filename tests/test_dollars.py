@@ -16,17 +16,17 @@ from evals.datasets.exact_answers import Asked, answer_of
 from evals.metrics.labor import Work, best_hours
 from evals.metrics.tax_rates import People, reachable
 from evals.run.dollars import dollars_in_words
-from pipeline.baselines import BASELINES, objective
 from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, objective
 from pipeline.economy.cpi import CPI_U, inflation
 from pipeline.economy.dollars import LAW_YEAR, PAPER_YEAR, brackets_in, economy_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response
-from pipeline.history import AtRest, config_of, find_run
-from pipeline.personas import template_persona
-from pipeline.world import World, create
+from pipeline.simulation.persona_template import template_persona
+from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.world import World, create
 
 YEARS = sorted(CPI_U)
 years = st.sampled_from(YEARS)

@@ -19,8 +19,8 @@ from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium, regret, settle
 from pipeline.economy.tax import FloatArray, tax
 from pipeline.economy.utility import effort_cost
-from pipeline.simulation import labor_inputs
-from pipeline.world import World, create
+from pipeline.simulation.loop import labor_inputs
+from pipeline.simulation.world import World, create
 from programs.rewards import reward
 from signatures.types import TaxSchedule
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.economy.preferences import condorcet_winners
-from pipeline.election import (
+from pipeline.economy.policy_support import condorcet_winners
+from pipeline.simulation.election_rules import (
     MOST_CANDIDATES,
     RULES,
     Ballot,

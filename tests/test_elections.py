@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from evals.elections.ballots import VOTES
 from evals.elections.diagnosis import MEANS, Figures, Lab, diagnose, estimates
 from pipeline.config import build
-from pipeline.election import RULES
 from pipeline.errors import UsageError
-from pipeline.history import AtRest
-from pipeline.records import run_row
-from pipeline.store import Store
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.records import run_row
+from pipeline.simulation.restore import AtRest
+from pipeline.store.writer import Store
 
 DB = "a.duckdb"
 WAGES = [10.0, 60.0, 10.5, 22.0, 30.0]

@@ -17,12 +17,12 @@ from evals.datasets.rule_agents import ByRule
 from evals.datasets.simulated import Dataset
 from evals.metrics.registry import METRICS, as_dspy, metric
 from evals.metrics.tax_rates import People, yardsticks
+from pipeline.agents.agents import PROGRAMS, QUIET
 from pipeline.config import build
 from pipeline.economy.utility import ECONOMIES, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import ModelError
-from pipeline.minds import PROGRAMS, QUIET
-from pipeline.world import create
+from pipeline.simulation.world import create
 from programs.adapter import ADAPTERS
 from programs.engines.rules import RulesEngine
 from programs.lineage import Attempt

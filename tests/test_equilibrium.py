@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pipeline.economy import equilibrium as game
 from pipeline.economy.equilibrium import equilibrium, regret, settle, welfare_of
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, tax, uniform
 from pipeline.economy.utility import ECONOMIES, best_response_on_grid, effort_cost, income
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
 from signatures.types import TaxSchedule
 

@@ -17,10 +17,10 @@ from evals.evaluate.command import Evaluation, evaluate, keep
 from evals.evaluate.tables import as_json, blocks
 from pipeline.config import build
 from pipeline.economy.welfare import WELFARE
-from pipeline.fresh import fresh_people
-from pipeline.query import select
-from pipeline.store import Store
-from pipeline.world import create
+from pipeline.simulation.fresh_people import fresh_people
+from pipeline.simulation.world import create
+from pipeline.store.query import select
+from pipeline.store.writer import Store
 from signatures.types import TaxSchedule
 
 DB = "traces.duckdb"

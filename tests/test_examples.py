@@ -10,11 +10,11 @@ from test_sampling import Scripted, hours, scripted_lm
 from village import ask, inputs_of, module_of
 
 from evals.testing.openai_server import Loopback
+from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.call_trace import prompt_text
+from pipeline.agents.examples import inputs_of as read_back
+from pipeline.agents.examples import pools
 from pipeline.config import RunConfig
-from pipeline.examples import inputs_of as read_back
-from pipeline.examples import pools
-from pipeline.minds import QUESTIONS
-from pipeline.traces import prompt_text
 from programs.adapter import ADAPTERS
 
 EARLIER = ("--llm", "rules", "--num-agents", "4", "--max-timesteps", "12", "--two-timescale", "4", "--db", "a.duckdb")

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from pipeline import export
-from pipeline.database import SCHEMA_VERSION
+from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError
-from pipeline.store import Store
-from pipeline.traces import RUN_STRIDE
+from pipeline.store import export
+from pipeline.store.schema import SCHEMA_VERSION
+from pipeline.store.writer import Store
 
 BOUNDED = ("--scenario", "bounded", "--num-agents", "3", "--two-timescale", "2", "--llm", "rules")
 

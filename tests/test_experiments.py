@@ -28,15 +28,15 @@ from evals.figures.experiment_arms import intervals
 from evals.figures.style import Size, framed
 from evals.sweep.cells import cells
 from evals.testing.openai_server import Loopback, completion
-from pipeline import live
-from pipeline.baselines import BASELINES, START_RATE, landmarks, objective
 from pipeline.config import RunConfig, build
+from pipeline.economy.baselines import BASELINES, START_RATE, landmarks, objective
 from pipeline.economy.planner_share import has_enough_to_gain
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
-from pipeline.fresh import fresh_people
-from pipeline.world import create
+from pipeline.simulation.fresh_people import fresh_people
+from pipeline.simulation.world import create
+from pipeline.store import snapshots
 from programs.strategies import STRATEGIES
 from signatures.types import TaxSchedule
 
@@ -340,7 +340,7 @@ def test_a_run_in_which_the_model_says_nothing_usable_is_flagged(cli: CommandLin
 def finished() -> int:
     """Runs that a sweep which is going on has behind it."""
     try:
-        state = live.status(DB) if os.path.exists(live.socket_path(DB)) else {}
+        state = snapshots.status(DB) if os.path.exists(snapshots.socket_path(DB)) else {}
     except StoreError:
         return 0
     return int(state.get("run_id", 1)) - 1

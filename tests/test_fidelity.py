@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.economy.census import draw_people
-from pipeline.personas import template_persona
+from pipeline.simulation.persona_template import template_persona
 from programs.engines.policies import write_persona
 from programs.fidelity import checks, count_sentences, names_job, similarity, tells_age, tells_sex
 from signatures.types import Demographics

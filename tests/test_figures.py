@@ -25,10 +25,10 @@ from evals.output import number_format
 from evals.policies.loaded_run import Played, load
 from evals.report.command import svg
 from evals.run.summary import start_reached_best
-from pipeline.baselines import BASELINES
+from pipeline.economy.baselines import BASELINES
 from pipeline.economy.planner_share import planner_share
-from pipeline.history import AtRest
-from pipeline.store import Reader
+from pipeline.simulation.restore import AtRest
+from pipeline.store.writer import Reader
 
 ELSEWHERE = {"satisfaction": RATIONAL, "satisfaction_over_years": RATIONAL, "elections": BOUNDED}
 """Figures that a run has nothing for."""

@@ -14,8 +14,8 @@ from command_line import CommandLine
 from rich.cells import cell_len
 
 from evals.output import formats
-from pipeline.query import Answer, ask, select
-from pipeline.store import Store
+from pipeline.store.query import Answer, ask, select
+from pipeline.store.writer import Store
 
 DB = "traces.duckdb"
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from village import PLATFORMS, POPULATION, Lineage, Scripted, ask, module_of, scripted_lm
 from village import inputs_of as villages_inputs
 
-from pipeline import observations as see
-from pipeline.examples import inputs_of as read_back
-from pipeline.minds import QUESTIONS
-from pipeline.traces import prompt_text
+from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.call_trace import prompt_text
+from pipeline.agents.examples import inputs_of as read_back
+from pipeline.simulation import observations as see
 from programs import framing
 from programs.adapter import ADAPTERS
 from programs.engines import formats

@@ -10,7 +10,7 @@ import pytest
 from command_line import CommandLine
 from hostile import HOSTILE
 
-from pipeline.examples import inputs_of
+from pipeline.agents.examples import inputs_of
 
 CHAT_FORGED = "fields of the chat format and its end"
 NAMES = ("fields of the compact format", CHAT_FORGED, "tokens of a chat template", "very long")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from command_line import CommandLine
 
-from pipeline.baselines import BASELINES, landmarks
 from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, landmarks
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
-from pipeline.fresh import FRESH_PEOPLE, FreshPeople, fresh_people
-from pipeline.world import World, create
+from pipeline.simulation.fresh_people import FRESH_PEOPLE, FreshPeople, fresh_people
+from pipeline.simulation.world import World, create
 
 
 def world(**settings: Any) -> World:

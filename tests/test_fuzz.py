@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import shocks
-from pipeline.conditions import who
 from pipeline.economy.population import Population
 from pipeline.errors import UsageError
+from pipeline.simulation.shock_conditions import who
 from programs.adapter import ADAPTERS
 from signatures.worker import ChooseLabor, JudgeTaxPolicy
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from village import ECONOMY, PERSONA, SETTING, Lineage, ask, inputs_of, module_of
 
-from pipeline import observations as see
+from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.call_trace import prompt_text
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import US_FED
-from pipeline.election import MOST_CANDIDATES, RULES
-from pipeline.memory import PlannerMemory, WorkerMemory
-from pipeline.minds import QUESTIONS
-from pipeline.traces import prompt_text
+from pipeline.simulation import observations as see
+from pipeline.simulation.election_rules import MOST_CANDIDATES, RULES
+from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.interview import Interviewee
 from programs.voter import ballot
 from signatures.types import TaxSchedule

@@ -13,16 +13,16 @@ import duckdb
 import pytest
 from dspy import lm15
 
-from pipeline import observations as see
+from pipeline.agents.agents import Minds
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, tax
-from pipeline.election import RULES
-from pipeline.government import _mindless_ballots
-from pipeline.minds import Minds
-from pipeline.simulation import Simulation
-from pipeline.store import Store
-from pipeline.world import create
+from pipeline.simulation import observations as see
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.government import _mindless_ballots
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.world import create
+from pipeline.store.writer import Store
 from programs.engines.formats import FORMATS
 from programs.engines.rules import RulesEngine
 from signatures.types import TaxSchedule

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.cli.options import read_toml
-from pipeline import live
 from pipeline.errors import EconomistError
-from pipeline.manifest import read_manifest
-from pipeline.store import Store
+from pipeline.store import snapshots
+from pipeline.store.manifest import read_manifest
+from pipeline.store.writer import Store
 from programs import files, prices
 
 SMALL = ("run", "--llm", "rules", "--num-agents", "2", "--max-timesteps", "1", "--db", "new.duckdb")
@@ -200,7 +200,7 @@ def test_damaged_pages_are_no_bug_of_ours(cli: CommandLine, good: Path, part: fl
 
 
 def test_a_folder_where_the_socket_belongs_is_named_and_leaves_no_database(cli: CommandLine) -> None:
-    Path(live.socket_path("new.duckdb")).mkdir()
+    Path(snapshots.socket_path("new.duckdb")).mkdir()
     assert "new.duckdb.sock, where others would ask" in refused(cli, *SMALL)
 
 

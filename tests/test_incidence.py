@@ -21,13 +21,13 @@ from rich.console import Console
 from evals.policies import who_gains as shown
 from evals.policies.loaded_run import load
 from evals.policies.who_gains import BEST, PLAYED, Comparison, WhoGains, who_gains
-from pipeline.baselines import Setting
+from pipeline.economy.baselines import Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium, settle
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
-from pipeline.economy.preferences import INDIFFERENT, quantile_groups
+from pipeline.economy.policy_support import INDIFFERENT, quantile_groups
 from pipeline.economy.tax import BRACKETS, US_FED, bracket_of, people_in_brackets, uniform
 from pipeline.economy.utility import ECONOMIES, best_response
-from pipeline.history import AtRest
+from pipeline.simulation.restore import AtRest
 from signatures.types import TaxSchedule
 
 ECONOMY = ECONOMIES["weekly"]

@@ -20,14 +20,15 @@ from rich.console import Console
 from evals.run.command import play
 from evals.run.resume import take_up
 from evals.testing.openai_server import Fault, Loopback
-from pipeline import database, exchange
+from pipeline.agents.agents import Minds
 from pipeline.config import build
 from pipeline.errors import StoreError
-from pipeline.history import config_of
-from pipeline.minds import Minds
-from pipeline.signals import INTERRUPTED, TERMINATED, run_async
-from pipeline.simulation import Simulation
-from pipeline.store import Store
+from pipeline.parallel.interrupts import INTERRUPTED, TERMINATED, run_async
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.restore import config_of
+from pipeline.store import import_runs
+from pipeline.store import schema as database
+from pipeline.store.writer import Store
 
 DB = "a.duckdb"
 SETTINGS = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": DB}
@@ -180,7 +181,7 @@ def test_ctrl_c_while_a_database_is_made_is_an_interrupt(cli: CommandLine, monke
 def test_an_import_that_is_interrupted_leaves_no_database(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store("other.duckdb") as store:
         assert play(simulation(store), Console()) == 0
-    monkeypatch.setattr(exchange, "take_in", lambda *args, **flags: ctrl_c())
+    monkeypatch.setattr(import_runs, "take_in", lambda *args, **flags: ctrl_c())
     assert cli("import", "other.duckdb", "--db", DB).code == INTERRUPTED
     assert not cli.exists(DB)
 

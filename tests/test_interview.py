@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from village import ask, inputs_of
 
 from evals.testing.openai_server import Loopback
-from pipeline.examples import inputs_of as shown_in
-from pipeline.minds import PROGRAMS, QUESTIONS
-from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, next_interview
+from pipeline.agents.agents import PROGRAMS, QUESTIONS
+from pipeline.agents.call_trace import MOST_ATTEMPTS, RUN_STRIDE, next_interview
+from pipeline.agents.examples import inputs_of as shown_in
 from programs.adapter import ADAPTERS
 from programs.engines.rules import RulesEngine
 from programs.interview import Interviewee

@@ -24,7 +24,7 @@ import duckdb
 import pytest
 
 from evals.testing.openai_server import Loopback
-from pipeline.traces import RUN_STRIDE
+from pipeline.agents.call_trace import RUN_STRIDE
 from programs.strategies import STRATEGIES
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import leftovers
-from pipeline.store import Store
+from pipeline import temporary_files
+from pipeline.store.writer import Store
 
 DB = "a.duckdb"
 
@@ -31,7 +31,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    leftovers._sweep_temporary.cache_clear()
+    temporary_files._sweep_temporary.cache_clear()
     return folder
 
 

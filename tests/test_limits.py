@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from village import ask, inputs_of, module_of
 
 from evals.testing.openai_server import Fault, Loopback, failure
-from pipeline.budget import Capped
+from pipeline.agents.agents import Minds
+from pipeline.agents.budget import Capped
 from pipeline.config import build
-from pipeline.minds import Minds
-from pipeline.simulation import Simulation
-from pipeline.store import Store
-from pipeline.world import create
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.world import create
+from pipeline.store.writer import Store
 from programs.engines.rules import RulesEngine
 from programs.limits import Bucket, Entry, Gate, waiting_in_words
 from programs.lm import Model, connect

@@ -12,8 +12,8 @@ from command_line import CommandLine
 from test_shards import running, started, until, year_of
 
 from evals.watch import line, live_runs
-from pipeline import live
-from pipeline.store import Store
+from pipeline.store import snapshots
+from pipeline.store.writer import Store
 
 DB = "economist.duckdb"
 BEHIND = 5.0
@@ -137,19 +137,19 @@ AWKWARD = {
 @pytest.mark.parametrize("request_", AWKWARD.values(), ids=AWKWARD)
 def test_an_awkward_client_ends_its_own_connection_alone(request_: bytes, recwarn: pytest.WarningsRecorder) -> None:
     with Store(DB, serve=True):
-        for _ in range(2 * live.CLIENTS):
+        for _ in range(2 * snapshots.CLIENTS):
             with socket.socket(socket.AF_UNIX) as client, suppress(BrokenPipeError, ConnectionResetError):
-                live._connect(client, live.socket_path(DB))
+                snapshots._connect(client, snapshots.socket_path(DB))
                 client.sendall(request_)
-        assert live.status(DB)["path"] == DB
+        assert snapshots.status(DB)["path"] == DB
 
 
 def test_a_mute_client_delays_no_other() -> None:
     with Store(DB, serve=True), socket.socket(socket.AF_UNIX) as mute, socket.socket(socket.AF_UNIX) as slow:
-        mute.connect(live.socket_path(DB))
-        slow.connect(live.socket_path(DB))
+        mute.connect(snapshots.socket_path(DB))
+        slow.connect(snapshots.socket_path(DB))
         slow.sendall(b"{")
-        assert live.status(DB)["path"] == DB
+        assert snapshots.status(DB)["path"] == DB
         mute.setblocking(False)
         with pytest.raises(BlockingIOError):  # it is still being waited for
             mute.recv(1)

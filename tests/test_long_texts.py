@@ -21,7 +21,8 @@ from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import reasons, shocks, terminal
+from pipeline import shocks, terminal
+from pipeline.agents import model_errors
 from programs import compact, fidelity, framing, replies, secrets
 from programs.adapter import ADAPTERS
 from programs.adapter import reason as why
@@ -107,7 +108,7 @@ def completion(text: str) -> Any:
 
 def refusal(text: str) -> Any:
     error = lm15.InvalidRequestError(text, status=400)
-    return reasons.cannot_use("gpt-4o-mini", error, "http://127.0.0.1:9/v1")
+    return model_errors.cannot_use("gpt-4o-mini", error, "http://127.0.0.1:9/v1")
 
 
 READERS: dict[str, Callable[[str], Any]] = {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.memory import PlannerMemory, ScheduleRecord, WorkerMemory
+from pipeline.simulation.memory import PlannerMemory, ScheduleRecord, WorkerMemory
 from signatures.types import TaxSchedule
 
 

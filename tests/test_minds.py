@@ -17,13 +17,13 @@ from village import inputs_of
 
 from evals.run.command import run as run_command
 from evals.testing.openai_server import Loopback, completion, failure
+from pipeline.agents.agents import QUESTIONS, Answer, Minds
+from pipeline.agents.call_trace import SIGNATURES
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
-from pipeline.minds import QUESTIONS, Answer, Minds
-from pipeline.simulation import Simulation
-from pipeline.store import Store
-from pipeline.traces import SIGNATURES
-from pipeline.world import create
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.world import create
+from pipeline.store.writer import Store
 from programs import compact, files
 from programs.engines.rules import RulesEngine
 from programs.strategies import strategy

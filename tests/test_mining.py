@@ -22,15 +22,15 @@ from evals.datasets.from_traces import Mine
 from evals.datasets.simulated import Dataset, mined
 from evals.metrics.registry import METRICS, missed
 from evals.run.resume import fork
+from pipeline.agents.agents import Minds
+from pipeline.agents.call_trace import prompt_text
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS
-from pipeline.election import RULES
 from pipeline.errors import UsageError
-from pipeline.history import AtRest, config_of, find_run, restore, worlds
-from pipeline.minds import Minds
-from pipeline.simulation import Simulation
-from pipeline.store import Store
-from pipeline.traces import prompt_text
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.restore import AtRest, config_of, find_run, restore, worlds
+from pipeline.store.writer import Store
 from programs.voter import ballot
 
 SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 6, "two_timescale": 2, "history_len": 3}

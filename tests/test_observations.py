@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from village import LAW, OLD_LAW, POPULATION, SETTING, memories
 
-from pipeline import observations as see
 from pipeline.economy.population import Population
 from pipeline.economy.utility import ECONOMIES, effort_cost
 from pipeline.economy.welfare import WELFARE, welfare_functions
-from pipeline.memory import PlannerMemory, WorkerMemory
+from pipeline.simulation import observations as see
+from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.engines.policies import BY_HOURS, LAST_YEAR, SCHEDULE_TRIED, dollars
 from signatures.types import TaxSchedule
 

@@ -22,11 +22,11 @@ from command_line import CommandLine
 from older_files import degrade
 from rich.console import Console
 
-from pipeline import export
-from pipeline.history import AtRest
-from pipeline.query import select
-from pipeline.shards import merge
-from pipeline.store import Store
+from pipeline.simulation.restore import AtRest
+from pipeline.store import export
+from pipeline.store.query import select
+from pipeline.store.shards import merge
+from pipeline.store.writer import Store
 
 pytestmark = pytest.mark.slow  # files are written, degraded and brought up to date: a minute and a half
 
@@ -208,7 +208,7 @@ def test_scores_of_an_evaluation_go_and_those_of_a_study_are_told_from_new_ones(
 
 OPENER = """
 import os, sys
-from pipeline.store import Store
+from pipeline.store.writer import Store
 for line in sys.stdin:
     if pid := os.fork():
         print(pid, flush=True)
@@ -437,7 +437,7 @@ def test_a_run_that_was_cut_off_goes_on_and_a_fork_shares_converted_years(cli: C
 
 
 def test_examples_are_chosen_among_decisions_whose_regret_is_known(cli: CommandLine) -> None:
-    query = files("pipeline").joinpath("examples.sql").read_text()
+    query = files("pipeline").joinpath("agents", "examples.sql").read_text()
     asked = {"most": 200, "economy": "weekly", "brackets": "three", "dollars_of": ""}
 
     def found(question: str) -> int:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.baselines import BASELINES, Setting, certified_oracle, objective
 from pipeline.economy import oracle as search
+from pipeline.economy.baselines import BASELINES, Setting, certified_oracle, objective
 from pipeline.economy.equilibrium import equilibrium, welfare_of
 from pipeline.economy.oracle import optimum
 from pipeline.economy.population import POPULATIONS, draw_population
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, US_FED, FloatArray
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
 from signatures.types import TaxSchedule
 

@@ -23,7 +23,7 @@ def test_the_console_script_is_ours():
 
 
 def test_data_is_found_as_resources():
-    assert "CREATE TABLE" in files("pipeline").joinpath("schema.sql").read_text()
+    assert "CREATE TABLE" in files("pipeline").joinpath("store", "schema.sql").read_text()
     assert files("pipeline").joinpath("data", "occupations.csv").is_file()
 
 
@@ -37,7 +37,7 @@ def test_imports_go_leftwards_only():
 
 
 def test_the_economy_knows_neither_dspy_nor_duckdb():
-    code = "import sys, pipeline.baselines; print([m for m in ('dspy', 'duckdb') if m in sys.modules])"
+    code = "import sys, pipeline.economy.baselines; print([m for m in ('dspy', 'duckdb') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 

@@ -9,13 +9,13 @@ import duckdb
 import pytest
 from dspy import lm15
 
+from pipeline.agents.agents import Minds
 from pipeline.config import build
 from pipeline.errors import ModelError
-from pipeline.minds import Minds
-from pipeline.personas import template_persona
-from pipeline.simulation import Simulation
-from pipeline.store import Store
-from pipeline.world import create
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.persona_template import template_persona
+from pipeline.simulation.world import create
+from pipeline.store.writer import Store
 from programs.engines.rules import RulesEngine
 
 DB = "traces.duckdb"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.economy.census import read_table
-from pipeline.personas import template_persona
+from pipeline.simulation.persona_template import template_persona
 from signatures.types import Demographics
 
 OCCUPATIONS = sorted({row["occupation"] for row in read_table("occupations")})

@@ -15,8 +15,8 @@ from evals.compare.run_measures import outcomes
 from evals.metrics.tax_rates import Move, People, yardsticks
 from pipeline.config import RunConfig, build
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
-from pipeline.history import AtRest, config_of, find_run
-from pipeline.world import create
+from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.world import create
 
 LITTLE = ("--welfare", "atkinson", "--bracket-setting", "flat", "--num-agents", "20", "--seed", "7")
 """Of all flat taxes the geometric mean of utility is within half a percent of its best at 50 percent."""

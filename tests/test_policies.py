@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from village import ECONOMY, LAW, POPULATION, inputs_of
 
-from pipeline import observations as see
-from pipeline.baselines import BASELINES, Setting
+from pipeline.economy.baselines import BASELINES, Setting
 from pipeline.economy.census import read_table
 from pipeline.economy.equilibrium import Outcome, equilibrium, regret, settle
 from pipeline.economy.planner_share import planner_share
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, tax, uniform
 from pipeline.economy.utility import best_response_on_grid
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
-from pipeline.election import RULES
-from pipeline.memory import PlannerMemory, WorkerMemory
+from pipeline.simulation import observations as see
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.engines import policies
 from programs.voter import names_in
 from signatures.types import PersonaText, TaxSchedule

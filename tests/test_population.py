@@ -18,7 +18,7 @@ from pipeline.economy.population import (
     draw_population,
     utility_type_counts,
 )
-from pipeline.economy.skills import MIN_WAGE
+from pipeline.economy.wages import MIN_WAGE
 from signatures.types import Demographics
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.economy import preferences
+from pipeline.economy import policy_support
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.preferences import ballot_quality, condorcet_winners, preferred, prospects, terciles
+from pipeline.economy.policy_support import ballot_quality, condorcet_winners, preferred, prospects, terciles
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import Economy
 from signatures.types import TaxSchedule
@@ -27,7 +27,7 @@ matrices = st.tuples(st.integers(1, 7), st.integers(1, 5)).flatmap(lambda shape:
 def test_prospects_are_the_utilities_of_the_equilibrium_of_each_law(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preferences, "CHUNK", chunk)
+    monkeypatch.setattr(policy_support, "CHUNK", chunk)
     found = prospects(Economy(), BRACKETS["three"], RATES, WAGES)
     for column, rates in zip(found.T, RATES, strict=True):
         law = TaxSchedule(thresholds=BRACKETS["three"], rates=rates)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Loopback, failure
-from pipeline.command import PROGRAM, command, quoted
+from pipeline.printed_commands import PROGRAM, command, quoted
 
 FOLDER = """Ada's "tax" runs $5"""
 SMALL = ("--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--llm", "rules")

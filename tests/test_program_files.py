@@ -10,7 +10,7 @@ import dspy
 import pytest
 from village import ask, inputs_of
 
-from pipeline.minds import PROGRAMS
+from pipeline.agents.agents import PROGRAMS
 from programs import files
 from programs.adapter import ADAPTERS
 from programs.strategies import STRATEGIES, strategy

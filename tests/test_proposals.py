@@ -289,7 +289,7 @@ def test_no_cluster_that_a_database_names_is_reached(cli: CommandLine, theirs: N
 
 
 def test_every_setting_that_is_text_is_judged() -> None:
-    """A new setting that holds a name, a path or an address must be considered here and in pipeline/proposals.py."""
+    """A new setting that holds a name, a path or an address must be considered here and in pipeline/permissions.py."""
     texts = {name for name in NAMES if isinstance(getattr(RunConfig(), name), str | dict | None)}
     harmless = {
         *("scenario", "adapter", "worker_type", "planner_type", "archetypes", "agent_mix", "dollars_of"),

@@ -8,11 +8,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipeline import boxed
-from pipeline.database import OWNER
 from pipeline.errors import StoreError, UsageError
-from pipeline.query import select
-from pipeline.store import Store
+from pipeline.store import query_worker
+from pipeline.store.query import select
+from pipeline.store.schema import OWNER
+from pipeline.store.writer import Store
 
 DB = "traces.duckdb"
 
@@ -37,7 +37,7 @@ def traces(nobody_pays: None, five_runs: bytes) -> None:
 @pytest.fixture
 def box() -> Iterator[duckdb.DuckDBPyConnection]:
     """What a query runs on, without the child process around it."""
-    connection = boxed.connect(DB)
+    connection = query_worker.connect(DB)
     yield connection
     connection.close()
 
@@ -63,7 +63,7 @@ def test_a_select_gives_columns_and_rows() -> None:
     ],
 )
 def test_everything_that_only_reads_is_a_query(box: duckdb.DuckDBPyConnection, text: str) -> None:
-    assert boxed.reader(box, text).read_all().num_rows
+    assert query_worker.reader(box, text).read_all().num_rows
 
 
 def test_parameters_are_values_and_never_sql() -> None:
@@ -124,8 +124,8 @@ REFUSED = {
 def test_everything_else_is_refused_in_one_line_and_leaves_no_trace(box: duckdb.DuckDBPyConnection, text: str) -> None:
     before = Path(DB).read_bytes()
     with pytest.raises((UsageError, duckdb.Error)) as refusal:
-        boxed.reader(box, text).read_all()
-    said = str(boxed.in_one_line(refusal.value, 60))
+        query_worker.reader(box, text).read_all()
+    said = str(query_worker.in_one_line(refusal.value, 60))
     assert said
     assert "\n" not in said
     assert "42" not in said

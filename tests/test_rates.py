@@ -9,11 +9,11 @@ import pytest
 
 from evals.metrics import tax_rates as judged
 from evals.metrics.tax_rates import Move, People, welfare_score, yardsticks
-from pipeline.economy import reach as steps
+from pipeline.economy import one_step_reforms as steps
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
 from signatures.types import TaxSchedule
 

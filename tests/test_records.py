@@ -15,13 +15,13 @@ import duckdb
 import numpy as np
 import pytest
 
+from pipeline.agents.agents import Minds
 from pipeline.config import ROLES, RunConfig, build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
-from pipeline.minds import Minds
-from pipeline.records import run_row
-from pipeline.simulation import Simulation
-from pipeline.store import Store, code_version
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.records import run_row
+from pipeline.store.writer import Store, code_version
 from programs import files
 from programs.strategies import strategy
 from programs.worker import Worker
@@ -82,7 +82,7 @@ def test_every_column_is_filled(db: duckdb.DuckDBPyConnection, table: str) -> No
 
 
 def test_every_table_and_most_columns_have_a_comment_above_them() -> None:
-    schema = resources("pipeline").joinpath("schema.sql").read_text()
+    schema = resources("pipeline").joinpath("store", "schema.sql").read_text()
     for table in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", schema):
         before = schema[: schema.index(f"EXISTS {table}(")]
         assert before.rstrip().splitlines()[-2].startswith("--"), table

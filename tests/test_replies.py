@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Loopback, Reply, by_rules, completion
-from pipeline.store import Store
+from pipeline.store.writer import Store
 from programs.replies import MOST_TOKENS, readable, usage
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "6", "--two-timescale", "3", "--llm", "gpt-4o-mini")

@@ -24,10 +24,10 @@ from evals.output.number_format import number, percent
 from evals.policies.loaded_run import load
 from evals.report import key_figures, tables
 from evals.report.calls import LONGEST
-from pipeline.baselines import objective, oracle_grid
+from pipeline.economy.baselines import objective, oracle_grid
 from pipeline.economy.welfare import WELFARE
-from pipeline.fresh import fresh_people
-from pipeline.history import AtRest
+from pipeline.simulation.fresh_people import fresh_people
+from pipeline.simulation.restore import AtRest
 
 HOSTILE = (
     "</pre></details><script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>]]>&lt;b&gt; {{ 7*7 }}"

@@ -8,8 +8,8 @@ from dspy import lm15
 from dspy.utils.exceptions import LMInvalidRequestError
 from village import Lineage, ask, inputs_of, module_of
 
-from pipeline.minds import QUESTIONS, QUIET
-from pipeline.traces import prompt_text
+from pipeline.agents.agents import QUESTIONS, QUIET
+from pipeline.agents.call_trace import prompt_text
 from programs.adapter import ADAPTERS
 from programs.engines import formats
 from programs.engines.formats import FORMATS

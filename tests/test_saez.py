@@ -8,13 +8,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from pipeline.baselines import BASELINES, Setting, landmarks, objective
 from pipeline.economy import saez as saez_module
+from pipeline.economy.baselines import BASELINES, Setting, landmarks, objective
 from pipeline.economy.equilibrium import equilibrium, welfare_of
 from pipeline.economy.saez import responds_at_the_margin, saez, saez_rates
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, FloatArray
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE, welfare_functions
 from pipeline.economy.welfare_weights import Weights, weight_function
 

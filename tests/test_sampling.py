@@ -16,8 +16,8 @@ from test_traces import REQUEST, trace
 from village import PLATFORMS, Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback, completion
-from pipeline.minds import QUESTIONS
-from pipeline.traces import BRANCH_ATTEMPTS, MOST_ATTEMPTS
+from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.call_trace import BRANCH_ATTEMPTS, MOST_ATTEMPTS
 from programs.nearest import NearestShots
 from programs.reflection import LONGEST_CRITIQUE
 from programs.rewards import GOOD_ENOUGH, reward

@@ -16,10 +16,10 @@ import duckdb
 import pytest
 from command_line import CommandLine
 
-from pipeline import boxed, live, query
 from pipeline.errors import StoreError, UsageError
-from pipeline.query import ask, select
-from pipeline.store import Store
+from pipeline.store import query, query_worker, snapshots
+from pipeline.store.query import ask, select
+from pipeline.store.writer import Store
 
 DB = "traces.duckdb"
 SECRET = "s3cr3t-canary"
@@ -120,9 +120,9 @@ def here(text: str) -> str:
 def test_a_breakout_fails_inside_the_box(name: str) -> None:
     """On the connection itself, without the process and its limits around it."""
     before = Path(DB).read_bytes()
-    connection = boxed.connect(DB)
+    connection = query_worker.connect(DB)
     with pytest.raises((UsageError, duckdb.Error)) as refusal:
-        boxed.reader(connection, here(BREAKOUTS[name])).read_all()
+        query_worker.reader(connection, here(BREAKOUTS[name])).read_all()
     connection.close()
     assert SECRET not in str(refusal.value)
     nothing_happened(before)
@@ -200,7 +200,7 @@ def test_one_value_of_many_gigabytes_does_not_eat_the_machine() -> None:
         select(DB, "select len(range(500000000))")
     assert time.monotonic() - began < 30
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    assert largest <= boxed.ADDRESS_SPACE
+    assert largest <= query_worker.ADDRESS_SPACE
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_no_query_outlives_the_command_that_asked_it(asking: Any) -> None:
 
 WRITER = f"""
 import sys
-from pipeline.store import Store
+from pipeline.store.writer import Store
 with Store({DB!r}, serve=sys.argv[1] == "serve") as store:
     store.start_run({{"name": "live"}})
     print("ready", flush=True)
@@ -364,9 +364,9 @@ def test_a_writer_that_ends_meanwhile_is_no_longer_in_the_way(monkeypatch: pytes
 
     def ended(path: str, folder: str) -> str:
         writer.communicate("")
-        raise live.NoAnswer("no answer")
+        raise snapshots.NoAnswer("no answer")
 
-    monkeypatch.setattr(live, "snapshot", ended)
+    monkeypatch.setattr(snapshots, "snapshot", ended)
     assert select(DB, "SELECT count(*) FROM runs").rows == [(4,)]
 
 

@@ -13,7 +13,7 @@ from command_line import CommandLine, Result
 from pipeline.config import build
 from pipeline.economy.utility import adjusted_utility
 from pipeline.economy.welfare import WELFARE, welfare_functions
-from pipeline.history import AtRest, config_of, find_run
+from pipeline.simulation.restore import AtRest, config_of, find_run
 
 DB = "a.duckdb"
 SMALL = ("--scenario", "bounded", "--llm", "rules", "--num-agents", "6", "--two-timescale", "2", "--db", DB)

@@ -15,8 +15,8 @@ from command_line import CommandLine
 
 from evals.sql import saved_queries
 from pipeline.errors import UsageError
-from pipeline.query import ask
-from pipeline.store import Store
+from pipeline.store.query import ask
+from pipeline.store.writer import Store
 
 DB = "traces.duckdb"
 NAMES = sorted(saved_queries.questions())

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 from village import module_of, scripted_lm
 
-from pipeline.minds import QUESTIONS
+from pipeline.agents.agents import QUESTIONS
 from programs.schemas import hold, is_strict, reply_schema, response_format, shape, words
 from signatures.types import Hours, PersonaText, rate_changes_type
 

@@ -28,7 +28,7 @@ from evals.output import formats
 from evals.output.console import Console
 from evals.run.command import _Legible
 from evals.watch import _table, line
-from pipeline.query import ask
+from pipeline.store.query import ask
 from pipeline.terminal import CONTROL, _Screen
 
 DB = "a.duckdb"
@@ -181,7 +181,7 @@ ALLOWED = {
     ("evals/output/console.py", "rich.console.Console"),
     ("pipeline/terminal.py", "sys.__stdout__"),
     ("pipeline/terminal.py", "sys.__stderr__"),
-    ("pipeline/boxed.py", "sys.stdout.buffer"),  # rows for the parent process
+    ("pipeline/store/query_worker.py", "sys.stdout.buffer"),  # rows for the parent process
 }
 ROUND = ("sys.__stdout__", "sys.__stderr__", "sys.stdout.buffer", "sys.stderr.buffer", "os.write", "rich_proxied_file")
 """Ways round what cleans terminal output; `print` and `typer.echo` go through it."""

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from command_line import CommandLine
 
-from pipeline import live, shards
+from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError
-from pipeline.exchange import take_in
-from pipeline.store import Store
-from pipeline.traces import RUN_STRIDE
+from pipeline.store import shards, snapshots
+from pipeline.store.import_runs import take_in
+from pipeline.store.writer import Store
 
 DB = "economist.duckdb"
 
@@ -53,7 +53,7 @@ def until(condition: Any, seconds: float = 30) -> Any:
 def year_of(db: str) -> int:
     """Years that the live run in `db` has behind it."""
     try:
-        return int(live.status(db).get("year", 0)) if os.path.exists(live.socket_path(db)) else 0
+        return int(snapshots.status(db).get("year", 0)) if os.path.exists(snapshots.socket_path(db)) else 0
     except StoreError:
         return 0
 

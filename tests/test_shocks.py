@@ -15,18 +15,18 @@ from command_line import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.baselines import BASELINES, Setting
-from pipeline.conditions import who
 from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium, regret, settle
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.utility import CONTINUUM, Economy, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
-from pipeline.exposure import expose
 from pipeline.shocks import LONGEST, Shock, parse
-from pipeline.world import World, create
+from pipeline.simulation.shock_conditions import who
+from pipeline.simulation.shock_effects import expose
+from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
 
 ECONOMY = Economy()

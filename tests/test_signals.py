@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from evals.testing.openai_server import Loopback, Reply, completion
-from pipeline.signals import POLITE, exit_code, forget, polite_ends
+from pipeline.parallel.interrupts import POLITE, exit_code, forget, polite_ends
 from programs.strategies import STRATEGIES
 
 PATIENCE = 60

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Fault, Loopback, Reply, completion, failure
+from pipeline.agents.silent_roles import PATIENCE, Hearing, Silence, governs
 from pipeline.config import build
-from pipeline.hearing import PATIENCE, Hearing, Silence, governs
 
 DB = "a.duckdb"
 

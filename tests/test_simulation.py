@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from evals.run.command import configure
 from evals.testing.openai_server import Loopback, by_rules, completion
+from pipeline.agents.agents import Minds
 from pipeline.config import RunConfig, build
 from pipeline.economy.tax import BRACKETS, US_FED
-from pipeline.election import RULES, Poll
 from pipeline.errors import ModelError
-from pipeline.minds import Minds
-from pipeline.records import Year
-from pipeline.simulation import Simulation, worker_phase
-from pipeline.store import Store
-from pipeline.world import create
+from pipeline.simulation.election_rules import RULES, Poll
+from pipeline.simulation.loop import Simulation, worker_phase
+from pipeline.simulation.records import Year
+from pipeline.simulation.world import create
+from pipeline.store.writer import Store
 from programs.engines.rules import RulesEngine
 
 SMALL = {

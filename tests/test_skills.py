@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.economy.skills import (
+from pipeline.economy.wages import (
     FULL_TIME_HOURS,
     GB2_MU,
     GB2_NU,

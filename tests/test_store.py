@@ -13,10 +13,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipeline.database import OWNER, SCHEMA_VERSION
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.query import select
-from pipeline.store import Store, as_json, check_path
+from pipeline.store.query import select
+from pipeline.store.schema import OWNER, SCHEMA_VERSION
+from pipeline.store.writer import Store, as_json, check_path
 
 DB = "traces.duckdb"
 
@@ -215,7 +215,7 @@ def test_a_path_that_can_be_used_is_not_used_yet() -> None:
 
 HOLD = """
 import sys
-from pipeline.store import Store
+from pipeline.store.writer import Store
 with Store(sys.argv[1]) as store:
     store.start_run({"name": "theirs"})
     print("holding", flush=True)
@@ -383,7 +383,7 @@ def test_what_is_not_committed_is_not_seen_by_a_reader() -> None:
 def test_a_process_that_is_killed_leaves_the_years_it_committed() -> None:
     script = """
 import os, sys
-from pipeline.store import Store
+from pipeline.store.writer import Store
 store = Store(sys.argv[1])
 store.write({"votes": [{"run_id": 1, "year": 0, "voter": 1}], "years": [{"run_id": 1, "year": 0}]})
 store.connection.execute("BEGIN")

@@ -7,8 +7,8 @@ import dspy
 import pytest
 from village import ask, inputs_of, module_of
 
-from pipeline.election import RULES
-from pipeline.minds import PROGRAMS, QUESTIONS
+from pipeline.agents.agents import PROGRAMS, QUESTIONS
+from pipeline.simulation.election_rules import RULES
 from programs.adapter import ADAPTERS
 from programs.strategies import STRATEGIES, strategy
 from programs.voter import ABSTAIN, VOTES, ballot, names_in

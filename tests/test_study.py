@@ -22,14 +22,14 @@ from village import Scripted, inputs_of, scripted_lm
 from evals.metrics.registry import Metric, as_dspy
 from evals.optimize.candidates import Question, question_of, shown
 from evals.optimize.metric_adapters import knowing
-from pipeline.allowance import Allowance, Share
-from pipeline.budget import Budget, Capped
+from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.budget import Budget, Capped
 from pipeline.errors import ModelError, StoreError
-from pipeline.minds import PROGRAMS
-from pipeline.phase import Phase
-from pipeline.store import Store
-from pipeline.study import Halted, Study, study_name
-from pipeline.tree import Evaluated
+from pipeline.store.writer import Store
+from pipeline.studies.call_tree import Evaluated
+from pipeline.studies.dspy_callbacks import Phase
+from pipeline.studies.study import Halted, Study, study_name
+from pipeline.studies.study_budget import Allowance, Share
 from programs.adapter import ADAPTERS
 from programs.lm import Model, connect
 from programs.prices import Price, Prices

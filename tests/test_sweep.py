@@ -25,12 +25,12 @@ from evals.run.progress import News
 from evals.sweep.cells import Cell, cells, key_of, merged, plan
 from evals.sweep.processes import play_in_processes
 from evals.sweep.sweep import Group, Job, Sweep
-from pipeline import live, shards
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.history import AtRest
-from pipeline.people import written_by
-from pipeline.store import Store
+from pipeline.simulation.personas import written_by
+from pipeline.simulation.restore import AtRest
+from pipeline.store import shards, snapshots
+from pipeline.store.writer import Store
 from programs import files
 from programs.persona import PersonaWriter
 from programs.strategies import strategy
@@ -61,7 +61,7 @@ def until(condition: Callable[[], object], seconds: float = 120) -> None:
 def year_of(db: str, run_id: int) -> int:
     """Years that a run, which is being written, has behind it; 0 while it is not."""
     try:
-        state = live.status(db) if os.path.exists(live.socket_path(db)) else {}
+        state = snapshots.status(db) if os.path.exists(snapshots.socket_path(db)) else {}
     except StoreError:
         return 0
     return int(state.get("year", 0)) if state.get("run_id") == run_id else 0

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from village import Scripted, ask, inputs_of, module_of, scripted_lm
 
+from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.call_trace import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text, request_key
 from pipeline.config import MOST_WORKER_YEARS, build
-from pipeline.minds import QUESTIONS
-from pipeline.traces import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text, request_key
 from programs.adapter import REPAIRS
 from programs.lineage import Attempt
 from programs.lm import Model

@@ -18,12 +18,12 @@ from evals.optimize.candidates import as_text, question_of, shown
 from evals.optimize.optimizers import OPTIMIZERS, optimizer
 from evals.optimize.trials import Trial
 from evals.optimize.tuning import Models, Outcome, Tuning
-from pipeline.allowance import Allowance
-from pipeline.budget import Budget
+from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.budget import Budget
 from pipeline.errors import UsageError
-from pipeline.minds import PROGRAMS
-from pipeline.store import Store
-from pipeline.study import Study
+from pipeline.store.writer import Store
+from pipeline.studies.study import Study
+from pipeline.studies.study_budget import Allowance
 from programs.adapter import ADAPTERS
 from programs.strategies import strategy
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.economy.skills import FULL_TIME_HOURS, GB2_MU, GB2_NU, GB2_SIGMA, GB2_TAU
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import (
     CONTINUUM,
@@ -24,6 +23,7 @@ from pipeline.economy.utility import (
     respond,
     utility,
 )
+from pipeline.economy.wages import FULL_TIME_HOURS, GB2_MU, GB2_NU, GB2_SIGMA, GB2_TAU
 from signatures.types import TaxSchedule
 
 WEEKLY = ECONOMIES["weekly"]

@@ -15,16 +15,16 @@ from dspy import lm15
 from dspy.utils.exceptions import LMAuthError
 from village import Scripted, ask, inputs_of, module_of, scripted_lm
 
-from pipeline import observations as see
+from pipeline.agents.agents import Minds
 from pipeline.config import build
-from pipeline.economy.skills import wages_uniform
 from pipeline.economy.tax import BRACKETS, US_FED, uniform
 from pipeline.economy.utility import Economy, best_response, income
+from pipeline.economy.wages import wages_uniform
 from pipeline.errors import ModelError
-from pipeline.memory import PlannerMemory, WorkerMemory
-from pipeline.minds import Minds
-from pipeline.simulation import Simulation
-from pipeline.store import Store
+from pipeline.simulation import observations as see
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.memory import PlannerMemory, WorkerMemory
+from pipeline.store.writer import Store
 from programs.engines.formats import FORMATS
 from signatures.types import TaxSchedule
 

@@ -23,8 +23,8 @@ from evals.validity.planners import TOYS, best_rate
 from evals.validity.questionnaire import Ask, Panel, Reply, by_rule
 from evals.validity.scores import Finding
 from evals.validity.voters import CAMPAIGNS, VOTERS, ballots
+from pipeline.agents.agents import QUESTIONS
 from pipeline.economy.utility import ECONOMIES, best_response
-from pipeline.minds import QUESTIONS
 from programs.engines import rules
 from programs.engines.formats import find
 from programs.rewards import hours_worth

@@ -17,7 +17,7 @@ from evals.output import formats
 from evals.output.spreadsheet import safe
 from evals.sql import saved_queries
 from pipeline.errors import UsageError
-from pipeline.query import Answer, ask, select
+from pipeline.store.query import Answer, ask, select
 
 DB = "values.duckdb"
 EVERY = "SELECT * FROM test_all_types()"

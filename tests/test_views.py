@@ -13,9 +13,9 @@ import pytest
 from command_line import CommandLine
 
 from evals.sql import saved_queries
-from pipeline import views
-from pipeline.query import select
-from pipeline.store import Store
+from pipeline.store import views
+from pipeline.store.query import select
+from pipeline.store.writer import Store
 
 DB = "traces.duckdb"
 PAGE = Path(__file__).parent.parent / "docs" / "sql.md"

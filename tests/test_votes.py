@@ -7,7 +7,7 @@ import pytest
 from evals.metrics.votes import Choice, prospects
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.world import World, create
+from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
 
 PLATFORMS: dict[int, tuple[int, ...] | None] = {0: (20, 20, 20), 2: (-20, -20, -20), 4: (0, 0, 10)}

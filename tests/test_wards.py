@@ -26,16 +26,16 @@ from test_kills import paid_twice
 from test_sweep import until
 
 from evals.testing.openai_server import Loopback
-from pipeline.arrivals import calls_folder, take_calls
+from pipeline.agents.agents import Minds
+from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig, build
-from pipeline.journal import Journal
-from pipeline.minds import Minds
-from pipeline.simulation import labor_inputs
-from pipeline.store import Store
-from pipeline.traces import Call
-from pipeline.ward import Ask, Report, Ward, share
-from pipeline.wards import Wards, setups, ward_of
-from pipeline.world import create
+from pipeline.parallel.pool import Wards, setups, ward_of
+from pipeline.parallel.worker import Ask, Report, Ward, share
+from pipeline.simulation.loop import labor_inputs
+from pipeline.simulation.world import create
+from pipeline.store.call_files import Journal
+from pipeline.store.incoming_calls import calls_folder, take_calls
+from pipeline.store.writer import Store
 
 SMALL = ("--num-agents", "7", "--max-timesteps", "4", "--two-timescale", "2")
 RULES = (*SMALL, "--llm", "rules")

@@ -17,7 +17,7 @@ from command_line import CommandLine, last_of_each
 from test_crashes import rows
 from test_wards import SMALL, play
 
-from pipeline import cluster
+from pipeline.parallel import ray_cluster
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read when Ray is imported: nodes listen on 127.0.0.1 alone
 
@@ -27,7 +27,7 @@ ARGS = (*SMALL, "--num-agents", "20", "--llm", "engine:deadly:Deadly", "--concur
 @pytest.fixture(scope="module")
 def two_nodes() -> Iterator[str]:
     """The address of a Ray cluster of two nodes on this machine."""
-    cluster.imported()
+    ray_cluster.imported()
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
@@ -45,7 +45,7 @@ def an_engine_in_this_folder() -> None:
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None if name == "ray" else find_spec(name))
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None if name == "ray" else find_spec(name))
     for command in (("run",), ("compare", "worker=io", "worker=cot"), ("personas",)):
         refused = cli(*command, "--llm", "rules", "--engine", "ray")
         assert refused.code == 2

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.economy.equilibrium import welfare_of
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE, gini, idle_share, welfare_functions
 
 U = np.array([10_400.0, 41_600.0, 20_800.0])

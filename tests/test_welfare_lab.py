@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.policies.policy_welfare import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks
-from pipeline.baselines import BASELINES, Setting
 from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, Setting
 from pipeline.economy.equilibrium import settle
-from pipeline.economy.skills import wages_us_income
 from pipeline.economy.tax import BRACKETS, US_FED, FloatArray
 from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE, gini
-from pipeline.world import create
+from pipeline.simulation.world import create
 
 NAMES = list(WELFARE)
 

@@ -13,8 +13,8 @@ import pytest
 from command_line import CommandLine
 
 from evals.testing.openai_server import Loopback
-from pipeline.store import Store
-from pipeline.whereabouts import FileLost
+from pipeline.store.lost_database import FileLost
+from pipeline.store.writer import Store
 
 DB = "a.duckdb"
 RUN = ("run", "--num-agents", "2", "--max-timesteps", "4", "--two-timescale", "2", "--db", DB)

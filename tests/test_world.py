@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.baselines import BASELINES, START_RATE
 from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, START_RATE
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, US_FED, uniform
 from pipeline.economy.welfare import WELFARE
-from pipeline.personas import template_persona
-from pipeline.world import World, create, needs_persona
+from pipeline.simulation.persona_template import template_persona
+from pipeline.simulation.world import World, create, needs_persona
 
 MIXED = {"percent_ego": 50, "percent_alt": 25, "percent_adv": 25}
 

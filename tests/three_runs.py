@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evals.policies.loaded_run import Played, load
 from evals.run.command import run
-from pipeline.history import AtRest
+from pipeline.simulation.restore import AtRest
 
 DB = "traces.duckdb"
 BOUNDED, DEMOCRATIC, RATIONAL = "1", "2", "3"

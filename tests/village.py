@@ -11,16 +11,16 @@ import dspy
 import numpy as np
 from dspy import lm15
 
-from pipeline import observations as see
-from pipeline.baselines import Setting
+from pipeline.agents.agents import PROGRAMS, QUESTIONS, QUIET
+from pipeline.economy.baselines import Setting
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
-from pipeline.election import RULES
-from pipeline.memory import PlannerMemory, WorkerMemory
-from pipeline.minds import PROGRAMS, QUESTIONS, QUIET
+from pipeline.simulation import observations as see
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.adapter import ADAPTERS
 from programs.lineage import Attempt
 from programs.lm import Model, connect

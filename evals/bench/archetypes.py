@@ -17,15 +17,15 @@ from rich.table import Table
 
 from evals.datasets.rule_agents import ByRule
 from evals.output.console import Console
-from pipeline.baselines import START_RATE
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import START_RATE
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import FloatArray, uniform
 from pipeline.economy.utility import best_response
-from pipeline.records import Year
-from pipeline.signals import run_async
-from pipeline.simulation import play_year
-from pipeline.world import World, create
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import play_year
+from pipeline.simulation.records import Year
+from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

@@ -19,11 +19,11 @@ import dspy
 import openai
 from dspy import lm15
 
+from pipeline.agents.agents import Minds
 from pipeline.config import RunConfig
-from pipeline.minds import Minds
-from pipeline.signals import run_async
-from pipeline.simulation import Simulation, labor_inputs
-from pipeline.store import Store, row_of
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import Simulation, labor_inputs
+from pipeline.store.writer import Store, row_of
 from programs.engines.rules import RulesEngine
 from signatures.worker import ChooseLabor
 

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pipeline.agents.agents import Minds
 from pipeline.config import RunConfig
-from pipeline.minds import Minds
-from pipeline.signals import run_async
-from pipeline.simulation import Simulation
-from pipeline.store import Store
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import Simulation
+from pipeline.store.writer import Store
 
 STATUS = Path("/proc/self/status")
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.agents.agents import Minds
 from pipeline.config import build
-from pipeline.minds import Minds
-from pipeline.signals import run_async
-from pipeline.simulation import Simulation
-from pipeline.store import Store
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import Simulation
+from pipeline.store.writer import Store
 
 SCENARIOS: Mapping[str, Mapping[str, Any]] = {
     "rational": {"scenario": "rational"},

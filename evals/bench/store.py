@@ -11,11 +11,11 @@ from pathlib import Path
 import duckdb
 
 from evals.testing.openai_server import Loopback
+from pipeline.agents.agents import Minds
 from pipeline.config import RunConfig
-from pipeline.minds import Minds
-from pipeline.signals import run_async
-from pipeline.simulation import Simulation
-from pipeline.store import Row, Rows, Store
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import Simulation
+from pipeline.store.writer import Row, Rows, Store
 
 
 class Forgetful(Store):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.query import connect
-from pipeline.store import Store
+from pipeline.store.query import connect
+from pipeline.store.writer import Store
 
 VIEWS: Mapping[str, str] = {
     "welfare_by_year": "SELECT run_id, count(*), avg(welfare) FROM welfare_by_year GROUP BY run_id",

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from evals.bench.decisions import MODEL, server
+from pipeline.agents.agents import Minds
 from pipeline.config import RunConfig
-from pipeline.minds import Minds
-from pipeline.records import Year
-from pipeline.signals import run_async
-from pipeline.simulation import Simulation
-from pipeline.store import Store
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.records import Year
+from pipeline.store.writer import Store
 
 CASES = tuple((agents, ms) for agents in (10, 100, 1000) for ms in (0, 100, 1000))
 """Workers, and milliseconds that an answer takes."""

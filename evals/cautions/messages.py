@@ -11,15 +11,15 @@ from rich.markup import escape
 from evals.cautions.rules import Caution, Situation, blind, cautions, on_objective, on_people, one_year, under_law
 from evals.output.console import Console
 from evals.policies.policy_welfare import Policy, Years
-from pipeline.baselines import Setting, oracle
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import Setting, oracle
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.equilibrium import equilibrium, regret, settle
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare_terms import workers_by_bracket
-from pipeline.store import Reader
-from pipeline.world import World
+from pipeline.simulation.world import World
+from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 FIRST, LAST, BEST = "first law", "last year as played", "ORACLE's law"

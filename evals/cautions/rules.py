@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.baselines import Setting
+from pipeline.economy.baselines import Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import ECONOMIES, MAX_HOURS, WEEKS

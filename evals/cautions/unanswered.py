@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.command import command
-from pipeline.store import Reader
+from pipeline.printed_commands import command
+from pipeline.store.writer import Reader
 
 NOTICEABLE = 0.05
 """The share of a role's questions from which on a summary says so."""

@@ -14,7 +14,7 @@ from evals.cli.app import app
 from evals.cli.options import gather_elasticities
 from pipeline import terminal
 from pipeline.errors import EconomistError
-from pipeline.signals import INTERRUPTED, exit_code, forget, polite_ends
+from pipeline.parallel.interrupts import INTERRUPTED, exit_code, forget, polite_ends
 
 QUERY_INTERRUPTED = "Query interrupted"
 CRASH_FILE = "llm-economist-crash.log"
@@ -36,7 +36,7 @@ def main() -> None:
 
 def _exit_code() -> int:
     """Run the command that was given; its exit code."""
-    if known := sys.modules.get("pipeline.database"):
+    if known := sys.modules.get("pipeline.store.schema"):
         known.OPENED.clear()  # where one process runs several commands
     try:
         _commands()(args=gather_elasticities(sys.argv[1:]))
@@ -63,9 +63,9 @@ def _not_ours(error: Exception) -> str | None:
     """What to tell of an error that is none of this program: too little memory, or rows that no run of ours writes."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's, if it is loaded
         return "there is not enough memory for this; ask for fewer agents, years or runs, or use a larger machine"
-    if "pipeline.database" not in sys.modules:
+    if "pipeline.store.schema" not in sys.modules:
         return None
-    from pipeline.sound import flaw
+    from pipeline.store.damage import flaw
 
     return flaw()
 

@@ -8,7 +8,7 @@ import typer
 
 from evals.cli.app import DEFAULT_DB, Db, app
 from pipeline.errors import UsageError
-from pipeline.signals import INTERRUPTED
+from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.terminal import OutputLost
 
 
@@ -83,8 +83,8 @@ def schema() -> None:
     """
     from importlib.resources import files
 
-    typer.echo(files("pipeline").joinpath("schema.sql").read_text(encoding="utf-8"))
-    typer.echo(files("pipeline").joinpath("views.sql").read_text(encoding="utf-8"), nl=False)
+    typer.echo(files("pipeline").joinpath("store", "schema.sql").read_text(encoding="utf-8"))
+    typer.echo(files("pipeline").joinpath("store", "views.sql").read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()
@@ -97,7 +97,7 @@ def export(
 
     Example: llm-economist export 3 --to shared/run-3
     """
-    from pipeline.export import export as write
+    from pipeline.store.export import export as write
 
     manifest = write(db, run, to)
     files = manifest["files"].values()
@@ -121,7 +121,7 @@ def import_(
     """
     from evals.output.console import Console
     from evals.run.command import merge_shards
-    from pipeline.exchange import import_runs
+    from pipeline.store.import_runs import import_runs
 
     merge_shards(db, Console())
     taken = import_runs(path, db, again=again)

@@ -24,9 +24,9 @@ from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell, cells
 from evals.sweep.sweep import Sweep
 from pipeline.errors import UsageError
-from pipeline.history import AtRest
-from pipeline.store import Store
-from pipeline.world import create
+from pipeline.simulation.restore import AtRest
+from pipeline.simulation.world import create
+from pipeline.store.writer import Store
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.baselines import Setting, landmarks, objective
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import Setting, landmarks, objective
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.planner_share import planner_share
-from pipeline.store import Reader
+from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 Figures = dict[str, float | None]

@@ -17,7 +17,7 @@ from evals.compare.statistics import LARGE, student_quantile
 from evals.output.console import Console
 from evals.output.formats import whole_file
 from evals.output.spreadsheet import safe_row
-from pipeline.command import command
+from pipeline.printed_commands import command
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""

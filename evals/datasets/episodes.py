@@ -18,16 +18,16 @@ from evals.datasets.exact_answers import QUESTION_OF, game
 from evals.datasets.rule_agents import ByRule, move_in
 from evals.datasets.simulated import Dataset, Sizes, check_sizes, dataset, economy_seeds
 from evals.metrics.tax_rates import People, rates_in_words, welfare_score, yardsticks
+from pipeline.agents.agents import FATAL, QUESTIONS, Answer
+from pipeline.agents.model_errors import cannot_use
 from pipeline.config import WHERE, RunConfig, build
 from pipeline.economy.equilibrium import regret
 from pipeline.economy.planner_share import planner_share
 from pipeline.errors import ModelError
-from pipeline.minds import FATAL, QUESTIONS, Answer
-from pipeline.reasons import cannot_use
-from pipeline.records import Year
-from pipeline.signals import run_async
-from pipeline.simulation import play_year
-from pipeline.world import World, create
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import play_year
+from pipeline.simulation.records import Year
+from pipeline.simulation.world import World, create
 
 EPISODE = "Episode"
 """What a dataset of economies has in place of a question."""
@@ -75,9 +75,9 @@ def _settings(role: str, config: RunConfig) -> dict[str, Any]:
 class Rollout(dspy.Module):
     """Plays economies with `program` in its `role`, and tells what became of them.
 
-    `program`: the role's program as `pipeline.minds.PROGRAMS` make it, or the module of its tuned question alone; the
-    rules answer what it does not have. Called with the `seed` and `settings` of an example of `economies`. Every
-    question is asked in a task of its own, in a `dspy.context` whose `asking` is its signature, year and agent. A
+    `program`: the role's program as `pipeline.agents.agents.PROGRAMS` make it, or the module of its tuned question
+    alone; the rules answer what it does not have. Called with the `seed` and `settings` of an example of `economies`.
+    Every question is asked in a task of its own, in a `dspy.context` whose `asking` is its signature, year and agent. A
     question without a usable answer is answered as in a run: by the previous action.
 
     The prediction has `welfare` from 0 to 1 (`welfare_score`: 0 nobody works, 1/2 the lower of FREE_MARKET and the

@@ -19,8 +19,8 @@ from evals.metrics.votes import Choice, prospects
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.errors import UsageError
-from pipeline.government import Platforms
-from pipeline.world import World
+from pipeline.simulation.government import Platforms
+from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
 
 HIDDEN = ("economy_seed", "truth")

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, Self
 import dspy
 
 from evals.datasets.exact_answers import Asked, example
-from pipeline.election import RULES
 from pipeline.errors import UsageError
-from pipeline.government import Platforms, planner_inputs, vote_inputs
-from pipeline.history import AtRest, config_of, find_run, schedule_of, worlds
-from pipeline.people import persona_inputs
-from pipeline.query import select
-from pipeline.simulation import labor_inputs
-from pipeline.world import World
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.government import Platforms, planner_inputs, vote_inputs
+from pipeline.simulation.loop import labor_inputs
+from pipeline.simulation.personas import persona_inputs
+from pipeline.simulation.restore import AtRest, config_of, find_run, schedule_of, worlds
+from pipeline.simulation.world import World
+from pipeline.store.query import select
 
 COLUMNS = ("run_id", "year", "agent")
 

@@ -1,6 +1,6 @@
 """Who answers in an economy that is played in memory, without a model and without a store.
 
-They are asked by the same loop as a run's minds (`pipeline.simulation.play_year`), and told the same.
+They are asked by the same loop as a run's minds (`pipeline.simulation.loop.play_year`), and told the same.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from zlib import crc32
 import dspy
 import numpy as np
 
-from pipeline.minds import Answer, Respondents
-from pipeline.people import ask_persona
-from pipeline.world import World, needs_persona
+from pipeline.agents.agents import Answer, Respondents
+from pipeline.simulation.personas import ask_persona
+from pipeline.simulation.world import World, needs_persona
 from programs.engines.policies import CHANGES
 from programs.engines.rules import POLICIES
 

@@ -21,11 +21,11 @@ from evals.datasets.exact_answers import Asked, answer_of, example, game
 from evals.datasets.rule_agents import Wanderers, move_in
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.government import Platforms
-from pipeline.records import Year
-from pipeline.signals import run_async
-from pipeline.simulation import play_year
-from pipeline.world import World, create
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.government import Platforms
+from pipeline.simulation.loop import play_year
+from pipeline.simulation.records import Year
+from pipeline.simulation.world import World, create
 
 Sizes = tuple[int, int, int]
 SPLITS = ("train", "dev", "test")

@@ -14,10 +14,10 @@ from rich.markup import escape
 from evals.doctor.endpoint_probe import engines_of, what_it_takes
 from evals.output.console import Console
 from evals.run.command import choose_model, configure
+from pipeline.agents.agents import Minds
 from pipeline.errors import EconomistError, UsageError
-from pipeline.minds import Minds
-from pipeline.query import connect
-from pipeline.signals import run_async
+from pipeline.parallel.interrupts import run_async
+from pipeline.store.query import connect
 from programs.endpoints import endpoints
 from programs.engines.local import GET_EXTRA, installed
 from programs.engines.weights import SIZE, SMOLLM2, cached, is_local

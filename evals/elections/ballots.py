@@ -13,13 +13,13 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.baselines import Setting, objective
+from pipeline.economy.baselines import Setting, objective
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
-from pipeline.economy.preferences import ballot_quality, condorcet_winners, prospects, terciles
+from pipeline.economy.policy_support import ballot_quality, condorcet_winners, prospects, terciles
 from pipeline.economy.tax import FloatArray
-from pipeline.election import RULES, Ballot, Poll, sincere_ballot, weights
-from pipeline.store import Row
+from pipeline.simulation.election_rules import RULES, Ballot, Poll, sincere_ballot, weights
+from pipeline.store.writer import Row
 from signatures.types import TaxSchedule
 
 Finding = float | str

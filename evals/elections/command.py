@@ -15,11 +15,11 @@ from evals.elections.ballots import VOTES
 from evals.elections.diagnosis import LAWS, Estimate, Figures, Lab, diagnose, estimates, governed, means, told
 from evals.elections.notes import notes
 from evals.output.console import Console
-from pipeline.election import RULES
 from pipeline.errors import UsageError
-from pipeline.export import readable
-from pipeline.history import AtRest
-from pipeline.observations import money
+from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.observations import money
+from pipeline.simulation.restore import AtRest
+from pipeline.store.export import readable
 
 WIDTH = 100
 """Columns of the tables where there is no terminal."""

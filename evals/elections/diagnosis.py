@@ -17,14 +17,14 @@ import numpy as np
 
 from evals.elections.ballots import VOTES, Election, Electorate, Finding, judged, share_of_gain
 from evals.policies.law_changes import Change, changes_of_law
-from pipeline.baselines import landmarks
+from pipeline.economy.baselines import landmarks
 from pipeline.economy.dollars import brackets_in
 from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.errors import UsageError
-from pipeline.history import config_of, find_run, population_of
 from pipeline.scenarios import SCENARIOS
-from pipeline.store import Reader, Row
-from pipeline.world import World, create
+from pipeline.simulation.restore import config_of, find_run, population_of
+from pipeline.simulation.world import World, create
+from pipeline.store.writer import Reader, Row
 
 Maker = Literal["elected", "incumbent", "planner", "shock", "fork"]
 """Who made a law: the leader who was elected for it, one who stayed without that, the planner, a shock, or a fork."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from evals.elections.ballots import NO_PLATFORMS, NOT_ASKED, NOT_STOOD, NOT_VOTED
 from evals.elections.diagnosis import GOVERNMENTS, Figures, Lab, Maker
-from pipeline.baselines import START_RATE
-from pipeline.election import RULES
+from pipeline.economy.baselines import START_RATE
+from pipeline.simulation.election_rules import RULES
 
 VOTES_EXPLAINED = (
     "All workers best-respond in all figures. Vote quality: 1 the best ballot for the voter, 0 the worst. Condorcet "

@@ -18,14 +18,14 @@ from evals.output.console import Console
 from evals.policies.policy_welfare import Policy, Years, as_played, by_law, laws, on_front, oracles, ranks
 from evals.policies.share_of_gain import Judged, beside, judged, moves, table_notes, unit_of
 from evals.policies.who_gains import WhoGains, of_stored_year
-from pipeline.baselines import Setting, certified_oracle
+from pipeline.economy.baselines import Setting, certified_oracle
 from pipeline.economy.oracle import Certificate
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
-from pipeline.history import AtRest, config_of, find_run, restore, schedule_of
-from pipeline.store import Reader, Row, Store, now
-from pipeline.yardsticks import Yardsticks, missing, put
+from pipeline.simulation.missing_benchmarks import Yardsticks, missing, put
+from pipeline.simulation.restore import AtRest, config_of, find_run, restore, schedule_of
+from pipeline.store.writer import Reader, Row, Store, now
 from signatures.types import TaxSchedule
 
 

@@ -25,7 +25,7 @@ from evals.sweep.sweep import Sweep
 from pipeline.config import RunConfig
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
-from pipeline.store import check_path
+from pipeline.store.writer import check_path
 
 Made = dict[str, list[Cell]]
 """The cells of each experiment, by its name."""

@@ -16,9 +16,9 @@ from evals.output.console import Console
 from evals.sweep.cells import Cell
 from evals.sweep.sweep import Sweep
 from pipeline.economy.welfare import WELFARE
-from pipeline.history import AtRest
 from pipeline.scenarios import SCENARIOS
-from pipeline.store import Row, Store
+from pipeline.simulation.restore import AtRest
+from pipeline.store.writer import Row, Store
 
 ELECTED: Mapping[str, Measure] = {name: Measure(name, "of elections") for name in MEANS}
 """What is known of elections, where there are some."""

@@ -19,14 +19,14 @@ from evals.output.console import Console
 from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, WEIGHTS_OF_PAPER
 from evals.sweep.cautions import Found, grouped
 from evals.sweep.cells import Cell
-from pipeline.baselines import BASELINES, START_RATE, Setting, objective
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
-from pipeline.fresh import FRESH_PEOPLE, fresh_people
-from pipeline.world import World, create
+from pipeline.simulation.fresh_people import FRESH_PEOPLE, fresh_people
+from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
 
 BEST = "ORACLE"

@@ -32,7 +32,7 @@ from evals.experiments.results import Finding
 from evals.experiments.solved_baselines import FRESH, FRESHES, SHARE, SHARES, VALUES
 from evals.output.console import Console
 from evals.policies.share_of_gain import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
-from pipeline.baselines import START_RATE
+from pipeline.economy.baselines import START_RATE
 
 WIDTH = 160
 """Columns of the tables where there is no terminal."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evals.figures import decisions, distributions, schedules
 from evals.figures.style import Drawing, Size
 from evals.policies.loaded_run import Played
-from pipeline.store import Reader
+from pipeline.store.writer import Reader
 
 PAGE, PHONE = 1040, 340
 """Pixels across a page on a desk and on a phone."""

@@ -14,7 +14,7 @@ from evals.figures.style import Drawing, Size, framed
 from evals.output.formats import whole_file, writable
 from evals.policies.loaded_run import load
 from pipeline.errors import UsageError
-from pipeline.history import AtRest
+from pipeline.simulation.restore import AtRest
 from programs.text import underscored
 
 INCH = 96

@@ -18,7 +18,7 @@ from evals.metrics import labor as hours
 from evals.metrics.tax_rates import Move, People, welfare_score, yardsticks
 from evals.metrics.votes import Choice
 from pipeline.economy.welfare import WELFARE
-from pipeline.observations import figure, money
+from pipeline.simulation.observations import figure, money
 from programs.fidelity import checks
 from programs.voter import ABSTAIN
 from signatures.types import Hours, TaxSchedule, rate_changes_type

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.baselines import BASELINES, START_RATE, Setting, landmarks, objective
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, landmarks, objective
 from pipeline.economy.dollars import economy_in
+from pipeline.economy.one_step_reforms import MOVES, ROUNDING, Reach, reach, worth_of
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
-from pipeline.economy.reach import MOVES, ROUNDING, Reach, reach, worth_of
 from pipeline.economy.utility import Economy
-from pipeline.observations import figure, money, platform_in_words
+from pipeline.simulation.observations import figure, money, platform_in_words
 from signatures.types import TaxSchedule
 
 KEPT = 4096

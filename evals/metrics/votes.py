@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.government import Platforms
-from pipeline.observations import candidate_name, money
-from pipeline.world import World
+from pipeline.simulation.government import Platforms
+from pipeline.simulation.observations import candidate_name, money
+from pipeline.simulation.world import World
 from programs.voter import ABSTAIN
 from signatures.types import TaxSchedule
 

@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 from pydantic_core import to_jsonable_python
 
-from pipeline.minds import QUESTIONS
+from pipeline.agents.agents import QUESTIONS
 from programs.voter import ballot
 
 

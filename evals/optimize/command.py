@@ -18,11 +18,11 @@ from evals.optimize.progress import TrialProgress
 from evals.optimize.result import figures, report, write
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
-from pipeline.allowance import Allowance
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.signals import INTERRUPTED, polite_ends
-from pipeline.store import Store, as_json, check_path, code_version, now
-from pipeline.study import Halted, Study, study_name
+from pipeline.parallel.interrupts import INTERRUPTED, polite_ends
+from pipeline.store.writer import Store, as_json, check_path, code_version, now
+from pipeline.studies.study import Halted, Study, study_name
+from pipeline.studies.study_budget import Allowance
 from pipeline.terminal import instead
 from programs import files
 from programs.adapter import ADAPTERS

@@ -10,7 +10,7 @@ import dspy
 
 from evals.metrics.registry import Metric, Score
 from evals.optimize.candidates import Shown
-from pipeline.study import Study
+from pipeline.studies.study import Study
 
 
 def knowing(metric: Metric, study: Study) -> Metric:

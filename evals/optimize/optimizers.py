@@ -1,8 +1,8 @@
 """Optimizers by name: DSPy's, all made from the same few settings, their sizes from what may be spent.
 
 A new one is a function and an entry in `OPTIMIZERS`. Each yields programs; all that it judges on the whole dev set on
-the way compete, too. Its threads, errors and calls are those of the study (pipeline/phase.py), its randomness that of
-the task's seed, so that it does the same whenever it is started again.
+the way compete, too. Its threads, errors and calls are those of the study (pipeline/studies/dspy_callbacks.py), its
+randomness that of the task's seed, so that it does the same whenever it is started again.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ from evals.optimize.candidates import Candidate, question_of
 from evals.optimize.optimizers import Optimizer, optimizer
 from evals.optimize.tuning import Models
 from evals.run.command import choose_model, configure
-from pipeline.allowance import Allowance
-from pipeline.budget import Budget
+from pipeline.agents.agents import PROGRAMS, named_model
+from pipeline.agents.budget import Budget
 from pipeline.config import WHERE, RunConfig
 from pipeline.errors import UsageError
-from pipeline.minds import PROGRAMS, named_model
+from pipeline.studies.study_budget import Allowance
 from programs import files, prices
 from programs.lm import RULES, connect, is_remote
 from programs.strategies import strategy

@@ -13,7 +13,7 @@ from rich.text import Text
 from evals.optimize.trials import Trial, Trials
 from evals.output.console import Console
 from evals.run.progress import cost_in_words
-from pipeline.study import Study
+from pipeline.studies.study import Study
 
 
 class _Used(ProgressColumn):

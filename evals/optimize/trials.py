@@ -11,10 +11,10 @@ import dspy
 import numpy as np
 
 from evals.optimize.candidates import Candidate, Shown, apply, as_text, candidate_of
-from pipeline.store import now
-from pipeline.study import Study
-from pipeline.traces import storable
-from pipeline.tree import Evaluated
+from pipeline.agents.call_trace import storable
+from pipeline.store.writer import now
+from pipeline.studies.call_tree import Evaluated
+from pipeline.studies.study import Study
 
 
 @dataclass

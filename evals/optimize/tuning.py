@@ -15,11 +15,11 @@ from evals.optimize.metric_adapters import knowing, telling
 from evals.optimize.optimizers import Optimizer, Task
 from evals.optimize.progress import silence
 from evals.optimize.trials import Trial, Trials
-from pipeline.allowance import Share
-from pipeline.budget import Capped
+from pipeline.agents.budget import Capped
 from pipeline.errors import UsageError
-from pipeline.phase import Phase
-from pipeline.study import Study
+from pipeline.studies.dspy_callbacks import Phase
+from pipeline.studies.study import Study
+from pipeline.studies.study_budget import Share
 from programs.lm import without_secrets
 
 SLACK = 1.25

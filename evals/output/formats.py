@@ -21,8 +21,8 @@ from rich.text import Text
 from evals.output import spreadsheet
 from evals.output.console import Console
 from pipeline.errors import UsageError
-from pipeline.leftovers import draft_of
-from pipeline.query import Answer
+from pipeline.store.query import Answer
+from pipeline.temporary_files import draft_of
 from pipeline.terminal import CONTROL, says_everything, visible
 
 CLIPPED = 400

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.baselines import START_RATE
+from pipeline.economy.baselines import START_RATE
 from pipeline.economy.tax import uniform
-from pipeline.exposure import Exposure
-from pipeline.history import on_brackets, schedule_of
-from pipeline.store import Row
+from pipeline.simulation.restore import on_brackets, schedule_of
+from pipeline.simulation.shock_effects import Exposure
+from pipeline.store.writer import Row
 from signatures.types import TaxSchedule
 
 Cause = Literal["government", "shock", "fork"]

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline.baselines import BASELINES, START_RATE, objective
 from pipeline.config import RunConfig
+from pipeline.economy.baselines import BASELINES, START_RATE, objective
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.tax import uniform
 from pipeline.errors import UsageError
-from pipeline.history import config_of, find_run, restore, years_played
-from pipeline.store import Reader
-from pipeline.world import World
-from pipeline.yardsticks import require
+from pipeline.simulation.missing_benchmarks import require
+from pipeline.simulation.restore import config_of, find_run, restore, years_played
+from pipeline.simulation.world import World
+from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 MOST_RUNS = 6

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.baselines import BASELINES, RULES, START_RATE, Setting, certified_oracle
+from pipeline.economy.baselines import BASELINES, RULES, START_RATE, Setting, certified_oracle
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import FloatArray, uniform
 from pipeline.economy.welfare import gini

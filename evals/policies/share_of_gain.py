@@ -13,12 +13,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.oracle import POLISH
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
 from pipeline.economy.tax import uniform
-from pipeline.fresh import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
-from pipeline.world import World
+from pipeline.simulation.fresh_people import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
+from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
 
 ON_FRESH_PEOPLE = f"on {FRESH_PEOPLE:,} fresh people"

@@ -20,13 +20,13 @@ from evals.output import number_format
 from evals.output.formats import whole_file
 from evals.output.spreadsheet import safe_row
 from evals.policies.loaded_run import Played
-from pipeline.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
 from pipeline.economy.tax import uniform
-from pipeline.history import schedule_of
-from pipeline.store import Reader
-from pipeline.world import World
+from pipeline.simulation.restore import schedule_of
+from pipeline.simulation.world import World
+from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 BEST, PLAYED = "best responses", "as played"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from evals.output.formats import plain
 from evals.output.number_format import dollars, percent, several
 from evals.policies.loaded_run import Played
-from pipeline.store import Reader, Row
+from pipeline.store.writer import Reader, Row
 
 LONGEST = 12_000
 """Characters of a prompt or a reply that are shown: more than any prompt of ours has, less than a page can bear."""

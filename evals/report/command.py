@@ -28,8 +28,8 @@ from evals.output.number_format import several
 from evals.policies import who_gains
 from evals.policies.loaded_run import load
 from evals.report import calls, key_figures, settings, tables
-from pipeline.history import AtRest
-from pipeline.store import Reader
+from pipeline.simulation.restore import AtRest
+from pipeline.store.writer import Reader
 
 WORST = 8
 """Decisions that are shown of one run; of several, half as many each."""

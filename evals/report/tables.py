@@ -12,8 +12,8 @@ from evals.policies.loaded_run import Played
 from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
-from pipeline.fresh import BY_NUMBER, fresh_people
-from pipeline.store import Reader
+from pipeline.simulation.fresh_people import BY_NUMBER, fresh_people
+from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 LATEST_ELECTIONS, LATEST_LAWS, MOST_PEOPLE = 20, 20, 40

@@ -21,20 +21,22 @@ from evals.output.formats import plain
 from evals.run.dollars import tell_dollars
 from evals.run.progress import Progress
 from evals.run.summary import summary
-from pipeline import cluster, examples, shards
-from pipeline.budget import Capped
-from pipeline.command import command
+from pipeline.agents import examples
+from pipeline.agents.agents import Minds
+from pipeline.agents.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.minds import Minds
-from pipeline.proposals import said_again
-from pipeline.records import Year
-from pipeline.signals import INTERRUPTED, POLITE, polite_ends, run_async
-from pipeline.simulation import Simulation
-from pipeline.store import check_path
+from pipeline.parallel import ray_cluster
+from pipeline.parallel.interrupts import INTERRUPTED, POLITE, polite_ends, run_async
+from pipeline.permissions import said_again
+from pipeline.printed_commands import command
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.records import Year
+from pipeline.simulation.world import World, create
+from pipeline.store import shards
+from pipeline.store.lost_database import FileLost
+from pipeline.store.writer import check_path
 from pipeline.terminal import instead, visible
-from pipeline.whereabouts import FileLost
-from pipeline.world import World, create
 from programs.lm import RULES, default_model, without_secrets
 from programs.urls import cut, each_url, shown
 
@@ -81,7 +83,7 @@ def choose_model(config: RunConfig) -> tuple[str, str]:
 def run(settings: Mapping[str, Any], console: Console) -> int:
     """Play a run and print its summary; the exit code. EconomistError carries what a user must be told."""
     config = configure(settings)
-    cluster.require(config)
+    ray_cluster.require(config)
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False, soft_wrap=True)
     if config.base_url and config.base_url != ",".join(each_url(settings.get("base_url"))):

@@ -23,7 +23,7 @@ from evals.run.command import choose_model, configure
 from evals.run.question_counts import Interval, Size, governments, measure, questions
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.world import create
+from pipeline.simulation.world import create
 from programs import prices
 from programs.adapter import REPAIRS
 from programs.engines.weights import is_local

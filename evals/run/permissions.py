@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from evals.output.console import Console
 from pipeline.config import ROLES, RunConfig
-from pipeline.proposals import confirmed, log_folder, refuse
+from pipeline.permissions import confirmed, log_folder, refuse
 from programs.endpoints import without_key
 from programs.lm import RULES
 from programs.trust import ENGINE_PREFIX

@@ -10,9 +10,9 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from evals.output.console import Console
+from pipeline.agents.agents import Usage
 from pipeline.config import RunConfig
-from pipeline.minds import Usage
-from pipeline.records import Year
+from pipeline.simulation.records import Year
 from programs.limits import waiting_in_words
 
 

@@ -13,18 +13,18 @@ from typing import Any, cast
 
 import numpy as np
 
+from pipeline.agents.agents import Minds
+from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
-from pipeline.election import MOST_CANDIDATES
-from pipeline.election import RULES as ELECTION_RULES
-from pipeline.government import ballot_module, planner_inputs, vote_inputs
-from pipeline.minds import Minds
-from pipeline.people import write_personas
-from pipeline.signals import run_async
-from pipeline.simulation import play_year
-from pipeline.store import Store
-from pipeline.traces import Call
-from pipeline.world import World, create, needs_persona
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.election_rules import MOST_CANDIDATES
+from pipeline.simulation.election_rules import RULES as ELECTION_RULES
+from pipeline.simulation.government import ballot_module, planner_inputs, vote_inputs
+from pipeline.simulation.loop import play_year
+from pipeline.simulation.personas import write_personas
+from pipeline.simulation.world import World, create, needs_persona
+from pipeline.store.writer import Store
 from programs.prices import RULES
 from signatures.types import TaxSchedule
 

@@ -18,12 +18,16 @@ from evals.run.command import choose_model, play, tell_shocks
 from evals.run.dollars import tell_dollars
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.sql.command import cell
-from pipeline import cluster, examples
-from pipeline.arrivals import TOTALS
-from pipeline.columns import Columns, nulls
+from pipeline.agents import examples
+from pipeline.agents.agents import Minds, Usage
+from pipeline.agents.call_trace import INTERVIEW, Recorded
 from pipeline.config import WHERE, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
-from pipeline.history import (
+from pipeline.parallel import ray_cluster
+from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.loop import Simulation, play_year
+from pipeline.simulation.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
+from pipeline.simulation.restore import (
     AtRest,
     config_of,
     find_run,
@@ -33,13 +37,10 @@ from pipeline.history import (
     stored_pools,
     years_played,
 )
-from pipeline.minds import Minds, Usage
-from pipeline.older import OF_DECISIONS, YARDSTICKS
-from pipeline.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
-from pipeline.signals import run_async
-from pipeline.simulation import Simulation, play_year
-from pipeline.store import Reader, Row, Store, code_version
-from pipeline.traces import INTERVIEW, Recorded
+from pipeline.store.columns import Columns, nulls
+from pipeline.store.incoming_calls import TOTALS
+from pipeline.store.older_schema import OF_DECISIONS, YARDSTICKS
+from pipeline.store.writer import Reader, Row, Store, code_version
 
 NOT_FORKABLE = (
     "scenario",
@@ -69,7 +70,7 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
         run_id, stored = int(row["run_id"]), config_of(row)
         built = _built({**_moved(stored, settings), "db": db})
         config = take(stored, settings, built, str(row["llm"]), allowed, console)
-        cluster.require(config)
+        ray_cluster.require(config)
         simulation = take_up(store, row, config)
         if simulation is None:
             if row["status"] == "finished":
@@ -132,7 +133,7 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         stored = config_of(parent)
         config = _forked(stored, {**settings, "db": db}, at)
         config = take(stored, settings, config, str(config.llm or parent["llm"] or ""), allowed, console)
-        cluster.require(config)
+        ray_cluster.require(config)
         model, why = choose_model(replace(config, llm=config.llm or parent["llm"]))
         console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
         world = restore(store, parent_id, config, at)

@@ -25,8 +25,8 @@ from evals.run.progress import cost_in_words
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import WELFARE
-from pipeline.simulation import Simulation
-from pipeline.world import World
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
 
 

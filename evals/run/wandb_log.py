@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.agents.agents import Usage
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.minds import Usage
-from pipeline.records import Year
+from pipeline.simulation.records import Year
 
 PROJECT = "llm-economist"
 

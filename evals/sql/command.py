@@ -18,11 +18,11 @@ from rich.table import Table
 from evals.output import formats
 from evals.output.console import Console
 from evals.sql import saved_queries
-from pipeline.command import command
-from pipeline.database import OPEN_HERE
 from pipeline.errors import StoreError, UsageError
-from pipeline.older import LACKING, how_to_have_them
-from pipeline.query import SECONDS, Answer, ask, connect, select
+from pipeline.printed_commands import command
+from pipeline.store.older_schema import LACKING, how_to_have_them
+from pipeline.store.query import SECONDS, Answer, ask, connect, select
+from pipeline.store.schema import OPEN_HERE
 from programs.text import decoded
 
 ROWS = 1000

@@ -11,8 +11,8 @@ from evals.cautions.rules import Caution, cautions, on_objective, on_people
 from evals.sweep.cells import Cell
 from pipeline.config import RunConfig
 from pipeline.economy.welfare import WELFARE
-from pipeline.history import AtRest
-from pipeline.world import create
+from pipeline.simulation.restore import AtRest
+from pipeline.simulation.world import create
 
 MOST_POPULATIONS = 50
 """A sweep of more populations is judged beforehand by so many of them."""

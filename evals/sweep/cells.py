@@ -12,7 +12,7 @@ from typing import Any
 from evals.run.command import choose_model
 from pipeline.config import ROLES, WHERE, RunConfig, build, by_role
 from pipeline.errors import UsageError
-from pipeline.store import Reader, as_json, code_version
+from pipeline.store.writer import Reader, as_json, code_version
 from programs import files
 
 NOT_ASKED = (

@@ -16,10 +16,11 @@ from queue import SimpleQueue
 
 from evals.run.progress import News
 from evals.sweep.sweep import Group, Report, play_jobs
-from pipeline import shards, terminal
+from pipeline import terminal
 from pipeline.errors import EconomistError
-from pipeline.signals import deaf_to_interrupts, work_for_another
-from pipeline.store import Store
+from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another
+from pipeline.store import shards
+from pipeline.store.writer import Store
 from programs.lm import blotted
 
 PATIENCE = 15.0

@@ -16,10 +16,10 @@ from typing import Any
 
 from evals.sweep.cells import plan
 from evals.sweep.sweep import Group, Job, Report, play_jobs
-from pipeline import shards
-from pipeline.cluster import cluster
 from pipeline.errors import EconomistError
-from pipeline.store import Store
+from pipeline.parallel.ray_cluster import cluster
+from pipeline.store import shards
+from pipeline.store.writer import Store
 from programs.lm import blotted
 
 PATIENCE = 15.0

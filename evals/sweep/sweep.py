@@ -15,17 +15,19 @@ from evals.run.command import carry_out, merge_shards
 from evals.run.progress import News, SweepProgress
 from evals.run.resume import take_up
 from evals.sweep.cells import Cell, Plan, plan
-from pipeline import cluster, examples, shards
+from pipeline.agents import examples
+from pipeline.agents.agents import Minds
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.history import AtRest, find_run
-from pipeline.minds import Minds
-from pipeline.people import written_by
-from pipeline.records import Year
+from pipeline.parallel import ray_cluster
+from pipeline.parallel.interrupts import polite_ends, run_async
 from pipeline.scenarios import SCENARIOS
-from pipeline.signals import polite_ends, run_async
-from pipeline.simulation import Simulation
-from pipeline.store import Row, Store, check_path
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.personas import written_by
+from pipeline.simulation.records import Year
+from pipeline.simulation.restore import AtRest, find_run
+from pipeline.store import shards
+from pipeline.store.writer import Row, Store, check_path
 from pipeline.terminal import instead
 
 Report = Callable[[News], None]
@@ -83,7 +85,7 @@ class Sweep:
     def check(self) -> None:
         """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
         if self.on_ray:
-            cluster.require(self.cells[0].config)
+            ray_cluster.require(self.cells[0].config)
             if self.cells[0].config.shards is not None:
                 raise UsageError(
                     "--shards is for one run: in a sweep with --engine ray each run is a task; leave it out"

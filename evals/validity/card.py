@@ -13,8 +13,8 @@ from evals.compare.statistics import Interval
 from evals.validity.checks import CHECKS
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
-from pipeline.minds import QUESTIONS
-from pipeline.store import Row, now
+from pipeline.agents.agents import QUESTIONS
+from pipeline.store.writer import Row, now
 from pipeline.terminal import CONTROL
 
 HEAD = "# Validity card"

@@ -10,9 +10,9 @@ from evals.output.console import Console
 from evals.output.formats import plain
 from evals.validity.card import SUBJECT, figure
 from evals.validity.checks import CHECKS
+from pipeline.agents.agents import QUESTIONS
 from pipeline.errors import UsageError
-from pipeline.minds import QUESTIONS
-from pipeline.store import Reader
+from pipeline.store.writer import Reader
 
 STORED = """
 SELECT arm || CASE WHEN schema_version IS NULL THEN ' (scored by an older version)' ELSE '' END AS arm,

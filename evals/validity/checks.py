@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evals.validity import invariance, planners, reply_formats, voters, workers
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
-from pipeline.minds import QUESTIONS
+from pipeline.agents.agents import QUESTIONS
 
 SIZES: Mapping[str, bool] = {"full": True, "small": False}
 """How much is asked: all, or about a third of it. What is asked in a small card is asked in a full one, too."""

@@ -24,13 +24,13 @@ from evals.validity.card_comparison import show
 from evals.validity.forecast import forecast
 from evals.validity.plan import Order, Plan, identity, judge, prepare
 from evals.validity.questionnaire import Panel, Session
-from pipeline.budget import Capped
-from pipeline.command import command
+from pipeline.agents.budget import Capped
 from pipeline.errors import UsageError
-from pipeline.history import AtRest
-from pipeline.signals import INTERRUPTED
-from pipeline.store import Store, as_json, check_path, code_version, now
-from pipeline.study import Study, study_name
+from pipeline.parallel.interrupts import INTERRUPTED
+from pipeline.printed_commands import command
+from pipeline.simulation.restore import AtRest
+from pipeline.store.writer import Store, as_json, check_path, code_version, now
+from pipeline.studies.study import Study, study_name
 from programs.adapter import ADAPTERS
 from programs.lm import is_remote
 

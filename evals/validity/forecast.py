@@ -11,7 +11,7 @@ from typing import Any
 from evals.output.console import Console
 from evals.run.dry_run import FEWEST_PER_CHARACTER, MOST_PER_CHARACTER, SHORTEST_REPLY, Line, table
 from evals.validity.plan import Plan
-from pipeline.leftovers import temporary_folder
+from pipeline.temporary_files import temporary_folder
 from programs.adapter import REPAIRS
 from programs.lm import RULES
 

@@ -12,7 +12,7 @@ from evals.validity.scores import Finding, finding, hours_of, mean, none_as, sai
 from evals.validity.vignettes import SEED, THREE, Person, try_hours, village
 from evals.validity.workers import Place, grid, places_of
 from pipeline.economy.tax import FloatArray
-from pipeline.simulation import labor_inputs
+from pipeline.simulation.loop import labor_inputs
 from signatures.types import TaxSchedule
 
 FAR = 10

@@ -12,10 +12,10 @@ from evals.validity.card import HEAD
 from evals.validity.checks import CHECKS, SIZES, read_replies
 from evals.validity.questionnaire import Panel, by_rule
 from evals.validity.scores import Finding
-from pipeline.command import command
+from pipeline.agents.agents import PROGRAMS
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError
-from pipeline.minds import PROGRAMS
+from pipeline.printed_commands import command
 from programs import files, prices
 from programs.strategies import strategy
 

@@ -9,11 +9,11 @@ import numpy as np
 from evals.validity.questionnaire import Ask, Panel, Reply
 from evals.validity.scores import Finding, finding
 from evals.validity.vignettes import crowd, linear, live
-from pipeline.baselines import Setting, objective
+from pipeline.economy.baselines import Setting, objective
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import best_response
-from pipeline.government import planner_inputs
-from pipeline.world import World
+from pipeline.simulation.government import planner_inputs
+from pipeline.simulation.world import World
 
 WAGES = (8.0, 11.0, 14.0, 18.0, 23.0, 30.0, 40.0, 58.0, 95.0)
 

@@ -15,12 +15,12 @@ from pydantic_core import to_jsonable_python
 
 from evals.datasets.rule_agents import RULE_FOR
 from evals.optimize.candidates import Question, question_of
+from pipeline.agents.agents import PROGRAMS, QUESTIONS
 from pipeline.config import RunConfig
-from pipeline.minds import PROGRAMS, QUESTIONS
-from pipeline.phase import Phase
-from pipeline.store import as_json
-from pipeline.study import Study
-from pipeline.tree import Node
+from pipeline.store.writer import as_json
+from pipeline.studies.call_tree import Node
+from pipeline.studies.dspy_callbacks import Phase
+from pipeline.studies.study import Study
 from programs import files
 from programs.engines.rules import POLICIES
 from programs.lm import without_secrets

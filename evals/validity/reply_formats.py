@@ -8,10 +8,10 @@ from functools import cache
 from evals.validity.questionnaire import Ask, Panel
 from evals.validity.scores import Finding, shared
 from evals.validity.voters import CAMPAIGNS, settled
-from pipeline.government import citizen_inputs, leader_inputs, planner_inputs
-from pipeline.people import persona_inputs
-from pipeline.simulation import judge_inputs
-from pipeline.world import World
+from pipeline.simulation.government import citizen_inputs, leader_inputs, planner_inputs
+from pipeline.simulation.loop import judge_inputs
+from pipeline.simulation.personas import persona_inputs
+from pipeline.simulation.world import World
 
 FEW, SOME = 2, 6
 """Questions of each kind that no check asks."""

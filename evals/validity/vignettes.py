@@ -19,9 +19,9 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import MAX_HOURS, best_response
-from pipeline.memory import Floats
-from pipeline.personas import template_persona
-from pipeline.world import World, create
+from pipeline.simulation.memory import Floats
+from pipeline.simulation.persona_template import template_persona
+from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
 
 TRIED, STEP = 8, 2

@@ -11,8 +11,8 @@ from evals.metrics.votes import Choice, prospects
 from evals.validity.questionnaire import Ask, Panel, Reply
 from evals.validity.scores import Finding, finding, shared
 from evals.validity.vignettes import SEED, THREE, Person, try_hours, village
-from pipeline.government import vote_inputs
-from pipeline.world import World
+from pipeline.simulation.government import vote_inputs
+from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
 
 VILLAGE = (

@@ -15,7 +15,7 @@ from evals.validity.questionnaire import Ask, Panel
 from evals.validity.scores import Finding, finding, found, hours_of, mean, none_as, said, shared
 from evals.validity.vignettes import SEED, TAX_YEAR, crowd, linear, live, try_hours
 from pipeline.economy.utility import ECONOMIES, effective_share
-from pipeline.simulation import labor_inputs
+from pipeline.simulation.loop import labor_inputs
 
 WAGES = (9.0, 14.0, 22.0, 34.0, 52.0, 80.0)
 RATES = (0.0, 20.0, 40.0, 60.0, 80.0)

@@ -15,7 +15,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.skills import FloatArray
+from pipeline.economy.wages import FloatArray
 
 TextArray = NDArray[np.object_]
 """Of str. People share their labels' strings, so a million of them stay small."""

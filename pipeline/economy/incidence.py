@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.economy.equilibrium import Outcome, equilibrium
-from pipeline.economy.preferences import INDIFFERENT, quantile_groups
+from pipeline.economy.policy_support import INDIFFERENT, quantile_groups
 from pipeline.economy.tax import FloatArray, bracket_of, people_in_brackets, uniform
 from pipeline.economy.utility import Economy
 from signatures.types import TaxSchedule

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.economy.census import CENSUS_YEAR, IntArray, People, TextArray, draw_people
 from pipeline.economy.cpi import inflation
 from pipeline.economy.dollars import PAPER_YEAR
-from pipeline.economy.skills import FULL_TIME_HOURS, MIN_WAGE, FloatArray, wages_uniform, wages_us_income
+from pipeline.economy.wages import FULL_TIME_HOURS, MIN_WAGE, FloatArray, wages_uniform, wages_us_income
 from signatures.types import Demographics
 
 UTILITY_TYPES = ("egotistical", "altruistic", "adversarial")

@@ -6,7 +6,7 @@ noise of learning. Under each objective the planners that have one (ORACLE, ORAC
 """
 
 from evals.experiments.declaration import Experiment
-from pipeline.baselines import RULES
+from pipeline.economy.baselines import RULES
 
 EXPERIMENT = Experiment(
     question="How good is each planner that needs no model, for each objective?",

@@ -1,7 +1,7 @@
 """How votes are counted: the same people and candidates with platforms under every rule."""
 
 from evals.experiments.declaration import Experiment
-from pipeline.election import RULES
+from pipeline.simulation.election_rules import RULES
 
 EXPERIMENT = Experiment(
     question="Does it matter for welfare by which rule a leader is elected?",

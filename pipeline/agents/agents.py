@@ -1,0 +1,358 @@
+"""The minds of a run: one program per role over one language model, asked concurrently and traced.
+
+A failed answer is data: after retries and repairs `ask` returns an `Answer` without a prediction, and the caller
+falls back. What no retry can mend (a wrong key, an unknown model) raises `ModelError` and ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import dspy
+from dspy import lm15
+from dspy.utils import exceptions as dspy_errors
+
+from pipeline import permissions as proposals
+from pipeline.agents import examples
+from pipeline.agents.budget import Amount, Budget, Capped
+from pipeline.agents.call_trace import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
+from pipeline.agents.model_errors import cannot_use
+from pipeline.agents.silent_roles import Hearing
+from pipeline.config import ROLES, RunConfig
+from pipeline.errors import ModelError, UsageError
+from programs import files, prices
+from programs.adapter import ADAPTERS
+from programs.interview import Interviewee
+from programs.lineage import Alike
+from programs.lm import RULES, Model, connect, is_remote, place_of, without_secrets
+from programs.optional import parse_omitted
+from programs.pace import Pace
+from programs.persona import PersonaWriter
+from programs.planner import Planner
+from programs.strategies import strategy
+from programs.voter import Voter
+from programs.worker import Worker
+
+log = logging.getLogger("llm_economist")
+
+PROGRAMS = {"worker": Worker, "planner": Planner, "voter": Voter, "persona": PersonaWriter}
+
+QUESTIONS: Mapping[str, tuple[str, str]] = {
+    "WritePersona": ("persona", "write_persona"),
+    "StandForOffice": ("voter", "stand_for_office"),
+    "CastVote": ("voter", "cast_vote"),
+    "GovernAsLeader": ("voter", "govern_as_leader"),
+    "SetTaxRates": ("planner", "set_tax_rates"),
+    "ChooseLabor": ("worker", "choose_labor"),
+    "JudgeTaxPolicy": ("worker", "judge_tax_policy"),
+}
+"""Each signature's role, and the attribute of the role's program that asks it."""
+
+FATAL = (
+    dspy_errors.LMAuthError,
+    dspy_errors.LMBillingError,
+    dspy_errors.LMUnsupportedModelError,
+    dspy_errors.LMConfigurationError,
+    dspy_errors.LMUnsupportedFeatureError,
+)
+"""What no retry and no other prompt can mend."""
+
+
+QUIET = {"disable_history": True, "trace": None, "warn_on_type_mismatch": False}
+"""DSPy's own bookkeeping is off: it would keep every prompt in memory, and the store has them."""
+
+
+@dataclass
+class Answer:
+    """What came of a question: the prediction or None, the attempts made, and the last error."""
+
+    prediction: dspy.Prediction | None
+    calls: list[Call]
+    call_id: int | None = None
+    error: str | None = None
+
+
+class Respondents(Protocol):
+    """Whoever answers the questions of a year: the `Minds` of a run, or those of an economy that is only in memory."""
+
+    def module(self, question: str) -> dspy.Module: ...
+
+    async def ask(
+        self,
+        question: str,
+        inputs: Mapping[str, Any],
+        *,
+        year: int,
+        agent: int | None,
+        module: dspy.Module | None = None,
+    ) -> Answer: ...
+
+
+@dataclass
+class Usage:
+    """Running totals over a run."""
+
+    calls: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    unpriced: int = 0
+
+    def add(self, calls: list[Call]) -> None:
+        for call in calls:
+            self.calls += 1
+            self.failed += call.status != "ok"
+            self.prompt_tokens += call.prompt_tokens or 0
+            self.completion_tokens += call.completion_tokens or 0
+            self.cost_usd += call.cost_usd or 0.0
+            self.unpriced += call.cost_usd is None and call.response is not None
+
+    def join(self, others: Mapping[str, Any]) -> None:
+        """Add totals of calls that another process made."""
+        for name, amount in others.items():
+            setattr(self, name, getattr(self, name) + amount)
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass
+class Minds:
+    """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
+
+    `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
+    `sink` gets every new call; without one, `calls` collects them. `hearing`: which roles were heard since it was last
+    told to forget. `cautions`: what to know of saved programs that were tuned under other circumstances.
+    """
+
+    config: RunConfig
+    model: str
+    run_id: int = 0
+    recorded: Recorded = field(default_factory=dict)
+    offline: bool = False
+    usage: Usage = field(default_factory=Usage)
+    calls: list[Call] = field(default_factory=list)
+    hearing: Hearing = field(default_factory=Hearing)
+    cautions: list[str] = field(default_factory=list)
+    sink: Callable[[Call], None] | None = None
+    pools: examples.Pools = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        proposals.refuse(config, self.model, offline=self.offline)
+        try:
+            self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
+            self.programs = {
+                role: PROGRAMS[role](strategy(config.strategy_of(role)), config.brackets) for role in ROLES
+            }
+            for role, path in config.program.items():
+                known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
+                self.cautions += files.load(self.programs[role], path, role=role, **known)
+            self.prices = prices.load(None if self.offline else config.prices)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self.adapter = ADAPTERS[config.adapter]()
+        self.semaphore = asyncio.Semaphore(config.concurrency)
+        self.pace = Pace()
+        self.budget = self._budget()
+
+    def model_of(self, role: str) -> str:
+        """The name of the model that answers for `role`."""
+        return self.config.role_llm.get(role, self.model)
+
+    def _connect(self, name: str) -> dspy.LM:
+        return connect(replace(named_model(self.config, name), offline=self.offline))
+
+    @property
+    def modules(self) -> dict[str, dspy.Module]:
+        """The module of every question."""
+        return {question: self.module(question) for question in QUESTIONS}
+
+    def learn(self, pools: examples.Pools) -> None:
+        """Take the examples from which strategies choose (pipeline/agents/examples.py)."""
+        self.pools = pools
+        examples.learn(self.modules, pools)
+
+    def _budget(self) -> Budget:
+        """The caps, and what a run that goes on has spent. UsageError where dollars are capped and have no price."""
+        config, known = self.config, {name: self.prices.of(name) for name in self.lms}
+        for name, price in known.items():
+            if config.max_cost_usd is not None and price is None and not self.offline:
+                raise UsageError(
+                    f"--max-cost-usd {config.max_cost_usd:g}: no price is known for {name}; give one in "
+                    f'prices.toml or with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, '
+                    "in dollars per million tokens"
+                )
+        spent = Amount(self.usage.cost_usd, self.usage.tokens)
+        return Budget(
+            config.max_cost_usd, config.max_tokens, self.model, self.prices.of(self.model), spent, others=known
+        )
+
+    @property
+    def purse(self) -> Budget | None:
+        """What pays for calls; None where nothing is capped or nothing is called."""
+        return self.budget if self.budget.capped and not self.offline else None
+
+    @property
+    def shown_model(self) -> str:
+        """The models and their server, without what a URL may hide."""
+        return ", ".join(map(self.shown, self.lms))
+
+    def shown(self, model: str) -> str:
+        """A model and its server, without what a URL may hide."""
+        url = self.config.public()["base_url"]
+        return model if url is None or model == RULES else f"{model} at {url}"
+
+    def module(self, question: str) -> dspy.Module:
+        """The module that asks `question` (a signature's name)."""
+        role, attribute = QUESTIONS[question]
+        return getattr(self.programs[role], attribute)
+
+    async def ask(
+        self,
+        question: str,
+        inputs: Mapping[str, Any],
+        *,
+        year: int,
+        agent: int | None,
+        module: dspy.Module | None = None,
+    ) -> Answer:
+        """Ask `question` for `agent` (None: the planner); at most `concurrency` are in flight at once."""
+        role, _ = QUESTIONS[question]
+        trace = self._trace(question, role, year, agent)
+        trace.same = self._same()
+        asked, lm = module or self.module(question), self.lms[self.model_of(role)]
+        async with self.semaphore:
+            if is_remote(lm):
+                await self.pace.turn()
+            with self.budget.question():
+                try:
+                    with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
+                        answer = await _attempt(asked, inputs, trace)
+                        if answer.prediction is not None:  # also by a stored reply
+                            self.hearing.heard.add(role)
+                        return answer
+                finally:
+                    trace.report()
+
+    async def interview(self, inputs: Mapping[str, Any], *, year: int, agent: int | None, number: int) -> Answer:
+        """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
+        trace = replace(self._trace(INTERVIEW, "interview", year, agent), interview=number)
+        lm = self.lms[self.model].copy(num_retries=1)  # somebody waits
+        try:
+            with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, **QUIET):
+                return await _attempt(Interviewee().answer_interview, inputs, trace)
+        finally:
+            trace.report()
+
+    def _same(self) -> Alike | None:
+        """Who else is asked this, of those who can be under way together."""
+        alike: Alike | None = dspy.settings.get("alike")
+        return alike and replace(alike, count=min(alike.count, self.config.concurrency))
+
+    def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
+        return Trace(
+            run_id=self.run_id,
+            year=year,
+            agent=agent,
+            role=role,
+            signature=question,
+            strategy=self.config.strategy_of(role) if role in ROLES else "io",
+            program=self.config.program.get(role),
+            model=self.model_of(role),
+            num_agents=self.config.num_agents,
+            seed=self.config.seed,
+            on_call=self._keep,
+            recorded=self.recorded.pop((year, question, agent), []),
+            offline=self.offline,
+            prices=self.prices,
+        )
+
+    def enter(self, run_id: int, sink: Callable[[Call], None] | None = None) -> None:
+        """Calls made so far (the preflight) and from now on belong to this run, and go to `sink`."""
+        self.run_id, self.sink = run_id, sink
+        for call in self.calls:
+            if call.run_id != run_id:
+                call.run_id, call.call_id = run_id, call.call_id + run_id * RUN_STRIDE
+        if sink is not None:
+            for call in self.drain():
+                sink(call)
+        self.hearing.forget()  # the preflight's reply is none to a question of the run
+
+    def _keep(self, call: Call) -> None:
+        """Count a call whose outcome is known, and hand it on."""
+        self.usage.add([call])
+        self.hearing.take(call)
+        if call.status != "ok":
+            log.debug("call %s (%s): %s: %s", call.call_id, call.signature, call.status, call.error)
+        (self.sink or self.calls.append)(call)
+
+    def drain(self) -> list[Call]:
+        """The calls collected since the last drain, in the order of their ids."""
+        calls, self.calls = sorted(self.calls, key=lambda call: call.call_id), []
+        return calls
+
+    async def preflight(self, *, year: int = 0, earlier: Sequence[Call] = ()) -> None:
+        """One tiny call to each model before anything is spent; ModelError says in one line why one cannot be used.
+
+        `earlier`: the stored preflights of this year, when a run goes on.
+        """
+        for number, (name, lm) in enumerate(self.lms.items()):
+            if name != RULES:
+                trace = replace(self._trace("Preflight", "preflight", year, None), model=name).branch(number)
+                trace.calls = [call for call in earlier if call.attempt in trace.attempts]
+                trace.reported = len(trace.calls)
+                await self._preflight(lm, trace)
+
+    async def _preflight(self, lm: dspy.LM, trace: Trace) -> None:
+        request = lm15.Request(
+            model=lm.model,
+            messages=(lm15.Message.user("Reply with the word OK."),),
+            config=lm15.Config(max_tokens=lm.kwargs.get("max_tokens"), temperature=lm.kwargs.get("temperature")),
+        )
+        try:
+            with dspy.context(lineage=trace, purse=self.purse):
+                # Where there are several servers, one that works is enough.
+                await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
+        except Capped as capped:
+            raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
+        except dspy_errors.LMError as error:
+            raise ModelError(cannot_use(self.shown(trace.model), error, place_of(lm))) from error
+        trace.report()
+
+
+def named_model(config: RunConfig, name: str) -> Model:
+    """The model `name`, asked as the settings say."""
+    return Model(
+        name,
+        base_url=config.base_url,
+        timeout=config.timeout,
+        temperature=config.temperature,
+        max_tokens=config.max_output_tokens,
+        concurrency=config.concurrency,
+        rpm=config.rpm,
+        tpm=config.tpm,
+        omit=parse_omitted(config.omit),
+        given=config.given,
+    )
+
+
+async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:
+    try:
+        prediction = await module.acall(**inputs)
+    except FATAL as error:
+        raise ModelError(cannot_use(trace.model, error, place_of(dspy.settings.lm))) from error
+    except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:
+        return Answer(None, trace.calls, error=without_secrets(str(error))[:300])
+    except Exception as error:
+        log.exception("strategy %s of role %s failed", trace.strategy, trace.role)
+        what = f"{type(error).__name__}: {without_secrets(str(error))[:200]}"
+        whose = f"strategy {trace.strategy} of role {trace.role}"
+        raise ModelError(f"{whose} failed ({what}); see the run's log") from error
+    return Answer(prediction, trace.calls, call_id=trace.answered_by)

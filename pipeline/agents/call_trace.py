@@ -1,0 +1,351 @@
+"""Every attempt of a run at a model as a row of `lm_calls`; those of studies meet the store in dspy_callbacks.py.
+
+A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
+to it (programs/observed.py) and adapters report what they could parse (programs/adapter.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from dspy import lm15
+from pydantic_core import to_jsonable_python
+
+from pipeline.store.writer import as_json
+from programs.lineage import Alike, Attempt
+from programs.lm import without_secrets
+from programs.memo import PerObject
+from programs.prices import KNOWN, Prices, count
+from programs.replies import finish_reason, stored, text_of, told
+
+SIGNATURES = (
+    "Preflight",
+    "WritePersona",
+    "StandForOffice",
+    "CastVote",
+    "GovernAsLeader",
+    "SetTaxRates",
+    "ChooseLabor",
+    "JudgeTaxPolicy",
+)
+"""In the order in which a year asks them: the order of call ids."""
+
+INTERVIEW = "AnswerInterview"
+"""What is asked when a year is over, and belongs to no run: a run that goes on or is played again looks past it."""
+
+MOST_ATTEMPTS = 1000
+BRANCH_ATTEMPTS = 50
+"""Attempts of one branch of a question at most; a question has room for twenty branches."""
+RUN_STRIDE = 10**13
+
+KINDS = (
+    (lm15.RateLimitError, "rate_limit"),
+    (lm15.TimeoutError, "timeout"),
+    (lm15.ServerError, "server_error"),
+    (lm15.TransportError, "connection"),
+    (lm15.AuthError, "auth"),
+    (lm15.BillingError, "billing"),
+    (lm15.ContextLengthError, "context_length"),
+    (lm15.InvalidRequestError, "invalid_request"),
+)
+
+
+@dataclass
+class Call:
+    """One row of `lm_calls`; field names are its columns."""
+
+    call_id: int
+    run_id: int
+    request_key: str
+    year: int
+    agent: int | None
+    role: str
+    signature: str
+    strategy: str
+    program: str | None
+    model: str
+    temperature: float | None
+    sampling_seed: int | None
+    prompt: str
+    response: str | None
+    parsed: str | None
+    status: str
+    error: str | None
+    attempt: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    cost_usd: float | None
+    latency_ms: float
+    started_at: datetime
+    choice: int | None = None
+    finish_reason: str | None = None
+
+
+Recorded = dict[tuple[int, str, int | None], list[Call]]
+"""Stored calls by (year, signature, agent), each list in the order in which they were made."""
+
+
+@dataclass
+class Trace:
+    """One question of one agent in one year, and every attempt to have it answered, in order.
+
+    `recorded`: calls that the store already has for this question; their replies are used again where the request is
+    the same. `offline`: nothing else may be used (a replay). `on_call` gets each new call once its outcome is known.
+    `first`: the number of its first attempt. A question may branch, so that several samples are drawn at once and
+    yet have seeds and numbers that do not depend on which comes first; `root` is the question itself. `interview`: its
+    number among the interviews of the run, where it is one. `same`: who else is asked the same at once.
+    """
+
+    run_id: int
+    year: int
+    agent: int | None
+    role: str
+    signature: str
+    strategy: str
+    program: str | None
+    model: str
+    num_agents: int
+    seed: int
+    on_call: Callable[[Call], None] = lambda call: None
+    recorded: list[Call] = field(default_factory=list)
+    offline: bool = False
+    prices: Prices = KNOWN
+    calls: list[Call] = field(default_factory=list)
+    failures: int = 0
+    replies: int = 0
+    reported: int = 0
+    first: int = 0
+    root: Trace | None = None
+    used: int | None = None
+    interview: int | None = None
+    keyed: tuple[lm15.Request, str] | None = None
+    same: Alike | None = None
+
+    @property
+    def alike(self) -> Alike | None:
+        """Who else makes this request at once. After a reply nobody does: a repair quotes it."""
+        return None if self.replies else self.same
+
+    @property
+    def question(self) -> Trace:
+        """The whole question that this is a branch of."""
+        return self.root or self
+
+    @property
+    def attempts(self) -> range:
+        """The numbers that attempts may have here."""
+        return range(self.first, self.first + (BRANCH_ATTEMPTS if self.root else MOST_ATTEMPTS))
+
+    def branch(self, number: int, of: int = 1) -> Trace:
+        """The `number`th branch of this question, from 0, `of` so many that ask the same; join it when it has ended."""
+        first = number * BRANCH_ATTEMPTS
+        group = (self.run_id, self.year, self.signature, self.agent, "branches", self.first + self.replies)
+        same = Alike(group, of, number, self.agent) if of > 1 else None
+        branch = replace(self, first=first, root=self.question, calls=[], failures=0, replies=0, reported=0, same=same)
+        branch.recorded = [call for call in self.recorded if call.attempt in branch.attempts]
+        return branch
+
+    def join(self, branches: Sequence[Trace]) -> None:
+        """Make the calls of `branches` this question's own."""
+        for branch in branches:
+            branch.report()
+            self.calls += branch.calls
+        self.reported = len(self.calls)
+
+    def use(self, call_id: int | None) -> None:
+        """Of several answers, the one that this call gave is kept."""
+        self.used = call_id
+
+    def sampling_seed(self, request: lm15.Request) -> int | None:
+        """A seed of its own for every attempt, the same whenever the run is played again.
+
+        None in a replay of requests that had none: the engine that could say so is not there.
+        First attempts of those who ask alike have seeds that follow one another.
+        """
+        if self.offline and self.recorded and all(call.sampling_seed is None for call in self.recorded):
+            return None
+        signature = self.signature if self.interview is None else f"{self.signature} {self.interview}"
+        same, asker, attempt = self.alike, self.agent, self.first + self.replies
+        if same is not None:
+            asker, attempt = same.lead, 0
+        place = f"{self.seed}/{self.year}/{signature}/{asker}/{attempt}"
+        drawn = int.from_bytes(blake2b(place.encode(), digest_size=4).digest())
+        return (drawn + (same.number if same is not None else 0)) & 0x7FFFFFFF
+
+    def recall(self, request: lm15.Request) -> lm15.Response | None:
+        """The stored reply to this very request, if there is one: what was paid for is not paid for again.
+
+        In a replay (`offline`) a stored failure fails again, and a request that was never made ends the replay.
+        """
+        self.report()
+        key = self._key(request)
+        for i, call in enumerate(self.recorded):
+            if call.response is not None and call.request_key == key:
+                self._take(self.recorded[: i + 1], self.recorded[i + 1 :])
+                return as_response(call)
+        left, self.recorded = self.recorded, []
+        own = [call for call in left if call.run_id == self.run_id]
+        self._take(own, [])  # they keep their numbers: new attempts are counted after them
+        if self.offline:
+            if own and not any(call.response for call in own):
+                raise lm15.InvalidRequestError(f"as stored: {own[-1].status}")
+            raise lm15.ConfigurationError(f"no stored reply to this request ({self.signature}, year {self.year})")
+        return None
+
+    def _take(self, taken: list[Call], left: list[Call]) -> None:
+        """Make recorded calls attempts of this question. Of another run's, only the reply that is used."""
+        taken = [call for call in taken if call.run_id == self.run_id] or taken[-1:]
+        self.recorded = left
+        self.calls += taken
+        self.replies += sum(call.response is not None for call in taken)
+        self.reported = len(self.calls)
+
+    def report(self) -> None:
+        """Hand over the calls whose outcome is known by now."""
+        for call in self.calls[self.reported :]:
+            self.on_call(call)
+        self.reported = len(self.calls)
+
+    def attempted(self, attempt: Attempt) -> None:
+        error = attempt.error
+        self.failures = 0 if error is None else self.failures + 1
+        self.replies += error is None
+        self.calls.append(
+            Call(
+                call_id=self._next_id(),
+                run_id=self.run_id,
+                request_key=self._key(attempt.request),
+                year=self.year,
+                agent=self.agent,
+                role=self.role,
+                signature=self.signature,
+                strategy=self.strategy,
+                program=self.program,
+                parsed=None,
+                attempt=self.first + len(self.calls),
+                **measured(self.model, attempt, self.prices),
+            )
+        )
+
+    def _key(self, request: lm15.Request) -> str:
+        """The request's key, worked out once: it is looked up before it is sent, and stored after."""
+        if self.keyed is None or self.keyed[0] is not request:
+            self.keyed = request, request_key(self.model, request)
+        return self.keyed[1]
+
+    def _next_id(self) -> int:
+        """The same question always has the same ids, and later questions have larger ones.
+
+        Interviews have ids from the end of the run's downwards, which no run comes near.
+        """
+        if self.interview is not None:
+            first = (self.run_id + 1) * RUN_STRIDE - (self.interview + 1) * MOST_ATTEMPTS
+            return first + self.first + len(self.calls)
+        question = self.year * len(SIGNATURES) + SIGNATURES.index(self.signature)
+        place = question * (self.num_agents + 1) + (0 if self.agent is None else self.agent + 1)
+        return self.run_id * RUN_STRIDE + place * MOST_ATTEMPTS + self.first + len(self.calls)
+
+    def parsed(self, fields: dict[str, Any]) -> None:
+        if self.calls:
+            self.calls[-1].parsed = as_json(to_jsonable_python(fields, fallback=str))
+
+    def unparsed(self, reason: str) -> None:
+        if self.calls:
+            refuse(self.calls[-1], reason)
+
+    @property
+    def answered_by(self) -> int | None:
+        """The call whose reply was used, if a model was asked."""
+        if self.used is not None:
+            return self.used
+        return self.calls[-1].call_id if self.calls and self.calls[-1].status == "ok" else None
+
+
+def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
+    """The columns of `lm_calls` that an attempt itself tells, whoever made it."""
+    request, response, error = attempt.request, attempt.response, attempt.error
+    usage = response.usage if response is not None else None
+    used = count(model, usage)
+    return {
+        "model": model,
+        "temperature": request.config.temperature,
+        "sampling_seed": request.config.seed,
+        "prompt": storable(prompt_text(request)),
+        "response": storable(text_of(response)) if response is not None else None,
+        "status": "ok" if error is None else kind(error),
+        "error": None if error is None else without_secrets(str(error))[:300],
+        "prompt_tokens": countable(used.input if used else usage.input_tokens if usage else None),
+        "completion_tokens": countable(used.output if used else usage.output_tokens if usage else None),
+        "cached_tokens": countable(usage.cache_read_tokens if usage else None),
+        "reasoning_tokens": countable(usage.reasoning_tokens if usage else None),
+        "cost_usd": prices.cost_usd(model, usage) if error is None else None,
+        "latency_ms": attempt.latency_ms,
+        "started_at": datetime.fromtimestamp(attempt.started_at, UTC).replace(tzinfo=None),
+        "choice": attempt.choice,
+        "finish_reason": finish_reason(response, error),
+    }
+
+
+def refuse(call: Call, reason: str) -> None:
+    """Take note that the reply of `call` could not be used, and what its end says about it."""
+    call.status, call.error = "parse_error", told(reason, call.finish_reason, call.response)[:400]
+
+
+def next_interview(run_id: int, lowest: int | None) -> int:
+    """The number of a run's next interview, from the lowest call id of its interviews so far.
+
+    >>> next_interview(1, None), next_interview(1, 19_999_999_998_000)
+    (0, 2)
+    """
+    return 0 if lowest is None else ((run_id + 1) * RUN_STRIDE - lowest) // MOST_ATTEMPTS
+
+
+def kind(error: Exception) -> str:
+    """A short name for what went wrong."""
+    return next((name for kind_, name in KINDS if isinstance(error, kind_)), "error")
+
+
+def request_key(model: str, request: lm15.Request) -> str:
+    """What tells one request from another: the model, all messages and the settings, as 16 hexadecimal digits."""
+    config = request.config
+    settings = as_json([config.temperature, config.max_tokens, config.seed, config.top_p, config.stop])
+    said = as_json([model, str(request.system), *(f"{message.role}: {message.text}" for message in request.messages)])
+    text = f"[{said}, {settings[:-1]}, {_schema_text(config.response_format)}]]"
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+_schema_text = PerObject(lambda schema: as_json(to_jsonable_python(schema, fallback=str)))
+
+
+def as_response(call: Call) -> lm15.Response:
+    """A stored reply as the model gave it."""
+    usage = lm15.Usage(
+        input_tokens=call.prompt_tokens,
+        output_tokens=call.completion_tokens,
+        cache_read_tokens=call.cached_tokens,
+        reasoning_tokens=call.reasoning_tokens,
+    )
+    return stored(call.response or "", call.finish_reason, model=call.model, usage=usage)
+
+
+def countable(tokens: int | None) -> int | None:
+    """A number of tokens, or None for what no reply can hold."""
+    return tokens if tokens is not None and 0 <= tokens < 2**31 else None
+
+
+def storable(text: str) -> str:
+    """`text` without what no database can hold: lone surrogates, as broken JSON may bring them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def prompt_text(request: lm15.Request) -> str:
+    """The whole prompt as sent: each message under a line that names its role."""
+    parts = [f"### system\n{request.system}"] if request.system else []
+    parts += [f"### {message.role}\n{message.text}" for message in request.messages]
+    return "\n\n".join(parts)

@@ -1,0 +1,35 @@
+"""The questions of a year to many agents, asked at once; those who are shown the very same are told so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dspy
+
+from pipeline.agents.agents import Answer, Respondents
+from programs.lineage import Alike
+
+
+async def ask_all(
+    minds: Respondents, question: str, asked: Iterable[tuple[int, Mapping[str, Any]]], *, year: int
+) -> list[Answer]:
+    """The answers to `question`, put to each agent with what it is shown, in the order of `asked`.
+
+    Agents with identical inputs follow each other, so that their requests are under way together (`Alike`).
+    """
+    groups: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
+    shown: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for place, (agent, inputs) in enumerate(asked):
+        key = tuple(inputs.items())
+        groups.setdefault(key, []).append((place, agent))
+        shown[key] = inputs
+    tasks: dict[int, asyncio.Future[Answer]] = {}
+    for key, members in groups.items():
+        lead, count = members[0][1], len(members)
+        for number, (place, agent) in enumerate(members):
+            alike = Alike((year, question, lead), count, number, lead) if count > 1 else None
+            with dspy.context(alike=alike):
+                tasks[place] = asyncio.ensure_future(minds.ask(question, shown[key], year=year, agent=agent))
+    return await asyncio.gather(*(tasks[place] for place in sorted(tasks)))

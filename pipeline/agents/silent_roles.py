@@ -1,0 +1,77 @@
+"""Which roles were asked and which were heard: years in which a role gets no reply are no result of that role."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.agents.call_trace import Call
+from pipeline.config import RunConfig
+
+PATIENCE = 3
+"""Years in a row in which a role may be asked without one reply to any of its questions; with them the run ends.
+
+A year may be lost to a failure that passes, and its workers keep their hours. Each question was retried by then: three
+years say that the model does not serve this role, and what a run measures after that is not its model.
+"""
+
+
+@dataclass
+class Hearing:
+    """Roles that were `asked` and `heard` since the last `forget`, and each role's last failure."""
+
+    asked: set[str] = field(default_factory=set)
+    heard: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def take(self, call: Call) -> None:
+        """Count a call whose outcome is known. A reply that makes no sense is one, an empty one is none."""
+        self.asked.add(call.role)
+        if call.response is not None and call.response.strip():
+            self.heard.add(call.role)
+        if call.status != "ok":
+            self.failures.pop(call.role, None)  # the last comes last
+            self.failures[call.role] = f"{call.status}: {call.error}"
+
+    def join(self, other: Hearing) -> None:
+        """Add what another process has heard."""
+        self.asked |= other.asked
+        self.heard |= other.heard
+        self.failures |= other.failures
+
+    def forget(self) -> None:
+        """Begin anew; the last failures are kept."""
+        self.asked, self.heard = set(), set()
+
+    def failure(self, role: str | None = None) -> str:
+        """The last failure of `role`, or of all roles."""
+        last = next(reversed(self.failures.values()), None) if role is None else self.failures.get(role)
+        return last or "no attempt was made"
+
+
+@dataclass
+class Silence:
+    """How many years in a row each role was asked in vain, in a run that begins with year `start`."""
+
+    config: RunConfig
+    start: int = 0
+    years: Counter[str] = field(default_factory=Counter)
+
+    def after(self, hearing: Hearing) -> Mapping[str, int]:
+        """Count a year; the roles that were in vain for as many years as a run bears, with these numbers."""
+        for role in hearing.heard:
+            del self.years[role]
+        self.years.update(hearing.asked - hearing.heard)
+        return {role: years for role, years in self.years.items() if years >= self.patience(role)}
+
+    def patience(self, role: str) -> int:
+        """How many years a run bears: `PATIENCE`, or all in which it asks the role, if they are fewer."""
+        left = range(self.start, self.config.max_timesteps)
+        asking = len(left) if role == "worker" else sum(governs(self.config, year) for year in left)
+        return max(1, min(PATIENCE, asking))
+
+
+def governs(config: RunConfig, year: int) -> bool:
+    """Whether the law may change in `year` by what a model says."""
+    return config.planner_type == "LLM" and year % config.two_timescale == 0 and year >= config.warmup

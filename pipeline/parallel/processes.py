@@ -1,0 +1,121 @@
+"""Wards as processes of this machine (`--processes`), asked through pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from pipeline import terminal
+from pipeline.errors import EconomistError, StoreError
+from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another
+from pipeline.parallel.worker import LIVES, PATIENCE, Ask, Report, Setup, Ward
+from programs.lm import blotted
+
+
+class Processes:
+    """A process a ward. One that is lost is begun anew, and goes on from its journal."""
+
+    def __init__(self, setups: Sequence[Setup]) -> None:
+        self.setups = setups
+        self.threads = ThreadPoolExecutor(len(setups), thread_name_prefix="ward")
+        self.turns = [asyncio.Lock() for _ in setups]
+        self.members: list[tuple[SpawnProcess, Connection]] = []
+        try:
+            for setup in setups:
+                self.members.append(_begin(setup))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def count(self) -> int:
+        """How many wards there are."""
+        return len(self.setups)
+
+    async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
+        """The report of ward `number`. EconomistError where it was lost `LIVES` times."""
+        loop = asyncio.get_running_loop()
+        async with self.turns[number]:
+            for _ in range(LIVES):
+                _, pipe = self.members[number]
+                try:
+                    return await loop.run_in_executor(self.threads, _exchange, pipe, batch)
+                except (EOFError, ConnectionError):
+                    code = _end(*self.members[number])
+                    self.members[number] = _begin(self.setups[number])
+        raise EconomistError(f"process {number} of --processes was lost {LIVES} times in a year (exit code {code})")
+
+    def close(self) -> None:
+        """Have all processes store what they have, and end."""
+        for process, _ in self.members:
+            process.terminate()
+        for member in self.members:
+            _end(*member)
+        self.threads.shutdown()
+
+
+def _begin(setup: Setup) -> tuple[SpawnProcess, Connection]:
+    spawn = get_context("spawn")
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=work, args=(theirs, setup), name=f"ward {setup.number}", daemon=True)
+    with deaf_to_interrupts():
+        process.start()
+    theirs.close()
+    return process, ours
+
+
+def _end(process: SpawnProcess, pipe: Connection) -> int | None:
+    """The exit code of a process that was told to end, or is gone; one that does not is killed."""
+    process.join(PATIENCE)
+    process.kill()
+    process.join()
+    pipe.close()
+    return process.exitcode
+
+
+def _exchange(pipe: Connection, batch: Sequence[Ask]) -> Report:
+    pipe.send(batch)
+    said = pipe.recv()
+    if isinstance(said, Exception):
+        raise said
+    assert isinstance(said, Report)
+    return said
+
+
+def work(pipe: Connection, setup: Setup) -> None:
+    """The life of a process: batches from `pipe`, until the run's process ends it with SIGTERM, or is gone."""
+    work_for_another()
+    terminal.prepare()
+    with suppress(KeyboardInterrupt, EOFError, ConnectionError), asyncio.Runner() as runner:
+        ward = Ward(setup)
+        ward.take_log()
+        threading.Thread(target=_outlive_nobody, args=(ward,), daemon=True).start()
+        while True:
+            pipe.send(_answered(runner, ward, pipe.recv()))
+
+
+def _answered(runner: asyncio.Runner, ward: Ward, batch: Sequence[Ask]) -> Report | Exception:
+    try:
+        return runner.run(ward.answer(batch))
+    except EconomistError as error:
+        return error
+    except Exception:  # the run reports it as the bug that it is
+        return RuntimeError(blotted(traceback.format_exc()))
+
+
+def _outlive_nobody(ward: Ward) -> None:
+    """When the run's process is gone, however it went: keep the replies that are here, and end."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    with suppress(StoreError):
+        ward.journal.flush()
+    os._exit(1)

@@ -1,0 +1,85 @@
+"""Wards as Ray actors (`--engine ray`): Ray spreads them over its nodes, begins a lost one anew, and asks it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import EconomistError, UsageError
+from pipeline.parallel.ray_cluster import cluster
+from pipeline.parallel.worker import LIVES, PATIENCE, Ask, Report, Setup, Ward
+
+
+class Actor:
+    """A ward on some node."""
+
+    def __init__(self, setup: Setup, folder: str) -> None:
+        self.ward = Ward(setup)
+        self.ward.take_log()
+        with suppress(OSError):  # saved programs and prices may have names that are relative to it
+            os.chdir(folder)
+
+    async def is_at_home(self) -> bool:
+        """Whether the journals of the run can be written here."""
+        return Path(self.ward.setup.folder).parent.is_dir()
+
+    async def answer(self, batch: Sequence[Ask]) -> Report:
+        """The report of the ward."""
+        return await self.ward.answer(batch)
+
+
+class Actors:
+    """An actor a ward, on the cluster at `address` (pipeline/parallel/ray_cluster.py)."""
+
+    def __init__(self, setups: Callable[[int], Sequence[Setup]], *, wards: int | None, address: str | None) -> None:
+        """`setups`: from the number of wards; without `wards`, there is one for each CPU. UsageError where they can't
+        work."""
+        with ExitStack() as stack:
+            self.ray = stack.enter_context(cluster(address))
+            count = wards or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+            # An actor waits more than it computes: it is no node's business how many there are.
+            kind = self.ray.remote(
+                num_cpus=0, max_restarts=-1, max_task_retries=LIVES - 1, scheduling_strategy="SPREAD"
+            )(Actor)
+            self.members = [kind.remote(setup, os.getcwd()) for setup in setups(count)]
+            self.under_way: set[Any] = set()
+            stack.callback(self._end)
+            self._check()
+            self._exit = stack.pop_all()
+
+    def _check(self) -> None:
+        at_home = self.ray.get([member.is_at_home.remote() for member in self.members])
+        if not all(at_home):
+            raise UsageError("a node of the Ray cluster does not see the folder of --db; expected one that all share")
+
+    @property
+    def count(self) -> int:
+        """How many wards there are."""
+        return len(self.members)
+
+    async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
+        """The report of ward `number`. EconomistError where it was lost `LIVES` times."""
+        asked = self.members[number].answer.remote(batch)
+        self.under_way.add(asked)
+        try:
+            report: Report = await asked
+        except self.ray.exceptions.RayActorError as error:
+            why = str(error).strip().splitlines()[0][:160]
+            raise EconomistError(f"shard {number} was lost {LIVES} times in a year ({why})") from error
+        self.under_way.remove(asked)  # one that was interrupted stays
+        return report
+
+    def close(self) -> None:
+        """Have all actors store what they have, and end; the cluster, too, if it was begun here."""
+        self._exit.close()
+
+    def _end(self) -> None:
+        for asked in self.under_way:
+            self.ray.cancel(asked)
+        if self.under_way:
+            self.ray.wait(list(self.under_way), num_returns=len(self.under_way), timeout=PATIENCE)
+        for member in self.members:
+            self.ray.kill(member)

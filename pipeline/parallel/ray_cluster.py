@@ -1,0 +1,119 @@
+"""Ray: the cluster that a run or a sweep may use (extra `ray`). Quiet, at home, and gone when it was begun here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.errors import UsageError
+from pipeline.parallel.interrupts import interrupt_by
+from pipeline.temporary_files import RAY
+
+log = logging.getLogger("llm_economist")
+
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would tell its makers of every cluster
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` it would send this folder, database and all, to every node
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+PATIENCE = 10.0
+"""Seconds for a cluster to be reached."""
+
+LONGEST = 22
+"""Characters of a folder for temporary files with which Ray's sockets have names that are short enough."""
+
+
+def require(config: RunConfig) -> None:
+    """UsageError where the settings ask for Ray and it is not installed, or the cluster is not there."""
+    if config.engine != "ray":
+        return
+    if find_spec("ray") is None:
+        raise UsageError("--engine ray needs the extra `ray`: uv run --extra ray llm-economist ...")
+    where = _where(config.ray_address)
+    try:
+        _knock(where)
+    except OSError as error:
+        raise _unusable(where, error) from error
+
+
+def _where(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def _unusable(where: str, error: Exception) -> UsageError:
+    why = " ".join(str(error).split())[:200]
+    return UsageError(f"--ray-address {where}: no Ray cluster there ({why}); begin one with `ray start --head`")
+
+
+def imported() -> Any:
+    """The module `ray`, told to be quiet."""
+    os.environ.update(SETTINGS)
+    import ray
+
+    ray._private.worker.print_to_stdstream = _log_instead  # type: ignore[assignment]
+    return ray
+
+
+def _log_instead(said: Mapping[str, Any], ignore_prefix: bool) -> None:
+    """What Ray would print of its workers, whatever it is told: it would garble the progress bar."""
+    log.info("ray: %s", " ".join(" ".join(said["lines"]).split())[:500])
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[Any]:
+    """The module `ray`, connected: to `address`, else RAY_ADDRESS, else to a cluster of this machine that ends here.
+
+    What is connected already stays so.
+    """
+    ray = imported()
+    if ray.is_initialized():
+        yield ray
+        return
+    where = _where(address)
+    folder = _folder() if where == "local" else None
+    try:
+        _connect(ray, where, folder)
+        yield ray
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(ray: Any, where: str, folder: str | None) -> None:
+    own: dict[str, Any] = {}
+    if where == "local":
+        own = {"include_dashboard": False, "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _knock(where)
+        ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unusable(where, error) from error
+    except SystemExit:  # Ray's own handler of SIGTERM
+        raise interrupt_by(signal.SIGTERM) from None
+    finally:
+        for number, handler in handlers.items():  # Ray has put its own in their place
+            signal.signal(number, handler)
+
+
+def _knock(address: str) -> None:
+    """OSError where nobody listens: Ray itself would try for eight minutes, and print each time."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+
+
+def _folder() -> str | None:
+    """A folder for what Ray writes; None (Ray's own) where its name would be too long for a socket."""
+    return tempfile.mkdtemp(prefix=f"{RAY}{os.getpid()}-") if len(tempfile.gettempdir()) <= LONGEST else None

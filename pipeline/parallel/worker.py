@@ -1,0 +1,183 @@
+"""A ward: a contiguous part of the population, and the process that answers for it with minds of its own.
+
+Prompts are rendered and replies are parsed here, so that is what runs on several cores. What a ward answers does not
+depend on which ward it is: seeds, ids and keys of calls are those of the question (pipeline/agents/call_trace.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from logging.handlers import QueueHandler
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from pipeline.agents.agents import Minds
+from pipeline.agents.call_trace import Call, Recorded
+from pipeline.agents.examples import Pools
+from pipeline.agents.silent_roles import Hearing
+from pipeline.config import RunConfig
+from pipeline.errors import EconomistError
+from programs.lineage import Alike
+from programs.voter import ballot
+
+if TYPE_CHECKING:
+    from pipeline.store.call_files import Journal
+
+log = logging.getLogger("llm_economist")
+
+LIVES = 5
+"""How often a ward may be lost over one batch of questions before the run gives up."""
+
+PATIENCE = 15.0
+"""Seconds for a ward to store what it has and end, before it is killed."""
+
+BallotPaper = tuple[tuple[str, ...], str]
+"""The names on a ballot, and its form."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a ward needs to know before it is asked. `config` has its share of the limits; `folder`: of its journal."""
+
+    number: int
+    config: RunConfig
+    model: str
+    run_id: int
+    folder: str
+    pools: Pools
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to a ward. `ballot`: who stands, where it is a vote. `recorded`: stored calls to be used again.
+
+    `alike`: who else asks the very same, whatever their wards.
+    """
+
+    question: str
+    inputs: dict[str, Any]
+    year: int
+    agent: int | None
+    ballot: BallotPaper | None = None
+    recorded: tuple[Call, ...] = ()
+    alike: Alike | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of a question: the fields of the prediction, or None and the last error."""
+
+    fields: dict[str, Any] | None
+    call_id: int | None = None
+    error: str | None = None
+
+
+@dataclass
+class Report:
+    """What came of a batch: a reply for each question, in order, or the `failure` that ends the run.
+
+    `hearing`: as in `Minds`. `logged`: what the ward has to say in the run's text log.
+    """
+
+    replies: list[Reply] = field(default_factory=list)
+    hearing: Hearing = field(default_factory=Hearing)
+    logged: list[logging.LogRecord] = field(default_factory=list)
+    failure: EconomistError | None = None
+
+
+class Ward:
+    """Answers batches of questions in the event loop of its process. Its calls are in its journal before it reports.
+
+    Made when it is first asked, so that what can't be made is told in a report.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.ballots: dict[BallotPaper, dspy.Module] = {}
+        self.logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
+
+    def take_log(self) -> None:
+        """Keep what this process logs, for the run's own process to write; nothing reaches the terminal."""
+        log.handlers, log.propagate = [QueueHandler(self.logged)], False
+        log.setLevel(logging.DEBUG if self.setup.config.debug else logging.INFO)
+        logging.getLogger("dspy").setLevel(logging.ERROR)
+
+    @cached_property
+    def journal(self) -> Journal:
+        from pipeline.store.call_files import Journal  # Arrow, which a run in one process can do without
+
+        return Journal(Path(self.setup.folder))
+
+    @cached_property
+    def left(self) -> Recorded:
+        """Calls of a predecessor that was lost, to be used again."""
+        return by_question(self.journal.left())
+
+    @cached_property
+    def minds(self) -> Minds:
+        minds = Minds(self.setup.config, self.setup.model)
+        minds.learn(self.setup.pools)
+        minds.enter(self.setup.run_id, self.journal.post)
+        return minds
+
+    async def answer(self, batch: Sequence[Ask]) -> Report:
+        """Ask all of a batch at once. An error that ends the run is told in the report."""
+        try:
+            report = await self._answer(batch)
+        except EconomistError as error:
+            report = Report(failure=error)
+        report.logged = [self.logged.get_nowait() for _ in range(self.logged.qsize())]
+        return report
+
+    async def _answer(self, batch: Sequence[Ask]) -> Report:
+        self.minds.hearing = Hearing()
+        tasks = [asyncio.create_task(self._ask(ask)) for ask in batch]
+        try:
+            replies = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.journal.flush()
+        return Report(replies, self.minds.hearing)
+
+    async def _ask(self, ask: Ask) -> Reply:
+        key = (ask.year, ask.question, ask.agent)
+        known = {call.call_id: call for call in (*ask.recorded, *self.left.pop(key, ()))}
+        if known:
+            self.minds.recorded[key] = [known[call_id] for call_id in sorted(known)]
+        module = self._ballot(ask.ballot) if ask.ballot is not None else None
+        with dspy.context(alike=ask.alike):
+            answer = await self.minds.ask(ask.question, ask.inputs, year=ask.year, agent=ask.agent, module=module)
+        said = dict(answer.prediction.items()) if answer.prediction is not None else None
+        return Reply(said, answer.call_id, answer.error)
+
+    def _ballot(self, paper: BallotPaper) -> dspy.Module:
+        if paper not in self.ballots:
+            self.ballots = {paper: ballot(self.minds.module("CastVote"), *paper)}
+        return self.ballots[paper]
+
+
+def share(config: RunConfig, number: int, wards: int) -> RunConfig:
+    """The settings of one of so many wards: its part of what is limited, so that all together keep the limits."""
+
+    def part(limit: int | None) -> int | None:
+        return None if limit is None else limit // wards + (number < limit % wards)
+
+    limits: dict[str, Any] = {name: part(getattr(config, name)) for name in ("concurrency", "rpm", "tpm")}
+    return replace(config.undivided(), **limits)
+
+
+def by_question(calls: Sequence[Call]) -> Recorded:
+    """Calls by what was asked, in their order."""
+    found: Recorded = {}
+    for call in calls:
+        found.setdefault((call.year, call.signature, call.agent), []).append(call)
+    return found

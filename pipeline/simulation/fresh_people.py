@@ -1,0 +1,72 @@
+"""Fresh people: others from the population of a run, among whom a law that was made for the run's people is judged.
+
+A law that is best for few people fits their wages, and theirs alone. What it is worth to the population shows among
+people for whom it was not made: `FRESH_PEOPLE` others, drawn with the same settings (mix, lowest wage, year of the
+dollars) from a stream of their own, the run's seed with the purpose "fresh people". So the same run always has the same
+fresh people, and runs with the same population and seed share them. They best-respond, and share their revenue.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from pipeline.economy.baselines import Setting, objective
+from pipeline.economy.wages import FloatArray
+from pipeline.shocks import Shock
+from pipeline.simulation.shock_effects import expose
+from pipeline.simulation.world import World, drawn
+from signatures.types import TaxSchedule
+
+FRESH_PEOPLE = 2_000
+
+SUMS = ("paper",)
+"""Welfare functions that are sums over people: they are stated for as many people as the run has."""
+
+BY_NUMBER = "No figures on fresh people: a shock on wages names workers by their number, which others do not have."
+
+
+@dataclass(frozen=True)
+class FreshPeople:
+    """The `setting` of a run with other people in it. `people`: how many the run has."""
+
+    setting: Setting
+    people: int
+
+    def worth(self, law: TaxSchedule, welfare: str = "") -> float:
+        """The objective, or the function called `welfare`, if all fresh people best-respond to `law`.
+
+        In the function's unit, dollars a head and year; a sum over people (`SUMS`) is scaled to `people`.
+        """
+        name = welfare or self.setting.welfare
+        value = _worth(replace(self.setting, welfare=name), law)
+        return value * self.people / len(self.setting.wages) if name in SUMS else value
+
+
+def fresh_people(world: World, year: int | None = None) -> FreshPeople | None:
+    """Fresh people for `world` in `year`, or now, under the shocks then in force.
+
+    None where a shock on wages is about workers by their number: `BY_NUMBER` says so.
+    """
+    active = world.active if year is None else world.exposure.active(year)
+    on_wages = tuple(shock for shock in active if shock.target == "wages")
+    if any(_names_workers(shock.condition or "") for shock in on_wages):
+        return None
+    return FreshPeople(replace(world.setting(year), wages=_wages(world, on_wages)), world.num_agents)
+
+
+def _names_workers(condition: str) -> bool:
+    """Whether a condition is about the column `agent`; what stands in quotes is no column."""
+    return re.search(r"\bagent\b", re.sub(r"'[^']*'", "", condition), re.I) is not None
+
+
+def _wages(world: World, shocks: tuple[Shock, ...]) -> FloatArray:
+    """Wages of the fresh people (`FRESH_PEOPLE`,), dollars an hour, while all `shocks` last."""
+    population = drawn(world.config, FRESH_PEOPLE, "fresh people")
+    return expose(shocks, population).wages(max((shock.first for shock in shocks), default=0))
+
+
+@lru_cache(maxsize=4096)
+def _worth(setting: Setting, law: TaxSchedule) -> float:
+    return objective(setting, law)

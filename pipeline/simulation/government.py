@@ -1,0 +1,267 @@
+"""Who sets the tax rates, and to what: the planner's proposal, or an election and the leader's decision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+import numpy as np
+
+from pipeline.agents.agents import Answer, Respondents
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.policy_support import prospects
+from pipeline.economy.tax import FloatArray
+from pipeline.simulation import observations as see
+from pipeline.simulation.election_rules import RULES, Ballot, Form, Poll, Rule, ballot_names, sincere_ballot
+from pipeline.simulation.world import World
+from programs.voter import ballot, names_in
+from signatures.types import TaxSchedule
+
+Platforms = Mapping[int, tuple[int, ...] | None]
+
+EXPLOIT_FROM = 0.8
+"""The planner explores schedules for this share of the run, then exploits what it found."""
+
+
+@dataclass
+class Government:
+    """What a change of government left: the changes made, and the rows of its election."""
+
+    rate_changes: list[int] | None = None
+    fallback: bool | None = None
+    call_id: int | None = None
+    asked: int = 0
+    failed: int = 0
+    votes: list[dict[str, Any]] = field(default_factory=list)
+    platforms: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Who stood for what, the calls in which they said so, and who won; None where nobody was elected."""
+
+    platforms: Platforms = field(default_factory=dict)
+    calls: Mapping[int, int | None] = field(default_factory=dict)
+    winner: int | None = None
+
+
+async def govern(world: World, minds: Respondents, year: int) -> Government:
+    """Change the tax schedule for the tax year that begins: by the planner, or by whoever is elected."""
+    government = Government()
+    campaign = await _elect(world, minds, year, government) if world.scenario.elections else Campaign()
+    inputs = planner_inputs(world, year)
+    if world.leader is None:
+        _apply(world, government, await minds.ask("SetTaxRates", inputs, year=year, agent=None))
+    elif world.config.binding_platforms:
+        _keep_promise(world, government, campaign)
+    else:
+        inputs |= leader_inputs(world, campaign.platforms)
+        _apply(world, government, await minds.ask("GovernAsLeader", inputs, year=year, agent=world.leader))
+    return government
+
+
+def planner_inputs(world: World, year: int) -> dict[str, str]:
+    """The planner's view of the economy."""
+    outcome = world.outcome
+    economy = "no years yet"
+    if outcome is not None and world.judged is not None:
+        economy = see.economy_summary(
+            world.schedule,
+            income=outcome.income,
+            utility=world.judged,
+            hours=outcome.labor,
+            rebate=outcome.rebate,
+            welfare=world.welfare,
+            satisfied=world.satisfied,
+        )
+    return {
+        "objective": see.planner_objective(world.setting(), world.num_agents, halved=world.satisfaction_counts),
+        "economy": economy,
+        "record": see.planner_record(world.planner_memory),
+        "tax_schedule": str(world.schedule),
+        "phase": "exploit" if year >= EXPLOIT_FROM * world.config.max_timesteps else "explore",
+    }
+
+
+def leader_inputs(world: World, platforms: Platforms) -> dict[str, str]:
+    """What an elected leader sees beside the planner's view: itself, its own years, and what it promised."""
+    leader = world.leader
+    assert leader is not None
+    return {
+        "identity": see.identity(world.personas[leader], float(world.population.wage[leader])),
+        "own_record": see.worker_record(world.memory, leader, world.schedule),
+        "platform": see.platform_in_words(platforms.get(leader)),
+    }
+
+
+def _apply(world: World, government: Government, answer: Answer) -> None:
+    _count(government, [answer])
+    said = answer.prediction
+    changes = (0,) * len(world.schedule.rates) if said is None else said.rate_changes
+    _enact(world, government, changes, fallback=said is None, call_id=answer.call_id)
+
+
+def _keep_promise(world: World, government: Government, campaign: Campaign) -> None:
+    """What the winner stood for becomes law. A leader who was not elected anew promised nothing: rates stay."""
+    promised = campaign.platforms[campaign.winner] if campaign.winner is not None else None
+    call_id = campaign.calls.get(campaign.winner) if campaign.winner is not None else None
+    _enact(world, government, promised or (0,) * len(world.schedule.rates), fallback=False, call_id=call_id)
+
+
+def _enact(
+    world: World, government: Government, changes: Sequence[int], *, fallback: bool, call_id: int | None
+) -> None:
+    government.rate_changes = [int(change) for change in changes]
+    government.fallback, government.call_id = fallback, call_id
+    world.schedule = world.schedule.changed(tuple(government.rate_changes))
+
+
+async def _elect(world: World, minds: Respondents, year: int, government: Government) -> Campaign:
+    """Candidates, votes, a winner. Without a candidate, or without a vote for one, the incumbent stays."""
+    rule = RULES[world.config.election_rule]
+    if world.config.platforms:
+        platforms, calls = await _nominate(world, minds, year, government, rule)
+    else:
+        platforms, calls = dict.fromkeys(_standing(world, world.voters_asked, year, rule)), {}
+    winner = None
+    if platforms:
+        votes = await _vote(world, minds, year, platforms, government, rule.form) if rule.form else []
+        poll = Poll(list(platforms), votes, world.population.wage, _interest(world, platforms))
+        winner = rule.elect(poll, world.rng("tie", year))
+        world.leader = world.leader if winner is None else winner
+    government.platforms = [
+        {
+            "candidate": agent,
+            "rate_changes": None if changes is None else list(changes),
+            "elected": agent == world.leader,
+            "call_id": calls.get(agent),
+        }
+        for agent, changes in platforms.items()
+    ]
+    return Campaign(platforms, calls, winner)
+
+
+def _standing(world: World, willing: Sequence[int], year: int, rule: Rule) -> list[int]:
+    """Of those who are willing, as many as a ballot holds, or all where there is no ballot."""
+    return ballot_names(willing, world.leader, world.rng("ballot", year)) if rule.form else list(willing)
+
+
+def citizen_inputs(world: World, agent: int) -> dict[str, str]:
+    """What a citizen knows before an election: the law, the rebate, itself, and its own years."""
+    rebate = world.outcome.rebate if world.outcome is not None else None
+    return {
+        "tax_schedule": str(world.schedule),
+        "last_rebate": see.last_rebate(rebate),
+        "identity": see.identity(world.personas[agent], float(world.population.wage[agent])),
+        "record": see.worker_record(world.memory, agent, world.schedule),
+    }
+
+
+async def _nominate(
+    world: World, minds: Respondents, year: int, government: Government, rule: Rule
+) -> tuple[Platforms, Mapping[int, int | None]]:
+    eligible = world.voters_asked
+    questions = (
+        minds.ask("StandForOffice", citizen_inputs(world, agent), year=year, agent=agent) for agent in eligible
+    )
+    answers = dict(zip(eligible, await asyncio.gather(*questions), strict=True))
+    _count(government, list(answers.values()))
+    willing = [agent for agent, a in answers.items() if a.prediction is not None and a.prediction.stand]
+    standing = {agent: answers[agent] for agent in _standing(world, willing, year, rule)}
+    platforms: Platforms = {
+        agent: tuple(int(c) for c in a.prediction.rate_changes or (0,) * len(world.schedule.rates))
+        for agent, a in standing.items()
+        if a.prediction is not None
+    }
+    return platforms, {agent: a.call_id for agent, a in standing.items()}
+
+
+def ballot_module(minds: Respondents, form: Form, platforms: Platforms) -> dspy.Module:
+    """The module that asks for a vote, typed to those who stand."""
+    return ballot(minds.module("CastVote"), [see.candidate_name(agent) for agent in platforms], form)
+
+
+def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
+    """What a citizen is told when it votes. ValueError under a rule without a vote."""
+    rule = RULES[world.config.election_rule]
+    if rule.form is None:
+        raise ValueError(f"nobody votes under the rule {world.config.election_rule}")
+    return {
+        **citizen_inputs(world, voter),
+        "ballot": see.ballot_in_words(rule.form, rule.words),
+        "candidates": see.candidates_in_words(
+            platforms, world.population, voter=voter, with_platforms=world.config.platforms
+        ),
+    }
+
+
+async def _vote(
+    world: World, minds: Respondents, year: int, platforms: Platforms, government: Government, form: Form
+) -> list[Ballot]:
+    """The ballots of all agents, in order: asked for, or, of workers without a mind, by their own interest."""
+    asked, module = world.voters_asked, ballot_module(minds, form, platforms)
+    questions = (
+        minds.ask("CastVote", vote_inputs(world, voter, platforms), year=year, agent=voter, module=module)
+        for voter in asked
+    )
+    answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))
+    _count(government, list(answers.values()))
+    ballots = _mindless_ballots(world, year, platforms, form) if len(asked) < world.num_agents else {}
+    ballots |= {voter: _chosen(answer, platforms) for voter, answer in answers.items()}
+    government.votes = [
+        {
+            "voter": voter,
+            "candidate": ballots[voter][0] if ballots[voter] else None,
+            "ballot": list(ballots[voter]),
+            "fallback": voter in answers and answers[voter].prediction is None,
+            "call_id": answers[voter].call_id if voter in answers else None,
+        }
+        for voter in range(world.num_agents)
+    ]
+    return [ballots[voter] for voter in range(world.num_agents)]
+
+
+def _chosen(answer: Answer, platforms: Platforms) -> Ballot:
+    """The candidates on a ballot, in its order; none for an abstention and for a failed answer."""
+    if answer.prediction is None:
+        return ()
+    numbers = {see.candidate_name(agent): agent for agent in platforms}
+    return tuple(numbers[name] for name in names_in(answer.prediction.vote))
+
+
+def _interest(world: World, platforms: Platforms) -> Callable[[int], FloatArray]:
+    """From a voter to what it has under each candidate if everybody best-responds to what was promised, or, without
+    platforms, to how near each candidate's wage is to its own."""
+    wage = world.population.wage
+    if world.config.platforms:
+        rates, law_of = np.unique(
+            [law.rates for law in _promised_laws(world, platforms)], axis=0, return_inverse=True
+        )  # hundreds may stand, for a handful of laws
+        return lambda voter: prospects(world.economy, world.schedule.thresholds, rates, wage)[voter][law_of]
+    return lambda voter: -np.abs(wage[list(platforms)] - wage[voter])
+
+
+def _promised_laws(world: World, platforms: Platforms) -> list[TaxSchedule]:
+    unchanged = (0,) * len(world.schedule.rates)
+    return [world.schedule.changed(changes or unchanged) for changes in platforms.values()]
+
+
+def _mindless_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:
+    """How workers without a mind vote: for what pays most with everyone's hours as they are, or, without platforms,
+    for the nearest wage."""
+    wage, rng = world.population.wage, world.rng("mindless", year)
+    if world.config.platforms:
+        laws = _promised_laws(world, platforms)
+        wants = np.array([settle(world.economy, law, wage, world.hours).utility for law in laws]).T
+    else:
+        wants = -np.abs(wage[:, None] - wage[list(platforms)])
+    mindless = np.flatnonzero(~world.asked).tolist()
+    return {voter: sincere_ballot(form, wants[voter], list(platforms), rng) for voter in mindless}
+
+
+def _count(government: Government, answers: list[Answer]) -> None:
+    government.asked += len(answers)
+    government.failed += int(np.sum([answer.prediction is None for answer in answers]))

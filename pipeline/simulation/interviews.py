@@ -1,0 +1,183 @@
+"""Interviews: an agent of a stored run is asked about one of its years, with exactly the memory that it had in it.
+
+What it was shown before it decided is put together from the store as it was put together then; the year's own outcome,
+which it did not know yet, is told beside it. Nothing of the run changes: an interview leaves its calls, and no more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.agents.agents import Answer, Minds
+from pipeline.agents.call_trace import INTERVIEW, next_interview
+from pipeline.config import RunConfig
+from pipeline.errors import ModelError, UsageError
+from pipeline.simulation import observations as see
+from pipeline.simulation.government import planner_inputs
+from pipeline.simulation.loop import labor_inputs
+from pipeline.simulation.restore import config_of, restore, schedule_of, settings_of_year, years_played
+from pipeline.simulation.world import World
+from pipeline.store.writer import Row, Store, row_of
+
+LONGEST_QUESTION = 2000
+"""Characters of a question."""
+
+
+class Interview:
+    """One agent in one year of a run. `agent` None: the planner, or the leader that was elected in its place.
+
+    Raises UsageError in one line where there is nobody to ask.
+    """
+
+    def __init__(self, store: Store, run: Row, *, agent: int | None, year: int | None) -> None:
+        self.store, self.run_id = store, int(run["run_id"])
+        self.year = _year(year, self.run_id, years_played(store, self.run_id))
+        played = settings_of_year(store, run, self.year)
+        self.config, self.llm = config_of(played), str(played["llm"])
+        self.row: Row = store.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [self.run_id, self.year])[0]
+        self.world = restore(store, self.run_id, self.config, self.year)
+        self.agent = self.row["leader"] if agent is None else agent
+        self.role = "worker" if agent is not None else "planner" if self.agent is None else "voter"
+        self._refuse_the_mindless()
+
+    def _refuse_the_mindless(self) -> None:
+        """Only who was asked in the run can be asked now."""
+        if self.role == "planner" and self.config.planner_type != "LLM":
+            rule = f"the planner of run {self.run_id} is {self.config.planner_type}, which is a rule"
+            raise UsageError(f"--planner: {rule}; only workers can be asked: --agent N")
+        if self.agent is not None and not 0 <= self.agent < self.world.num_agents:
+            raise UsageError(f"--agent {self.agent}: run {self.run_id} has workers 0 to {self.world.num_agents - 1}")
+        if self.agent is not None and not self.world.asked[self.agent]:
+            kind = f"--worker-type {self.config.worker_type}"
+            raise UsageError(f"--agent {self.agent}: no model decided for this worker of run {self.run_id} ({kind})")
+
+    def inputs(self, question: str) -> dict[str, str]:
+        """What is shown: all that was known before the year's decision, the outcome, and the question."""
+        asked = question.strip()
+        if not 0 < len(asked) <= LONGEST_QUESTION:
+            raise UsageError(f"the question has {len(asked)} characters; expected 1 to {LONGEST_QUESTION}")
+        known = self._of_worker() if self.role == "worker" else self._of_planner()
+        return {**known, "question": asked}
+
+    def _of_worker(self) -> dict[str, str]:
+        assert self.agent is not None
+        self._enter_year()
+        shown = labor_inputs(self.world, self.agent, self.year)
+        return {
+            **{name: shown[name] for name in ("objective", "tax_schedule", "identity", "record", "phase")},
+            "last_year": f"rebate: {shown['last_rebate']}",
+            "this_year": self._outcome_of_worker(),
+        }
+
+    def _enter_year(self) -> None:
+        """The law of the year and who made it, as they were when workers chose their hours."""
+        self.world.schedule, self.world.leader = schedule_of(self.row), self.row["leader"]
+
+    def _outcome_of_worker(self) -> str:
+        query = "SELECT * FROM decisions WHERE run_id = ? AND year = ? AND agent = ?"
+        made = self.store.rows(query, [self.run_id, self.year, self.agent])[0]
+        told = see.year_summary(
+            hours=made["labor"],
+            income=made["income"],
+            tax=made["tax"],
+            rebate=made["rebate"],
+            utility=made["utility"],
+        )
+        if made["satisfied"] is None:
+            return told
+        return f"{told} You said that you were {'' if made['satisfied'] else 'not '}satisfied with the tax policy."
+
+    def _of_planner(self) -> dict[str, str]:
+        shown = planner_inputs(self.world, self.year)
+        who, own = "You are the planner who sets the tax rates.", ""
+        if self.agent is not None:
+            own = f"\nyour years as a worker:\n{see.worker_record(self.world.memory, self.agent, self.world.schedule)}"
+            who = f"{_identity(self.world, self.agent)} You were the elected leader, who sets the tax rates."
+        self._enter_year()
+        return {
+            "objective": shown["objective"],
+            "tax_schedule": str(self.world.schedule),
+            "last_year": shown["economy"],
+            "identity": who,
+            "record": shown["record"] + own,
+            "phase": shown["phase"],
+            "this_year": f"{self._change()}\n{self._economy()}",
+        }
+
+    def _change(self) -> str:
+        """What the planner did in the year."""
+        changes = self.row["rate_changes"]
+        if changes is None:
+            return "No change of the rates was due."
+        if self.row["planner_fallback"]:
+            return "Your answer could not be used, so that the rates stayed."
+        query = "SELECT rate_changes FROM platforms WHERE run_id = ? AND year = ? AND candidate = ?"
+        promised = self.store.one(query, [self.run_id, self.year, self.agent])
+        said = f" You had promised {see.platform_in_words(promised)}." if promised else ""
+        return f"You changed the rates by {see.platform_in_words(changes)} points.{said}"
+
+    def _economy(self) -> str:
+        counts = "adjusted_utility" if self.world.satisfaction_counts else "utility"
+        query = f"""SELECT income, {counts} AS utility, labor, satisfied FROM decisions
+                    WHERE run_id = ? AND year = ? ORDER BY agent"""
+        rows = self.store.rows(query, [self.run_id, self.year])
+        column = {name: np.array([row[name] for row in rows]) for name in ("income", "utility", "labor")}
+        verdicts = [row["satisfied"] for row in rows if row["satisfied"] is not None]
+        return see.economy_summary(
+            self.world.schedule,
+            income=column["income"],
+            utility=column["utility"],
+            hours=column["labor"],
+            rebate=self.row["rebate"],
+            welfare=self.row["welfare"],
+            satisfied=(sum(verdicts), len(verdicts)) if verdicts else None,
+        )
+
+    def answering(self, llm: str | None, base_url: str | None) -> tuple[RunConfig, str]:
+        """Who answers: the model that did in the run, or another. Another one is asked where it is at home."""
+        server = base_url or (self.config.base_url if llm is None else None)
+        return _plain(self.config, server), llm or self.config.role_llm.get(self.role, self.llm)
+
+    async def ask(self, question: str, minds: Minds) -> Answer:
+        """Put the question. ModelError in one line where no answer came; every attempt is in the store either way."""
+        inputs = self.inputs(question)
+        minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        query = f"SELECT min(call_id) FROM lm_calls WHERE run_id = ? AND signature = '{INTERVIEW}'"
+        number = next_interview(self.run_id, self.store.one(query, [self.run_id]))
+        answer = await minds.interview(inputs, year=self.year, agent=self.agent, number=number)
+        if answer.prediction is None:
+            raise ModelError(f"{minds.shown_model} gave no answer ({minds.hearing.failure()})")
+        return answer
+
+
+def _year(year: int | None, run_id: int, years: int) -> int:
+    """The year asked for, or the last one."""
+    if not years:
+        raise UsageError(f"run {run_id} has no whole year yet; there is nothing to ask about")
+    if year is not None and not 0 <= year < years:
+        raise UsageError(f"--year {year}: run {run_id} has years 0 to {years - 1}")
+    return years - 1 if year is None else year
+
+
+def _identity(world: World, agent: int) -> str:
+    return see.identity(world.persona(agent), float(world.population.wage[agent]))
+
+
+def _plain(config: RunConfig, base_url: Any) -> RunConfig:
+    """The run's settings as far as they are about its model: no strategies, no programs, and no caps of the run."""
+    return replace(
+        config,
+        base_url=base_url,
+        prompt_algo="io",
+        strategy={},
+        program={},
+        role_llm={},
+        examples=None,
+        ray_address=None,
+        log_dir=RunConfig().log_dir,
+        max_cost_usd=None,
+        max_tokens=None,
+    )

@@ -1,0 +1,254 @@
+"""The Stackelberg loop: propose or elect, work, tax, rebate, utility, record. One commit per year.
+
+The planner moves once every `two_timescale` years, workers move every year, all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.agents.agents import Answer, Minds, Respondents
+from pipeline.agents.call_trace import Recorded
+from pipeline.agents.fan_out import ask_all
+from pipeline.agents.silent_roles import Silence, governs
+from pipeline.config import RunConfig
+from pipeline.economy.census import IntArray
+from pipeline.economy.equilibrium import Outcome, settle
+from pipeline.economy.utility import adjusted_utility
+from pipeline.errors import ModelError
+from pipeline.parallel.pool import Wards, divided
+from pipeline.simulation import observations as see
+from pipeline.simulation.archetypes import Delegation
+from pipeline.simulation.gc_pause import rarely_collected
+from pipeline.simulation.government import Government, govern
+from pipeline.simulation.memory import Floats
+from pipeline.simulation.personas import write_personas
+from pipeline.simulation.records import (
+    DISSATISFIED,
+    NO_CALL,
+    NO_VERDICT,
+    Year,
+    agent_columns,
+    program_rows,
+    run_row,
+    year_tables,
+)
+from pipeline.simulation.world import World, create
+from pipeline.store.writer import Store, row_of
+
+WORKER_EXPLOIT_FROM = 0.9
+"""Workers exploit in the last tenth of the run, and in the last year of every tax year."""
+
+
+def _nothing(year: int) -> Recorded:
+    return {}
+
+
+@dataclass
+class Simulation:
+    """A run that is being played.
+
+    A new one needs neither `run_id` nor `world`. One that goes on from stored years has both, starts with year `start`,
+    and uses the replies that `recorded` gives for a year again where the requests are the same.
+    """
+
+    config: RunConfig
+    store: Store
+    minds: Minds
+    on_year: Callable[[Year], None] = lambda year: None
+    run_id: int = 0
+    world: World = None  # type: ignore[assignment]  # made from the settings unless given
+    start: int = 0
+    recorded: Callable[[int], Recorded] = _nothing
+    fallbacks: int = 0
+
+    def __post_init__(self) -> None:
+        self.world = self.world or create(self.config)
+
+    async def play(self) -> None:
+        """Play all years. Raises ModelError when the model stops answering; finished years are in the store."""
+        if self.run_id:
+            self.store.reopen_run(self.run_id)
+        else:
+            self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
+        self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        self.minds.recorded = self.recorded(self.start)
+        with rarely_collected(), divided(self.minds, self.store) as wards:
+            await self._play(wards)
+
+    async def _play(self, wards: Wards | None) -> None:
+        """Play all years, asked by `wards` or, without any, in this process."""
+        asked: Respondents = wards or self.minds
+        if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):
+            await self._set_up(asked)
+            self.minds.hearing.forget()  # who wrote a persona has not chosen hours
+        silence = Silence(self.config, self.start)
+        for year in range(self.start, self.config.max_timesteps):
+            if year > self.start:
+                self.minds.recorded = self.recorded(year)
+            played = await play_year(self.world, asked, year)
+            if wards is not None:
+                wards.take_calls()
+            _refuse_silence(played, self.minds, silence)
+            self.store.write(year_tables(self.run_id, self.world, played))
+            self.fallbacks += played.failed
+            self.on_year(played)
+
+    async def _set_up(self, asked: Respondents) -> None:
+        """Write personas, and store who takes part."""
+        written = await write_personas(self.world, self.minds, self.store, asked=asked)
+        self.store.write(
+            {
+                "programs": program_rows(self.run_id, self.config, self.minds.pools),
+                "agents": agent_columns(self.run_id, self.world),
+                "personas": written,
+            }
+        )
+
+
+async def play_year(world: World, minds: Respondents, year: int) -> Year:
+    """One year of the game; changes `world`."""
+    config = world.config
+    world.begin(year)
+    government = Government()
+    if governs(config, year):
+        government = await govern(world, minds, year)
+    world.make_law(year)
+    asked = world.delegate(year)
+    answers = await _choose_labor(world, minds, year, asked)
+    outcome = settle(world.economy, world.schedule, world.population.wage, world.hours, windfall=world.windfall)
+    judged = await _judge(world, minds, year, outcome, asked)
+    adjusted = adjusted_utility(outcome.utility, judged.satisfied != DISSATISFIED)
+    counts = adjusted if world.satisfaction_counts else outcome.utility
+    welfare = float(world.setting().objective(counts, outcome.income, world.population.wage))
+    played = Year(
+        year=year,
+        outcome=outcome,
+        government=government,
+        satisfied=judged.satisfied,
+        adjusted=adjusted,
+        judged=counts,
+        objective=_objective(world, counts, welfare),
+        fallback=_spread([answer.prediction is None for answer in answers], asked.answer, nobody=False),
+        call_ids=_spread(
+            [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, nobody=NO_CALL
+        ),
+        welfare=welfare,
+        welfare_best_response=world.welfare_best_response(),
+        asked=government.asked + len(answers) + judged.asked,
+        failed=government.failed + sum(answer.prediction is None for answer in answers) + judged.failed,
+    )
+    _remember(world, played)
+    return played
+
+
+async def _choose_labor(world: World, minds: Respondents, year: int, asked: Delegation) -> list[Answer]:
+    """The hours of all who are asked for, written to `world.hours`; a failed answer leaves last year's."""
+    inputs = ((agent, labor_inputs(world, shown, year)) for agent, shown in asked)
+    answers = await ask_all(minds, "ChooseLabor", inputs, year=year)
+    said = [np.nan if answer.prediction is None else float(answer.prediction.labor) for answer in answers]
+    hours = _spread(said, asked.answer, nobody=np.nan)
+    world.hours = np.where(np.isnan(hours), world.hours, hours)
+    return answers
+
+
+def _spread(values: Sequence[Any], answered: IntArray, *, nobody: Any) -> NDArray[Any]:
+    """From a value a question to one a worker (N,); `nobody` where no question was asked for a worker."""
+    return np.array([*values, nobody])[answered]
+
+
+def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
+    """What a worker is shown before it chooses its hours."""
+    rebate = world.outcome.rebate if world.outcome is not None else None
+    kind = str(world.population.utility_type[agent])
+    return {
+        "objective": see.objective(kind, world.setting(), world.num_agents),
+        "tax_schedule": str(world.schedule),
+        "last_rebate": see.last_rebate(rebate),
+        "identity": see.identity(world.persona(agent), float(world.population.wage[agent])),
+        "record": see.worker_record(world.memory, agent, world.schedule),
+        "phase": worker_phase(world.config, year),
+    }
+
+
+def worker_phase(config: RunConfig, year: int) -> str:
+    """`exploit` in the last year before the schedule may change and in the last tenth of the run."""
+    last_of_tax_year = (year + 1) % config.two_timescale == 0
+    late = year >= WORKER_EXPLOIT_FROM * config.max_timesteps
+    return "exploit" if last_of_tax_year or late else "explore"
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Verdicts on the year's tax policy: (N,) as in `Year.satisfied`, and how many questions it took."""
+
+    satisfied: NDArray[np.int8]
+    asked: int = 0
+    failed: int = 0
+
+
+async def _judge(world: World, minds: Respondents, year: int, outcome: Outcome, asked: Delegation) -> _Judged:
+    """The verdicts of the people who are asked for."""
+    satisfied = np.full(world.num_agents, NO_VERDICT, dtype=np.int8)
+    if not world.scenario.satisfaction:
+        return _Judged(satisfied)
+
+    people = world.population.utility_type == "egotistical"
+    judges = [(number, *pair) for number, pair in enumerate(asked) if people[pair[1]]]
+    inputs = ((agent, judge_inputs(world, shown, outcome)) for _, agent, shown in judges)
+    answers = await ask_all(minds, "JudgeTaxPolicy", inputs, year=year)
+    said = np.full(len(asked.agent), NO_VERDICT, dtype=np.int8)
+    for (number, _, _), answer in zip(judges, answers, strict=True):
+        if answer.prediction is not None:
+            said[number] = bool(answer.prediction.satisfied)
+    satisfied = _spread(said.tolist(), asked.answer, nobody=NO_VERDICT).astype(np.int8)
+    return _Judged(satisfied, len(answers), sum(answer.prediction is None for answer in answers))
+
+
+def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
+    """What a person is shown of the year that it judges the tax policy by."""
+    return {
+        "tax_schedule": str(world.schedule),
+        "identity": see.identity(world.persona(agent), float(world.population.wage[agent])),
+        "this_year": see.year_summary(
+            hours=outcome.labor[agent],
+            income=outcome.income[agent],
+            tax=outcome.tax[agent],
+            rebate=outcome.rebate,
+            utility=outcome.utility[agent],
+        ),
+    }
+
+
+def _objective(world: World, utility: Floats, welfare: float) -> Floats:
+    """What each utility type got of what it wants: own utility as it counts, social welfare, or its opposite."""
+    kind = world.population.utility_type
+    return np.where(kind == "egotistical", utility, np.where(kind == "altruistic", welfare, -welfare))
+
+
+def _remember(world: World, played: Year) -> None:
+    world.remember_workers(played.year, played.outcome, played.objective)
+    world.remember_planner(played.year, world.schedule, played.welfare)
+    world.judged, world.satisfied = played.judged, played.verdicts
+
+
+def _refuse_silence(played: Year, minds: Minds, silence: Silence) -> None:
+    """A year without a single reply is not a result: the model is gone. Nor are years in which one role has none.
+
+    Replies that make no sense are a result. The year is not stored, so that a run that is resumed asks in it again.
+    """
+    hearing, mute = minds.hearing, silence.after(minds.hearing)
+    if played.asked and played.failed == played.asked and not hearing.heard:
+        mute = dict.fromkeys(sorted(hearing.asked), 1)
+    for role, years in mute.items():
+        since = f", in {years} years in a row in which it was asked" if years > 1 else ""
+        raise ModelError(
+            f"role {role}: {minds.shown(minds.model_of(role))} gave no answer in year {played.year}{since} "
+            f"({hearing.failure(role)})"
+        )
+    hearing.forget()

@@ -1,0 +1,41 @@
+"""Who a worker is, in words, from census facts alone: the persona that needs no language model."""
+
+from __future__ import annotations
+
+from pipeline.economy.wages import FULL_TIME_HOURS
+from signatures.types import Demographics
+
+CAREER_STAGES = {
+    25: "You are at the beginning of your working life.",
+    35: "You are in the early years of your career.",
+    55: "You are in the middle of your career.",
+    65: "You are in the later years of your career.",
+    91: "You are of an age at which many people have retired.",
+}
+"""Below which age, in years, which sentence holds."""
+
+
+def template_persona(demographics: Demographics, wage: float) -> str:
+    """A persona in three sentences, second person, plain ASCII, 40 to 450 characters.
+
+    `wage` is in dollars an hour. It says what the census says and nothing about attitudes.
+
+    >>> nurse = Demographics(occupation="Registered nurses", sex="Female", age=55)
+    >>> template_persona(nurse, 34.6).split(". ")[0]
+    'You are a 55-year-old woman'
+    """
+    age = demographics.age
+    article = "an" if age == 18 or 80 <= age <= 89 else "a"
+    noun = "man" if demographics.sex == "Male" else "woman"
+    stage = next(sentence for below, sentence in CAREER_STAGES.items() if age < below)
+    income = _three_digits(wage * FULL_TIME_HOURS)
+    return (
+        f"You are {article} {age}-year-old {noun}. "
+        f"You work in the occupation group '{demographics.occupation}' and earn about ${income:,.0f} a year "
+        f"at 40 hours a week ({wage:,.2f} dollars an hour). {stage}"
+    )
+
+
+def _three_digits(dollars: float) -> float:
+    """`dollars` to three significant digits: 71,968 is about 72,000."""
+    return float(f"{dollars:.3g}")

@@ -1,0 +1,87 @@
+"""Personas: taken from the store where this model wrote them before, else written before the first year."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from pipeline.agents.agents import Answer, Minds, Respondents
+from pipeline.config import RunConfig
+from pipeline.errors import ModelError
+from pipeline.simulation import observations as see
+from pipeline.simulation.persona_template import template_persona
+from pipeline.simulation.world import World, needs_persona
+from pipeline.store.writer import Row, Store
+from programs import files
+
+log = logging.getLogger("llm_economist")
+
+
+def written_by(config: RunConfig) -> str:
+    """The writer of a run's personas but for the model: the strategy, and the hash of its program if one is loaded."""
+    name, path = config.strategy_of("persona"), config.program.get("persona")
+    return name if path is None else f"{name} {files.state_hash(files.read(path)['predictors'])}"
+
+
+async def write_personas(world: World, minds: Minds, store: Store, *, asked: Respondents | None = None) -> list[Row]:
+    """Fill `world.personas`: from the store where this model and seed wrote them before, else by the model.
+
+    `asked`: who answers, if not `minds` themselves.
+    A worker whose persona could not be written gets the plain template. Returns the rows that are new.
+    """
+    population = world.population
+    strategy = written_by(world.config)
+    stored = store.personas(model=minds.model_of("persona"), strategy=strategy, seed=world.config.seed)
+    people = {agent: population.demographics(agent) for agent in needs_persona(world)}
+    keys = {
+        agent: (agent, person.occupation, person.sex, person.age, float(population.wage[agent]))
+        for agent, person in people.items()
+        if person is not None
+    }
+    for agent, key in keys.items():
+        world.personas[agent] = stored.get(key)
+    missing = [agent for agent in keys if world.personas[agent] is None]
+    answers = await asyncio.gather(*(ask_persona(world, asked or minds, agent) for agent in missing))
+    rows: list[Row] = []
+    for agent, answer in zip(missing, answers, strict=True):
+        person = people[agent]
+        assert person is not None
+        if answer.prediction is None:
+            log.warning("persona of worker %d: %s; the plain template is used", agent, answer.error)
+            world.personas[agent] = template_persona(person, float(population.wage[agent]))
+            continue
+        world.personas[agent] = str(answer.prediction.persona)
+        columns = ("agent", "occupation", "sex", "age", "wage")
+        row = dict(zip(columns, keys[agent], strict=True))
+        rows.append(
+            {
+                "model": minds.model_of("persona"),
+                "strategy": strategy,
+                "seed": world.config.seed,
+                **row,
+                "persona": world.personas[agent],
+            }
+        )
+    if missing and not rows and "persona" not in minds.hearing.heard:
+        why = minds.hearing.failure("persona")
+        raise ModelError(f"{minds.shown_model} wrote no persona ({why})")
+    return rows
+
+
+async def ask_persona(world: World, minds: Respondents, agent: int) -> Answer:
+    """The persona of one agent of a world with people."""
+    return await minds.ask("WritePersona", persona_inputs(world, agent), year=0, agent=agent)
+
+
+def persona_inputs(world: World, agent: int) -> dict[str, Any]:
+    """What the persona writer is told of an agent."""
+    person = world.population.demographics(agent)
+    assert person is not None
+    wage = float(world.population.wage[agent])
+    return {
+        "occupation": person.occupation,
+        "sex": person.sex,
+        "age": person.age,
+        "wage": f"${wage:.2f} an hour, {see.money(wage * 40 * 52)} a year at 40 hours a week",
+    }

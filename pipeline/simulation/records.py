@@ -1,0 +1,213 @@
+"""From what happened to rows of the trace store; keys are the columns of pipeline/store/schema.sql."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.examples import POOL, Pools
+from pipeline.config import ROLES, RunConfig
+from pipeline.economy.equilibrium import Outcome, regret
+from pipeline.economy.welfare import gini, idle_share
+from pipeline.simulation.government import Government
+from pipeline.simulation.memory import Floats
+from pipeline.simulation.world import World
+from pipeline.store.columns import Columns, nulls
+from pipeline.store.writer import Row, Rows, as_json
+from programs import files
+
+NO_CALL = -1
+"""In `Year.call_ids`: no model was asked, or no reply could be used."""
+
+NO_VERDICT, DISSATISFIED = -1, 0
+"""In `Year.satisfied`, beside 1."""
+
+
+@dataclass
+class Year:
+    """What one year came to. Arrays: (N,).
+
+    `adjusted`: utility, less half of it where the worker is not satisfied with the tax policy. `judged`: utility as it
+    counts in welfare, which of the two the setting `satisfaction` says.
+    """
+
+    year: int
+    outcome: Outcome
+    government: Government
+    satisfied: NDArray[np.int8]
+    adjusted: Floats
+    judged: Floats
+    objective: Floats
+    fallback: NDArray[np.bool_]
+    call_ids: NDArray[np.int64]
+    welfare: float
+    welfare_best_response: float
+    asked: int = 0
+    failed: int = 0
+
+    @property
+    def verdicts(self) -> tuple[int, int] | None:
+        """How many were satisfied with the tax policy, and how many said; None where no worker was asked."""
+        said = int((self.satisfied != NO_VERDICT).sum())
+        return (int((self.satisfied == 1).sum()), said) if said else None
+
+
+def run_row(config: RunConfig, model: str) -> dict[str, Any]:
+    """The run's row but for what the store adds."""
+    columns = (
+        "scenario",
+        "seed",
+        "num_agents",
+        "max_timesteps",
+        "prompt_algo",
+        "planner_type",
+        "worker_type",
+    )
+    return {
+        "name": config.name,
+        **{column: getattr(config, column) for column in columns},
+        "economy": config.economy,
+        "welfare": config.welfare,
+        "llm": model,
+        "config": as_json(config.public()),
+    }
+
+
+def program_rows(run_id: int, config: RunConfig, pools: Pools) -> list[Row]:
+    """Which strategy and which saved program or examples each role had."""
+    return [
+        {
+            "run_id": run_id,
+            "role": role,
+            "strategy": config.strategy_of(role),
+            "program": path,
+            "state": _state(role, path, pools),
+        }
+        for role, path in ((role, config.program.get(role)) for role in ROLES)
+    ]
+
+
+def _state(role: str, path: str | None, pools: Pools) -> str | None:
+    """A role's saved program, or the examples that its strategy chooses from."""
+    if path:
+        return as_json(files.read(path)["predictors"])
+    own = {question: pool for question, pool in pools.items() if QUESTIONS[question][0] == role}
+    return as_json({POOL: own}) if own else None
+
+
+def agent_columns(run_id: int, world: World) -> Columns:
+    """Who takes part."""
+    people, wage = world.population, world.exposure.wage
+    return {
+        "run_id": np.full(world.num_agents, run_id),
+        "agent": np.arange(world.num_agents),
+        "wage": wage,
+        "income_at_40_hours": wage * 40 * 52,
+        "utility_type": people.utility_type,
+        "asked": world.asked,
+        **{name: _known(world, getattr(people, name)) for name in ("occupation", "sex", "age")},
+        "persona": _known(world, np.array(world.personas, dtype=object)),
+    }
+
+
+def _known(world: World, column: NDArray[Any] | None) -> NDArray[Any]:
+    """A column (N,) with its Nones masked; all of it where there is none."""
+    if column is None:
+        return nulls(world.num_agents)
+    return np.ma.masked_array(column, mask=column == np.array(None)) if column.dtype == object else column
+
+
+def year_tables(run_id: int, world: World, played: Year) -> dict[str, Rows]:
+    """All rows of a year, the marking `years` row last."""
+    key = {"run_id": run_id, "year": played.year}
+    return {
+        "votes": vote_rows(key, played),
+        "platforms": platform_rows(key, played),
+        "shocks": shock_rows(key, world, played.year),
+        "decisions": decision_columns(key, world, played),
+        "years": [year_row(key, world, played)],
+    }
+
+
+def vote_rows(key: Row, played: Year) -> list[Row]:
+    """One row a ballot."""
+    return [{**key, **row} for row in played.government.votes]
+
+
+def platform_rows(key: Row, played: Year) -> list[Row]:
+    """One row a candidate."""
+    return [{**key, **row} for row in played.government.platforms]
+
+
+def shock_rows(key: Row, world: World, year: int) -> list[Row]:
+    """One row a shock that begins in `year`."""
+    return [
+        {**key, "last_year": shock.last, "shock": shock.text, "target": shock.target, "workers": int(hit.sum())}
+        for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True)
+        if shock.first == year
+    ]
+
+
+def decision_columns(key: Row, world: World, played: Year) -> Columns:
+    """Every worker's year, with its exact regret."""
+    outcome, wages = played.outcome, world.population.wage
+    missed = regret(world.economy, world.schedule, wages, outcome)
+    asked = world.delegation
+    archetype = asked.archetype if asked is not None else None
+    return {
+        **{name: np.full(world.num_agents, value) for name, value in key.items()},
+        "agent": np.arange(world.num_agents),
+        "labor": outcome.labor,
+        "income": outcome.income,
+        "tax": outcome.tax,
+        "rebate": np.full(world.num_agents, outcome.rebate),
+        "utility": outcome.utility,
+        "adjusted_utility": played.adjusted,
+        "best_labor": missed.best_labor,
+        "best_utility": missed.best_utility,
+        "regret": missed.regret,
+        "objective": played.objective,
+        "shocked_wage": np.ma.masked_array(wages, mask=wages == world.exposure.wage),
+        "satisfied": np.ma.masked_array(played.satisfied == 1, mask=played.satisfied == NO_VERDICT),
+        "fallback": played.fallback,
+        "call_id": np.ma.masked_array(played.call_ids, mask=played.call_ids == NO_CALL),
+        "archetype": nulls(world.num_agents) if archetype is None else archetype,
+    }
+
+
+def year_row(key: Row, world: World, played: Year) -> Row:
+    """The year in aggregates; every welfare function on the utilities as they count."""
+    outcome, wages = played.outcome, world.population.wage
+    start, grid, best = world.landmarks()
+    welfare = {
+        {"paper": "swf_paper"}.get(name, name): float(function(played.judged, outcome.income, wages))
+        for name, function in world.setting().welfare_functions.items()
+    }
+    return {
+        **key,
+        "thresholds": list(world.schedule.thresholds),
+        "rates": list(world.schedule.rates),
+        "rates_beneath": list(world.beneath.rates) if world.beneath is not None else None,
+        "revenue": outcome.revenue,
+        "rebate": outcome.rebate,
+        "windfall": outcome.windfall or None,
+        "welfare": played.welfare,
+        "welfare_best_response": played.welfare_best_response,
+        "welfare_start": start,
+        "welfare_oracle_grid": grid,
+        "welfare_oracle": best,
+        **welfare,
+        "paper_idle_share": idle_share(played.judged, outcome.income),
+        "gini": gini(outcome.posttax),
+        "gini_income": gini(outcome.income),
+        "mean_labor": float(outcome.labor.mean()),
+        "mean_income": float(outcome.income.mean()),
+        "leader": world.leader,
+        "rate_changes": played.government.rate_changes,
+        "planner_fallback": played.government.fallback,
+        "planner_call_id": played.government.call_id,
+    }

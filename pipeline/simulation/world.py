@@ -1,0 +1,270 @@
+"""The state of a run, as columns over agents: who they are, what they remember, which law is in force."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import RunConfig
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, fixed_hours, landmarks, objective
+from pipeline.economy.census import IntArray
+from pipeline.economy.dollars import brackets_in, economy_in
+from pipeline.economy.equilibrium import Outcome
+from pipeline.economy.population import Population, draw_population
+from pipeline.economy.tax import uniform
+from pipeline.economy.utility import Economy
+from pipeline.scenarios import SCENARIOS, Scenario
+from pipeline.shocks import Shock
+from pipeline.simulation.archetypes import Delegation, delegate, everybody, form
+from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
+from pipeline.simulation.persona_template import template_persona
+from pipeline.simulation.shock_effects import Exposure, expose
+from signatures.types import TaxSchedule
+
+
+@dataclass
+class World:
+    """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes.
+
+    `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year to each from
+    outside. `beneath`: the law under the shocks that lie over it for a time; None without one. `delegation`: who is
+    asked for whom; with archetypes None until they are formed. `judged`: (N,) utilities of the last year as they count
+    in the objective. `satisfied`: how many then were satisfied with the tax policy, of how many who said.
+    """
+
+    config: RunConfig
+    scenario: Scenario
+    economy: Economy
+    population: Population
+    asked: NDArray[np.bool_]
+    fixed_hours: Floats
+    schedule: TaxSchedule
+    memory: WorkerMemory
+    planner_memory: PlannerMemory
+    personas: list[str | None]
+    leader: int | None = None
+    outcome: Outcome | None = None
+    judged: Floats | None = None
+    satisfied: tuple[int, int] | None = None
+    welfare: float = float("nan")
+    hours: Floats = field(init=False)
+    exposure: Exposure = field(init=False)
+    delegation: Delegation | None = None
+    active: tuple[Shock, ...] = ()
+    windfall: float = 0.0
+    beneath: TaxSchedule | None = None
+    _best_response: dict[tuple[TaxSchedule, tuple[Shock, ...]], float] = field(default_factory=dict)
+    _planned: dict[tuple[Shock, ...], TaxSchedule] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.hours = np.where(self.asked, 40.0, self.fixed_hours)
+        self.exposure = expose(self.config.shocks, self.population)
+
+    @property
+    def num_agents(self) -> int:
+        return self.config.num_agents
+
+    @property
+    def voters_asked(self) -> list[int]:
+        """Agents whose mind is a language model: only they can stand, govern, and cast a reasoned vote."""
+        return [int(agent) for agent in np.flatnonzero(self.asked)]
+
+    def rng(self, purpose: str, year: int = 0) -> np.random.Generator:
+        """A generator for one purpose and year: no draw shifts another, so a run can go on from any year."""
+        return np.random.default_rng([self.config.seed, crc32(purpose.encode()), year])
+
+    def begin(self, year: int) -> None:
+        """Put the wages and the windfall of `year` in force; what lay over the law is off until `make_law`."""
+        active = self.exposure.active(year)
+        if active != self.active:
+            self.population = replace(self.population, wage=self.exposure.wages(year))
+            self.active, self.windfall = active, self.exposure.windfall(year)
+        if self.beneath is not None:
+            self.schedule, self.beneath = self.beneath, None
+
+    def make_law(self, year: int) -> None:
+        """Put the law of `year` in force, after the government has had its turn."""
+        if self.config.planner_type == "LLM":
+            self.schedule = self.exposure.changed_law(self.schedule, [year])
+        else:
+            turn = self.last_turn(year)
+            self.schedule = self.exposure.changed_law(self.planned(turn), range(turn, year + 1))
+        covered = self.exposure.covered_law(self.schedule, year)
+        if covered != self.schedule:
+            self.schedule, self.beneath = covered, self.schedule
+
+    def delegate(self, year: int) -> Delegation:
+        """Who is asked in `year`, and for whom: archetypes are formed when a tax year begins, and last as long."""
+        if self.config.archetypes is None:
+            self.delegation = self.delegation or everybody(self.asked)
+        elif self.delegation is None or year % self.config.two_timescale == 0:
+            self.take_archetypes(
+                form(
+                    self.population,
+                    self.memory,
+                    self.hours,
+                    economy=self.economy,
+                    most=self.config.archetypes,
+                    personas=self.scenario.personas,
+                )
+            )
+        assert self.delegation is not None
+        return self.delegation
+
+    def take_archetypes(self, archetype: IntArray) -> None:
+        """Ask the workers in `archetype` (N,) for those at whose place they stand."""
+        self.delegation = delegate(archetype, self.config.archetype_samples)
+
+    def persona(self, agent: int) -> str | None:
+        """Who `agent` is told to be. With archetypes no model writes personas: the census tells who people are."""
+        if self.config.archetypes is not None and self.scenario.personas:
+            person = self.population.demographics(agent)
+            if person is not None and self.population.utility_type[agent] == "egotistical":
+                return template_persona(person, float(self.exposure.wage[agent]))
+        return self.personas[agent]
+
+    def last_turn(self, year: int) -> int:
+        """The year, `year` or an earlier one, in which the planner last had its turn; the first year is one."""
+        turn = year - year % self.config.two_timescale
+        return turn if turn >= self.config.warmup else 0
+
+    def setting(self, year: int | None = None) -> Setting:
+        """What the planners without a model read: in `year`, or now."""
+        wages = self.population.wage if year is None else self.exposure.wages(year)
+        windfall = self.windfall if year is None else self.exposure.windfall(year)
+        return replace(setting_of(self.config, wages, windfall=windfall), economy=self.economy)
+
+    def planned(self, year: int = 0) -> TaxSchedule:
+        """The schedule that a planner that needs no model sets in `year`; computed once for the same economy."""
+        active = self.exposure.active(year)
+        if active not in self._planned:
+            self._planned[active] = BASELINES[self.config.planner_type](self.setting(year))
+        return self._planned[active]
+
+    def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
+        """Add a year to the workers' memory, and make it the last that was played. `objective`: (N,), in its unit."""
+        own = self.population.utility_type == "egotistical"
+        # A worker's hours move neither what others' taxes bring it nor its verdict on the policy: both would blur what
+        # hours are worth.
+        value = np.where(own, outcome.utility - outcome.rebate + outcome.tax / self.num_agents, objective)
+        self.memory.remember(
+            year=year,
+            schedule=self.schedule,
+            hours=outcome.labor,
+            income=outcome.income,
+            tax=outcome.tax,
+            value=value,
+        )
+        self.outcome = outcome
+
+    def remember_planner(self, year: int, schedule: TaxSchedule, welfare: float) -> None:
+        """Add a year to the planner's memory; the last year before a change counts as settled."""
+        last = (year + 1) % self.config.two_timescale == 0 or year + 1 == self.config.max_timesteps
+        self.planner_memory.remember(year=year, schedule=schedule, welfare=welfare, settled=last)
+        self.welfare = welfare
+
+    def welfare_best_response(self) -> float:
+        """The objective under the current schedule if every worker best-responded."""
+        return self.best_responding(self.schedule)
+
+    def landmarks(self) -> tuple[float, float, float]:
+        """The objective if every worker best-responded to the first schedule of a model, to the best on the planner's
+        grid, and to ORACLE's.
+
+        A planner's share is measured between the first and the last. They hold for the people and the brackets as they
+        are now.
+        """
+        start, grid, best = map(self.best_responding, landmarks(self.setting()))
+        return start, grid, best
+
+    def best_responding(self, schedule: TaxSchedule) -> float:
+        """The objective if every worker best-responded to `schedule`; computed once a schedule and economy."""
+        key = (schedule, self.active)
+        if key not in self._best_response:
+            self._best_response[key] = objective(self.setting(), schedule)
+        return self._best_response[key]
+
+    @property
+    def satisfaction_counts(self) -> bool:
+        """Whether dissatisfaction with the tax policy lowers the objective."""
+        return self.config.satisfaction_counts
+
+
+def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
+    """What the planners without a model read where workers earn hourly `wages` (N,) and each gets `windfall` dollars a
+    year from outside."""
+    return Setting(
+        economy=economy_in(config.economy, config.dollars_of),
+        thresholds=brackets_in(config.bracket_setting, config.dollars_of),
+        wages=wages,
+        welfare=config.welfare,
+        elasticities=config.elasticity,
+        uniform_rate=config.uniform_rate,
+        windfall=windfall,
+        dollars_of=config.dollars_of,
+        inequality_aversion=config.inequality_aversion,
+    )
+
+
+def create(config: RunConfig, population: Population | None = None) -> World:
+    """The world before its first year: population, first schedule, empty memories. Same seed, same world.
+
+    UsageError where a shock is about people whom there are none of: see pipeline/simulation/shock_conditions.py.
+    """
+    scenario = SCENARIOS[config.scenario]
+    population = population or drawn(config, config.num_agents, "population")
+    asked = np.zeros(config.num_agents, dtype=bool)
+    asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
+    world = World(
+        config=config,
+        scenario=scenario,
+        economy=economy_in(config.economy, config.dollars_of),
+        population=population,
+        asked=asked,
+        fixed_hours=fixed_hours(config.num_agents, np.random.default_rng([config.seed, crc32(b"hours")])).astype(float),
+        schedule=uniform(brackets_in(config.bracket_setting, config.dollars_of), START_RATE),
+        memory=WorkerMemory(config.history_len, config.num_agents),
+        planner_memory=PlannerMemory(),
+        personas=_template_personas(scenario, population, asked),
+    )
+    if config.planner_type != "LLM":
+        world.schedule = world.planned()
+    world.begin(0)
+    return world
+
+
+def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
+    """So many people from the population that `config` describes; each `purpose` has its own draws of the seed."""
+    scenario = SCENARIOS[config.scenario]
+    return draw_population(
+        config.agent_mix or scenario.agent_mix,
+        num_agents,
+        np.random.default_rng([config.seed, crc32(purpose.encode())]),
+        demographics=scenario.personas,
+        percent_ego=config.percent_ego,
+        percent_alt=config.percent_alt,
+        percent_adv=config.percent_adv,
+        dollars_of=config.dollars_of,
+        min_wage=config.min_wage,
+    )
+
+
+def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:
+    """Plain personas for the workers that no model speaks for; the others' are written before the first year."""
+    personas: list[str | None] = [None] * population.num_agents
+    if scenario.personas:
+        for agent in map(int, np.flatnonzero(~asked & (population.utility_type == "egotistical"))):
+            person = population.demographics(agent)
+            if person is not None:
+                personas[agent] = template_persona(person, float(population.wage[agent]))
+    return personas
+
+
+def needs_persona(world: World) -> list[int]:
+    """Agents whose persona a model writes: asked, egotistical, in a scenario with personas (as in v1)."""
+    if not world.scenario.personas or world.config.archetypes is not None:
+        return []
+    return [int(i) for i in np.flatnonzero(world.asked & (world.population.utility_type == "egotistical"))]

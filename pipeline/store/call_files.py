@@ -1,0 +1,98 @@
+"""Model calls on their way to the store: Parquet files that a ward writes and the owner of the database takes in.
+
+A reply is in a file within `GROUP` seconds. A file is whole or not there: it gets its name when it is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from pipeline.agents.call_trace import Call
+from pipeline.errors import StoreError
+
+GROUP = 0.08
+"""Seconds for which calls are gathered into one file."""
+
+TYPES = {"int": pa.int64(), "str": pa.string(), "float": pa.float64(), "datetime": pa.timestamp("us")}
+SCHEMA = pa.schema([(field.name, TYPES[str(field.type).removesuffix(" | None")]) for field in fields(Call)])
+"""The columns of a file: those of a `Call`, whatever is NULL."""
+
+
+class Journal:
+    """Writes the calls of one ward into `folder`. Safe for threads; `flush` says what went wrong, as a StoreError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pending: list[Call] = []
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._wake = threading.Event()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be made ({error.strerror})") from error
+        threading.Thread(target=self._write_posted, name="journal", daemon=True).start()
+
+    def post(self, call: Call) -> None:
+        """Take a call, to be in a file within `GROUP` seconds."""
+        with self._lock:
+            self._pending.append(call)
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Write all posted calls now."""
+        with self._writing:
+            with self._lock:
+                calls = list(self._pending)
+            if calls:
+                self._write(calls)
+                with self._lock:
+                    del self._pending[: len(calls)]
+
+    def left(self) -> list[Call]:
+        """The calls in the files of the folder, by id: those of a predecessor that was lost."""
+        return sorted(
+            (Call(**row) for file in self.folder.glob("*.parquet") for row in _rows(file)),
+            key=lambda call: call.call_id,
+        )
+
+    def _write_posted(self) -> None:
+        """The writer thread: one file for all calls of a short while. What fails is told by the next `flush`."""
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            time.sleep(GROUP)
+            try:
+                self.flush()
+            except StoreError:
+                continue
+
+    def _write(self, calls: list[Call]) -> None:
+        columns = {name: [getattr(call, name) for call in calls] for name in SCHEMA.names}
+        file = self.folder / f"{uuid4().hex}.parquet"
+        draft = file.with_suffix(".tmp")
+        try:
+            with draft.open("wb") as sink:
+                parquet.write_table(pa.table(columns, schema=SCHEMA), sink, compression="zstd")
+                sink.flush()
+                os.fsync(sink.fileno())
+            draft.rename(file)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise StoreError(f"{self.folder} cannot be written ({error.strerror or error})") from error
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(f"{file} cannot be read ({error})") from error
+    return rows

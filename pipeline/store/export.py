@@ -1,0 +1,191 @@
+"""Runs as Parquet files with checksums, in a folder that says what is in it (manifest.py checks it)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipeline.errors import StoreError, UsageError
+from pipeline.simulation.restore import AtRest, find_run
+from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, OF_A_RUN
+from pipeline.store.query import connect
+from pipeline.store.query_worker import Locked
+from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today
+from pipeline.store.snapshots import NoAnswer, snapshot
+from pipeline.store.writer import Reader, code_version
+from pipeline.temporary_files import draft_folder_of, temporary_folder
+from programs.outside import LARGEST_MANIFEST
+
+BASE_TABLES = """
+SELECT t.table_name, list(c.column_name ORDER BY c.column_index) AS columns
+FROM duckdb_tables() t JOIN duckdb_columns() c USING (database_oid, schema_oid, table_oid)
+WHERE t.database_name = coalesce(?, current_database()) AND t.schema_name = 'main' AND NOT t.temporary
+  AND t.table_name <> 'meta'
+GROUP BY t.table_name ORDER BY t.table_name
+"""
+
+Columns = dict[str, list[str]]
+"""The columns of every table but `meta`."""
+
+
+def export(db: str, runs: str, to: str) -> dict[str, Any]:
+    """Write a run, its ancestors if it is a fork, or `all` runs and studies, to the folder `to`; the manifest.
+
+    Everything is written beside the folder, which gets its name last: half an export never looks whole.
+    """
+    target = Path(to).absolute()
+    _refuse_target(target, to)
+    with readable(db) as path:
+        with AtRest(path) as reader:
+            chosen = _chosen(reader, runs)
+        with _folder_to_be(target, to) as part:
+            return _write(path, part, chosen, studies=runs == "all")
+
+
+@contextmanager
+def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
+    """A folder to write to, which becomes `target` if nothing fails; else it is gone, with all that was made for it."""
+    missing = [folder for folder in target.parents if not folder.exists()]
+    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = draft_folder_of(target)
+        except OSError as error:
+            raise UsageError(f"--to {to} cannot be made ({error.strerror})") from error
+        try:
+            yield part
+            part.chmod(0o755)
+            os.rename(part, target)
+        except OSError as error:
+            raise StoreError(f"--to {to} cannot be written ({error.strerror})") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # it was not made, or somebody else uses it by now
+                folder.rmdir()
+        raise
+
+
+def _refuse_target(target: Path, to: str) -> None:
+    if target.is_dir():
+        if any(target.iterdir()):
+            raise UsageError(f"--to {to} is not empty; name a new folder")
+    elif target.exists():
+        raise UsageError(f"--to {to} is a file; name a new folder")
+
+
+@contextmanager
+def readable(db: str) -> Iterator[str]:
+    """A database that nobody writes: this one, or a copy that the process that writes it makes."""
+    try:
+        connect(db).close()
+    except Locked as locked:
+        with temporary_folder() as folder:
+            try:
+                copy = snapshot(db, folder)
+            except NoAnswer:
+                raise locked from None  # which names the process
+            yield copy
+        return
+    yield db
+
+
+def _chosen(reader: Reader, runs: str) -> list[dict[str, Any]]:
+    """Rows of `runs`: of all, or of one and of the runs that it was forked from."""
+    if runs == "all":
+        rows = reader.rows("SELECT * FROM runs ORDER BY run_id")
+        if not rows and not reader.rows("SELECT 1 FROM studies LIMIT 1"):
+            raise UsageError(f"there are no runs in {reader.path}")
+        return rows
+    chosen = [find_run(reader, runs)]
+    while (parent := chosen[0]["parent_run_id"]) is not None:
+        found = reader.rows("SELECT * FROM runs WHERE run_id = ?", [parent])
+        if not found:
+            break
+        chosen.insert(0, found[0])
+    return chosen
+
+
+def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]], *, studies: bool) -> dict[str, Any]:
+    """Write the files and the manifest of these runs to `folder`; with `studies`, their rows beside those of runs."""
+    files: dict[str, dict[str, Any]] = {}
+    with _exporter(path, folder) as connection:
+        for table, columns in tables(connection).items():
+            for name, query in _files_of(table, columns, [row["run_id"] for row in chosen], studies=studies):
+                rows = _copy(connection, query, folder / name)
+                if rows:
+                    files[name] = {"rows": rows, **_fingerprint(folder / name)}
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "code_version": code_version(),
+        "runs": [{**{name: row[name] for name in OF_A_RUN}, "created_at": str(row["created_at"])} for row in chosen],
+        "files": files,
+    }
+    text = json.dumps(manifest, indent=1) + "\n"
+    if len(text) > LARGEST_MANIFEST:
+        raise StoreError(f"an export of {len(chosen):,} runs has a longer list than `import` reads; export them apart")
+    (folder / MANIFEST).write_text(text, encoding="ascii")
+    return manifest
+
+
+def _files_of(table: str, columns: Sequence[str], runs: Sequence[int], *, studies: bool) -> Iterator[tuple[str, str]]:
+    """A table's files, each with the query for its rows: one a run, and one for rows of none."""
+    if "run_id" not in columns:
+        yield f"{table}/data.parquet", f"FROM main.{table}"
+        return
+    own = f"SELECT * EXCLUDE (run_id) FROM main.{table}"
+    if studies:
+        yield f"{table}/data.parquet", f"{own} WHERE run_id IS NULL"
+    for run_id in runs:
+        yield f"{table}/run_id={run_id}/data.parquet", f"{own} WHERE run_id = {run_id:d}"
+
+
+@contextmanager
+def _exporter(path: str, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection that can write to one folder, and reach nothing else."""
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            check_owner(connection, path)
+            read_as_of_today(connection)
+            connection.execute("SET temp_directory = ''")
+            connection.execute("SET autoinstall_known_extensions = false")
+            connection.execute(f"SET allowed_directories = [{quoted(folder)}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            yield connection
+    except (duckdb.Error, MemoryError) as error:
+        raise StoreError(f"the export to {folder.parent} failed: {explain(path, error)}") from error
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> int:
+    """Write the rows of a query to a file, unless there are none; how many."""
+    if not connection.execute(f"SELECT 1 FROM ({query}) LIMIT 1").fetchall():
+        return 0
+    file.parent.mkdir(parents=True, exist_ok=True)
+    copied = connection.execute(f"COPY ({query}) TO {quoted(file)} (FORMAT parquet, COMPRESSION zstd)").fetchall()
+    return int(copied[0][0])
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    with file.open("rb") as content:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+
+
+def tables(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> Columns:
+    """Tables and their columns, of the connection's own database or of an attached one."""
+    return dict(connection.execute(BASE_TABLES, [database]).fetchall())
+
+
+def quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"

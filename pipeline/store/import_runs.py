@@ -1,0 +1,269 @@
+"""Runs and studies from elsewhere: taken in from an export (export.py) or from another database.
+
+A run keeps its number where that is free; call ids hold the run's number, so they are written anew along with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+
+from pipeline.agents.call_trace import RUN_STRIDE
+from pipeline.errors import StoreError, UsageError
+from pipeline.simulation.restore import AtRest
+from pipeline.store import older_schema
+from pipeline.store.export import quoted, tables
+from pipeline.store.manifest import flaw_of_runs, read_manifest
+from pipeline.store.schema import SCHEMA_VERSION, StoreLocked, explain, schema_version
+from pipeline.store.writer import Store
+from pipeline.temporary_files import temporary_folder
+
+STUDIED = ("studies", "lm_calls", "evaluations")
+"""Tables that have what was done in a study. Its rows belong to no run."""
+
+BELOW = "call_id + (SELECT least(0, coalesce(min(call_id), 0)) FROM main.lm_calls)"
+"""The number here of a study's call, which is negative: below all that there are."""
+
+
+class AlreadyHere(UsageError):
+    """Every run that was to be taken in is here."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells a run from all others, whatever its number."""
+
+    created_at: str
+    name: str | None
+    config: str | None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A run that was taken in: its number there and here; `known` if it was here already."""
+
+    old: int
+    new: int
+    name: str | None
+    known: bool
+
+
+class Taken(NamedTuple):
+    """What was taken in: runs, and the names of studies."""
+
+    runs: list[Moved]
+    studies: list[str]
+
+
+def import_runs(path: str, db: str, *, again: bool = False) -> Taken:
+    """Take all that an export or another database has into the database `db`, which is made if it does not exist."""
+    if not Path(path).exists():
+        raise UsageError(f"{path} does not exist; expected a folder made by `export`, or a database")
+    with Store(db) as store:
+        return take_in(store, path, again=again)
+
+
+def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
+    """Take all runs and studies of an export or of another database into `store`, in one transaction.
+
+    Runs that are here already are left out, unless `again`, and so are studies; UsageError if that leaves no run and
+    no study.
+    """
+    with _taken_from(path), _source(store, path) as source:
+        _check_runs(store.connection, source, path)
+        moved = _numbers(store, source.runs, again=again)
+        new = _new_studies(store, source)
+        if source.runs and all(one.known for one in moved) and not new:
+            here = ", ".join(f"run {one.old} is run {one.new}" for one in moved[:5])
+            raise AlreadyHere(
+                f"all runs of {path} are in {store.path} already ({here}); --again takes them in once more"
+            )
+        store._transact(lambda: _insert(store.connection, source, moved))
+    return Taken(moved, new)
+
+
+@contextmanager
+def _taken_from(path: str) -> Iterator[None]:
+    """What DuckDB cannot do with the rows of another file, as StoreError in one line."""
+    try:
+        yield
+    except (duckdb.Error, MemoryError) as error:
+        raise StoreError(explain(path, error)) from error
+
+
+def _check_runs(connection: duckdb.DuckDBPyConnection, source: Source, path: str) -> None:
+    """StoreError unless every run that is listed is there, once, and is what the list says."""
+    listed = [{**row, "created_at": str(row["created_at"])} for row in source.runs]
+    if (flaw := flaw_of_runs(listed)) is not None:
+        raise StoreError(f"{path} is damaged ({flaw})")
+    for row in listed:
+        rows = source.rows("runs", row["run_id"])
+        said = "CAST(created_at AS VARCHAR) AS created_at, name, config"
+        found = connection.execute(f"SELECT {said} FROM {rows} LIMIT 2").fetchall() if rows else []
+        if found != [tuple(row[key] for key in ("created_at", "name", "config"))]:
+            raise StoreError(f"{path} is damaged (what it lists as run {row['run_id']} is not in it); export again")
+
+
+def _new_studies(store: Store, source: Source) -> list[str]:
+    """Studies that are not here at all: optimizations, validity cards, comparisons."""
+
+    def named(rows_of: Callable[[str], str | None]) -> set[str]:
+        found = [rows for table in STUDIED if (rows := rows_of(table)) and _common(store.connection, rows, ["study"])]
+        asked = " UNION ".join(f"SELECT study FROM {rows} WHERE study IS NOT NULL" for rows in found)
+        return {row["study"] for row in store.rows(asked)} if found else set()
+
+    there = named(lambda table: source.rows(table, None))
+    return sorted(there - named(lambda table: f"main.{table}"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where runs come from: which there are, and a table expression for the rows of a run, or of none (None).
+
+    `version`: of the schema that the rows are of.
+    """
+
+    version: int
+    runs: list[dict[str, Any]]
+    tables: Mapping[str, Any]
+    of_database: str | None
+
+    def rows(self, table: str, run_id: int | None) -> str | None:
+        """What to select from, or None if there is nothing."""
+        if self.of_database is not None:
+            own = self.tables.get(table, ())
+            where = (
+                f"run_id IS NOT DISTINCT FROM {'NULL' if run_id is None else int(run_id)}" if "run_id" in own else True
+            )
+            return f"(FROM {self.of_database}.main.{table} WHERE {where})" if own else None
+        file = self.tables.get(f"{table}/data.parquet" if run_id is None else f"{table}/run_id={run_id}/data.parquet")
+        return None if file is None else f"read_parquet({quoted(file)}, hive_partitioning = false)"
+
+
+@contextmanager
+def _source(store: Store, path: str) -> Iterator[Source]:
+    if Path(path).is_dir():
+        with _of_export(path) as source:
+            yield source
+    elif Path(path).samefile(store.path):
+        raise UsageError(f"{path} is the database itself")
+    else:
+        with _of_database(store, path) as source:
+            yield source
+
+
+@contextmanager
+def _of_export(path: str) -> Iterator[Source]:
+    """An export whose files are all as they were written."""
+    manifest = read_manifest(path)
+    with temporary_folder() as folder:
+        link = Path(folder) / "export"  # DuckDB would take some names of folders for patterns
+        link.symlink_to(Path(path).absolute(), target_is_directory=True)
+        yield Source(
+            manifest["schema_version"], manifest["runs"], {name: link / name for name in manifest["files"]}, None
+        )
+
+
+@contextmanager
+def _of_database(store: Store, path: str) -> Iterator[Source]:
+    """Another database of ours, attached for reading."""
+    with AtRest(path) as reader:
+        runs = reader.rows("SELECT * FROM runs ORDER BY run_id")
+    with store.lock:
+        try:
+            store.connection.execute(f"ATTACH {quoted(path)} AS source (READ_ONLY)")
+        except (duckdb.Error, OSError, RuntimeError) as error:
+            raise (StoreLocked if "Conflicting lock" in str(error) else StoreError)(explain(path, error)) from error
+        try:
+            yield Source(schema_version(store.connection, "source"), runs, tables(store.connection, "source"), "source")
+        finally:
+            with suppress(duckdb.Error):
+                store.connection.execute("DETACH source")
+
+
+def identity(row: Mapping[str, Any]) -> Identity:
+    return Identity(str(row["created_at"]), row["name"], row["config"])
+
+
+def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) -> list[Moved]:
+    """A number here for every run there: its own where that is free, else the next one."""
+    here = store.rows("SELECT run_id, parent_run_id, created_at, name, config FROM runs ORDER BY run_id")
+    known = {} if again else {identity(row): int(row["run_id"]) for row in here}
+    taken = {int(row[key]) for row in here for key in ("run_id", "parent_run_id") if row[key] is not None}
+    runs = list(runs)
+    highest = max([0, *taken, *(int(row["run_id"]) for row in runs)])
+    moved = []
+    for row in runs:
+        old, found = int(row["run_id"]), known.get(identity(row))
+        if found is not None:
+            new = found
+        elif old not in taken:
+            new = old
+        else:
+            highest = new = highest + 1
+        taken.add(new)
+        moved.append(Moved(old, new, row["name"], known=found is not None))
+    return moved
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequence[Moved]) -> None:
+    """Insert the rows of all new runs, and the rows of no run that are not here yet."""
+    numbers = {one.old: one.new for one in moved}
+    for table, columns in tables(connection).items():
+        _insert_shared(connection, source, table, columns)
+        for one in moved if "run_id" in columns else ():
+            rows = None if one.known else source.rows(table, one.old)
+            if rows is not None:
+                there = [column for column in _common(connection, rows, columns) if column != "run_id"]
+                values = ", ".join([str(one.new), *(_renumbered(column, numbers) for column in there)])
+                names = ", ".join(["run_id", *there])
+                connection.execute(f"INSERT INTO main.{table} ({names}) SELECT {values} FROM {rows}")
+    if source.version < SCHEMA_VERSION:
+        older_schema.convert(connection, [one.new for one in moved if not one.known])
+
+
+def _insert_shared(connection: duckdb.DuckDBPyConnection, source: Source, table: str, columns: Sequence[str]) -> None:
+    """Insert the rows of no run that are not here yet. What this side has of a study stays all that it has."""
+    if (rows := source.rows(table, None)) is None:
+        return
+    names = [column for column in _common(connection, rows, columns) if column != "run_id"]
+    values = ", ".join(BELOW if column == "call_id" else column for column in names)
+    here = f"FROM main.{table}{' WHERE run_id IS NULL' if 'run_id' in columns else ''}"
+    new = f"WHERE study IS NULL OR study NOT IN (SELECT study FROM ({here}) WHERE study IS NOT NULL)"
+    common = ", ".join(names)
+    connection.execute(
+        f"INSERT INTO main.{table} ({common}) "
+        f"SELECT {values} FROM {rows} {new if 'study' in names else ''} EXCEPT SELECT {common} {here}"
+    )
+
+
+def copy_personas(store: Store, path: str) -> None:
+    """Take the personas of another database, and nothing else."""
+    with _source(store, path) as source:
+        columns = tables(store.connection)["personas"]
+        store._transact(lambda: _insert_shared(store.connection, source, "personas", columns))
+
+
+def _common(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> list[str]:
+    """The columns that both sides have, in this side's order."""
+    there = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+    return [column for column in columns if column in there]
+
+
+def _renumbered(column: str, numbers: Mapping[int, int]) -> str:
+    """A column as it is written here: numbers of runs, and ids of calls, which hold one, are replaced."""
+    changed = {old: new for old, new in numbers.items() if old != new}
+    if not changed:
+        return column
+    if column.endswith("run_id"):
+        cases = " ".join(f"WHEN {old} THEN {new}" for old, new in changed.items())
+        return f"CASE {column} {cases} ELSE {column} END"
+    if column.endswith("call_id"):
+        cases = " ".join(f"WHEN {old} THEN {(new - old) * RUN_STRIDE}" for old, new in changed.items())
+        return f"{column} + CASE {column} // {RUN_STRIDE} {cases} ELSE 0 END"
+    return column

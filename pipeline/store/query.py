@@ -1,0 +1,300 @@
+"""Reading the store: one SELECT at a time, each in a child process that can reach nothing but the file.
+
+`ask` and `select` take queries of anybody; `connect` is for our own, in this process. This process never opens the
+database itself in `ask`: a second opening and closing would lose DuckDB's lock if it were this process that writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.temporary_files import temporary_folder
+from programs.outside import refuse_other_kinds
+
+if TYPE_CHECKING:
+    import duckdb
+
+SECONDS = 60.0
+"""How long a query may take where nobody says otherwise."""
+
+PATIENCE = 10.0
+"""Seconds beyond the query's own for a child to start, and to end by itself."""
+
+MEMORY = "2GB"
+"""Memory that a query may use."""
+
+IN_MEMORY = 64 * 2**20
+"""Answers up to this size stay in memory, larger ones are on disk while they are printed."""
+
+LARGEST = 2 * 2**30
+"""The largest answer, in bytes."""
+
+INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
+"""What a child may know of the environment: no keys."""
+
+CHILD = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
+"""And what it is told: reserve no address space in advance."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Columns and rows of a query; `more` where rows beyond the limit were left out."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+    more: bool
+
+
+class Answer:
+    """The rows of a query, `limit` of them at most. How many were `taken`, and whether there are `more`."""
+
+    def __init__(self, stream: IO[bytes], limit: int | None) -> None:
+        self._stream, self._limit = stream, limit
+        self.taken, self.more = 0, False
+        self.schema = self._open().schema
+        self.columns: list[str] = list(self.schema.names)
+
+    def _open(self) -> Any:
+        import pyarrow.ipc
+
+        self._stream.seek(0)
+        return pyarrow.ipc.open_stream(self._stream)
+
+    def batches(self) -> Iterator[Any]:
+        """Arrow record batches, from the first row on at every call."""
+        left, self.taken = self._limit, 0
+        for batch in self._open():
+            if left is not None:
+                self.more = batch.num_rows > left
+                batch, left = batch.slice(0, left), max(0, left - batch.num_rows)
+            self.taken += batch.num_rows
+            if batch.num_rows:
+                yield batch
+            if self.more:
+                return
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Python values: None for NULL, lists and dictionaries for nested values."""
+        for batch in self.batches():
+            yield from zip(*(_values(column) for column in batch.columns), strict=True)
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's Python values; DuckDB's sums of integers, too wide for Arrow's integers, as int."""
+    values: list[Any] = column.to_pylist()
+    if str(column.type) == "decimal128(38, 0)":
+        return [int(value) if isinstance(value, Decimal) else None for value in values]
+    return values
+
+
+def connect(path: str) -> duckdb.DuckDBPyConnection:
+    """A read-only connection in this process without file system, network or settings, for queries of our own."""
+    from pipeline.store import query_worker
+
+    return query_worker.connect(path)
+
+
+def select(
+    path: str,
+    query: str,
+    parameters: Iterable[Any] | Mapping[str, Any] = (),
+    *,
+    limit: int | None = None,
+    seconds: float = SECONDS,
+) -> Result:
+    """Run one SELECT. UsageError where it is not one or does not run; at most `limit` rows come back."""
+    with ask(path, query, parameters, limit=limit, seconds=seconds) as answer:
+        rows = list(answer.rows())
+        return Result(answer.columns, rows, answer.more)
+
+
+@contextmanager
+def ask(
+    path: str,
+    query: str,
+    parameters: Iterable[Any] | Mapping[str, Any] = (),
+    *,
+    lookups: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    seconds: float = SECONDS,
+) -> Iterator[Answer]:
+    """The whole answer to one SELECT, once it is there. EconomistError where it cannot be had.
+
+    Parameters are values for `?` or, by name, `$name`; `lookups` are queries for the values of others. While another
+    process writes the database, the query runs on a copy that the other one makes.
+    """
+    check_file(path)
+    _refuse_halves(query, "the query")
+    for name, value in parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters, start=1):
+        _refuse_halves(name, "the name of a parameter")
+        _refuse_halves(value, f"--param {name}")
+    request = {
+        "path": path,
+        "query": query,
+        "parameters": dict(parameters) if isinstance(parameters, Mapping) else list(parameters),
+        "lookups": dict(lookups or {}),
+        "limit": limit,
+        "seconds": seconds,
+        "as_text": [],
+    }
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
+        try:
+            _put(request, rows)
+        except _Locked:
+            _ask_the_writer(request, rows)
+        yield Answer(rows, limit)
+
+
+def _refuse_halves(text: object, what: str) -> None:
+    """UsageError for text that is not Unicode: bytes of a command line that no encoding explains."""
+    if isinstance(text, str) and (half := re.search("[\ud800-\udfff]", text)):
+        raise UsageError(f"{what} has a character that is not Unicode ({half.group()!a}); expected UTF-8")
+
+
+def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+    """Answer from a copy that the writing process makes; if it does not, it may have ended just now."""
+    from pipeline.store.snapshots import NoAnswer, snapshot
+
+    with temporary_folder() as folder:
+        try:
+            copy = snapshot(request["path"], folder)
+        except NoAnswer:
+            return _put(request, rows)  # whose error names the process
+        _put({**request, "path": copy}, rows)
+
+
+def _put(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+    """Write the answer to `rows`; columns with values that Python cannot hold come as text at a second attempt."""
+    try:
+        _run_child(request, rows)
+    except _Beyond as error:
+        rows.seek(0)
+        rows.truncate()
+        _run_child({**request, "as_text": json.loads(str(error))}, rows)
+
+
+def check_file(path: str) -> None:
+    """UsageError unless there is a file, which is not opened."""
+    refuse_no_file(path)
+    if not Path(path).exists():
+        raise UsageError(f"--db {path} does not exist; `llm-economist run` makes it, or name another file")
+
+
+def refuse_no_file(path: str) -> None:
+    """UsageError where there is something that is no regular file: DuckDB would wait for a pipe. Opens nothing."""
+    try:
+        refuse_other_kinds(os.stat(path), path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file has such a name"
+        said = why.removeprefix("it ") if why.startswith("it is ") else f"cannot be a file ({why})"
+        shown = path if len(path) < 200 else f"{path[:60]}..."
+        raise UsageError(f"--db {shown} {said}; expected a DuckDB file, e.g. --db economist.duckdb") from error
+
+
+class _Locked(StoreError):
+    """Another process is writing the database."""
+
+
+class _Beyond(StoreError):
+    """Columns, by number, hold values that Python cannot."""
+
+
+KINDS: Mapping[str, type[EconomistError]] = {
+    "Locked": _Locked,
+    "Beyond": _Beyond,
+    "StoreError": StoreError,
+    "UsageError": UsageError,
+}
+
+
+def _run_child(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+    """Write a child's answer to `rows`, or raise what it says. Whatever happens, it has ended afterwards."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "pipeline.store.query_worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={name: os.environ[name] for name in INHERITED if name in os.environ} | CHILD,
+        start_new_session=True,  # Ctrl-C is this process's to handle
+    ) as child:
+        last_resort = threading.Timer(request["seconds"] + PATIENCE, child.kill)
+        last_resort.start()
+        started = time.monotonic()
+        try:
+            said = _converse(child, request, rows)
+        finally:
+            last_resort.cancel()
+            child.kill()
+    if child.returncode != 0:
+        late = time.monotonic() - started > request["seconds"]
+        raise _failure(child.returncode, said, request["seconds"], late=late)
+
+
+def _converse(child: subprocess.Popen[bytes], request: Mapping[str, Any], rows: IO[bytes]) -> bytes:
+    """Put the question, take the rows, and wait for the end; what the child says on standard error."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with suppress(BrokenPipeError):  # it has failed already, and says why
+        child.stdin.write(json.dumps(request, default=str).encode() + b"\n")
+        child.stdin.flush()
+    import pyarrow.ipc  # noqa: F401  (while the child starts)
+
+    size = 0
+    while chunk := child.stdout.read1(2**20):  # type: ignore[attr-defined]
+        size += len(chunk)
+        if size > LARGEST:
+            raise UsageError(
+                f"the query failed: its rows take more than {LARGEST // 2**30} GB; narrow it, or aggregate"
+            )
+        try:
+            rows.write(chunk)
+        except OSError as error:
+            raise UsageError(f"no room for the rows in {tempfile.gettempdir()}: {error.strerror}") from error
+    said = child.stderr.read()
+    child.wait()
+    return said
+
+
+def _failure(code: int, said: bytes, seconds: float, *, late: bool) -> EconomistError:
+    """Why a child gave no answer. `late`: it ended after its time."""
+    if code < 0 and (late or -code == signal.SIGXCPU):
+        return UsageError(too_long(seconds))
+    if code == -signal.SIGKILL or b"bad_alloc" in said:  # the system's last resort, and the library's
+        return UsageError(too_much_memory())
+    try:
+        what = json.loads(said)
+        return KINDS[what["kind"]](what["message"])
+    except (ValueError, KeyError, TypeError):
+        last = (said.decode(errors="replace").strip().splitlines() or ["no word why"])[-1][:200]
+        return UsageError(f"the query failed: its process ended with {code} ({last})")
+
+
+def too_long(seconds: float) -> str:
+    return (
+        f"the query failed: it took more than {seconds:g} seconds and was stopped; "
+        "narrow it (run_id, year), or allow more time with --timeout-seconds"
+    )
+
+
+def too_much_memory() -> str:
+    return (
+        f"the query failed: it needs more than {MEMORY} of memory; narrow it (run_id, year), or ask for fewer columns"
+    )

@@ -1,0 +1,215 @@
+"""The inside of the box: a child process that answers one query and can reach nothing but one database.
+
+It reads a request, one line of JSON, from standard input, writes the rows to standard output as an Arrow stream, and
+says on standard error, as JSON, why there are none. `pipeline.store.query` is the outside. It imports little, to start
+at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import duckdb
+
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.store.query import MEMORY, SECONDS, check_file, too_long, too_much_memory
+from pipeline.store.schema import check_owner, explain, read_as_of_today, refuse_other_formats
+from pipeline.store.wide_values import beyond, shown
+
+GRACE = 2.0
+"""Seconds more after which a query that DuckDB cannot stop is ended with its process."""
+
+THREADS = 2
+ADDRESS_SPACE = 3 * 2**30
+"""DuckDB does not count the memory of one large value; the operating system does."""
+
+BATCH_ROWS = 2048
+
+LOCKDOWN = (
+    "temp_directory = ''",
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "allow_community_extensions = false",
+    "python_enable_replacements = false",
+    "allow_persistent_secrets = false",
+    "enable_external_access = false",
+    # DuckDB still allows the database's own path: `WITH x AS (COPY ... TO 'economist.duckdb')` would write over it.
+    "disabled_filesystems = 'LocalFileSystem,PipeFileSystem'",
+    "lock_configuration = true",
+)
+"""In this order: later settings forbid the earlier ones."""
+
+
+class Locked(StoreError):
+    """Another process is writing the database."""
+
+
+class Beyond(StoreError):
+    """Columns hold values that Python cannot: `str` of it is their numbers, as JSON."""
+
+
+def connect(path: str, *, seconds: float = SECONDS) -> duckdb.DuckDBPyConnection:
+    """A read-only connection without file system, network or settings. EconomistError says why there is none."""
+    check_file(path)
+    refuse_other_formats(path)
+    try:
+        connection = duckdb.connect(path, read_only=True, config={"memory_limit": MEMORY, "threads": THREADS})
+    except (duckdb.Error, OSError, RuntimeError) as error:
+        raise (Locked if "Conflicting lock" in str(error) else StoreError)(explain(path, error)) from error
+    try:
+        check_owner(connection, path)
+        read_as_of_today(connection)
+        for setting in ("TimeZone = 'UTC'", f"max_execution_time = {int(seconds * 1000)}", *LOCKDOWN):
+            connection.execute(f"SET {setting}")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, duckdb.Error):
+            raise StoreError(explain(path, error)) from error
+        raise
+    return connection
+
+
+def reader(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    parameters: Iterable[Any] | Mapping[str, Any] = (),
+    *,
+    lookups: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    as_text: Iterable[int] = (),
+) -> Any:
+    """An Arrow reader over the rows of one SELECT; over one more than `limit`, to tell that there are more.
+
+    `lookups` are parameters, by name, whose values are queries of their own; `as_text` the numbers of columns to cast
+    to VARCHAR. UsageError or a DuckDB error where the query cannot run.
+    """
+    wanted = _one_select(connection, query)
+    values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
+    for name, lookup in (lookups or {}).items():
+        assert isinstance(values, dict)
+        values[name] = connection.execute(lookup).fetchall()[0][0]
+    _check_parameters(wanted, values)
+    relation = connection.sql(query, params=values or None).project("*")  # which numbers columns of the same name
+    if limit is not None:
+        relation = relation.limit(limit + 1)
+    return shown(relation, as_text).to_arrow_reader(BATCH_ROWS)
+
+
+def _one_select(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    """The names of the query's parameters. UsageError unless it is one SELECT, SHOW, DESCRIBE, EXPLAIN or the like."""
+    statements = connection.extract_statements(query)
+    try:
+        kinds = [statement.type for statement in statements]
+    except ValueError as error:  # a kind that DuckDB's Python API does not know
+        raise UsageError("only SELECT is allowed here: the store is read-only") from error
+    if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise UsageError("exactly one SELECT is allowed here: the store is read-only")
+    return set(statements[0].named_parameters)
+
+
+def _check_parameters(wanted: set[str], values: list[Any] | dict[str, Any]) -> None:
+    given = {str(i + 1) for i in range(len(values))} if isinstance(values, list) else set(values)
+    if missing := sorted(wanted - given):
+        raise UsageError(f"the query needs a value for ${missing[0]}: --param {missing[0]}=VALUE")
+    if extra := sorted(given - wanted):
+        raise UsageError(
+            f"--param {extra[0]}: the query has no ${extra[0]}; it has {sorted(wanted) or 'no parameters'}"
+        )
+
+
+def in_one_line(error: Exception, seconds: float) -> UsageError:
+    """What a query failed with, and what to do about it. Arrow passes DuckDB's errors on as errors of its own."""
+    what = " ".join(str(error).partition("\n\n")[0].split())
+    if isinstance(error, duckdb.InterruptException) or what.startswith("Interrupt Error"):
+        return UsageError(too_long(seconds))
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or what.startswith("Out of Memory Error"):
+        return UsageError(too_much_memory())
+    if isinstance(error, duckdb.PermissionException):
+        return UsageError("the query failed: it reaches outside of the store, and nothing else can be read or written")
+    return UsageError(f"the query failed: {what[:400]}")
+
+
+def answer(request: Mapping[str, Any], out: BinaryIO) -> None:
+    """Write the rows that `request` asks for. EconomistError says why they cannot be had."""
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # pyarrow can do without, and starts sooner
+    import pyarrow.ipc
+
+    seconds = request["seconds"]
+    deadline = time.monotonic() + seconds
+    connection = connect(request["path"], seconds=seconds + GRACE / 2)
+    try:
+        rows = reader(
+            connection,
+            request["query"],
+            request["parameters"],
+            lookups=request["lookups"],
+            limit=request["limit"],
+            as_text=request["as_text"],
+        )
+        too_wide: set[int] = set()
+        with pyarrow.ipc.new_stream(out, rows.schema) as writer:
+            for batch in rows:
+                if time.monotonic() > deadline:  # DuckDB's own limit would abort the process between two batches
+                    raise UsageError(too_long(seconds))
+                too_wide |= {number for number, column in enumerate(batch.columns) if beyond(column)}
+                if not too_wide:
+                    writer.write_batch(batch)
+        if too_wide:
+            raise Beyond(json.dumps(sorted(too_wide)))
+    except (EconomistError, BrokenPipeError):
+        raise
+    except Exception as error:
+        raise in_one_line(error, seconds) from error
+    out.flush()
+
+
+def confine(seconds: float) -> None:
+    """Limits that hold where DuckDB's own do not: on memory, processor time, wall-clock time and written files."""
+    processor_time = int(seconds * THREADS + GRACE) + 1
+    for limit, value in (
+        (resource.RLIMIT_AS, ADDRESS_SPACE),
+        (resource.RLIMIT_CPU, processor_time),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with suppress(ValueError, OSError):  # a system without this limit, or with a lower one
+            resource.setrlimit(limit, (value, value))
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # nothing handles its signal, so it ends the process
+
+
+def _end_with_parent() -> None:
+    """Standard input ends when the parent does."""
+    sys.stdin.buffer.read(1)
+    os._exit(1)
+
+
+def main() -> None:
+    """Answer one request and end."""
+    request = json.loads(sys.stdin.buffer.readline())
+    confine(request["seconds"])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    failure: EconomistError | None = None
+    try:
+        answer(request, sys.stdout.buffer)
+    except EconomistError as error:
+        failure = error
+    except BrokenPipeError:
+        os._exit(1)  # nobody wants the rest
+    if failure is not None:
+        said = {"kind": type(failure).__name__, "message": str(failure)}
+        sys.stderr.write(json.dumps(said))
+        sys.stderr.flush()
+    os._exit(0 if failure is None else failure.exit_code)  # without taking the database apart first
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""What a database file must be to be ours: schema, owner and version; and DuckDB's errors in words for users."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from pipeline.errors import StoreError
+from pipeline.store import allowed_definitions, older_schema, views
+from pipeline.store.query import refuse_no_file
+
+QUERY_INTERRUPTED = "Query interrupted"
+"""What DuckDB's RuntimeError says where Ctrl-C was felt in a query."""
+
+SCHEMA_VERSION = 2
+"""Since 2, welfare is in dollars a head, and yardsticks count what comes back of a worker's own tax: see
+older_schema.py."""
+
+OWNER = "llm-economist"
+
+OPEN_HERE: set[Path] = set()
+"""Databases that this process has open for writing."""
+
+
+OPENED: dict[str, None] = {}
+"""Databases that this command has opened, in order: what may be to blame when it fails (damage.py)."""
+
+
+class StoreLocked(StoreError):
+    """Another process has the database open."""
+
+
+class Catalog(NamedTuple):
+    """What a file has: table, name and type of its tables' columns, in order, and the SQL of its views by name."""
+
+    columns: tuple[tuple[str, str, str], ...]
+    views: dict[str, str]
+
+
+COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = current_database() AND NOT internal
+  AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary)
+ORDER BY table_oid, column_index
+"""
+VIEWS = "SELECT view_name, sql FROM duckdb_views() WHERE database_name = current_database() AND NOT internal"
+
+
+def _catalog(connection: duckdb.DuckDBPyConnection) -> Catalog:
+    return Catalog(tuple(connection.execute(COLUMNS).fetchall()), dict(connection.execute(VIEWS).fetchall()))
+
+
+@cache
+def _wanted() -> Catalog:
+    """What a file of this version has."""
+    with duckdb.connect(":memory:") as fresh:
+        fresh.execute(schema_text())
+        fresh.execute(views.text())
+        return _catalog(fresh)
+
+
+def make_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give a new file its tables, its views and what it says of itself; and one of an earlier version what it lacks.
+
+    All or nothing. Figures of version 1 are converted; rows say NULL in columns that are new. Nothing is written into a
+    file that lacks nothing.
+    """
+    there = _catalog(connection)
+    old = bool(there.columns) and schema_version(connection) < SCHEMA_VERSION
+    if there.columns and not old and not _lacks(there):
+        return
+    connection.execute("BEGIN")
+    connection.execute(schema_text())
+    for table, column, kind in _missing_columns(there):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    if old:
+        older_schema.convert(connection)
+    says = [OWNER, str(SCHEMA_VERSION)]
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?), ('schema_version', ?)", says)
+    connection.execute(views.text())
+    connection.execute("COMMIT")
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> int:
+    """Which version a file that is ours has: the connection's own, or one that is attached as `database`."""
+    meta = "meta" if database is None else f"{database}.main.meta"
+    (version,) = connection.execute(f"SELECT value FROM {meta} WHERE key = 'schema_version'").fetchall()[0]
+    return int(version)
+
+
+def read_as_of_today(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a read-only connection to a file of ours see what the file would have if it were of this version."""
+    tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
+    if tables != [(0,)] and schema_version(connection) < SCHEMA_VERSION:
+        older_schema.lend(connection, _wanted().columns)
+    else:
+        older_schema.lend_columns(connection, _missing_columns(_catalog(connection)))
+    views.lend(connection)
+
+
+def _lacks(there: Catalog) -> bool:
+    wanted = _wanted()
+    return not (set(there.columns) >= set(wanted.columns) and there.views.items() >= wanted.views.items())
+
+
+def _missing_columns(there: Catalog) -> list[tuple[str, str, str]]:
+    """What tables that are there lack."""
+    tables, known = {table for table, *_ in there.columns}, {(table, column) for table, column, _ in there.columns}
+    wanted = _wanted().columns if tables else ()
+    return [column for column in wanted if column[0] in tables and column[:2] not in known]
+
+
+def schema_text() -> str:
+    """The statements that make all tables, with their comments."""
+    return files("pipeline").joinpath("store", "schema.sql").read_text(encoding="utf-8")
+
+
+_empty: list[bytes] = []
+"""The file of a database with our schema and no rows, from the first one that this process makes."""
+
+
+def _write_empty(path: Path) -> None:
+    """Write the file of an empty database, to the disk as DuckDB does."""
+    if not _empty:
+        with duckdb.connect(str(path.absolute())) as connection:
+            make_schema(connection)
+        _empty.append(path.read_bytes())
+        return
+    with path.open("wb") as file:
+        file.write(_empty[0])
+        os.fsync(file.fileno())
+
+
+def make_whole(path: str) -> bool:
+    """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
+    half file at `path`. Whether it was made."""
+    if Path(path).exists():
+        return False
+    draft = Path(f"{path}.new-{os.getpid()}")
+    try:
+        _write_empty(draft)
+        if Path(path).exists():
+            return False
+        draft.rename(path)
+        return True
+    except (duckdb.Error, OSError, RuntimeError) as error:
+        raise StoreError(explain(path, error)) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def has_rows(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether any table but `meta`, which says what the file is, holds a row."""
+    tables = dict.fromkeys(table for table, *_ in _wanted().columns if table != "meta")
+    return any(connection.execute(f"SELECT 1 FROM main.{table} LIMIT 1").fetchall() for table in tables)
+
+
+def remove_files(path: str) -> None:
+    """Remove a database with its log."""
+    for file in (path, f"{path}.wal", f"{path}.wal.checkpoint"):
+        Path(file).unlink(missing_ok=True)
+
+
+def refuse_other_formats(path: str) -> None:
+    """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
+
+    Not while this process has it open: the lock is POSIX's, and closing any handle on the file would drop it.
+    """
+    file = Path(path)
+    if file.absolute() in OPEN_HERE:
+        return
+    if path.startswith(":"):
+        raise StoreError(f"{path} is not a file; choose another --db")
+    refuse_no_file(path)
+    if file.is_file() and file.stat().st_size:
+        with file.open("rb") as head:
+            if head.read(12)[8:] != b"DUCK":
+                raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+    elif file.suffix.lower() in (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet"):
+        raise StoreError(f"{path} is not a DuckDB database; choose another --db")
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """A file that turns out to be damaged, to hold what Python cannot, or to need too much memory, as StoreError.
+
+    What is wrong with a query of ours stays an error of DuckDB: a file whose tables are not as we make them is refused
+    before (`check_owner`).
+    """
+    try:
+        yield
+    except duckdb.ProgrammingError:
+        raise
+    except (duckdb.Error, MemoryError, ValueError, OverflowError) as error:
+        raise StoreError(explain(path, error)) from error
+
+
+def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """Refuse a database of another program, of a newer version of this one, or with definitions that we do not make."""
+    names = "SELECT table_name FROM system.information_schema.tables"
+    tables = {row[0] for row in connection.execute(names).fetchall()}
+    if not tables:
+        return
+    if "meta" not in tables:
+        raise StoreError(
+            f"{path} is a database of another program (tables: {', '.join(sorted(tables)[:3])}); choose another --db"
+        )
+    allowed_definitions.refuse(connection, path, {name for name, *_ in _wanted().columns}, _wanted().views)
+    _refuse_other_types(connection, path)
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    if meta.get("owner") != OWNER:
+        raise StoreError(f"{path} is a database of another program; choose another --db")
+    found = meta.get("schema_version", "")
+    if not (found.isascii() and found.isdecimal() and len(found) < 10):
+        raise StoreError(f"{path} does not say which schema version it has; choose another --db")
+    if int(found) > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
+            "upgrade llm-economist, or choose another --db"
+        )
+
+
+def _refuse_other_types(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """StoreError in one line that names the first column of ours whose type is another."""
+    wanted = {(table, column): kind for table, column, kind in _wanted().columns}
+    for table, column, kind in _catalog(connection).columns:
+        expected = wanted.get((table, column), kind)
+        if kind != expected:
+            raise StoreError(f"{path} has {table}.{column} as {kind}, expected {expected}; choose another --db")
+
+
+def holder(text: str) -> str:
+    """Who has the file, by DuckDB's message: the program and the process.
+
+    >>> holder("Conflicting lock is held in /usr/bin/python3.11 (PID 7). See also https://duckdb.org/docs")
+    'another process (PID 7), python3.11'
+    """
+    found = re.search(r"held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", text)
+    return f"another process (PID {found['pid']}), {Path(found['program']).name}" if found else "another process"
+
+
+def explain(path: str, error: Exception) -> str:
+    """DuckDB's error as one line for a user. KeyboardInterrupt where it is Ctrl-C, in DuckDB's words."""
+    text = " ".join(str(error).split())
+    if text == QUERY_INTERRUPTED:
+        raise KeyboardInterrupt from error
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
+        return f"{path} cannot be read in the memory that there is; close other programs, or use a larger machine"
+    if isinstance(error, duckdb.FatalException | duckdb.InternalException) or "checksum" in text:
+        return f"{path} is damaged ({text[:160]}); take a copy from a backup, or choose another --db"
+    if "Conflicting lock" in text:
+        return f"{path} is in use by {holder(text)}; wait for it, close the file there, or choose another --db"
+    if "not a valid DuckDB database" in text:
+        return f"{path} is not a DuckDB database; choose another --db"
+    if "newer version" in text:
+        return f"{path} was written by a newer DuckDB; upgrade duckdb, or choose another --db"
+    if "No space left" in text:
+        return f"the disk of {path} is full; free some space (all finished years are safe)"
+    return f"{path} cannot be used: {text[:200]}"

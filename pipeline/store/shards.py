@@ -1,0 +1,153 @@
+"""Several runs at once into one database: whoever finds it taken writes a shard beside it, which is merged later.
+
+DuckDB lets one process own a file. A shard is a whole database of its own, `economist.shard-PID.duckdb` beside
+`economist.duckdb`: its runs can be queried, resumed and forked like any other. Whoever ends takes the runs of all
+finished shards into the main file, if nobody writes that by then.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from pipeline.errors import StoreError, UsageError
+from pipeline.simulation.restore import AtRest
+from pipeline.store import snapshots
+from pipeline.store.import_runs import AlreadyHere, Moved, copy_personas, take_in
+from pipeline.store.incoming_calls import calls_folder
+from pipeline.store.schema import StoreLocked, remove_files
+from pipeline.store.writer import Store
+from pipeline.temporary_files import temporary_folder
+
+PATIENCE = 10.0
+"""Seconds to wait for a process that has the database open without running: it reads, or takes in shards."""
+
+MARK = ".shard-"
+
+T = TypeVar("T")
+
+
+def main_of(db: str) -> str:
+    """The database that a shard belongs to; any other is its own."""
+    path = Path(db)
+    stem, mark, _ = path.stem.rpartition(MARK)
+    return str(path.with_name(f"{stem}{path.suffix}")) if mark and stem else db
+
+
+def shards_of(db: str) -> list[str]:
+    """The shards that lie beside a database, oldest first."""
+    path = Path(db)
+    pattern = f"{glob.escape(path.stem)}{MARK}*{glob.escape(path.suffix)}"
+    found = [path.with_name(name) for name in glob.glob(pattern, root_dir=path.absolute().parent)]
+    return [str(shard) for shard in sorted(found, key=_made)]
+
+
+def _made(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+def new_shard(db: str) -> str:
+    """A name for this process's shard, which no file has."""
+    path = Path(db)
+    for i in range(1, 1000):
+        again = "" if i == 1 else f"-{i}"
+        shard = path.with_name(f"{path.stem}{MARK}{os.getpid()}{again}{path.suffix}")
+        if not shard.exists():
+            return str(shard)
+    raise StoreError(f"{db} has too many shards of one process; take them in with `llm-economist run`")
+
+
+def is_live(db: str) -> bool:
+    """Whether a run is writing this file now."""
+    if not os.path.exists(snapshots.socket_path(db)):
+        return False
+    try:
+        snapshots.status(db)
+    except StoreError:
+        return False
+    return True
+
+
+def unless_live(db: str, work: Callable[[], T]) -> T | None:
+    """What `work` returns, tried until nobody else has the file open; None if a run has it."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return work()
+        except StoreLocked:
+            if is_live(db):
+                return None
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.1)
+
+
+def open_store(db: str, *, personas: bool) -> Store:
+    """The database, or, while another run writes it, a new shard beside it; with its `personas`, which cost calls."""
+    store = unless_live(db, lambda: Store(db, serve=True))
+    if store is not None:
+        return store
+    store = Store(new_shard(db), serve=True)
+    if personas:
+        with suppress(StoreError), temporary_folder() as folder:
+            copy_personas(store, snapshots.snapshot(db, folder))
+    return store
+
+
+def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[Moved]]]:
+    """Take the runs of all finished shards into their database and delete the shards; what came from where.
+
+    With `cut_off` also those of shards with runs that were cut off: the caller goes on with them in the main file.
+    Nothing happens while another run writes the database: its process will do it, or the next one.
+    """
+    ready = at_rest if cut_off else finished
+    if not any(map(ready, shards_of(db))):
+        return []
+    store = unless_live(db, lambda: Store(db))
+    if store is None:
+        return []
+    with store:
+        merged = ((shard, _merge_one(store, shard)) for shard in shards_of(db) if ready(shard))
+        return [(shard, moved) for shard, moved in merged if moved is not None]
+
+
+def finished(shard: str) -> bool:
+    """Whether nobody writes a shard and all of its runs have come to their end."""
+    rows = runs_of(shard)
+    return rows is not None and all(row["status"] == "finished" for row in rows)
+
+
+def at_rest(shard: str) -> bool:
+    """Whether nobody writes a shard, whatever became of its runs."""
+    return runs_of(shard) is not None
+
+
+def runs_of(db: str) -> list[dict[str, Any]] | None:
+    """Numbers, names and statuses of the runs of a file that nobody writes; None if it cannot be read now."""
+    try:
+        with AtRest(db) as reader:
+            return reader.rows("SELECT run_id, name, status FROM runs ORDER BY run_id")
+    except (StoreError, UsageError, duckdb.Error):
+        return None
+
+
+def _merge_one(store: Store, shard: str) -> list[Moved] | None:
+    try:
+        if calls_folder(shard).exists():
+            Store(shard).close()  # takes in what is left there
+        moved: Sequence[Moved] = take_in(store, shard).runs
+    except StoreLocked:
+        return None  # somebody has just gone on with it
+    except AlreadyHere:
+        moved = []  # all of it is here: whoever merged it was killed before deleting it
+    remove_files(shard)
+    return list(moved)

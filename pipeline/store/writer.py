@@ -1,0 +1,409 @@
+"""The trace store: the only module that opens DuckDB for writing.
+
+One process owns a file while it writes. A year is one transaction, and its `years` row marks it as whole.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import duckdb
+
+from pipeline.code_version import code_version
+from pipeline.errors import StoreError, UsageError
+from pipeline.store import incoming_calls
+from pipeline.store.columns import Columns, append
+from pipeline.store.lost_database import FileLost, Whereabouts, rescue
+from pipeline.store.query import refuse_no_file
+from pipeline.store.schema import (
+    OPEN_HERE,
+    OPENED,
+    QUERY_INTERRUPTED,
+    SCHEMA_VERSION,
+    StoreLocked,
+    check_owner,
+    explain,
+    explained,
+    has_rows,
+    make_schema,
+    make_whole,
+    refuse_other_formats,
+    remove_files,
+)
+from pipeline.store.snapshots import Server
+from pipeline.temporary_files import sweep_for
+
+__all__ = [
+    "StoreLocked",
+    "check_owner",
+    "code_version",
+    "explain",
+    "refuse_other_formats",
+]
+
+GROUP = 0.02
+"""Seconds for which model calls are gathered into one commit."""
+
+Row = Mapping[str, Any]
+Rows = Sequence[Row] | Columns
+
+
+def now() -> datetime:
+    """The time in UTC without a zone, as all tables have it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def check_path(path: str) -> None:
+    """Refuse a database path that can never be opened, before anything is paid for. Creates nothing."""
+    file = Path(path)
+    if path.startswith(":"):
+        raise UsageError(
+            f"--db {path} has a meaning of its own for DuckDB; expected a file, e.g. --db economist.duckdb"
+        )
+    refuse_no_file(path)
+    if file.exists():
+        Store(path).close()
+        return
+    parent = file.absolute().parent
+    if not parent.is_dir():
+        raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
+
+
+class Reader(Protocol):
+    """What can be asked for rows: the store that is being written, or a file at rest."""
+
+    path: str
+
+    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]: ...
+
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns: ...
+
+
+class Store:
+    """A DuckDB file opened for writing, with our schema in it. Use as a context manager.
+
+    Model calls are posted and reach the disk within `GROUP` seconds, many to a commit; everything else is written in
+    transactions of its own, after the calls posted before it. With `serve`, other processes may ask for copies.
+    Raises StoreError with one line where the file is locked, foreign, damaged, newer, full or not writable.
+    """
+
+    def __init__(self, path: str, *, serve: bool = False) -> None:
+        self.path = path
+        OPENED[path] = None
+        self.lock = threading.RLock()
+        self._pending: list[Row] = []
+        self._pending_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._failure: StoreError | None = None
+        refuse_other_formats(path)
+        self._new = make_whole(path)
+        try:
+            # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
+            self.connection = duckdb.connect(str(Path(path).absolute()))
+        except (duckdb.Error, OSError, RuntimeError) as error:
+            kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
+            raise kind(explain(path, error)) from error
+        try:
+            self._adopt(new=self._new)
+        except (StoreError, duckdb.Error) as error:
+            self.connection.close()
+            raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
+        self._whereabouts = Whereabouts(path)
+        self._lost: FileLost | None = None
+        self._writer: threading.Thread | None = None
+        if Path(path).absolute() not in OPEN_HERE:
+            sweep_for(path)
+            incoming_calls.take_leftovers(self)
+        OPEN_HERE.add(Path(path).absolute())
+        self.server: Server | None = None
+        try:
+            self.server = Server(path, self.lock) if serve else None
+        except StoreError:
+            self._take_back()
+            self.close()
+            raise
+
+    def _adopt(self, *, new: bool) -> None:
+        """Check owner and version, and bring the schema of a file that is not `new` up to date."""
+        if not new:
+            check_owner(self.connection, self.path)
+        self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
+        self.connection.execute("SET wal_autocheckpoint = '64MB'")
+        self.connection.execute("SET threads = 2")
+        if not new:
+            make_schema(self.connection)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if kind is not None:
+            self._take_back()
+        self.close()
+
+    def _take_back(self) -> None:
+        """Remove a file that was made for a command that failed before it wrote a row.
+
+        While it is locked: nobody else can have written anything.
+        """
+        with self.lock, suppress(duckdb.Error):
+            if self._new and not self._pending and not has_rows(self.connection):
+                remove_files(self.path)
+
+    def close(self) -> None:
+        """Write what was posted, stop serving, close the file."""
+        self._closing = True
+        self._wake.set()
+        if self._writer is not None:
+            self._writer.join()
+            self._write_rest()
+        if self.server is not None:
+            self.server.close()
+        with self.lock:
+            self.connection.close()
+        OPEN_HERE.discard(Path(self.path).absolute())
+        self._raise_failure()
+
+    def _write_rest(self) -> None:
+        """What was posted while the writer thread was at its last commit."""
+        if self._failure is None:
+            try:
+                self.flush()
+            except StoreError as error:
+                self._failure = error
+
+    def _raise_failure(self) -> None:
+        """Calls that could not be written must not be forgotten."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def post(self, call: Row) -> None:
+        """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises why an earlier commit failed."""
+        self._raise_failure()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
+            self._writer.start()
+        with self._pending_lock:
+            self._pending.append(call)
+        self._wake.set()
+
+    def flush(self) -> None:
+        """Commit all posted calls now."""
+        self.write({})
+
+    def _write_posted(self) -> None:
+        """The writer thread: one commit for all calls of a short while."""
+        while not self._closing:
+            self._wake.wait()
+            if not self._closing:
+                time.sleep(GROUP)
+            self._wake.clear()
+            try:
+                self.flush()
+            except StoreError as error:
+                self._failure = error
+                return
+
+    def write(self, tables: Mapping[str, Rows]) -> None:
+        """Append posted calls and rows in one transaction, in the order given; rows of a table share their columns."""
+        with self.lock:
+            self._raise_failure()
+            with self._pending_lock:
+                posted, self._pending = self._pending, []
+            if posted or any(tables.values()):
+                calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
+                try:
+                    self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                except KeyboardInterrupt:  # who is told to end writes them then
+                    with self._pending_lock:
+                        self._pending = [*posted, *self._pending]
+                    raise
+
+    def _append_all(self, tables: Mapping[str, Rows]) -> None:
+        for table, rows in tables.items():
+            if isinstance(rows, Mapping):
+                append(self.connection, table, rows)
+            elif rows:
+                columns = list(rows[0])
+                appender = self.connection.appender(table, columns=columns)
+                appender.append_rows([tuple(row[column] for column in columns) for row in rows])
+                appender.flush()
+
+    def _transact(self, work: Callable[[], object]) -> None:
+        """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
+        with self.lock:
+            if self._lost is not None:
+                raise self._lost
+            self._whereabouts.before_commit()
+            try:
+                with interruptible():
+                    self.connection.execute("BEGIN")
+                    work()
+                    self.connection.execute("COMMIT")
+            except duckdb.FatalException as error:
+                # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
+                raise StoreError(explain(self.path, error)) from error
+            except duckdb.Error as error:
+                with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
+                    self.connection.execute("ROLLBACK")
+                raise StoreError(explain(self.path, error)) from error
+            except BaseException:
+                with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
+                    self.connection.execute("ROLLBACK")
+                raise
+            self._check_whereabouts()
+
+    def _check_whereabouts(self) -> None:
+        """After a commit, so that what was just paid for is rescued with the rest. Raises FileLost once.
+
+        Replies that arrive later are written into the rescued file; where none could be made, every write fails.
+        """
+        left = self._whereabouts.left()
+        if left is None:
+            self._whereabouts.after_commit()
+            return
+        told = f"{self.path} was {left} while it was being written"
+        try:
+            kept = rescue(self.connection, self.path)
+        except duckdb.Error as error:
+            self._lost = FileLost(f"{told}, and its rows could not be copied ({explain(self.path, error)})")
+            raise self._lost from error
+        self._whereabouts = Whereabouts(str(kept))
+        raise FileLost(f"{told}; all of its rows are in {kept.name}: resume the run with --db {kept.name}")
+
+    def _copy_years(self, parent: int, run_id: int, before: int) -> None:
+        """Give a fork its parent's people and its parent's years before `before`."""
+        for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
+            years = "" if table == "agents" else f" AND year < {before:d}"
+            self.connection.execute(
+                f"INSERT INTO {table} SELECT * REPLACE ({run_id:d}::INTEGER AS run_id) "
+                f"FROM {table} WHERE run_id = {parent:d}{years} ORDER BY ALL"
+            )
+
+    def write_study(self, study: str, rows: Sequence[Row]) -> None:
+        """Put rows of `evaluations` in the place of all earlier ones of a study, in one transaction."""
+
+        def replace() -> None:
+            self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
+            self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
+
+        self._transact(replace)
+
+    def start_run(self, row: Row) -> int:
+        """Insert a run with status `running`; its number is the next one in this file."""
+        started = self._started(row)
+        self.write({"runs": [started]})
+        return int(started["run_id"])
+
+    def start_fork(self, row: Row, programs: Sequence[Row]) -> int:
+        """The same for a run with `parent_run_id` and `fork_year`: with its programs, its parent's people and its
+        parent's years before that one, in one transaction."""
+        started = self._started(row)
+        run_id = int(started["run_id"])
+
+        def fork() -> None:
+            self._append_all({"runs": [started], "programs": [{**program, "run_id": run_id} for program in programs]})
+            self._copy_years(row["parent_run_id"], run_id, row["fork_year"])
+
+        self._transact(fork)
+        return run_id
+
+    def _started(self, row: Row) -> dict[str, Any]:
+        """The row of a run that begins now."""
+        return {
+            "run_id": int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs")),
+            **row,
+            "created_at": now(),
+            "status": "running",
+            "code_version": code_version(),
+        }
+
+    def reopen_run(self, run_id: int) -> None:
+        """Set a run back to `running`."""
+        statement = "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL WHERE run_id = ?"
+        self._transact(lambda: self.connection.execute(statement, [run_id]))
+
+    def finish_run(self, run_id: int, status: str, error: str | None = None) -> None:
+        """Set how a run ended: finished, failed, interrupted or stopped."""
+        statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
+        self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
+
+    def replace(self, table: str, key: Row, rows: Sequence[Row]) -> None:
+        """Put `rows` in the place of those that have the values of `key`, if there are any."""
+        where = " AND ".join(f"{column} = ?" for column in key)
+
+        def put() -> None:
+            self.connection.execute(f"DELETE FROM {table} WHERE {where}", list(key.values()))
+            self._append_all({table: rows})
+
+        self._transact(put)
+
+    def put_scores(self, rows: Sequence[Row]) -> None:
+        """Put rows of `evaluations` in the place of earlier ones of the same run, subject and metric."""
+        same = "DELETE FROM evaluations WHERE run_id = ? AND subject = ? AND metric = ?"
+
+        def put() -> None:
+            self.connection.executemany(same, [[row[x] for x in ("run_id", "subject", "metric")] for row in rows])
+            self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
+
+        if rows:
+            self._transact(put)
+
+    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
+        """All rows of a query, each as a dict of its columns."""
+        with self.lock, explained(self.path), interruptible():
+            cursor = self.connection.execute(query, list(parameters))
+            columns = [column[0] for column in cursor.description or ()]
+            return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
+        """All rows of a query, as columns: for many rows of numbers."""
+        with self.lock, explained(self.path), interruptible():
+            return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
+
+    def one(self, query: str, parameters: Iterable[Any] = ()) -> Any:
+        """The first value of the first row."""
+        rows = self.rows(query, parameters)
+        return next(iter(rows[0].values())) if rows else None
+
+    def personas(self, *, model: str, strategy: str, seed: int) -> dict[tuple[Any, ...], str]:
+        """Stored personas of this model, strategy and seed, by (agent, occupation, sex, age, wage)."""
+        query = """SELECT agent, occupation, sex, age, wage, persona FROM personas
+                   WHERE model = ? AND strategy = ? AND seed = ?"""
+        rows = self.rows(query, [model, strategy, seed])
+        return {tuple(row.values())[:5]: row["persona"] for row in rows}
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C in a query of DuckDB, which calls it a RuntimeError, as what it is everywhere else."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == QUERY_INTERRUPTED:
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
+    return {table: rows for table, rows in tables.items() if table != "lm_calls"}
+
+
+def as_json(value: Any) -> str:
+    """JSON text for a JSON column, keys in order."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def row_of(value: Any) -> dict[str, Any]:
+    """A dataclass as a row, without copying its values."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -1,0 +1,367 @@
+"""A phase of a study as DSPy sees it: lineage and purse of every model call, and callback of modules and evaluations.
+
+What is asked is told from everything else by its key: the model, the messages and the settings, DSPy's rollout, and
+how often one and the same question (one call of a program) has asked just that before. So the reply to a request does
+not depend on which thread came first, a request that is made twice is paid once, and samples that DSPy wants to
+differ do differ.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from hashlib import blake2b
+from typing import Any, TypeVar, cast
+
+import dspy
+from dspy import lm15
+from dspy.utils import exceptions as dspy_errors
+from dspy.utils.callback import BaseCallback
+from dspy.utils.callback_context import ACTIVE_CALL_ID
+from pydantic_core import to_jsonable_python
+
+from pipeline.agents.agents import QUIET
+from pipeline.agents.budget import Amount, Capped
+from pipeline.agents.call_trace import Call, as_response, measured, refuse, request_key
+from pipeline.agents.model_errors import cannot_use
+from pipeline.errors import ModelError
+from pipeline.store.writer import as_json
+from pipeline.studies.call_tree import Evaluated, Node, Taken
+from pipeline.studies.study import Study
+from programs.lineage import Attempt
+from programs.lm import without_secrets
+
+MANY = 10**9
+"""Errors that DSPy is to bear: an answer that cannot be used is a score of 0, and no reason to give up."""
+
+OPTIMIZER = "optimizer"
+"""Role of calls that an optimizer makes for itself: proposals of instructions, reflections."""
+
+Handler = TypeVar("Handler", bound=Callable[..., None])
+
+
+def _guarded(handler: Handler) -> Handler:
+    """DSPy swallows what its callbacks raise; here it halts the study."""
+
+    @wraps(handler)
+    def guarded(self: Phase, *args: Any, **kwargs: Any) -> None:
+        try:
+            handler(self, *args, **kwargs)
+        except Exception as error:  # whatever it is, the study must not go on without this
+            self.study.halt(error)
+
+    return cast(Handler, guarded)
+
+
+class Phase(BaseCallback):
+    """Put into `dspy.context` as lineage, purse and callback at once, by `open`.
+
+    `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
+    evaluation. `asked` is the program that this thread has called last.
+    """
+
+    def __init__(self, study: Study, kind: type[dspy.Module], on_evaluated: Callable[[Evaluated], None]) -> None:
+        self.study, self.kind, self.on_evaluated = study, kind, on_evaluated
+        self.nodes: dict[str, Node] = {}
+        self.ended = threading.Event()
+        self.branches: tuple[int, ...] = ()
+        self.thread = threading.local()
+
+    @contextmanager
+    def open(self, *, lm: dspy.LM, adapter: dspy.Adapter, threads: int) -> Iterator[Phase]:
+        """Within, DSPy asks `lm` by `adapter` in at most `threads` threads. Whoever asks later finds the phase closed.
+
+        DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
+        """
+        here = {"lineage": self, "purse": self, "callbacks": [self], "max_errors": MANY, "num_threads": threads}
+        try:
+            with dspy.context(lm=lm, adapter=adapter, **{**QUIET, **here}):
+                yield self
+            self.study.check()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.ended.set()
+        with self.study.changed:
+            self.study.changed.notify_all()
+        self.study.allowance.wait_until_quiet()
+        for node in list(self.nodes.values()):
+            self._store(node)
+
+    @property
+    def asked(self) -> dspy.Module | None:
+        return getattr(self.thread, "program", None)
+
+    # The tree of calls
+
+    def _begin(self, kind: str, call_id: str, instance: Any = None) -> Node:
+        node = Node(kind, call_id, self.nodes.get(ACTIVE_CALL_ID.get()), instance)
+        self.nodes[call_id] = node
+        return node
+
+    @property
+    def _here(self) -> Node:
+        return self.nodes[ACTIVE_CALL_ID.get()]
+
+    @_guarded
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        examples = inputs["devset"] if inputs["devset"] is not None else instance.devset
+        self._begin("evaluation", call_id).taken = Taken(inputs["program"], examples)
+
+    @_guarded
+    def on_evaluate_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
+        taken = self.nodes.pop(call_id).taken
+        if outputs is not None and taken is not None:
+            predictions = tuple(_prediction(said) for _, said, _ in outputs.results)
+            self.on_evaluated(Evaluated(taken, tuple(float(score) for *_, score in outputs.results), predictions))
+
+    @_guarded
+    def on_compile_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._begin("compile", call_id)
+
+    @_guarded
+    def on_compile_end(self, call_id: str, outputs: Any | None, exception: Exception | None = None) -> None:
+        del self.nodes[call_id]
+
+    @_guarded
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        node = self._begin("module", call_id, instance)
+        if node.question is node:
+            self.thread.program = instance
+
+    @_guarded
+    def on_module_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
+        node = self.nodes[call_id]
+        self._store(node)
+        del self.nodes[call_id]
+        if isinstance(exception, Exception) and isinstance(node.instance, self.kind) and not _expected(exception):
+            what = f"{type(exception).__name__}: {without_secrets(str(exception))[:200]}"
+            self.study.halt(ModelError(f"strategy {self.study.row['strategy']} failed ({what})"))
+
+    @_guarded
+    def on_adapter_parse_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._begin("parse", call_id)
+
+    @_guarded
+    def on_adapter_parse_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
+        del self.nodes[call_id]
+
+    @_guarded
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        node = self._begin("model", call_id, instance)
+        node.rollout = {**instance.kwargs, **(inputs.get("kwargs") or {})}.get("rollout_id")
+
+    @_guarded
+    def on_lm_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
+        node = self.nodes[call_id]
+        self._store(node)
+        del self.nodes[call_id]
+        if isinstance(exception, dspy_errors.LMError) and not _of_the_prompt(exception):
+            self.study.halt(ModelError(cannot_use(node.instance.model, exception)))
+
+    # Lineage
+
+    @property
+    def failures(self) -> int:
+        return self._here.failures
+
+    @property
+    def question(self) -> object:
+        return self._here.question
+
+    @property
+    def alike(self) -> None:
+        """Studies call from threads, which do not wait for one another."""
+        return None
+
+    def branch(self, number: int, of: int = 1) -> Phase:
+        """The same phase for one of several samples that a question draws at once."""
+        branch = copy.copy(self)
+        branch.branches = (*self.branches, number)
+        return branch
+
+    def join(self, branches: Sequence[Any]) -> None: ...
+
+    def use(self, call_id: int | None) -> None: ...
+
+    @property
+    def answered_by(self) -> int | None:
+        return None
+
+    def report(self) -> None: ...
+
+    def sampling_seed(self, request: lm15.Request) -> int:
+        return self.study.seed_of(self._key(request))
+
+    def _key(self, request: lm15.Request) -> str:
+        """What tells this request of this question from all others, as 16 hexadecimal digits."""
+        model = self._here
+        plain = replace(request, config=replace(request.config, seed=None))
+        asked = as_json([request_key(request.model, plain), str(model.rollout), self.branches, _asking()])
+        with self.study.changed:
+            claims = model.question.claims.setdefault(asked, [])
+            claim = (model.id, model.replies)  # a repetition after a failure is the same request
+            if claim not in claims:
+                claims.append(claim)
+            return blake2b(f"{asked}/{claims.index(claim)}".encode(), digest_size=8).hexdigest()
+
+    def recall(self, request: lm15.Request) -> lm15.Response | None:
+        """The reply to this request if it has been made, or is being made by another thread: then it is awaited."""
+        model = self._here
+        self._store(model.asker)
+        model.key = self._key(request)
+        with self.study.changed:
+            while self._free() and self.study.in_flight.get(model.key, model.id) != model.id:
+                self.study.changed.wait()
+            known = self.study.replies.get(model.key)
+            if known is None:
+                self.study.in_flight[model.key] = model.id
+                return None
+        self._took(model, known)
+        return as_response(known)
+
+    def _free(self) -> bool:
+        """True, unless nothing more may be asked."""
+        self.study.check()
+        if self.ended.is_set():
+            raise Capped("this phase of the study has ended")
+        return True
+
+    def _took(self, model: Node, call: Call) -> None:
+        """Note a reply where it was asked for, new or stored."""
+        model.replies += 1
+        model.failures = 0
+        with self.study.changed:
+            for taken in (node.taken for node in model.above if node.taken is not None):
+                taken.calls += 1
+                taken.tokens += (call.prompt_tokens or 0) + (call.completion_tokens or 0)
+                taken.cost_usd += call.cost_usd or 0.0
+
+    def attempted(self, attempt: Attempt) -> None:
+        model = self._here
+        asker = model.asker
+        call = self._call(model, asker, attempt)
+        model.attempts += 1
+        if attempt.error is not None:
+            model.failures += 1
+            self._keep(call)
+            return
+        with self.study.changed:
+            self.study.replies[model.key] = call
+        asker.call = call
+        self._took(model, call)
+
+    def described(self, model: Node, asker: Node) -> dict[str, str]:
+        """Role, signature and strategy of a call, as they are stored."""
+        signature = getattr(asker.instance, "signature", None)
+        answers = signature is not None and self.study.output in signature.output_fields
+        own = isinstance(model.question.instance, self.kind)
+        return {
+            "role": self.study.row["role"] if own else OPTIMIZER,
+            "signature": self.study.row["question"] if answers else getattr(signature, "__name__", "Text"),
+            "strategy": self.study.row["strategy"] if own else "io",
+        }
+
+    def _call(self, model: Node, asker: Node, attempt: Attempt) -> Call:
+        what = self.described(model, asker)
+        return Call(
+            call_id=self.study.next_id(),
+            run_id=0,
+            request_key=model.key,
+            year=0,
+            agent=None,
+            role=what["role"],
+            signature=what["signature"],
+            strategy=what["strategy"],
+            program=None,
+            parsed=None,
+            attempt=model.attempts,
+            **measured(attempt.request.model, attempt, self.study.prices),
+        )
+
+    def parsed(self, fields: dict[str, Any]) -> None:
+        asker = self._here.asker
+        if asker.call is not None:
+            asker.call.parsed = as_json(to_jsonable_python(fields, fallback=str))
+            self._store(asker)
+
+    def unparsed(self, reason: str) -> None:
+        asker = self._here.asker
+        with self.study.changed:
+            for taken in (node.taken for node in asker.above if node.taken is not None):
+                taken.unparsed += 1
+        if asker.call is not None:
+            refuse(asker.call, reason)
+            self._store(asker)
+
+    def _store(self, asker: Node) -> None:
+        """Store the last reply, whose outcome is known by now or will not be."""
+        with self.study.changed:  # so that a phase that closes meanwhile waits for it
+            call, asker.call = asker.call, None
+            if call is not None:
+                self._keep(call)
+
+    def _keep(self, call: Call) -> None:
+        try:
+            self.study.keep(call)
+        except Exception as error:
+            self.study.halt(error)
+        self.study.check()
+
+    # Purse
+
+    def admit_now(self, request: lm15.Request) -> Amount:
+        try:
+            return self.study.allowance.admit(request)
+        except BaseException:
+            self._let_go()
+            raise
+
+    async def admit(self, request: lm15.Request, question: object) -> Amount:
+        try:
+            return await self.study.allowance.admit_async(request)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def check(self) -> None:
+        self._free()
+
+    def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
+        self.study.allowance.settle(reserved, request, outcome)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Nobody need wait for this request any more."""
+        with self.study.changed:
+            self.study.in_flight.pop(self._here.key, None)
+            self.study.changed.notify_all()
+
+
+def _asking() -> Any:
+    """Whom a question is put to, where a program asks several (evals/datasets/episodes.py): each is a sample of its
+    own."""
+    return dspy.settings.get("asking")
+
+
+def _prediction(said: Any) -> dspy.Prediction:
+    """What a program answered in an evaluation, which may come with its trace; empty where nothing could be used."""
+    answer = said[0] if isinstance(said, tuple) else said
+    return answer if isinstance(answer, dspy.Prediction) else dspy.Prediction()
+
+
+def _expected(error: Exception) -> bool:
+    """Whether a question may fail so. DSPy itself fails while it looks at a reply that could be parsed in part."""
+    kinds = (dspy_errors.AdapterParseError, dspy_errors.LMError)
+    return isinstance(error, kinds) or isinstance(error.__context__, dspy_errors.AdapterParseError)
+
+
+def _of_the_prompt(error: dspy_errors.LMError) -> bool:
+    """Whether a request was refused for what it says: a program that asks so scores 0, and others may do better."""
+    refused = isinstance(error, dspy_errors.LMInvalidRequestError)
+    return refused and not isinstance(error, dspy_errors.LMUnsupportedModelError)

@@ -1,0 +1,117 @@
+"""What a study may spend, over all of its models and threads: calls, dollars and tokens, none of which is ever passed.
+
+A `Budget` (pipeline/agents/budget.py) does the counting; it lives in one event loop and cannot make a thread wait,
+which this can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dspy import lm15
+
+from pipeline.agents.budget import Amount, Budget, Capped
+
+BUDGET = "--budget"
+PATIENCE = 0.01
+"""Seconds between two looks of an event loop, which must not block, at whether there is room."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of an allowance that is kept for later."""
+
+    calls: int = 0
+    dollars: float = 0.0
+    tokens: int = 0
+
+    def __add__(self, other: Share) -> Share:
+        return Share(self.calls + other.calls, self.dollars + other.dollars, self.tokens + other.tokens)
+
+
+NOTHING = Share()
+
+
+@dataclass
+class Allowance:
+    """Caps on attempts at a model, and what was spent. `meter` counts and estimates, and has no caps of its own.
+
+    `calls`, and what `meter` has spent, start with what the study did before it was cut off. `kept` is held back.
+    """
+
+    meter: Budget
+    max_calls: int | None = None
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    calls: int = 0
+    kept: Share = NOTHING
+    _in_flight: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def keeping(self, share: Share) -> Iterator[None]:
+        """Hold `share` back meanwhile."""
+        before, self.kept = self.kept, share
+        try:
+            yield
+        finally:
+            self.kept = before
+
+    def admit(self, request: lm15.Request) -> Amount:
+        """Reserve the worst case of `request`, waiting while others may give back what they reserved. Raises Capped."""
+        with self._changed:
+            while (reserved := self._try(request)) is None:
+                self._changed.wait()
+            return reserved
+
+    async def admit_async(self, request: lm15.Request) -> Amount:
+        """The same in an event loop."""
+        while True:
+            with self._changed:
+                reserved = self._try(request)
+            if reserved is not None:
+                return reserved
+            await asyncio.sleep(PATIENCE)
+
+    def _try(self, request: lm15.Request) -> Amount | None:
+        """What is reserved, or None where there may be room later. Raises Capped where there will be none."""
+        over = self._over(self.meter.worst_case(request))
+        if over is not None:
+            if self._in_flight and self._calls_left > 0:
+                return None
+            raise Capped(over)
+        self.calls += 1
+        self._in_flight += 1
+        return self.meter.admit_now(request)
+
+    @property
+    def _calls_left(self) -> int:
+        return 1 if self.max_calls is None else self.max_calls - self.kept.calls - self.calls
+
+    def _over(self, worst: Amount) -> str | None:
+        """Which cap the next request could pass, in words."""
+        after = self.meter.spent + self.meter.reserved + worst
+        kept = " but for what the last comparison needs" if self.kept != NOTHING else ""
+        if self._calls_left < 1:
+            return f"{BUDGET} {self.max_calls} is used up{kept}"
+        if self.max_cost_usd is not None and after.dollars + self.kept.dollars > self.max_cost_usd:
+            return f"--max-cost-usd {self.max_cost_usd:g} is used up{kept}"
+        if self.max_tokens is not None and after.tokens + self.kept.tokens > self.max_tokens:
+            return f"--max-tokens {self.max_tokens} is used up{kept}"
+        return None
+
+    def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
+        """Put what a request took in the place of what was reserved for it."""
+        with self._changed:
+            self._in_flight -= 1
+            self.meter.settle(reserved, request, outcome)
+            self._changed.notify_all()
+
+    def wait_until_quiet(self) -> None:
+        """Until no request is under way any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_flight)
