@@ -16,8 +16,8 @@ from annotated_types import Ge, Gt, Le
 from pipeline.economy.cpi import CPI_U
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
-from programs.optional import parse_omitted
-from programs.text import each_once
+from programs.calls.optional_parts import parse_omitted
+from programs.text_files import each_once
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
 

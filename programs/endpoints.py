@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from programs.engines.http import Endpoint
 from programs.environment import environment
-from programs.listing import models_at
+from programs.listed_models import models_at
 from programs.providers import AZURE, BY_PREFIX, OPENAI, Provider, of_host
 from programs.secrets import hide_url
 from programs.trust import Given, may_have_key

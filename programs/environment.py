@@ -9,8 +9,8 @@ from functools import cache
 
 from dotenv import dotenv_values
 
-from programs.outside import LARGEST_TOML
-from programs.text import read_text
+from programs.text_files import read_text
+from programs.user_files import LARGEST_TOML
 
 ENV_FILE = ".env"
 

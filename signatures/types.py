@@ -28,7 +28,7 @@ Dollars = Annotated[float, Field(ge=0)]
 class Outside:
     """Marks an input whose text comes from outside: from people, files or models. A prompt shows it as one line.
 
-    `most`: characters of it that a prompt shows. What is done to such text: programs/framing.py.
+    `most`: characters of it that a prompt shows. What is done to such text: programs/adapters/untrusted_text.py.
     """
 
     most: int

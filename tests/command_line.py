@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evals.cli.main import main
-from programs.lm import environment
+from programs.models import environment
 
 SEVERAL = ("--shock", "--detect", "--param")
 """Flags that may be given several times."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from programs.engines.parts import forget
-from programs.lm import environment
+from programs.engines.refused_parts import forget
+from programs.models import environment
 from programs.providers import addresses_in
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no reason to fail

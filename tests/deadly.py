@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dspy import lm15
 
-from programs.engines.rules import RulesEngine
+from programs.engines.rules.engine import RulesEngine
 
 LIVES, ASKED = Path("lives.txt"), Path("asked.txt")
 

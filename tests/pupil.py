@@ -19,8 +19,8 @@ from village import inputs_of
 
 from evals.metrics.registry import Metric, Score
 from evals.testing.openai_server import Reply, completion
-from programs.engines.formats import find
-from programs.rewards import hours_worth
+from programs.engines.rules.prompt_parser import find
+from programs.strategies.self_evaluation import hours_worth
 
 KEYWORD = "FAMILY"
 

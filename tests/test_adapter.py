@@ -10,8 +10,8 @@ from dspy.utils.exceptions import AdapterParseError, LMServerError
 from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUIET
-from programs.adapter import ADAPTERS, REPAIRS
-from programs.engines.formats import FORMATS
+from programs.adapters.repairing import ADAPTERS, REPAIRS
+from programs.engines.rules.prompt_parser import FORMATS
 
 every_adapter = pytest.mark.parametrize("adapter", ADAPTERS)
 both_calls = pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evals.testing.openai_server import Loopback, by_rules, completion, failure
 from pipeline.agents.budget import Amount, Budget, Capped
-from programs.prices import Price
+from programs.calls.prices import Price
 
 RUN = ("--scenario", "bounded", "--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--seed", "3")
 LLM = ("--llm", "gpt-4o-mini", "--max-output-tokens", "120")

@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field
 from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUESTIONS
-from programs.adapter import CompactAdapter
-from programs.engines.formats import FORMATS
+from programs.adapters.repairing import CompactAdapter
+from programs.engines.rules.prompt_parser import FORMATS
 from signatures.planner import SetTaxRates, for_brackets
 from signatures.voter import StandForOffice
 from signatures.worker import ChooseLabor, JudgeTaxPolicy

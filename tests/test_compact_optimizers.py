@@ -13,8 +13,8 @@ from dspy import lm15
 from village import Lineage, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUIET
-from programs.adapter import CompactAdapter
-from programs.lm import Model, connect
+from programs.adapters.repairing import CompactAdapter
+from programs.models import Model, connect
 
 KEYWORD = "Mind your record."
 

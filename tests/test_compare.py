@@ -19,7 +19,7 @@ from pipeline.economy.baselines import landmarks, objective
 from pipeline.economy.planner_share import has_enough_to_gain
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.simulation.world import create
-from programs import files
+from programs.roles import saved_program
 from signatures.types import TaxSchedule
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "3", "--two-timescale", "2")
@@ -291,7 +291,7 @@ def test_runs_by_other_code_are_used_only_on_demand(cli: CommandLine) -> None:
 def test_a_program_is_what_its_file_says_wherever_that_lies(cli: CommandLine) -> None:
     Path("elsewhere").mkdir()
     for path in ("tuned.json", "elsewhere/other.json"):
-        files.save(tuned("worker", "cot"), path, role="worker", strategy="cot")
+        saved_program.save(tuned("worker", "cot"), path, role="worker", strategy="cot")
     first = compared(cli, "worker=io", "worker=tuned.json", "--seeds", "1", *RULES)
     (run,) = ask("select config from runs where run_id = 2")
     assert json.loads(run["config"])["strategy"] == {"worker": "cot"}

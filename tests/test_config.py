@@ -22,7 +22,7 @@ from pipeline.economy.wages import MIN_WAGE
 from pipeline.economy.welfare import WELFARE
 from pipeline.scenarios import SCENARIOS
 from pipeline.simulation.election_rules import RULES
-from programs.adapter import ADAPTERS
+from programs.adapters.repairing import ADAPTERS
 
 
 def test_defaults_are_those_of_the_first_release() -> None:

@@ -23,7 +23,7 @@ from pipeline.config import RunConfig, build
 from pipeline.economy.population import draw_population
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create
-from programs.adapter import ADAPTERS
+from programs.adapters.repairing import ADAPTERS
 
 SIZES = (9, 4, 4)
 CONFIGS = {

@@ -21,11 +21,11 @@ from dspy import lm15
 
 from evals.testing.openai_server import Loopback, Reply, completion, failure
 from evals.testing.server_dialects import DIALECTS, Dialect, fastapi_detail, table
-from programs.engines import parts
+from programs.calls.observed_engine import AsyncObservedEngine
+from programs.calls.optional_parts import LIMITS, PARTS
+from programs.engines import refused_parts
 from programs.engines.http import AsyncRemoteEngine, Endpoint, RemoteEngine
-from programs.engines.reasons import reason, worded
-from programs.observed import AsyncObservedEngine
-from programs.optional import LIMITS, PARTS
+from programs.engines.refusal_reasons import reason, worded
 
 SIZE = ("--num-agents", "3", "--max-timesteps", "2", "--two-timescale", "2", "--seed", "5")
 SCENARIOS = {
@@ -38,7 +38,7 @@ DECISIONS = "select * exclude (run_id, call_id) from decisions order by year, ag
 
 def told() -> set[str]:
     """The parts that endpoints are known to refuse."""
-    return {part for memory in parts._memories.values() for part in memory.told}
+    return {part for memory in refused_parts._memories.values() for part in memory.told}
 
 
 def play(
@@ -81,7 +81,7 @@ def test_the_same_seed_at_the_same_server_gives_the_same_decisions_at_any_concur
 ) -> None:
     rows = []
     for db, concurrency in (("a.duckdb", "1"), ("b.duckdb", "64")):
-        parts.forget()
+        refused_parts.forget()
         play(cli, DIALECTS[name], *SCENARIOS["bounded"], "--concurrency", concurrency, db=db)
         rows.append(cli.sql(DECISIONS, db))
     assert rows[0] == rows[1]
@@ -150,7 +150,7 @@ EVERY = [set(some) for count in (1, 2) for some in combinations([part for part i
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 def test_exactly_what_a_server_refuses_is_left_out_however_it_says_so(status: int, named: bool) -> None:
     for refused in EVERY:
-        parts.forget()
+        refused_parts.forget()
         sent = ask(refusing(refused, lambda part: failure(status, f"{part}: bad" if named else "bad request")), times=2)
         present = {part for part in refused if part != "max_tokens" or "max_completion_tokens" in refused}
         assert told() == present, f"{refused} refused"

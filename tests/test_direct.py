@@ -14,10 +14,10 @@ from village import Lineage, Scripted, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import QUESTIONS, QUIET
-from programs import direct
-from programs.adapter import ADAPTERS
-from programs.lm import Model, connect
-from programs.worker import Worker
+from programs.adapters.repairing import ADAPTERS
+from programs.calls import direct
+from programs.models import Model, connect
+from programs.roles.worker import Worker
 from signatures.worker import ChooseLabor
 
 

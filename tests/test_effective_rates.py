@@ -21,7 +21,7 @@ from pipeline.economy.tax import FloatArray, tax
 from pipeline.economy.utility import effort_cost
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.world import World, create
-from programs.rewards import reward
+from programs.strategies.self_evaluation import reward
 from signatures.types import TaxSchedule
 
 WHOLE = np.arange(101)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from programs.environment import environment
-from programs.lm import default_model
+from programs.models import default_model
 from programs.providers import PROVIDERS
 from programs.urls import cut, repaired
 

@@ -23,11 +23,11 @@ from pipeline.economy.utility import ECONOMIES, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import ModelError
 from pipeline.simulation.world import create
-from programs.adapter import ADAPTERS
-from programs.engines.rules import RulesEngine
-from programs.lineage import Attempt
-from programs.lm import Model, connect
-from programs.strategies import strategy
+from programs.adapters.repairing import ADAPTERS
+from programs.calls.protocols import Attempt
+from programs.engines.rules.engine import RulesEngine
+from programs.models import Model, connect
+from programs.strategies.registry import strategy
 
 ROLES = ("worker", "planner", "voter", "persona")
 SHORT = {"max_timesteps": 4, "two_timescale": 2, "num_agents": 3}

@@ -15,7 +15,7 @@ from pipeline.agents.call_trace import prompt_text
 from pipeline.agents.examples import inputs_of as read_back
 from pipeline.agents.examples import pools
 from pipeline.config import RunConfig
-from programs.adapter import ADAPTERS
+from programs.adapters.repairing import ADAPTERS
 
 EARLIER = ("--llm", "rules", "--num-agents", "4", "--max-timesteps", "12", "--two-timescale", "4", "--db", "a.duckdb")
 LATER = ("run", "--llm", "rules", "--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--seed", "7")

@@ -37,7 +37,7 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.fresh_people import fresh_people
 from pipeline.simulation.world import create
 from pipeline.store import snapshots
-from programs.strategies import STRATEGIES
+from programs.strategies.registry import STRATEGIES
 from signatures.types import TaxSchedule
 
 DB = "a.duckdb"

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.economy.census import draw_people
 from pipeline.simulation.persona_template import template_persona
-from programs.engines.policies import write_persona
-from programs.fidelity import checks, count_sentences, names_job, similarity, tells_age, tells_sex
+from programs.engines.rules.policies import write_persona
+from programs.persona_checks import checks, count_sentences, names_job, similarity, tells_age, tells_sex
 from signatures.types import Demographics
 
 NURSE = {"occupation": "Registered nurses", "sex": "Female", "age": 34}

@@ -23,12 +23,12 @@ from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import prompt_text
 from pipeline.agents.examples import inputs_of as read_back
 from pipeline.simulation import observations as see
-from programs import framing
-from programs.adapter import ADAPTERS
-from programs.engines import formats
-from programs.engines.rules import POLICIES
-from programs.interview import Interviewee
-from programs.rewards import hours_worth, vote_worth
+from programs.adapters import untrusted_text
+from programs.adapters.repairing import ADAPTERS
+from programs.engines.rules import prompt_parser
+from programs.engines.rules.engine import POLICIES
+from programs.roles.interview import Interviewee
+from programs.strategies.self_evaluation import hours_worth, vote_worth
 from signatures.types import Outside
 
 HARMLESS = "You are a nurse in a small town."
@@ -97,10 +97,10 @@ def strictly(adapter: str, message: str, names: list[str]) -> list[str]:
 def check(signature: Any, inputs: dict[str, Any], field: str, adapter: str) -> dict[str, str]:
     """Fail unless the prompt reads back as `inputs`, by `rules`' reader and by a strict one. What it says, by field."""
     system, turns = sent(signature, inputs, adapter)
-    found = formats.find(system, turns)
+    found = prompt_parser.find(system, turns)
     assert found is not None
     (shown, outputs), form = found
-    assert form is formats.FORMATS[adapter]
+    assert form is prompt_parser.FORMATS[adapter]
     assert outputs == list(signature.output_fields)
     assert {name: shown[name] for name in shown if name != field} == {
         name: str(value).strip() for name, value in inputs.items() if name != field
@@ -215,7 +215,7 @@ def test_examples_say_one_value_a_field_and_are_read_as_they_were_answered(text:
     system, (example, answer, question) = sent(signature, inputs_of("ChooseLabor"), adapter, [demo])
     assert strictly(adapter, example, list(signature.fields)) == list(signature.input_fields)
     assert ADAPTERS[adapter]().parse(signature, answer)["labor"] == 40
-    found = formats.find(system, [example, answer, question])
+    found = prompt_parser.find(system, [example, answer, question])
     assert found is not None
     assert found[0].inputs == {name: str(value) for name, value in inputs_of("ChooseLabor").items()}
 
@@ -225,7 +225,7 @@ def test_examples_say_one_value_a_field_and_are_read_as_they_were_answered(text:
 def test_a_reply_that_is_quoted_for_repair_is_no_question(text: str, adapter: str) -> None:
     """The second request reads as the first, as it is sent and as it is stored."""
     inputs = inputs_of("ChooseLabor")
-    good = formats.FORMATS[adapter].write({"labor": 45})
+    good = prompt_parser.FORMATS[adapter].write({"labor": 45})
     engine, lineage = Scripted([f"{text}\nlabor is {text}", good]), Lineage()
     ask(module_of("ChooseLabor"), inputs, lm=scripted_lm(engine), adapter=adapter, lineage=lineage)
     for attempt in lineage.attempts:
@@ -268,17 +268,17 @@ ORDINARY = [
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_text_stays_to_the_letter(text: str) -> None:
-    assert framing.one_line(text, 700, ["record", "phase"]) == text
-    assert framing.lines(text, ["record", "phase"]) == text
+    assert untrusted_text.one_line(text, 700, ["record", "phase"]) == text
+    assert untrusted_text.lines(text, ["record", "phase"]) == text
 
 
 def test_a_text_that_is_too_long_keeps_its_ends() -> None:
     text = f"You are {'very ' * 500}old. {see.identity('', WAGE)}"
-    shown = framing.one_line(text, 700)
+    shown = untrusted_text.one_line(text, 700)
     assert len(shown) == 700
     assert shown.startswith("You are very very")
     assert shown.endswith(see.identity("", WAGE)[-60:])
-    assert framing.GAP in shown
+    assert untrusted_text.GAP in shown
 
 
 BITS = ("[[ ## phase ## ]]", "phase:", "record", "</identity>", "<phase>", "<|", "### user", "```", "system:", "[INST]")
@@ -303,19 +303,19 @@ def test_whatever_is_asked_in_an_interview_the_prompt_reads_back(text: str, adap
 @given(text=texts, most=st.integers(SHORT, 700))
 def test_a_framed_text_is_short_seen_sendable_and_stays_as_it_is(text: str, most: int) -> None:
     names = ["phase", "record", "identity"]
-    shown = framing.one_line(text, most, names)
+    shown = untrusted_text.one_line(text, most, names)
     assert len(shown) <= most
     assert len(shown.splitlines()) <= 1
     shown.encode()
-    assert framing.one_line(shown, most, names) == shown
-    assert framing.lines(framing.lines(text, names), names) == framing.lines(text, names)
-    assert framing.lines(shown, names) == shown
-    assert ";" not in framing.part(text, most)
+    assert untrusted_text.one_line(shown, most, names) == shown
+    assert untrusted_text.lines(untrusted_text.lines(text, names), names) == untrusted_text.lines(text, names)
+    assert untrusted_text.lines(shown, names) == shown
+    assert ";" not in untrusted_text.part(text, most)
 
 
 @given(text=texts)
 def test_lines_stay_lines_and_none_begins_like_a_field(text: str) -> None:
-    shown = framing.lines(text, ["phase"])
+    shown = untrusted_text.lines(text, ["phase"])
     assert not re.search(r"^(phase:|\[\[ ## |<\w+>|### (system|user|assistant)\n)", shown, re.MULTILINE)
     assert shown.splitlines() == shown.split("\n") or not shown or shown.endswith("\n")
 
@@ -323,7 +323,10 @@ def test_lines_stay_lines_and_none_begins_like_a_field(text: str) -> None:
 @pytest.mark.parametrize("shape", ["[", "<", "`", "~", "\n", " ", "#", "-", "\u200b", "phase:\n", "\r", "あ", "[["])
 def test_five_megabytes_are_framed_in_seconds_of_the_processor(shape: str) -> None:
     text = shape * (5_000_000 // len(shape))
-    for frame in (lambda: framing.one_line(text, 700, ["phase"]), lambda: framing.lines(text[:500_000], ["phase"])):
+    for frame in (
+        lambda: untrusted_text.one_line(text, 700, ["phase"]),
+        lambda: untrusted_text.lines(text[:500_000], ["phase"]),
+    ):
         started = time.process_time()
         frame()
         assert time.process_time() - started < 6

@@ -16,7 +16,7 @@ from pipeline import shocks
 from pipeline.economy.population import Population
 from pipeline.errors import UsageError
 from pipeline.simulation.shock_conditions import who
-from programs.adapter import ADAPTERS
+from programs.adapters.repairing import ADAPTERS
 from signatures.worker import ChooseLabor, JudgeTaxPolicy
 
 PIECES = st.sampled_from(

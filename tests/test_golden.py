@@ -22,8 +22,8 @@ from pipeline.economy.tax import US_FED
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import MOST_CANDIDATES, RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
-from programs.interview import Interviewee
-from programs.voter import ballot
+from programs.roles.interview import Interviewee
+from programs.roles.voter import ballot
 from signatures.types import TaxSchedule
 
 GOLDEN = Path(__file__).parent / "golden"

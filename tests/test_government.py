@@ -23,8 +23,8 @@ from pipeline.simulation.government import _mindless_ballots
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
-from programs.engines.formats import FORMATS
-from programs.engines.rules import RulesEngine
+from programs.engines.rules.engine import RulesEngine
+from programs.engines.rules.prompt_parser import FORMATS
 from signatures.types import TaxSchedule
 
 SMALL = {

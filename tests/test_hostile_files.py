@@ -23,7 +23,8 @@ from pipeline.errors import EconomistError
 from pipeline.store import snapshots
 from pipeline.store.manifest import read_manifest
 from pipeline.store.writer import Store
-from programs import files, prices
+from programs.calls import prices
+from programs.roles import saved_program
 
 SMALL = ("run", "--llm", "rules", "--num-agents", "2", "--max-timesteps", "1", "--db", "new.duckdb")
 HANG = 60
@@ -257,9 +258,11 @@ def in_a_file(content: bytes, read: Any, *errors: type[Exception]) -> None:
 
 
 @settings(max_examples=150)
-@given(st.binary() | JSON | VALUES.map(lambda v: json.dumps({"format": files.FORMAT, "predictors": v}).encode()))
+@given(
+    st.binary() | JSON | VALUES.map(lambda v: json.dumps({"format": saved_program.FORMAT, "predictors": v}).encode())
+)
 def test_any_bytes_are_a_program_or_refused_in_one_line(content: bytes) -> None:
-    in_a_file(content, lambda file: files.read(str(file)), ValueError)
+    in_a_file(content, lambda file: saved_program.read(str(file)), ValueError)
 
 
 OF_A_MANIFEST = st.fixed_dictionaries(

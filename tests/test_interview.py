@@ -17,10 +17,10 @@ from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
 from pipeline.agents.call_trace import MOST_ATTEMPTS, RUN_STRIDE, next_interview
 from pipeline.agents.examples import inputs_of as shown_in
-from programs.adapter import ADAPTERS
-from programs.engines.rules import RulesEngine
-from programs.interview import Interviewee
-from programs.strategies import strategy
+from programs.adapters.repairing import ADAPTERS
+from programs.engines.rules.engine import RulesEngine
+from programs.roles.interview import Interviewee
+from programs.strategies.registry import strategy
 from signatures.types import AnswerText
 
 DB = "a.duckdb"

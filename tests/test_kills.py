@@ -25,7 +25,7 @@ import pytest
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.call_trace import RUN_STRIDE
-from programs.strategies import STRATEGIES
+from programs.strategies.registry import STRATEGIES
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 RECENT = 0.5

@@ -98,7 +98,9 @@ class Flood:
 def test_a_reply_that_is_too_large_is_a_failed_attempt(
     cli: Any, monkeypatch: pytest.MonkeyPatch, kind: str, status: int
 ) -> None:
-    monkeypatch.setattr("programs.observed.random.uniform", lambda low, high: 0.001)  # seconds between attempts
+    monkeypatch.setattr(
+        "programs.calls.observed_engine.random.uniform", lambda low, high: 0.001
+    )  # seconds between attempts
     packed = list(KINDS[kind](status)) if not kind.startswith("endless") else None
     blocks = (lambda: iter(packed)) if packed is not None else (lambda: KINDS[kind](status))
     with Flood(blocks) as server:

@@ -29,10 +29,10 @@ from pipeline.config import build
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
-from programs.engines.rules import RulesEngine
-from programs.limits import Bucket, Entry, Gate, waiting_in_words
-from programs.lm import Model, connect
-from programs.servers import DOUBLED, FAILURES, LEFT_OUT, Server
+from programs.calls.rate_limits import Bucket, Entry, Gate, waiting_in_words
+from programs.calls.server_health import DOUBLED, FAILURES, LEFT_OUT, Server
+from programs.engines.rules.engine import RulesEngine
+from programs.models import Model, connect
 
 HELLO = lm15.Request(
     model="any", messages=(lm15.Message.user("x" * 300),), config=lm15.Config(max_tokens=900, temperature=0)

@@ -12,10 +12,10 @@ from dspy import lm15
 from dspy.utils.exceptions import LMAuthError, LMRateLimitError, LMTimeoutError
 from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
+from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.engines.http import Endpoint
-from programs.engines.rules import RulesEngine
-from programs.lm import Model, connect, cost_usd, default_model, environment, without_secrets
-from programs.observed import AsyncObservedEngine, ObservedEngine
+from programs.engines.rules.engine import RulesEngine
+from programs.models import Model, connect, cost_usd, default_model, environment, without_secrets
 
 KEY = "sk-proj-made0up0for0this0test"
 OTHER_KEY = "another key without any shape"

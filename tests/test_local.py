@@ -20,7 +20,7 @@ from village import Lineage, ask, inputs_of, module_of
 
 from programs.engines import local
 from programs.engines.local import AsyncLocalEngine, LocalEngine, LocalModel, model_of
-from programs.lm import Model, connect, cost_usd
+from programs.models import Model, connect, cost_usd
 
 pytest.importorskip("xllamacpp")
 
@@ -356,7 +356,7 @@ def test_doctor_says_where_the_weights_are_and_tries_a_model_that_is_named(cli, 
 
 
 def test_doctor_says_whether_the_weights_are_here_and_whole(cli, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("programs.engines.weights.user_cache_dir", lambda name: str(tmp_path))
+    monkeypatch.setattr("programs.engines.local_weights.user_cache_dir", lambda name: str(tmp_path))
     assert "not here yet" in cli("doctor").out
     weights = tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf"
     weights.write_bytes(b"GGUF")

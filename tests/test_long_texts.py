@@ -23,14 +23,17 @@ from hypothesis import strategies as st
 
 from pipeline import shocks, terminal
 from pipeline.agents import model_errors
-from programs import compact, fidelity, framing, replies, secrets
-from programs.adapter import ADAPTERS
-from programs.adapter import reason as why
-from programs.engines import choices, formats, policies
-from programs.engines import reasons as worded
-from programs.nearest import NUMBER
-from programs.optional import PARTS
-from programs.thoughts import FENCE, without_thoughts
+from programs import persona_checks, secrets
+from programs.adapters import compact, untrusted_text
+from programs.adapters.repairing import ADAPTERS
+from programs.adapters.repairing import reason as why
+from programs.adapters.thinking_blocks import FENCE, without_thoughts
+from programs.calls import multi_choice
+from programs.calls import server_replies as replies
+from programs.calls.optional_parts import PARTS
+from programs.engines import refusal_reasons as worded
+from programs.engines.rules import policies, prompt_parser
+from programs.strategies.few_shot import NUMBER
 from signatures.types import rate_changes_type
 from signatures.worker import ChooseLabor
 
@@ -117,20 +120,20 @@ READERS: dict[str, Callable[[str], Any]] = {
     "keys in a reply": secrets.without_known,
     "thoughts": without_thoughts,
     "fences": lambda text: FENCE.sub("", text),
-    "breaks": lambda text: framing.AROUND_A_BREAK.sub("", text),
-    "a value of one line": lambda text: framing.one_line(text, 600, ("labor", "record")),
-    "a value of lines": lambda text: framing.lines(text, ("labor", "record")),
-    "a reply that is shown again": lambda text: framing.quoted(ChooseLabor, text),
+    "breaks": lambda text: untrusted_text.AROUND_A_BREAK.sub("", text),
+    "a value of one line": lambda text: untrusted_text.one_line(text, 600, ("labor", "record")),
+    "a value of lines": lambda text: untrusted_text.lines(text, ("labor", "record")),
+    "a reply that is shown again": lambda text: untrusted_text.quoted(ChooseLabor, text),
     "slips in JSON": compact._mended,
-    "sentences": fidelity.count_sentences,
-    "a persona": lambda text: fidelity.checks(text, occupation="Registered nurses", sex="Female", age=34),
-    "a prompt": lambda text: formats.find("", [text]),
-    "a prompt in tags": lambda text: formats._tagged(text),
+    "sentences": persona_checks.count_sentences,
+    "a persona": lambda text: persona_checks.checks(text, occupation="Registered nurses", sex="Female", age=34),
+    "a prompt": lambda text: prompt_parser.find("", [text]),
+    "a prompt in tags": lambda text: prompt_parser._tagged(text),
     "control characters": terminal.visible,
     "a shock": shocks.parse,
     "a body": lambda text: replies.readable(text.encode()),
     "a completion": completion,
-    "choices": lambda text: choices.folded(text.encode()),
+    "choices": lambda text: multi_choice.folded(text.encode()),
     "the body of an error": lambda text: worded.worded(text.encode()),
     "a refusal": refusal,
     "parts of a request": lambda text: [part.search(text) for part in PARTS.values()],
@@ -191,14 +194,14 @@ loose = st.text(st.sampled_from(" \t\n`ab.!?'\"(A"), max_size=30)
 @given(tagged)
 def test_a_prompt_in_tags_reads_as_by_one_pattern(text: str) -> None:
     plain = {name: value.strip() for name, value in PLAIN_TAGGED.findall(text)}
-    assert formats._tagged(text) == plain
+    assert prompt_parser._tagged(text) == plain
 
 
 @given(loose)
 def test_breaks_fences_and_ends_of_sentences_are_found_as_by_plain_patterns(text: str) -> None:
-    assert framing.AROUND_A_BREAK.sub("|", text) == PLAIN_BREAK.sub("|", text)
+    assert untrusted_text.AROUND_A_BREAK.sub("|", text) == PLAIN_BREAK.sub("|", text)
     assert FENCE.sub("|", text.strip()) == PLAIN_FENCE.sub("|", text.strip())
-    assert bool(fidelity.SENTENCE_END.search(text.strip())) == bool(PLAIN_END.search(text.strip()))
+    assert bool(persona_checks.SENTENCE_END.search(text.strip())) == bool(PLAIN_END.search(text.strip()))
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()), st.sampled_from(["", ",", "\n"]))

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from evals.testing.openai_server import Loopback, Reply, completion, failure
-from programs.adapter import ADAPTERS
+from programs.adapters.repairing import ADAPTERS
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "6", "--two-timescale", "3", "--llm", "gpt-4o-mini")
 
@@ -269,8 +269,8 @@ def test_a_reply_that_no_database_can_hold_is_stored_as_far_as_it_goes(cli, odd)
 def test_a_server_that_asks_to_wait_for_years_is_not_obeyed():
     from dspy import lm15
 
-    from programs.limits import LONGEST_WAIT
-    from programs.observed import _spread_retries
+    from programs.calls.observed_engine import _spread_retries
+    from programs.calls.rate_limits import LONGEST_WAIT
 
     error = lm15.RateLimitError("later", retry_after=1e9)
     _spread_retries(error)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.memo import PerObject
+from programs.caching import PerObject
 
 
 @given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 4))

@@ -24,10 +24,11 @@ from pipeline.errors import EconomistError, ModelError, UsageError
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
-from programs import compact, files
-from programs.engines.rules import RulesEngine
-from programs.strategies import strategy
-from programs.worker import Worker
+from programs.adapters import compact
+from programs.engines.rules.engine import RulesEngine
+from programs.roles import saved_program
+from programs.roles.worker import Worker
+from programs.strategies.registry import strategy
 from signatures.persona import WritePersona
 from signatures.planner import SetTaxRates
 from signatures.voter import CastVote, GovernAsLeader, StandForOffice
@@ -499,7 +500,7 @@ class Speechless:
 def test_minds_that_cannot_be_are_refused_in_one_line_before_anything_is_stored(
     settings: dict[str, Any], said: str
 ) -> None:
-    files.save(Worker(strategy("io"), 3), "worker.json", role="worker", strategy="io")
+    saved_program.save(Worker(strategy("io"), 3), "worker.json", role="worker", strategy="io")
     Path("garbage.json").write_text("{")
     with pytest.raises(UsageError, match=r"^[^\n]+$") as refusal:
         run_command({**SMALL, **settings}, Console(file=StringIO()))

@@ -31,7 +31,7 @@ from pipeline.simulation.election_rules import RULES
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.restore import AtRest, config_of, find_run, restore, worlds
 from pipeline.store.writer import Store
-from programs.voter import ballot
+from programs.roles.voter import ballot
 
 SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 6, "two_timescale": 2, "history_len": 3}
 RUNS: dict[int, dict[str, Any]] = {

@@ -9,8 +9,8 @@ from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.adapter import ADAPTERS
-from programs.engines.formats import FORMATS
+from programs.adapters.repairing import ADAPTERS
+from programs.engines.rules.prompt_parser import FORMATS
 from signatures.planner import SetTaxRates, for_brackets
 from signatures.worker import ChooseLabor
 

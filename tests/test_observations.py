@@ -14,7 +14,7 @@ from pipeline.economy.utility import ECONOMIES, effort_cost
 from pipeline.economy.welfare import WELFARE, welfare_functions
 from pipeline.simulation import observations as see
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
-from programs.engines.policies import BY_HOURS, LAST_YEAR, SCHEDULE_TRIED, dollars
+from programs.engines.rules.policies import BY_HOURS, LAST_YEAR, SCHEDULE_TRIED, dollars
 from signatures.types import TaxSchedule
 
 BY_HOURS_LINE = re.compile(r"^(\d+): (-?[\d.]+) \((\d+)\); (?:(-?[\d.]+) \((\d+)\)|-)$")

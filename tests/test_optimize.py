@@ -21,7 +21,7 @@ from pupil import KEYWORD, Pupil, served
 
 from evals.testing.openai_server import Loopback, failure
 from pipeline.config import ROLES
-from programs import files
+from programs.roles import saved_program
 
 SMALL = ("--sizes", "5,4,5", "--demos", "2", "--seed", "7", "--max-timesteps", "4")
 ON_SERVER = ("worker", "--optimizer", "bootstrap_rs", "--llm", "gpt-4o-mini", "--concurrency", "4", "--budget", "80")
@@ -175,7 +175,7 @@ def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> N
 def test_every_role_can_be_tuned_and_its_file_loads(role: str, cli: CommandLine) -> None:
     result = cli("optimize", role, "--optimizer", "bootstrap", "--llm", "rules", *SMALL, "--strategy", "cot")
     assert result.code == 0, result.err
-    assert files.read(f"{role}.cot.json")["role"] == role
+    assert saved_program.read(f"{role}.cot.json")["role"] == role
     scenario = ("--scenario", "democratic", "--platforms", "--num-agents", "3", "--max-timesteps", "2")
     run = cli("run", "--llm", "rules", "--program", f"{role}={role}.cot.json", "--prompt-algo", "cot", *scenario)
     assert run.code == 0, run.err
@@ -193,7 +193,7 @@ def test_a_role_is_tuned_for_what_becomes_of_whole_economies(
     assert "by episode" in result.out
     rows = cli.sql("SELECT DISTINCT role FROM lm_calls", "economist.duckdb")
     assert {row["role"] for row in rows} == {role} | ({"optimizer"} if optimizer == "gepa" else set())
-    saved = files.read(f"{role}.io.json")
+    saved = saved_program.read(f"{role}.io.json")
     assert set(saved["predictors"]) >= {"choose_labor" if role == "worker" else "set_tax_rates"}
     if optimizer == "gepa":
         assert KEYWORD in saved["predictors"]["choose_labor"]["instruction"]
@@ -214,7 +214,7 @@ def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: Comman
     engine = ("--llm", "engine:pupil:Pupil", *SMALL, "--strategy", "knn@2", "--demos", "5")
     result = cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "near.json")
     assert result.code == 0, result.err
-    saved = files.read("near.json")
+    saved = saved_program.read("near.json")
     assert len(saved["predictors"]["choose_labor.answer"]["demos"]) == 5
     assert saved["tuned"]["scores"]["test"]["after"] > saved["tuned"]["scores"]["test"]["before"]
     args = ("--llm", "engine:pupil:Pupil", "--program", "worker=near.json", "--strategy", "worker=knn@2")
@@ -228,7 +228,7 @@ def test_tuning_starts_from_a_file_where_one_is_given(cli: CommandLine) -> None:
     assert cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "first.json").code == 0
     result = cli("optimize", "worker", "--optimizer", "copro", *engine, "--program", "first.json", "-o", "second.json")
     assert result.code == 0, result.err
-    first, second = (files.read(name)["tuned"]["scores"]["test"] for name in ("first.json", "second.json"))
+    first, second = (saved_program.read(name)["tuned"]["scores"]["test"] for name in ("first.json", "second.json"))
     assert second["before"] == first["after"]
     assert "FAMILY" in Path("second.json").read_text()
 

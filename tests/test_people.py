@@ -16,7 +16,7 @@ from pipeline.simulation.loop import Simulation
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
-from programs.engines.rules import RulesEngine
+from programs.engines.rules.engine import RulesEngine
 
 DB = "traces.duckdb"
 SMALL = {

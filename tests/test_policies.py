@@ -23,8 +23,8 @@ from pipeline.economy.welfare import WELFARE
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
-from programs.engines import policies
-from programs.voter import names_in
+from programs.engines.rules import policies
+from programs.roles.voter import names_in
 from signatures.types import PersonaText, TaxSchedule
 
 WAGES = np.array([8.0, 15.0, 27.5, 41.0, 96.0])

@@ -10,8 +10,8 @@ from dspy import lm15
 from dspy.clients.model_metadata import model_info, rate
 
 from evals.testing.openai_server import Loopback
-from programs import prices
-from programs.prices import MILLION, Price, Prices, built_in, cost_usd, load, table
+from programs.calls import prices
+from programs.calls.prices import MILLION, Price, Prices, built_in, cost_usd, load, table
 
 SMALL = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--db", "a.duckdb")
 

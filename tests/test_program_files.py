@@ -11,9 +11,9 @@ import pytest
 from village import ask, inputs_of
 
 from pipeline.agents.agents import PROGRAMS
-from programs import files
-from programs.adapter import ADAPTERS
-from programs.strategies import STRATEGIES, strategy
+from programs.adapters.repairing import ADAPTERS
+from programs.roles import saved_program
+from programs.strategies.registry import STRATEGIES, strategy
 
 TUNED = "Think of your family, then choose your hours — “honestly”."
 DEMO = {"identity": "You are a worker.", "record": "no years yet", "labor": 35}  # in the order of the fields
@@ -43,7 +43,7 @@ def tuned(role: str = "worker", strategy_name: str = "io") -> dspy.Module:
 def file(tmp_path: Path) -> str:
     """A worker tuned in strategy io, saved."""
     path = str(tmp_path / "worker.io.json")
-    files.save(tuned(), path, role="worker", strategy="io")
+    saved_program.save(tuned(), path, role="worker", strategy="io")
     return path
 
 
@@ -60,7 +60,7 @@ def refusal(path: str, *, role: str = "worker", strategy_name: str = "io") -> st
     program = program_of(role, strategy_name)
     before = {name: predictor.dump_state() for name, predictor in program.named_predictors()}
     with pytest.raises(ValueError) as refused:  # noqa: PT011 (the texts are what the tests look at)
-        files.load(program, path, role=role, strategy=strategy_name)
+        saved_program.load(program, path, role=role, strategy=strategy_name)
     assert {name: predictor.dump_state() for name, predictor in program.named_predictors()} == before
     assert "\n" not in str(refused.value)
     assert path in str(refused.value)
@@ -72,8 +72,8 @@ def refusal(path: str, *, role: str = "worker", strategy_name: str = "io") -> st
 def test_what_was_saved_is_what_is_loaded(role: str, strategy_name: str, tmp_path: Path) -> None:
     path = str(tmp_path / f"{role}.{strategy_name}.json")
     saved, loaded = tuned(role, strategy_name), program_of(role, strategy_name)
-    files.save(saved, path, role=role, strategy=strategy_name)
-    files.load(loaded, path, role=role, strategy=strategy_name)
+    saved_program.save(saved, path, role=role, strategy=strategy_name)
+    saved_program.load(loaded, path, role=role, strategy=strategy_name)
     for before, after in zip(saved.predictors(), loaded.predictors(), strict=True):
         assert after.signature.instructions == before.signature.instructions
         assert after.signature.fields.keys() == before.signature.fields.keys()
@@ -84,14 +84,14 @@ def test_what_was_saved_is_what_is_loaded(role: str, strategy_name: str, tmp_pat
 
 def test_saving_what_was_loaded_writes_the_same_file(file: str, tmp_path: Path) -> None:
     program = program_of()
-    files.load(program, file, role="worker", strategy="io")
-    files.save(program, str(tmp_path / "again.json"), role="worker", strategy="io")
+    saved_program.load(program, file, role="worker", strategy="io")
+    saved_program.save(program, str(tmp_path / "again.json"), role="worker", strategy="io")
     assert (tmp_path / "again.json").read_bytes() == Path(file).read_bytes()
 
 
 def test_a_loaded_program_keeps_its_types_and_answers(file: str) -> None:
     program = program_of()
-    files.load(program, file, role="worker", strategy="io")
+    saved_program.load(program, file, role="worker", strategy="io")
     assert program.choose_labor.signature.output_fields["labor"].annotation.__name__ == "Hours"
     assert 0 <= ask(program.choose_labor, inputs_of("ChooseLabor")).labor <= 100
 
@@ -99,9 +99,9 @@ def test_a_loaded_program_keeps_its_types_and_answers(file: str) -> None:
 def test_a_planner_tuned_on_three_brackets_answers_for_seven(tmp_path: Path) -> None:
     path, three = str(tmp_path / "planner.io.json"), tuned("planner")
     three.set_tax_rates.demos = []
-    files.save(three, path, role="planner", strategy="io")
+    saved_program.save(three, path, role="planner", strategy="io")
     seven = program_of("planner", brackets=7)
-    files.load(seven, path, role="planner", strategy="io")
+    saved_program.load(seven, path, role="planner", strategy="io")
     assert seven.set_tax_rates.signature.instructions == TUNED
     annotation = seven.set_tax_rates.signature.output_fields["rate_changes"].annotation
     assert (
@@ -111,7 +111,7 @@ def test_a_planner_tuned_on_three_brackets_answers_for_seven(tmp_path: Path) -> 
 
 def test_a_file_is_text_that_a_person_can_review(file: str) -> None:
     record = json.loads(Path(file).read_text(encoding="ascii"))
-    assert record["format"] == files.FORMAT
+    assert record["format"] == saved_program.FORMAT
     saved = record["predictors"]["choose_labor"]
     assert [field["name"] for field in saved["fields"]] == list(program_of().choose_labor.signature.fields)
     assert saved["instruction"] == TUNED
@@ -122,7 +122,7 @@ def test_only_fields_of_the_question_are_saved_of_a_demonstration(tmp_path: Path
     program, path = tuned(), tmp_path / "worker.io.json"
     hidden = {"wage": 12.5, "economy_seed": 3, "augmented": True, "schedule": {"rates": [50]}}
     program.choose_labor.demos = [dspy.Example(DEMO, **hidden)]
-    files.save(program, str(path), role="worker", strategy="io")
+    saved_program.save(program, str(path), role="worker", strategy="io")
     assert json.loads(path.read_text())["predictors"]["choose_labor"]["demos"] == [DEMO]
 
 
@@ -133,8 +133,8 @@ def test_a_prompt_is_the_same_after_saving_and_loading(adapter: str, strategy_na
     inputs = inputs_of("SetTaxRates")
     before.predictors()[0].demos = [dspy.Example(inputs, rate_changes=(10, 0, -10)), dspy.Example(inputs)]
     path = str(tmp_path / "planner.json")
-    files.save(before, path, role="planner", strategy=strategy_name)
-    files.load(after, path, role="planner", strategy=strategy_name)
+    saved_program.save(before, path, role="planner", strategy=strategy_name)
+    saved_program.load(after, path, role="planner", strategy=strategy_name)
     texts = [
         ADAPTERS[adapter]().format(predictor.signature, predictor.demos, inputs)
         for predictor in (before.predictors()[0], after.predictors()[0])
@@ -143,9 +143,9 @@ def test_a_prompt_is_the_same_after_saving_and_loading(adapter: str, strategy_na
 
 
 def test_the_fingerprint_does_not_depend_on_the_number_of_brackets() -> None:
-    three, seven = (files.fields_of(program_of("voter", brackets=n).govern_as_leader.signature) for n in (3, 7))
+    three, seven = (saved_program.fields_of(program_of("voter", brackets=n).govern_as_leader.signature) for n in (3, 7))
     assert three == seven
-    assert files.fingerprint(three) == files.fingerprint(seven)
+    assert saved_program.fingerprint(three) == saved_program.fingerprint(seven)
 
 
 def test_the_fingerprint_changes_with_names_types_bounds_and_order() -> None:
@@ -175,16 +175,18 @@ def test_the_fingerprint_changes_with_names_types_bounds_and_order() -> None:
         a: str = dspy.InputField(desc="described")
         b: int = dspy.OutputField(ge=0, le=10)
 
-    prints = [files.fingerprint(files.fields_of(kind)) for kind in (Asked, Renamed, Bounded, Typed, Turned)]
+    prints = [
+        saved_program.fingerprint(saved_program.fields_of(kind)) for kind in (Asked, Renamed, Bounded, Typed, Turned)
+    ]
     assert len(set(prints)) == len(prints)
-    assert files.fingerprint(files.fields_of(Told)) == prints[0]
+    assert saved_program.fingerprint(saved_program.fields_of(Told)) == prints[0]
 
 
 def test_no_model_is_saved_with_a_program(tmp_path: Path) -> None:
     program = tuned()
     program.set_lm(dspy.LM("openai/gpt-4o", api_key="sk-made-up-key-for-a-test"))
     path = tmp_path / "worker.io.json"
-    files.save(program, str(path), role="worker", strategy="io")
+    saved_program.save(program, str(path), role="worker", strategy="io")
     assert "gpt-4o" not in path.read_text()
     assert "sk-made-up" not in path.read_text()
 
@@ -193,16 +195,16 @@ def test_no_model_gets_in_with_a_file(file: str) -> None:
     saved = json.loads(Path(file).read_text())["predictors"]
     saved["choose_labor"]["lm"] = {"model": "openai/gpt-4o", "model_type": "chat", "cache": True}
     program = program_of()
-    files.load(program, changed(file, predictors=saved), role="worker", strategy="io")
+    saved_program.load(program, changed(file, predictors=saved), role="worker", strategy="io")
     assert program.choose_labor.lm is None
 
 
 def test_another_adapter_or_model_than_the_tuned_one_is_a_caution(tmp_path: Path) -> None:
     path = str(tmp_path / "worker.io.json")
-    files.save(tuned(), path, role="worker", strategy="io", adapter="chat", model="smollm2")
+    saved_program.save(tuned(), path, role="worker", strategy="io", adapter="chat", model="smollm2")
 
     def cautions(**now: str) -> list[str]:
-        return files.load(program_of(), path, role="worker", strategy="io", **now)
+        return saved_program.load(program_of(), path, role="worker", strategy="io", **now)
 
     assert cautions(adapter="chat", model="smollm2") == cautions() == []
     (said,) = cautions(adapter="json", model="smollm2")
@@ -273,10 +275,10 @@ def test_a_demonstration_that_does_not_fit_the_question_is_refused(demo: Any, sa
 def test_demonstrations_for_another_number_of_brackets_are_refused(tmp_path: Path) -> None:
     program, path = tuned("planner"), str(tmp_path / "planner.io.json")
     program.set_tax_rates.demos = [dspy.Example(inputs_of("SetTaxRates"), rate_changes=(10, 0, -10))]
-    files.save(program, path, role="planner", strategy="io")
-    files.load(program_of("planner"), path, role="planner", strategy="io")
+    saved_program.save(program, path, role="planner", strategy="io")
+    saved_program.load(program_of("planner"), path, role="planner", strategy="io")
     with pytest.raises(ValueError, match=r"demo 1: rate_changes \[10, 0, -10\] does not fit"):
-        files.load(program_of("planner", brackets=7), path, role="planner", strategy="io")
+        saved_program.load(program_of("planner", brackets=7), path, role="planner", strategy="io")
 
 
 def test_a_file_of_the_first_format_is_refused_with_the_way_out(file: str) -> None:
@@ -295,7 +297,7 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_program_file_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "worker.io.json"
     path.write_text(text)
-    assert "JSON" in (said := refusal(str(path))) or files.FORMAT in said
+    assert "JSON" in (said := refusal(str(path))) or saved_program.FORMAT in said
 
 
 class Trap:

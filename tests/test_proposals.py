@@ -193,7 +193,7 @@ def test_no_endpoint_at_a_stored_address_holds_any_key(
 
 
 MARK = "from pathlib import Path\nPath('imported').touch()\nimport dspy\nBad = dspy.Predict\n"
-ENGINE = f"{MARK}from programs.engines.rules import RulesEngine as Engine\n"
+ENGINE = f"{MARK}from programs.engines.rules.engine import RulesEngine as Engine\n"
 
 
 @pytest.fixture

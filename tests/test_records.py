@@ -22,9 +22,9 @@ from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import run_row
 from pipeline.store.writer import Store, code_version
-from programs import files
-from programs.strategies import strategy
-from programs.worker import Worker
+from programs.roles import saved_program
+from programs.roles.worker import Worker
+from programs.strategies.registry import strategy
 from signatures.types import TaxSchedule
 
 SMALL = {
@@ -192,7 +192,7 @@ def test_a_loaded_program_is_used_and_kept_with_the_run(tmp_path: Path) -> None:
     instructions = "Choose hours as if next year were the last."
     tuned.choose_labor.signature = tuned.choose_labor.signature.with_instructions(instructions)
     path = str(tmp_path / "worker.io.json")
-    files.save(tuned, path, role="worker", strategy="io")
+    saved_program.save(tuned, path, role="worker", strategy="io")
     _, db = play(tmp_path, program=f"worker={path}", max_timesteps=1)
     calls = db.execute(f"""
         SELECT signature, program, any_value(prompt LIKE '%{instructions}%') FROM lm_calls WHERE role = 'worker'

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from evals.testing.openai_server import Loopback, Reply, by_rules, completion
 from pipeline.store.writer import Store
-from programs.replies import MOST_TOKENS, readable, usage
+from programs.calls.server_replies import MOST_TOKENS, readable, usage
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "6", "--two-timescale", "3", "--llm", "gpt-4o-mini")
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -308,7 +308,7 @@ def test_interim_answers_without_end_are_told(cli: CommandLine) -> None:
 
 
 def test_a_synchronous_call_reads_the_same() -> None:
-    from programs.lm import Model, connect
+    from programs.models import Model, connect
 
     with interim(2) as url:
         lm = connect(Model("gpt-4o-mini", base_url=url))

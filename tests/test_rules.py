@@ -10,12 +10,12 @@ from village import Lineage, ask, inputs_of, module_of
 
 from pipeline.agents.agents import QUESTIONS, QUIET
 from pipeline.agents.call_trace import prompt_text
-from programs.adapter import ADAPTERS
-from programs.engines import formats
-from programs.engines.formats import FORMATS
-from programs.engines.rules import RulesEngine
-from programs.lm import Model, connect
-from programs.strategies import STRATEGIES
+from programs.adapters.repairing import ADAPTERS
+from programs.engines.rules import prompt_parser
+from programs.engines.rules.engine import RulesEngine
+from programs.engines.rules.prompt_parser import FORMATS
+from programs.models import Model, connect
+from programs.strategies.registry import STRATEGIES
 from signatures.worker import ChooseLabor
 
 ANSWERS: dict[str, set[str]] = {
@@ -170,7 +170,7 @@ def test_questions_put_all_at_once_get_the_answers_of_one_by_one() -> None:
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_prompt_is_read_back_to_the_letter_and_by_its_own_format(question: str, adapter: str) -> None:
     sent = request(question, adapter=adapter)
-    found = formats.find(str(sent.system), [message.text or "" for message in sent.messages])
+    found = prompt_parser.find(str(sent.system), [message.text or "" for message in sent.messages])
     assert found is not None
     asked, form = found
     assert asked.inputs == {name: str(value) for name, value in inputs_of(question).items()}

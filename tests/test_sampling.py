@@ -18,11 +18,11 @@ from village import PLATFORMS, Lineage, Scripted, ask, inputs_of, module_of, scr
 from evals.testing.openai_server import Loopback, completion
 from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import BRANCH_ATTEMPTS, MOST_ATTEMPTS
-from programs.nearest import NearestShots
-from programs.reflection import LONGEST_CRITIQUE
-from programs.rewards import GOOD_ENOUGH, reward
-from programs.sampling import GivenUp, LoopCalls, consensus
-from programs.strategies import MOST, STRATEGIES, strategy
+from programs.strategies.few_shot import NearestShots
+from programs.strategies.reflection import LONGEST_CRITIQUE
+from programs.strategies.registry import MOST, STRATEGIES, strategy
+from programs.strategies.sampling import GivenUp, LoopCalls, consensus
+from programs.strategies.self_evaluation import GOOD_ENOUGH, reward
 from signatures.worker import ChooseLabor
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from village import module_of, scripted_lm
 
 from pipeline.agents.agents import QUESTIONS
-from programs.schemas import hold, is_strict, reply_schema, response_format, shape, words
+from programs.adapters.reply_schema import hold, is_strict, reply_schema, response_format, shape, words
 from signatures.types import Hours, PersonaText, rate_changes_type
 
 Change = Literal[-10, 0, 10]

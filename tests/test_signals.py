@@ -14,7 +14,7 @@ import pytest
 
 from evals.testing.openai_server import Loopback, Reply, completion
 from pipeline.parallel.interrupts import POLITE, exit_code, forget, polite_ends
-from programs.strategies import STRATEGIES
+from programs.strategies.registry import STRATEGIES
 
 PATIENCE = 60
 """Seconds after which a command that does not end counts as one that never does."""

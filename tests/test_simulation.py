@@ -26,7 +26,7 @@ from pipeline.simulation.loop import Simulation, worker_phase
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
-from programs.engines.rules import RulesEngine
+from programs.engines.rules.engine import RulesEngine
 
 SMALL = {
     **{"llm": "rules", "num_agents": 4, "max_timesteps": 6, "two_timescale": 2, "seed": 7},

@@ -9,9 +9,9 @@ from village import ask, inputs_of, module_of
 
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
 from pipeline.simulation.election_rules import RULES
-from programs.adapter import ADAPTERS
-from programs.strategies import STRATEGIES, strategy
-from programs.voter import ABSTAIN, VOTES, ballot, names_in
+from programs.adapters.repairing import ADAPTERS
+from programs.roles.voter import ABSTAIN, VOTES, ballot, names_in
+from programs.strategies.registry import STRATEGIES, strategy
 from signatures.planner import SetTaxRates, for_brackets
 from signatures.voter import GovernAsLeader, StandForOffice
 

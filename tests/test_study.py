@@ -30,10 +30,10 @@ from pipeline.studies.call_tree import Evaluated
 from pipeline.studies.dspy_callbacks import Phase
 from pipeline.studies.study import Halted, Study, study_name
 from pipeline.studies.study_budget import Allowance, Share
-from programs.adapter import ADAPTERS
-from programs.lm import Model, connect
-from programs.prices import Price, Prices
-from programs.strategies import strategy
+from programs.adapters.repairing import ADAPTERS
+from programs.calls.prices import Price, Prices
+from programs.models import Model, connect
+from programs.strategies.registry import strategy
 
 CASES = shown([example(i) for i in range(12)], ["labor"])
 HOURS = "[[ ## labor ## ]]\n{}\n\n[[ ## completed ## ]]"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.engines.surface import NOISE, Floats, Surface, features, fit, prior
+from programs.engines.rules.response_surface import NOISE, Floats, Surface, features, fit, prior
 
 GRID = np.array(list(itertools.product(range(0, 101, 10), repeat=2)), dtype=float)
 EVEN = np.array([0.5, 0.5])

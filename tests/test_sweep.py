@@ -31,9 +31,9 @@ from pipeline.simulation.personas import written_by
 from pipeline.simulation.restore import AtRest
 from pipeline.store import shards, snapshots
 from pipeline.store.writer import Store
-from programs import files
-from programs.persona import PersonaWriter
-from programs.strategies import strategy
+from programs.roles import saved_program
+from programs.roles.persona import PersonaWriter
+from programs.strategies.registry import strategy
 
 DB = "a.duckdb"
 ARMS = ("worker=io", "worker=cot", "--seeds", "2")
@@ -205,7 +205,7 @@ def test_personas_of_another_program_are_other_personas() -> None:
     """Runs share stored personas by model, writer and seed: a tuned writer must not find those of the plain one."""
     written = {written_by(cell().config), written_by(cell(strategy="persona=cot").config)}
     for text in ("one", "two"):
-        files.save(PersonaWriter(strategy("io"), 3), "writer.json", role="persona", strategy="io")
+        saved_program.save(PersonaWriter(strategy("io"), 3), "writer.json", role="persona", strategy="io")
         record = json.loads(Path("writer.json").read_text())
         record["predictors"]["write_persona"]["instruction"] = text
         Path(f"{text}.json").write_text(json.dumps(record))

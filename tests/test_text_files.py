@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from programs.text import decoded, each_once, read_text
+from programs.text_files import decoded, each_once, read_text
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("--num-agents", "2", "--max-timesteps", "1", "--llm", "rules")
@@ -75,7 +75,7 @@ def _in_the_locale(call: ast.Call) -> bool:
     if name not in TEXT_CALLS or "encoding" in names:
         return False
     if isinstance(call.func, ast.Name) and name == "read_text":
-        return False  # programs/text.py's own
+        return False  # programs/text_files.py's own
     if name in ("open", "NamedTemporaryFile"):
         binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args)
         ours = isinstance(call.func, ast.Attribute) and "lm" in names  # Phase.open

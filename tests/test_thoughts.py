@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
 
-from programs.adapter import ADAPTERS, REPAIRS
-from programs.engines.formats import FORMATS
-from programs.thoughts import without_thoughts
+from programs.adapters.repairing import ADAPTERS, REPAIRS
+from programs.adapters.thinking_blocks import without_thoughts
+from programs.engines.rules.prompt_parser import FORMATS
 from signatures.worker import ChooseLabor
 
 every_adapter = pytest.mark.parametrize("adapter", ADAPTERS)

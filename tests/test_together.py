@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Fault, Loopback, Reply, completion, failure, ignores_n, refuses_n
-from programs.engines import parts
-from programs.engines.choices import FOLDED, folded, unfolded
-from programs.lineage import Alike
-from programs.together import Begin, Sample, Together, runs, samples, split, times
+from programs.calls.batching import Begin, Sample, Together, runs, samples, split, times
+from programs.calls.multi_choice import FOLDED, folded, unfolded
+from programs.calls.protocols import Alike
+from programs.engines import refused_parts as parts
 
 ASKED = ("--llm", "gpt-4o-mini", "--seed", "3")
 CROWD = ("--num-agents", "14", "--max-timesteps", "2", "--two-timescale", "2", "--archetypes", "2")

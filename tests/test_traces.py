@@ -16,9 +16,9 @@ from village import Scripted, ask, inputs_of, module_of, scripted_lm
 from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Trace, kind, prompt_text, request_key
 from pipeline.config import MOST_WORKER_YEARS, build
-from programs.adapter import REPAIRS
-from programs.lineage import Attempt
-from programs.lm import Model
+from programs.adapters.repairing import REPAIRS
+from programs.calls.protocols import Attempt
+from programs.models import Model
 
 REQUEST = lm15.Request(
     model="any",

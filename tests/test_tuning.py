@@ -24,8 +24,8 @@ from pipeline.errors import UsageError
 from pipeline.store.writer import Store
 from pipeline.studies.study import Study
 from pipeline.studies.study_budget import Allowance
-from programs.adapter import ADAPTERS
-from programs.strategies import strategy
+from programs.adapters.repairing import ADAPTERS
+from programs.strategies.registry import strategy
 
 SPLITS = {"train": (0, 6), "dev": (6, 10), "test": (10, 15)}
 BUDGET = 100

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from village import module_of
 
-from programs.adapter import ADAPTERS
-from programs.engines.formats import FORMATS
-from programs.voter import ballot
+from programs.adapters.repairing import ADAPTERS
+from programs.engines.rules.prompt_parser import FORMATS
+from programs.roles.voter import ballot
 from signatures.planner import SetTaxRates, for_brackets
 from signatures.types import (
     Demographics,

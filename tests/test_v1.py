@@ -25,7 +25,7 @@ from pipeline.simulation import observations as see
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from pipeline.store.writer import Store
-from programs.engines.formats import FORMATS
+from programs.engines.rules.prompt_parser import FORMATS
 from signatures.types import TaxSchedule
 
 SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 4, "two_timescale": 2, "seed": 3, "db": "run.duckdb"}

@@ -25,9 +25,9 @@ from evals.validity.scores import Finding
 from evals.validity.voters import CAMPAIGNS, VOTERS, ballots
 from pipeline.agents.agents import QUESTIONS
 from pipeline.economy.utility import ECONOMIES, best_response
-from programs.engines import rules
-from programs.engines.formats import find
-from programs.rewards import hours_worth
+from programs.engines.rules import engine as rules
+from programs.engines.rules.prompt_parser import find
+from programs.strategies.self_evaluation import hours_worth
 
 ROOT = Path(__file__).parent.parent
 SMALL = ("--size", "small")

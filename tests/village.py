@@ -21,12 +21,12 @@ from pipeline.economy.welfare import WELFARE
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
-from programs.adapter import ADAPTERS
-from programs.lineage import Attempt
-from programs.lm import Model, connect
-from programs.observed import AsyncObservedEngine, ObservedEngine
-from programs.strategies import strategy
-from programs.voter import ballot
+from programs.adapters.repairing import ADAPTERS
+from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
+from programs.calls.protocols import Attempt
+from programs.models import Model, connect
+from programs.roles.voter import ballot
+from programs.strategies.registry import strategy
 from signatures.types import TaxSchedule
 
 ECONOMY = Economy()
@@ -172,7 +172,8 @@ def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3, fo
 
 @dataclass
 class Lineage:
-    """Keeps what engines and adapters report (see programs/observed.py): requests, errors, outcomes. Seeds are 7."""
+    """Keeps what engines and adapters report (see programs/calls/observed_engine.py): requests, errors, outcomes. Seeds
+    are 7."""
 
     attempts: list[Attempt] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)

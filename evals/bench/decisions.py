@@ -24,7 +24,7 @@ from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, labor_inputs
 from pipeline.store.writer import Store, row_of
-from programs.engines.rules import RulesEngine
+from programs.engines.rules.engine import RulesEngine
 from signatures.worker import ChooseLabor
 
 LATENCY = 0.1

@@ -86,7 +86,7 @@ def _report_bug(error: Exception) -> None:
     import traceback
     from pathlib import Path
 
-    from programs.lm import blotted, without_secrets
+    from programs.models import blotted, without_secrets
 
     with suppress(OSError):  # a full disk must not hide the error
         said = terminal.visible(blotted("".join(traceback.format_exception(error))))

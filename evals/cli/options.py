@@ -13,8 +13,8 @@ import typer
 
 from pipeline.config import NAMES, RunConfig
 from pipeline.errors import UsageError
-from programs.text import each_once, underscored
-from programs.text import read_toml as tables_of
+from programs.text_files import each_once, underscored
+from programs.text_files import read_toml as tables_of
 
 NUMBERS = {int: "a whole number, e.g. 5", float: "a number, e.g. 0.5"}
 """The kinds of numbers that a flag may want, in words."""

@@ -18,8 +18,8 @@ from evals.compare.run_measures import MEASURES, Measure
 from evals.sweep.cells import NOT_ASKED
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
-from programs import files
-from programs.text import each_once, underscored
+from programs.roles import saved_program
+from programs.text_files import each_once, underscored
 
 SETTING = "setting:"
 OF_THE_SWEEP = ("seed", *(name for name in NOT_ASKED if name != "llm"))
@@ -93,7 +93,7 @@ def is_program(value: str) -> bool:
 
 def _strategy_in(path: str, text: str) -> str:
     try:
-        strategy = files.read(path).get("strategy")
+        strategy = saved_program.read(path).get("strategy")
     except ValueError as error:
         raise UsageError(f"arm {text}: {error}") from error
     if not isinstance(strategy, str):

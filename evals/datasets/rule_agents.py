@@ -17,8 +17,8 @@ import numpy as np
 from pipeline.agents.agents import Answer, Respondents
 from pipeline.simulation.personas import ask_persona
 from pipeline.simulation.world import World, needs_persona
-from programs.engines.policies import CHANGES
-from programs.engines.rules import POLICIES
+from programs.engines.rules.engine import POLICIES
+from programs.engines.rules.policies import CHANGES
 
 Rng = np.random.Generator
 

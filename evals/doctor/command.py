@@ -20,9 +20,9 @@ from pipeline.parallel.interrupts import run_async
 from pipeline.store.query import connect
 from programs.endpoints import endpoints
 from programs.engines.local import GET_EXTRA, installed
-from programs.engines.weights import SIZE, SMOLLM2, cached, is_local
-from programs.listing import models_at
-from programs.lm import OPENAI_KEYS, RULES, environment, without_secrets
+from programs.engines.local_weights import SIZE, SMOLLM2, cached, is_local
+from programs.listed_models import models_at
+from programs.models import OPENAI_KEYS, RULES, environment, without_secrets
 from programs.providers import BY_PREFIX, addresses_in
 from programs.trust import ENGINE_PREFIX
 

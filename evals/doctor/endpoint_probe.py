@@ -1,7 +1,7 @@
 """What an endpoint takes of a request, from a handful of calls: for `llm-economist doctor`.
 
-One call has every part at once; what is refused is found as in a run (programs/engines/parts.py). A second asks for
-more than the token limit lets through.
+One call has every part at once; what is refused is found as in a run (programs/engines/refused_parts.py). A second asks
+for more than the token limit lets through.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import dspy
 from dspy import lm15
 
-from programs.engines.choices import unfolded
+from programs.calls.multi_choice import unfolded
+from programs.calls.optional_parts import LIMITS, NEW_LIMIT, SAMPLES, SCHEMA, SEED, SYSTEM, TEMPERATURE, WITHOUT
 from programs.engines.http import AsyncRemoteEngine
-from programs.lm import is_remote, without_secrets
-from programs.optional import LIMITS, NEW_LIMIT, SAMPLES, SCHEMA, SEED, SYSTEM, TEMPERATURE, WITHOUT
+from programs.models import is_remote, without_secrets
 
 ANSWER = {"type": "object", "properties": {"hours": {"type": "integer"}}, "required": ["hours"]}
 CLOSED = {**ANSWER, "additionalProperties": False}

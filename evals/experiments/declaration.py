@@ -12,7 +12,7 @@ from typing import Any
 import evals.experiments.declared
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from programs.text import underscored
+from programs.text_files import underscored
 
 PAPER: Mapping[str, Any] = {
     "economy": "v1",

@@ -15,7 +15,7 @@ from evals.output.formats import whole_file, writable
 from evals.policies.loaded_run import load
 from pipeline.errors import UsageError
 from pipeline.simulation.restore import AtRest
-from programs.text import underscored
+from programs.text_files import underscored
 
 INCH = 96
 """Pixels of the drawing to an inch; its letters of 11 pixels are then 8 points high."""

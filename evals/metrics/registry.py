@@ -19,8 +19,8 @@ from evals.metrics.tax_rates import Move, People, welfare_score, yardsticks
 from evals.metrics.votes import Choice
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.observations import figure, money
-from programs.fidelity import checks
-from programs.voter import ABSTAIN
+from programs.persona_checks import checks
+from programs.roles.voter import ABSTAIN
 from signatures.types import Hours, TaxSchedule, rate_changes_type
 
 

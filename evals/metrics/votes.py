@@ -12,7 +12,7 @@ from pipeline.economy.equilibrium import equilibrium
 from pipeline.simulation.government import Platforms
 from pipeline.simulation.observations import candidate_name, money
 from pipeline.simulation.world import World
-from programs.voter import ABSTAIN
+from programs.roles.voter import ABSTAIN
 from signatures.types import TaxSchedule
 
 SAME = 0.5

@@ -10,7 +10,7 @@ import dspy
 from pydantic_core import to_jsonable_python
 
 from pipeline.agents.agents import QUESTIONS
-from programs.voter import ballot
+from programs.roles.voter import ballot
 
 
 class Question(dspy.Module):

@@ -24,9 +24,9 @@ from pipeline.store.writer import Store, as_json, check_path, code_version, now
 from pipeline.studies.study import Halted, Study, study_name
 from pipeline.studies.study_budget import Allowance
 from pipeline.terminal import instead
-from programs import files
-from programs.adapter import ADAPTERS
-from programs.lm import without_secrets
+from programs.adapters.repairing import ADAPTERS
+from programs.models import without_secrets
+from programs.roles import saved_program
 
 
 def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int:
@@ -96,7 +96,7 @@ def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: Allowance)
         "data_hash": dataset.hash,
     }
     loaded = config.program.get(order.role)
-    before = files.state_hash(files.read(loaded)["predictors"]) if loaded is not None else None
+    before = saved_program.state_hash(saved_program.read(loaded)["predictors"]) if loaded is not None else None
     name = study_name({**identity, "beside": [order.demos, config.temperature, config.max_output_tokens, before]})
     row = {
         "study": name,

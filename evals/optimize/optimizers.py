@@ -18,7 +18,7 @@ import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
 from evals.optimize.candidates import Shown
-from programs.adapter import ADAPTERS
+from programs.adapters.repairing import ADAPTERS
 
 MOST = 16
 """Candidates at most, however much may be spent."""

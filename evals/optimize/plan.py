@@ -23,9 +23,10 @@ from pipeline.agents.budget import Budget
 from pipeline.config import WHERE, RunConfig
 from pipeline.errors import UsageError
 from pipeline.studies.study_budget import Allowance
-from programs import files, prices
-from programs.lm import RULES, connect, is_remote
-from programs.strategies import strategy
+from programs.calls import prices
+from programs.models import RULES, connect, is_remote
+from programs.roles import saved_program
+from programs.strategies.registry import strategy
 
 REFLECTION_TOKENS = 2000
 """Longest reply of the model that writes instructions; its temperature is 1, so that proposals differ."""
@@ -95,7 +96,7 @@ class Plan:
         if path is None:
             return made, []
         known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model}
-        return made, files.load(made, path, role=role, **known)
+        return made, saved_program.load(made, path, role=role, **known)
 
     @property
     def episodes(self) -> bool:
@@ -252,6 +253,6 @@ def _check_output(path: str) -> None:
         raise UsageError(f"-o {path}: the folder {file.parent} does not exist; make it first")
     if file.exists():
         try:
-            files.read(path)
+            saved_program.read(path)
         except ValueError as error:
             raise UsageError(f"-o {path} is there already and is no program file; choose another name") from error

@@ -22,7 +22,7 @@ from evals.output.formats import whole_file
 from evals.run.progress import cost_in_words
 from pipeline.printed_commands import command
 from pipeline.store.writer import code_version
-from programs import files
+from programs.roles import saved_program
 
 DIGITS = 6
 """Decimals of a score in a file."""
@@ -33,7 +33,7 @@ def write(plan: Plan, outcome: Outcome, data_hash: str) -> None:
     program, _ = plan.program()
     apply(plan.named(outcome.best.candidate), program)
     with whole_file(plan.path, not_over=plan.config.db) as part:
-        files.save(
+        saved_program.save(
             program,
             str(part),
             role=plan.order.role,

@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.studies.dspy_callbacks import Phase
 from pipeline.studies.study import Study
 from pipeline.studies.study_budget import Share
-from programs.lm import without_secrets
+from programs.models import without_secrets
 
 SLACK = 1.25
 """How much more than it took before tuning a program may take after it: demonstrations make prompts longer."""

@@ -37,7 +37,7 @@ from pipeline.store import shards
 from pipeline.store.lost_database import FileLost
 from pipeline.store.writer import check_path
 from pipeline.terminal import instead, visible
-from programs.lm import RULES, default_model, without_secrets
+from programs.models import RULES, default_model, without_secrets
 from programs.urls import cut, each_url, shown
 
 log = logging.getLogger("llm_economist")

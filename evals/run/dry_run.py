@@ -24,11 +24,11 @@ from evals.run.question_counts import Interval, Size, governments, measure, ques
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create
-from programs import prices
-from programs.adapter import REPAIRS
-from programs.engines.weights import is_local
-from programs.limits import least_seconds
-from programs.prices import LONGEST, RULES, Price
+from programs.adapters.repairing import REPAIRS
+from programs.calls import prices
+from programs.calls.prices import LONGEST, RULES, Price
+from programs.calls.rate_limits import least_seconds
+from programs.engines.local_weights import is_local
 
 FEWEST_PER_CHARACTER, MOST_PER_CHARACTER = 1 / 5, 1 / 3
 """Tokens per character of a prompt, at least and at most."""

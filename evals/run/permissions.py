@@ -12,7 +12,7 @@ from evals.output.console import Console
 from pipeline.config import ROLES, RunConfig
 from pipeline.permissions import confirmed, log_folder, refuse
 from programs.endpoints import without_key
-from programs.lm import RULES
+from programs.models import RULES
 from programs.trust import ENGINE_PREFIX
 from programs.urls import each_url, shown
 

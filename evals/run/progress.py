@@ -13,7 +13,7 @@ from evals.output.console import Console
 from pipeline.agents.agents import Usage
 from pipeline.config import RunConfig
 from pipeline.simulation.records import Year
-from programs.limits import waiting_in_words
+from programs.calls.rate_limits import waiting_in_words
 
 
 def cost_in_words(usage: Usage) -> str:

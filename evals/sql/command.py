@@ -23,7 +23,7 @@ from pipeline.printed_commands import command
 from pipeline.store.older_schema import LACKING, how_to_have_them
 from pipeline.store.query import SECONDS, Answer, ask, connect, select
 from pipeline.store.schema import OPEN_HERE
-from programs.text import decoded
+from programs.text_files import decoded
 
 ROWS = 1000
 """Rows of a table where no limit is given; files and data formats are whole."""
@@ -175,7 +175,7 @@ def print_questions(*, as_json: bool = False) -> None:
 
 def print_strategies(*, as_json: bool = False) -> None:
     """The prompt strategies with their cost: model calls a question, every reply being usable."""
-    from programs.strategies import SEPARATOR, STRATEGIES
+    from programs.strategies.registry import SEPARATOR, STRATEGIES
 
     rows = [
         {

@@ -19,7 +19,7 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline.errors import UsageError
-from programs.text import each_once, underscored
+from programs.text_files import each_once, underscored
 
 LATEST_RUN = "latest run"
 LOOKUPS = {LATEST_RUN: "SELECT max(run_id) FROM runs"}

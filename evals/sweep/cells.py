@@ -13,7 +13,7 @@ from evals.run.command import choose_model
 from pipeline.config import ROLES, WHERE, RunConfig, build, by_role
 from pipeline.errors import UsageError
 from pipeline.store.writer import Reader, as_json, code_version
-from programs import files
+from programs.roles import saved_program
 
 NOT_ASKED = (
     "llm",  # compared as the model it stands for
@@ -48,7 +48,8 @@ class Cell:
         """What the cell is, whatever it is called: equal cells are one run."""
         try:
             programs = {
-                role: files.state_hash(files.read(path)["predictors"]) for role, path in self.config.program.items()
+                role: saved_program.state_hash(saved_program.read(path)["predictors"])
+                for role, path in self.config.program.items()
             }
         except ValueError as error:
             raise UsageError(f"{self.arm}: {error}") from error
@@ -186,7 +187,7 @@ def plan(reader: Reader, wanted: Sequence[Cell], *, any_code: bool = False) -> P
     keys = {cell.key for cell in wanted}
     which = [sorted({cell.config.seed for cell in wanted}), sorted({cell.model for cell in wanted})]
     for row in reader.rows(STORED, which):
-        states = {role: files.state_hash(json.loads(state)) for role, state in (row["programs"] or {}).items()}
+        states = {role: saved_program.state_hash(json.loads(state)) for role, state in (row["programs"] or {}).items()}
         key = key_of(as_stored(row["config"]), row["llm"], states)
         same_code, finished = row["code_version"] == code_version(), row["status"] == "finished"
         whole = finished and row["years"] == row["max_timesteps"]

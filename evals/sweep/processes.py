@@ -21,7 +21,7 @@ from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another
 from pipeline.store import shards
 from pipeline.store.writer import Store
-from programs.lm import blotted
+from programs.models import blotted
 
 PATIENCE = 15.0
 """Seconds for a process to store what it has and end, before it is killed."""

@@ -20,7 +20,7 @@ from pipeline.errors import EconomistError
 from pipeline.parallel.ray_cluster import cluster
 from pipeline.store import shards
 from pipeline.store.writer import Store
-from programs.lm import blotted
+from programs.models import blotted
 
 PATIENCE = 15.0
 """Seconds for a task to store what it has and end, before it is killed."""

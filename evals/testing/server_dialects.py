@@ -141,7 +141,8 @@ def in_parts(text: str) -> Body:
 
 @dataclass(frozen=True)
 class Dialect:
-    """A kind of server. `adapted`: the parts of a request (programs/optional.py) that a run leaves out for it.
+    """A kind of server. `adapted`: the parts of a request (programs/calls/optional_parts.py) that a run leaves out for
+    it.
 
     `ignores`: fields without effect. `around`: what stands around an answer. `usage`: whether tokens are told.
     `strict`: whether any field that is not declared is refused. `prefix`: of the provider, before the model's name.

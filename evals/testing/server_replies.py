@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from programs.engines import formats
-from programs.engines.rules import reply
+from programs.engines.rules import prompt_parser
+from programs.engines.rules.engine import reply
 
 MODEL = "gpt-4o-mini"
 
@@ -89,6 +89,6 @@ def _parted(said: list[str]) -> tuple[str, list[str]]:
     first = said[0]
     for break_ in re.finditer("\n\n", first):
         system, message = first[: break_.start()], first[break_.end() :]
-        if formats.find("", [first]) is None and formats.find(system, [message]) is not None:
+        if prompt_parser.find("", [first]) is None and prompt_parser.find(system, [message]) is not None:
             return system, [message, *said[1:]]
     return "", said

@@ -31,8 +31,8 @@ from pipeline.printed_commands import command
 from pipeline.simulation.restore import AtRest
 from pipeline.store.writer import Store, as_json, check_path, code_version, now
 from pipeline.studies.study import Study, study_name
-from programs.adapter import ADAPTERS
-from programs.lm import is_remote
+from programs.adapters.repairing import ADAPTERS
+from programs.models import is_remote
 
 METRIC = "validity"
 

@@ -12,8 +12,8 @@ from evals.output.console import Console
 from evals.run.dry_run import FEWEST_PER_CHARACTER, MOST_PER_CHARACTER, SHORTEST_REPLY, Line, table
 from evals.validity.plan import Plan
 from pipeline.temporary_files import temporary_folder
-from programs.adapter import REPAIRS
-from programs.lm import RULES
+from programs.adapters.repairing import REPAIRS
+from programs.models import RULES
 
 MEASURED = """
 SELECT signature, count(*)::INTEGER AS calls, sum(length(prompt))::INTEGER AS prompt,

@@ -16,8 +16,9 @@ from pipeline.agents.agents import PROGRAMS
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError
 from pipeline.printed_commands import command
-from programs import files, prices
-from programs.strategies import strategy
+from programs.calls import prices
+from programs.roles import saved_program
+from programs.strategies.registry import strategy
 
 MATTERS = ("adapter", "prompt_algo", "strategy", "program", "temperature", "max_output_tokens", "seed", "base_url")
 """Settings that make a card another one, beside the model."""
@@ -112,7 +113,7 @@ def _tried(plan: Plan, role: str) -> list[str]:
     program = PROGRAMS[role](strategy(how), 1)
     if path is None:
         return []
-    return files.load(program, path, role=role, strategy=how, adapter=plan.config.adapter, model=plan.model)
+    return saved_program.load(program, path, role=role, strategy=how, adapter=plan.config.adapter, model=plan.model)
 
 
 def _check_output(path: str, db: str) -> None:
@@ -125,7 +126,9 @@ def _check_output(path: str, db: str) -> None:
 def identity(plan: Plan) -> dict[str, Any]:
     """What makes a card's study what it is: whatever was asked under the same is not asked again."""
     config = plan.config
-    programs = {role: files.state_hash(files.read(path)["predictors"]) for role, path in config.program.items()}
+    programs = {
+        role: saved_program.state_hash(saved_program.read(path)["predictors"]) for role, path in config.program.items()
+    }
     return {
         "llm": plan.model,
         **{name: config.public()[name] for name in MATTERS if name != "prompt_algo"},

@@ -21,10 +21,10 @@ from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import Node
 from pipeline.studies.dspy_callbacks import Phase
 from pipeline.studies.study import Study
-from programs import files
-from programs.engines.rules import POLICIES
-from programs.lm import without_secrets
-from programs.strategies import strategy
+from programs.engines.rules.engine import POLICIES
+from programs.models import without_secrets
+from programs.roles import saved_program
+from programs.strategies.registry import strategy
 
 log = logging.getLogger("llm_economist")
 
@@ -122,7 +122,7 @@ class Session(Phase):
                 made = PROGRAMS[role](strategy(how), brackets)
                 if path := self.config.program.get(role):
                     known = {"adapter": self.config.adapter, "model": self.study.row["llm"]}
-                    files.load(made, path, role=role, strategy=how, **known)
+                    saved_program.load(made, path, role=role, strategy=how, **known)
                 self.programs[role, brackets] = made
             return self.programs[role, brackets]
 

@@ -24,18 +24,19 @@ from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
-from programs import files, prices
-from programs.adapter import ADAPTERS
-from programs.interview import Interviewee
-from programs.lineage import Alike
-from programs.lm import RULES, Model, connect, is_remote, place_of, without_secrets
-from programs.optional import parse_omitted
-from programs.pace import Pace
-from programs.persona import PersonaWriter
-from programs.planner import Planner
-from programs.strategies import strategy
-from programs.voter import Voter
-from programs.worker import Worker
+from programs.adapters.repairing import ADAPTERS
+from programs.calls import prices
+from programs.calls.optional_parts import parse_omitted
+from programs.calls.pacing import Pace
+from programs.calls.protocols import Alike
+from programs.models import RULES, Model, connect, is_remote, place_of, without_secrets
+from programs.roles import saved_program
+from programs.roles.interview import Interviewee
+from programs.roles.persona import PersonaWriter
+from programs.roles.planner import Planner
+from programs.roles.voter import Voter
+from programs.roles.worker import Worker
+from programs.strategies.registry import strategy
 
 log = logging.getLogger("llm_economist")
 
@@ -153,7 +154,7 @@ class Minds:
             }
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
-                self.cautions += files.load(self.programs[role], path, role=role, **known)
+                self.cautions += saved_program.load(self.programs[role], path, role=role, **known)
             self.prices = prices.load(None if self.offline else config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dspy import lm15
 
-from programs.prices import LONGEST, Price, bytes_of, count
+from programs.calls.prices import LONGEST, Price, bytes_of, count
 
 BYTES_PER_TOKEN = 3
 """Prompts have fewer tokens than a third of their bytes; where a model's replies show otherwise, more is reserved."""

@@ -1,7 +1,7 @@
 """Every attempt of a run at a model as a row of `lm_calls`; those of studies meet the store in dspy_callbacks.py.
 
 A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
-to it (programs/observed.py) and adapters report what they could parse (programs/adapter.py).
+to it (programs/calls/observed_engine.py) and adapters report what they could parse (programs/adapters/repairing.py).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from dspy import lm15
 from pydantic_core import to_jsonable_python
 
 from pipeline.store.writer import as_json
-from programs.lineage import Alike, Attempt
-from programs.lm import without_secrets
-from programs.memo import PerObject
-from programs.prices import KNOWN, Prices, count
-from programs.replies import finish_reason, stored, text_of, told
+from programs.caching import PerObject
+from programs.calls.prices import KNOWN, Prices, count
+from programs.calls.protocols import Alike, Attempt
+from programs.calls.server_replies import finish_reason, stored, text_of, told
+from programs.models import without_secrets
 
 SIGNATURES = (
     "Preflight",

@@ -18,8 +18,8 @@ import dspy
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.store.query import select
-from programs.engines import formats
-from programs.nearest import NearestShots
+from programs.engines.rules import prompt_parser
+from programs.strategies.few_shot import NearestShots
 
 Pools = Mapping[str, Sequence[Mapping[str, Any]]]
 """Examples by question (a signature's name), each with its inputs and outputs by name."""
@@ -86,7 +86,7 @@ def inputs_of(prompt: str) -> Mapping[str, str]:
     parts = PARTS.split(prompt)
     said = list(zip(parts[1::2], parts[2::2], strict=True))
     system = next((text for role, text in said if role == "system"), "")
-    found = formats.find(system, [text for role, text in said if role != "system"])
+    found = prompt_parser.find(system, [text for role, text in said if role != "system"])
     return {} if found is None else found[0][0]
 
 

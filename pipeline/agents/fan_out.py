@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 
 from pipeline.agents.agents import Answer, Respondents
-from programs.lineage import Alike
+from programs.calls.protocols import Alike
 
 
 async def ask_all(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dspy.utils import exceptions as dspy_errors
 
-from programs.lm import without_secrets
+from programs.models import without_secrets
 from programs.providers import BY_PREFIX, OPENAI
 from programs.secrets import LONGEST
 from programs.urls import shown

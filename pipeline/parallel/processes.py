@@ -17,7 +17,7 @@ from pipeline import terminal
 from pipeline.errors import EconomistError, StoreError
 from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another
 from pipeline.parallel.worker import LIVES, PATIENCE, Ask, Report, Setup, Ward
-from programs.lm import blotted
+from programs.models import blotted
 
 
 class Processes:

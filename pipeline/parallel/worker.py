@@ -24,8 +24,8 @@ from pipeline.agents.examples import Pools
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
-from programs.lineage import Alike
-from programs.voter import ballot
+from programs.calls.protocols import Alike
+from programs.roles.voter import ballot
 
 if TYPE_CHECKING:
     from pipeline.store.call_files import Journal

@@ -17,7 +17,7 @@ from pipeline.economy.tax import FloatArray
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import RULES, Ballot, Form, Poll, Rule, ballot_names, sincere_ballot
 from pipeline.simulation.world import World
-from programs.voter import ballot, names_in
+from programs.roles.voter import ballot, names_in
 from signatures.types import TaxSchedule
 
 Platforms = Mapping[int, tuple[int, ...] | None]

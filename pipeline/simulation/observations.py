@@ -17,7 +17,7 @@ from pipeline.economy.population import Population
 from pipeline.economy.tax import bracket_of, people_in_brackets
 from pipeline.economy.utility import Economy
 from pipeline.simulation.memory import Floats, PlannerMemory, ScheduleRecord, WorkerMemory
-from programs import framing
+from programs.adapters import untrusted_text
 from signatures.types import TaxSchedule
 
 MOST_HOURS_ROWS = 8
@@ -221,7 +221,7 @@ def candidates_in_words(
         who = [candidate_name(agent) + (" (you)" if agent == voter else "")]
         person = population.demographics(agent)
         if person is not None:
-            who.append(f"{_short(framing.part(person.occupation, 200))}, {person.sex.lower()}, {person.age}")
+            who.append(f"{_short(untrusted_text.part(person.occupation, 200))}, {person.sex.lower()}, {person.age}")
         who.append(f"{money(population.wage[agent] * 40 * 52)} at 40 hours")
         if with_platforms:
             who.append(f"platform {platform_in_words(changes)}")

@@ -13,7 +13,7 @@ from pipeline.simulation import observations as see
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.world import World, needs_persona
 from pipeline.store.writer import Row, Store
-from programs import files
+from programs.roles import saved_program
 
 log = logging.getLogger("llm_economist")
 
@@ -21,7 +21,7 @@ log = logging.getLogger("llm_economist")
 def written_by(config: RunConfig) -> str:
     """The writer of a run's personas but for the model: the strategy, and the hash of its program if one is loaded."""
     name, path = config.strategy_of("persona"), config.program.get("persona")
-    return name if path is None else f"{name} {files.state_hash(files.read(path)['predictors'])}"
+    return name if path is None else f"{name} {saved_program.state_hash(saved_program.read(path)['predictors'])}"
 
 
 async def write_personas(world: World, minds: Minds, store: Store, *, asked: Respondents | None = None) -> list[Row]:

@@ -18,7 +18,7 @@ from pipeline.simulation.memory import Floats
 from pipeline.simulation.world import World
 from pipeline.store.columns import Columns, nulls
 from pipeline.store.writer import Row, Rows, as_json
-from programs import files
+from programs.roles import saved_program
 
 NO_CALL = -1
 """In `Year.call_ids`: no model was asked, or no reply could be used."""
@@ -94,7 +94,7 @@ def program_rows(run_id: int, config: RunConfig, pools: Pools) -> list[Row]:
 def _state(role: str, path: str | None, pools: Pools) -> str | None:
     """A role's saved program, or the examples that its strategy chooses from."""
     if path:
-        return as_json(files.read(path)["predictors"])
+        return as_json(saved_program.read(path)["predictors"])
     own = {question: pool for question, pool in pools.items() if QUESTIONS[question][0] == role}
     return as_json({POOL: own}) if own else None
 

@@ -28,7 +28,7 @@ from pipeline.store.schema import OPENED, explained
 from pipeline.store.snapshots import NoAnswer, snapshot
 from pipeline.store.writer import Reader, Row
 from pipeline.temporary_files import temporary_folder
-from programs.text import parse_json
+from programs.text_files import parse_json
 from signatures.types import TaxSchedule
 
 

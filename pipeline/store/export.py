@@ -22,7 +22,7 @@ from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_
 from pipeline.store.snapshots import NoAnswer, snapshot
 from pipeline.store.writer import Reader, code_version
 from pipeline.temporary_files import draft_folder_of, temporary_folder
-from programs.outside import LARGEST_MANIFEST
+from programs.user_files import LARGEST_MANIFEST
 
 BASE_TABLES = """
 SELECT t.table_name, list(c.column_name ORDER BY c.column_index) AS columns

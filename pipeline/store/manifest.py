@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.store.schema import SCHEMA_VERSION
-from programs.outside import LARGEST_MANIFEST, LARGEST_TABLE, open_file
-from programs.text import read_json
+from programs.text_files import read_json
+from programs.user_files import LARGEST_MANIFEST, LARGEST_TABLE, open_file
 
 FORMAT = "llm-economist export"
 FORMAT_VERSION = 1

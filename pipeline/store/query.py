@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.temporary_files import temporary_folder
-from programs.outside import refuse_other_kinds
+from programs.user_files import refuse_other_kinds
 
 if TYPE_CHECKING:
     import duckdb

@@ -32,8 +32,8 @@ from pipeline.errors import ModelError
 from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import Evaluated, Node, Taken
 from pipeline.studies.study import Study
-from programs.lineage import Attempt
-from programs.lm import without_secrets
+from programs.calls.protocols import Attempt
+from programs.models import without_secrets
 
 MANY = 10**9
 """Errors that DSPy is to bear: an answer that cannot be used is a score of 0, and no reason to give up."""

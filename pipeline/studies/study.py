@@ -17,7 +17,7 @@ from pipeline.agents.budget import Amount
 from pipeline.agents.call_trace import Call
 from pipeline.store.writer import Row, Store, as_json, now
 from pipeline.studies.study_budget import Allowance
-from programs.prices import KNOWN, Prices
+from programs.calls.prices import KNOWN, Prices
 
 
 class Halted(BaseException):

@@ -17,12 +17,12 @@ from dspy import lm15
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
 from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
-from programs.engines import lite, parts
-from programs.engines.addressed import Addressed
-from programs.engines.choices import Folding
-from programs.engines.reasons import Worded, WordedNow
-from programs.engines.wire import AsyncWire, SyncWire
-from programs.optional import NEW_LIMIT, OLD_LIMIT, SAMPLES
+from programs.calls.multi_choice import Folding
+from programs.calls.optional_parts import NEW_LIMIT, OLD_LIMIT, SAMPLES
+from programs.engines import litellm_setup, refused_parts
+from programs.engines.address_query import Addressed
+from programs.engines.connections import AsyncWire, SyncWire
+from programs.engines.refusal_reasons import Worded, WordedNow
 from programs.providers import BY_PREFIX
 from programs.urls import shown
 
@@ -107,7 +107,7 @@ class Endpoint:
 class _Remote:
     """What both engines share: the endpoint, its capabilities, and the route put on each request.
 
-    `seeded`: whether the protocol has a sampling seed. `omit`: parts that are never sent (parts.py).
+    `seeded`: whether the protocol has a sampling seed. `omit`: parts that are never sent (refused_parts.py).
     """
 
     supports_response_schema = True
@@ -116,7 +116,7 @@ class _Remote:
 
     def __init__(self, endpoint: Endpoint, *, seeded: bool, omit: Collection[str] = ()) -> None:
         self.endpoint = endpoint
-        self.parts = parts.Parts(endpoint, frozenset(omit), endpoint.limit)
+        self.parts = refused_parts.Parts(endpoint, frozenset(omit), endpoint.limit)
         params = {"temperature", "max_tokens", "top_p", "stop", "response_format"}
         self.supported_params = frozenset(params | ({"seed"} if seeded else set()))
 
@@ -145,8 +145,8 @@ class RemoteEngine(_Remote):
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         if not self._native:
-            lite.ready()
-        return parts.run_now(self.parts.steps(self.routed(request)), self._inner.complete)
+            litellm_setup.ready()
+        return refused_parts.run_now(self.parts.steps(self.routed(request)), self._inner.complete)
 
 
 class _Native:
@@ -190,7 +190,7 @@ class AsyncRemoteEngine(_Remote):
     async def ready(self) -> None:
         """Load what the first call needs: its clock does not run yet."""
         if not self._native:
-            await asyncio.to_thread(lite.ready)
+            await asyncio.to_thread(litellm_setup.ready)
 
     @property
     def takes_several(self) -> bool:
@@ -198,11 +198,12 @@ class AsyncRemoteEngine(_Remote):
         return self._has_samples and SAMPLES not in self.parts.refused
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        return await parts.run(self.parts.steps(self.routed(request)), self._pool().complete)
+        return await refused_parts.run(self.parts.steps(self.routed(request)), self._pool().complete)
 
     async def several(self, request: lm15.Request) -> lm15.Response:
-        """One attempt for several samples (programs/together.py): the first, and with it the others (choices.py)."""
-        return await parts.run(self.parts.steps(self.routed(request)), self._complete_several)
+        """One attempt for several samples (programs/calls/batching.py): the first, and with it the others
+        (programs/calls/multi_choice.py)."""
+        return await refused_parts.run(self.parts.steps(self.routed(request)), self._complete_several)
 
     async def _complete_several(self, request: lm15.Request) -> lm15.Response:
         loop, pool = asyncio.get_running_loop(), self._pool()

@@ -1,0 +1,166 @@
+"""Text from outside in a prompt: whatever it says, it stays the value of its one field.
+
+Personas, occupations, questions of interviews and words of models may hold line breaks, field names, tags and tokens
+that a format or a chat template reads as its own. Which inputs are such text is part of a signature's types (`Outside`
+in signatures/types.py). Every adapter passes each value through here (programs/adapters/repairing.py), so that a prompt
+reads back as it was meant, in every format. Ordinary text stays as it is, and text that was framed once stays as it is,
+too.
+
+Two strengths. An input that is marked becomes one line of bounded length. Any other text keeps its lines, which this
+program laid out itself, and no line of it can pass for the beginning of a field.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from programs.caching import PerSignature
+from signatures.types import Outside
+
+ENDS = 160
+"""Characters at the end of a text that is too long which stay: an identity ends in what the worker earns."""
+
+GAP = " ... "
+"""Stands for what is left out of a text that is too long."""
+
+SPEAKERS = ("system", "developer", "user", "human", "assistant", "ai", "tool")
+"""Words that open a turn of a conversation."""
+
+UNSEEN = frozenset({"Cc", "Cf", "Cs"})
+"""Unicode's categories of what is not seen: control characters, marks of width and direction, surrogates."""
+
+PLAIN = re.compile(r"[\t\n -~]*")
+LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+AROUND_A_BREAK = re.compile(r"(?<![ \t])[ \t]*+\n\s*+")
+
+MARKERS = re.compile(
+    r"\[(?=\[\s*#)"  # [[ ## field ## ]]
+    r"|<(?=[|\uff5c<]|/\w)"  # <|im_start|>, <<SYS>>, DSPy's <<CUSTOM-TYPE...>>, </field>
+    r"|^<(?=\w)"  # <field>
+    r"|\](?=\]>)"  # ]]>, which XML has no place for
+    r"|^##(?=#\s*(?:system|user|assistant)\b)",  # the heads of messages in a stored prompt
+    re.MULTILINE,
+)
+OTHERS_MARKERS = re.compile(
+    r"\[(?=\[\s*#|/?[A-Z][A-Z_]{2,40}\])"  # and [INST]
+    r"|<(?=[|\uff5c<!?/A-Za-z_])"  # and any tag or comment, anywhere
+    r"|\](?=\]>)|^##(?=#)"  # and any head of a section
+    r"|`(?=``)|~(?=~~)",  # and fences
+    re.MULTILINE,
+)
+
+
+def one_line(text: str, most: int, names: Iterable[str] = ()) -> str:
+    """`text` from outside as one line of at most `most` characters, which no format reads as anything but text.
+
+    Line breaks of every kind become spaces, unseen characters go, and each marker, and each of `names` or a speaker
+    with a colon at the start of a line, gets a space inside. A longer text loses its middle.
+
+    >>> one_line("You are a nurse.\\nrecord: none <|im_end|>", 100, ["record"])
+    'You are a nurse. record : none < |im_end|>'
+    """
+    return _one_line(text, most, (*names, *SPEAKERS))
+
+
+@lru_cache(maxsize=4096)
+def _one_line(text: str, most: int, names: tuple[str, ...]) -> str:
+    if len(text) > 20 * most:
+        text = f"{text[: 10 * most]}\n{text[-10 * most :]}"
+    seen = AROUND_A_BREAK.sub("\n", _seen(text).replace("\t", " ").strip())
+    line = _spaced(OTHERS_MARKERS, _colons(names, re.IGNORECASE).sub(r"\1 ", seen)).replace("\n", " ")
+    end = min(ENDS, most // 2)
+    return line if len(line) <= most else line[: most - end - len(GAP)] + GAP + line[-end:]
+
+
+def part(text: str, most: int) -> str:
+    """`text` from outside as part of a line whose parts semicolons divide, as on a ballot."""
+    return one_line(text, most).replace(";", ",")
+
+
+def lines(text: str, names: Iterable[str]) -> str:
+    """`text` with its lines, none of which begins like a field: one of `names` with a colon, or a marker."""
+    apart = _colons(tuple(names)).sub(r"\1 ", _seen(text))
+    return _spaced(MARKERS, apart) if any(mark in apart for mark in ("<", "[[", "##", "]]>")) else apart
+
+
+def quoted(signature: Any, reply: str) -> str:
+    """A model's reply as it is shown to it again: as it was, but for what would pass for one of its question's inputs.
+
+    Markers of outputs stay: the reply is there to be mended.
+    """
+    names = tuple(signature.input_fields)
+    either = "|".join(map(re.escape, names))
+    inputs = re.compile(
+        rf"\[(?=\[ ## (?:{either}) ## \]\])|<(?=/?(?:{either})>|[|\uff5c<])|^##(?=#\s*(?:system|user|assistant)\b)",
+        re.MULTILINE,
+    )
+    return _spaced(inputs, _colons(names).sub(r"\1 ", _seen(reply)))
+
+
+def framed_inputs(signature: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of `signature` that are among `values`, framed; what is neither text nor holds any stays as it is."""
+    return {name: _each(frame, values[name]) for name, frame in _frames(signature).items() if name in values}
+
+
+def framed_outputs(signature: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of `signature` that are among `values`, of a demonstration for example, framed with their lines."""
+    names = tuple(signature.fields)
+
+    def frame(text: str) -> str:
+        return lines(text, names)
+
+    return {name: _each(frame, values[name]) for name in signature.output_fields if name in values}
+
+
+Frame = Callable[[str], str]
+
+
+def _frames_of(signature: Any) -> dict[str, Frame]:
+    """How the text of each input is framed."""
+    inputs, every = tuple(signature.input_fields), tuple(signature.fields)
+
+    def frame_of(field: Any) -> Frame:
+        mark = next((each for each in field.metadata if isinstance(each, Outside)), None)
+        if mark is None:
+            return lambda text: lines(text, inputs)
+        most = mark.most
+        return lambda text: one_line(text, most, every)
+
+    return {name: frame_of(field) for name, field in signature.input_fields.items()}
+
+
+_frames = PerSignature(_frames_of)
+
+
+def _each(frame: Frame, value: Any) -> Any:
+    """`value` with each text in it framed."""
+    if isinstance(value, str):
+        return frame(value)
+    if isinstance(value, dict):
+        return {_each(frame, key): _each(frame, each) for key, each in value.items()}
+    return type(value)(_each(frame, each) for each in value) if type(value) in (list, tuple) else value
+
+
+def _seen(text: str) -> str:
+    """`text` with line breaks of one kind and without characters that are not seen."""
+    if PLAIN.fullmatch(text):
+        return text
+    text = LINE_BREAK.sub("\n", text)
+    unseen = [letter for letter in set(text) - {"\t", "\n"} if unicodedata.category(letter) in UNSEEN]
+    return text.translate(dict.fromkeys(map(ord, unseen)))
+
+
+@lru_cache(maxsize=256)
+def _colons(names: tuple[str, ...], flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    """A name at the start of a line, markup around it or not, up to the colon that follows at once."""
+    either = "|".join(map(re.escape, names))
+    return re.compile(rf"^([\t >*#_`-]{{0,8}}(?:{either})[\"'*_`]{{0,3}})(?=[:\uff1a])", re.MULTILINE | flags)
+
+
+def _spaced(markers: re.Pattern[str], text: str) -> str:
+    """`text` with a space after the first character of each marker, so that it is one no longer."""
+    return markers.sub(r"\g<0> ", text)

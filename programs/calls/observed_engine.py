@@ -1,0 +1,280 @@
+"""Engines under observation: each attempt is seeded, paid for, timed, and reported to the lineage of its context.
+
+That is how calls are traced, failures included, without the engines knowing of a store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+from dspy import lm15
+
+from programs.calls.batching import Begin, Sample, Together, samples
+from programs.calls.multi_choice import unfolded
+from programs.calls.protocols import Attempt, Lineage, Purse
+from programs.calls.rate_limits import LONGEST_WAIT, RETRYABLE, Gate
+from programs.secrets import without_known
+
+NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
+
+
+def current_lineage() -> Lineage | None:
+    """What attempts of the current context are reported to."""
+    return dspy.settings.get("lineage")  # type: ignore[no-any-return]
+
+
+def _purse() -> Purse | None:
+    return dspy.settings.get("purse")  # type: ignore[no-any-return]
+
+
+@dataclass
+class _Sent:
+    """An attempt under way; its clock runs from `begin` on, when all waiting for a turn is over.
+
+    `choice`: its place in a request for several samples, if it is part of one.
+    """
+
+    started: float | None = None
+    clock: float = 0.0
+    response: lm15.Response | None = None
+    choice: int | None = None
+
+    def begin(self) -> None:
+        self.started, self.clock = time.time(), time.perf_counter()
+
+    def attempt(self, request: lm15.Request, error: Exception | None = None) -> Attempt:
+        started = time.time() if self.started is None else self.started
+        passed = 0.0 if self.started is None else time.perf_counter() - self.clock
+        return Attempt(request, None if error else self.response, error, started, passed * 1000, self.choice)
+
+
+class _Observed:
+    """Seeds each request from the lineage of the current context, and reports each attempt to it.
+
+    `engines`: one for each server of the model, like the `gate`; what they can do is what the first can.
+    """
+
+    def __init__(self, *engines: Any, gate: Gate | None = None) -> None:
+        self.inner, self.engines, self.gate = engines[0], engines, gate
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner" or name.startswith("__"):  # copying asks before there is an inner engine
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self  # DSPy copies a model to change its settings; connections are shared
+
+    def begin(self, request: lm15.Request) -> tuple[lm15.Request, lm15.Response | None]:
+        """The request with its own seed, and the reply that it got before: paid once is paid."""
+        lineage = current_lineage()
+        if lineage is None:
+            return request, None
+        if "seed" in getattr(self.inner, "supported_params", ()):
+            request = replace(request, config=replace(request.config, seed=lineage.sampling_seed(request)))
+        return request, lineage.recall(request)
+
+    def bounded(self, request: lm15.Request) -> lm15.Request:
+        """`request` with the limit of tokens that the engine keeps to, where it says so."""
+        bounded = getattr(self.inner, "bounded", None)
+        return request if bounded is None else bounded(request)
+
+    @contextmanager
+    def observed(self, request: lm15.Request, purse: Purse | None, reserved: Any) -> Iterator[_Sent]:
+        """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
+        sent, outcome = _Sent(), NOT_SENT
+        try:
+            yield sent
+            assert sent.response is not None
+            outcome = sent.response
+            self.report(sent.attempt(request))
+        except Exception as error:
+            outcome = error
+            self.report(sent.attempt(request, error))
+            _spread_retries(error)
+            raise
+        except BaseException as error:  # cancelled
+            outcome = error if sent.started is not None else NOT_SENT
+            raise
+        finally:
+            if purse is not None:
+                purse.settle(reserved, request, outcome)
+
+    def report(self, attempt: Attempt) -> None:
+        lineage = current_lineage()
+        if lineage is not None:
+            lineage.attempted(attempt)
+
+
+class ObservedEngine(_Observed):
+    """A synchronous engine under observation.
+
+    Called from a thread that works for an event loop (programs/strategies/sampling.py), it hands the request to that
+    loop and waits: connections, caps and traces are there.
+    """
+
+    def __init__(
+        self, *engines: Any, asynchronous: AsyncObservedEngine | None = None, gate: Gate | None = None
+    ) -> None:
+        super().__init__(*engines, gate=gate)
+        self.asynchronous = asynchronous
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        loop = dspy.settings.get("loop")
+        if loop is not None and self.asynchronous is not None:
+            answer: lm15.Response = loop.run(self.asynchronous.complete(request))
+            return answer
+        request, known = self.begin(request)
+        if known is not None:
+            return known
+        purse = _purse()
+        reserved = purse.admit_now(self.bounded(request)) if purse is not None else None
+        with self.observed(request, purse, reserved) as sent:
+            sent.response = _as_text(self._send(request, sent, purse))
+        return sent.response
+
+    def _send(self, request: lm15.Request, sent: _Sent, purse: Purse | None) -> lm15.Response:
+        if self.gate is None:
+            sent.begin()
+            response: lm15.Response = self.inner.complete(request)
+            return response
+        with self.gate.enter_now(request, purse.check if purse is not None else lambda: None) as entry:
+            sent.begin()
+            entry.response = self.engines[entry.server].complete(request)
+            return entry.response
+
+
+class AsyncObservedEngine(_Observed):
+    """The same for the event loop, with a time limit on each attempt. A synchronous engine runs in place.
+
+    An engine with a `turn` answers one question at a time in this process: its clock starts when the turn comes, and
+    there is no time limit, since what it computes cannot be given up.
+    """
+
+    def __init__(self, *engines: Any, timeout: float, gate: Gate | None = None) -> None:
+        super().__init__(*engines, gate=gate)
+        self.timeout = timeout
+        self.together = Together(self._several)
+        self._ready: Callable[[], Awaitable[None]] | None = getattr(self.inner, "ready", None)
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        request, known = self.begin(request)
+        if known is not None:
+            return known
+        if self._ready is not None:
+            await self._ready()
+            self._ready = None
+        async with self._turn():
+            purse, lineage = _purse(), current_lineage()
+            question = lineage.question if lineage is not None else None
+            reserved = await purse.admit(self.bounded(request), question) if purse is not None else None
+            with self.observed(request, purse, reserved) as sent:
+                shared = await self._share(request, sent)
+                sent.response = _as_text(shared if shared is not None else await self._send(request, sent))
+        return sent.response
+
+    async def _share(self, request: lm15.Request, sent: _Sent) -> lm15.Response | None:
+        """The response out of one request for all who ask this, or None where it has to be asked for alone."""
+        lineage = current_lineage()
+        alike = lineage.alike if lineage is not None else None
+        if alike is None or self.gate is None or not self.gate.several:
+            return None
+        if not all(getattr(engine, "takes_several", False) for engine in self.engines):
+            return None
+        sample = Sample(request, sent.begin, asyncio.get_running_loop().create_future())
+        try:
+            response = await self.together.ask(sample, alike)
+        finally:
+            sent.choice = sample.choice
+        return response
+
+    async def _several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
+        """The samples of one attempt for several. It counts as one; its back-off is one for all."""
+        try:
+            return await self._attempt_several(request, begin)
+        except Exception as error:
+            _spread_retries(error, 1)
+            raise
+
+    async def _attempt_several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
+        assert self.gate is not None
+        wanted = samples(request)
+        with await self.gate.enter(request) as entry:
+            begin()
+            engine = self.engines[entry.server]
+            entry.response = await self._in_time(engine.several(request))
+            found = unfolded(entry.response, wanted)
+            if len(found) < wanted and engine.takes_several:
+                self.gate.only_one(entry, f"gave {len(found)} of {wanted} samples in one request")
+            return found
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        turn = getattr(self.inner, "turn", None)
+        return turn() if turn is not None else nullcontext()
+
+    async def _send(self, request: lm15.Request, sent: _Sent) -> lm15.Response:
+        if self.gate is None:
+            sent.begin()
+            return await self._attempt(self.inner, request)
+        with await self.gate.enter(request) as entry:
+            sent.begin()
+            entry.response = await self._attempt(self.engines[entry.server], request)
+            return entry.response
+
+    async def _attempt(self, engine: Any, request: lm15.Request) -> lm15.Response:
+        if not inspect.iscoroutinefunction(engine.complete):
+            response: lm15.Response = engine.complete(request)
+            return response
+        if hasattr(engine, "turn"):
+            return await engine.complete(request)
+        return await self._in_time(engine.complete(request))
+
+    async def _in_time(self, answer: Awaitable[lm15.Response]) -> lm15.Response:
+        try:
+            async with asyncio.timeout(self.timeout):  # `wait_for` would make a task for it
+                return await answer
+        except TimeoutError as error:
+            raise lm15.TimeoutError(f"no answer within {self.timeout:g} s (--timeout)") from error
+
+
+def _as_text(response: lm15.Response) -> lm15.Response:
+    """A reply as text, in which no key that this process knows is left, before anything reads or stores it.
+
+    Where lm15 reads yes or no, or one of several names, as a value, it keeps no text to store.
+    """
+    if not isinstance(response, lm15.Response):
+        raise TypeError(f"expected a dspy.lm15.Response, got {type(response).__name__}")
+    parts = tuple(map(_part_as_text, response.message.parts))
+    if parts == tuple(response.message.parts):
+        return response
+    return replace(response, message=replace(response.message, parts=parts))
+
+
+def _part_as_text(part: Any) -> Any:
+    if isinstance(part, lm15.DataPart):
+        return lm15.TextPart(without_known(json.dumps(part.value, ensure_ascii=False)))
+    text = getattr(part, "text", None)
+    clean = without_known(text) if text else text
+    return part if clean == text else replace(part, text=clean)
+
+
+def _spread_retries(error: Exception, more: int = 0) -> None:
+    """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep.
+
+    `more`: failures that the lineage has not been told of yet.
+    """
+    if isinstance(error, RETRYABLE) and error.retry_after is not None:
+        error.retry_after = min(error.retry_after, LONGEST_WAIT)
+    elif isinstance(error, RETRYABLE):
+        lineage = current_lineage()
+        failures = lineage.failures + more if lineage is not None else 1
+        error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)

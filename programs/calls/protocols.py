@@ -1,0 +1,90 @@
+"""What engines report to: the lineage of a question, the purse that pays, and an attempt as both are told of it.
+
+And what askers tell engines: that the same is asked by others at once (`Alike`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dspy import lm15
+
+
+@dataclass(frozen=True)
+class Alike:
+    """That the very same is asked by several at once, so that one request may do for all (programs/calls/batching.py).
+
+    `number`: which of the `count` of `group` this one is, from 0. `lead`: in whose name number 0 is asked. A hint: no
+    answer depends on it but by its sampling seed, which is that of number 0 plus `number`.
+    """
+
+    group: Hashable
+    count: int
+    number: int
+    lead: int | None = None
+
+
+class Lineage(Protocol):
+    """What an attempt is reported to (pipeline/agents/call_trace.py).
+
+    `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
+    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end; `of`: how
+    many there are. `alike`: whether the next request is asked by others at once.
+    """
+
+    failures: int
+
+    @property
+    def alike(self) -> Alike | None: ...
+
+    @property
+    def question(self) -> object: ...
+
+    def branch(self, number: int, of: int = 1) -> Any: ...
+
+    def join(self, branches: Sequence[Any]) -> None: ...
+
+    def use(self, call_id: int | None) -> None: ...
+
+    @property
+    def answered_by(self) -> int | None: ...
+
+    def report(self) -> None: ...
+
+    def sampling_seed(self, request: lm15.Request) -> int | None: ...
+
+    def recall(self, request: lm15.Request) -> lm15.Response | None: ...
+
+    def attempted(self, attempt: Attempt) -> None: ...
+
+
+class Purse(Protocol):
+    """What pays for attempts (pipeline/agents/budget.py): admits each or raises, and is told what became of it.
+
+    `check` raises where an attempt that was admitted and still waits is not wanted any more.
+    """
+
+    async def admit(self, request: lm15.Request, question: object) -> Any: ...
+
+    def admit_now(self, request: lm15.Request) -> Any: ...
+
+    def check(self) -> None: ...
+
+    def settle(self, reserved: Any, request: lm15.Request, outcome: lm15.Response | BaseException) -> None: ...
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request to a model and its response or error. Times: seconds since the epoch, and milliseconds.
+
+    `choice`: which of the samples that one request asked for it is, from 0; None where it was asked for alone.
+    """
+
+    request: lm15.Request
+    response: lm15.Response | None
+    error: Exception | None
+    started_at: float
+    latency_ms: float
+    choice: int | None = None

@@ -1,0 +1,303 @@
+"""How fast a model may be asked, and which of its servers is asked next.
+
+Requests and tokens a minute (--rpm, --tpm) by token buckets, calls in flight by what each server bears
+(server_health.py); of several servers the one with the fewest in flight. All who ask the same model at the same servers
+in one process share one `Gate`, from threads and event loops alike, run after run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from types import TracebackType
+
+from dspy import lm15
+
+from programs.calls.batching import samples
+from programs.calls.prices import bytes_of, count
+from programs.calls.server_health import LEFT_OUT, Server
+
+log = logging.getLogger("llm_economist")
+
+MINUTE = 60.0
+LONGEST_WAIT = 120.0
+"""Seconds for which a server's Retry-After is honoured; one that names a year must not hold up a run."""
+
+RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.TimeoutError)
+
+PATIENCE = 0.1
+"""Seconds between two looks of a waiting thread, which nobody can wake, at whether it is still wanted."""
+
+LEARNING = 0.1
+"""Weight of the latest reply in what is expected of the next one."""
+
+
+class Bucket:
+    """A token bucket: `per_minute` at most in any minute, evenly spread but for a second's worth at once.
+
+    What is larger than the bucket is taken when it is full, and waited for afterwards. Not safe for threads. Own code,
+    since aiolimiter knows neither threads nor refunds, nor more at once than it holds.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.size = max(1.0, per_minute / MINUTE)
+        self.rate = (per_minute + 1 - self.size) / MINUTE  # a full bucket and what flows in within a minute
+        self.clock = clock
+        self.level, self.at = self.size, clock()
+
+    def wait(self, amount: float = 1.0) -> float:
+        """Seconds until `amount` may be taken; 0 means now."""
+        now = self.clock()
+        self.level = min(self.size, self.level + (now - self.at) * self.rate)
+        self.at = now
+        short = min(amount, self.size) - self.level
+        return short / self.rate if short > 1e-6 else 0.0  # seconds are not exact
+
+    def take(self, amount: float = 1.0) -> None:
+        self.level -= amount
+
+    def give_back(self, amount: float) -> None:
+        """Put back what was not needed after all; a negative amount takes what was needed beyond."""
+        self.level = min(self.size, self.level + amount)
+
+
+@dataclass
+class Entry:
+    """Leave to ask `server` (by its place) once. Use as a context manager; `response` is what came of it."""
+
+    gate: Gate
+    server: int
+    number: int
+    worst: float
+    reserved: float
+    response: lm15.Response | None = None
+
+    def __enter__(self) -> Entry:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.gate.leave(self, error)
+
+
+class Gate:
+    """Lets requests to one model pass, in the order in which they came. `names`: its servers, as they may be shown."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        concurrency: int,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.names, self.concurrency, self.clock = names, concurrency, clock
+        self.servers = [Server(concurrency) for _ in names]
+        self.rpm = Bucket(rpm, clock) if rpm is not None else None
+        self.tpm = Bucket(tpm, clock) if tpm is not None else None
+        self.waiting = 0
+        self.held_by: str | None = None
+        self._share = 1.0  # of the worst case, what requests take
+        self._entries = 0
+        self._lock, self._thread_line = threading.Lock(), threading.Lock()
+        self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+        self._wakers: set[Callable[[], object]] = set()
+
+    async def enter(self, request: lm15.Request) -> Entry:
+        """Wait for the turn of `request`. A cancelled wait ends at once and has taken nothing."""
+        worst = self._worst_case(request)
+        start = self._start(worst, None) if not self.waiting else 0.0
+        if isinstance(start, Entry):
+            return start
+        loop = asyncio.get_running_loop()
+        with self._in_line():
+            async with self._lines.setdefault(loop, asyncio.Lock()):
+                while True:
+                    woken = asyncio.Event()
+                    with self._waker(partial(loop.call_soon_threadsafe, woken.set)) as wake:
+                        start = self._start(worst, wake)
+                        if isinstance(start, Entry):
+                            return start
+                        await _wait(woken, start)
+
+    def enter_now(self, request: lm15.Request, check: Callable[[], None] = lambda: None) -> Entry:
+        """The same for a thread. `check` raises where the request is not wanted any more."""
+        worst = self._worst_case(request)
+        start = self._start(worst, None) if not self.waiting else 0.0
+        if isinstance(start, Entry):
+            return start
+        with self._in_line():
+            while not self._thread_line.acquire(timeout=PATIENCE):
+                check()
+            try:
+                while True:
+                    woken = threading.Event()
+                    with self._waker(woken.set) as wake:
+                        start = self._start(worst, wake)
+                        if isinstance(start, Entry):
+                            return start
+                        check()
+                        woken.wait(min(start, PATIENCE))
+            finally:
+                self._thread_line.release()
+
+    def leave(self, entry: Entry, error: BaseException | None) -> None:
+        """Learn from what came of an entry. An error that another server may mend at once says so: nobody waits."""
+        with self._lock:
+            now, server = self.clock(), self.servers[entry.server]
+            self._settle(entry, error)
+            if entry.response is not None:
+                if server.answered(entry.number):
+                    self._tell(entry, "answers again")
+            elif isinstance(error, lm15.RateLimitError):
+                named = error.retry_after if error.retry_after is not None else LEFT_OUT
+                server.refused(entry.number, now + min(named, LONGEST_WAIT))
+            elif isinstance(error, RETRYABLE) and server.failed(entry.number, now):
+                self._tell(entry, f"failed and is left out for {server.out_until - now:g} s")
+            server.in_flight -= 1
+            if isinstance(error, RETRYABLE) and any(other.up(now) for other in self.servers if other is not server):
+                error.retry_after = 0.0
+            for wake in self._wakers:
+                wake()
+
+    @property
+    def several(self) -> bool:
+        """Whether one request may ask for several samples, as far as anybody knows."""
+        return all(server.several for server in self.servers)
+
+    def only_one(self, entry: Entry, why: str) -> None:
+        """Take note that the server of `entry` gives one sample a request, whatever it is asked for."""
+        with self._lock:
+            server = self.servers[entry.server]
+            if server.several:
+                server.several = False
+                log.info("server %s %s: from now on it is asked for one at a time", self.names[entry.server], why)
+
+    def _start(self, worst: float, wake: Callable[[], object] | None) -> Entry | float:
+        """An entry, or the seconds until there may be one; `wake` is called if that may be earlier."""
+        with self._lock:
+            reserved = self._share * worst
+            seconds = self._wait_for_limits(reserved)
+            server = None if seconds else self._next()
+            if server is None:
+                if wake is not None:
+                    self._wakers.add(wake)
+                return seconds or inf
+            self._take(reserved)
+            chosen = self.servers[server]
+            chosen.in_flight, chosen.latest = chosen.in_flight + 1, self._entries
+            self._entries += 1
+            return Entry(self, server, chosen.latest, worst, reserved)
+
+    def _wait_for_limits(self, tokens: float) -> float:
+        if self.rpm is None and self.tpm is None:
+            return 0.0
+        waits = {
+            "--rpm": self.rpm.wait() if self.rpm else 0.0,
+            "--tpm": self.tpm.wait(tokens) if self.tpm else 0.0,
+        }
+        longest = max(waits, key=lambda name: waits[name])
+        self.held_by = longest if waits[longest] else None
+        return waits[longest]
+
+    def _take(self, tokens: float) -> None:
+        if self.rpm:
+            self.rpm.take()
+        if self.tpm:
+            self.tpm.take(tokens)
+
+    def _next(self) -> int | None:
+        """The place of the server to be asked: the fewest in flight, and of those who was not asked for longest."""
+        if sum(server.in_flight for server in self.servers) >= self.concurrency:
+            return None
+        now = self.clock()
+        up = [i for i, server in enumerate(self.servers) if server.up(now)] or range(len(self.servers))
+        free = [i for i in up if self.servers[i].in_flight + 1 <= self.servers[i].allowed]
+        return min(free, key=lambda i: (self.servers[i].in_flight, self.servers[i].latest), default=None)
+
+    def _worst_case(self, request: lm15.Request) -> float:
+        """Tokens of a request and its reply, at most."""
+        return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0) if self.tpm else 0.0
+
+    def _settle(self, entry: Entry, error: BaseException | None) -> None:
+        """Put the tokens that a request took in the place of those reserved; of one that was given up, nobody knows."""
+        if self.tpm is None:
+            return
+        if entry.response is not None:
+            used = count(entry.response.model or "", entry.response.usage)
+            if used is not None:
+                took = used.input + used.output
+                self.tpm.give_back(entry.reserved - took)
+                self._share += LEARNING * (took / max(1.0, entry.worst) - self._share)
+        elif isinstance(error, Exception) and not isinstance(error, lm15.TimeoutError):
+            self.tpm.give_back(entry.reserved)
+
+    def _tell(self, entry: Entry, what: str) -> None:
+        if len(self.names) > 1:
+            log.info("server %s %s", self.names[entry.server], what)
+
+    @contextmanager
+    def _in_line(self) -> Iterator[None]:
+        with self._lock:
+            self.waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.waiting -= 1
+
+    @contextmanager
+    def _waker(self, wake: Callable[[], object]) -> Iterator[Callable[[], object]]:
+        try:
+            yield wake
+        finally:
+            with self._lock:
+                self._wakers.discard(wake)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(None if seconds == inf else seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def least_seconds(calls: int, tokens: int, *, rpm: int | None, tpm: int | None) -> float:
+    """Seconds that so much takes under limits a minute, at least."""
+    return MINUTE * max(calls / (rpm or inf), tokens / (tpm or inf))
+
+
+_gates: dict[tuple[object, ...], Gate] = {}
+_making = threading.Lock()
+
+
+def gate_of(
+    model: str,
+    urls: tuple[str, ...],
+    *,
+    names: tuple[str, ...],
+    concurrency: int,
+    rpm: int | None,
+    tpm: int | None,
+) -> Gate:
+    """The gate of a model at its servers: one a process for the same limits, whatever role asks and whichever run."""
+    with _making:
+        key = (model, urls, concurrency, rpm, tpm)
+        if key not in _gates:
+            _gates[key] = Gate(names, concurrency, rpm, tpm)
+        return _gates[key]
+
+
+def waiting_in_words() -> str:
+    """Which limits hold calls up just now, for a progress line; empty if none does."""
+    held = sorted({gate.held_by for gate in list(_gates.values()) if gate.waiting and gate.held_by})
+    return f"waiting for {' and '.join(held)}" if held else ""

@@ -1,0 +1,191 @@
+"""lm15's connections with two things more: interim answers are skipped, and chat completions come as lm15 reads them.
+
+A server may send answers of the kind of `103 Early Hints` before the one that counts (RFC 9110, 15.2); lm15 takes the
+first for the whole. It refuses a body for a figure of tokens, or loses what an error in a body says
+(programs/calls/server_replies.py). And it reads bodies without an end: here each is read whole, up to a few MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from dspy import lm15
+
+from programs.calls.multi_choice import Reply
+from programs.calls.server_replies import readable
+
+MOST_INTERIM = 20
+"""Interim answers after which no other is expected."""
+
+LARGEST = 4 * 2**20
+"""Bytes of a body, packed or unpacked, that are read."""
+
+PIECE = 4096
+"""Packed bytes that are unpacked at once: a thousand times as many can come of them."""
+
+SyncTransport: Any = type(lm15.OpenAIChatLM(api_key="none").transport)  # they have no public names
+AsyncTransport: Any = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)
+
+
+@dataclass(frozen=True)
+class Whole(Reply):
+    """A reply whose body is read by who does not wait."""
+
+    def read(self) -> bytes:  # type: ignore[override]
+        return self.body
+
+
+@dataclass
+class _Ahead:
+    """A connection that gives what was read too much before it reads on. Both of lm15's kinds of connection."""
+
+    connection: Any
+    rest: bytes
+
+    @property
+    def reader(self) -> _Ahead:
+        return self
+
+    @property
+    def sock(self) -> _Ahead:
+        return self
+
+    def settimeout(self, seconds: float) -> None:
+        self.connection.sock.settimeout(seconds)
+
+    def recv(self, size: int) -> bytes:
+        rest, self.rest = self.rest, b""
+        return rest or bytes(self.connection.sock.recv(size))
+
+    async def read(self, size: int) -> bytes:
+        rest, self.rest = self.rest, b""
+        return rest or bytes(await self.connection.reader.read(size))
+
+
+class _Unpacker:
+    """One packing of a body (gzip, deflate), undone piece by piece, up to one byte more than is read."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.left = inner, LARGEST + 1
+
+    def decompress(self, data: bytes) -> bytes:
+        out = bytearray()
+        for at in range(0, len(data), PIECE):
+            if self.left:
+                out += self.inner.decompress(data[at : at + PIECE])[: self.left - len(out)]
+            if len(out) >= self.left:
+                break
+        self.left -= len(out)
+        return bytes(out)
+
+    def finish(self) -> bytes:
+        return bytes(self.inner.finish()) if self.left else b""
+
+
+def _limited(head: Any) -> Any:
+    """`head` of a reply, whose body is unpacked within limits."""
+    decoder_of = head.body_decoder
+
+    def body_decoder(method: str) -> Any:
+        decoder = decoder_of(method)
+        if inflaters := getattr(decoder, "_inflaters", None):
+            decoder._inflaters = [_Unpacker(each) for each in inflaters]
+        return decoder
+
+    head.body_decoder = body_decoder
+    return head
+
+
+def _size(size: int, more: bytes, reply: Any) -> int:
+    """The size of a body with `more` of it. Raises lm15.ServerError where that is too large."""
+    if size + len(more) > LARGEST:
+        what = f"the server answers with more than {LARGEST // 2**20} MB"
+        raise lm15.ServerError(what, status=reply.status)
+    return size + len(more)
+
+
+def _read_now(reply: Any) -> bytes:
+    """The whole body of a reply. Raises lm15.ServerError where it is too large."""
+    size, body = 0, []
+    for chunk in reply:
+        size = _size(size, chunk, reply)
+        body.append(chunk)
+    return b"".join(body)
+
+
+async def _read(reply: Any) -> bytes:
+    """The same for an event loop."""
+    size, body = 0, []
+    async for chunk in reply:
+        size = _size(size, chunk, reply)
+        body.append(chunk)
+    return b"".join(body)
+
+
+def _is_interim(head: Any, number: int) -> bool:
+    """Whether another answer follows. Raises lm15.ServerError where none will."""
+    if head.status // 100 != 1:
+        return False
+    if head.status == 101 or number >= MOST_INTERIM:
+        raise lm15.ServerError(
+            f"the server sends interim answers (HTTP {head.status}) and no other", status=head.status
+        )
+    return True
+
+
+class SyncWire(SyncTransport):
+    """The synchronous transport."""
+
+    def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
+        head, number = super()._read_head(conn, read_timeout=read_timeout), 0
+        while _is_interim(head, number):
+            head = super()._read_head(_Ahead(conn, head.leftover), read_timeout=read_timeout)
+            number += 1
+        return _limited(head)
+
+    @contextmanager
+    def stream(self, request: Any) -> Iterator[Any]:
+        with super().stream(request) as reply:
+            if _is_streamed(request):
+                yield reply
+                return
+            body = _read_now(reply)
+            if _is_completion(request, reply):
+                body = readable(body, reply.header("content-type") or "")
+            yield Whole(reply.status, reply.reason, reply.headers, reply.http_version, body)
+
+
+class AsyncWire(AsyncTransport):
+    """The asynchronous transport; a pool of connections of one event loop."""
+
+    async def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
+        head, number = await super()._read_head(conn, read_timeout=read_timeout), 0
+        while _is_interim(head, number):
+            head = await super()._read_head(_Ahead(conn, head.leftover), read_timeout=read_timeout)
+            number += 1
+        return _limited(head)
+
+    @asynccontextmanager
+    async def stream(self, request: Any) -> AsyncIterator[Any]:
+        async with super().stream(request) as reply:
+            if _is_streamed(request):
+                yield reply
+                return
+            body = await _read(reply)
+            if _is_completion(request, reply):
+                body = readable(body, reply.header("content-type") or "")
+            yield Reply(reply.status, reply.reason, reply.headers, reply.http_version, body)
+
+
+def _is_streamed(request: Any) -> bool:
+    """Whether the reply was asked for event by event, which nothing of this program does."""
+    return b'"stream": true' in (request.body or b"") or b'"stream":true' in (request.body or b"")
+
+
+def _is_completion(request: Any, reply: Any) -> bool:
+    """Whether this is a chat completion; other protocols and errors are lm15's."""
+    path = str(request.url).partition("?")[0]
+    return bool(reply.status == 200 and path.endswith("/chat/completions"))

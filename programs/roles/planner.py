@@ -1,0 +1,14 @@
+"""The planner's mind: one change of rate per bracket."""
+
+import dspy
+
+from programs.strategies.registry import Strategy
+from signatures.planner import SetTaxRates, for_brackets
+
+
+class Planner(dspy.Module):
+    """The planner's question in the given strategy, typed to the number of brackets."""
+
+    def __init__(self, strategy: Strategy, brackets: int) -> None:
+        super().__init__()
+        self.set_tax_rates = strategy(for_brackets(SetTaxRates, brackets))

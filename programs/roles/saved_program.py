@@ -1,0 +1,221 @@
+"""Saved programs: plain JSON that a person can review, checked against the program that it is loaded into.
+
+Never pickle. A file holds, for every predictor of a role, its instruction, its demonstrations as objects, and the
+fields of its question with a fingerprint; beside them how it was tuned. Loading compares field by field: DSPy alone
+would zip a wrong file's fields by position and say nothing. No model and no key is ever in a file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any
+
+import dspy
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from programs.text_files import read_json
+from programs.user_files import LARGEST_PROGRAM
+
+FORMAT = "llm-economist program 2"
+FORMATS = "llm-economist program "
+
+Fields = list[dict[str, Any]]
+
+
+def save(
+    program: dspy.Module,
+    path: str,
+    *,
+    role: str,
+    strategy: str,
+    adapter: str | None = None,
+    model: str | None = None,
+    tuned: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `program` to `path` as JSON. `adapter`, `model`: what it was tuned with; `tuned`: how, and its scores."""
+    record = {
+        "format": FORMAT,
+        "role": role,
+        "strategy": strategy,
+        "adapter": adapter,
+        "model": model,
+        "tuned": dict(tuned) if tuned is not None else None,
+        "predictors": {name: _saved(predictor) for name, predictor in program.named_predictors()},
+    }
+    text = json.dumps(record, indent=1) + "\n"
+    Path(path).write_text(text, encoding="ascii")
+
+
+def _saved(predictor: dspy.Predict) -> dict[str, Any]:
+    fields = fields_of(predictor.signature)
+    return {
+        "fingerprint": fingerprint(fields),
+        "fields": fields,
+        "instruction": predictor.signature.instructions,
+        "demos": [demo_of(predictor.signature, demo) for demo in predictor.demos],
+    }
+
+
+def demo_of(signature: type[dspy.Signature], demo: Mapping[str, Any]) -> dict[str, Any]:
+    """A demonstration as plain data: the signature's fields in their order, and nothing else that the example has."""
+    return {name: to_jsonable_python(demo[name]) for name in signature.fields if name in demo}
+
+
+def fields_of(signature: type[dspy.Signature]) -> Fields:
+    """Every field of a question in order: its name, whether it is an input or an output, and its type.
+
+    Types are JSON schemas with their bounds, but for how long a list is: the number of brackets may change freely.
+    """
+    return [
+        {"name": name, "kind": kind, "type": _type_of(field)}
+        for kind, fields in (("input", signature.input_fields), ("output", signature.output_fields))
+        for name, field in fields.items()
+    ]
+
+
+def _type_of(field: Any) -> dict[str, Any]:
+    return dict(sorted(_plain(_checker(field).json_schema()).items()))
+
+
+def _checker(field: Any) -> TypeAdapter[Any]:
+    """What validates values of a field, its constraints included."""
+    kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(kind)
+
+
+def _plain(schema: Any) -> Any:
+    """A schema without titles, and without the length of lists that have just one."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    left_out = {"title", "description"}
+    if schema.get("minItems") == schema.get("maxItems"):
+        left_out |= {"minItems", "maxItems"}
+    return {key: _plain(value) for key, value in schema.items() if key not in left_out}
+
+
+def fingerprint(fields: Fields) -> str:
+    """16 hexadecimal digits that change with any name, kind, type or order of the fields."""
+    return blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def load(
+    program: dspy.Module,
+    path: str,
+    *,
+    role: str,
+    strategy: str,
+    adapter: str | None = None,
+    model: str | None = None,
+) -> list[str]:
+    """Put the state saved at `path` into `program`; cautions where it was tuned with another `adapter` or `model`.
+
+    ValueError says in one line what does not fit; the program is then as it was.
+    """
+    record, shown = read(path), f"--program {role}={path}"
+    for key, wanted in (("role", role), ("strategy", strategy)):
+        if record.get(key) != wanted:
+            raise ValueError(f"{shown} was saved for {key} {record.get(key)!r}, not {wanted!r}")
+    predictors = dict(program.named_predictors())
+    loaded = _checked(record.get("predictors"), predictors, shown)
+    for name, (instruction, demos) in loaded.items():
+        predictors[name].signature = predictors[name].signature.with_instructions(instruction)
+        predictors[name].demos = demos
+    given = (("adapter", record.get("adapter"), adapter), ("model", record.get("model"), model))
+    return [
+        f"{shown} was tuned with {what} {tuned}, and runs with {now}: its scores may not carry over"
+        for what, tuned, now in given
+        if tuned is not None and now is not None and tuned != now
+    ]
+
+
+Loaded = dict[str, tuple[str, list[dspy.Example]]]
+
+
+def _checked(saved: Any, predictors: Mapping[str, dspy.Predict], shown: str) -> Loaded:
+    """Instruction and demonstrations of each predictor. ValueError on the first that does not fit."""
+    if not isinstance(saved, dict) or not all(isinstance(state, dict) for state in saved.values()):
+        raise ValueError(f"{shown} has no usable predictors")
+    if set(saved) != set(predictors):
+        here, there = ", ".join(predictors), ", ".join(saved) or "none"
+        raise ValueError(f"{shown} has predictors {there}; the program has {here}")
+    loaded: Loaded = {}
+    for name, predictor in predictors.items():
+        state, signature = saved[name], predictor.signature
+        differs = next(_differences(state.get("fields"), fields_of(signature)), None)
+        if differs is not None:
+            raise ValueError(f"{shown} does not fit {name}: {differs}")
+        if state.get("fingerprint") != fingerprint(fields_of(signature)):
+            raise ValueError(f"{shown} does not fit {name}: its fingerprint is not that of its fields; was it edited?")
+        if not isinstance(state.get("instruction"), str) or not isinstance(state.get("demos"), list):
+            raise ValueError(f"{shown} has no usable instruction or demos for {name}")
+        demos = [_demo(signature, demo, f"{shown}, {name}, demo {i}") for i, demo in enumerate(state["demos"], 1)]
+        loaded[name] = state["instruction"], demos
+    return loaded
+
+
+def _differences(there: Any, here: Fields) -> Iterator[str]:
+    """What the fields in a file have that the program's do not, field by field."""
+    if not isinstance(there, list) or not all(isinstance(field, dict) for field in there):
+        yield "the file does not say its fields"
+        return
+    old, new = ({str(field.get("name")): field for field in fields} for fields in (there, here))
+    yield from (f"the question has no field {name!r} any more" for name in old if name not in new)
+    yield from (f"the file lacks the field {name!r}" for name in new if name not in old)
+    for name, field in new.items():
+        for what in ("kind", "type"):
+            if old[name].get(what) != field[what]:
+                yield f"{what} of {name!r} is {_said(field[what])}, in the file {_said(old[name].get(what))}"
+    if list(old) != list(new):
+        yield f"the order of the fields is {', '.join(new)}, in the file {', '.join(old)}"
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _demo(signature: type[dspy.Signature], demo: Any, shown: str) -> dspy.Example:
+    """A demonstration whose every value fits its field. Fields may be missing: labels come without reasoning."""
+    if not isinstance(demo, dict) or not demo:
+        raise ValueError(f"{shown}: expected an object of fields and values")
+    values = {}
+    for name, value in demo.items():
+        if name not in signature.fields:
+            raise ValueError(f"{shown}: the question has no field {name!r}")
+        try:
+            values[name] = _checker(signature.fields[name]).validate_python(value)
+        except ValidationError as error:
+            said = json.dumps(value)[:80]
+            raise ValueError(f"{shown}: {name} {said} does not fit: {error.errors()[0]['msg']}") from error
+    return dspy.Example(values)
+
+
+def state_hash(state: Any) -> str:
+    """What tells one saved state from another, wherever its file lies: 16 hexadecimal digits."""
+    return blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def read(path: str) -> dict[str, Any]:
+    """The record in a program file. ValueError in one line where there is none."""
+    try:
+        record = read_json(path, most=LARGEST_PROGRAM)
+    except FileNotFoundError as error:
+        raise ValueError(f"program file {path} does not exist") from error
+    except IsADirectoryError as error:
+        raise ValueError(f"program file {path} is a folder; expected a JSON file") from error
+    except OSError as error:
+        raise ValueError(f"program file {path} cannot be read ({error.strerror}); expected a JSON file") from error
+    except ValueError as error:
+        raise ValueError(f"program file {path} is not readable JSON ({error}); pickles are never loaded") from error
+    found = record.get("format") if isinstance(record, dict) else None
+    if found != FORMAT:
+        older = isinstance(found, str) and found.startswith(FORMATS)
+        hint = f", but of {found!r}: tune it again with `llm-economist optimize`" if older else ""
+        raise ValueError(f"program file {path} is not of format {FORMAT!r}{hint}")
+    assert isinstance(record, dict)
+    return record

@@ -1,0 +1,15 @@
+"""The worker's mind: chooses hours, judges the tax policy."""
+
+import dspy
+
+from programs.strategies.registry import Strategy
+from signatures.worker import ChooseLabor, JudgeTaxPolicy
+
+
+class Worker(dspy.Module):
+    """Both questions that a worker is asked, each in the given strategy."""
+
+    def __init__(self, strategy: Strategy, brackets: int) -> None:
+        super().__init__()
+        self.choose_labor = strategy(ChooseLabor)
+        self.judge_tax_policy = strategy(JudgeTaxPolicy)

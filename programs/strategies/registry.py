@@ -1,0 +1,100 @@
+"""Prompt strategies by name: how a signature is asked. A new one is one entry here.
+
+A user's own strategy is `module:Name`: anything that takes a signature and returns a `dspy.Module` whose `acall`
+takes the signature's inputs and returns a `dspy.Prediction` with its outputs. It need not call a model at all.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import dspy
+
+from programs.plugins import load_object
+from programs.strategies.few_shot import NearestShots
+from programs.strategies.reflection import Reflection
+from programs.strategies.sampling import BestOfN, Refined, SelfConsistency
+
+Strategy = Callable[[type[dspy.Signature]], dspy.Module]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A strategy, and what it costs: model calls per question at least and at most, every reply being usable.
+
+    `count`: of samples, attempts or examples, where there is one (`sc@9` asks for nine samples); `calls` takes it.
+    """
+
+    make: Callable[..., dspy.Module]
+    calls: Callable[[int], tuple[int, int]]
+    help: str
+    count: int | None = None
+
+
+STRATEGIES: Mapping[str, Entry] = {
+    "io": Entry(dspy.Predict, lambda n: (1, 1), "the answer at once"),
+    "cot": Entry(dspy.ChainOfThought, lambda n: (1, 1), "reasoning, then the answer (Wei et al. 2022)"),
+    "sc": Entry(
+        SelfConsistency,
+        lambda n: (n, n),
+        "self-consistency: N samples of cot at once; their median, or what most say (Wang et al. 2023)",
+        count=5,
+    ),
+    "best_of_n": Entry(
+        BestOfN,
+        lambda n: (1, n),
+        "up to N answers, kept: the first that is as good as the prompt lets one tell, else the best",
+        count=3,
+    ),
+    "refine": Entry(
+        Refined,
+        lambda n: (1, 2 * n - 1),
+        "the same, and after each answer that falls short advice for the next one",
+        count=3,
+    ),
+    "reflect": Entry(Reflection, lambda n: (3, 3), "a draft, a critique of it from the record, the answer"),
+    "knn": Entry(
+        NearestShots,
+        lambda n: (1, 1),
+        "the answer at once, after N examples: the best stored decisions in situations nearest to this one",
+        count=4,
+    ),
+}
+
+SEPARATOR = "@"
+MOST = 19
+"""The largest count: a question has room for so many branches (pipeline/agents/call_trace.py)."""
+
+
+def _own(name: str, make: Strategy) -> Strategy:
+    """A user's strategy; ValueError where it makes no module out of a signature."""
+
+    def made(signature: type[dspy.Signature]) -> dspy.Module:
+        try:
+            module = make(signature)
+        except Exception as error:  # a user's code may fail in any way
+            raise ValueError(
+                f"strategy {name} failed on {signature.__name__}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(module, dspy.Module):
+            raise ValueError(f"strategy {name} made a {type(module).__name__} of a signature; expected a dspy.Module")
+        return module
+
+    return made
+
+
+def strategy(name: str) -> Strategy:
+    """The strategy called `name`, or `name@count`; ValueError names those that exist."""
+    if ":" in name:
+        return _own(name, load_object(name, "--strategy "))
+    known, separator, count = name.partition(SEPARATOR)
+    if known not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}: choose one of {', '.join(STRATEGIES)}, or module:Name")
+    entry = STRATEGIES[known]
+    if not separator:
+        return entry.make if entry.count is None else partial(entry.make, count=entry.count)
+    if entry.count is None:
+        raise ValueError(f"strategy {name!r}: {known} takes no count; write {known}")
+    if not count.isdecimal() or not 1 <= int(count) <= MOST:
+        raise ValueError(f"strategy {name!r}: expected {known}@N with N from 1 to {MOST}, e.g. {known}@{entry.count}")
+    return partial(entry.make, count=int(count))

@@ -1,0 +1,157 @@
+"""What an answer is worth as far as the asked one can tell: from the fields that the prompt shows, and nothing else.
+
+Strategies that draw several answers keep the best by these; no oracle is asked, so that a run with `best_of_n` is
+played by agents who know what any agent knows. A new question is one function and one entry in `REWARDS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from programs import persona_checks
+from programs.engines.rules.policies import (
+    BY_HOURS,
+    NUMBER,
+    SCHEDULE_TRIED,
+    Floats,
+    changes_in,
+    dollars,
+    purse,
+    rates_in,
+    static_gains,
+)
+
+GOOD_ENOUGH = 0.995
+"""The reward at which no further answer is asked for: within half a percent of the best."""
+
+UNKNOWN = 0.5
+"""The reward where the prompt does not tell better from worse."""
+
+Inputs = Mapping[str, Any]
+
+EFFORT = re.compile(rf"- {NUMBER} \* hours\^{NUMBER}")
+TAXPAYERS = re.compile(r"taxes of all workers / (\d+)")
+HOURLY = re.compile(r"You earn \$([\d.]+) an hour")
+WEEKS = 52
+
+
+def reward(inputs: Inputs, answer: Any) -> float:
+    """The worth of `answer`, from 0 to 1, by the first output that `REWARDS` knows; `UNKNOWN` where it knows none.
+
+    `answer` is a prediction or a mapping with the outputs of the question that `inputs` belong to.
+    """
+    judge = next((REWARDS[name] for name in REWARDS if name in answer), None)
+    return UNKNOWN if judge is None else float(judge(inputs, answer))
+
+
+def hours_worth(inputs: Inputs, answer: Any) -> float:
+    """Own utility of the hours as a share of the best, by the formula, the wage and the schedule in the prompt.
+
+    Whoever wants social welfare or its opposite cannot compute it, and goes by the record.
+    """
+    effort, wage = EFFORT.search(inputs["objective"]), HOURLY.findall(inputs["identity"])
+    if not effort or not wage or "social welfare" in inputs["objective"]:
+        return _by_record(inputs["record"], float(answer["labor"]))
+    hours = np.arange(101.0)
+    income = WEEKS * float(wage[-1]) * hours
+    cost = float(effort[1]) * hours ** float(effort[2])
+    sharing = TAXPAYERS.search(inputs["objective"])
+    back = 1 / int(sharing[1]) if sharing else 0.0  # of one's own tax
+    value = income - (1 - back) * _tax(inputs["tax_schedule"], income) - cost
+    return _share(float(value[int(answer["labor"])]), value)
+
+
+def _tax(schedule: str, income: Floats) -> Floats:
+    """Tax in dollars on yearly `income`, by a schedule in words."""
+    edges, rates = np.array([0.0, *dollars(schedule)]), rates_in(schedule)
+    steps = np.diff(rates, prepend=0.0) / 100
+    taken: Floats = (np.maximum(income[:, None] - edges, 0) * steps).sum(axis=1)
+    return taken
+
+
+def _by_record(record: str, hours: float) -> float:
+    tried = {float(h): float(mean) for h, mean, *_ in BY_HOURS.findall(record)}
+    return _share(tried[hours], np.array(list(tried.values()))) if hours in tried else UNKNOWN
+
+
+def _share(value: float, among: Floats) -> float:
+    """Where `value` lies from 0 to the best of `among`, or from the worst to it where the best is not positive."""
+    low, high = min(0.0, float(among.min())) if among.max() <= 0 else 0.0, float(among.max())
+    return float(np.clip((value - low) / (high - low), 0, 1)) if high > low else 1.0
+
+
+def rates_worth(inputs: Inputs, answer: Any) -> float:
+    """How well the schedule that results did by the record; one that the record lacks counts as its nearest.
+
+    While exploring, a schedule that was tried is worth half. Whoever stands for office is judged by its own purse, and
+    whoever promised is worth half if it breaks its word.
+    """
+    if "economy" not in inputs:
+        return _own_platform(inputs, answer)
+    changes = [int(change) for change in answer["rate_changes"]]
+    promised = changes_in(inputs.get("platform", "none"))
+    kept = 0.5 if promised and promised != changes else 1.0
+    tried = SCHEDULE_TRIED.findall(inputs["record"])
+    if not tried:
+        return UNKNOWN * kept
+    there = np.array([[float(rate) for rate in row[0].split("/")] for row in tried])
+    after = np.clip(rates_in(inputs["tax_schedule"]) + changes, 0, 100)
+    if there.shape[1] != len(after):
+        return UNKNOWN * kept
+    settled = np.array([float(row[1]) for row in tried])
+    distance = np.abs(there - after).sum(axis=1)
+    spread = float(settled.max() - settled.min())
+    height = float(settled[int(distance.argmin())] - settled.min()) / spread if spread else UNKNOWN
+    known = inputs["phase"] == "explore" and not distance.min()
+    return height * kept * (0.5 if known else 1.0)
+
+
+def _own_platform(inputs: Inputs, answer: Any) -> float:
+    """Whoever does not stand loses nothing; whoever does should gain by its platform, hours being as they are."""
+    if not answer["stand"]:
+        return UNKNOWN
+    gain = static_gains(inputs, [list(answer["rate_changes"] or ())])[0]
+    return 1.0 if gain > 0 else 0.0
+
+
+def vote_worth(inputs: Inputs, answer: Any) -> float:
+    """The gain of one's purse by the platform voted for, from the worst to the best on the ballot, hours as they are.
+
+    Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention
+    counts as no change.
+    """
+    lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
+    names = [line[0].removesuffix(" (you)") for line in lines]
+    if lines[0][-1].startswith("platform "):
+        gains = static_gains(inputs, [changes_in(line[-1].removeprefix("platform ")) for line in lines])
+    else:
+        own = purse(inputs)[0]
+        gains = -np.abs(np.array([dollars(line[-1])[0] for line in lines]) - own)
+    said = answer["vote"]
+    first = next(iter(said), None) if isinstance(said, list | tuple) else said
+    chosen = dict(zip(names, gains, strict=True)).get(str(first))
+    low, high = float(min(gains)), float(max(gains))
+    if chosen is None:
+        return float(np.clip((0 - low) / (high - low), 0, 1)) if low < 0 < high else UNKNOWN
+    return (float(chosen) - low) / (high - low) if high > low else 1.0
+
+
+def persona_worth(inputs: Inputs, answer: Any) -> float:
+    """The share of checks that a persona passes against its census record (programs/persona_checks.py)."""
+    found = persona_checks.checks(
+        str(answer["persona"]), occupation=inputs["occupation"], sex=inputs["sex"], age=int(inputs["age"])
+    )
+    return sum(check.passed for check in found) / len(found)
+
+
+REWARDS: Mapping[str, Callable[[Inputs, Any], float]] = {
+    "labor": hours_worth,
+    "vote": vote_worth,
+    "rate_changes": rates_worth,
+    "persona": persona_worth,
+}
+"""How an answer is judged, by the output field that tells the question."""
