@@ -38,11 +38,11 @@ def prose(text: str) -> str:
 
 def avoided(where: str, text: str) -> list[str]:
     """Each phrase of the vocabulary in `text`, with its place and what to write instead."""
-    instead = list(VOCABULARY.values())
-    return [
-        f"{where}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]!r}; write: {instead[int(str(found.lastgroup)[1:])]}"
-        for found in AVOIDED.finditer(text)
-    ]
+    lines = []
+    for found in AVOIDED.finditer(text):
+        instead = list(VOCABULARY.values())[int(str(found.lastgroup)[1:])]
+        lines.append(f"{where}:{text.count(chr(10), 0, found.start()) + 1}: {found[0]!r}; write: {instead}")
+    return lines
 
 
 def docstrings(path: Path) -> Iterator[str]:

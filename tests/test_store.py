@@ -193,7 +193,7 @@ def test_a_folder_is_refused() -> None:
     Path("folder").mkdir()
     with pytest.raises(UsageError, match=r"^--db folder is a folder; expected a DuckDB file[^\n]+$"):
         check_path("folder")
-    with pytest.raises(StoreError, match=r"^folder cannot be used: [^\n]+$"):
+    with pytest.raises(UsageError, match=r"^--db folder is a folder; expected a DuckDB file[^\n]+$"):
         Store("folder")
 
 

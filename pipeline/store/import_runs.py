@@ -103,9 +103,9 @@ def _check_runs(connection: duckdb.DuckDBPyConnection, source: Source, path: str
         raise StoreError(f"{path} is damaged ({flaw})")
     for row in listed:
         rows = source.rows("runs", row["run_id"])
-        said = "CAST(created_at AS VARCHAR) AS created_at, name, config"
-        found = connection.execute(f"SELECT {said} FROM {rows} LIMIT 2").fetchall() if rows else []
-        if found != [tuple(row[key] for key in ("created_at", "name", "config"))]:
+        same = "created_at = TRY_CAST(? AS TIMESTAMP) AND name = ? AND config = ?"
+        said = [row["created_at"], row["name"], row["config"]]
+        if not rows or connection.execute(f"SELECT {same} FROM {rows} LIMIT 2", said).fetchall() != [(True,)]:
             raise StoreError(f"{path} is damaged (what it lists as run {row['run_id']} is not in it); export again")
 
 
