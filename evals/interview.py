@@ -9,7 +9,7 @@ from evals.output.console import Console
 from evals.output.formats import plain
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.run.progress import cost_in_words
-from pipeline.agents.agents import Answer, Minds
+from pipeline.agents.agents import Answer, LLMAgents
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.printed_commands import command
@@ -39,19 +39,19 @@ def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: boo
         config, model = with_whom.answering(asked.llm, asked.base_url)
         said = {"llm": asked.llm, "base_url": asked.base_url}
         config = take(with_whom.config, said, config, model, asked.allowed, console)
-        minds = Minds(config, model)
+        llm_agents = LLMAgents(config, model)
         with console.status("asking; Ctrl-C ends it"):
-            answer = run_async(with_whom.ask(asked.question, minds))
+            answer = run_async(with_whom.ask(asked.question, llm_agents))
     if as_json:
-        print(json.dumps(_as_json(with_whom, minds, answer, asked.question)))
+        print(json.dumps(_as_json(with_whom, llm_agents, answer, asked.question)))
         return
     console = Console(file=console.file, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{_who(with_whom)}, year {with_whom.year} of run {with_whom.run_id} ({minds.shown_model}):\n")
+    console.print(f"{_who(with_whom)}, year {with_whom.year} of run {with_whom.run_id} ({llm_agents.shown_model}):\n")
     assert answer.prediction is not None
     console.print(plain(answer.prediction.answer))
     console.print(
-        f"\ncall {answer.call_id}; tokens {minds.usage.prompt_tokens:,} + {minds.usage.completion_tokens:,}; "
-        f"cost {cost_in_words(minds.usage)}; the whole prompt: " + command("show", answer.call_id, "--db", db)
+        f"\ncall {answer.call_id}; tokens {llm_agents.usage.prompt_tokens:,} + {llm_agents.usage.completion_tokens:,}; "
+        f"cost {cost_in_words(llm_agents.usage)}; the whole prompt: " + command("show", answer.call_id, "--db", db)
     )
 
 
@@ -67,8 +67,8 @@ def _who(with_whom: Interview) -> str:
     return "the planner" if with_whom.agent is None else f"worker {with_whom.agent}{leader}"
 
 
-def _as_json(with_whom: Interview, minds: Minds, answer: Answer, question: str) -> dict[str, object]:
-    usage = minds.usage
+def _as_json(with_whom: Interview, llm_agents: LLMAgents, answer: Answer, question: str) -> dict[str, object]:
+    usage = llm_agents.usage
     assert answer.prediction is not None
     return {
         "run_id": with_whom.run_id,
@@ -77,7 +77,7 @@ def _as_json(with_whom: Interview, minds: Minds, answer: Answer, question: str) 
         "question": question.strip(),
         "answer": str(answer.prediction.answer),
         "call_id": answer.call_id,
-        "model": minds.model,
+        "model": llm_agents.model,
         "calls": usage.calls,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

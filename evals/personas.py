@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from evals.output.console import Console
 from evals.run.command import choose_model, configure
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import Recorded
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError
@@ -19,7 +19,7 @@ from pipeline.parallel.interrupts import run_async
 from pipeline.parallel.pool import divided
 from pipeline.simulation.personas import write_personas
 from pipeline.simulation.records import run_row
-from pipeline.simulation.restore import AtRest, recorded_calls
+from pipeline.simulation.restore import ReadOnlyStore, recorded_calls
 from pipeline.simulation.world import World, create, needs_persona
 from pipeline.store.writer import Row, Store, check_path, row_of
 
@@ -31,17 +31,17 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     model, why = choose_model(config)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
     check_path(config.db)
-    minds = Minds(config, model)
+    llm_agents = LLMAgents(config, model)
     run_id, recorded = _cut_off(config, model)
-    minds.enter(run_id)
-    run_async(minds.preflight(earlier=recorded.pop((0, "Preflight", None), [])))
+    llm_agents.enter(run_id)
+    run_async(llm_agents.preflight(earlier=recorded.pop((0, "Preflight", None), [])))
     world = create(config)
     with Store(config.db) as store:
         if run_id:
             store.reopen_run(run_id)
-        minds.enter(run_id or store.start_run(run_row(config, model)), lambda call: store.post(row_of(call)))
-        minds.recorded = recorded
-        rows = _written(world, minds, store, console)
+        llm_agents.enter(run_id or store.start_run(run_row(config, model)), lambda call: store.post(row_of(call)))
+        llm_agents.recorded = recorded
+        rows = _written(world, llm_agents, store, console)
     for agent in needs_persona(world):
         person = world.population.demographics(agent)
         if person is not None:
@@ -55,21 +55,21 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     )
 
 
-def _written(world: World, minds: Minds, store: Store, console: Console) -> list[Row]:
+def _written(world: World, llm_agents: LLMAgents, store: Store, console: Console) -> list[Row]:
     """Personas that were written now; the run's row says how that ended."""
     try:
-        with divided(minds, store) as wards:
-            rows = run_async(write_personas(world, minds, store, asked=wards))
+        with divided(llm_agents, store) as wards:
+            rows = run_async(write_personas(world, llm_agents, store, asked=wards))
         store.write({"personas": rows})
     except KeyboardInterrupt:
-        store.finish_run(minds.run_id, "interrupted")
+        store.finish_run(llm_agents.run_id, "interrupted")
         console.print("[bold]interrupted[/bold]: all replies are stored; the same command continues")
         raise
     except EconomistError as error:
         if not isinstance(error, StoreError):
-            store.finish_run(minds.run_id, "failed", str(error))
+            store.finish_run(llm_agents.run_id, "failed", str(error))
         raise
-    store.finish_run(minds.run_id, "finished")
+    store.finish_run(llm_agents.run_id, "finished")
     return rows
 
 
@@ -80,6 +80,6 @@ def _cut_off(config: RunConfig, model: str) -> tuple[int, Recorded]:
               AND run_id NOT IN (SELECT run_id FROM agents) ORDER BY run_id DESC LIMIT 1"""
     if not Path(config.db).exists():
         return 0, {}
-    with AtRest(config.db) as reader:
+    with ReadOnlyStore(config.db) as reader:
         found = reader.rows(same, [row["name"], row["llm"], row["config"]])
         return (int(found[0]["run_id"]), recorded_calls(reader, int(found[0]["run_id"]), 0)) if found else (0, {})

@@ -25,7 +25,7 @@ def code_version() -> str:
     root = Path(__file__).parent.parent
     kept, files = Path(cache_from_source(__file__)).with_suffix(".txt"), _hash(_contents(root))
     try:
-        of, _, code = kept.read_text("ascii").partition(" ")
+        of, _, code = kept.read_text(encoding="ascii").partition(" ")
     except (OSError, ValueError):
         of = code = ""
     if of != files:
@@ -64,7 +64,7 @@ def _keep(path: Path, text: str) -> None:
     """Store the hash beside the compiled modules, if that is allowed: parsing all of them takes a second."""
     new = path.with_suffix(f".{os.getpid()}")
     try:
-        new.write_text(text, "ascii")
+        new.write_text(text, encoding="ascii")
         new.replace(path)
     except OSError:
         new.unlink(missing_ok=True)

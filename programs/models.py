@@ -21,7 +21,7 @@ from dspy.clients.lm import _is_openai_reasoning_model
 
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.calls.prices import RULES, cost_usd
-from programs.calls.rate_limits import Gate, gate_of
+from programs.calls.rate_limits import RateLimiter, gate_of
 from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
@@ -108,7 +108,7 @@ def connect(model: Model) -> dspy.LM:
     return _lm(model, *engines, async_engines=async_engines, gate=gate)
 
 
-def _gate(model: Model, urls: tuple[str, ...]) -> Gate:
+def _gate(model: Model, urls: tuple[str, ...]) -> RateLimiter:
     """What all calls of `model` to these servers pass. Without a URL it is the provider's, or the engine's own."""
     names = tuple(map(shown, urls)) or (model.name,)
     return gate_of(model.name, urls, names=names, concurrency=model.concurrency, rpm=model.rpm, tpm=model.tpm)
@@ -124,7 +124,7 @@ def _local(model: Model) -> dspy.LM:
     return _lm(model, LocalEngine(file), async_engines=[AsyncLocalEngine(file)])
 
 
-def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), gate: Gate | None = None) -> dspy.LM:
+def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), gate: RateLimiter | None = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
     thinking = _is_openai_reasoning_model(model.name)
     asynchronous = AsyncObservedEngine(*(async_engines or engines), timeout=model.timeout, gate=gate)

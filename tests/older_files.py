@@ -9,11 +9,11 @@ import duckdb
 import numpy as np
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import Setting, landmarks
+from pipeline.economy.baselines import Setting, start_and_oracle
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.utility import CONTINUUM, best_response
 from pipeline.economy.wages import FULL_TIME_HOURS
-from pipeline.simulation.restore import AtRest, config_of, schedule_of, settings_of_year
+from pipeline.simulation.restore import ReadOnlyStore, config_of, schedule_of, settings_of_year
 from pipeline.simulation.world import setting_of
 from signatures.types import TaxSchedule
 
@@ -25,7 +25,7 @@ MARKS = ("welfare_best_response", "welfare_start", "welfare_oracle")
 
 def degrade(db: str) -> None:
     """Rewrite a database in place. Runs whose satisfaction does not count had no place in version 1."""
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         runs = reader.rows("SELECT * FROM runs ORDER BY run_id")
         years = [year for run in runs for year in _years(reader, run)]
     with duckdb.connect(db) as connection:
@@ -51,7 +51,9 @@ def degrade(db: str) -> None:
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
 
 
-def _years(reader: AtRest, run: dict[str, Any]) -> list[tuple[list[int], float, float, list[float], list[list[Any]]]]:
+def _years(
+    reader: ReadOnlyStore, run: dict[str, Any]
+) -> list[tuple[list[int], float, float, list[float], list[list[Any]]]]:
     """Of each year: its key, the sum of weights, what the objective is multiplied by, its yardsticks, its workers."""
     found = []
     for year in reader.rows("SELECT * FROM years WHERE run_id = ? ORDER BY year", [run["run_id"]]):
@@ -62,7 +64,7 @@ def _years(reader: AtRest, run: dict[str, Any]) -> list[tuple[list[int], float, 
         config: RunConfig = config_of(settings_of_year(reader, run, year["year"]))
         of_objective = weight if config.welfare == "inverse_income" else 1.0
         setting = setting_of(config, wages, windfall=year["windfall"] or 0.0)
-        start, grid, _ = landmarks(setting)
+        start, grid, _ = start_and_oracle(setting)
         marks = [_reached(setting, law) * of_objective for law in (schedule_of(year), start, grid)]
         best = _settled(setting, schedule_of(year))
         # the rebate as it was, whatever these hours would pay

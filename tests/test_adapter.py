@@ -7,7 +7,7 @@ import dspy
 import pytest
 from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError, LMServerError
-from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
+from village import CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUIET
 from programs.adapters.repairing import ADAPTERS, REPAIRS
@@ -24,7 +24,7 @@ def reply(adapter: str, **fields: Any) -> str:
 
 def put(question: str, *lines: str | Exception, adapter: str = "chat", sync: bool = False) -> tuple[Any, ...]:
     """Put `question` to a model that says `lines`; the prediction (or the error), the engine and the lineage."""
-    engine, lineage = Scripted(list(lines)), Lineage()
+    engine, lineage = Scripted(list(lines)), CallRecorder()
     module, lm = module_of(question), scripted_lm(engine)
     try:
         said: Any = ask(module, inputs_of(question), lm=lm, adapter=adapter, lineage=lineage, sync=sync)

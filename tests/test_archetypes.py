@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from evals.datasets.from_traces import Mine
-from evals.datasets.rule_agents import ByRule
+from evals.datasets.rule_agents import RuleAgents
 from pipeline.agents.agents import Answer
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import Population, draw_population
@@ -255,7 +255,7 @@ def test_a_fork_keeps_the_archetypes_and_cannot_change_their_number(cli) -> None
 
 
 @dataclass
-class Speechless(ByRule):
+class Speechless(RuleAgents):
     """The rules, but for one agent who gives no answer of any use from year 1 on."""
 
     agent: int = 0
@@ -269,8 +269,8 @@ class Speechless(ByRule):
 def test_without_an_answer_all_who_would_have_followed_it_do_as_last_year() -> None:
     world = create(RunConfig(num_agents=30, max_timesteps=4, two_timescale=4, archetypes=5, planner_type="US_FED"))
     silent = int(world.delegate(0).shown[2])
-    minds = Speechless(1, agent=silent)
-    years = [asyncio.run(play_year(world, minds, year)) for year in range(3)]
+    llm_agents = Speechless(1, agent=silent)
+    years = [asyncio.run(play_year(world, llm_agents, year)) for year in range(3)]
     told = world.delegation
     assert told is not None
     assert told.archetype is not None

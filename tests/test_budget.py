@@ -32,7 +32,7 @@ def reply(tokens_in: int, tokens_out: int) -> lm15.Response:
 
 
 async def one_call(budget: Budget, asked: lm15.Request, outcome: Any, seconds: float = 0.0) -> None:
-    """A question of one call, as Minds and the engines put it."""
+    """A question of one call, as LLMAgents and the engines put it."""
     question = object()
     with budget.question():
         reserved = await budget.admit(asked, question)

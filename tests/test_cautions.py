@@ -26,7 +26,7 @@ from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, uniform
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.economy.welfare_terms import TERMS, terms_of, workers_by_bracket
-from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import create
 
 NAMES = list(WELFARE)
@@ -307,7 +307,7 @@ def test_eval_report_and_fork_say_the_same(cli: CommandLine) -> None:
 
 def test_what_is_stored_of_the_last_year_gives_the_cautions_of_the_run(cli: CommandLine) -> None:
     out = cli("run", *SMALL, "--welfare", "utilitarian").out
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         row = find_run(reader, "1")
         found = lines(cautions(stored(reader, 1, config_of(row))))
     said = " ".join(out.split("The objective, ")[1].split())
@@ -393,7 +393,7 @@ def test_the_report_shows_people_of_all_wages(cli: CommandLine) -> None:
     cli("run", *SMALL, *fixed, "--num-agents", "90")
     from evals.policies.loaded_run import load
 
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         (run,) = load(reader, ["1"])
         table = tables.people(reader, run)
     wages = np.sort(run.world.population.wage)

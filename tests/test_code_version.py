@@ -81,11 +81,11 @@ def test_what_decides_a_run_makes_another_code(root: Path, old: str, new: str) -
 
 
 def test_a_file_may_move_and_be_renamed(root: Path) -> None:
-    (root / "programs/roles/worker.py").write_text("HOURS = 40")
+    (root / "programs/a.py").write_text("HOURS = 40")
     before = code_hash(root)
     (root / "pipeline/economy").mkdir()
     (root / "pipeline/tax.py").rename(root / "pipeline/economy/a.py")
-    (root / "programs/roles/worker.py").rename(root / "programs/z.py")
+    (root / "programs/a.py").rename(root / "programs/z.py")
     assert code_hash(root) == before
 
 

@@ -16,7 +16,7 @@ from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
-from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
+from village import CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUESTIONS
 from programs.adapters.repairing import CompactAdapter
@@ -49,7 +49,7 @@ def parsed(signature: Any, reply: str) -> dict[str, Any]:
 
 def sent(module: dspy.Module, inputs: dict[str, Any], **context: Any) -> lm15.Request:
     """The request that `rules` gets."""
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module, inputs, adapter="compact", lineage=lineage, **context)
     return lineage.attempts[0].request
 
@@ -288,7 +288,7 @@ def test_what_is_written_is_read_to_the_letter(question: str, data: st.DataObjec
 
 
 def test_a_failed_reply_is_reported_and_repaired_like_one_of_any_format() -> None:
-    engine, lineage = Scripted(["between 30 and 40", '{"labor": 35}']), Lineage()
+    engine, lineage = Scripted(["between 30 and 40", '{"labor": 35}']), CallRecorder()
     said = ask(
         module_of("ChooseLabor"),
         inputs_of("ChooseLabor"),

@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy import lm15
-from village import Lineage, inputs_of, module_of, scripted_lm
+from village import CallRecorder, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUIET
 from programs.adapters.repairing import CompactAdapter
@@ -59,7 +59,7 @@ def advised(*args: Any) -> dspy.Prediction:
 
 
 def asked(program: dspy.Module, lm: dspy.LM) -> lm15.Request:
-    lineage = Lineage()
+    lineage = CallRecorder()
     with dspy.context(lm=lm, adapter=CompactAdapter(), lineage=lineage, **QUIET):
         program(**inputs_of("ChooseLabor"))
     assert all(isinstance(outcome, dict) for outcome in lineage.outcomes)
@@ -96,7 +96,7 @@ def test_what_an_optimizer_makes_is_what_the_model_reads(name: str) -> None:
 def test_refine_gives_its_hint_to_the_same_format() -> None:
     worker, rules = module_of("ChooseLabor", "cot"), connect(Model("rules"))
     worker.set_lm(rules)
-    lineage = Lineage()
+    lineage = CallRecorder()
     refined = dspy.Refine(worker, N=2, reward_fn=lambda args, prediction: 0.0, threshold=1.0)
     with dspy.context(lm=scripted_lm(Obedient()), adapter=CompactAdapter(), lineage=lineage, **{**QUIET, "trace": []}):
         assert refined(**inputs_of("ChooseLabor")).labor in range(101)

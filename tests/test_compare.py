@@ -15,7 +15,7 @@ from test_program_files import tuned
 
 from evals.testing.openai_server import Loopback, completion, failure
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import landmarks, objective
+from pipeline.economy.baselines import objective, start_and_oracle
 from pipeline.economy.planner_share import has_enough_to_gain
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.simulation.world import create
@@ -105,7 +105,7 @@ def test_figures_of_a_run_are_those_of_its_economy(cli: CommandLine) -> None:
     said = compared(cli, *arms, "--seeds", "3-4", *RULES, "--welfare", "utilitarian")
     for seed in (3, 4):
         world = create(RunConfig(num_agents=3, seed=seed, welfare="utilitarian"))
-        start, _, best = (objective(world.setting(), law) for law in landmarks(world.setting()))
+        start, _, best = (objective(world.setting(), law) for law in start_and_oracle(world.setting()))
         reached = objective(world.setting(), uniform(BRACKETS["three"], 0))
         run_id = said["arms"][0]["runs"][str(seed)]
         stored = "select metric, score from evaluations where subject = 'run' and run_id = "
@@ -139,7 +139,7 @@ def test_arms_with_other_objectives_are_judged_by_their_own_and_by_that_of_the_f
         for prefix, welfare in (("", "inverse_income"), ("own_", "rawlsian")):
             setting = create(RunConfig(num_agents=3, seed=row["seed"], welfare=welfare)).setting()  # type: ignore[arg-type]
             law = TaxSchedule(thresholds=setting.thresholds, rates=tuple(row["rates"]))
-            start, _, top = (objective(setting, law) for law in landmarks(setting))
+            start, _, top = (objective(setting, law) for law in start_and_oracle(setting))
             reached = objective(setting, law)
             if has_enough_to_gain(start, top):
                 expected.setdefault(f"{prefix}planner_share", []).append((reached - start) / (top - start))

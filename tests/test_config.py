@@ -21,7 +21,7 @@ from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.wages import MIN_WAGE
 from pipeline.economy.welfare import WELFARE
 from pipeline.scenarios import SCENARIOS
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from programs.adapters.repairing import ADAPTERS
 
 
@@ -215,7 +215,7 @@ def test_every_choice_exists_and_everything_that_exists_can_be_chosen() -> None:
     assert choices("bracket_setting") == set(BRACKETS)
     assert choices("agent_mix") == set(POPULATIONS)
     assert choices("economy") == set(ECONOMIES)
-    assert choices("election_rule") == set(RULES)
+    assert choices("election_rule") == set(ELECTION_RULES)
     assert choices("adapter") == set(ADAPTERS)
     assert set(ROLES) == set(PROGRAMS)
     for scenario in SCENARIOS.values():

@@ -16,7 +16,7 @@ from village import module_of
 
 from evals.datasets import simulated
 from evals.datasets.exact_answers import HIDDEN, QUESTION_OF, bare, game
-from evals.datasets.from_traces import Place
+from evals.datasets.from_traces import TraceLocation
 from evals.datasets.simulated import Dataset, divide, economy_seeds, sampled
 from pipeline.agents.agents import QUESTIONS
 from pipeline.config import RunConfig, build
@@ -182,8 +182,8 @@ def test_sizes_that_make_no_sense_are_refused(sizes: tuple[int, int, int]) -> No
         sampled("ChooseLabor", build({}), sizes=sizes, seed=0)
 
 
-def places(*sizes: int) -> dict[int, list[Place]]:
-    return {group: [Place(group, 0, agent) for agent in range(size)] for group, size in enumerate(sizes)}
+def places(*sizes: int) -> dict[int, list[TraceLocation]]:
+    return {group: [TraceLocation(group, 0, agent) for agent in range(size)] for group, size in enumerate(sizes)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import dspy
 import pytest
 from dspy import lm15
 from dspy.utils.callback import BaseCallback
-from village import Lineage, Scripted, inputs_of, module_of, scripted_lm
+from village import CallRecorder, Scripted, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import QUESTIONS, QUIET
@@ -39,7 +39,7 @@ class Listener(BaseCallback):
 
 def put(module: dspy.Module, inputs: dict[str, Any], lm: dspy.LM, *, adapter: str, **settings: Any) -> Any:
     """The prediction or the error, and what was reported of attempts and outcomes."""
-    lineage = Lineage()
+    lineage = CallRecorder()
 
     async def asked() -> Any:
         with dspy.context(lm=lm, adapter=ADAPTERS[adapter](), lineage=lineage, **{**QUIET, **settings}):

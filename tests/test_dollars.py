@@ -25,7 +25,7 @@ from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response
 from pipeline.simulation.persona_template import template_persona
-from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import World, create
 
 YEARS = sorted(CPI_U)
@@ -138,7 +138,7 @@ def test_every_planner_sets_the_same_rates_in_other_dollars(planner: str, bracke
         assert here.schedule.rates == pytest.approx(first.schedule.rates, abs=1e-6)
         assert here.schedule.thresholds == pytest.approx([growth * edge for edge in first.schedule.thresholds])
         assert here.welfare_best_response() == pytest.approx(growth * first.welfare_best_response(), rel=1e-9)
-        assert here.landmarks() == pytest.approx([growth * mark for mark in first.landmarks()], rel=1e-9)
+        assert here.start_and_oracle() == pytest.approx([growth * mark for mark in first.start_and_oracle()], rel=1e-9)
 
 
 def test_wages_alone_in_other_dollars_would_change_hours() -> None:
@@ -230,10 +230,10 @@ def test_a_stored_run_keeps_its_dollars_in_every_command(cli):
     assert rows("select min(wage) >= 12 from agents group by run_id") == [(True,), (True,)]
     assert "every row is the same" in cli("replay", "2", "--db", "a.duckdb").out
     # what was stored year by year, what `eval` solves again, and the definition agree
-    with AtRest("a.duckdb") as reader:
+    with ReadOnlyStore("a.duckdb") as reader:
         here = create(config_of(find_run(reader, "2")))
     stored = rows("select welfare_start, welfare_oracle from years where run_id = 2 and year = 3")
-    start, _, best = here.landmarks()
+    start, _, best = here.start_and_oracle()
     assert stored == [pytest.approx((start, best))]
     (found,) = json.loads(cli("eval", "2", "--json", "--db", "a.duckdb").out)["runs"]
     assert found["oracle"]["welfare"] == pytest.approx(best)
@@ -258,7 +258,7 @@ def test_a_run_that_was_stored_without_these_settings_means_what_it_meant(cli):
         )
         (config,) = connection.execute("select config from runs").fetchone() or ()
     assert not {"dollars_of", "min_wage"} & json.loads(config).keys()
-    with AtRest("a.duckdb") as reader:
+    with ReadOnlyStore("a.duckdb") as reader:
         config = config_of(find_run(reader, "1"))
     assert (config.dollars_of, config.min_wage) == (None, 0.01)
     assert "every row is the same" in cli("replay", "1", "--db", "a.duckdb").out

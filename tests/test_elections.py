@@ -18,9 +18,9 @@ from evals.elections.ballots import VOTES
 from evals.elections.diagnosis import MEANS, Figures, Lab, diagnose, estimates
 from pipeline.config import build
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.records import run_row
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Store
 
 DB = "a.duckdb"
@@ -97,7 +97,7 @@ def written(
                 ],
             }
         )
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         (figures,) = diagnose(reader, str(run)).changes
     return figures
 
@@ -150,7 +150,7 @@ def test_a_leader_who_stays_because_no_ballot_named_a_candidate_was_not_elected_
     assert "no ballot named a candidate" in figures.untold["choice_quality"]
     assert (figures.turnout, figures.condorcet_elected) == (0, False)
     assert figures.leader_gain == pytest.approx((utility(10) - utility(50))[0])
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         assert reader.rows("SELECT count_if(elected) AS winners FROM elections") == [{"winners": 0}]
 
 
@@ -191,14 +191,14 @@ def test_there_is_a_planner_share_where_oracle_gains_enough_on_the_first_schedul
 def test_every_figure_is_told_or_its_absence_explained_and_no_share_of_the_offers_passes_one(
     data: st.DataObject,
 ) -> None:
-    rule = data.draw(st.sampled_from(list(RULES)))
+    rule = data.draw(st.sampled_from(list(ELECTION_RULES)))
     standing = data.draw(st.sets(st.integers(0, 4)))
     platforms = data.draw(st.booleans())
     offers = {agent: data.draw(st.sampled_from((-20, -10, 0, 10, 20))) for agent in sorted(standing)}
     ballot = (
         st.none() | st.permutations(sorted(standing)).map(lambda names: tuple(names[:2])) if standing else st.none()
     )
-    ballots = [data.draw(ballot) for _ in WAGES] if RULES[rule].form else []
+    ballots = [data.draw(ballot) for _ in WAGES] if ELECTION_RULES[rule].form else []
     figures = written(
         [None if ballot == () else ballot for ballot in ballots],
         leader=data.draw(st.none() | st.integers(0, 4)),
@@ -270,7 +270,7 @@ def test_a_rule_is_judged_by_whom_it_elects_if_all_vote_by_true_preferences() ->
     """Two of the five want 70 percent, two 30, and the one with the median wage 60, which beats both in pairs."""
     favourites = np.argmax([utility(70), utility(30), utility(60)], axis=0).tolist()
     assert favourites == [0, 1, 0, 2, 1]
-    sincere = {rule: written(election_rule=rule).condorcet_sincere for rule in RULES}
+    sincere = {rule: written(election_rule=rule).condorcet_sincere for rule in ELECTION_RULES}
     assert sincere == {
         "plurality": False,
         "approval": sincere["approval"],  # 70 and 60 percent are approved by three each: the lot decides
@@ -530,7 +530,7 @@ def test_votes_of_files_without_ballots_are_read_by_their_candidate() -> None:
     figures = written([(0,), None, None, None, None])
     with Store(DB) as store:
         store.connection.execute("UPDATE votes SET ballot = NULL")
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         assert diagnose(reader, "1").changes == [figures]
 
 
@@ -538,5 +538,5 @@ def test_a_run_that_was_cut_off_before_its_people_were_stored_has_no_elections()
     config = build({"scenario": "democratic"})
     with Store(DB) as store:
         store.start_run(run_row(config, "rules"))
-    with AtRest(DB) as reader, pytest.raises(UsageError, match="held no election yet"):
+    with ReadOnlyStore(DB) as reader, pytest.raises(UsageError, match="held no election yet"):
         diagnose(reader, "1")

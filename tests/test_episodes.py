@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from dspy import lm15
 from dspy.teleprompt import BootstrapFewShot
-from village import Lineage, Scripted, scripted_lm
+from village import CallRecorder, Scripted, scripted_lm
 
 from evals.datasets.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, Rollout, economies
-from evals.datasets.rule_agents import ByRule
+from evals.datasets.rule_agents import RuleAgents
 from evals.datasets.simulated import Dataset
 from evals.metrics.registry import METRICS, as_dspy, metric
 from evals.metrics.tax_rates import People, yardsticks
@@ -57,7 +57,7 @@ class Fixed(dspy.Module):
         return dspy.Prediction(**self.answer)
 
 
-class Everywhere(Lineage):
+class Everywhere(CallRecorder):
     """A lineage of many threads and tasks: keeps about whom each attempt was."""
 
     def attempted(self, attempt: Attempt) -> None:
@@ -118,8 +118,8 @@ def test_programs_meet_the_same_people_and_the_same_luck() -> None:
     assert lazy.people == busy.people
     assert lazy.mean_hours == 20
     assert busy.mean_hours == 45
-    rule = ByRule(7)
-    assert rule.rng("ChooseLabor", 3, 1).random() == ByRule(7).rng("ChooseLabor", 3, 1).random()
+    rule = RuleAgents(7)
+    assert rule.rng("ChooseLabor", 3, 1).random() == RuleAgents(7).rng("ChooseLabor", 3, 1).random()
     draws = [rule.rng(q, y, a).random() for q in ("CastVote", "ChooseLabor") for y in (0, 1) for a in (None, 0, 1)]
     assert len(set(draws)) == len(draws)
 

@@ -24,9 +24,9 @@ LATER = ("run", "--llm", "rules", "--num-agents", "3", "--max-timesteps", "4", "
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_inputs_of_a_stored_prompt_are_those_that_were_shown(question: str, adapter: str) -> None:
-    from village import Lineage
+    from village import CallRecorder
 
-    lineage, inputs = Lineage(), inputs_of(question)
+    lineage, inputs = CallRecorder(), inputs_of(question)
     ask(module_of(question), inputs, adapter=adapter, lineage=lineage)
     assert read_back(prompt_text(lineage.attempts[0].request)) == {name: str(value) for name, value in inputs.items()}
 

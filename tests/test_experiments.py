@@ -29,7 +29,7 @@ from evals.figures.style import Size, framed
 from evals.sweep.cells import cells
 from evals.testing.openai_server import Loopback, completion
 from pipeline.config import RunConfig, build
-from pipeline.economy.baselines import BASELINES, START_RATE, landmarks, objective
+from pipeline.economy.baselines import BASELINES, START_RATE, objective, start_and_oracle
 from pipeline.economy.planner_share import has_enough_to_gain
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
@@ -292,7 +292,7 @@ def test_an_experiment_ends_in_tables_rows_and_a_figure_and_is_not_played_twice(
     for seed, rates in ask(query):
         setting = create(RunConfig(num_agents=2, seed=seed, welfare="rawlsian")).setting()
         law = TaxSchedule(thresholds=setting.thresholds, rates=tuple(rates))
-        start, _, best = (objective(setting, one) for one in landmarks(setting))
+        start, _, best = (objective(setting, one) for one in start_and_oracle(setting))
         if has_enough_to_gain(start, best):
             shares.append((objective(setting, law) - start) / (best - start))
     assert mean(said, "rawlsian", "own_planner_share") == pytest.approx(sum(shares) / len(shares))

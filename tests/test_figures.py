@@ -22,12 +22,12 @@ from three_runs import BOUNDED, DB, DEMOCRATIC, PEOPLE, RATIONAL, TAX_YEAR, YEAR
 from evals.figures import decisions, schedules, style
 from evals.figures.catalog import FIGURES, PAGE, PHONE
 from evals.output import number_format
-from evals.policies.loaded_run import Played, load
+from evals.policies.loaded_run import LoadedRun, load
 from evals.report.command import svg
 from evals.run.summary import start_reached_best
 from pipeline.economy.baselines import BASELINES
 from pipeline.economy.planner_share import planner_share
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Reader
 
 ELSEWHERE = {"satisfaction": RATIONAL, "satisfaction_over_years": RATIONAL, "elections": BOUNDED}
@@ -46,7 +46,7 @@ def here(nobody_pays: None, stored: Stored) -> None:
     Path(DB).write_bytes(stored.content)
 
 
-def drawn(name: str, reader: Reader, *runs: Played) -> dict[str, Any]:
+def drawn(name: str, reader: Reader, *runs: LoadedRun) -> dict[str, Any]:
     """The figure as Vega-Lite."""
     drawing = FIGURES[name].prepare(reader, runs)
     assert drawing is not None
@@ -82,7 +82,7 @@ def test_the_area_over_a_lorenz_curve_is_the_gini_that_is_stored(stored: Stored)
 def test_a_lorenz_curve_of_many_people_is_thinned_and_still_ends_with_all_income(cli: CommandLine) -> None:
     nobody_asked = ("--worker-type", "FIXED", "--planner-type", "FREE_MARKET")
     cli("run", "--num-agents", "450", "--max-timesteps", "1", *nobody_asked, "--db", "many.duckdb")
-    with AtRest("many.duckdb") as reader:
+    with ReadOnlyStore("many.duckdb") as reader:
         spec = drawn("lorenz", reader, *load(reader, ["1"]))
     for _, points in style.grouped(rows(spec, "curve"), lambda row: row["curve"]):
         assert 50 < len(points) < 110
@@ -153,7 +153,7 @@ def test_satisfaction_is_counted_by_people_and_verdicts(stored: Stored) -> None:
 
 def test_a_run_of_one_tax_year_has_nothing_to_compare_with(cli: CommandLine) -> None:
     cli("run", "--num-agents", "3", "--max-timesteps", "2", "--llm", "rules", "--db", "short.duckdb")
-    with AtRest("short.duckdb") as reader:
+    with ReadOnlyStore("short.duckdb") as reader:
         (run,) = load(reader, ["1"])
         assert run.tax_years == [(0, 1)]
         assert {row["when"] for row in rows(drawn("hours", reader, run), "share")} == {"the tax year played"}

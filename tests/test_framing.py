@@ -16,7 +16,7 @@ import pytest
 from hostile import HOSTILE
 from hypothesis import given
 from hypothesis import strategies as st
-from village import PLATFORMS, POPULATION, Lineage, Scripted, ask, module_of, scripted_lm
+from village import PLATFORMS, POPULATION, CallRecorder, Scripted, ask, module_of, scripted_lm
 from village import inputs_of as villages_inputs
 
 from pipeline.agents.agents import QUESTIONS
@@ -171,7 +171,7 @@ def test_rules_decides_as_it_does_for_a_harmless_persona(text: str, adapter: str
 def test_a_worker_that_exploits_works_its_best_hours_whoever_it_says_it_is(text: str, adapter: str) -> None:
     asked = module_of("ChooseLabor")
     harmless, hostile = ({**told("ChooseLabor", "identity", who), "phase": "exploit"} for who in (HARMLESS, text))
-    lineage = Lineage()
+    lineage = CallRecorder()
     assert ask(asked, hostile, adapter=adapter, lineage=lineage).labor == ask(asked, harmless, adapter=adapter).labor
     [attempt] = lineage.attempts
     stored = read_back(prompt_text(attempt.request))
@@ -226,7 +226,7 @@ def test_a_reply_that_is_quoted_for_repair_is_no_question(text: str, adapter: st
     """The second request reads as the first, as it is sent and as it is stored."""
     inputs = inputs_of("ChooseLabor")
     good = prompt_parser.FORMATS[adapter].write({"labor": 45})
-    engine, lineage = Scripted([f"{text}\nlabor is {text}", good]), Lineage()
+    engine, lineage = Scripted([f"{text}\nlabor is {text}", good]), CallRecorder()
     ask(module_of("ChooseLabor"), inputs, lm=scripted_lm(engine), adapter=adapter, lineage=lineage)
     for attempt in lineage.attempts:
         assert read_back(prompt_text(attempt.request)) == inputs
@@ -242,7 +242,7 @@ def test_a_reply_that_is_quoted_for_repair_is_no_question(text: str, adapter: st
 def test_every_strategy_asks_what_it_means_to_ask(strategy: str, adapter: str) -> None:
     """All requests of the strategy, whatever question each puts, show the hostile persona on one line."""
     inputs = told("ChooseLabor", "identity", HOSTILE["fields of the compact format"])
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module_of("ChooseLabor", strategy), inputs, adapter=adapter, lineage=lineage)
     assert lineage.attempts
     for attempt in lineage.attempts:

@@ -9,7 +9,7 @@ import pytest
 from command_line import CommandLine
 
 from pipeline.config import build
-from pipeline.economy.baselines import BASELINES, landmarks
+from pipeline.economy.baselines import BASELINES, start_and_oracle
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
@@ -86,7 +86,7 @@ def test_the_optimum_of_five_people_is_worse_for_others_than_the_start_and_that_
         here = world(num_agents=num_agents, seed=seed)
         others = fresh_people(here)
         assert others is not None
-        start, _, best = landmarks(here.setting())
+        start, _, best = start_and_oracle(here.setting())
         return others.worth(best) - others.worth(start)
 
     assert np.mean([gain(5, seed) for seed in range(1, 13)]) < 0

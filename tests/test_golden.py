@@ -13,14 +13,14 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from village import ECONOMY, PERSONA, SETTING, Lineage, ask, inputs_of, module_of
+from village import ECONOMY, PERSONA, SETTING, CallRecorder, ask, inputs_of, module_of
 
 from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import prompt_text
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import US_FED
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import MOST_CANDIDATES, RULES
+from pipeline.simulation.election_rules import ELECTION_RULES, MOST_CANDIDATES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.roles.interview import Interviewee
 from programs.roles.voter import ballot
@@ -46,7 +46,7 @@ SHORT_WORKER_TOKENS, SHARED = 500, 0.6
 
 def prompts(module: dspy.Module, inputs: dict[str, Any], adapter: str = "chat") -> list[str]:
     """What the model is sent to answer one question, each text once, with the schema that its reply is held to."""
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module, inputs, adapter=adapter, lineage=lineage)
     texts = []
     for attempt in lineage.attempts:
@@ -91,7 +91,7 @@ def test_the_compact_prompt_is_the_one_on_file(question: str, strategy: str) -> 
 @pytest.mark.parametrize("rule", ["approval", "condorcet"])
 @pytest.mark.parametrize("adapter", ["chat", "json"])
 def test_a_ballot_of_several_names_is_the_one_on_file(rule: str, adapter: str) -> None:
-    form = RULES[rule].form or "name"
+    form = ELECTION_RULES[rule].form or "name"
     texts = prompts(module_of("CastVote", form=form), inputs_of("CastVote", rule=rule), adapter=adapter)
     compare(f"CastVote.io.{form}.{adapter}-adapter.txt", "\n\n".join(texts))
 
@@ -293,23 +293,23 @@ def vote_tokens(rule: str, adapter: str, strategy: str, *, first: int, platform:
         f"platform {see.platform_in_words(platform)}"
         for agent in agents
     )
-    form = RULES[rule].form or "name"
+    form = ELECTION_RULES[rule].form or "name"
     worker = worker_inputs("egotistical", [LAW])
     citizen = {name: worker[name] for name in ("tax_schedule", "last_rebate", "identity", "record")}
     module = ballot(module_of("CastVote", strategy), [see.candidate_name(agent) for agent in agents], form)
-    inputs = {**citizen, "ballot": see.ballot_in_words(form, RULES[rule].words), "candidates": told}
+    inputs = {**citizen, "ballot": see.ballot_in_words(form, ELECTION_RULES[rule].words), "candidates": told}
     (text,) = prompts(module, inputs, adapter)
     return len(text.partition("\n\n### response format")[0]) / 4
 
 
 @pytest.mark.parametrize("strategy", SHORT)
-@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+@pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form])
 def test_a_voter_with_a_full_ballot_is_asked_in_fewer_than_1200_tokens(rule: str, strategy: str) -> None:
     assert vote_tokens(rule, "chat", strategy, first=20, platform=()) < PLANNER_TOKENS
 
 
 @pytest.mark.parametrize("adapter", ["chat", "json"])
-@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+@pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form])
 def test_no_ballot_is_longer_than_1700_tokens(rule: str, adapter: str) -> None:
     """Seven brackets, seven digits, thoughts before the answer, and the names said again in an escaped schema."""
     assert vote_tokens(rule, adapter, "cot", first=10**6, platform=(-20,) * 7) < 1700

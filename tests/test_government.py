@@ -13,12 +13,12 @@ import duckdb
 import pytest
 from dspy import lm15
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, tax
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.government import _mindless_ballots
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
@@ -41,9 +41,9 @@ SMALL = {
 def play(**settings: Any) -> duckdb.DuckDBPyConnection:
     """Play a small democracy into a file of its own, and open it."""
     config = build({**SMALL, "db": f"{len(list(Path().iterdir()))}.duckdb", **settings})
-    minds = Minds(config, config.llm or "rules")
+    llm_agents = LLMAgents(config, config.llm or "rules")
     with Store(config.db) as store:
-        asyncio.run(Simulation(config, store, minds).play())
+        asyncio.run(Simulation(config, store, llm_agents).play())
     return duckdb.connect(config.db, read_only=True)
 
 
@@ -375,10 +375,10 @@ def test_a_ranking_that_is_none_is_asked_again_and_then_an_abstention(kind: str,
     assert why in prompt
 
 
-@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form])
+@pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form])
 def test_a_voter_is_told_what_the_ballot_asks_and_how_it_is_counted(rule: str) -> None:
     db = play(election_rule=rule, max_timesteps=1)
-    told = see.ballot_in_words(RULES[rule].form or "", RULES[rule].words)
+    told = see.ballot_in_words(ELECTION_RULES[rule].form or "", ELECTION_RULES[rule].words)
     assert rows(db, "SELECT count(*) FROM lm_calls WHERE signature = 'CastVote'") == [(4,)]
     assert rows(db, f"SELECT count(*) FROM lm_calls WHERE prompt LIKE '%## ]]\n{told}\n%'") == [(4,)]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from evals.metrics.labor import Missed, Work, best_hours, missed
+from evals.metrics.labor import LaborScore, Work, best_hours, missed
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response, best_response_on_grid
 from pipeline.simulation.observations import money
@@ -113,7 +113,7 @@ def test_regret_is_a_share_of_the_best_utility_with_the_rebate() -> None:
     assert found.share == pytest.approx(found.regret / (found.best_surplus + 10_000))
 
 
-def said(hours: int, *, wage: float = 60.0, law: TaxSchedule = LAW) -> Missed:
+def said(hours: int, *, wage: float = 60.0, law: TaxSchedule = LAW) -> LaborScore:
     return missed(Work(wage, law), hours)
 
 

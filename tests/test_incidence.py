@@ -27,7 +27,7 @@ from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, inci
 from pipeline.economy.policy_support import INDIFFERENT, quantile_groups
 from pipeline.economy.tax import BRACKETS, US_FED, bracket_of, people_in_brackets, uniform
 from pipeline.economy.utility import ECONOMIES, best_response
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from signatures.types import TaxSchedule
 
 ECONOMY = ECONOMIES["weekly"]
@@ -294,7 +294,7 @@ def test_run_eval_and_report_say_the_same(cli: CommandLine) -> None:
         {**row, **{name: float(row[name]) for name in row if name not in ("run_id", "reference", "hours", "group")}}
         for row in table
     ]
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         (stored,) = load(reader, ["1"])
         law, gains = shown.for_report(reader, stored)
         (last,) = reader.rows("SELECT rates, thresholds FROM years WHERE year = 7")

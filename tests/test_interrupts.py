@@ -20,7 +20,7 @@ from rich.console import Console
 from evals.run.command import play
 from evals.run.resume import take_up
 from evals.testing.openai_server import Fault, Loopback
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.parallel.interrupts import INTERRUPTED, TERMINATED, run_async
@@ -92,7 +92,7 @@ def interrupted_once(year: int) -> dict[Any, Any]:
 
 def simulation(store: Store) -> Simulation:
     config = build(SETTINGS)
-    return Simulation(config, store, Minds(config, "rules"))
+    return Simulation(config, store, LLMAgents(config, "rules"))
 
 
 def statuses(cli: CommandLine) -> list[str]:

@@ -23,13 +23,13 @@ from hypothesis import strategies as st
 from village import ask, inputs_of, module_of
 
 from evals.testing.openai_server import Fault, Loopback, failure
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.budget import Capped
 from pipeline.config import build
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
-from programs.calls.rate_limits import Bucket, Entry, Gate, waiting_in_words
+from programs.calls.rate_limits import Bucket, Permit, RateLimiter, waiting_in_words
 from programs.calls.server_health import DOUBLED, FAILURES, LEFT_OUT, Server
 from programs.engines.rules.engine import RulesEngine
 from programs.models import Model, connect
@@ -147,12 +147,12 @@ def closed() -> None:
     raise Capped("there is no entry just now")
 
 
-def entered(gate: Gate) -> Entry:
+def entered(gate: RateLimiter) -> Permit:
     """An entry that there has to be at once."""
     return gate.enter_now(HELLO, closed)
 
 
-def leave(gate: Gate, entry: Entry, outcome: lm15.Response | Exception) -> None:
+def leave(gate: RateLimiter, entry: Permit, outcome: lm15.Response | Exception) -> None:
     if isinstance(outcome, Exception):
         gate.leave(entry, outcome)
     else:
@@ -160,7 +160,7 @@ def leave(gate: Gate, entry: Entry, outcome: lm15.Response | Exception) -> None:
         gate.leave(entry, None)
 
 
-def answer_round(gate: Gate) -> int:
+def answer_round(gate: RateLimiter) -> int:
     """As many entries as there are, all answered; how many there were."""
     entries = []
     with suppress(Capped):
@@ -172,7 +172,7 @@ def answer_round(gate: Gate) -> int:
 
 
 def test_a_refusal_for_too_many_halves_what_is_allowed_once_and_each_round_of_answers_gives_one_back() -> None:
-    gate = Gate(("one",), 16)
+    gate = RateLimiter(("one",), 16)
     entries = [entered(gate) for _ in range(16)]
     with pytest.raises(Capped):
         entered(gate)
@@ -188,7 +188,7 @@ def test_a_refusal_for_too_many_halves_what_is_allowed_once_and_each_round_of_an
 
 
 def test_however_often_it_refuses_one_call_may_be_in_flight() -> None:
-    gate = Gate(("one",), 64)
+    gate = RateLimiter(("one",), 64)
     for _ in range(20):
         leave(gate, entered(gate), lm15.RateLimitError("slow down"))
     assert answer_round(gate) == 1
@@ -196,7 +196,7 @@ def test_however_often_it_refuses_one_call_may_be_in_flight() -> None:
 
 def test_tokens_are_reserved_at_their_worst_and_settled_by_what_was_taken() -> None:
     clock = Clock()
-    gate = Gate(("one",), 64, tpm=60_000, clock=clock)  # 1,000 a second, as much as one request may take
+    gate = RateLimiter(("one",), 64, tpm=60_000, clock=clock)  # 1,000 a second, as much as one request may take
     first = entered(gate)
     with pytest.raises(Capped):
         entered(gate)
@@ -214,14 +214,14 @@ def test_tokens_are_reserved_at_their_worst_and_settled_by_what_was_taken() -> N
 def test_calls_wait_in_the_order_in_which_they_came() -> None:
     order: list[int] = []
 
-    async def one(gate: Gate, number: int) -> None:
+    async def one(gate: RateLimiter, number: int) -> None:
         with await gate.enter(HELLO) as entry:
             order.append(number)
             await asyncio.sleep(0)
             entry.response = said()
 
     async def all_of_them() -> None:
-        gate = Gate(("one",), 2)
+        gate = RateLimiter(("one",), 2)
         await asyncio.gather(*(one(gate, number) for number in range(50)))
 
     asyncio.run(all_of_them())
@@ -230,7 +230,7 @@ def test_calls_wait_in_the_order_in_which_they_came() -> None:
 
 def test_who_stops_waiting_has_taken_nothing() -> None:
     async def scene() -> None:
-        gate = Gate(("one",), 1)
+        gate = RateLimiter(("one",), 1)
         first = await gate.enter(HELLO)
         second, third = asyncio.ensure_future(gate.enter(HELLO)), asyncio.ensure_future(gate.enter(HELLO))
         await asyncio.sleep(0.01)
@@ -244,7 +244,7 @@ def test_who_stops_waiting_has_taken_nothing() -> None:
 
 
 def test_threads_and_event_loops_pass_the_same_gate() -> None:
-    gate, most, inside, lock = Gate(("one",), 3), 0, 0, threading.Lock()
+    gate, most, inside, lock = RateLimiter(("one",), 3), 0, 0, threading.Lock()
 
     def note(change: int) -> None:
         nonlocal most, inside
@@ -281,7 +281,7 @@ def test_threads_and_event_loops_pass_the_same_gate() -> None:
 
 
 def test_a_thread_that_is_not_wanted_any_more_stops_waiting() -> None:
-    gate, wanted = Gate(("one",), 1), iter([None, None])
+    gate, wanted = RateLimiter(("one",), 1), iter([None, None])
 
     def check() -> None:
         if next(wanted, "no") is not None:
@@ -296,7 +296,7 @@ def test_a_thread_that_is_not_wanted_any_more_stops_waiting() -> None:
 
 
 def test_the_server_with_the_fewest_in_flight_is_asked_and_of_equals_the_one_that_rested_longest() -> None:
-    gate = Gate(("a", "b", "c"), 64)
+    gate = RateLimiter(("a", "b", "c"), 64)
     entries = [entered(gate) for _ in range(9)]
     assert [entry.server for entry in entries] == [0, 1, 2] * 3
     for entry in entries:
@@ -305,7 +305,7 @@ def test_the_server_with_the_fewest_in_flight_is_asked_and_of_equals_the_one_tha
     assert [entered(gate).server for _ in range(3)] == [1, 1, 1]
 
 
-def fail(gate: Gate, server: int) -> lm15.LM15Error:
+def fail(gate: RateLimiter, server: int) -> lm15.LM15Error:
     """The next call to `server` fails, and those that go elsewhere are answered."""
     while (entry := entered(gate)).server != server:
         leave(gate, entry, said())
@@ -314,7 +314,7 @@ def fail(gate: Gate, server: int) -> lm15.LM15Error:
     return error
 
 
-def servers_asked(gate: Gate) -> list[int]:
+def servers_asked(gate: RateLimiter) -> list[int]:
     """Where six calls go that are answered one by one."""
     asked = []
     for _ in range(6):
@@ -326,7 +326,7 @@ def servers_asked(gate: Gate) -> list[int]:
 
 def test_a_server_that_fails_is_left_out_and_let_in_by_a_probe_that_is_answered() -> None:
     clock = Clock()
-    gate = Gate(("a", "b"), 64, clock=clock)
+    gate = RateLimiter(("a", "b"), 64, clock=clock)
     for _ in range(FAILURES - 1):
         fail(gate, 0)
     assert set(servers_asked(gate)) == {0, 1}, "an answer forgives"
@@ -348,7 +348,7 @@ def test_a_server_that_fails_is_left_out_and_let_in_by_a_probe_that_is_answered(
 
 
 def test_calls_that_were_under_way_when_a_server_failed_count_once() -> None:
-    gate = Gate(("a", "b"), 64, clock=Clock())
+    gate = RateLimiter(("a", "b"), 64, clock=Clock())
     for entry in [entered(gate) for _ in range(60)]:
         leave(gate, entry, lm15.ServerError("down") if entry.server == 0 else said())
     assert gate.servers[0].ejections == 1
@@ -365,20 +365,20 @@ def test_no_server_is_left_out_for_much_longer_than_a_minute(probes: int) -> Non
 
 def test_the_last_server_is_never_left_out() -> None:
     clock = Clock()
-    gate = Gate(("a", "b"), 64, clock=clock)
+    gate = RateLimiter(("a", "b"), 64, clock=clock)
     for server in (0, 1) * 2 * FAILURES:
         error = fail(gate, server) if gate.servers[server].up(0) else None
     assert error is None
     assert not any(server.up(0) for server in gate.servers)
     assert {entered(gate).server for _ in range(2)} == {0, 1}
-    lonely = Gate(("a",), 64, clock=clock)
+    lonely = RateLimiter(("a",), 64, clock=clock)
     errors = [fail(lonely, 0) for _ in range(10)]
     assert all(error.retry_after is None for error in errors), "there is nobody else to be asked at once"
 
 
 def test_a_server_that_says_when_to_come_back_is_left_alone_until_then() -> None:
     clock = Clock()
-    gate = Gate(("a", "b"), 64, clock=clock)
+    gate = RateLimiter(("a", "b"), 64, clock=clock)
     error = lm15.RateLimitError("later", retry_after=20.0)
     leave(gate, entered(gate), error)
     assert error.retry_after == 0, "the other one is free"
@@ -391,7 +391,7 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_until_then() -> None
 def test_models_share_a_gate_by_name_server_and_limits() -> None:
     here, there = "http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1"
 
-    def gate(name: str = "llama", base_url: str = here, **settings: Any) -> Gate:
+    def gate(name: str = "llama", base_url: str = here, **settings: Any) -> RateLimiter:
         lm = connect(Model(name, base_url=base_url, **settings))
         assert lm.engine.gate is lm.engine.asynchronous.gate
         return lm.engine.gate  # type: ignore[no-any-return]
@@ -531,10 +531,10 @@ def test_a_reply_that_never_comes_holds_up_the_year_no_longer_than_its_attempts_
 
     with Loopback(fault=deaf) as server:
         config = build({**settings, "base_url": server.url, "timeout": 1})
-        minds = Minds(config, "gpt-4o-mini")
-        minds.lms = {name: lm.copy(num_retries=1) for name, lm in minds.lms.items()}
+        llm_agents = LLMAgents(config, "gpt-4o-mini")
+        llm_agents.lms = {name: lm.copy(num_retries=1) for name, lm in llm_agents.lms.items()}
         with Store(config.db) as store:
-            simulation = Simulation(config, store, minds)
+            simulation = Simulation(config, store, llm_agents)
             asyncio.run(simulation.play())
             rows = store.rows("SELECT year, agent, fallback FROM decisions ORDER BY year, agent", [])
             calls = store.rows("SELECT year, status, count(*) AS n FROM lm_calls WHERE agent = 0 GROUP BY ALL", [])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dspy import lm15
 from dspy.utils.exceptions import LMAuthError, LMRateLimitError, LMTimeoutError
-from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
+from village import CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.engines.http import Endpoint
@@ -254,7 +254,7 @@ class Slow:
 
 
 def test_an_answer_that_takes_too_long_is_a_timeout() -> None:
-    lineage = Lineage()
+    lineage = CallRecorder()
     started = time.perf_counter()
     with pytest.raises(LMTimeoutError, match=r"0\.05 s"):
         ask(
@@ -269,8 +269,8 @@ def test_an_answer_that_takes_too_long_is_a_timeout() -> None:
     assert attempt.latency_ms >= 40
 
 
-def labor_from(*lines: str | Exception, retries: int = 2, sync: bool = False) -> tuple[Any, Scripted, Lineage]:
-    engine, lineage = Scripted(list(lines)), Lineage()
+def labor_from(*lines: str | Exception, retries: int = 2, sync: bool = False) -> tuple[Any, Scripted, CallRecorder]:
+    engine, lineage = Scripted(list(lines)), CallRecorder()
     try:
         said: Any = ask(
             module_of("ChooseLabor"),
@@ -355,7 +355,7 @@ def test_a_seed_goes_to_the_engines_that_take_one(takes_seeds: bool) -> None:
     engine = Scripted([FORTY])
     if takes_seeds:
         engine.supported_params = frozenset({"seed"})  # type: ignore[attr-defined]
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module_of("ChooseLabor"), inputs_of("ChooseLabor"), lm=scripted_lm(engine), lineage=lineage)
     assert engine.requests[0].config.seed == (lineage.sampling_seed(engine.requests[0]) if takes_seeds else None)
     assert lineage.attempts[0].request == engine.requests[0], "what is reported is what was sent"

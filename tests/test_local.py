@@ -16,7 +16,7 @@ import dspy
 import pytest
 import tiny_model
 from dspy import lm15
-from village import Lineage, ask, inputs_of, module_of
+from village import CallRecorder, ask, inputs_of, module_of
 
 from programs.engines import local
 from programs.engines.local import AsyncLocalEngine, LocalEngine, LocalModel, model_of
@@ -101,7 +101,7 @@ def test_any_json_object_will_do_where_only_that_is_asked(model: LocalModel) -> 
     "question", ["ChooseLabor", "JudgeTaxPolicy", "SetTaxRates", "StandForOffice", "CastVote", "GovernAsLeader"]
 )
 def test_every_question_but_prose_is_answered_validly_at_the_first_attempt(file: Path, question: str) -> None:
-    lineage = Lineage()
+    lineage = CallRecorder()
     lm = connect(Model(f"gguf:{file}"))
     answer = ask(module_of(question), inputs_of(question), lm=lm, adapter="json", lineage=lineage)
     assert len(lineage.attempts) == 1
@@ -271,11 +271,11 @@ def test_sync_and_async_say_the_same_on_any_loop(file: Path) -> None:
 
 def test_waiting_for_ones_turn_is_neither_latency_nor_a_timeout(file: Path) -> None:
     lm = connect(Model(f"gguf:{file}", timeout=1e-6, retries=0))
-    lineages = [Lineage() for _ in range(6)]
+    lineages = [CallRecorder() for _ in range(6)]
     question = replace(request(SHORT), model=lm.model)
 
     async def all_at_once() -> None:
-        async def one(lineage: Lineage) -> None:
+        async def one(lineage: CallRecorder) -> None:
             with dspy.context(lineage=lineage):
                 await lm.acall(question)
 
@@ -382,7 +382,7 @@ def test_smollm2_answers_every_question_validly_and_without_memory() -> None:
     for round in range(2):
         for question in ("ChooseLabor", "SetTaxRates", "JudgeTaxPolicy")[:: 1 - 2 * round]:
             for n in range(2):
-                lineage = Lineage()
+                lineage = CallRecorder()
                 ask(module_of(question), inputs_of(question), lm=lm, adapter="json", lineage=lineage)
                 assert len(lineage.attempts) == 1
                 said.setdefault((question, n), []).append(lineage.outcomes)

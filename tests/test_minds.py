@@ -17,7 +17,7 @@ from village import inputs_of
 
 from evals.run.command import run as run_command
 from evals.testing.openai_server import Loopback, completion, failure
-from pipeline.agents.agents import QUESTIONS, Answer, Minds
+from pipeline.agents.agents import QUESTIONS, Answer, LLMAgents
 from pipeline.agents.call_trace import SIGNATURES
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
@@ -44,7 +44,7 @@ def play(**settings: Any) -> Simulation:
     """Play a small run into a file in the current folder."""
     config = build({**SMALL, **settings})
     with Store(config.db) as store:
-        simulation = Simulation(config, store, Minds(config, config.llm or "rules"))
+        simulation = Simulation(config, store, LLMAgents(config, config.llm or "rules"))
         asyncio.run(simulation.play())
     return simulation
 
@@ -145,7 +145,7 @@ def test_an_answer_that_is_mended_is_no_fallback() -> None:
     assert ask(query) == [(0, "parse_error", 16), (1, "ok", 16)]
     assert ask("SELECT count(*) FROM decisions d JOIN lm_calls c USING (call_id) WHERE c.attempt = 1") == [(16,)]
     assert simulation.fallbacks == 0
-    assert (simulation.minds.usage.calls, simulation.minds.usage.failed) == (34, 16)
+    assert (simulation.llm_agents.usage.calls, simulation.llm_agents.usage.failed) == (34, 16)
 
 
 class Grumbler(RulesEngine):
@@ -307,28 +307,28 @@ def test_a_run_stops_before_its_cap_and_is_no_failure() -> None:
 # -- over HTTP -----------------------------------------------------------------------------------------------------
 
 
-def preflight(server: Loopback, **settings: Any) -> Minds:
+def preflight(server: Loopback, **settings: Any) -> LLMAgents:
     config = build({**SMALL, "llm": "gpt-4o-mini", "base_url": server.url, **settings})
-    minds = Minds(config, str(config.llm))
-    asyncio.run(minds.preflight())
-    return minds
+    llm_agents = LLMAgents(config, str(config.llm))
+    asyncio.run(llm_agents.preflight())
+    return llm_agents
 
 
 def test_a_preflight_is_one_tiny_call_that_belongs_to_the_run() -> None:
     with Loopback() as server:
-        minds = preflight(server)
+        llm_agents = preflight(server)
         assert len(server.requests) == 1
         assert server.requests[0]["messages"] == [{"role": "user", "content": "Reply with the word OK."}]
-    minds.enter(7)
-    [call] = minds.drain()
+    llm_agents.enter(7)
+    [call] = llm_agents.drain()
     assert (call.signature, call.status, call.run_id) == ("Preflight", "ok", 7)
-    assert minds.drain() == []
+    assert llm_agents.drain() == []
 
 
 def test_the_rules_need_no_preflight() -> None:
-    minds = Minds(build(SMALL), "rules")
-    asyncio.run(minds.preflight())
-    assert minds.usage.calls == 0
+    llm_agents = LLMAgents(build(SMALL), "rules")
+    asyncio.run(llm_agents.preflight())
+    assert llm_agents.usage.calls == 0
 
 
 def test_a_refused_key_is_not_repeated_to_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +375,7 @@ def test_tokens_and_cost_of_a_run_are_the_sums_of_its_calls() -> None:
         return completion("It depends.", body) if number == 3 else None
 
     with Loopback(fault=wordy) as server:
-        usage = play(llm="gpt-4o-mini", base_url=server.url, max_timesteps=2).minds.usage
+        usage = play(llm="gpt-4o-mini", base_url=server.url, max_timesteps=2).llm_agents.usage
     columns = "count(*), count(*) FILTER (status <> 'ok'), sum(prompt_tokens), sum(completion_tokens), sum(cost_usd)"
     [(calls, failed, prompt, completed, cost)] = ask(f"SELECT {columns} FROM lm_calls")
     assert (usage.calls, usage.failed, usage.prompt_tokens, usage.completion_tokens) == (
@@ -435,10 +435,10 @@ def test_the_first_questions_are_under_way_while_others_are_still_written(monkey
     monkeypatch.setattr(compact.CompactAdapter, "format_user_message_content", noted)
     with Loopback() as server:
         config = build({**SMALL, "base_url": server.url, "adapter": "compact", "concurrency": 400})
-        minds = Minds(config, "gpt-4o-mini")
+        llm_agents = LLMAgents(config, "gpt-4o-mini")
 
         async def ask_all() -> list[Answer]:
-            asked = (minds.ask("ChooseLabor", inputs_of("ChooseLabor"), year=0, agent=n) for n in range(400))
+            asked = (llm_agents.ask("ChooseLabor", inputs_of("ChooseLabor"), year=0, agent=n) for n in range(400))
             return await asyncio.gather(*asked)
 
         assert all(answer.prediction for answer in asyncio.run(ask_all()))
@@ -462,15 +462,15 @@ class Leisurely(RulesEngine):
 
 
 def test_calls_are_handed_over_in_the_order_of_their_ids_however_answers_arrive() -> None:
-    minds = Minds(build(SMALL), engine(Leisurely))
+    llm_agents = LLMAgents(build(SMALL), engine(Leisurely))
     inputs = {"occupation": "Carpenters", "sex": "Male", "age": 30, "wage": "$20.00 an hour"}
 
     async def ask_all() -> None:
-        await asyncio.gather(*(minds.ask("WritePersona", inputs, year=0, agent=agent) for agent in range(4)))
+        await asyncio.gather(*(llm_agents.ask("WritePersona", inputs, year=0, agent=agent) for agent in range(4)))
 
     asyncio.run(ask_all())
-    assert [call.agent for call in minds.calls] == [3, 2, 1, 0]
-    calls = minds.drain()
+    assert [call.agent for call in llm_agents.calls] == [3, 2, 1, 0]
+    calls = llm_agents.drain()
     assert [call.agent for call in calls] == [0, 1, 2, 3]
     assert calls == sorted(calls, key=lambda call: call.call_id)
 
@@ -524,13 +524,13 @@ DECLARED = {
 
 def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() -> None:
     assert set(QUESTIONS) == set(DECLARED) == set(SIGNATURES) - {"Preflight"}
-    minds = Minds(build(SMALL), "rules")
+    llm_agents = LLMAgents(build(SMALL), "rules")
     for question in QUESTIONS:
-        [predictor] = minds.module(question).predictors()
+        [predictor] = llm_agents.module(question).predictors()
         assert predictor.signature.instructions == DECLARED[question].instructions
 
 
 def test_a_shown_model_hides_what_its_url_hides() -> None:
     config = build({**SMALL, "base_url": "http://127.0.0.1:9/v1?key=secret"})
-    assert Minds(config, "gpt-4o-mini").shown_model == "gpt-4o-mini at http://127.0.0.1:9/v1"
-    assert Minds(build(SMALL), "rules").shown_model == "rules"
+    assert LLMAgents(config, "gpt-4o-mini").shown_model == "gpt-4o-mini at http://127.0.0.1:9/v1"
+    assert LLMAgents(build(SMALL), "rules").shown_model == "rules"

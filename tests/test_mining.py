@@ -15,21 +15,21 @@ import numpy as np
 import pytest
 from rich.console import Console
 from test_shards import running, until, year_of
-from village import Lineage, ask, module_of
+from village import CallRecorder, ask, module_of
 
 from evals.datasets.exact_answers import bare
-from evals.datasets.from_traces import Mine
+from evals.datasets.from_traces import TraceDataset
 from evals.datasets.simulated import Dataset, mined
 from evals.metrics.registry import METRICS, missed
 from evals.run.resume import fork
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import prompt_text
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.loop import Simulation
-from pipeline.simulation.restore import AtRest, config_of, find_run, restore, worlds
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, restore, worlds
 from pipeline.store.writer import Store
 from programs.roles.voter import ballot
 
@@ -56,8 +56,8 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> str:
     with Store(path) as store:
         for settings in RUNS.values():
             config = build({**SMALL, "db": path, **settings})
-            minds = Minds(config, "rules")
-            asyncio.run(Simulation(config, store, minds).play())
+            llm_agents = LLMAgents(config, "rules")
+            asyncio.run(Simulation(config, store, llm_agents).play())
     quiet = Console(file=io.StringIO())
     assert fork("1", path, 4, {"bracket_setting": "flat", "log_dir": str(Path(path).parent)}, quiet) == 0
     return path
@@ -70,7 +70,7 @@ def query(question: str) -> str:
 
 @cache
 def all_of(question: str, db: str) -> Dataset:
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         count = len(reader.rows(query(question)))
     return mined(question, db, query(question), sizes=(count, 0, 0), seed=0)
 
@@ -80,7 +80,7 @@ def prompt(question: str, example: dspy.Example, brackets: int) -> str:
     module = module_of(question, brackets=brackets)
     if question == "CastVote":
         module = ballot(module_of("CastVote"), list(example.truth["ballot"]))
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module, dict(example.inputs()), adapter="compact", lineage=lineage)
     return prompt_text(lineage.attempts[0].request)
 
@@ -88,7 +88,7 @@ def prompt(question: str, example: dspy.Example, brackets: int) -> str:
 @pytest.mark.parametrize("question", METRIC)
 def test_mined_prompts_are_those_of_the_run_byte_for_byte(question: str, db: str) -> None:
     examples = all_of(question, db).train
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         rows = reader.rows(
             f"SELECT run_id, year, agent, prompt FROM lm_calls WHERE signature = '{question}' AND attempt = 0"
         )
@@ -103,7 +103,7 @@ def test_mined_prompts_are_those_of_the_run_byte_for_byte(question: str, db: str
 
 def test_the_year_behind_a_state_is_judged_as_the_store_judged_it(db: str) -> None:
     """Hours that were worked cost what the store says, but for the fractions of an hour that nobody can answer."""
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         rows = reader.rows("SELECT run_id, year, agent, labor, regret, best_labor, best_utility FROM decisions")
     decided = {(row["run_id"], row["year"], row["agent"]): row for row in rows}
     for example in all_of("ChooseLabor", db).train:
@@ -122,7 +122,7 @@ def test_mined_labels_score_one(question: str, db: str) -> None:
 
 
 def test_personas_have_the_others_of_their_run_for_neighbours(db: str) -> None:
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         rows = reader.rows("SELECT run_id, agent, persona FROM agents ORDER BY run_id, agent")
     for example in all_of("WritePersona", db).train:
         mates = [row for row in rows if row["run_id"] == example.truth["run_id"]]
@@ -158,7 +158,7 @@ def test_the_draw_depends_on_the_seed_alone(db: str) -> None:
 
 
 def test_worlds_that_move_on_are_those_that_are_restored(db: str) -> None:
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         for run_id in (3, FORK):
             config = config_of(find_run(reader, str(run_id)))
             for year, world in worlds(reader, run_id, config, [5, 1, 4, 5]):
@@ -172,7 +172,7 @@ def test_worlds_that_move_on_are_those_that_are_restored(db: str) -> None:
 
 
 def test_a_planner_on_new_brackets_has_forgotten_the_old_ones(db: str) -> None:
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         config = config_of(find_run(reader, str(FORK)))
         for year in (4, 5):
             records = restore(reader, FORK, config, year).planner_memory.records
@@ -218,19 +218,22 @@ UNKNOWN = {
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_places_without_a_question_or_an_answer_are_refused_in_one_line(case: str, db: str) -> None:
     question, row, why = UNKNOWN[case]
-    with Mine(question, db) as mine, pytest.raises(UsageError, match=why) as refused:
+    with TraceDataset(question, db) as mine, pytest.raises(UsageError, match=why) as refused:
         mine.known([row])
     assert "\n" not in str(refused.value)
 
 
 def test_the_hours_of_altruists_are_refused(db: str) -> None:
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         rows = reader.rows("SELECT run_id, 0 AS year, agent FROM agents WHERE run_id = 5")
-    with Mine("ChooseLabor", db) as mine, pytest.raises(UsageError, match=r"not for its own utility.*\(2 such rows"):
+    with (
+        TraceDataset("ChooseLabor", db) as mine,
+        pytest.raises(UsageError, match=r"not for its own utility.*\(2 such rows"),
+    ):
         mine.known(rows)
 
 
-@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if rule.form not in ("name", None)])
+@pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form not in ("name", None)])
 def test_ballots_of_several_names_are_refused(rule: str, db: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.duckdb"
     copy.write_bytes(Path(db).read_bytes())

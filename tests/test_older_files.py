@@ -22,7 +22,7 @@ from command_line import CommandLine
 from older_files import degrade
 from rich.console import Console
 
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import export
 from pipeline.store.query import select
 from pipeline.store.shards import merge
@@ -156,7 +156,7 @@ def test_opening_a_file_for_writing_converts_its_units_once_and_leaves_yardstick
 def test_a_file_that_is_only_read_shows_what_it_would_show_if_it_were_converted(played: Path) -> None:
     Path(DB).chmod(0o444)
     before = Path(DB).read_bytes()
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         the_same(_rows(reader.connection), without_yardsticks(stored(played)))
         qualified = reader.rows("SELECT inverse_income FROM main.years ORDER BY run_id, year")
         assert [row["inverse_income"] for row in qualified] == pytest.approx(
@@ -173,7 +173,7 @@ def test_a_file_that_lacks_columns_and_tables_of_version_1_is_read_and_converted
         connection.execute("ALTER TABLE years DROP COLUMN welfare_start")
         connection.execute("ALTER TABLE evaluations DROP COLUMN study")
         connection.execute("DROP TABLE optimizer_trials")
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         read = _rows(reader.connection)
         assert reader.rows("SELECT count(*) AS n FROM evaluations") == [{"n": 0}]
     Store(DB).close()

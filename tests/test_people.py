@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from dspy import lm15
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.errors import ModelError
 from pipeline.simulation.loop import Simulation
@@ -29,7 +29,7 @@ def play(**settings: Any) -> Simulation:
     """Play one small year into the one file."""
     config = build({**SMALL, **settings})
     with Store(DB) as store:
-        simulation = Simulation(config, store, Minds(config, config.llm or "rules"))
+        simulation = Simulation(config, store, LLMAgents(config, config.llm or "rules"))
         asyncio.run(simulation.play())
     return simulation
 

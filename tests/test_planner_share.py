@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.compare.run_measures import outcomes
-from evals.metrics.tax_rates import Move, People, yardsticks
+from evals.metrics.tax_rates import People, RateChangeScore, yardsticks
 from pipeline.config import RunConfig, build
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
-from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import create
 
 LITTLE = ("--welfare", "atkinson", "--bracket-setting", "flat", "--num-agents", "20", "--seed", "7")
@@ -61,7 +61,9 @@ def little(cli: CommandLine) -> str:
 
 
 def test_everywhere_a_run_with_too_little_to_gain_has_no_share(cli: CommandLine, little: str) -> None:
-    start, _, best = create(RunConfig(welfare="atkinson", bracket_setting="flat", num_agents=20, seed=7)).landmarks()
+    start, _, best = create(
+        RunConfig(welfare="atkinson", bracket_setting="flat", num_agents=20, seed=7)
+    ).start_and_oracle()
     assert 0 < best - start < LEAST_GAIN * start
     assert "Planner share: too little to gain" in little
     stored = cli.sql("select planner_share, welfare_start, welfare_oracle from yardsticks order by year", "a.duckdb")
@@ -72,12 +74,12 @@ def test_everywhere_a_run_with_too_little_to_gain_has_no_share(cli: CommandLine,
     assert [year["planner_share"] for year in judged["years"]] == [None] * 3
     assert cli("report", "1", "--db", "a.duckdb", "-o", "a.html").code == 0
     assert "too little to gain" in Path("a.html").read_text(encoding="utf-8")
-    with AtRest("a.duckdb") as reader:
+    with ReadOnlyStore("a.duckdb") as reader:
         figures = outcomes(reader, {1: config_of(find_run(reader, "1"))}, welfare="atkinson")[1]
     assert figures["planner_share"] is None
     people = People(tuple(create(build({"num_agents": 20, "seed": 7})).population.wage.tolist()), (0.0,), "atkinson")
     assert yardsticks(people).oracle == pytest.approx(best)
-    move = Move(people, create(build({"bracket_setting": "flat"})).schedule, (10,))
+    move = RateChangeScore(people, create(build({"bracket_setting": "flat"})).schedule, (10,))
     assert move.share is None
     assert "gains too little" in move.share_in_words()
 
@@ -88,6 +90,6 @@ def test_everywhere_a_run_with_enough_to_gain_has_the_same_share(cli: CommandLin
     assert f"Planner share: {last:.0%}" in said
     (judged,) = json.loads(cli("eval", "1", "--json", "--db", "a.duckdb").out)["runs"]
     assert judged["years"][-1]["planner_share"] == pytest.approx(last)
-    with AtRest("a.duckdb") as reader:
+    with ReadOnlyStore("a.duckdb") as reader:
         figures = outcomes(reader, {1: config_of(find_run(reader, "1"))}, welfare="inverse_income")[1]
     assert figures["planner_share"] == pytest.approx(last)

@@ -21,7 +21,7 @@ from pipeline.economy.utility import best_response_on_grid
 from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.engines.rules import policies
 from programs.roles.voter import names_in
@@ -305,7 +305,7 @@ def vote(
 ) -> list[int]:
     """The ballot of `agent`, where worker 0, 1, ... of the village stand for `platforms`."""
     told = see.candidates_in_words(dict(enumerate(platforms)), POPULATION, voter=agent, with_platforms=True)
-    ballot = see.ballot_in_words(RULES[rule].form or "name", RULES[rule].words)
+    ballot = see.ballot_in_words(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words)
     inputs = {**citizen(agent, law), "ballot": ballot, "candidates": told}
     said = policies.cast_vote(inputs, np.random.default_rng(seed))["vote"]
     return [int(name.removeprefix("worker ")) for name in names_in(said)]
@@ -371,7 +371,7 @@ def test_without_platforms_the_vote_goes_to_the_others_who_earn_most_alike() -> 
         everybody = dict.fromkeys(range(POPULATION.num_agents))
         told = see.candidates_in_words(everybody, POPULATION, voter=voter, with_platforms=False)
         for rule, expected in (("plurality", nearest[:1]), ("borda", nearest)):
-            ballot = see.ballot_in_words(RULES[rule].form or "name", RULES[rule].words)
+            ballot = see.ballot_in_words(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words)
             inputs = {**citizen(voter), "ballot": ballot, "candidates": told}
             said = policies.cast_vote(inputs, np.random.default_rng(0))["vote"]
             assert list(names_in(said)) == [see.candidate_name(agent) for agent in expected]
@@ -408,7 +408,7 @@ def test_a_citizen_without_a_past_still_answers() -> None:
     told = see.candidates_in_words({0: (10, 0, 0), 1: (-10, 0, 0)}, POPULATION, voter=PAYER, with_platforms=True)
     rng = np.random.default_rng(0)
     assert policies.stand_for_office(inputs, rng)["stand"] in (True, False)
-    ballot = see.ballot_in_words("name", RULES["plurality"].words)
+    ballot = see.ballot_in_words("name", ELECTION_RULES["plurality"].words)
     assert policies.cast_vote({**inputs, "ballot": ballot, "candidates": told}, rng)["vote"] == "worker 1"
 
 

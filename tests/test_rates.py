@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evals.metrics import tax_rates as judged
-from evals.metrics.tax_rates import Move, People, welfare_score, yardsticks
+from evals.metrics.tax_rates import People, RateChangeScore, welfare_score, yardsticks
 from pipeline.economy import one_step_reforms as steps
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, uniform
@@ -35,9 +35,9 @@ def welfare(schedule: TaxSchedule, wages: tuple[float, ...], name: str) -> float
     return float(WELFARE[name](year.utility, year.income, np.array(wages)))
 
 
-def moved(*change: int, people: People | None = None, before: TaxSchedule | None = None) -> Move:
+def moved(*change: int, people: People | None = None, before: TaxSchedule | None = None) -> RateChangeScore:
     people = people or People(VILLAGE, BRACKETS["three"])
-    return Move(people, before or uniform(people.thresholds, 50), change)
+    return RateChangeScore(people, before or uniform(people.thresholds, 50), change)
 
 
 @pytest.mark.parametrize("name", WELFARE)

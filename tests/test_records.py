@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import ROLES, RunConfig, build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
@@ -41,7 +41,7 @@ SMALL = {
 def play(folder: Path, **settings: Any) -> tuple[Simulation, duckdb.DuckDBPyConnection]:
     config = build({**SMALL, "db": str(folder / "run.duckdb"), **settings})
     with Store(config.db) as store:
-        simulation = Simulation(config, store, Minds(config, "rules"))
+        simulation = Simulation(config, store, LLMAgents(config, "rules"))
         asyncio.run(simulation.play())
         store.finish_run(simulation.run_id, "finished")
     return simulation, duckdb.connect(config.db, read_only=True)

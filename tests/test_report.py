@@ -27,7 +27,7 @@ from evals.report.calls import LONGEST
 from pipeline.economy.baselines import objective, oracle_grid
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.fresh_people import fresh_people
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 
 HOSTILE = (
     "</pre></details><script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>]]>&lt;b&gt; {{ 7*7 }}"
@@ -156,7 +156,7 @@ def test_text_of_models_and_users_stays_text_in_runs_side_by_side(cli: CommandLi
 
 def test_fallbacks_above_a_twentieth_are_a_warning(stored: Stored) -> None:
     changed("UPDATE decisions SET fallback = true WHERE run_id = 3 AND agent = 0")
-    with three.AtRest(DB) as reader:
+    with three.ReadOnlyStore(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         measured = key_figures.measure(reader, run)
     assert "16.7 % of the decisions on hours fell back" in key_figures.warnings(measured)[0]
@@ -168,7 +168,7 @@ def test_fallbacks_above_a_twentieth_are_a_warning(stored: Stored) -> None:
 
 def test_a_planner_that_fails_is_a_warning_too() -> None:
     changed("UPDATE years SET planner_fallback = true WHERE run_id = 3 AND year = 0")
-    with three.AtRest(DB) as reader:
+    with three.ReadOnlyStore(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         measured = key_figures.measure(reader, run)
     assert "33.3 % of the decisions on the tax rates fell back" in " ".join(key_figures.warnings(measured))
@@ -177,7 +177,7 @@ def test_a_planner_that_fails_is_a_warning_too() -> None:
 def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
     changed('UPDATE runs SET config = json_merge_patch(config, \'{"welfare": "paper"}\') WHERE run_id = 3')
     changed("UPDATE decisions SET income = 0 WHERE run_id = 3 AND agent = 0")
-    with three.AtRest(DB) as reader:
+    with three.ReadOnlyStore(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         said = " ".join(key_figures.warnings(key_figures.measure(reader, run)))
     assert "Last year as played: paper divides by income: workers of fewer than 10 hours (1 of 6) carry 100%" in said
@@ -209,7 +209,7 @@ def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) 
         until(lambda: year_of("economist.duckdb") >= 3, seconds=120)
         result = cli("figure", "regret", "1", "-o", "live.svg")
         assert result.code == 0, result.err
-        with three.AtRest("economist.duckdb") as reader:
+        with three.ReadOnlyStore("economist.duckdb") as reader:
             (run,) = three.load(reader, ["1"])
             assert (
                 "The run is still going on, or was killed: "
@@ -253,7 +253,7 @@ def test_the_report_has_a_row_for_every_change_of_the_law_as_elections_has(cli: 
     assert cli("run", *told, *years, "--name", "told", "--db", DB).code == 0
     made = json.loads(cli("elections", "told", "--db", DB, "--json").out)["changes"]
     assert {"planner", "shock", "elected"} <= {row["made_by"] for row in made}
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         (run,) = load(reader, ["told"])
         held, laws = tables.elections(reader, run), tables.laws(reader, run)
     assert held is not None

@@ -6,7 +6,7 @@ import dspy
 import pytest
 from dspy import lm15
 from dspy.utils.exceptions import LMInvalidRequestError
-from village import Lineage, ask, inputs_of, module_of
+from village import CallRecorder, ask, inputs_of, module_of
 
 from pipeline.agents.agents import QUESTIONS, QUIET
 from pipeline.agents.call_trace import prompt_text
@@ -34,7 +34,7 @@ DRAWN = {"WritePersona"}
 
 def request(question: str, *, seed: int | None = 7, adapter: str = "chat") -> lm15.Request:
     """What a model is sent when `question` is put."""
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module_of(question), inputs_of(question), adapter=adapter, lineage=lineage)
     sent = lineage.attempts[0].request
     return lm15.Request(model="any", messages=sent.messages, system=sent.system, config=lm15.Config(seed=seed))
@@ -51,7 +51,7 @@ def reply(sent: lm15.Request) -> str:
 def test_every_question_is_answered_at_once_in_every_format(
     question: str, strategy: str, adapter: str, sync: bool
 ) -> None:
-    lineage = Lineage()
+    lineage = CallRecorder()
     module = module_of(question, strategy)
     prediction = ask(module, inputs_of(question), adapter=adapter, lineage=lineage, sync=sync)
     reasoned = {"reasoning"} if strategy == "cot" else set()
@@ -91,7 +91,7 @@ def test_the_reply_depends_on_the_text_of_the_prompt_alone() -> None:
 
 def test_a_question_that_no_policy_knows_is_refused_by_name() -> None:
     capital = dspy.Predict("country -> capital")
-    lineage = Lineage()
+    lineage = CallRecorder()
     with pytest.raises(LMInvalidRequestError, match=r"the prompt asks for \['capital'\]"):
         ask(capital, {"country": "France"}, lineage=lineage)
     assert len(lineage.attempts) == 1, "asking again would not help"
@@ -108,7 +108,7 @@ def test_demonstrations_in_the_prompt_do_not_confuse_it(question: str, strategy:
     demo = dspy.Example(**others, **{name: plain[name] for name in plain.keys()})  # noqa: SIM118 (no mapping)
     for predictor in module.predictors():
         predictor.demos = [demo, demo]
-    lineage = Lineage()
+    lineage = CallRecorder()
     shown = ask(module, inputs_of(question), adapter=adapter, lineage=lineage)
     assert len(lineage.attempts[0].request.messages) >= 5
     assert "a demonstration" in prompt_text(lineage.attempts[0].request)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from pipeline.economy import saez as saez_module
-from pipeline.economy.baselines import BASELINES, Setting, landmarks, objective
+from pipeline.economy.baselines import BASELINES, Setting, objective, start_and_oracle
 from pipeline.economy.equilibrium import equilibrium, welfare_of
 from pipeline.economy.saez import responds_at_the_margin, saez, saez_rates
 from pipeline.economy.tax import BRACKETS, FloatArray
@@ -251,7 +251,7 @@ WITH_WEIGHTS = ("utilitarian", "atkinson", "inverse_income", "rawlsian")
 def level_and_gain(economy: str, name: str, wages: FloatArray) -> tuple[float, float]:
     """SAEZ as a share of ORACLE's level of welfare, and of its gain over 50 percent."""
     where = Setting(ECONOMIES[economy], BRACKETS["three"], wages, name)
-    start, best = (objective(where, law) for law in (landmarks(where)[0], BASELINES["ORACLE"](where)))
+    start, best = (objective(where, law) for law in (start_and_oracle(where)[0], BASELINES["ORACLE"](where)))
     reached = objective(where, BASELINES["SAEZ"](where))
     assert reached <= best * (1 + 1e-9)
     return reached / best, (reached - start) / (best - start)

@@ -13,7 +13,7 @@ from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
 from test_traces import REQUEST, trace
-from village import PLATFORMS, Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
+from village import PLATFORMS, CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback, completion
 from pipeline.agents.agents import QUESTIONS
@@ -37,7 +37,7 @@ def hours(number: int, reasoning: str | None = None) -> str:
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_every_strategy_asks_every_question_in_as_many_calls_as_documented(name: str, question: str) -> None:
-    lineage = Lineage()
+    lineage = CallRecorder()
     answer = ask(module_of(question, name), inputs_of(question), lineage=lineage)
     least, most = STRATEGIES[name].calls(STRATEGIES[name].count or 1)
     assert least <= len(lineage.attempts) <= most
@@ -67,7 +67,7 @@ def test_the_predictors_of_a_strategy_can_be_tuned(name: str) -> None:
 
 
 def test_a_count_belongs_to_a_name() -> None:
-    lineage = Lineage()
+    lineage = CallRecorder()
     ask(module_of("ChooseLabor", "sc@7"), inputs_of("ChooseLabor"), lineage=lineage)
     assert len(lineage.attempts) == 7
 

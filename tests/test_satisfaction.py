@@ -13,7 +13,7 @@ from command_line import CommandLine, Result
 from pipeline.config import build
 from pipeline.economy.utility import adjusted_utility
 from pipeline.economy.welfare import WELFARE, welfare_functions
-from pipeline.simulation.restore import AtRest, config_of, find_run
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 
 DB = "a.duckdb"
 SMALL = ("--scenario", "bounded", "--llm", "rules", "--num-agents", "6", "--two-timescale", "2", "--db", DB)
@@ -95,7 +95,7 @@ def test_a_run_from_before_there_was_a_choice_halved_and_is_replayed_so(cli: Com
     played(cli, "--satisfaction", "objective")
     with duckdb.connect(DB) as connection:
         connection.execute("update runs set config = json_merge_patch(config, '{\"satisfaction\": null}')")
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         assert config_of(find_run(reader, "1")).satisfaction == "objective"
     assert rows("select bool_or(planner_share_exact) from yardsticks") == [(False,)]
     assert "every row is the same" in cli("replay", "1", "--db", DB).out

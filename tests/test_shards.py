@@ -151,7 +151,7 @@ def test_names_of_shards() -> None:
 
 def test_a_file_that_another_program_holds_is_refused(monkeypatch: pytest.MonkeyPatch, cli: CommandLine) -> None:
     """No run answers there, so nothing says that it will ever be free."""
-    monkeypatch.setattr(shards, "PATIENCE", 0.3)
+    monkeypatch.setattr(shards, "LOCK_TIMEOUT", 0.3)
     Store(DB).close()
     hold = f"import duckdb; c = duckdb.connect({DB!r}); print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as holder:

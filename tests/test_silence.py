@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Fault, Loopback, Reply, completion, failure
-from pipeline.agents.silent_roles import PATIENCE, Hearing, Silence, governs
+from pipeline.agents.silent_roles import SILENT_YEARS_ALLOWED, Hearing, Silence, governs
 from pipeline.config import build
 
 DB = "a.duckdb"
@@ -48,11 +48,11 @@ def test_a_run_whose_workers_are_never_heard_fails_and_goes_on(cli: CommandLine)
     assert ended.code == 1
     line = ended.err.strip().splitlines()[-1]
     assert "role worker: gpt-4o-mini at http://127.0.0.1:" in line
-    assert f"gave no answer in year {PATIENCE - 1}, in {PATIENCE} years in a row" in line
+    assert f"gave no answer in year {SILENT_YEARS_ALLOWED - 1}, in {SILENT_YEARS_ALLOWED} years in a row" in line
     assert "out of order" in line
     assert f"llm-economist resume 1 --db {DB}" in line
     [run] = cli.sql("select status, error, (select count(*) from years) as years from runs", DB)
-    assert (run["status"], run["years"]) == ("failed", PATIENCE - 1)
+    assert (run["status"], run["years"]) == ("failed", SILENT_YEARS_ALLOWED - 1)
     assert "role worker" in run["error"]
     again = played(cli, lambda number, body: None, command=("resume", "1"))
     assert again.code == 0, again.err
@@ -122,7 +122,7 @@ def test_a_run_ends_with_the_first_of_so_many_years_in_a_row(heard: list[bool], 
         hearing = Hearing({"worker"}, {"worker"} if answered else set())
         if silence.after(hearing):
             ends.append(year)
-    bears = min(PATIENCE, len(heard))
+    bears = min(SILENT_YEARS_ALLOWED, len(heard))
     runs = [year for year in range(bears - 1, len(heard)) if not any(heard[year - bears + 1 : year + 1])]
     assert ends == runs
 

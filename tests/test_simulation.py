@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from evals.run.command import configure
 from evals.testing.openai_server import Loopback, by_rules, completion
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig, build
 from pipeline.economy.tax import BRACKETS, US_FED
 from pipeline.errors import ModelError
-from pipeline.simulation.election_rules import RULES, Poll
+from pipeline.simulation.election_rules import ELECTION_RULES, Poll
 from pipeline.simulation.loop import Simulation, worker_phase
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import create
@@ -104,8 +104,8 @@ RUNS: dict[str, dict[str, Any]] = {
 
 async def run(config: RunConfig, store: Store) -> Simulation:
     """Play `config` to its end in `store`."""
-    minds = Minds(config, config.llm or "rules")
-    simulation = Simulation(config, store, minds)
+    llm_agents = LLMAgents(config, config.llm or "rules")
+    simulation = Simulation(config, store, llm_agents)
     await simulation.play()
     store.finish_run(simulation.run_id, "finished")
     return simulation
@@ -349,7 +349,7 @@ def test_there_is_a_leader_only_where_somebody_was_elected(played: Played) -> No
 
 
 def test_everybody_voted_for_those_who_stood_or_abstained_and_the_rule_found_the_winner(played: Played) -> None:
-    rule, world = RULES[played.config.election_rule], create(played.config)
+    rule, world = ELECTION_RULES[played.config.election_rule], create(played.config)
     for (year,) in played.all("SELECT DISTINCT year FROM platforms"):
         votes = played.all(f"SELECT voter, candidate, ballot FROM votes WHERE year = {year} ORDER BY voter")
         standing = [agent for (agent,) in played.all(f"SELECT candidate FROM platforms WHERE year = {year} ORDER BY 1")]
@@ -631,7 +631,7 @@ def test_a_year_is_committed_before_the_next_one_begins(tmp_path: Path) -> None:
     path = str(tmp_path / "watched.duckdb")
     config = build({**SMALL, "db": path, "max_timesteps": 3, "two_timescale": 99})
     with Store(path) as store:
-        simulation = Simulation(config, store, Minds(config, "rules"))
+        simulation = Simulation(config, store, LLMAgents(config, "rules"))
         simulation.on_year = watcher = Watcher(store)
         asyncio.run(simulation.play())
     assert watcher.seen == [[(1, 4, 5)], [(2, 8, 9)], [(3, 12, 13)]]

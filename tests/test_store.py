@@ -253,7 +253,7 @@ def test_a_second_look_at_an_open_file_does_not_open_it_for_others() -> None:
         store.connection.execute("CHECKPOINT")
         check_path(DB)
         root = str(Path(__file__).parent.parent)
-        script = "import sys\nfrom pipeline.store import Store\nStore(sys.argv[1])"
+        script = "import sys\nfrom pipeline.store.writer import Store\nStore(sys.argv[1])"
         command = [sys.executable, "-c", script, DB]
         other = subprocess.run(command, env={"PYTHONPATH": root}, check=False, capture_output=True, text=True)
     assert other.returncode == 1

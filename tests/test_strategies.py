@@ -8,7 +8,7 @@ import pytest
 from village import ask, inputs_of, module_of
 
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from programs.adapters.repairing import ADAPTERS
 from programs.roles.voter import ABSTAIN, VOTES, ballot, names_in
 from programs.strategies.registry import STRATEGIES, strategy
@@ -73,7 +73,7 @@ def test_a_ballot_names_the_candidates_and_leaves_the_program_as_it_was() -> Non
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("algo", STRATEGIES)
 def test_every_ballot_is_answered_in_every_strategy_and_format(form: str, adapter: str, algo: str) -> None:
-    rule = next(name for name, rule in RULES.items() if rule.form == form)
+    rule = next(name for name, rule in ELECTION_RULES.items() if rule.form == form)
     said = ask(module_of("CastVote", algo, form=form), inputs_of("CastVote", rule=rule), adapter=adapter).vote
     expected = {"name": ("worker 4",), "set": ("worker 4", "worker 2"), "ranking": ("worker 4", "worker 2", "worker 0")}
     assert names_in(said) == expected[form], "the lawyer likes her own platform best"

@@ -21,15 +21,15 @@ from village import Scripted, inputs_of, scripted_lm
 
 from evals.metrics.registry import Metric, as_dspy
 from evals.optimize.candidates import Question, question_of, shown
-from evals.optimize.metric_adapters import knowing
+from evals.optimize.metric_adapters import with_hidden_labels
 from pipeline.agents.agents import PROGRAMS
 from pipeline.agents.budget import Budget, Capped
 from pipeline.errors import ModelError, StoreError
 from pipeline.store.writer import Store
 from pipeline.studies.call_tree import Evaluated
-from pipeline.studies.dspy_callbacks import Phase
+from pipeline.studies.dspy_callbacks import StudyCallbacks
 from pipeline.studies.study import Halted, Study, study_name
-from pipeline.studies.study_budget import Allowance, Share
+from pipeline.studies.study_budget import Reservation, StudyBudget
 from programs.adapters.repairing import ADAPTERS
 from programs.calls.prices import Price, Prices
 from programs.models import Model, connect
@@ -49,16 +49,16 @@ def study_of(path: Path, *, prices: Prices | None = None, seed: int = 1, **caps:
     """A study of its own name in the database at `path`."""
     price = prices.of("scripted") if prices else None
     with Store(str(path)) as store:
-        allowance = Allowance(Budget(model="scripted", price=price), **caps)
+        allowance = StudyBudget(Budget(model="scripted", price=price), **caps)
         yield Study(store, ROW, "labor", seed, allowance, prices or Prices())
 
 
 @contextmanager
 def asking(
     study: Study, engine: Any, *, threads: int = 1, retries: int = 0, told: Callable[[Evaluated], None] | None = None
-) -> Iterator[Phase]:
+) -> Iterator[StudyCallbacks]:
     """A phase of the study that asks `engine`."""
-    phase = Phase(study, Question, told or (lambda evaluated: None))
+    phase = StudyCallbacks(study, Question, told or (lambda evaluated: None))
     lm = scripted_lm(engine, retries=retries)
     with phase.open(lm=lm, adapter=ADAPTERS["chat"](), threads=threads):
         yield phase
@@ -77,7 +77,9 @@ def evaluate(
     """Judge a program on the first `cases` cases, as optimizers do; what was told of it."""
     told: list[Evaluated] = []
     with asking(study, engine, threads=threads, retries=retries, told=told.append):
-        dspy.Evaluate(devset=CASES[:cases], metric=as_dspy(knowing(metric, study)), num_threads=threads)(program)
+        dspy.Evaluate(devset=CASES[:cases], metric=as_dspy(with_hidden_labels(metric, study)), num_threads=threads)(
+            program
+        )
     return told
 
 
@@ -211,7 +213,7 @@ def test_replies_of_one_study_are_not_anothers(tmp_path: Path) -> None:
     with Store(str(tmp_path / "a.duckdb")) as store:
         for name in ("one", "two"):
             row = {**ROW, "study": name}
-            with asking(Study(store, row, "labor", 1, Allowance(Budget(model="scripted"))), engine):
+            with asking(Study(store, row, "labor", 1, StudyBudget(Budget(model="scripted"))), engine):
                 student()(**CASES[0].inputs())
     assert len(engine.requests) == 2
     assert [(row["call_id"], row["study"]) for row in calls_of(tmp_path / "a.duckdb")] == [(-1, "one"), (-2, "two")]
@@ -254,7 +256,7 @@ def test_dollars_never_pass_their_cap_and_are_used(threads: int, tmp_path: Path)
     with study_of(tmp_path / "a.duckdb", prices=prices, max_cost_usd=2.0) as study:
         with pytest.raises(Capped, match="--max-cost-usd 2 is used up"):
             evaluate(study, engine, student("sc@3"), threads=threads)
-        spent = study.allowance.meter.spent.dollars
+        spent = study.allowance.estimator.spent.dollars
     assert len(engine.requests) * 0.11 == pytest.approx(spent)
     assert 1.0 < spent <= 2.0
 
@@ -263,7 +265,7 @@ def test_what_is_kept_for_later_is_there_later(tmp_path: Path) -> None:
     engine = Pupil()
     with study_of(tmp_path / "a.duckdb", max_calls=5) as study:
         with (
-            study.allowance.keeping(Share(calls=3)),
+            study.allowance.holding_back(Reservation(calls=3)),
             pytest.raises(Capped, match="the last comparison needs"),
         ):
             answer_all(study, engine, 12)

@@ -28,7 +28,7 @@ from evals.sweep.sweep import Group, Job, Sweep
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.simulation.personas import written_by
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import shards, snapshots
 from pipeline.store.writer import Store
 from programs.roles import saved_program
@@ -224,7 +224,7 @@ def test_a_run_that_only_looks_finished_is_played(cli: CommandLine) -> None:
     wanted = cell(scenario="bounded", num_agents=2, max_timesteps=2, db=DB)
     args = ("--llm", "rules", "--num-agents", "2", "--seed", "1", "--db", DB)
     assert cli("personas", *args, "--max-timesteps", "2").code == 0
-    with AtRest(DB) as reader:
+    with ReadOnlyStore(DB) as reader:
         assert plan(reader, [wanted]).missing([wanted]) == [wanted]
     assert cli("run", *args, "--max-timesteps", "2", "--scenario", "bounded").code == 0
     assert Sweep([wanted], DB).plan().done == {wanted.key: 2}

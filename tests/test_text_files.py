@@ -78,7 +78,7 @@ def _in_the_locale(call: ast.Call) -> bool:
         return False  # programs/text_files.py's own
     if name in ("open", "fdopen", "NamedTemporaryFile"):
         binary = any(isinstance(a, ast.Constant) and "b" in str(a.value) for a in call.args)
-        ours = isinstance(call.func, ast.Attribute) and "lm" in names  # Phase.open
+        ours = isinstance(call.func, ast.Attribute) and "lm" in names  # StudyCallbacks.open
         raw = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "os"
         return not binary and not ours and not raw
     return True

@@ -9,7 +9,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
-from village import Lineage, Scripted, ask, inputs_of, module_of, scripted_lm
+from village import CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from programs.adapters.repairing import ADAPTERS, REPAIRS
 from programs.adapters.thinking_blocks import without_thoughts
@@ -121,7 +121,7 @@ def test_a_tag_in_a_text_of_a_whole_object_is_a_part_of_the_text(adapter: str) -
 @every_adapter
 def test_the_model_is_told_why_and_its_thought_is_not_sent_back(adapter: str) -> None:
     lines = [f"<think>{tempting(adapter)}", f"<think>{tempting(adapter)}</think>{answer(adapter)}"]
-    engine, lineage = Scripted(list(lines)), Lineage()
+    engine, lineage = Scripted(list(lines)), CallRecorder()
     lm, module = scripted_lm(engine), module_of("ChooseLabor")
     said = ask(module, inputs_of("ChooseLabor"), lm=lm, adapter=adapter, lineage=lineage)
     assert said.labor == 40

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.testing.openai_server import Fault, Loopback, Reply, completion, failure, ignores_n, refuses_n
-from programs.calls.batching import Begin, Sample, Together, runs, samples, split, times
+from programs.calls.batching import Begin, Sample, SampleBatcher, runs, samples, split, times
 from programs.calls.multi_choice import FOLDED, folded, unfolded
-from programs.calls.protocols import Alike
+from programs.calls.protocols import SharedPrompt
 from programs.engines import refused_parts as parts
 
 ASKED = ("--llm", "gpt-4o-mini", "--seed", "3")
@@ -150,9 +150,9 @@ def gather(counter: Counter, *seeds: int, count: int | None = None) -> list[Any]
     """What those who ask with these seeds get: a text, None for `ask alone`, or an error."""
 
     async def asking() -> list[Any]:
-        together, loop = Together(counter.several), asyncio.get_running_loop()
+        together, loop = SampleBatcher(counter.several), asyncio.get_running_loop()
         made = [Sample(request(seed), lambda: None, loop.create_future()) for seed in seeds]
-        asks = [together.ask(one, Alike("g", count or len(seeds), i)) for i, one in enumerate(made)]
+        asks = [together.ask(one, SharedPrompt("g", count or len(seeds), i)) for i, one in enumerate(made)]
         got = await asyncio.wait_for(asyncio.gather(*asks, return_exceptions=True), 5)
         assert not together._waiting, "nothing is kept"
         return [each.text if isinstance(each, lm15.Response) else each for each in got]
@@ -187,9 +187,9 @@ def test_a_request_ends_when_nobody_waits_for_it_any_more(leave: tuple[int, ...]
     counter = Counter(seconds=0.05)
 
     async def asking() -> list[Any]:
-        together, loop = Together(counter.several), asyncio.get_running_loop()
+        together, loop = SampleBatcher(counter.several), asyncio.get_running_loop()
         made = [Sample(request(seed), lambda: None, loop.create_future()) for seed in (1, 2, 3)]
-        tasks = [loop.create_task(together.ask(one, Alike("g", 3, i))) for i, one in enumerate(made)]
+        tasks = [loop.create_task(together.ask(one, SharedPrompt("g", 3, i))) for i, one in enumerate(made)]
         await asyncio.sleep(0.01)
         for number in leave:
             tasks[number].cancel()

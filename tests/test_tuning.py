@@ -23,7 +23,7 @@ from pipeline.agents.budget import Budget
 from pipeline.errors import UsageError
 from pipeline.store.writer import Store
 from pipeline.studies.study import Study
-from pipeline.studies.study_budget import Allowance
+from pipeline.studies.study_budget import StudyBudget
 from programs.adapters.repairing import ADAPTERS
 from programs.strategies.registry import strategy
 
@@ -46,7 +46,7 @@ def tune(
     splits = {split: shown(map(example, range(*ends)), ["labor"]) for split, ends in SPLITS.items()}
     row = {"study": name, "role": "worker", "question": "ChooseLabor", "optimizer": name, "metric": "nearness"}
     with Store(str(path)) as store:
-        allowance = Allowance(Budget(model="scripted"), max_calls=budget)
+        allowance = StudyBudget(Budget(model="scripted"), max_calls=budget)
         study = Study(store, {**row, "strategy": strategy_name, "adapter": "chat"}, "labor", 5, allowance)
         tuning = Tuning(
             study,

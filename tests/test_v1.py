@@ -15,7 +15,7 @@ from dspy import lm15
 from dspy.utils.exceptions import LMAuthError
 from village import Scripted, ask, inputs_of, module_of, scripted_lm
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS, US_FED, uniform
 from pipeline.economy.utility import Economy, best_response, income
@@ -34,9 +34,9 @@ SMALL = {"llm": "rules", "num_agents": 4, "max_timesteps": 4, "two_timescale": 2
 def play(**settings: Any) -> duckdb.DuckDBPyConnection:
     """Play a small run into a file in the current folder, and open it."""
     config = build({**SMALL, **settings})
-    minds = Minds(config, config.llm or "rules")
+    llm_agents = LLMAgents(config, config.llm or "rules")
     with Store(config.db) as store:
-        asyncio.run(Simulation(config, store, minds).play())
+        asyncio.run(Simulation(config, store, llm_agents).play())
     return duckdb.connect(config.db, read_only=True)
 
 

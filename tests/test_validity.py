@@ -18,7 +18,7 @@ from evals.compare.statistics import Interval, share
 from evals.testing.openai_server import Loopback
 from evals.validity import card, workers
 from evals.validity.checks import CHECKS
-from evals.validity.plan import Order, judge, prepare
+from evals.validity.plan import ValidateRequest, judge, prepare
 from evals.validity.planners import TOYS, best_rate
 from evals.validity.questionnaire import Ask, Panel, Reply, by_rule
 from evals.validity.scores import Finding
@@ -437,7 +437,7 @@ def test_a_check_without_any_answer_says_so_and_an_empty_score_is_a_dash() -> No
 
 def test_a_card_names_the_settings_that_matter_and_hides_what_an_address_may_tell() -> None:
     settings = {"llm": "rules", "adapter": "chat", "base_url": "http://me:secret@127.0.0.1:1/v1", "timeout": 5}
-    plan = prepare(Order("small", None), settings)
+    plan = prepare(ValidateRequest("small", None), settings)
     assert "--adapter chat" in plan.command
     assert "--size small" in plan.command
     assert "secret" not in plan.command + plan.subject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evals.metrics.votes import Choice, prospects
+from evals.metrics.votes import VoteScore, prospects
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.simulation.world import World, create
@@ -18,8 +18,8 @@ def world() -> World:
     return create(build({"scenario": "democratic", "platforms": True, "num_agents": 5, "seed": 3}))
 
 
-def choice(world: World, voter: int, platforms: dict[int, tuple[int, ...] | None] = PLATFORMS) -> Choice:
-    return Choice.of(prospects(world, world.schedule, voter, platforms))
+def choice(world: World, voter: int, platforms: dict[int, tuple[int, ...] | None] = PLATFORMS) -> VoteScore:
+    return VoteScore.of(prospects(world, world.schedule, voter, platforms))
 
 
 def utility(world: World, law: TaxSchedule, voter: int) -> float:

@@ -26,15 +26,15 @@ from test_kills import paid_twice
 from test_sweep import until
 
 from evals.testing.openai_server import Loopback
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig, build
-from pipeline.parallel.pool import Wards, setups, ward_of
-from pipeline.parallel.worker import Ask, Report, Ward, share
+from pipeline.parallel.pool import WorkerPool, partition_of, setups
+from pipeline.parallel.worker import AgentWorker, Ask, Report, share
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.world import create
-from pipeline.store.call_files import Journal
-from pipeline.store.incoming_calls import calls_folder, take_calls
+from pipeline.store.call_files import CallFileWriter
+from pipeline.store.incoming_calls import calls_folder, ingest_calls
 from pipeline.store.writer import Store
 
 SMALL = ("--num-agents", "7", "--max-timesteps", "4", "--two-timescale", "2")
@@ -44,8 +44,8 @@ RULES = (*SMALL, "--llm", "rules")
 class Here:
     """A way to wards in this very process, which keeps what it was sent."""
 
-    def __init__(self, wards: Wards, count: int) -> None:
-        self.wards = [Ward(setup) for setup in setups(wards.minds, wards.store, count)]
+    def __init__(self, wards: WorkerPool, count: int) -> None:
+        self.wards = [AgentWorker(setup) for setup in setups(wards.llm_agents, wards.store, count)]
         self.sent: list[tuple[int, Sequence[Ask]]] = []
 
     @property
@@ -73,7 +73,7 @@ def play(cli: CommandLine, db: str, *args: str) -> dict[str, list[tuple[Any, ...
 @given(agents=st.integers(1, 200), wards=st.integers(1, 50))
 def test_wards_are_contiguous_and_as_large_as_one_another(agents: int, wards: int) -> None:
     wards = min(wards, agents)
-    of = [ward_of(agent, agents, wards) for agent in range(agents)]
+    of = [partition_of(agent, agents, wards) for agent in range(agents)]
     assert of == sorted(of)
     sizes = [of.count(number) for number in range(wards)]
     assert min(sizes) >= 1
@@ -91,9 +91,9 @@ def test_the_shares_of_a_limit_add_up_to_it(limit: int, wards: int) -> None:
 def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
     config = RunConfig(num_agents=10, llm="rules", processes=3)
     with Store("a.duckdb") as store:
-        minds, world, sent = Minds(config, "rules"), create(config), []
-        minds.enter(1)
-        wards = Wards(minds, store, lambda wards: sent.append(Here(wards, 3)) or sent[0])
+        llm_agents, world, sent = LLMAgents(config, "rules"), create(config), []
+        llm_agents.enter(1)
+        wards = WorkerPool(llm_agents, store, lambda wards: sent.append(Here(wards, 3)) or sent[0])
 
         async def two_years() -> list[list[Any]]:
             def asks(year: int) -> list[Any]:
@@ -108,9 +108,9 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
             (number, agents) for _ in range(2) for number, agents in enumerate(([0, 1, 2, 3], [4, 5, 6], [7, 8, 9]))
         ]
         wards.close()
-        assert minds.usage.calls == store.one("SELECT count(*) FROM lm_calls") == 20
-        assert minds.hearing.heard
-        whole = Minds(replace(config, processes=1), "rules", run_id=1)
+        assert llm_agents.usage.calls == store.one("SELECT count(*) FROM lm_calls") == 20
+        assert llm_agents.hearing.heard
+        whole = LLMAgents(replace(config, processes=1), "rules", run_id=1)
         for year, answers in enumerate(divided):
             for agent, answer in enumerate(answers):
                 one = asyncio.run(whole.ask("ChooseLabor", labor_inputs(world, agent, year), year=year, agent=agent))
@@ -124,20 +124,20 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
 def calls_of(count: int) -> list[Call]:
     """Calls as a run makes them, and one that failed."""
     config = RunConfig(num_agents=count, llm="rules")
-    minds, world = Minds(config, "rules", run_id=1), create(config)
+    llm_agents, world = LLMAgents(config, "rules", run_id=1), create(config)
 
     async def ask() -> None:
         shown = [labor_inputs(world, agent, 0) for agent in range(count)]
-        await asyncio.gather(*(minds.ask("ChooseLabor", s, year=0, agent=i) for i, s in enumerate(shown)))
+        await asyncio.gather(*(llm_agents.ask("ChooseLabor", s, year=0, agent=i) for i, s in enumerate(shown)))
 
     asyncio.run(ask())
-    calls = minds.drain()
+    calls = llm_agents.drain()
     calls[-1] = replace(calls[-1], response=None, parsed=None, status="timeout", error="späť\n", cost_usd=None)
     return calls
 
 
 def test_calls_come_out_of_a_journal_as_they_went_in() -> None:
-    calls, journal = calls_of(5), Journal(Path("a.duckdb.calls/1/0"))
+    calls, journal = calls_of(5), CallFileWriter(Path("a.duckdb.calls/1/0"))
     for call in reversed(calls):
         journal.post(call)
     journal.flush()
@@ -146,7 +146,7 @@ def test_calls_come_out_of_a_journal_as_they_went_in() -> None:
 
 
 def test_a_call_is_in_a_file_soon_although_nobody_flushes() -> None:
-    journal = Journal(Path("calls"))
+    journal = CallFileWriter(Path("calls"))
     (call,) = calls_of(1)
     journal.post(call)
     until(lambda: journal.left() == [call], 10)
@@ -163,14 +163,14 @@ def test_calls_are_taken_in_once_whatever_a_kill_left_behind(db: str) -> None:
         assert not calls_folder(db).exists()
         written(folder / "0", calls[2:5])  # two of them again: their files outlived the commit
         written(folder / "1", calls[4:])  # and one from a ward that was thought lost and wrote on
-        totals = take_calls(store, 1)
+        totals = ingest_calls(store, 1)
         assert (totals["calls"], totals["failed"]) == (2, 1)
         assert [Call(**{name: row[name] for name in vars(calls[0])}) for row in store.rows(stored)] == calls
-        assert take_calls(store, 1) == {}
+        assert ingest_calls(store, 1) == {}
 
 
 def written(folder: Path, calls: Sequence[Call]) -> None:
-    journal = Journal(folder)
+    journal = CallFileWriter(folder)
     for call in calls:
         journal.post(call)
     journal.flush()

@@ -148,8 +148,8 @@ def test_two_laws_with_the_same_rates_on_other_brackets_are_judged_apart() -> No
 @pytest.mark.parametrize("planner", ["LLM", "US_FED", "ORACLE"])
 def test_the_landmarks_are_half_of_everything_and_the_best_law_whoever_plans(planner: str) -> None:
     here = world(planner_type=planner, num_agents=20)
-    start, grid, best = here.landmarks()
-    assert here.landmarks() == world(num_agents=20).landmarks()
+    start, grid, best = here.start_and_oracle()
+    assert here.start_and_oracle() == world(num_agents=20).start_and_oracle()
     here.schedule = uniform(BRACKETS["three"], 50)
     assert here.welfare_best_response() == start
     here.schedule = BASELINES["ORACLE"](here.setting())
@@ -159,7 +159,9 @@ def test_the_landmarks_are_half_of_everything_and_the_best_law_whoever_plans(pla
 
 
 def test_the_landmarks_are_those_of_the_brackets_and_the_objective() -> None:
-    assert world(num_agents=20, bracket_setting="flat").landmarks()[2] < world(num_agents=20).landmarks()[2]
-    start, grid, best = world(num_agents=20, welfare="utilitarian").landmarks()
+    assert (
+        world(num_agents=20, bracket_setting="flat").start_and_oracle()[2] < world(num_agents=20).start_and_oracle()[2]
+    )
+    start, grid, best = world(num_agents=20, welfare="utilitarian").start_and_oracle()
     here = world(num_agents=20, welfare="utilitarian", planner_type="FREE_MARKET")
     assert start < here.welfare_best_response() == grid == best

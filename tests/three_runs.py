@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evals.policies.loaded_run import Played, load
+from evals.policies.loaded_run import LoadedRun, load
 from evals.run.command import run
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 
 DB = "traces.duckdb"
 BOUNDED, DEMOCRATIC, RATIONAL = "1", "2", "3"
@@ -33,14 +33,14 @@ class Stored:
     """The store's bytes, and its runs by number, open for reading."""
 
     content: bytes
-    reader: AtRest
-    runs: dict[str, Played]
+    reader: ReadOnlyStore
+    runs: dict[str, LoadedRun]
 
 
 @contextmanager
 def stored(folder: Path) -> Iterator[Stored]:
     """Play the runs in `folder` and open them."""
     content = play(folder)
-    with AtRest(str(folder / DB)) as reader:
+    with ReadOnlyStore(str(folder / DB)) as reader:
         names = (BOUNDED, DEMOCRATIC, RATIONAL)
         yield Stored(content, reader, dict(zip(names, load(reader, names), strict=True)))

@@ -19,7 +19,7 @@ from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.adapters.repairing import ADAPTERS
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
@@ -138,7 +138,7 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
         "StandForOffice": citizen,
         "CastVote": {
             **citizen,
-            "ballot": see.ballot_in_words(RULES[rule].form or "name", RULES[rule].words),
+            "ballot": see.ballot_in_words(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words),
             "candidates": told,
         },
         "GovernAsLeader": {
@@ -171,7 +171,7 @@ def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3, fo
 
 
 @dataclass
-class Lineage:
+class CallRecorder:
     """Keeps what engines and adapters report (see programs/calls/observed_engine.py): requests, errors, outcomes. Seeds
     are 7."""
 
@@ -197,9 +197,9 @@ class Lineage:
     def alike(self) -> None:
         return None
 
-    def branch(self, number: int, of: int = 1) -> Lineage:
+    def branch(self, number: int, of: int = 1) -> CallRecorder:
         """A branch hears for itself and reports here."""
-        return Lineage(self.attempts, self.outcomes)
+        return CallRecorder(self.attempts, self.outcomes)
 
     def join(self, branches: Sequence[Any]) -> None:
         return None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from evals.datasets.rule_agents import ByRule
+from evals.datasets.rule_agents import RuleAgents
 from evals.output.console import Console
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import START_RATE
@@ -33,7 +33,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
-class Played:
+class BenchRun:
     """What an economy came to: hours (N,) and welfare, each in the mean of the last tax year, and its world."""
 
     hours: FloatArray
@@ -71,19 +71,19 @@ def _economy(seed: int, num_agents: int, years: int, sizes: Sequence[int]) -> li
     return rows
 
 
-def _play(config: RunConfig) -> Played:
+def _play(config: RunConfig) -> BenchRun:
     """An economy played by the rules, in memory."""
-    world, minds = create(config), ByRule(config.seed)
+    world, llm_agents = create(config), RuleAgents(config.seed)
 
     async def play() -> list[Year]:
-        return [await play_year(world, minds, year) for year in range(config.max_timesteps)]
+        return [await play_year(world, llm_agents, year) for year in range(config.max_timesteps)]
 
     last = run_async(play())[-config.two_timescale :]
     hours = np.mean([year.outcome.labor for year in last], axis=0)
-    return Played(hours, float(np.mean([year.welfare for year in last])), world)
+    return BenchRun(hours, float(np.mean([year.welfare for year in last])), world)
 
 
-def _errors(told: Played, everybody: Played) -> dict[str, float]:
+def _errors(told: BenchRun, everybody: BenchRun) -> dict[str, float]:
     return {
         "hours": float(np.abs(told.hours - everybody.hours).mean()),
         "mean_hours": float(abs(told.hours.mean() - everybody.hours.mean())),

@@ -19,7 +19,7 @@ import dspy
 import openai
 from dspy import lm15
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, labor_inputs
@@ -93,7 +93,7 @@ def questions(count: int) -> Inputs:
     """What the workers of an economy of 100 are shown in its fiftieth year, `count` times in all."""
     config = RunConfig(num_agents=100, max_timesteps=50, two_timescale=10, llm="rules")
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/economy.duckdb") as store:
-        simulation = Simulation(config, store, Minds(config, "rules"))
+        simulation = Simulation(config, store, LLMAgents(config, "rules"))
         run_async(simulation.play())
     shown = [labor_inputs(simulation.world, agent, 49) for agent in range(config.num_agents)]
     return [(i % config.num_agents, shown[i % config.num_agents]) for i in range(count)]
@@ -154,11 +154,11 @@ def _ours(folder: str, *, strategy: str = "io", **settings: Any) -> Way:
 
     async def ask(inputs: Inputs) -> float:
         with tempfile.TemporaryDirectory(dir=folder) as place, Store(f"{place}/traces.duckdb") as store:
-            minds = Minds(config, str(config.llm))
-            minds.enter(1, lambda call: store.post(row_of(call)))
+            llm_agents = LLMAgents(config, str(config.llm))
+            llm_agents.enter(1, lambda call: store.post(row_of(call)))
 
             async def one(number: int, agent: int, shown: dict[str, str]) -> None:
-                answer = await minds.ask("ChooseLabor", shown, year=number // config.num_agents, agent=agent)
+                answer = await llm_agents.ask("ChooseLabor", shown, year=number // config.num_agents, agent=agent)
                 assert answer.prediction is not None
 
             spent = await _timed(one(number, *asked) for number, asked in enumerate(inputs))

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
@@ -55,8 +55,8 @@ def play(agents: int, years: int, archetypes: int) -> int:
         archetypes=archetypes or None,
     )
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/memory.duckdb") as store:
-        minds = Minds(config, "rules")
-        run_async(Simulation(config, store, minds).play())
+        llm_agents = LLMAgents(config, "rules")
+        run_async(Simulation(config, store, llm_agents).play())
     return _highest()
 
 

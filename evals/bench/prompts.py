@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
@@ -52,7 +52,7 @@ def _late(years: int, adapter: str, settings: Mapping[str, Any]) -> list[tuple[s
     """Question, prompt and reply of the last years of a run."""
     config = build({"max_timesteps": years, "two_timescale": 5, "llm": "rules", "adapter": adapter, **settings})
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
-        run_async(Simulation(config, store, Minds(config, "rules")).play())
+        run_async(Simulation(config, store, LLMAgents(config, "rules")).play())
         return [(row["signature"], row["prompt"], row["response"]) for row in store.rows(PROMPTS, [years - LATE])]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from evals.testing.openai_server import Loopback
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
@@ -55,7 +55,7 @@ def _play(config: RunConfig, kind: type[Store], path: str) -> float:
     """Seconds that a run takes until its file is closed."""
     begun = time.perf_counter()
     with kind(path) as store:
-        simulation = Simulation(config, store, Minds(config, str(config.llm)))
+        simulation = Simulation(config, store, LLMAgents(config, str(config.llm)))
         run_async(simulation.play())
     return time.perf_counter() - begun
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from evals.bench.decisions import MODEL, server
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
@@ -57,6 +57,6 @@ def _year(agents: int, concurrency: int, years: int, url: str) -> float:
         ends.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/traces.duckdb") as store:
-        minds = Minds(config, MODEL)
-        run_async(Simulation(config, store, minds, on_year=stored).play())
+        llm_agents = LLMAgents(config, MODEL)
+        run_async(Simulation(config, store, llm_agents, on_year=stored).play())
     return statistics.median(later - earlier for earlier, later in pairwise(ends))

@@ -69,7 +69,7 @@ def after(world: World) -> Iterator[str]:
     setting, law, spread = world.setting(), world.schedule, None
     own = regret(setting.economy, law, setting.wages, world.outcome).regret
     if setting.welfare == "rawlsian":
-        start, _, best = world.landmarks()
+        start, _, best = world.start_and_oracle()
         spread = best - start
     year = one_year(setting, law.thresholds, world.outcome, utility=world.judged, regret=own, spread=spread)
     yield from with_oracle(year, oracle(setting))

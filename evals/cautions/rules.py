@@ -1,7 +1,7 @@
 """When a result says less than it seems: empty brackets, an objective that one worker carries, taxes that move nothing.
 
 Each rule looks at years of the same people, played or best-responding, and yields a `Caution`: one sentence with its
-figure, and the way out. Where cautions are said is in messages.py; a new one is one function in `RULES`.
+figure, and the way out. Where cautions are said is in messages.py; a new one is one function in `CAUTION_RULES`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def on_people(situation: Situation) -> Iterator[Caution]:
 
 def on_objective(situation: Situation) -> Iterator[Caution]:
     """The cautions on the objective of the setting."""
-    for rule in RULES:
+    for rule in CAUTION_RULES:
         yield from rule(situation)
 
 
@@ -278,7 +278,7 @@ FLOORS = {
 }
 """Utilities below which a welfare function sees no difference, dollars a year."""
 
-RULES: Sequence[Callable[[Situation], Iterator[Caution]]] = (_idle, _few, _own_hours, _floor)
+CAUTION_RULES: Sequence[Callable[[Situation], Iterator[Caution]]] = (_idle, _few, _own_hours, _floor)
 
 
 def blind(name: str, values: Sequence[float]) -> Iterator[Caution]:

@@ -179,13 +179,15 @@ def optimize(
     Example: llm-economist optimize worker --optimizer labeled --llm rules --budget 200 --sizes 10,10,20
     """
     from evals.optimize.command import optimize as tune
-    from evals.optimize.plan import UNUSED, Order
+    from evals.optimize.plan import UNUSED, OptimizeRequest
     from evals.output.console import Console
 
     given = {name: value for name, value in settings.items() if value is not None}
     run_file = read_toml(config) if config else {}
     given = {**{name: value for name, value in run_file.items() if name not in UNUSED}, **given}
-    order = Order(role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output)
+    order = OptimizeRequest(
+        role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output
+    )
     raise typer.Exit(tune(order, given, Console()))
 
 
@@ -206,14 +208,14 @@ def validate(
     from evals.output.console import Console
     from evals.validity.command import compare as side_by_side
     from evals.validity.command import validate as check
-    from evals.validity.plan import MATTERS, OTHERS, Order
+    from evals.validity.plan import MATTERS, OTHERS, ValidateRequest
 
     given = {name: value for name, value in settings.items() if value is not None}
     run_file = read_toml(config) if config else {}
     given = {**{name: value for name, value in run_file.items() if name in (*MATTERS, *OTHERS)}, **given}
     if compare:
         return side_by_side(given.get("db", DEFAULT_DB), Console())
-    raise typer.Exit(check(Order(size, output), given, Console(), dry_run=dry_run))
+    raise typer.Exit(check(ValidateRequest(size, output), given, Console(), dry_run=dry_run))
 
 
 @app.command()

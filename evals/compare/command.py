@@ -24,7 +24,7 @@ from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell, cells
 from evals.sweep.sweep import Sweep
 from pipeline.errors import UsageError
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
 
@@ -165,7 +165,7 @@ def judged(sweep: Sweep, runs: Mapping[str, int], *, welfare: str, measures: Map
 
 def results_of(sweep: Sweep, runs: Mapping[str, int], *, welfare: str) -> list[Result]:
     """A row of figures for every cell, in the order of the sweep, all under one welfare function."""
-    with AtRest(sweep.db) as reader:
+    with ReadOnlyStore(sweep.db) as reader:
         figures = outcomes(reader, {runs[cell.key]: cell.config for cell in sweep.cells}, welfare=welfare)
     return [Result(cell.arm, cell.config.seed, runs[cell.key], figures[runs[cell.key]]) for cell in sweep.cells]
 

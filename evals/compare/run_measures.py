@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import Setting, landmarks, objective
+from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.planner_share import planner_share
 from pipeline.store.writer import Reader
@@ -166,7 +166,7 @@ def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Settin
 @lru_cache(maxsize=4096)
 def _bounds(setting: Setting) -> tuple[float, float]:
     """The objective at the start and at ORACLE's schedule: runs with the same people share them."""
-    start, _, best = landmarks(setting)
+    start, _, best = start_and_oracle(setting)
     return objective(setting, start), objective(setting, best)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from dspy.utils import exceptions as dspy_errors
 
 from evals.datasets.exact_answers import QUESTION_OF, game
-from evals.datasets.rule_agents import ByRule, move_in
+from evals.datasets.rule_agents import RuleAgents, assign_personas
 from evals.datasets.simulated import Dataset, Sizes, check_sizes, dataset, economy_seeds
 from evals.metrics.tax_rates import People, rates_in_words, welfare_score, yardsticks
 from pipeline.agents.agents import FATAL, QUESTIONS, Answer
@@ -102,17 +102,17 @@ class Rollout(dspy.Module):
         """Play one economy."""
         config = build({**settings, "seed": seed, "llm": "rules"})
         world = create(config)
-        minds = OnTrial(seed, role=self.role, program=self.program)
-        await move_in(world, minds)
+        llm_agents = OnTrial(seed, role=self.role, program=self.program)
+        await assign_personas(world, llm_agents)
         account = Account(world)
         for year in range(config.max_timesteps):
-            account.add(await play_year(world, minds, year))
-            minds.trace()
-        return dspy.Prediction(**account.closed(), asked=minds.asked, failed=minds.failed)
+            account.add(await play_year(world, llm_agents, year))
+            llm_agents.trace()
+        return dspy.Prediction(**account.closed(), asked=llm_agents.asked, failed=llm_agents.failed)
 
 
 @dataclass
-class OnTrial(ByRule):
+class OnTrial(RuleAgents):
     """A program answers for its role, rules all else. Counts how often it was `asked`, and how often it `failed`."""
 
     role: str = "worker"

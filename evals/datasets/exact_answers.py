@@ -15,7 +15,7 @@ import dspy
 
 from evals.metrics.labor import Work, best_hours
 from evals.metrics.tax_rates import People, reachable
-from evals.metrics.votes import Choice, prospects
+from evals.metrics.votes import VoteScore, prospects
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.errors import UsageError
@@ -99,7 +99,7 @@ def _vote(world: World, asked: Asked) -> Answered:
     """The candidate whose platform brings the voter most when everybody best-responds."""
     assert asked.agent is not None
     truth = {"agent": asked.agent, **prospects(world, asked.schedule, asked.agent, asked.platforms)}
-    return {"vote": Choice.of(truth).best}, truth
+    return {"vote": VoteScore.of(truth).best}, truth
 
 
 def _persona(world: World, asked: Asked) -> Answered:

@@ -9,11 +9,11 @@ import dspy
 
 from evals.datasets.exact_answers import Asked, example
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.government import Platforms, planner_inputs, vote_inputs
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.personas import persona_inputs
-from pipeline.simulation.restore import AtRest, config_of, find_run, schedule_of, worlds
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, schedule_of, worlds
 from pipeline.simulation.world import World
 from pipeline.store.query import select
 
@@ -26,7 +26,7 @@ FROM runs JOIN agents USING (run_id) WHERE list_contains(?, run_id) GROUP BY run
 """
 
 
-class Place(NamedTuple):
+class TraceLocation(NamedTuple):
     """Where a question was asked; `agent` is -1 for the planner."""
 
     run_id: int
@@ -34,20 +34,20 @@ class Place(NamedTuple):
     agent: int
 
 
-class Mine:
+class TraceDataset:
     """The states of one `question` in a database at rest. Use as a context manager."""
 
     def __init__(self, question: str, db: str) -> None:
         self.question, self.db = question, db
 
     def __enter__(self) -> Self:
-        self.reader = AtRest(self.db)
+        self.reader = ReadOnlyStore(self.db)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.reader.close()
 
-    def places(self, query: str) -> list[Place]:
+    def places(self, query: str) -> list[TraceLocation]:
         """The places that `query` names, each once, in order. UsageError unless the question was asked in all of them
         and has an exact answer there."""
         result = select(self.db, query)
@@ -61,19 +61,19 @@ class Mine:
             raise UsageError("the query gives no rows")
         return self.known(rows)
 
-    def known(self, rows: Iterable[Mapping[str, Any]]) -> list[Place]:
+    def known(self, rows: Iterable[Mapping[str, Any]]) -> list[TraceLocation]:
         """The places in `rows`, checked as `places` does."""
         places = sorted({self._place(row) for row in rows})
         self._check(places)
         return places
 
-    def _place(self, row: Mapping[str, Any]) -> Place:
+    def _place(self, row: Mapping[str, Any]) -> TraceLocation:
         values = [row["run_id"], row["year"], -1 if self.question == "SetTaxRates" else row["agent"]]
         if not all(isinstance(value, int) for value in values):
             raise UsageError(f"run_id, year, agent are whole numbers, not {', '.join(map(str, values))}")
-        return Place(*values)
+        return TraceLocation(*values)
 
-    def _check(self, places: Sequence[Place]) -> None:
+    def _check(self, places: Sequence[TraceLocation]) -> None:
         """UsageError where the question was not asked, or where nobody can tell what the best answer was."""
         runs = sorted({place.run_id for place in places})
         rule = {run_id: config_of(find_run(self.reader, str(run_id))).election_rule for run_id in runs}
@@ -90,16 +90,16 @@ class Mine:
             blank = self._rows("DISTINCT run_id, year, -1 FROM platforms", runs, "rate_changes IS NULL")
             vague = {place for place in places if place._replace(agent=-1) in blank}
             self._refuse(vague, "candidates had no platforms, so no vote is exactly best; take runs with --platforms")
-            for place in sorted(place for place in places if RULES[rule[place.run_id]].form != "name"):
+            for place in sorted(place for place in places if ELECTION_RULES[rule[place.run_id]].form != "name"):
                 why = f"ballots of {rule[place.run_id]} hold several names, and votes for one are judged"
                 self._refuse([place], f"{why}; take runs with --election-rule plurality")
 
-    def _rows(self, what: str, runs: Sequence[int], where: str = "true") -> set[Place]:
+    def _rows(self, what: str, runs: Sequence[int], where: str = "true") -> set[TraceLocation]:
         """Places in `runs`."""
         query = f"SELECT {what} WHERE {where} AND list_contains(?, run_id)"
-        return {Place(*row.values()) for row in self.reader.rows(query, [runs])}
+        return {TraceLocation(*row.values()) for row in self.reader.rows(query, [runs])}
 
-    def _refuse(self, places: Collection[Place], why: str) -> None:
+    def _refuse(self, places: Collection[TraceLocation], why: str) -> None:
         """UsageError that names the first of `places`, if there are any."""
         if places:
             run_id, year, agent = min(places)
@@ -119,16 +119,16 @@ class Mine:
                     lowest |= dict.fromkeys(group, min(lowest[run_id] for run_id in group))
         return lowest
 
-    def states(self, places: Sequence[Place], economy: Mapping[int, int]) -> dict[Place, dspy.Example]:
+    def states(self, places: Sequence[TraceLocation], economy: Mapping[int, int]) -> dict[TraceLocation, dspy.Example]:
         """The example of each of the `places`, read run by run and year by year."""
-        found: dict[Place, dspy.Example] = {}
+        found: dict[TraceLocation, dspy.Example] = {}
         for run_id in sorted({place.run_id for place in places}):
             for place, world, asked in self._askings(run_id, [place for place in places if place.run_id == run_id]):
                 source = {"run_id": run_id, "year": place.year}
                 found[place] = example(self.question, world, asked, economy_seed=economy[run_id], **source)
         return found
 
-    def _askings(self, run_id: int, places: Sequence[Place]) -> Iterator[tuple[Place, World, Asked]]:
+    def _askings(self, run_id: int, places: Sequence[TraceLocation]) -> Iterator[tuple[TraceLocation, World, Asked]]:
         config = config_of(find_run(self.reader, str(run_id)))
         for year, world in worlds(self.reader, run_id, config, (place.year for place in places)):
             platforms: Platforms = {}
@@ -142,12 +142,12 @@ class Mine:
                 inputs = self._inputs(world, told, platforms)
                 yield place, world, Asked(told.agent, inputs, world.schedule, platforms)
 
-    def _told_of(self, world: World, place: Place) -> Place:
+    def _told_of(self, world: World, place: TraceLocation) -> TraceLocation:
         """The place whose state was told: with archetypes, that of another member."""
         archetype = world.delegate(place.year).archetype if self.question == "ChooseLabor" else None
         return place if archetype is None else place._replace(agent=int(archetype[place.agent]))
 
-    def _inputs(self, world: World, place: Place, platforms: Platforms) -> Mapping[str, Any]:
+    def _inputs(self, world: World, place: TraceLocation, platforms: Platforms) -> Mapping[str, Any]:
         """What was told there."""
         match self.question:
             case "ChooseLabor":

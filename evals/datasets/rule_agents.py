@@ -1,6 +1,6 @@
 """Who answers in an economy that is played in memory, without a model and without a store.
 
-They are asked by the same loop as a run's minds (`pipeline.simulation.loop.play_year`), and told the same.
+They are asked by the same loop as a run's llm_agents (`pipeline.simulation.loop.play_year`), and told the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zlib import crc32
 import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer, Respondents
+from pipeline.agents.agents import Answer, Answerer
 from pipeline.simulation.personas import ask_persona
 from pipeline.simulation.world import World, needs_persona
 from programs.engines.rules.engine import POLICIES
@@ -35,7 +35,7 @@ RULE_FOR: Mapping[str, str] = {
 
 
 @dataclass
-class ByRule:
+class RuleAgents:
     """Answers by the policies of the engine `rules`, which here are called with the inputs instead of a prompt.
 
     What they draw at random depends on `seed`, question, year and agent alone, never on what others answered: two
@@ -67,7 +67,7 @@ class ByRule:
 
 
 @dataclass
-class Wanderers(ByRule):
+class RandomisedAgents(RuleAgents):
     """Answer by rule or, with probability `whim`, at random: their records lie between a bandit's and a coin's.
 
     A model's records are as varied: some try neat steps, some jump about, some repeat themselves. Rates always change
@@ -128,13 +128,13 @@ AT_RANDOM: Mapping[str, Callable[[Mapping[str, Any], Rng], dict[str, Any]]] = {
 """Random answers by question; the others are always answered by rule."""
 
 
-async def move_in(world: World, minds: Respondents) -> int:
+async def assign_personas(world: World, llm_agents: Answerer) -> int:
     """Have the personas written that `world` needs; the number of those that could not be.
 
     These people stay without one, and are known by their pay alone.
     """
     people = needs_persona(world)
-    answers = await asyncio.gather(*(ask_persona(world, minds, agent) for agent in people))
+    answers = await asyncio.gather(*(ask_persona(world, llm_agents, agent) for agent in people))
     for agent, answer in zip(people, answers, strict=True):
         if answer.prediction is not None:
             world.personas[agent] = str(answer.prediction.persona)

@@ -18,7 +18,7 @@ import numpy as np
 
 from evals.datasets import from_traces
 from evals.datasets.exact_answers import Asked, answer_of, example, game
-from evals.datasets.rule_agents import Wanderers, move_in
+from evals.datasets.rule_agents import RandomisedAgents, assign_personas
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import run_async
@@ -75,7 +75,7 @@ def economy_seeds(seed: int) -> Iterator[int]:
 def sampled(question: str, config: RunConfig, *, sizes: Sizes, seed: int) -> Dataset:
     """States of small simulated economies under the settings of `config`, a few from each, shuffled.
 
-    The loop is the real one; workers, planner and candidates wander (`Wanderers`), so that records, schedules and
+    The loop is the real one; workers, planner and candidates are `RandomisedAgents`, so that records, schedules and
     wages vary. Years are drawn evenly, the first one without a record among them. Tax years are short and runs of some
     tens of years. Only workers who want their own utility are taken; votes are for platforms.
 
@@ -104,13 +104,13 @@ def _states(question: str, config: RunConfig, seed: int) -> list[dspy.Example]:
     """Up to `STATES` states of one economy."""
     rng = np.random.default_rng([seed, crc32(b"states")])
     small = _small(question, config, seed, rng)
-    world, minds = create(small), Wanderers(seed, whim=float(rng.random()), watched=question)
+    world, llm_agents = create(small), RandomisedAgents(seed, whim=float(rng.random()), watched=question)
     if question == "WritePersona":
-        return run_async(_portrayed(world, minds, rng))
+        return run_async(_portrayed(world, llm_agents, rng))
     lasts = 1 if question == "ChooseLabor" else small.two_timescale
     asked_in = range(0, small.max_timesteps, lasts)
     years = sorted(int(year) for year in rng.choice(asked_in, size=min(STATES, len(asked_in)), replace=False))
-    return run_async(_played(question, world, minds, years, rng))
+    return run_async(_played(question, world, llm_agents, years, rng))
 
 
 def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator) -> RunConfig:
@@ -129,16 +129,16 @@ def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator
 
 
 async def _played(
-    question: str, world: World, minds: Wanderers, years: Sequence[int], rng: np.random.Generator
+    question: str, world: World, llm_agents: RandomisedAgents, years: Sequence[int], rng: np.random.Generator
 ) -> list[dspy.Example]:
     """Play until the last of `years`, and take one state of each."""
-    await move_in(world, minds)
+    await assign_personas(world, llm_agents)
     states = []
     for year in range(max(years) + 1):
         before = world.schedule
-        minds.seen.clear()
-        played = await play_year(world, minds, year)
-        eligible = [(agent, inputs) for agent, inputs in minds.seen if _counts(question, world, agent)]
+        llm_agents.seen.clear()
+        played = await play_year(world, llm_agents, year)
+        eligible = [(agent, inputs) for agent, inputs in llm_agents.seen if _counts(question, world, agent)]
         if year in years and eligible:
             agent, inputs = eligible[int(rng.integers(len(eligible)))]
             law = world.schedule if question == "ChooseLabor" else before
@@ -157,10 +157,10 @@ def _counts(question: str, world: World, agent: int | None) -> bool:
     return question != "ChooseLabor" or world.population.utility_type[agent] == "egotistical"
 
 
-async def _portrayed(world: World, minds: Wanderers, rng: np.random.Generator) -> list[dspy.Example]:
+async def _portrayed(world: World, llm_agents: RandomisedAgents, rng: np.random.Generator) -> list[dspy.Example]:
     """Some of the people, with the others' personas, as the engine `rules` writes them, for neighbours."""
-    await move_in(world, minds)
-    drawn = [minds.seen[i] for i in rng.permutation(len(minds.seen))[:STATES]]
+    await assign_personas(world, llm_agents)
+    drawn = [llm_agents.seen[i] for i in rng.permutation(len(llm_agents.seen))[:STATES]]
     asked = [Asked(agent, inputs, world.schedule) for agent, inputs in drawn]
     return [example("WritePersona", world, one, economy_seed=world.config.seed) for one in asked]
 
@@ -179,10 +179,10 @@ def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dat
     """
     answer_of(question)
     check_sizes(sizes)
-    with from_traces.Mine(question, db) as mine:
+    with from_traces.TraceDataset(question, db) as mine:
         places = mine.places(query)
         economy = mine.economies({place.run_id for place in places})
-        groups: dict[int, list[from_traces.Place]] = {}
+        groups: dict[int, list[from_traces.TraceLocation]] = {}
         for place in places:
             groups.setdefault(economy[place.run_id], []).append(place)
         split = divide(groups, sizes, np.random.default_rng([seed, crc32(b"split")]))
@@ -197,14 +197,14 @@ def check_sizes(sizes: Sizes) -> None:
 
 
 def divide(
-    groups: Mapping[int, Sequence[from_traces.Place]], sizes: Sizes, rng: np.random.Generator
-) -> list[list[from_traces.Place]]:
+    groups: Mapping[int, Sequence[from_traces.TraceLocation]], sizes: Sizes, rng: np.random.Generator
+) -> list[list[from_traces.TraceLocation]]:
     """As many places for each split as `sizes` says, in random order, no group in two splits.
 
     The largest groups go first, each to the split that still lacks most. UsageError says how many there are.
     """
     keys = [sorted(groups)[i] for i in rng.permutation(len(groups))]
-    pools: list[list[from_traces.Place]] = [[], [], []]
+    pools: list[list[from_traces.TraceLocation]] = [[], [], []]
     for key in sorted(keys, key=lambda key: -len(groups[key])):
         lacking = [size - len(pool) for size, pool in zip(sizes, pools, strict=True)]
         if max(lacking) > 0:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from evals.doctor.endpoint_probe import engines_of, what_it_takes
 from evals.output.console import Console
 from evals.run.command import choose_model, configure
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.store.query import connect
@@ -86,13 +86,15 @@ def _database(console: Console, db: str) -> bool:
 def _model(console: Console, llm: str, base_url: str | None, omit: str) -> bool:
     """One tiny call, and a few more that tell what parts of a request the server takes."""
     try:
-        minds = Minds(configure({"llm": llm, "base_url": base_url, "omit": omit}), llm)
-        run_async(minds.preflight())
+        llm_agents = LLMAgents(configure({"llm": llm, "base_url": base_url, "omit": omit}), llm)
+        run_async(llm_agents.preflight())
     except EconomistError as error:
         console.print(f"model: [red]{escape(str(error))}[/red]", highlight=False)
         return False
-    console.print(f"model {escape(minds.shown_model)}: answers ({minds.usage.tokens} tokens)", highlight=False)
-    found = [_taken(console, lm, engine) for lm in minds.lms.values() for engine in engines_of(lm)]
+    console.print(
+        f"model {escape(llm_agents.shown_model)}: answers ({llm_agents.usage.tokens} tokens)", highlight=False
+    )
+    found = [_taken(console, lm, engine) for lm in llm_agents.lms.values() for engine in engines_of(lm)]
     return any(found) or not found
 
 

@@ -18,7 +18,7 @@ from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.policy_support import ballot_quality, condorcet_winners, prospects, terciles
 from pipeline.economy.tax import FloatArray
-from pipeline.simulation.election_rules import RULES, Ballot, Poll, sincere_ballot, weights
+from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Poll, sincere_ballot, weights
 from pipeline.store.writer import Row
 from signatures.types import TaxSchedule
 
@@ -28,7 +28,7 @@ Finding = float | str
 NOT_STOOD = "no candidate stood"
 NOT_VOTED = "no ballot named a candidate, so that no candidate was elected"
 NO_PLATFORMS = "candidates had no platforms (--platforms), so that what a vote would have brought is unknown"
-NOT_ASKED = {rule: f"no citizen votes under {rule}" for rule, one in RULES.items() if one.form is None}
+NOT_ASKED = {rule: f"no citizen votes under {rule}" for rule, one in ELECTION_RULES.items() if one.form is None}
 NOTHING_AT_STAKE = "no ballot of a worker who was asked had anything at stake"
 NO_WINNER = "no platform beat each other one"
 ALIKE = f"the best platform on offer is less than {LEAST_GAIN:.1%} above the worst in welfare"
@@ -88,7 +88,9 @@ class Election:
     def elected(self) -> int | None:
         """Who won. An incumbent who stays because no ballot names a candidate did not, even if it stood."""
         standing = set(self.standing)
-        decided = RULES[self.rule].form is None or any(not standing.isdisjoint(_ballot(vote)) for vote in self.votes)
+        decided = ELECTION_RULES[self.rule].form is None or any(
+            not standing.isdisjoint(_ballot(vote)) for vote in self.votes
+        )
         return self.leader if decided and self.leader in standing else None
 
     @cached_property
@@ -132,14 +134,14 @@ VOTES = (
 
 
 def _turnout(election: Election) -> Finding:
-    if RULES[election.rule].form is None:
+    if ELECTION_RULES[election.rule].form is None:
         return NOT_ASKED[election.rule]
     return fmean(bool(_ballot(vote)) for vote in election.votes) if election.votes else NOT_VOTED
 
 
 def _vote_quality(election: Election, wishes: FloatArray) -> Finding:
     """The mean quality of the ballots of those who were asked and for whom something was at stake."""
-    form = RULES[election.rule].form
+    form = ELECTION_RULES[election.rule].form
     if form is None:
         return NOT_ASKED[election.rule]
     cast = [(vote["voter"], _ballot(vote)) for vote in election.votes if vote["asked"] and _ballot(vote)]
@@ -157,7 +159,7 @@ def _contest(
     if winners.all() or not winners.any():
         return {"condorcet_winner": False, "condorcet_elected": NO_WINNER, "condorcet_sincere": NO_WINNER}
     best = [name for name, wins in zip(standing, winners, strict=True) if wins]
-    rule = RULES[election.rule]
+    rule = ELECTION_RULES[election.rule]
     ballots = [sincere_ballot(rule.form, wanted, standing, rng) for wanted in wishes] if rule.form else []
     sincere = rule.elect(Poll(standing, ballots, electorate.setting.wages, lambda voter: wishes[voter]), rng)
     return {

@@ -16,9 +16,9 @@ from evals.elections.diagnosis import LAWS, Estimate, Figures, Lab, diagnose, es
 from evals.elections.notes import notes
 from evals.output.console import Console
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.observations import money
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.export import readable
 
 WIDTH = 100
@@ -67,7 +67,7 @@ FORMS: Mapping[str, Callable[[float], str]] = {
 
 def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: bool) -> None:
     """The changes of the law of one run one by one, of several by rule; as JSON all of them, one by one and by rule."""
-    with readable(db) as path, AtRest(path) as reader:
+    with readable(db) as path, ReadOnlyStore(path) as reader:
         chosen = [str(run_id) for run_id in governed(reader)] if list(runs) == ["all"] else runs
         if not chosen:
             raise UsageError(f"no run in {db} has held an election; play one with: run --scenario democratic")
@@ -159,8 +159,10 @@ def _add_means(table: Table, rows: Sequence[list[str]]) -> None:
 
 
 def by_rule(labs: Sequence[Lab]) -> dict[tuple[str, str], list[Lab]]:
-    """Runs by rule and kind of platform, in the order of `RULES`."""
-    kinds = sorted({(lab.rule, lab.platforms) for lab in labs}, key=lambda kind: (list(RULES).index(kind[0]), kind[1]))
+    """Runs by rule and kind of platform, in the order of `ELECTION_RULES`."""
+    kinds = sorted(
+        {(lab.rule, lab.platforms) for lab in labs}, key=lambda kind: (list(ELECTION_RULES).index(kind[0]), kind[1])
+    )
     return {kind: [lab for lab in labs if (lab.rule, lab.platforms) == kind] for kind in kinds}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from evals.elections.ballots import VOTES, Election, Electorate, Finding, judged, share_of_gain
 from evals.policies.law_changes import Change, changes_of_law
-from pipeline.economy.baselines import landmarks
+from pipeline.economy.baselines import start_and_oracle
 from pipeline.economy.dollars import brackets_in
 from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.errors import UsageError
@@ -241,7 +241,7 @@ class Judge:
         people, year = self.electorate(change.year), self.record.years[change.year]
         leader, turn = year["leader"], change.cause == "government"
         election = self._election(change, leader) if turn else None
-        start, _, oracle = (people.welfare(law) for law in landmarks(people.setting))
+        start, _, oracle = (people.welfare(law) for law in start_and_oracle(people.setting))
         before, reached = people.welfare(change.before), people.welfare(change.after)
         found: dict[str, Finding] = {
             **self._votes(change, election, people),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from evals.elections.ballots import NO_PLATFORMS, NOT_ASKED, NOT_STOOD, NOT_VOTED
 from evals.elections.diagnosis import GOVERNMENTS, Figures, Lab, Maker
 from pipeline.economy.baselines import START_RATE
-from pipeline.simulation.election_rules import RULES
+from pipeline.simulation.election_rules import ELECTION_RULES
 
 VOTES_EXPLAINED = (
     "All workers best-respond in all figures. Vote quality: 1 the best ballot for the voter, 0 the worst. Condorcet "
@@ -69,7 +69,7 @@ def notes(labs: Sequence[Lab]) -> Iterator[str]:
         yield COVERED
     if any(lab.platforms == "none" for lab in labs):
         yield UNJUDGED
-    unasked = sorted({lab.rule for lab in labs if RULES[lab.rule].form is None})
+    unasked = sorted({lab.rule for lab in labs if ELECTION_RULES[lab.rule].form is None})
     if unasked:
         yield f"No citizen votes under {' and '.join(unasked)}: there is no turnout and no vote to judge."
     yield from _dashes(labs)

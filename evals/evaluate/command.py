@@ -24,13 +24,13 @@ from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.missing_benchmarks import Yardsticks, missing, put
-from pipeline.simulation.restore import AtRest, config_of, find_run, restore, schedule_of
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, restore, schedule_of
 from pipeline.store.writer import Reader, Row, Store, now
 from signatures.types import TaxSchedule
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class EvaluatedRun:
     """A run as its trace has it. `setting`: its people, its brackets and its objective in the last year judged.
 
     `ranges`: the years that are judged, first and last. `yardsticks`: rows of the view of that name, in order of years.
@@ -69,7 +69,7 @@ class People:
     `places`: of each policy under each welfare function. `front`: whether no policy has more equality and output.
     """
 
-    runs: list[Played]
+    runs: list[EvaluatedRun]
     policies: list[Policy]
     places: dict[str, list[int]]
     front: list[bool]
@@ -85,18 +85,18 @@ class Evaluation:
     best: dict[int, Best]
 
     @property
-    def runs(self) -> list[Played]:
+    def runs(self) -> list[EvaluatedRun]:
         return [run for people in self.people for run in people.runs]
 
 
 def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | None) -> Evaluation:
     """Judge `runs` (numbers, names, or `all`). UsageError where a run, a year or a welfare function does not exist."""
     wanted = _range(years) if years else None
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         rows = {row["run_id"]: row for row in _chosen(reader, runs)}
         played = [_load(reader, row, wanted) for row in rows.values()]
     names = welfare_names(welfare, [run.setting.welfare for run in played])
-    groups: dict[tuple[object, ...], list[Played]] = {}
+    groups: dict[tuple[object, ...], list[EvaluatedRun]] = {}
     for run in played:
         groups.setdefault((run.setting.economy, run.setting.wages.tobytes()), []).append(run)
     best = {run.run_id: _best(run.setting, names) for run in played}
@@ -142,7 +142,7 @@ FROM panel WHERE run_id = ? GROUP BY year ORDER BY year
 """
 
 
-def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
+def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> EvaluatedRun:
     """A run with its years, and the years to judge: those wanted, or the last tax year and all."""
     run_id, config = int(row["run_id"]), config_of(dict(row))
     counts = "adjusted_utility" if config.satisfaction_counts else "utility"
@@ -161,7 +161,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Played:
     law = reader.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [run_id, wanted[1] if wanted else last])
     world = restore(reader, run_id, config, 0)
     world.begin(wanted[1] if wanted else last)
-    return Played(
+    return EvaluatedRun(
         run_id=run_id,
         name=row["name"],
         setting=world.setting(),
@@ -202,7 +202,7 @@ def _best(setting: Setting, names: Sequence[str]) -> Best:
 # -- judging -----------------------------------------------------------------------------------------------------
 
 
-def _people(runs: list[Played], names: list[str]) -> People:
+def _people(runs: list[EvaluatedRun], names: list[str]) -> People:
     """What the runs of the same people, and all laws for them, come to."""
     policies = [
         as_played(_span(run, *years), run.run_id, run.years.only(*years), names, run.setting)
@@ -218,12 +218,12 @@ def _people(runs: list[Played], names: list[str]) -> People:
     return People(runs, policies, {name: ranks(policies, name) for name in names}, on_front(policies), told)
 
 
-def _span(run: Played, first: int, last: int) -> str:
+def _span(run: EvaluatedRun, first: int, last: int) -> str:
     """How a run is called as a policy: by the years that are judged."""
     return f"run {run.run_id}, year{'' if first == last else 's'} {first}{'' if first == last else f'-{last}'}"
 
 
-def _all_laws(runs: Sequence[Played], names: Sequence[str]) -> dict[TaxSchedule, list[str]]:
+def _all_laws(runs: Sequence[EvaluatedRun], names: Sequence[str]) -> dict[TaxSchedule, list[str]]:
     """The laws of all baselines on the runs' brackets, and the last law of each run, with all names that a law has."""
     found: dict[TaxSchedule, list[str]] = {}
     for run in runs:
@@ -271,7 +271,7 @@ def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str
         yield {**key, "metric": "output", "score": policy.output, "feedback": front}
 
 
-def _law_scores(run: Played) -> Iterator[dict[str, Any]]:
+def _law_scores(run: EvaluatedRun) -> Iterator[dict[str, Any]]:
     """Under the run's objective: each law's share of ORACLE's gain, and its worth to fresh people."""
     for law in run.laws:
         key = {"run_id": run.run_id, "subject": law.label}
@@ -279,7 +279,7 @@ def _law_scores(run: Played) -> Iterator[dict[str, Any]]:
         yield {**key, "metric": "on_fresh_people", "score": law.fresh, "feedback": unit_of(run.setting.welfare)}
 
 
-def _yardstick_scores(run: Played, best: Best) -> Iterator[dict[str, Any]]:
+def _yardstick_scores(run: EvaluatedRun, best: Best) -> Iterator[dict[str, Any]]:
     last, proof = run.yardsticks[-1], best.certificate
     figures: Mapping[str, float | None] = {
         "planner_share": last["planner_share"],

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from evals.evaluate.command import Best, Evaluation, People, Played
+from evals.evaluate.command import Best, EvaluatedRun, Evaluation, People
 from evals.output.console import Console
 from evals.output.formats import plain, whole_file
 from evals.output.number_format import several
@@ -59,7 +59,7 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
         _say(console, who_gains.NOTE)
 
 
-def print_laws(run: Played, console: Console) -> None:
+def print_laws(run: EvaluatedRun, console: Console) -> None:
     """The run's last law and those it is compared with, under its own objective and for fresh people."""
     title = f"Run {run.run_id}: laws under its objective, {run.setting.welfare}: {unit_of(run.setting.welfare)}"
     console.print(objective_table(title, run.laws))
@@ -103,7 +103,7 @@ def _place_table(people: People, names: Sequence[str]) -> Table:
     return table
 
 
-def yardstick_lines(run: Played) -> Iterator[str]:
+def yardstick_lines(run: EvaluatedRun) -> Iterator[str]:
     """What was reached year by year, each yardstick as one line of blocks with its first and last value."""
     columns = (("planner share", "planner_share", "{:.0%}"), ("mean regret", "mean_regret", "${:,.0f}"))
     yield f"Run {run.run_id} ({run.name}), years 0 to {run.yardsticks[-1]['year']}, objective {run.setting.welfare}:"
@@ -130,7 +130,7 @@ def blocks(values: Sequence[float], longest: int = LONGEST) -> str:
     return "".join(" " if math.isnan(mean) else BLOCKS[round(7 * (mean - low) / spread)] for mean in means)
 
 
-def certificate_line(run: Played, best: Best) -> str:
+def certificate_line(run: EvaluatedRun, best: Best) -> str:
     """Why ORACLE's schedule is taken for the optimum, and below it the best on the planner's ten-point grid."""
     proof = best.certificate
     rates, grid = ("/".join(f"{rate:g}" for rate in law.rates) for law in (best.schedule, proof.grid))

@@ -11,13 +11,13 @@ from evals.compare.run_measures import MEASURES, OWN_SHARE, Measure, measures_fo
 from evals.elections.diagnosis import MEANS, Lab, diagnose, governed
 from evals.experiments import solved_baselines as solved
 from evals.experiments.declaration import Experiment
-from evals.experiments.solved_baselines import SHARE, SHARES, VALUES, Solved, measures_of
+from evals.experiments.solved_baselines import SHARE, SHARES, VALUES, SolvedBaselines, measures_of
 from evals.output.console import Console
 from evals.sweep.cells import Cell
 from evals.sweep.sweep import Sweep
 from pipeline.economy.welfare import WELFARE
 from pipeline.scenarios import SCENARIOS
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Row, Store
 
 ELECTED: Mapping[str, Measure] = {name: Measure(name, "of elections") for name in MEANS}
@@ -32,7 +32,7 @@ class Finding:
     experiment: Experiment
     arms: Comparison
     labs: Sequence[Lab] = ()
-    solved: Solved | None = None
+    solved: SolvedBaselines | None = None
 
     @property
     def drawn(self) -> list[Measure]:
@@ -122,7 +122,7 @@ class Judge:
     def _labs(self, cells: Sequence[Cell]) -> dict[int, Lab]:
         """The elections of the runs in which a government has had its turn, by run."""
         asked = {self.runs[cell.key] for cell in cells if SCENARIOS[cell.config.scenario].elections}
-        with AtRest(self.db) as reader:
+        with ReadOnlyStore(self.db) as reader:
             return {run_id: diagnose(reader, str(run_id)) for run_id in governed(reader) if run_id in asked}
 
     def _store(self, arms: Comparison, more: Sequence[Row]) -> None:

@@ -67,7 +67,7 @@ def measures_of(objectives: Sequence[str]) -> dict[str, Measure]:
 
 
 @dataclass(frozen=True)
-class Solved:
+class SolvedBaselines:
     """Laws by arm and seed. `objectives`: those under which each law was made and judged.
 
     `cautions`: by seed, those that hold under some objective's ORACLE and not at the first law.
@@ -128,7 +128,7 @@ class Solved:
         )
 
 
-def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) -> Solved:
+def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) -> SolvedBaselines:
     """What every cell's planner comes to under each of the `objectives`, with progress.
 
     UsageError where that changes with the years.
@@ -145,7 +145,7 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
         results += [Result(arm, seed, None, found) for arm, found in figures.items()]
         settings = [replace(world.setting(), welfare=name) for name in objectives]
         cautions[seed] = [one for setting in settings for one in _only_there(setting, BASELINES[BEST](setting))]
-    return Solved(results, list(objectives), cautions)
+    return SolvedBaselines(results, list(objectives), cautions)
 
 
 def people_of(config: RunConfig) -> World:

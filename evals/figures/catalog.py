@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evals.figures import decisions, distributions, schedules
 from evals.figures.style import Drawing, Size
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from pipeline.store.writer import Reader
 
 PAGE, PHONE = 1040, 340
@@ -27,7 +27,7 @@ class Figure:
 
     title: str
     caption: str
-    prepare: Callable[[Reader, Sequence[Played]], Drawing | None]
+    prepare: Callable[[Reader, Sequence[LoadedRun]], Drawing | None]
     wide: bool = False
     height: int = 240
     absent: str = ""

@@ -14,7 +14,7 @@ from evals.figures.style import Drawing, Size, framed
 from evals.output.formats import whole_file, writable
 from evals.policies.loaded_run import load
 from pipeline.errors import UsageError
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from programs.text_files import underscored
 
 INCH = 96
@@ -67,7 +67,7 @@ def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float
     """Write one figure of the runs, and return its size in bytes. UsageError where there is nothing to draw."""
     figure = _figure(name)
     drawable(output, db=db)
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         played = load(reader, runs)
         drawing = figure.prepare(reader, played)
     if drawing is None:

@@ -10,7 +10,7 @@ from evals.figures import style
 from evals.figures.distributions import named
 from evals.figures.schedules import step
 from evals.figures.style import AFTER, BEFORE, INK, MUTED, Chart, Drawing, Row, Size
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from pipeline.economy.census import occupation_groups
 from pipeline.store.writer import Reader
 
@@ -42,7 +42,7 @@ FROM cost_by_role WHERE run_id = $1 GROUP BY signature HAVING prompt + completio
 """
 
 
-def regret(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def regret(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """Mean regret of the workers over the years."""
     rows = [{"run": run.label, **row} for run in runs for row in reader.rows(REGRET, [run.run_id, step(run)])]
     names = [run.label for run in runs]
@@ -55,7 +55,7 @@ def regret(reader: Reader, runs: Sequence[Played]) -> Drawing:
     return draw
 
 
-def regret_by_wage(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def regret_by_wage(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """Mean regret by tenth of the wages, in the first tax year and in the last."""
     found = {
         run.label: [
@@ -72,7 +72,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[Played]) -> Drawing:
         columns = size.columns(len(runs), most=3, least_width=300)
         return style.beside((panel(size, columns, run) for run in runs), columns)
 
-    def panel(size: Size, columns: int, run: Played) -> Chart:
+    def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         tenths = len({row["tenth"] for row in found[run.label]})
         title = "tenth of the wages, lowest first" if tenths == 10 else "workers, lowest wage first"
         chart = alt.Chart(style.data(found[run.label])).encode(
@@ -89,7 +89,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[Played]) -> Drawing:
     return draw
 
 
-def satisfaction(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
+def satisfaction(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     """The share of satisfied verdicts on the tax policy by census group of occupations."""
     found = {run.label: _by_group(reader.rows(SATISFACTION, [run.run_id])) for run in runs}
     found = {label: rows for label, rows in found.items() if rows}
@@ -140,7 +140,7 @@ def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else text[: characters - 1].rsplit(" ", 1)[0] + " …"
 
 
-def satisfaction_over_years(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
+def satisfaction_over_years(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     """The share of satisfied verdicts over the years, of those who pay more than they get back and of the others."""
     words = {True: "pay more tax than their rebate", False: "get back as much or more"}
     found = {
@@ -173,7 +173,7 @@ def satisfaction_over_years(reader: Reader, runs: Sequence[Played]) -> Drawing |
     return draw
 
 
-def cost(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
+def cost(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     """Tokens of prompts and replies by what was asked."""
     found = {run.label: reader.rows(COST, [run.run_id]) for run in runs}
     found = {label: rows for label, rows in found.items() if rows}

@@ -8,7 +8,7 @@ import altair as alt
 
 from evals.figures import style
 from evals.figures.style import AFTER, BEFORE, INK, RULE, Chart, Drawing, Row, Size
-from evals.policies.loaded_run import Played, Years
+from evals.policies.loaded_run import LoadedRun, Years
 from pipeline.store.writer import Reader
 
 HOURS = """
@@ -44,14 +44,14 @@ WHERE run_id = $1 AND year BETWEEN $2 AND $3 GROUP BY ALL ORDER BY ALL
 BEFORE_TAX, AFTER_TAX = "before tax", "after tax and rebate"
 
 
-def named(run: Played) -> list[tuple[str, Years]]:
+def named(run: LoadedRun) -> list[tuple[str, Years]]:
     """The tax years that are compared, in words."""
     spans = run.tax_years
     words = ["first tax year", "last tax year"] if len(spans) > 1 else ["the tax year played"]
     return list(zip(words, spans, strict=True))
 
 
-def hours(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def hours(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """The distribution of weekly hours in the first tax year and in the last, a panel a run."""
     found = {run.label: _over_tax_years(reader, run, HOURS) for run in runs}
 
@@ -64,7 +64,7 @@ def hours(reader: Reader, runs: Sequence[Played]) -> Drawing:
     return draw
 
 
-def income(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def income(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """The distributions of income before tax and after tax and rebate, first tax year and last."""
     panels = []
     for run in runs:
@@ -84,7 +84,7 @@ def income(reader: Reader, runs: Sequence[Played]) -> Drawing:
     return draw
 
 
-def _over_tax_years(reader: Reader, run: Played, query: str) -> list[Row]:
+def _over_tax_years(reader: Reader, run: LoadedRun, query: str) -> list[Row]:
     return [
         {"when": when, **row}
         for when, (first, last) in named(run)
@@ -123,7 +123,7 @@ def _panels(size: Size, panels: Sequence[tuple[str, list[Row]]], x: alt.X, *, mo
     return style.beside((panel(*one) for one in panels), columns)
 
 
-def lorenz(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def lorenz(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """Lorenz curves of income before tax and after tax and rebate in the last year, with their Gini coefficients."""
     panels = []
     for run in runs:
@@ -156,7 +156,7 @@ def _lorenz_panel(size: Size, columns: int, title: str, names: list[str], rows: 
     return style.panel(diagonal, curve, width=side, height=side, title=title)
 
 
-def best_hours(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def best_hours(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """Hours worked against the hours that would have been best, in the last tax year, a panel a run."""
     found = {run.label: reader.rows(BEST_HOURS, [run.run_id, *run.tax_years[-1]]) for run in runs}
     longest = max(max(row["best"], row["worked"]) for rows in found.values() for row in rows)
@@ -166,7 +166,7 @@ def best_hours(reader: Reader, runs: Sequence[Played]) -> Drawing:
         columns = size.columns(len(runs), most=3, least_width=300)
         return style.beside((panel(size, columns, run) for run in runs), columns)
 
-    def panel(size: Size, columns: int, run: Played) -> Chart:
+    def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         side = min(size.inner(columns), size.height + 40)
         x = alt.X("best:Q", axis=style.x_axis("best hours a week"), scale=scale)
         y = alt.Y("worked:Q", axis=style.y_axis("hours worked a week"), scale=scale)

@@ -9,7 +9,7 @@ import altair as alt
 
 from evals.figures import style
 from evals.figures.style import AFTER, INK, MUTED, POINTS, RULE, SKY, Chart, Drawing, Row, Size
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from pipeline.store.writer import Reader
 
 EVERY_NTH_YEAR = """
@@ -36,7 +36,7 @@ STEP: Literal["step-after"] = "step-after"
 DASHES = [5, 4]
 
 
-def step(run: Played) -> int:
+def step(run: LoadedRun) -> int:
     """Years to a point, so that a line has at most `POINTS`."""
     return -(-run.years // POINTS)
 
@@ -59,7 +59,7 @@ def band(thresholds: Sequence[float], bracket: int) -> str:
     )
 
 
-def schedule(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def schedule(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """Marginal rates over the years, a panel a bracket, beside ORACLE's."""
     laws = {run.label: reader.rows(EVERY_NTH_YEAR, [run.run_id, step(run)]) for run in runs}
     names = [run.label for run in runs]
@@ -82,14 +82,14 @@ def schedule(reader: Reader, runs: Sequence[Played]) -> Drawing:
     return draw
 
 
-def _rates(runs: Sequence[Played], laws: dict[str, list[Row]], bracket: int) -> list[Row]:
+def _rates(runs: Sequence[LoadedRun], laws: dict[str, list[Row]], bracket: int) -> list[Row]:
     """The rate of a bracket at the points of each run, and up to the run's end."""
     points = [(run, row["year"], row["rates"][bracket]) for run in runs for row in laws[run.label]]
     ends = [(run, run.years, laws[run.label][-1]["rates"][bracket]) for run in runs]
     return [{"run": run.label, "year": year, "rate": rate} for run, year, rate in points + ends]
 
 
-def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, lines: Chart) -> Chart:
+def _bracket(size: Size, columns: int, runs: Sequence[LoadedRun], bracket: int, lines: Chart) -> Chart:
     """One bracket: the rates of the runs as `lines`, and ORACLE's for their people."""
     oracle = sorted(style.grouped(runs, lambda run: run.oracle.schedule.rates[bracket]))
     whose = {rate: f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else "" for rate, those in oracle}
@@ -105,7 +105,7 @@ def _bracket(size: Size, columns: int, runs: Sequence[Played], bracket: int, lin
     return style.panel(*layers, width=width, height=height, title=title)
 
 
-def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
+def welfare(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     """Welfare over the years, as played and under best responses, between the planners without a model."""
     rows = {run.label: reader.rows(WELFARE, [run.run_id, step(run)]) for run in runs}
     groups = [same for _, same in style.grouped(runs, lambda run: run.people)]
@@ -113,7 +113,7 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
     def draw(size: Size) -> Chart:
         return style.beside((panel(size, same) for same in groups), 1)
 
-    def panel(size: Size, same: Sequence[Played]) -> Chart:
+    def panel(size: Size, same: Sequence[LoadedRun]) -> Chart:
         yardsticks = _yardsticks(same[0], with_value=not size.narrow)
         width, height = size.inner(1, margin=64 + style.side_room(yardsticks)), size.height
         low, high = _frame(same, rows)
@@ -132,7 +132,9 @@ def welfare(reader: Reader, runs: Sequence[Played]) -> Drawing:
     return draw
 
 
-def _welfare_lines(size: Size, same: Sequence[Played], runs: Sequence[str], found: dict[str, list[Row]]) -> list[Chart]:
+def _welfare_lines(
+    size: Size, same: Sequence[LoadedRun], runs: Sequence[str], found: dict[str, list[Row]]
+) -> list[Chart]:
     """Years as played, and above them the schedules under best responses: by colour, or of several runs by weight."""
     kinds = {"played": "as played", "best": "if every worker best-responded"}
     rows = {
@@ -153,7 +155,7 @@ def _welfare_lines(size: Size, same: Sequence[Played], runs: Sequence[str], foun
     return [played.encode(color=colour), best.encode(color=colour)]
 
 
-def _yardsticks(run: Played, *, with_value: bool) -> list[style.Label]:
+def _yardsticks(run: LoadedRun, *, with_value: bool) -> list[style.Label]:
     """What each baseline and the start reach."""
     return [
         (one.welfare, one.name + f" {_short(one.welfare)}" * with_value, INK if one.name == "ORACLE" else MUTED)
@@ -172,7 +174,7 @@ def _rule(value: float, colour: str) -> Chart:
     return line.mark_rule(strokeDash=DASHES, color=INK if heavy else RULE, strokeWidth=1.4 if heavy else 1)
 
 
-def _frame(runs: Sequence[Played], found: dict[str, list[Row]]) -> tuple[float, float]:
+def _frame(runs: Sequence[LoadedRun], found: dict[str, list[Row]]) -> tuple[float, float]:
     """What the plot shows: all schedules under best responses, and years as played up to once that far beyond."""
     rows = [row for run in runs for row in found[run.label]]
     judged = [one.welfare for one in (*runs[0].yardsticks, runs[0].start)] + [row["best"] for row in rows]
@@ -183,7 +185,7 @@ def _frame(runs: Sequence[Played], found: dict[str, list[Row]]) -> tuple[float, 
     return low - 0.04 * (high - low), high + 0.04 * (high - low)
 
 
-def elections(reader: Reader, runs: Sequence[Played]) -> Drawing | None:
+def elections(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     """Turnout, the winner's share of the votes, and where the winner stands among the wages."""
     rows = [{"run": run.label, **row} for run in runs for row in reader.rows(ELECTED, [run.run_id, POINTS])]
     if not rows:

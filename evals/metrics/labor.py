@@ -63,7 +63,7 @@ def best_hours(work: Work) -> int:
 
 
 @dataclass(frozen=True)
-class Missed:
+class LaborScore:
     """What `hours` cost beside the `best` whole hours, in dollars a year; in words by `str`.
 
     `regret`: utility given up. `best_surplus`: the most utility without what others' taxes bring; `best_utility`: with
@@ -113,14 +113,14 @@ class Missed:
         return f"{self.where}you keep {self.keep:g} cents of a dollar"
 
 
-def missed(work: Work, hours: int) -> Missed:
+def missed(work: Work, hours: int) -> LaborScore:
     """Compare `hours`, from 0 to 100, with the best whole hours for `work`."""
     pay, effort = work.after_tax(), work.effort()
     surplus = pay - effort
     best = int(np.argmax(surplus))
     rate, where = _bracket(work.schedule, float(income(work.wage, hours)), more=hours < best)
     rate *= effective_share(work.taxpayers)
-    return Missed(
+    return LaborScore(
         hours=hours,
         best=best,
         regret=float(surplus[best] - surplus[hours]),

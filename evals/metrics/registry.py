@@ -15,8 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from evals.datasets.episodes import EPISODE
 from evals.metrics import labor as hours
-from evals.metrics.tax_rates import Move, People, welfare_score, yardsticks
-from evals.metrics.votes import Choice
+from evals.metrics.tax_rates import People, RateChangeScore, welfare_score, yardsticks
+from evals.metrics.votes import VoteScore
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.observations import figure, money
 from programs.persona_checks import checks
@@ -71,7 +71,7 @@ def _validator(kind: Any) -> TypeAdapter[Any]:
 # -- the worker -------------------------------------------------------------------------------------------------
 
 
-def missed(example: dspy.Example, prediction: dspy.Prediction | None) -> hours.Missed:
+def missed(example: dspy.Example, prediction: dspy.Prediction | None) -> hours.LaborScore:
     """What the worker's hours cost, in dollars a year and as a share of the best utility. Raises NoAnswer."""
     labor = said(prediction, "labor", Hours, "whole hours a week from 0 to 100")
     return hours.missed(hours.Work.of(example.truth), labor)
@@ -85,12 +85,12 @@ def _regret(example: dspy.Example, prediction: dspy.Prediction | None, welfare: 
 # -- the planner ------------------------------------------------------------------------------------------------
 
 
-def move(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Move:
+def move(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> RateChangeScore:
     """The planner's change of rates beside what it could have reached. Raises NoAnswer."""
     people = People.of(example.truth, welfare)
     before = TaxSchedule(thresholds=people.thresholds, rates=tuple(example.truth["rates"]))
     kind, expected = rate_changes_type(len(before.rates)), f"{len(before.rates)} changes of -20, -10, 0, 10 or 20"
-    return Move(people, before, tuple(said(prediction, "rate_changes", kind, expected)))
+    return RateChangeScore(people, before, tuple(said(prediction, "rate_changes", kind, expected)))
 
 
 def _welfare(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
@@ -107,7 +107,7 @@ def _planner_share(example: dspy.Example, prediction: dspy.Prediction | None, we
 
 
 def _vote_quality(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
-    choice = Choice.of(example.truth)
+    choice = VoteScore.of(example.truth)
     expected = ", ".join([*choice.ballot, f"or {ABSTAIN}"])
     vote = said(prediction, "vote", str, expected)
     if vote not in choice.utilities:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, landmarks, objective
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective, start_and_oracle
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.one_step_reforms import MOVES, ROUNDING, Reach, reach, worth_of
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
@@ -85,7 +85,7 @@ class Yardsticks(NamedTuple):
 def yardsticks(people: People) -> Yardsticks:
     """What welfare is measured by; everybody best-responds in all but the first."""
     setting = people.setting
-    start, _, best = landmarks(setting)
+    start, _, best = start_and_oracle(setting)
     nothing = np.zeros(len(people.wages))
     return Yardsticks(
         idle=float(setting.objective(nothing, nothing, setting.wages)),
@@ -104,7 +104,7 @@ def reachable(people: People, rates: tuple[float, ...]) -> Reach:
 
 
 @dataclass(frozen=True)
-class Move:
+class RateChangeScore:
     """A change of rates, in percentage points by bracket, made by the planner of `people` at the schedule `before`."""
 
     people: People

@@ -23,14 +23,14 @@ Prospect = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Choice:
+class VoteScore:
     """A ballot as one voter sees it: what each name's platform would bring as law, and today's law (`stay`)."""
 
     ballot: Mapping[str, Prospect]
     stay: Prospect
 
     @classmethod
-    def of(cls, truth: Mapping[str, Any]) -> Choice:
+    def of(cls, truth: Mapping[str, Any]) -> VoteScore:
         """From the plain data that an example keeps."""
         return cls(truth["ballot"], truth["stay"])
 
@@ -86,7 +86,7 @@ def signed(dollars: float) -> str:
 
 
 def prospects(world: World, schedule: TaxSchedule, voter: int, platforms: Platforms) -> dict[str, Any]:
-    """The plain data of a `Choice`: what the platforms would bring `voter`, each enacted from `schedule`.
+    """The plain data of a `VoteScore`: what the platforms would bring `voter`, each enacted from `schedule`.
 
     Raises ValueError where candidates have no platforms: then nobody can tell what a vote would bring.
     """

@@ -85,7 +85,7 @@ def as_text(candidate: Candidate) -> str:
     return json.dumps(to_jsonable_python(shown, fallback=str))
 
 
-class Shown(dspy.Example):
+class BlindedExample(dspy.Example):
     """An example as optimizers see it: the fields of the question, and nothing of the truth behind them.
 
     Optimizers put whole examples into prompts and demonstrations. `whole` has what a metric needs.
@@ -100,13 +100,13 @@ class Shown(dspy.Example):
         return self._whole
 
 
-def shown(examples: Iterable[dspy.Example], fields: Sequence[str]) -> list[Shown]:
+def shown(examples: Iterable[dspy.Example], fields: Sequence[str]) -> list[BlindedExample]:
     """`examples` with their inputs and those of `fields` that they have."""
     made = []
     for example in examples:
         inputs = list(example.inputs().keys())
         kept = {name: example[name] for name in dict.fromkeys([*inputs, *fields]) if name in example}
-        one = Shown(kept).with_inputs(*inputs)
+        one = BlindedExample(kept).with_inputs(*inputs)
         one._whole = example
         made.append(one)
     return made

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from evals.datasets.simulated import Dataset
 from evals.optimize.candidates import shown
-from evals.optimize.plan import Order, Plan, prepare
+from evals.optimize.plan import OptimizeRequest, Plan, prepare
 from evals.optimize.progress import TrialProgress
 from evals.optimize.result import figures, report, write
 from evals.optimize.tuning import Outcome, Tuning
@@ -22,14 +22,14 @@ from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel.interrupts import INTERRUPTED, polite_ends
 from pipeline.store.writer import Store, as_json, check_path, code_version, now
 from pipeline.studies.study import Halted, Study, study_name
-from pipeline.studies.study_budget import Allowance
+from pipeline.studies.study_budget import StudyBudget
 from pipeline.terminal import instead
 from programs.adapters.repairing import ADAPTERS
 from programs.models import without_secrets
 from programs.roles import saved_program
 
 
-def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int:
+def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> int:
     """Tune a program and print what came of it; the exit code. EconomistError carries what a user must be told."""
     try:
         plan = prepare(order, settings)
@@ -77,7 +77,7 @@ def optimize(order: Order, settings: Mapping[str, Any], console: Console) -> int
     return 0
 
 
-def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: Allowance) -> Study:
+def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: StudyBudget) -> Study:
     """The study that this order is: a new one, or as far as it has come."""
     order, config = plan.order, plan.config
     llm, teacher, reflection = plan.names

@@ -9,14 +9,14 @@ from typing import Any
 import dspy
 
 from evals.metrics.registry import Metric, Score
-from evals.optimize.candidates import Shown
+from evals.optimize.candidates import BlindedExample
 from pipeline.studies.study import Study
 
 
-def knowing(metric: Metric, study: Study) -> Metric:
+def with_hidden_labels(metric: Metric, study: Study) -> Metric:
     """`metric` for examples as optimizers see them. If it fails, the study is halted: nothing can be judged then."""
 
-    def judge(example: Shown, prediction: dspy.Prediction | None) -> Score:
+    def judge(example: BlindedExample, prediction: dspy.Prediction | None) -> Score:
         try:
             return metric.judge(example.whole, prediction)
         except Exception as error:
@@ -26,12 +26,12 @@ def knowing(metric: Metric, study: Study) -> Metric:
     return replace(metric, judge=judge)
 
 
-def telling(
-    metric: Metric, seen: Callable[[Shown, dspy.Prediction | None, float], None]
-) -> Callable[[Shown, Any], dspy.Prediction]:
+def with_feedback(
+    metric: Metric, seen: Callable[[BlindedExample, dspy.Prediction | None, float], None]
+) -> Callable[[BlindedExample, Any], dspy.Prediction]:
     """`metric` as SIMBA takes it, with its feedback; `seen` is told of every score."""
 
-    def judged(example: Shown, prediction: Any) -> dspy.Prediction:
+    def judged(example: BlindedExample, prediction: Any) -> dspy.Prediction:
         score, feedback = metric.judge(example, prediction)
         seen(example, prediction, score)
         return dspy.Prediction(score=score, feedback=feedback)

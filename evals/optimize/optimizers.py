@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt.gepa import InstructionProposer
 
-from evals.optimize.candidates import Shown
+from evals.optimize.candidates import BlindedExample
 from programs.adapters.repairing import ADAPTERS
 
 MOST = 16
@@ -28,16 +28,16 @@ MOST = 16
 class Task:
     """What an optimizer has to do. `answers`: how many answers of the program may be bought for it, as far as known.
 
-    `judge` scores; `telling` does so in words, too. `demos`: demonstrations at most. `labelled`: whether examples carry
-    the answers that would have been best. `teacher` answers where demonstrations are gathered, `reflection` writes
+    `judge` scores; `with_feedback` also explains in words. `demos`: demonstrations at most. `labelled`: whether
+    examples carry the best answers. `teacher` answers where demonstrations are gathered, `reflection` writes
     instructions.
     """
 
     student: dspy.Module
-    train: list[Shown]
-    dev: list[Shown]
+    train: list[BlindedExample]
+    dev: list[BlindedExample]
     judge: Callable[..., Any]
-    telling: Callable[..., Any]
+    with_feedback: Callable[..., Any]
     lm: dspy.LM
     teacher: dspy.LM
     reflection: dspy.LM
@@ -51,7 +51,7 @@ class Task:
         """How many times `cost` answers can be bought, `but` some others: from `least` to `most`."""
         return max(least, min(most, int((self.answers - but) // max(1.0, cost))))
 
-    def shuffled(self, number: int = 0) -> list[Shown]:
+    def shuffled(self, number: int = 0) -> list[BlindedExample]:
         """The training examples in an order of their own."""
         return random.Random(f"{self.seed}/{number}").sample(self.train, len(self.train))
 
@@ -138,7 +138,7 @@ def simba(task: Task) -> Iterator[dspy.Module]:
     pool = task.shuffled()[: 3 * size]
     cost, ending = (2 * candidates + 1) * size, (candidates + 1) * len(pool)
     search = dspy.SIMBA(
-        metric=task.telling,
+        metric=task.with_feedback,
         bsize=size,
         num_candidates=candidates,
         max_steps=task.fits(cost, least=1, most=8, but=ending),

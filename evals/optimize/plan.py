@@ -22,7 +22,7 @@ from pipeline.agents.agents import PROGRAMS, named_model
 from pipeline.agents.budget import Budget
 from pipeline.config import WHERE, RunConfig
 from pipeline.errors import UsageError
-from pipeline.studies.study_budget import Allowance
+from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
 from programs.models import RULES, connect, is_remote
 from programs.roles import saved_program
@@ -47,7 +47,7 @@ UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *WHERE)
 
 
 @dataclass(frozen=True)
-class Order:
+class OptimizeRequest:
     """What `optimize` was asked for beside the settings of a run. `sizes`: examples to train, choose and test on."""
 
     role: str
@@ -66,7 +66,7 @@ class Order:
 class Plan:
     """An order that can be carried out. `model`, and why it was chosen; `path`: the file to write."""
 
-    order: Order
+    order: OptimizeRequest
     config: RunConfig
     model: str
     why: str
@@ -151,7 +151,7 @@ class Plan:
         """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
         return self.config.concurrency if is_remote(models.lm) and not self.episodes else 1
 
-    def allowance(self) -> Allowance:
+    def allowance(self) -> StudyBudget:
         """The caps of the order. UsageError where dollars are capped and a model has no known price."""
         return capped(self.config, self.names, self.prices, budget=self.order.budget)
 
@@ -161,7 +161,7 @@ def connected(config: RunConfig, name: str, **other: Any) -> dspy.LM:
     return connect(replace(named_model(config, name), **other))
 
 
-def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, budget: int | None = None) -> Allowance:
+def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, budget: int | None = None) -> StudyBudget:
     """The caps on what the models `names`, the first being the main one, may take.
 
     UsageError where dollars are capped and a model has no known price.
@@ -174,11 +174,11 @@ def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, bu
                 f'with --prices FILE: [models."{name}"] with input = 0.1 and output = 0.4, in dollars per million '
                 "tokens"
             )
-    meter = Budget(model=names[0], price=known[names[0]], others=known)
-    return Allowance(meter, budget, config.max_cost_usd, config.max_tokens)
+    estimator = Budget(model=names[0], price=known[names[0]], others=known)
+    return StudyBudget(estimator, budget, config.max_cost_usd, config.max_tokens)
 
 
-def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
+def prepare(order: OptimizeRequest, settings: Mapping[str, Any]) -> Plan:
     """Check all that can be checked beforehand. ValueError or UsageError says in one line what is wrong."""
     if order.role not in QUESTION_OF:
         raise UsageError(f"role {order.role!r}: choose one of {', '.join(QUESTION_OF)}")
@@ -228,7 +228,7 @@ def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _metric(order: Order, config: RunConfig) -> Metric:
+def _metric(order: OptimizeRequest, config: RunConfig) -> Metric:
     name, question = order.metric or USUAL[order.role], QUESTION_OF[order.role]
     found = metric_of(name, welfare=config.welfare)
     if found.question not in (question, EPISODE):

@@ -10,7 +10,7 @@ from hashlib import blake2b
 import dspy
 import numpy as np
 
-from evals.optimize.candidates import Candidate, Shown, apply, as_text, candidate_of
+from evals.optimize.candidates import BlindedExample, Candidate, apply, as_text, candidate_of
 from pipeline.agents.call_trace import storable
 from pipeline.store.writer import now
 from pipeline.studies.call_tree import Evaluated
@@ -28,7 +28,7 @@ class Trial:
     number: int
     split: str
     candidate: Candidate
-    examples: list[Shown]
+    examples: list[BlindedExample]
     scores: list[float]
     answers: list[dspy.Prediction] = field(default_factory=list)
     unanswered: int = 0
@@ -58,7 +58,7 @@ class Trials:
     study: Study
     student: dspy.Module
     adapter: dspy.Adapter
-    splits: dict[str, list[Shown]]
+    splits: dict[str, list[BlindedExample]]
     outputs: Sequence[str]
     on_trial: Callable[[Trial], None] = lambda trial: None
     all: list[Trial] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Trials:
         self._store(trial)
         self.on_trial(trial)
 
-    def seen(self, program: dspy.Module, example: Shown, answer: dspy.Prediction | None, score: float) -> None:
+    def seen(self, program: dspy.Module, example: BlindedExample, answer: dspy.Prediction | None, score: float) -> None:
         """Take one score of a candidate that is judged example by example; `settle` makes trials of them."""
         candidate = candidate_of(program)
         key = blake2b(as_text(candidate).encode(), digest_size=16).hexdigest()
@@ -119,7 +119,7 @@ class Trials:
             self._take(trial)
         return sorted(settled, key=lambda trial: (-trial.score, -len(trial.scores), trial.text))
 
-    def find(self, candidate: Candidate, examples: Sequence[Shown]) -> Trial | None:
+    def find(self, candidate: Candidate, examples: Sequence[BlindedExample]) -> Trial | None:
         """The trial of a candidate on just these examples."""
         text, wanted = as_text(candidate), list(map(id, examples))
         same = (trial for trial in self.all if trial.text == text and list(map(id, trial.examples)) == wanted)

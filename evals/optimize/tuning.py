@@ -10,16 +10,16 @@ import dspy
 from dspy.utils import exceptions as dspy_errors
 
 from evals.metrics.registry import Metric, as_dspy
-from evals.optimize.candidates import Candidate, Shown, apply, candidate_of
-from evals.optimize.metric_adapters import knowing, telling
+from evals.optimize.candidates import BlindedExample, Candidate, apply, candidate_of
+from evals.optimize.metric_adapters import with_feedback, with_hidden_labels
 from evals.optimize.optimizers import Optimizer, Task
 from evals.optimize.progress import silence
 from evals.optimize.trials import Trial, Trials
 from pipeline.agents.budget import Capped
 from pipeline.errors import UsageError
-from pipeline.studies.dspy_callbacks import Phase
+from pipeline.studies.dspy_callbacks import StudyCallbacks
 from pipeline.studies.study import Study
-from pipeline.studies.study_budget import Share
+from pipeline.studies.study_budget import Reservation
 from programs.models import without_secrets
 
 SLACK = 1.25
@@ -63,7 +63,7 @@ class Tuning:
     student: dspy.Module
     models: Models
     adapter: dspy.Adapter
-    splits: dict[str, list[Shown]]
+    splits: dict[str, list[BlindedExample]]
     outputs: tuple[str, ...]
     metric: Metric
     optimizer: Optimizer
@@ -77,7 +77,7 @@ class Tuning:
     def __post_init__(self) -> None:
         self.trials = Trials(self.study, self.student, self.adapter, self.splits, self.outputs)
         self.trials.on_trial = lambda trial: self.on_trial(trial, self.trials)
-        self.metric = knowing(self.metric, self.study)
+        self.metric = with_hidden_labels(self.metric, self.study)
 
     def run(self) -> Outcome:
         """All phases of the study. UsageError where its budget is too small for anything to come of it."""
@@ -87,16 +87,16 @@ class Tuning:
             outcome = Outcome(before, before)
             for_test = _share(before, 2 * len(self.splits["test"]))
             for_dev = _share(before, self.optimizer.finalists * len(self.splits["dev"]))
-            with allowance.keeping(for_test + for_dev):
+            with allowance.holding_back(for_test + for_dev):
                 self._tune(outcome, self._answers(before, for_test + for_dev))
-            with allowance.keeping(for_test):
+            with allowance.holding_back(for_test):
                 self._judge_finalists(outcome)
             outcome.best = self.trials.best
             self._judge_at_last(outcome)
         return outcome
 
-    def _phase(self) -> Phase:
-        return Phase(self.study, type(self.student), self.trials.evaluated)
+    def _phase(self) -> StudyCallbacks:
+        return StudyCallbacks(self.study, type(self.student), self.trials.evaluated)
 
     def _judge(self, candidate: Candidate, split: str) -> Trial:
         """The trial of a candidate on a whole split: a phase of its own."""
@@ -108,7 +108,7 @@ class Tuning:
         assert trial is not None
         return trial
 
-    def _evaluate(self, candidate: Candidate, examples: list[Shown]) -> None:
+    def _evaluate(self, candidate: Candidate, examples: list[BlindedExample]) -> None:
         program = self.student.deepcopy()
         apply(candidate, program)
         dspy.Evaluate(devset=examples, metric=as_dspy(self.metric), num_threads=self.threads)(program)
@@ -120,7 +120,7 @@ class Tuning:
             examples = len(self.splits["dev"])
             raise UsageError(f"{cap}: not enough for {examples} dev examples; raise it, or shrink --sizes") from cap
 
-    def _answers(self, before: Trial, kept: Share) -> int:
+    def _answers(self, before: Trial, kept: Reservation) -> int:
         """How many answers of the program may be bought for tuning, as far as what it took before can tell."""
         allowance, took = self.study.allowance, _share(before, len(before.scores), slack=1)
         caps = (
@@ -152,8 +152,8 @@ class Tuning:
             kind = "could not be parsed" if isinstance(error, dspy_errors.AdapterParseError) else "was refused"
             outcome.cut_short = f"a proposal {kind} ({without_secrets(str(error))[:120]})"
 
-    def _task(self, phase: Phase, answers: int) -> Task:
-        def seen(example: Shown, answer: dspy.Prediction | None, score: float) -> None:
+    def _task(self, phase: StudyCallbacks, answers: int) -> Task:
+        def seen(example: BlindedExample, answer: dspy.Prediction | None, score: float) -> None:
             assert phase.asked is not None
             self.trials.seen(phase.asked, example, answer, score)
 
@@ -162,7 +162,7 @@ class Tuning:
             train=self.splits["train"],
             dev=self.splits["dev"],
             judge=as_dspy(self.metric),
-            telling=telling(self.metric, seen),
+            with_feedback=with_feedback(self.metric, seen),
             lm=self.models.lm,
             teacher=self.models.teacher,
             reflection=self.models.reflection,
@@ -191,10 +191,10 @@ class Tuning:
             outcome.stopped = str(cap)
 
 
-def _share(trial: Trial, examples: int, *, slack: float = SLACK) -> Share:
+def _share(trial: Trial, examples: int, *, slack: float = SLACK) -> Reservation:
     """What judging so many examples may take, by what a trial took."""
     each = examples / len(trial.scores) * slack
-    return Share(ceil(trial.calls * each), trial.cost_usd * each, ceil(trial.tokens * each))
+    return Reservation(ceil(trial.calls * each), trial.cost_usd * each, ceil(trial.tokens * each))
 
 
 def _number(amount: float) -> str:

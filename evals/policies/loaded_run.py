@@ -35,7 +35,7 @@ class Yardstick:
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class LoadedRun:
     """A run as it is stored. `years`: how many are whole. `world`: as it was after the last of them."""
 
     row: dict[str, Any]
@@ -99,7 +99,7 @@ class Played:
         return planner_share(self.start.welfare, self.reached, self.oracle.welfare)
 
 
-def load(reader: Reader, runs: Sequence[str]) -> list[Played]:
+def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
     """The runs of these numbers or names, each once. UsageError for one that is not there, has no year yet, or has
     years of an older version without yardsticks."""
     rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
@@ -109,8 +109,8 @@ def load(reader: Reader, runs: Sequence[str]) -> list[Played]:
     return [_load(reader, row) for row in rows.values()]
 
 
-def _load(reader: Reader, row: dict[str, Any]) -> Played:
+def _load(reader: Reader, row: dict[str, Any]) -> LoadedRun:
     config, years = config_of(row), years_played(reader, int(row["run_id"]))
     if not years:
         raise UsageError(f"run {row['run_id']} in {reader.path} has no whole year yet (it is {row['status']})")
-    return Played(row, config, years, restore(reader, int(row["run_id"]), config, years))
+    return LoadedRun(row, config, years, restore(reader, int(row["run_id"]), config, years))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.baselines import BASELINES, RULES, START_RATE, Setting, certified_oracle
+from pipeline.economy.baselines import BASELINE_RULES, BASELINES, START_RATE, Setting, certified_oracle
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import FloatArray, uniform
 from pipeline.economy.welfare import gini
@@ -84,7 +84,7 @@ def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[s
     ORACLE_GRID, the best schedule on the planner's ten-point grid, is that of the objective, where `functions` has it.
     """
     found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
-    for name, rule in RULES.items():
+    for name, rule in BASELINE_RULES.items():
         found.setdefault(rule(setting), []).append(name)
     for one, law in oracles(setting, functions).items():
         found.setdefault(law, []).append(f"ORACLE of {one}")

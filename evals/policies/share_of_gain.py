@@ -60,7 +60,7 @@ class Judged:
 
 def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged]:
     """Each of the `laws` under the objective of `world`, for the people, the shocks and the windfall now in force."""
-    start, _, best = world.landmarks()
+    start, _, best = world.start_and_oracle()
     others = fresh_people(world)
     found = []
     for label, law in laws:
@@ -148,7 +148,7 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
 
 def table_notes(world: World) -> Iterator[str]:
     """What the columns of `objective_table` mean, and why one is missing."""
-    start, _, best = world.landmarks()
+    start, _, best = world.start_and_oracle()
     yield f"{BOTH_OPTIMA} Both, and SAEZ, are made for the objective."
     if world.config.welfare == "paper":
         yield WEIGHTS_OF_PAPER

@@ -19,7 +19,7 @@ from rich.table import Table
 from evals.output import number_format
 from evals.output.formats import whole_file
 from evals.output.spreadsheet import safe_row
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from pipeline.economy.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
@@ -207,7 +207,7 @@ def _table(title: str, heads: Sequence[str]) -> Table:
 # -- for the report ----------------------------------------------------------------------------------------------
 
 
-def for_report(reader: Reader, run: Played) -> list[number_format.Table]:
+def for_report(reader: Reader, run: LoadedRun) -> list[number_format.Table]:
     """The law of the run's last year, and who gains under it."""
     found, label = of_stored_year(reader, run.run_id, run.world, run.years - 1), run.label
     law = number_format.Table(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evals.output.formats import plain
 from evals.output.number_format import dollars, percent, several
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from pipeline.store.writer import Reader, Row
 
 LONGEST = 12_000
@@ -48,7 +48,7 @@ class Call:
     response: str | None
 
 
-def prompts(reader: Reader, run: Played) -> list[Call]:
+def prompts(reader: Reader, run: LoadedRun) -> list[Call]:
     """The latest answered call of every question, strategy, program and model."""
     return [
         Call(
@@ -64,7 +64,7 @@ def prompts(reader: Reader, run: Played) -> list[Call]:
     ]
 
 
-def worst(reader: Reader, run: Played, *, most: int) -> list[Call]:
+def worst(reader: Reader, run: LoadedRun, *, most: int) -> list[Call]:
     """Of each worker the decision with the highest regret; of those the `most` highest."""
     return [
         Call(

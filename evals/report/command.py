@@ -28,7 +28,7 @@ from evals.output.number_format import several
 from evals.policies import who_gains
 from evals.policies.loaded_run import load
 from evals.report import calls, key_figures, settings, tables
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Reader
 
 WORST = 8
@@ -48,7 +48,7 @@ class Plot:
 def write(runs: Sequence[str], output: str, *, db: str) -> tuple[int, int]:
     """Write the page; how many figures it has, and its size in bytes. EconomistError where it can't be written."""
     with whole_file(output, not_over=db) as part:
-        with AtRest(db) as reader:
+        with ReadOnlyStore(db) as reader:
             content = gather(reader, runs)
         page = render(content).encode()
         part.write_bytes(page)

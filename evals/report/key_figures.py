@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.cautions import messages as cautions_told
 from evals.output.number_format import MISSING, Table, dollars, number, percent, rates, several, span
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import TOO_LITTLE, gain_in_words
 from evals.report.settings import government
 from pipeline.store.writer import Reader
@@ -56,7 +56,7 @@ class Measured:
     `cautions`: where its results say less than they seem to.
     """
 
-    run: Played
+    run: LoadedRun
     last: dict[str, Any]
     first_tax_year: dict[str, Any]
     last_tax_year: dict[str, Any]
@@ -75,7 +75,7 @@ class Measured:
         return float(self.fallbacks[f"{what}_missed"] / asked) if asked else 0.0
 
 
-def measure(reader: Reader, run: Played) -> Measured:
+def measure(reader: Reader, run: LoadedRun) -> Measured:
     """Read it all."""
     spans = [reader.rows(IN_TAX_YEAR, [run.run_id, *span])[0] for span in run.tax_years]
     last, fallbacks, usage = (reader.rows(query, [run.run_id])[0] for query in (LAST_YEAR, FALLBACKS, USAGE))
@@ -109,7 +109,7 @@ def cost(usage: dict[str, Any]) -> str:
     return f"{known} + ?" if usage["cost_usd"] else "?"
 
 
-def _share(run: Played) -> Fact:
+def _share(run: LoadedRun) -> Fact:
     if run.config.planner_type != "LLM":
         return Fact("Planner", run.config.planner_type, "sets the rates without a model")
     gain = gain_in_words(run.config.welfare, run.start.welfare, run.oracle.welfare)
@@ -118,7 +118,7 @@ def _share(run: Played) -> Fact:
     return Fact("Planner share", percent(run.share), gain)
 
 
-def _welfare(run: Played) -> Fact:
+def _welfare(run: LoadedRun) -> Fact:
     note = f"{run.config.welfare} if all best-respond; ORACLE, the optimum at any rates, {number(run.oracle.welfare)}"
     return Fact("Welfare of the last schedule", number(run.reached), note)
 
@@ -173,7 +173,7 @@ def paragraph(measured: Measured) -> str:
     return " ".join((_played(measured.run), _reached(measured.run), _worked(measured), _fell_back(measured)))
 
 
-def _played(run: Played) -> str:
+def _played(run: LoadedRun) -> str:
     config, years = run.config, several(run.years, "year")
     if run.years < config.max_timesteps:
         years = f"{run.years:,} of {config.max_timesteps:,} years"
@@ -181,7 +181,7 @@ def _played(run: Played) -> str:
     return f"{who} lived through {years} under {government(run)}."
 
 
-def _reached(run: Played) -> str:
+def _reached(run: LoadedRun) -> str:
     """How good the last schedule is, beside the start and ORACLE's."""
     optimum = f"{number(run.oracle.welfare)} under ORACLE's {rates(run.oracle.schedule.rates)} %"
     gained = "" if run.share is None or run.share < 0 else f"{percent(run.share)} of what ORACLE gains over the start: "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from evals.output.number_format import MISSING, Table, several
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from pipeline.config import NAMES, ROLES, RunConfig
 
 SHOWN = {
@@ -17,7 +17,7 @@ SHOWN = {
 """Settings that have a line of their own below, or do not matter to a reader."""
 
 
-def settings(run: Played) -> dict[str, str]:
+def settings(run: LoadedRun) -> dict[str, str]:
     """What was run, by name."""
     config, row = run.config, run.row
     strategies = {role: config.strategy_of(role) for role in ROLES}
@@ -54,7 +54,7 @@ def _others(config: RunConfig) -> str:
     return ", ".join(f"--{name.replace('_', '-')} {public[name]}" for name in changed)
 
 
-def government(run: Played) -> str:
+def government(run: LoadedRun) -> str:
     """Who sets the rates, and how often."""
     config = run.config
     if run.world.scenario.elections:
@@ -65,7 +65,7 @@ def government(run: Played) -> str:
     return f"the schedule of {config.planner_type}"
 
 
-def settings_table(runs: Sequence[Played]) -> Table:
+def settings_table(runs: Sequence[LoadedRun]) -> Table:
     """Settings side by side; a line is marked where the runs differ."""
     columns = [settings(run) for run in runs]
     names = [name for name in columns[0] if any(column[name] != MISSING for column in columns)]

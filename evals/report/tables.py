@@ -8,7 +8,7 @@ from typing import Any
 from evals.elections.command import law_rows
 from evals.elections.diagnosis import LAWS, diagnose, governed
 from evals.output.number_format import MISSING, Table, changes, dollars, number, percent, rates, several
-from evals.policies.loaded_run import Played
+from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
@@ -43,7 +43,7 @@ FROM cost_by_role WHERE run_id = $1 ORDER BY role, signature, strategy, model
 """
 
 
-def policies(reader: Reader, runs: Sequence[Played]) -> Table:
+def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
     """Welfare of the same people under the schedules of these runs and of every baseline; the best is marked."""
     run, several_runs = runs[0], len(runs) > 1
     names = list(WELFARE)
@@ -78,7 +78,7 @@ def policies(reader: Reader, runs: Sequence[Played]) -> Table:
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
 
 
-def _welfare(run: Played, law: TaxSchedule) -> list[float]:
+def _welfare(run: LoadedRun, law: TaxSchedule) -> list[float]:
     """Every welfare function if every worker best-responds to `law`."""
     setting = run.world.setting()
     best = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
@@ -86,7 +86,7 @@ def _welfare(run: Played, law: TaxSchedule) -> list[float]:
     return [float(functions[name](best.utility, best.income, setting.wages)) for name in WELFARE]
 
 
-def elections(reader: Reader, run: Played) -> Table | None:
+def elections(reader: Reader, run: LoadedRun) -> Table | None:
     """The latest elections, newest first."""
     rows = reader.rows(ELECTIONS, [run.run_id, LATEST_ELECTIONS])
     if not rows:
@@ -103,7 +103,7 @@ def elections(reader: Reader, run: Played) -> Table | None:
     return Table(caption, head, cells, numeric=frozenset((2, 3, 4, 5)))
 
 
-def laws(reader: Reader, run: Played) -> Table | None:
+def laws(reader: Reader, run: LoadedRun) -> Table | None:
     """The latest changes of the law of a run with elections, and the means over all, as `elections` shows them."""
     if run.run_id not in governed(reader):
         return None
@@ -138,7 +138,7 @@ def _turnout(row: dict[str, Any]) -> str:
     return percent(1 - row["abstentions"] / row["voters"]) if row["voters"] else MISSING
 
 
-def people(reader: Reader, run: Played) -> Table:
+def people(reader: Reader, run: LoadedRun) -> Table:
     """Who the workers are and how they fare, lowest wage first; of many, a sample over all wages."""
     first, last = run.tax_years[0], run.tax_years[-1]
     rows = reader.rows(PEOPLE, [run.run_id, *first, *last, even_ranks(run.config.num_agents, MOST_PEOPLE)])
@@ -179,7 +179,7 @@ def even_ranks(count: int, most: int) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
-def cost(reader: Reader, run: Played) -> Table | None:
+def cost(reader: Reader, run: LoadedRun) -> Table | None:
     """What each question took."""
     rows = reader.rows(COST, [run.run_id])
     if not rows:

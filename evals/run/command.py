@@ -22,7 +22,7 @@ from evals.run.dollars import tell_dollars
 from evals.run.progress import Progress
 from evals.run.summary import summary
 from pipeline.agents import examples
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
@@ -99,13 +99,15 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     cautions_told.tell(cautions_told.before(world), console)
     merge_shards(config.db, console)
     shards.unless_live(config.db, lambda: check_path(config.db))
-    minds = Minds(config, model)
-    for caution in minds.cautions:
+    llm_agents = LLMAgents(config, model)
+    for caution in llm_agents.cautions:
         console.print(f"Caution: {escape(caution)}", highlight=False, soft_wrap=True)
-    minds.learn(examples.pools(minds.modules, config))
-    if minds.pools:
-        console.print(_examples_in_words(minds.pools, config.examples or config.db), highlight=False, soft_wrap=True)
-    run_async(minds.preflight())
+    llm_agents.learn(examples.pools(llm_agents.modules, config))
+    if llm_agents.pools:
+        console.print(
+            _examples_in_words(llm_agents.pools, config.examples or config.db), highlight=False, soft_wrap=True
+        )
+    run_async(llm_agents.preflight())
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
             console.print(
@@ -114,7 +116,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
                 highlight=False,
                 soft_wrap=True,
             )
-        code = play(Simulation(replace(config, db=store.path), store, minds, world=world), console)
+        code = play(Simulation(replace(config, db=store.path), store, llm_agents, world=world), console)
     return then_merge(code, config.db, console)
 
 
@@ -156,7 +158,7 @@ def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> None:
 
 def play(simulation: Simulation, console: Console) -> int:
     """Play a simulation to an end, whatever that is, with progress, text log and summary; the exit code."""
-    with Progress(console, simulation.config, simulation.minds.usage, simulation.start) as progress:
+    with Progress(console, simulation.config, simulation.llm_agents.usage, simulation.start) as progress:
         try:
             ending = carry_out(simulation, progress.on_year)
         except EconomistError as error:
@@ -199,7 +201,7 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
             if config.wandb:
                 from evals.run.wandb_log import WandbLog
 
-                observers.append(stack.enter_context(WandbLog(config, simulation.minds.usage)).on_year)
+                observers.append(stack.enter_context(WandbLog(config, simulation.llm_agents.usage)).on_year)
 
             def observe(year: Year) -> None:
                 for observer in observers:
@@ -245,7 +247,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
 
 
 def _resume(simulation: Simulation) -> str:
-    again = said_again(simulation.config, simulation.minds.model)
+    again = said_again(simulation.config, simulation.llm_agents.model)
     return command("resume", simulation.run_id, "--db", simulation.config.db, *again)
 
 
@@ -258,7 +260,7 @@ def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
 
     def on_year(year: Year) -> None:
         if server is not None:
-            usage = simulation.minds.usage
+            usage = simulation.llm_agents.usage
             server.progress = {
                 **known,
                 "run_id": simulation.run_id,

@@ -13,13 +13,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
 from pipeline.parallel.interrupts import run_async
-from pipeline.simulation.election_rules import MOST_CANDIDATES
-from pipeline.simulation.election_rules import RULES as ELECTION_RULES
+from pipeline.simulation.election_rules import ELECTION_RULES, MOST_CANDIDATES
 from pipeline.simulation.government import ballot_module, planner_inputs, vote_inputs
 from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import write_personas
@@ -107,8 +106,8 @@ def measure(config: RunConfig) -> dict[str, Size]:
 async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:
     """Calls by question of one year: without memory, or with as much of it as the run can have."""
     world, calls = create(config), list[Call]()
-    minds = Minds(config, RULES, sink=calls.append)
-    await write_personas(world, minds, cast(Store, _NoPersonas()))
+    llm_agents = LLMAgents(config, RULES, sink=calls.append)
+    await write_personas(world, llm_agents, cast(Store, _NoPersonas()))
     for agent in needs_persona(world):
         world.personas[agent] = LONG_PERSONA[:450] if full else SHORT_PERSONA
     changes = governments(config)
@@ -116,26 +115,26 @@ async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:
     if full:
         fill_memory(world)
     if world.scenario.elections and world.voters_asked:
-        await _ask_of_elections(world, minds, year, full=full)
+        await _ask_of_elections(world, llm_agents, year, full=full)
         world.leader = world.voters_asked[-1]
-    await play_year(world, minds, year)
+    await play_year(world, llm_agents, year)
     by_question: dict[tuple[str, int, int | None], list[Call]] = defaultdict(list)
     for call in calls:
         by_question[call.signature, call.year, call.agent].append(call)
     return list(by_question.values())
 
 
-async def _ask_of_elections(world: World, minds: Minds, year: int, *, full: bool) -> None:
+async def _ask_of_elections(world: World, llm_agents: LLMAgents, year: int, *, full: bool) -> None:
     """The questions that depend on who stands: a vote on the shortest or the longest ballot, a planner's change."""
     voter = world.voters_asked[-1]
     on_ballot = world.voters_asked[-MOST_CANDIDATES:] if full else [voter]
     changes = (-20,) * len(world.schedule.rates) if full else (0,) * len(world.schedule.rates)
     platforms = dict.fromkeys(on_ballot, changes)
     if form := ELECTION_RULES[world.config.election_rule].form:
-        inputs, module = vote_inputs(world, voter, platforms), ballot_module(minds, form, platforms)
+        inputs, module = vote_inputs(world, voter, platforms), ballot_module(llm_agents, form, platforms)
         # An agent number of its own: what is measured is one question.
-        await minds.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
-    await minds.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
+        await llm_agents.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
+    await llm_agents.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
 
 
 def fill_memory(world: World) -> None:

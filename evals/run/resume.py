@@ -19,7 +19,7 @@ from evals.run.dollars import tell_dollars
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.sql.command import cell
 from pipeline.agents import examples
-from pipeline.agents.agents import Minds, Usage
+from pipeline.agents.agents import LLMAgents, Usage
 from pipeline.agents.call_trace import INTERVIEW, Recorded
 from pipeline.config import WHERE, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
@@ -28,7 +28,7 @@ from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, play_year
 from pipeline.simulation.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
 from pipeline.simulation.restore import (
-    AtRest,
+    ReadOnlyStore,
     config_of,
     find_run,
     known_calls,
@@ -97,15 +97,15 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
             store.finish_run(run_id, "finished")
         return None
     recorded = known_calls(store, row, start)
-    minds = Minds(config, row["llm"], usage=usage_so_far(store, run_id))
-    minds.learn(stored_pools(store, run_id))
-    minds.enter(run_id)
+    llm_agents = LLMAgents(config, row["llm"], usage=usage_so_far(store, run_id))
+    llm_agents.learn(stored_pools(store, run_id))
+    llm_agents.enter(run_id)
     earlier = recorded.pop((start, "Preflight", None), [])
-    run_async(minds.preflight(year=start, earlier=earlier))
+    run_async(llm_agents.preflight(year=start, earlier=earlier))
     return Simulation(
         config,
         store,
-        minds,
+        llm_agents,
         run_id=run_id,
         world=restore(store, run_id, config, start),
         start=start,
@@ -140,17 +140,17 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
         tell_dollars(config, console)
         tell_shocks(world, console, since=at)
         cautions_told.tell(cautions_told.before(world, f"law of year {at}"), console)
-        minds = Minds(config, model)
-        minds.learn(stored_pools(store, parent_id) or examples.pools(minds.modules, config))
-        run_async(minds.preflight(year=at))
+        llm_agents = LLMAgents(config, model)
+        llm_agents.learn(stored_pools(store, parent_id) or examples.pools(llm_agents.modules, config))
+        run_async(llm_agents.preflight(year=at))
         run_id = store.start_fork(
             {**run_row(config, model), "parent_run_id": parent_id, "fork_year": at},
-            program_rows(0, config, minds.pools),
+            program_rows(0, config, llm_agents.pools),
         )
         simulation = Simulation(
             config,
             store,
-            minds,
+            llm_agents,
             run_id=run_id,
             world=world,
             start=at,
@@ -209,17 +209,17 @@ def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
 
 def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> int:
     """Play a run again from its stored replies, without a model, and compare every row; 1 if one differs."""
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         row = find_run(reader, run)
         run_id, played = int(row["run_id"]), years_played(reader, int(row["run_id"]))
         config = replace(config_of(row), db=db, given=allowed.names)
         start = int(row["fork_year"] or 0)
-        minds = Minds(config, row["llm"], run_id=run_id, offline=True)
-        minds.learn(stored_pools(reader, run_id))
+        llm_agents = LLMAgents(config, row["llm"], run_id=run_id, offline=True)
+        llm_agents.learn(stored_pools(reader, run_id))
         here, there = code_version(), row["code_version"]
         try:
             checked = run_async(
-                _replay(reader, config, minds, run_id, start, played, row["parent_run_id"], exactly=here == there)
+                _replay(reader, config, llm_agents, run_id, start, played, row["parent_run_id"], exactly=here == there)
             )
         except EconomistError as error:
             if here == there:
@@ -237,7 +237,7 @@ def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> i
 async def _replay(
     reader: Reader,
     config: RunConfig,
-    minds: Minds,
+    llm_agents: LLMAgents,
     run_id: int,
     start: int,
     played: int,
@@ -251,9 +251,9 @@ async def _replay(
         recorded = recorded_calls(reader, run_id, year)
         if parent is not None:
             recorded = _with_parents(recorded, recorded_calls(reader, parent, year))
-        minds.recorded = recorded
+        llm_agents.recorded = recorded
         used += sum(map(len, recorded.values()))
-        again = await play_year(world, minds, year)
+        again = await play_year(world, llm_agents, year)
         key = {"run_id": run_id, "year": year}
         _same_decisions(reader, key, decision_columns(key, world, again), within)
         _same(reader, "votes", key, vote_rows(key, again), "voter", within)

@@ -89,7 +89,7 @@ def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -
 
 def notes(simulation: Simulation) -> Iterator[str]:
     """What a reader has to know beside the figures."""
-    world, usage = simulation.world, simulation.minds.usage
+    world, usage = simulation.world, simulation.llm_agents.usage
     yield "All rows but the first: every worker best-responds to the schedule."
     yield from table_notes(world)
     if world.config.shock:
@@ -116,7 +116,7 @@ def notes(simulation: Simulation) -> Iterator[str]:
 
 def _share_in_words(world: World) -> str:
     """The planner share, with what there was to gain: a share of next to nothing says nothing."""
-    start, grid, best = world.landmarks()
+    start, grid, best = world.start_and_oracle()
     share, most = (planner_share(start, value, best) for value in (world.welfare_best_response(), grid))
     gain = gain_in_words(world.config.welfare, start, best)
     if share is None or most is None:
@@ -129,5 +129,5 @@ def _share_in_words(world: World) -> str:
 
 def start_reached_best(world: World) -> tuple[float, float, float]:
     """The objective under best responses: at the first schedule, at the last one, and at ORACLE's."""
-    start, _, best = world.landmarks()
+    start, _, best = world.start_and_oracle()
     return start, world.welfare_best_response(), best

@@ -11,7 +11,7 @@ from evals.cautions.rules import Caution, cautions, on_objective, on_people
 from evals.sweep.cells import Cell
 from pipeline.config import RunConfig
 from pipeline.economy.welfare import WELFARE
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.simulation.world import create
 
 MOST_POPULATIONS = 50
@@ -87,7 +87,7 @@ def after_sweep(db: str, cells: Sequence[Cell], runs: Mapping[str, int]) -> list
     once: dict[str, Cell] = {}
     for cell in cells:
         once.setdefault(cell.key, cell)
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         found = [
             Found(one, key, cell.shown)
             for key, cell in once.items()

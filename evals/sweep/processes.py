@@ -23,7 +23,7 @@ from pipeline.store import shards
 from pipeline.store.writer import Store
 from programs.models import blotted
 
-PATIENCE = 15.0
+SHUTDOWN_TIMEOUT = 15.0
 """Seconds for a process to store what it has and end, before it is killed."""
 
 READY = "ready"
@@ -52,7 +52,7 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
         raise
     finally:
         for pipe, process in crew.items():
-            process.join(PATIENCE)
+            process.join(SHUTDOWN_TIMEOUT)
             process.kill()
             process.join()
             pipe.close()

@@ -22,7 +22,7 @@ from pipeline.store import shards
 from pipeline.store.writer import Store
 from programs.models import blotted
 
-PATIENCE = 15.0
+SHUTDOWN_TIMEOUT = 15.0
 """Seconds for a task to store what it has and end, before it is killed."""
 
 PAUSE = 0.2
@@ -84,7 +84,7 @@ def _end(ray: Any, under_way: list[Any]) -> None:
     for asked in under_way:
         ray.cancel(asked)
     if under_way:
-        ray.wait(under_way, num_returns=len(under_way), timeout=PATIENCE)
+        ray.wait(under_way, num_returns=len(under_way), timeout=SHUTDOWN_TIMEOUT)
 
 
 def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | None:

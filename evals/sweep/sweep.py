@@ -16,7 +16,7 @@ from evals.run.progress import News, SweepProgress
 from evals.run.resume import take_up
 from evals.sweep.cells import Cell, Plan, plan
 from pipeline.agents import examples
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel import ray_cluster
@@ -25,7 +25,7 @@ from pipeline.scenarios import SCENARIOS
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.personas import written_by
 from pipeline.simulation.records import Year
-from pipeline.simulation.restore import AtRest, find_run
+from pipeline.simulation.restore import ReadOnlyStore, find_run
 from pipeline.store import shards
 from pipeline.store.writer import Row, Store, check_path
 from pipeline.terminal import instead
@@ -73,7 +73,7 @@ class Sweep:
         found = Plan()
         for path in (self.db, *(filter(shards.at_rest, shards.shards_of(self.db)) if shards_too else ())):
             if Path(path).exists():
-                with AtRest(path) as reader:
+                with ReadOnlyStore(path) as reader:
                     found = found.joined(plan(reader, self.cells, any_code=self.any_code))
         return found
 
@@ -92,8 +92,8 @@ class Sweep:
                 )
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
-                minds = Minds(cell.config, cell.model)
-                examples.fixed_pools(minds.modules, cell.config)
+                llm_agents = LLMAgents(cell.config, cell.model)
+                examples.fixed_pools(llm_agents.modules, cell.config)
             except UsageError as error:
                 raise UsageError(f"{cell.arm}: {error}") from error
 
@@ -182,7 +182,7 @@ class Sweep:
         if not Path(self.db).exists() or not any(map(has_personas, (job.cell.config for job in jobs))):
             return {}
         found: dict[object, list[Row]] = {}
-        with AtRest(self.db) as reader:
+        with ReadOnlyStore(self.db) as reader:
             for row in reader.rows("SELECT * FROM personas"):
                 who = (row["model"], row["strategy"], row["seed"])
                 if who in wanted:
@@ -214,7 +214,7 @@ def _play_job(store: Store, job: Job, report: Report) -> None:
     key, years = job.cell.key, 0
     simulation = _simulation(store, job)
     if simulation is not None:
-        usage, before = simulation.minds.usage, replace(simulation.minds.usage)
+        usage, before = simulation.llm_agents.usage, replace(simulation.llm_agents.usage)
 
         def news(done: bool = False) -> News:
             tokens, cost = usage.tokens - before.tokens, usage.cost_usd - before.cost_usd
@@ -241,7 +241,7 @@ def _simulation(store: Store, job: Job) -> Simulation | None:
     if job.run_id is not None:
         row = find_run(store, str(job.run_id))
         return take_up(store, row, replace(config, name=row["name"]))
-    minds = Minds(config, job.cell.model)
-    minds.learn(examples.fixed_pools(minds.modules, config))
-    run_async(minds.preflight())
-    return Simulation(config, store, minds)
+    llm_agents = LLMAgents(config, job.cell.model)
+    llm_agents.learn(examples.fixed_pools(llm_agents.modules, config))
+    run_async(llm_agents.preflight())
+    return Simulation(config, store, llm_agents)

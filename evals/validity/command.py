@@ -22,13 +22,13 @@ from evals.run.progress import cost_in_words
 from evals.validity import card as cards
 from evals.validity.card_comparison import show
 from evals.validity.forecast import forecast
-from evals.validity.plan import Order, Plan, identity, judge, prepare
+from evals.validity.plan import Plan, ValidateRequest, identity, judge, prepare
 from evals.validity.questionnaire import Panel, Session
 from pipeline.agents.budget import Capped
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.printed_commands import command
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Store, as_json, check_path, code_version, now
 from pipeline.studies.study import Study, study_name
 from programs.adapters.repairing import ADAPTERS
@@ -37,7 +37,7 @@ from programs.models import is_remote
 METRIC = "validity"
 
 
-def validate(order: Order, settings: Mapping[str, Any], console: Console, *, dry_run: bool = False) -> int:
+def validate(order: ValidateRequest, settings: Mapping[str, Any], console: Console, *, dry_run: bool = False) -> int:
     """Make the card and print its scores beside those of other cards; the exit code."""
     plan = prepare(order, settings)
     console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
@@ -64,7 +64,7 @@ def validate(order: Order, settings: Mapping[str, Any], console: Console, *, dry
 
 def compare(db: str, console: Console) -> None:
     """Print the cards that a database holds side by side."""
-    with AtRest(db) as reader:
+    with ReadOnlyStore(db) as reader:
         show(reader, console)
 
 

@@ -28,7 +28,7 @@ OTHERS = ("llm", "db", "timeout", "concurrency", "max_cost_usd", "max_tokens", "
 
 
 @dataclass(frozen=True)
-class Order:
+class ValidateRequest:
     """What `validate` was asked for beside the settings of a run. `output`: the card's file, or none."""
 
     size: str = "full"
@@ -39,7 +39,7 @@ class Order:
 class Plan:
     """An order that can be carried out. `model`, and why it was chosen; `cautions`: on saved programs."""
 
-    order: Order
+    order: ValidateRequest
     config: RunConfig
     model: str
     why: str
@@ -89,7 +89,7 @@ def _said(value: Any) -> str:
     return ",".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
 
 
-def prepare(order: Order, settings: Mapping[str, Any]) -> Plan:
+def prepare(order: ValidateRequest, settings: Mapping[str, Any]) -> Plan:
     """Check all that can be checked beforehand. UsageError says in one line what is wrong."""
     for name in settings:
         if name not in (*MATTERS, *OTHERS):

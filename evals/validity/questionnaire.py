@@ -18,8 +18,8 @@ from evals.optimize.candidates import Question, question_of
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
 from pipeline.config import RunConfig
 from pipeline.store.writer import as_json
-from pipeline.studies.call_tree import Node
-from pipeline.studies.dspy_callbacks import Phase
+from pipeline.studies.call_tree import CallNode
+from pipeline.studies.dspy_callbacks import StudyCallbacks
 from pipeline.studies.study import Study
 from programs.engines.rules.engine import POLICIES
 from programs.models import without_secrets
@@ -105,7 +105,7 @@ def by_rule(seed: int) -> Callable[[Ask], Reply]:
     return answer
 
 
-class Session(Phase):
+class Session(StudyCallbacks):
     """The phase of a study that makes a card: its calls are stored as those of the roles that are asked."""
 
     def __init__(self, study: Study, config: RunConfig) -> None:
@@ -141,10 +141,10 @@ class Session(Phase):
             del self.asked_now[id(asked)]
         return reply
 
-    def described(self, model: Node, asker: Node) -> dict[str, str]:
+    def described(self, model: CallNode, enclosing_module: CallNode) -> dict[str, str]:
         """The role that is asked, its strategy, and the question, or what its strategy asks on the way."""
         asked = model.question.instance
-        signature = getattr(asker.instance, "signature", None)
+        signature = getattr(enclosing_module.instance, "signature", None)
         answers = signature is not None and RULE_FOR[asked.question] in signature.output_fields
         role = QUESTIONS[asked.question][0]
         name = asked.question if answers else getattr(signature, "__name__", "Text")
@@ -157,7 +157,7 @@ class Session(Phase):
 
     def unparsed(self, reason: str) -> None:
         here = self._here
-        said = here.asker.call.response if here.asker.call is not None else None
+        said = here.enclosing_module.call.response if here.enclosing_module.call is not None else None
         with self.study.changed:
             self.asked_now[id(here.question.instance)].unparsed.append((reason, said or ""))
         super().unparsed(reason)

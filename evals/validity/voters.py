@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.metrics.votes import Choice, prospects
+from evals.metrics.votes import VoteScore, prospects
 from evals.validity.questionnaire import Ask, Panel, Reply
 from evals.validity.scores import Finding, finding, shared
 from evals.validity.vignettes import SEED, THREE, Person, try_hours, village
@@ -52,7 +52,7 @@ class Ballot(NamedTuple):
 
     ask: Ask
     turned: Ask
-    choice: Choice
+    choice: VoteScore
 
 
 def settled(rates: tuple[float, ...]) -> tuple[World, int]:
@@ -71,7 +71,7 @@ def _ballots(campaign: int) -> list[Ballot]:
         Ballot(
             Ask("CastVote", vote_inputs(world, voter, platforms)),
             Ask("CastVote", vote_inputs(world, voter, turned)),
-            Choice.of(prospects(world, world.schedule, voter, platforms)),
+            VoteScore.of(prospects(world, world.schedule, voter, platforms)),
         )
         for voter in VOTERS
     ]
@@ -110,7 +110,7 @@ def _vote(reply: Reply) -> str | None:
     return None if reply.answer is None else str(reply.answer.vote)
 
 
-def _worth(choice: Choice, reply: Reply) -> float:
+def _worth(choice: VoteScore, reply: Reply) -> float:
     vote, utilities = _vote(reply), choice.utilities
     if vote is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""The minds of a run: one program per role over one language model, asked concurrently and traced.
+"""The language-model agents of a run: one program per role over one language model, asked concurrently and traced.
 
 A failed answer is data: after retries and repairs `ask` returns an `Answer` without a prediction, and the caller
 falls back. What no retry can mend (a wrong key, an unknown model) raises `ModelError` and ends the run.
@@ -27,8 +27,8 @@ from pipeline.errors import ModelError, UsageError
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
 from programs.calls.optional_parts import parse_omitted
-from programs.calls.pacing import Pace
-from programs.calls.protocols import Alike
+from programs.calls.pacing import Pacer
+from programs.calls.protocols import SharedPrompt
 from programs.models import RULES, Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
@@ -77,8 +77,8 @@ class Answer:
     error: str | None = None
 
 
-class Respondents(Protocol):
-    """Whoever answers the questions of a year: the `Minds` of a run, or those of an economy that is only in memory."""
+class Answerer(Protocol):
+    """Answers the questions of a year: the `LLMAgents` of a run, or those of an economy that is only in memory."""
 
     def module(self, question: str) -> dspy.Module: ...
 
@@ -124,7 +124,7 @@ class Usage:
 
 
 @dataclass
-class Minds:
+class LLMAgents:
     """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
 
     `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
@@ -160,7 +160,7 @@ class Minds:
             raise UsageError(str(error)) from error
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
-        self.pace = Pace()
+        self.pace = Pacer()
         self.budget = self._budget()
 
     def model_of(self, role: str) -> str:
@@ -252,9 +252,9 @@ class Minds:
         finally:
             trace.report()
 
-    def _same(self) -> Alike | None:
+    def _same(self) -> SharedPrompt | None:
         """Who else is asked this, of those who can be under way together."""
-        alike: Alike | None = dspy.settings.get("alike")
+        alike: SharedPrompt | None = dspy.settings.get("alike")
         return alike and replace(alike, count=min(alike.count, self.config.concurrency))
 
     def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:

@@ -18,7 +18,7 @@ from pydantic_core import to_jsonable_python
 from pipeline.store.writer import as_json
 from programs.caching import PerObject
 from programs.calls.prices import KNOWN, Prices, count
-from programs.calls.protocols import Alike, Attempt
+from programs.calls.protocols import Attempt, SharedPrompt
 from programs.calls.server_replies import finish_reason, stored, text_of, told
 from programs.models import without_secrets
 
@@ -125,10 +125,10 @@ class Trace:
     used: int | None = None
     interview: int | None = None
     keyed: tuple[lm15.Request, str] | None = None
-    same: Alike | None = None
+    same: SharedPrompt | None = None
 
     @property
-    def alike(self) -> Alike | None:
+    def alike(self) -> SharedPrompt | None:
         """Who else makes this request at once. After a reply nobody does: a repair quotes it."""
         return None if self.replies else self.same
 
@@ -146,7 +146,7 @@ class Trace:
         """The `number`th branch of this question, from 0, `of` so many that ask the same; join it when it has ended."""
         first = number * BRANCH_ATTEMPTS
         group = (self.run_id, self.year, self.signature, self.agent, "branches", self.first + self.replies)
-        same = Alike(group, of, number, self.agent) if of > 1 else None
+        same = SharedPrompt(group, of, number, self.agent) if of > 1 else None
         branch = replace(self, first=first, root=self.question, calls=[], failures=0, replies=0, reported=0, same=same)
         branch.recorded = [call for call in self.recorded if call.attempt in branch.attempts]
         return branch

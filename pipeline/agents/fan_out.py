@@ -8,16 +8,16 @@ from typing import Any
 
 import dspy
 
-from pipeline.agents.agents import Answer, Respondents
-from programs.calls.protocols import Alike
+from pipeline.agents.agents import Answer, Answerer
+from programs.calls.protocols import SharedPrompt
 
 
 async def ask_all(
-    minds: Respondents, question: str, asked: Iterable[tuple[int, Mapping[str, Any]]], *, year: int
+    llm_agents: Answerer, question: str, asked: Iterable[tuple[int, Mapping[str, Any]]], *, year: int
 ) -> list[Answer]:
     """The answers to `question`, put to each agent with what it is shown, in the order of `asked`.
 
-    Agents with identical inputs follow each other, so that their requests are under way together (`Alike`).
+    Agents with identical inputs follow each other, so that their requests are under way together (`SharedPrompt`).
     """
     groups: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
     shown: dict[tuple[Any, ...], Mapping[str, Any]] = {}
@@ -29,7 +29,7 @@ async def ask_all(
     for key, members in groups.items():
         lead, count = members[0][1], len(members)
         for number, (place, agent) in enumerate(members):
-            alike = Alike((year, question, lead), count, number, lead) if count > 1 else None
+            alike = SharedPrompt((year, question, lead), count, number, lead) if count > 1 else None
             with dspy.context(alike=alike):
-                tasks[place] = asyncio.ensure_future(minds.ask(question, shown[key], year=year, agent=agent))
+                tasks[place] = asyncio.ensure_future(llm_agents.ask(question, shown[key], year=year, agent=agent))
     return await asyncio.gather(*(tasks[place] for place in sorted(tasks)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig
 
-PATIENCE = 3
+SILENT_YEARS_ALLOWED = 3
 """Years in a row in which a role may be asked without one reply to any of its questions; with them the run ends.
 
 A year may be lost to a failure that passes, and its workers keep their hours. Each question was retried by then: three
@@ -66,10 +66,10 @@ class Silence:
         return {role: years for role, years in self.years.items() if years >= self.patience(role)}
 
     def patience(self, role: str) -> int:
-        """How many years a run bears: `PATIENCE`, or all in which it asks the role, if they are fewer."""
+        """How many years a run bears: `SILENT_YEARS_ALLOWED`, or all in which it asks the role, if they are fewer."""
         left = range(self.start, self.config.max_timesteps)
         asking = len(left) if role == "worker" else sum(governs(self.config, year) for year in left)
-        return max(1, min(PATIENCE, asking))
+        return max(1, min(SILENT_YEARS_ALLOWED, asking))
 
 
 def governs(config: RunConfig, year: int) -> bool:

@@ -119,7 +119,7 @@ def _saez(setting: Setting, thresholds: tuple[float, ...], elasticities: tuple[f
     )
 
 
-RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
+BASELINE_RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
     "US_FED": us_fed,
     "UNIFORM": uniform_rate,
     "FREE_MARKET": free_market,
@@ -143,7 +143,7 @@ def certified_oracle(setting: Setting, rivals: tuple[TaxSchedule, ...] = ()) -> 
     Never below another baseline or one of the `rivals` on these brackets. It can take seconds: remembered for the
     settings asked about last.
     """
-    every = [*(rule(setting) for rule in RULES.values()), *rivals]
+    every = [*(rule(setting) for rule in BASELINE_RULES.values()), *rivals]
     return optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting), every)
 
 
@@ -157,7 +157,11 @@ def oracle_grid(setting: Setting) -> TaxSchedule:
     return certified_oracle(setting).certificate.grid
 
 
-BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {**RULES, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}
+BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {
+    **BASELINE_RULES,
+    "ORACLE_GRID": oracle_grid,
+    "ORACLE": oracle,
+}
 """Every planner that needs no language model, by the name that `--planner-type` takes."""
 
 
@@ -170,7 +174,7 @@ def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return rng.integers(*FIXED_HOURS, size=num_agents, endpoint=True)
 
 
-def landmarks(setting: Setting) -> tuple[TaxSchedule, TaxSchedule, TaxSchedule]:
+def start_and_oracle(setting: Setting) -> tuple[TaxSchedule, TaxSchedule, TaxSchedule]:
     """Where every planner with a model begins, the best schedule on its grid, and ORACLE's, the best of all.
 
     A planner's share is measured between the first and the last.

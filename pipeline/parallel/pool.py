@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import dspy
 
-from pipeline.agents.agents import Answer, Minds
-from pipeline.parallel.worker import Ask, Reply, Report, Setup, share
-from pipeline.store.incoming_calls import calls_folder, forget_calls, take_calls
+from pipeline.agents.agents import Answer, LLMAgents
+from pipeline.parallel.worker import Ask, Reply, Report, WorkerSetup, share
+from pipeline.store.incoming_calls import calls_folder, ingest_calls, remove_call_files
 from pipeline.store.writer import Store
 
 log = logging.getLogger("llm_economist")
@@ -34,26 +34,28 @@ class Transport(Protocol):
 
 
 @contextmanager
-def divided(minds: Minds, store: Store) -> Iterator[Wards | None]:
+def divided(llm_agents: LLMAgents, store: Store) -> Iterator[WorkerPool | None]:
     """The wards of a run that is being played; None where its settings say that this process answers."""
-    if not minds.config.divided:
+    if not llm_agents.config.divided:
         yield None
         return
-    wards = Wards(minds, store)
+    wards = WorkerPool(llm_agents, store)
     try:
         yield wards
     finally:
         wards.close()
 
 
-class Wards:
-    """`Respondents` of many processes. They begin with the first question, and end with `close`.
+class WorkerPool:
+    """`Answerer` of many processes. They begin with the first question, and end with `close`.
 
-    `minds`, those of the run's process, give the modules and are told what was used and heard.
+    `llm_agents`, those of the run's process, give the modules and are told what was used and heard.
     """
 
-    def __init__(self, minds: Minds, store: Store, transport: Callable[[Wards], Transport] | None = None) -> None:
-        self.minds, self.store = minds, store
+    def __init__(
+        self, llm_agents: LLMAgents, store: Store, transport: Callable[[WorkerPool], Transport] | None = None
+    ) -> None:
+        self.llm_agents, self.store = llm_agents, store
         self.transport: Transport | None = None
         self._begin = transport or _transport
         self._batches: dict[int, list[tuple[Ask, asyncio.Future[Reply]]]] = {}
@@ -61,7 +63,7 @@ class Wards:
 
     def module(self, question: str) -> dspy.Module:
         """The module that asks `question`."""
-        return self.minds.module(question)
+        return self.llm_agents.module(question)
 
     async def ask(
         self,
@@ -72,8 +74,8 @@ class Wards:
         agent: int | None,
         module: dspy.Module | None = None,
     ) -> Answer:
-        """As `Minds.ask`, in the ward of `agent`; the planner's questions go to the first."""
-        known = self.minds.recorded.pop((year, question, agent), [])
+        """As `LLMAgents.ask`, in the ward of `agent`; the planner's questions go to the first."""
+        known = self.llm_agents.recorded.pop((year, question, agent), [])
         paper = module.on_ballot if module is not None else None
         alike = dspy.settings.get("alike")
         reply = await self._post(Ask(question, dict(inputs), year, agent, paper, tuple(known), alike))
@@ -84,7 +86,7 @@ class Wards:
         """Put a question into its ward's batch, which is sent when all who ask at once have asked."""
         loop = asyncio.get_running_loop()
         self.transport = self.transport or self._begin(self)
-        number = ward_of(ask.agent, self.minds.config.num_agents, self.transport.count)
+        number = partition_of(ask.agent, self.llm_agents.config.num_agents, self.transport.count)
         if number not in self._batches:
             self._batches[number] = []
             loop.call_soon(self._send, number)
@@ -114,58 +116,58 @@ class Wards:
                 reply.set_result(said)
 
     def _hear(self, report: Report) -> None:
-        self.minds.hearing.join(report.hearing)
+        self.llm_agents.hearing.join(report.hearing)
         for record in report.logged:
             log.handle(record)
 
-    def take_calls(self) -> None:
+    def ingest_calls(self) -> None:
         """Take the calls that the wards have written into the store, and count them."""
-        self.minds.usage.join(take_calls(self.store, self.minds.run_id))
+        self.llm_agents.usage.join(ingest_calls(self.store, self.llm_agents.run_id))
 
     def close(self) -> None:
         """End the wards; what they have written is in the store then."""
         if self.transport is not None:
             self.transport.close()
-            self.take_calls()
-            forget_calls(self.store.path)
+            self.ingest_calls()
+            remove_call_files(self.store.path)
 
 
-def ward_of(agent: int | None, num_agents: int, wards: int) -> int:
+def partition_of(agent: int | None, num_agents: int, wards: int) -> int:
     """The ward of an agent: contiguous ranges of about the same length.
 
-    >>> [ward_of(agent, 5, 2) for agent in (None, 0, 1, 2, 3, 4)]
+    >>> [partition_of(agent, 5, 2) for agent in (None, 0, 1, 2, 3, 4)]
     [0, 0, 0, 0, 1, 1]
     """
     return 0 if agent is None else agent * wards // num_agents
 
 
-def setups(minds: Minds, store: Store, wards: int) -> list[Setup]:
+def setups(llm_agents: LLMAgents, store: Store, wards: int) -> list[WorkerSetup]:
     """What each of so many wards must know; there are no more than there are agents, or calls to share."""
-    config = minds.config
+    config = llm_agents.config
     wards = min(wards, *(n for n in (config.num_agents, config.concurrency, config.rpm, config.tpm) if n is not None))
-    folder = calls_folder(store.path) / str(minds.run_id)
+    folder = calls_folder(store.path) / str(llm_agents.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        Setup(
+        WorkerSetup(
             number,
             share(config, number, wards),
-            minds.model,
-            minds.run_id,
+            llm_agents.model,
+            llm_agents.run_id,
             str(folder / str(number)),
-            minds.pools,
+            llm_agents.pools,
         )
         for number in range(wards)
     ]
 
 
-def _transport(wards: Wards) -> Transport:
-    config = wards.minds.config
+def _transport(wards: WorkerPool) -> Transport:
+    config = wards.llm_agents.config
     if config.engine == "ray":
         from pipeline.parallel.ray_actors import Actors
 
         return Actors(
-            lambda count: setups(wards.minds, wards.store, count), wards=config.shards, address=config.ray_address
+            lambda count: setups(wards.llm_agents, wards.store, count), wards=config.shards, address=config.ray_address
         )
     from pipeline.parallel.processes import Processes
 
-    return Processes(setups(wards.minds, wards.store, config.processes))
+    return Processes(setups(wards.llm_agents, wards.store, config.processes))

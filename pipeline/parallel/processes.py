@@ -1,4 +1,4 @@
-"""Wards as processes of this machine (`--processes`), asked through pipes."""
+"""WorkerPool as processes of this machine (`--processes`), asked through pipes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from multiprocessing.context import SpawnProcess
 from pipeline import terminal
 from pipeline.errors import EconomistError, StoreError
 from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another
-from pipeline.parallel.worker import LIVES, PATIENCE, Ask, Report, Setup, Ward
+from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Ask, Report, WorkerSetup
 from programs.models import blotted
 
 
 class Processes:
     """A process a ward. One that is lost is begun anew, and goes on from its journal."""
 
-    def __init__(self, setups: Sequence[Setup]) -> None:
+    def __init__(self, setups: Sequence[WorkerSetup]) -> None:
         self.setups = setups
         self.threads = ThreadPoolExecutor(len(setups), thread_name_prefix="ward")
         self.turns = [asyncio.Lock() for _ in setups]
@@ -62,7 +62,7 @@ class Processes:
         self.threads.shutdown()
 
 
-def _begin(setup: Setup) -> tuple[SpawnProcess, Connection]:
+def _begin(setup: WorkerSetup) -> tuple[SpawnProcess, Connection]:
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=work, args=(theirs, setup), name=f"ward {setup.number}", daemon=True)
@@ -74,7 +74,7 @@ def _begin(setup: Setup) -> tuple[SpawnProcess, Connection]:
 
 def _end(process: SpawnProcess, pipe: Connection) -> int | None:
     """The exit code of a process that was told to end, or is gone; one that does not is killed."""
-    process.join(PATIENCE)
+    process.join(SHUTDOWN_TIMEOUT)
     process.kill()
     process.join()
     pipe.close()
@@ -90,19 +90,19 @@ def _exchange(pipe: Connection, batch: Sequence[Ask]) -> Report:
     return said
 
 
-def work(pipe: Connection, setup: Setup) -> None:
+def work(pipe: Connection, setup: WorkerSetup) -> None:
     """The life of a process: batches from `pipe`, until the run's process ends it with SIGTERM, or is gone."""
     work_for_another()
     terminal.prepare()
     with suppress(KeyboardInterrupt, EOFError, ConnectionError), asyncio.Runner() as runner:
-        ward = Ward(setup)
+        ward = AgentWorker(setup)
         ward.take_log()
         threading.Thread(target=_outlive_nobody, args=(ward,), daemon=True).start()
         while True:
             pipe.send(_answered(runner, ward, pipe.recv()))
 
 
-def _answered(runner: asyncio.Runner, ward: Ward, batch: Sequence[Ask]) -> Report | Exception:
+def _answered(runner: asyncio.Runner, ward: AgentWorker, batch: Sequence[Ask]) -> Report | Exception:
     try:
         return runner.run(ward.answer(batch))
     except EconomistError as error:
@@ -111,7 +111,7 @@ def _answered(runner: asyncio.Runner, ward: Ward, batch: Sequence[Ask]) -> Repor
         return RuntimeError(blotted(traceback.format_exc()))
 
 
-def _outlive_nobody(ward: Ward) -> None:
+def _outlive_nobody(ward: AgentWorker) -> None:
     """When the run's process is gone, however it went: keep the replies that are here, and end."""
     parent = parent_process()
     assert parent is not None

@@ -1,4 +1,4 @@
-"""Wards as Ray actors (`--engine ray`): Ray spreads them over its nodes, begins a lost one anew, and asks it again."""
+"""Worker processes as Ray actors (`--engine ray`): Ray spreads them over its nodes and restarts lost ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel.ray_cluster import cluster
-from pipeline.parallel.worker import LIVES, PATIENCE, Ask, Report, Setup, Ward
+from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Ask, Report, WorkerSetup
 
 
 class Actor:
     """A ward on some node."""
 
-    def __init__(self, setup: Setup, folder: str) -> None:
-        self.ward = Ward(setup)
+    def __init__(self, setup: WorkerSetup, folder: str) -> None:
+        self.ward = AgentWorker(setup)
         self.ward.take_log()
         with suppress(OSError):  # saved programs and prices may have names that are relative to it
             os.chdir(folder)
@@ -34,7 +34,9 @@ class Actor:
 class Actors:
     """An actor a ward, on the cluster at `address` (pipeline/parallel/ray_cluster.py)."""
 
-    def __init__(self, setups: Callable[[int], Sequence[Setup]], *, wards: int | None, address: str | None) -> None:
+    def __init__(
+        self, setups: Callable[[int], Sequence[WorkerSetup]], *, wards: int | None, address: str | None
+    ) -> None:
         """`setups`: from the number of wards; without `wards`, there is one for each CPU. UsageError where they can't
         work."""
         with ExitStack() as stack:
@@ -80,6 +82,6 @@ class Actors:
         for asked in self.under_way:
             self.ray.cancel(asked)
         if self.under_way:
-            self.ray.wait(list(self.under_way), num_returns=len(self.under_way), timeout=PATIENCE)
+            self.ray.wait(list(self.under_way), num_returns=len(self.under_way), timeout=SHUTDOWN_TIMEOUT)
         for member in self.members:
             self.ray.kill(member)

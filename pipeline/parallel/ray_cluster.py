@@ -26,7 +26,7 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
-PATIENCE = 10.0
+CONNECT_TIMEOUT = 10.0
 """Seconds for a cluster to be reached."""
 
 LONGEST = 22
@@ -111,7 +111,7 @@ def _knock(address: str) -> None:
     """OSError where nobody listens: Ray itself would try for eight minutes, and print each time."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
 
 
 def _folder() -> str | None:

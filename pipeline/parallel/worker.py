@@ -1,4 +1,4 @@
-"""A ward: a contiguous part of the population, and the process that answers for it with minds of its own.
+"""A worker process: it answers for a contiguous part of the population, with language-model agents of its own.
 
 Prompts are rendered and replies are parsed here, so that is what runs on several cores. What a ward answers does not
 depend on which ward it is: seeds, ids and keys of calls are those of the question (pipeline/agents/call_trace.py).
@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from pipeline.agents.agents import Minds
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import Call, Recorded
 from pipeline.agents.examples import Pools
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
-from programs.calls.protocols import Alike
+from programs.calls.protocols import SharedPrompt
 from programs.roles.voter import ballot
 
 if TYPE_CHECKING:
-    from pipeline.store.call_files import Journal
+    from pipeline.store.call_files import CallFileWriter
 
 log = logging.getLogger("llm_economist")
 
 LIVES = 5
 """How often a ward may be lost over one batch of questions before the run gives up."""
 
-PATIENCE = 15.0
+SHUTDOWN_TIMEOUT = 15.0
 """Seconds for a ward to store what it has and end, before it is killed."""
 
 BallotPaper = tuple[tuple[str, ...], str]
@@ -43,7 +43,7 @@ BallotPaper = tuple[tuple[str, ...], str]
 
 
 @dataclass(frozen=True)
-class Setup:
+class WorkerSetup:
     """What a ward needs to know before it is asked. `config` has its share of the limits; `folder`: of its journal."""
 
     number: int
@@ -67,7 +67,7 @@ class Ask:
     agent: int | None
     ballot: BallotPaper | None = None
     recorded: tuple[Call, ...] = ()
-    alike: Alike | None = None
+    alike: SharedPrompt | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Reply:
 class Report:
     """What came of a batch: a reply for each question, in order, or the `failure` that ends the run.
 
-    `hearing`: as in `Minds`. `logged`: what the ward has to say in the run's text log.
+    `hearing`: as in `LLMAgents`. `logged`: what the ward has to say in the run's text log.
     """
 
     replies: list[Reply] = field(default_factory=list)
@@ -92,13 +92,13 @@ class Report:
     failure: EconomistError | None = None
 
 
-class Ward:
+class AgentWorker:
     """Answers batches of questions in the event loop of its process. Its calls are in its journal before it reports.
 
     Made when it is first asked, so that what can't be made is told in a report.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
         self.ballots: dict[BallotPaper, dspy.Module] = {}
         self.logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
@@ -110,10 +110,10 @@ class Ward:
         logging.getLogger("dspy").setLevel(logging.ERROR)
 
     @cached_property
-    def journal(self) -> Journal:
-        from pipeline.store.call_files import Journal  # Arrow, which a run in one process can do without
+    def journal(self) -> CallFileWriter:
+        from pipeline.store.call_files import CallFileWriter  # Arrow, which a run in one process can do without
 
-        return Journal(Path(self.setup.folder))
+        return CallFileWriter(Path(self.setup.folder))
 
     @cached_property
     def left(self) -> Recorded:
@@ -121,11 +121,11 @@ class Ward:
         return by_question(self.journal.left())
 
     @cached_property
-    def minds(self) -> Minds:
-        minds = Minds(self.setup.config, self.setup.model)
-        minds.learn(self.setup.pools)
-        minds.enter(self.setup.run_id, self.journal.post)
-        return minds
+    def llm_agents(self) -> LLMAgents:
+        llm_agents = LLMAgents(self.setup.config, self.setup.model)
+        llm_agents.learn(self.setup.pools)
+        llm_agents.enter(self.setup.run_id, self.journal.post)
+        return llm_agents
 
     async def answer(self, batch: Sequence[Ask]) -> Report:
         """Ask all of a batch at once. An error that ends the run is told in the report."""
@@ -137,7 +137,7 @@ class Ward:
         return report
 
     async def _answer(self, batch: Sequence[Ask]) -> Report:
-        self.minds.hearing = Hearing()
+        self.llm_agents.hearing = Hearing()
         tasks = [asyncio.create_task(self._ask(ask)) for ask in batch]
         try:
             replies = await asyncio.gather(*tasks)
@@ -146,22 +146,22 @@ class Ward:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self.journal.flush()
-        return Report(replies, self.minds.hearing)
+        return Report(replies, self.llm_agents.hearing)
 
     async def _ask(self, ask: Ask) -> Reply:
         key = (ask.year, ask.question, ask.agent)
         known = {call.call_id: call for call in (*ask.recorded, *self.left.pop(key, ()))}
         if known:
-            self.minds.recorded[key] = [known[call_id] for call_id in sorted(known)]
+            self.llm_agents.recorded[key] = [known[call_id] for call_id in sorted(known)]
         module = self._ballot(ask.ballot) if ask.ballot is not None else None
         with dspy.context(alike=ask.alike):
-            answer = await self.minds.ask(ask.question, ask.inputs, year=ask.year, agent=ask.agent, module=module)
+            answer = await self.llm_agents.ask(ask.question, ask.inputs, year=ask.year, agent=ask.agent, module=module)
         said = dict(answer.prediction.items()) if answer.prediction is not None else None
         return Reply(said, answer.call_id, answer.error)
 
     def _ballot(self, paper: BallotPaper) -> dspy.Module:
         if paper not in self.ballots:
-            self.ballots = {paper: ballot(self.minds.module("CastVote"), *paper)}
+            self.ballots = {paper: ballot(self.llm_agents.module("CastVote"), *paper)}
         return self.ballots[paper]
 
 

@@ -1,4 +1,4 @@
-"""The voting rules: from ballots to a leader. A new rule is one function and one entry in `RULES`."""
+"""The voting rules: from ballots to a leader. A new rule is one function and one entry in `ELECTION_RULES`."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def median_voter(poll: Poll, rng: np.random.Generator) -> int | None:
     return _best_of(poll.candidates, poll.interest(median), rng)
 
 
-RULES: Mapping[str, Rule] = {
+ELECTION_RULES: Mapping[str, Rule] = {
     "plurality": Rule(plurality, "name", "Most votes win."),
     "approval": Rule(approval, "set", "Who is approved of by most wins."),
     "borda": Rule(borda, "ranking", "A candidate gets a point for each other ranked below; most points win."),

@@ -10,12 +10,12 @@ from typing import Any
 import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer, Respondents
+from pipeline.agents.agents import Answer, Answerer
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.policy_support import prospects
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import RULES, Ballot, Form, Poll, Rule, ballot_names, sincere_ballot
+from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Form, Poll, Rule, ballot_names, sincere_ballot
 from pipeline.simulation.world import World
 from programs.roles.voter import ballot, names_in
 from signatures.types import TaxSchedule
@@ -48,18 +48,18 @@ class Campaign:
     winner: int | None = None
 
 
-async def govern(world: World, minds: Respondents, year: int) -> Government:
+async def govern(world: World, llm_agents: Answerer, year: int) -> Government:
     """Change the tax schedule for the tax year that begins: by the planner, or by whoever is elected."""
     government = Government()
-    campaign = await _elect(world, minds, year, government) if world.scenario.elections else Campaign()
+    campaign = await _elect(world, llm_agents, year, government) if world.scenario.elections else Campaign()
     inputs = planner_inputs(world, year)
     if world.leader is None:
-        _apply(world, government, await minds.ask("SetTaxRates", inputs, year=year, agent=None))
+        _apply(world, government, await llm_agents.ask("SetTaxRates", inputs, year=year, agent=None))
     elif world.config.binding_platforms:
         _keep_promise(world, government, campaign)
     else:
         inputs |= leader_inputs(world, campaign.platforms)
-        _apply(world, government, await minds.ask("GovernAsLeader", inputs, year=year, agent=world.leader))
+        _apply(world, government, await llm_agents.ask("GovernAsLeader", inputs, year=year, agent=world.leader))
     return government
 
 
@@ -119,16 +119,16 @@ def _enact(
     world.schedule = world.schedule.changed(tuple(government.rate_changes))
 
 
-async def _elect(world: World, minds: Respondents, year: int, government: Government) -> Campaign:
+async def _elect(world: World, llm_agents: Answerer, year: int, government: Government) -> Campaign:
     """Candidates, votes, a winner. Without a candidate, or without a vote for one, the incumbent stays."""
-    rule = RULES[world.config.election_rule]
+    rule = ELECTION_RULES[world.config.election_rule]
     if world.config.platforms:
-        platforms, calls = await _nominate(world, minds, year, government, rule)
+        platforms, calls = await _nominate(world, llm_agents, year, government, rule)
     else:
         platforms, calls = dict.fromkeys(_standing(world, world.voters_asked, year, rule)), {}
     winner = None
     if platforms:
-        votes = await _vote(world, minds, year, platforms, government, rule.form) if rule.form else []
+        votes = await _vote(world, llm_agents, year, platforms, government, rule.form) if rule.form else []
         poll = Poll(list(platforms), votes, world.population.wage, _interest(world, platforms))
         winner = rule.elect(poll, world.rng("tie", year))
         world.leader = world.leader if winner is None else winner
@@ -161,11 +161,11 @@ def citizen_inputs(world: World, agent: int) -> dict[str, str]:
 
 
 async def _nominate(
-    world: World, minds: Respondents, year: int, government: Government, rule: Rule
+    world: World, llm_agents: Answerer, year: int, government: Government, rule: Rule
 ) -> tuple[Platforms, Mapping[int, int | None]]:
     eligible = world.voters_asked
     questions = (
-        minds.ask("StandForOffice", citizen_inputs(world, agent), year=year, agent=agent) for agent in eligible
+        llm_agents.ask("StandForOffice", citizen_inputs(world, agent), year=year, agent=agent) for agent in eligible
     )
     answers = dict(zip(eligible, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
@@ -179,14 +179,14 @@ async def _nominate(
     return platforms, {agent: a.call_id for agent, a in standing.items()}
 
 
-def ballot_module(minds: Respondents, form: Form, platforms: Platforms) -> dspy.Module:
+def ballot_module(llm_agents: Answerer, form: Form, platforms: Platforms) -> dspy.Module:
     """The module that asks for a vote, typed to those who stand."""
-    return ballot(minds.module("CastVote"), [see.candidate_name(agent) for agent in platforms], form)
+    return ballot(llm_agents.module("CastVote"), [see.candidate_name(agent) for agent in platforms], form)
 
 
 def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
     """What a citizen is told when it votes. ValueError under a rule without a vote."""
-    rule = RULES[world.config.election_rule]
+    rule = ELECTION_RULES[world.config.election_rule]
     if rule.form is None:
         raise ValueError(f"nobody votes under the rule {world.config.election_rule}")
     return {
@@ -199,12 +199,12 @@ def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str
 
 
 async def _vote(
-    world: World, minds: Respondents, year: int, platforms: Platforms, government: Government, form: Form
+    world: World, llm_agents: Answerer, year: int, platforms: Platforms, government: Government, form: Form
 ) -> list[Ballot]:
     """The ballots of all agents, in order: asked for, or, of workers without a mind, by their own interest."""
-    asked, module = world.voters_asked, ballot_module(minds, form, platforms)
+    asked, module = world.voters_asked, ballot_module(llm_agents, form, platforms)
     questions = (
-        minds.ask("CastVote", vote_inputs(world, voter, platforms), year=year, agent=voter, module=module)
+        llm_agents.ask("CastVote", vote_inputs(world, voter, platforms), year=year, agent=voter, module=module)
         for voter in asked
     )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))

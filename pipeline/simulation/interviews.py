@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.agents.agents import Answer, Minds
+from pipeline.agents.agents import Answer, LLMAgents
 from pipeline.agents.call_trace import INTERVIEW, next_interview
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError, UsageError
@@ -141,15 +141,15 @@ class Interview:
         server = base_url or (self.config.base_url if llm is None else None)
         return _plain(self.config, server), llm or self.config.role_llm.get(self.role, self.llm)
 
-    async def ask(self, question: str, minds: Minds) -> Answer:
+    async def ask(self, question: str, llm_agents: LLMAgents) -> Answer:
         """Put the question. ModelError in one line where no answer came; every attempt is in the store either way."""
         inputs = self.inputs(question)
-        minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         query = f"SELECT min(call_id) FROM lm_calls WHERE run_id = ? AND signature = '{INTERVIEW}'"
         number = next_interview(self.run_id, self.store.one(query, [self.run_id]))
-        answer = await minds.interview(inputs, year=self.year, agent=self.agent, number=number)
+        answer = await llm_agents.interview(inputs, year=self.year, agent=self.agent, number=number)
         if answer.prediction is None:
-            raise ModelError(f"{minds.shown_model} gave no answer ({minds.hearing.failure()})")
+            raise ModelError(f"{llm_agents.shown_model} gave no answer ({llm_agents.hearing.failure()})")
         return answer
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.agents.agents import Answer, Minds, Respondents
+from pipeline.agents.agents import Answer, Answerer, LLMAgents
 from pipeline.agents.call_trace import Recorded
 from pipeline.agents.fan_out import ask_all
 from pipeline.agents.silent_roles import Silence, governs
@@ -21,7 +21,7 @@ from pipeline.economy.census import IntArray
 from pipeline.economy.equilibrium import Outcome, settle
 from pipeline.economy.utility import adjusted_utility
 from pipeline.errors import ModelError
-from pipeline.parallel.pool import Wards, divided
+from pipeline.parallel.pool import WorkerPool, divided
 from pipeline.simulation import observations as see
 from pipeline.simulation.archetypes import Delegation
 from pipeline.simulation.gc_pause import rarely_collected
@@ -59,7 +59,7 @@ class Simulation:
 
     config: RunConfig
     store: Store
-    minds: Minds
+    llm_agents: LLMAgents
     on_year: Callable[[Year], None] = lambda year: None
     run_id: int = 0
     world: World = None  # type: ignore[assignment]  # made from the settings unless given
@@ -75,54 +75,54 @@ class Simulation:
         if self.run_id:
             self.store.reopen_run(self.run_id)
         else:
-            self.run_id = self.store.start_run(run_row(self.config, self.minds.model))
-        self.minds.enter(self.run_id, lambda call: self.store.post(row_of(call)))
-        self.minds.recorded = self.recorded(self.start)
-        with rarely_collected(), divided(self.minds, self.store) as wards:
+            self.run_id = self.store.start_run(run_row(self.config, self.llm_agents.model))
+        self.llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        self.llm_agents.recorded = self.recorded(self.start)
+        with rarely_collected(), divided(self.llm_agents, self.store) as wards:
             await self._play(wards)
 
-    async def _play(self, wards: Wards | None) -> None:
+    async def _play(self, wards: WorkerPool | None) -> None:
         """Play all years, asked by `wards` or, without any, in this process."""
-        asked: Respondents = wards or self.minds
+        asked: Answerer = wards or self.llm_agents
         if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):
             await self._set_up(asked)
-            self.minds.hearing.forget()  # who wrote a persona has not chosen hours
+            self.llm_agents.hearing.forget()  # who wrote a persona has not chosen hours
         silence = Silence(self.config, self.start)
         for year in range(self.start, self.config.max_timesteps):
             if year > self.start:
-                self.minds.recorded = self.recorded(year)
+                self.llm_agents.recorded = self.recorded(year)
             played = await play_year(self.world, asked, year)
             if wards is not None:
-                wards.take_calls()
-            _refuse_silence(played, self.minds, silence)
+                wards.ingest_calls()
+            _refuse_silence(played, self.llm_agents, silence)
             self.store.write(year_tables(self.run_id, self.world, played))
             self.fallbacks += played.failed
             self.on_year(played)
 
-    async def _set_up(self, asked: Respondents) -> None:
+    async def _set_up(self, asked: Answerer) -> None:
         """Write personas, and store who takes part."""
-        written = await write_personas(self.world, self.minds, self.store, asked=asked)
+        written = await write_personas(self.world, self.llm_agents, self.store, asked=asked)
         self.store.write(
             {
-                "programs": program_rows(self.run_id, self.config, self.minds.pools),
+                "programs": program_rows(self.run_id, self.config, self.llm_agents.pools),
                 "agents": agent_columns(self.run_id, self.world),
                 "personas": written,
             }
         )
 
 
-async def play_year(world: World, minds: Respondents, year: int) -> Year:
+async def play_year(world: World, llm_agents: Answerer, year: int) -> Year:
     """One year of the game; changes `world`."""
     config = world.config
     world.begin(year)
     government = Government()
     if governs(config, year):
-        government = await govern(world, minds, year)
+        government = await govern(world, llm_agents, year)
     world.make_law(year)
     asked = world.delegate(year)
-    answers = await _choose_labor(world, minds, year, asked)
+    answers = await _choose_labor(world, llm_agents, year, asked)
     outcome = settle(world.economy, world.schedule, world.population.wage, world.hours, windfall=world.windfall)
-    judged = await _judge(world, minds, year, outcome, asked)
+    judged = await _judge(world, llm_agents, year, outcome, asked)
     adjusted = adjusted_utility(outcome.utility, judged.satisfied != DISSATISFIED)
     counts = adjusted if world.satisfaction_counts else outcome.utility
     welfare = float(world.setting().objective(counts, outcome.income, world.population.wage))
@@ -147,10 +147,10 @@ async def play_year(world: World, minds: Respondents, year: int) -> Year:
     return played
 
 
-async def _choose_labor(world: World, minds: Respondents, year: int, asked: Delegation) -> list[Answer]:
+async def _choose_labor(world: World, llm_agents: Answerer, year: int, asked: Delegation) -> list[Answer]:
     """The hours of all who are asked for, written to `world.hours`; a failed answer leaves last year's."""
     inputs = ((agent, labor_inputs(world, shown, year)) for agent, shown in asked)
-    answers = await ask_all(minds, "ChooseLabor", inputs, year=year)
+    answers = await ask_all(llm_agents, "ChooseLabor", inputs, year=year)
     said = [np.nan if answer.prediction is None else float(answer.prediction.labor) for answer in answers]
     hours = _spread(said, asked.answer, nobody=np.nan)
     world.hours = np.where(np.isnan(hours), world.hours, hours)
@@ -192,7 +192,7 @@ class _Judged:
     failed: int = 0
 
 
-async def _judge(world: World, minds: Respondents, year: int, outcome: Outcome, asked: Delegation) -> _Judged:
+async def _judge(world: World, llm_agents: Answerer, year: int, outcome: Outcome, asked: Delegation) -> _Judged:
     """The verdicts of the people who are asked for."""
     satisfied = np.full(world.num_agents, NO_VERDICT, dtype=np.int8)
     if not world.scenario.satisfaction:
@@ -201,7 +201,7 @@ async def _judge(world: World, minds: Respondents, year: int, outcome: Outcome, 
     people = world.population.utility_type == "egotistical"
     judges = [(number, *pair) for number, pair in enumerate(asked) if people[pair[1]]]
     inputs = ((agent, judge_inputs(world, shown, outcome)) for _, agent, shown in judges)
-    answers = await ask_all(minds, "JudgeTaxPolicy", inputs, year=year)
+    answers = await ask_all(llm_agents, "JudgeTaxPolicy", inputs, year=year)
     said = np.full(len(asked.agent), NO_VERDICT, dtype=np.int8)
     for (number, _, _), answer in zip(judges, answers, strict=True):
         if answer.prediction is not None:
@@ -237,18 +237,18 @@ def _remember(world: World, played: Year) -> None:
     world.judged, world.satisfied = played.judged, played.verdicts
 
 
-def _refuse_silence(played: Year, minds: Minds, silence: Silence) -> None:
+def _refuse_silence(played: Year, llm_agents: LLMAgents, silence: Silence) -> None:
     """A year without a single reply is not a result: the model is gone. Nor are years in which one role has none.
 
     Replies that make no sense are a result. The year is not stored, so that a run that is resumed asks in it again.
     """
-    hearing, mute = minds.hearing, silence.after(minds.hearing)
+    hearing, mute = llm_agents.hearing, silence.after(llm_agents.hearing)
     if played.asked and played.failed == played.asked and not hearing.heard:
         mute = dict.fromkeys(sorted(hearing.asked), 1)
     for role, years in mute.items():
         since = f", in {years} years in a row in which it was asked" if years > 1 else ""
         raise ModelError(
-            f"role {role}: {minds.shown(minds.model_of(role))} gave no answer in year {played.year}{since} "
+            f"role {role}: {llm_agents.shown(llm_agents.model_of(role))} gave no answer in year {played.year}{since} "
             f"({hearing.failure(role)})"
         )
     hearing.forget()

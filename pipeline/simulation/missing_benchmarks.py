@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.baselines import Setting, landmarks, objective
+from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.equilibrium import Regret, regret, settle
 from pipeline.economy.tax import FloatArray
 from pipeline.errors import UsageError
@@ -78,7 +78,7 @@ def missing(reader: Reader, run: Row) -> Iterator[Yardsticks]:
             name: np.ma.getdata(column) for name, column in reader.columns(PLAYED, [run["run_id"], row["year"]]).items()
         }
         setting = setting_of(config, columns["wage"], windfall=row["windfall"] or 0.0)
-        laws = (schedule_of(row), *landmarks(setting))
+        laws = (schedule_of(row), *start_and_oracle(setting))
         yield Yardsticks(
             year=row["year"],
             agent=columns["agent"],

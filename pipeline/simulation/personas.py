@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from pipeline.agents.agents import Answer, Minds, Respondents
+from pipeline.agents.agents import Answer, Answerer, LLMAgents
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError
 from pipeline.simulation import observations as see
@@ -24,15 +24,17 @@ def written_by(config: RunConfig) -> str:
     return name if path is None else f"{name} {saved_program.state_hash(saved_program.read(path)['predictors'])}"
 
 
-async def write_personas(world: World, minds: Minds, store: Store, *, asked: Respondents | None = None) -> list[Row]:
+async def write_personas(
+    world: World, llm_agents: LLMAgents, store: Store, *, asked: Answerer | None = None
+) -> list[Row]:
     """Fill `world.personas`: from the store where this model and seed wrote them before, else by the model.
 
-    `asked`: who answers, if not `minds` themselves.
+    `asked`: who answers, if not `llm_agents` themselves.
     A worker whose persona could not be written gets the plain template. Returns the rows that are new.
     """
     population = world.population
     strategy = written_by(world.config)
-    stored = store.personas(model=minds.model_of("persona"), strategy=strategy, seed=world.config.seed)
+    stored = store.personas(model=llm_agents.model_of("persona"), strategy=strategy, seed=world.config.seed)
     people = {agent: population.demographics(agent) for agent in needs_persona(world)}
     keys = {
         agent: (agent, person.occupation, person.sex, person.age, float(population.wage[agent]))
@@ -42,7 +44,7 @@ async def write_personas(world: World, minds: Minds, store: Store, *, asked: Res
     for agent, key in keys.items():
         world.personas[agent] = stored.get(key)
     missing = [agent for agent in keys if world.personas[agent] is None]
-    answers = await asyncio.gather(*(ask_persona(world, asked or minds, agent) for agent in missing))
+    answers = await asyncio.gather(*(ask_persona(world, asked or llm_agents, agent) for agent in missing))
     rows: list[Row] = []
     for agent, answer in zip(missing, answers, strict=True):
         person = people[agent]
@@ -56,22 +58,22 @@ async def write_personas(world: World, minds: Minds, store: Store, *, asked: Res
         row = dict(zip(columns, keys[agent], strict=True))
         rows.append(
             {
-                "model": minds.model_of("persona"),
+                "model": llm_agents.model_of("persona"),
                 "strategy": strategy,
                 "seed": world.config.seed,
                 **row,
                 "persona": world.personas[agent],
             }
         )
-    if missing and not rows and "persona" not in minds.hearing.heard:
-        why = minds.hearing.failure("persona")
-        raise ModelError(f"{minds.shown_model} wrote no persona ({why})")
+    if missing and not rows and "persona" not in llm_agents.hearing.heard:
+        why = llm_agents.hearing.failure("persona")
+        raise ModelError(f"{llm_agents.shown_model} wrote no persona ({why})")
     return rows
 
 
-async def ask_persona(world: World, minds: Respondents, agent: int) -> Answer:
+async def ask_persona(world: World, llm_agents: Answerer, agent: int) -> Answer:
     """The persona of one agent of a world with people."""
-    return await minds.ask("WritePersona", persona_inputs(world, agent), year=0, agent=agent)
+    return await llm_agents.ask("WritePersona", persona_inputs(world, agent), year=0, agent=agent)
 
 
 def persona_inputs(world: World, agent: int) -> dict[str, Any]:

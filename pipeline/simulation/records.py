@@ -182,7 +182,7 @@ def decision_columns(key: Row, world: World, played: Year) -> Columns:
 def year_row(key: Row, world: World, played: Year) -> Row:
     """The year in aggregates; every welfare function on the utilities as they count."""
     outcome, wages = played.outcome, world.population.wage
-    start, grid, best = world.landmarks()
+    start, grid, best = world.start_and_oracle()
     welfare = {
         {"paper": "swf_paper"}.get(name, name): float(function(played.judged, outcome.income, wages))
         for name, function in world.setting().welfare_functions.items()
@@ -191,7 +191,7 @@ def year_row(key: Row, world: World, played: Year) -> Row:
         **key,
         "thresholds": list(world.schedule.thresholds),
         "rates": list(world.schedule.rates),
-        "rates_beneath": list(world.beneath.rates) if world.beneath is not None else None,
+        "rates_beneath": list(world.schedule_before_shocks.rates) if world.schedule_before_shocks is not None else None,
         "revenue": outcome.revenue,
         "rebate": outcome.rebate,
         "windfall": outcome.windfall or None,

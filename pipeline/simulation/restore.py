@@ -32,7 +32,7 @@ from programs.text_files import parse_json
 from signatures.types import TaxSchedule
 
 
-class AtRest:
+class ReadOnlyStore:
     """A database to ask for rows, or, while another process writes it, a copy as of its last commit. Use as a context
     manager."""
 
@@ -50,7 +50,7 @@ class AtRest:
                 self._copy.cleanup()
                 raise (locked if isinstance(error, NoAnswer) else error) from None
 
-    def __enter__(self) -> AtRest:
+    def __enter__(self) -> ReadOnlyStore:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -183,12 +183,25 @@ def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int])
 
 def settings_of_year(reader: Reader, run: Row, year: int) -> Row:
     """The row of the run that played a year of `run`: a fork has the years before its own from its parent."""
-    while run["fork_year"] is not None and year < run["fork_year"]:
+    for each in with_ancestors(reader, run):
+        run = each
+        if each["fork_year"] is None or year >= each["fork_year"]:
+            break
+    return run
+
+
+def with_ancestors(reader: Reader, run: Row) -> Iterator[Row]:
+    """The rows of `run`, of the run that it was forked from, and so on. StoreError where it is its own ancestor."""
+    seen = set()
+    while True:
+        if run["run_id"] in seen:
+            raise StoreError(f"{reader.path} is damaged: run {run['run_id']} is a fork of itself; use another database")
+        seen.add(run["run_id"])
+        yield run
         parents = reader.rows("SELECT * FROM runs WHERE run_id = ?", [run["parent_run_id"]])
         if not parents:
-            break
+            return
         run = parents[0]
-    return run
 
 
 def schedule_of(row: Row) -> TaxSchedule:
@@ -212,7 +225,9 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
     world.begin(row["year"])
     world.schedule, world.leader = schedule_of(row), row["leader"]
     if row.get("rates_beneath") is not None:
-        world.beneath = TaxSchedule(thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"]))
+        world.schedule_before_shocks = TaxSchedule(
+            thresholds=world.schedule.thresholds, rates=tuple(row["rates_beneath"])
+        )
     world.hours = decisions["labor"]
     wages, labor = world.population.wage, decisions["labor"].copy()
     outcome = settle(world.economy, world.schedule, wages, labor, windfall=world.windfall)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, fixed_hours, landmarks, objective
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, fixed_hours, objective, start_and_oracle
 from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.equilibrium import Outcome
@@ -30,8 +30,9 @@ class World:
     """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes.
 
     `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year to each from
-    outside. `beneath`: the law under the shocks that lie over it for a time; None without one. `delegation`: who is
-    asked for whom; with archetypes None until they are formed. `judged`: (N,) utilities of the last year as they count
+    outside. `schedule_before_shocks`: the law that returns when a shock to it ends; None without one. `delegation`: who
+    is asked for whom; with archetypes None until they are formed. `judged`: (N,) utilities of the last year as they
+    count
     in the objective. `satisfied`: how many then were satisfied with the tax policy, of how many who said.
     """
 
@@ -55,7 +56,7 @@ class World:
     delegation: Delegation | None = None
     active: tuple[Shock, ...] = ()
     windfall: float = 0.0
-    beneath: TaxSchedule | None = None
+    schedule_before_shocks: TaxSchedule | None = None
     _best_response: dict[tuple[TaxSchedule, tuple[Shock, ...]], float] = field(default_factory=dict)
     _planned: dict[tuple[Shock, ...], TaxSchedule] = field(default_factory=dict)
 
@@ -82,8 +83,8 @@ class World:
         if active != self.active:
             self.population = replace(self.population, wage=self.exposure.wages(year))
             self.active, self.windfall = active, self.exposure.windfall(year)
-        if self.beneath is not None:
-            self.schedule, self.beneath = self.beneath, None
+        if self.schedule_before_shocks is not None:
+            self.schedule, self.schedule_before_shocks = self.schedule_before_shocks, None
 
     def make_law(self, year: int) -> None:
         """Put the law of `year` in force, after the government has had its turn."""
@@ -94,7 +95,7 @@ class World:
             self.schedule = self.exposure.changed_law(self.planned(turn), range(turn, year + 1))
         covered = self.exposure.covered_law(self.schedule, year)
         if covered != self.schedule:
-            self.schedule, self.beneath = covered, self.schedule
+            self.schedule, self.schedule_before_shocks = covered, self.schedule
 
     def delegate(self, year: int) -> Delegation:
         """Who is asked in `year`, and for whom: archetypes are formed when a tax year begins, and last as long."""
@@ -170,14 +171,14 @@ class World:
         """The objective under the current schedule if every worker best-responded."""
         return self.best_responding(self.schedule)
 
-    def landmarks(self) -> tuple[float, float, float]:
+    def start_and_oracle(self) -> tuple[float, float, float]:
         """The objective if every worker best-responded to the first schedule of a model, to the best on the planner's
         grid, and to ORACLE's.
 
         A planner's share is measured between the first and the last. They hold for the people and the brackets as they
         are now.
         """
-        start, grid, best = map(self.best_responding, landmarks(self.setting()))
+        start, grid, best = map(self.best_responding, start_and_oracle(self.setting()))
         return start, grid, best
 
     def best_responding(self, schedule: TaxSchedule) -> float:

@@ -27,7 +27,7 @@ SCHEMA = pa.schema([(field.name, TYPES[str(field.type).removesuffix(" | None")])
 """The columns of a file: those of a `Call`, whatever is NULL."""
 
 
-class Journal:
+class CallFileWriter:
     """Writes the calls of one ward into `folder`. Safe for threads; `flush` says what went wrong, as a StoreError."""
 
     def __init__(self, folder: Path) -> None:

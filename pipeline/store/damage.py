@@ -55,13 +55,13 @@ FLAWS: Mapping[str, str] = {
 
 def flaw() -> str | None:
     """What is wrong with a database that this process has read, in one line; None where nothing is found."""
-    from pipeline.simulation.restore import AtRest
+    from pipeline.simulation.restore import ReadOnlyStore
 
     for path in OPENED:
         if Path(path).absolute() in OPEN_HERE:
             continue  # opening it once more would end this process's lock
         try:
-            with AtRest(path) as reader:
+            with ReadOnlyStore(path) as reader:
                 for words, query in FLAWS.items():
                     found = reader.rows(f"{query} LIMIT 1")
                     if found:

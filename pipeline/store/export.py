@@ -14,13 +14,13 @@ from typing import Any
 import duckdb
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import AtRest, find_run
+from pipeline.simulation.restore import ReadOnlyStore, find_run, with_ancestors
 from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, OF_A_RUN
 from pipeline.store.query import connect
 from pipeline.store.query_worker import Locked
 from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today
 from pipeline.store.snapshots import NoAnswer, snapshot
-from pipeline.store.writer import Reader, code_version
+from pipeline.store.writer import Reader, Row, code_version
 from pipeline.temporary_files import draft_folder_of, temporary_folder
 from programs.user_files import LARGEST_MANIFEST
 
@@ -44,7 +44,7 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
     target = Path(to).absolute()
     _refuse_target(target, to)
     with readable(db) as path:
-        with AtRest(path) as reader:
+        with ReadOnlyStore(path) as reader:
             chosen = _chosen(reader, runs)
         with _folder_to_be(target, to) as part:
             return _write(path, part, chosen, studies=runs == "all")
@@ -106,16 +106,10 @@ def _chosen(reader: Reader, runs: str) -> list[dict[str, Any]]:
         if not rows and not reader.rows("SELECT 1 FROM studies LIMIT 1"):
             raise UsageError(f"there are no runs in {reader.path}")
         return rows
-    chosen = [find_run(reader, runs)]
-    while (parent := chosen[0]["parent_run_id"]) is not None:
-        found = reader.rows("SELECT * FROM runs WHERE run_id = ?", [parent])
-        if not found:
-            break
-        chosen.insert(0, found[0])
-    return chosen
+    return [*with_ancestors(reader, find_run(reader, runs))][::-1]
 
 
-def _write(path: str, folder: Path, chosen: Sequence[dict[str, Any]], *, studies: bool) -> dict[str, Any]:
+def _write(path: str, folder: Path, chosen: Sequence[Row], *, studies: bool) -> dict[str, Any]:
     """Write the files and the manifest of these runs to `folder`; with `studies`, their rows beside those of runs."""
     files: dict[str, dict[str, Any]] = {}
     with _exporter(path, folder) as connection:

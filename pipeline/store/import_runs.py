@@ -15,7 +15,7 @@ import duckdb
 
 from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import older_schema
 from pipeline.store.export import quoted, tables
 from pipeline.store.manifest import flaw_of_runs, read_manifest
@@ -53,14 +53,14 @@ class Moved:
     known: bool
 
 
-class Taken(NamedTuple):
+class Imported(NamedTuple):
     """What was taken in: runs, and the names of studies."""
 
     runs: list[Moved]
     studies: list[str]
 
 
-def import_runs(path: str, db: str, *, again: bool = False) -> Taken:
+def import_runs(path: str, db: str, *, again: bool = False) -> Imported:
     """Take all that an export or another database has into the database `db`, which is made if it does not exist."""
     if not Path(path).exists():
         raise UsageError(f"{path} does not exist; expected a folder made by `export`, or a database")
@@ -68,7 +68,7 @@ def import_runs(path: str, db: str, *, again: bool = False) -> Taken:
         return take_in(store, path, again=again)
 
 
-def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
+def take_in(store: Store, path: str, *, again: bool = False) -> Imported:
     """Take all runs and studies of an export or of another database into `store`, in one transaction.
 
     Runs that are here already are left out, unless `again`, and so are studies; UsageError if that leaves no run and
@@ -84,7 +84,7 @@ def take_in(store: Store, path: str, *, again: bool = False) -> Taken:
                 f"all runs of {path} are in {store.path} already ({here}); --again takes them in once more"
             )
         store._transact(lambda: _insert(store.connection, source, moved))
-    return Taken(moved, new)
+    return Imported(moved, new)
 
 
 @contextmanager
@@ -172,7 +172,7 @@ def _of_export(path: str) -> Iterator[Source]:
 @contextmanager
 def _of_database(store: Store, path: str) -> Iterator[Source]:
     """Another database of ours, attached for reading."""
-    with AtRest(path) as reader:
+    with ReadOnlyStore(path) as reader:
         runs = reader.rows("SELECT * FROM runs ORDER BY run_id")
     with store.lock:
         try:

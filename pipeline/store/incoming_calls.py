@@ -24,7 +24,7 @@ def calls_folder(path: str) -> Path:
     return Path(f"{path}.calls").absolute()
 
 
-def take_calls(store: Store, run_id: int) -> Mapping[str, Any]:
+def ingest_calls(store: Store, run_id: int) -> Mapping[str, Any]:
     """Move the waiting calls of a run into `lm_calls`; their `TOTALS`, or nothing where none waits.
 
     Files are deleted after the commit. A call that is here already, since a kill came between, is not taken twice.
@@ -48,16 +48,16 @@ def take_calls(store: Store, run_id: int) -> Mapping[str, Any]:
     return totals
 
 
-def take_leftovers(store: Store) -> None:
+def ingest_leftover_calls(store: Store) -> None:
     """Take in what the wards of a run wrote whose process was killed: those replies are paid for."""
     root = calls_folder(store.path)
     for folder in root.iterdir() if root.is_dir() else ():
         if folder.name.isdecimal():
-            take_calls(store, int(folder.name))
-    forget_calls(store.path)
+            ingest_calls(store, int(folder.name))
+    remove_call_files(store.path)
 
 
-def forget_calls(path: str) -> None:
+def remove_call_files(path: str) -> None:
     """Remove the folders for waiting calls, as far as none waits; drafts of killed processes go, too."""
     root = calls_folder(path)
     for draft in root.glob("*/*/*.tmp"):

@@ -16,7 +16,7 @@ class FileLost(StoreError):
     """The file of a store was deleted, moved, replaced or truncated by somebody else."""
 
 
-class Whereabouts:
+class FileWatch:
     """Where a file is, by device and inode, and its size in bytes. `left` says in a word what became of it since."""
 
     def __init__(self, path: str) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """How long a query may take where nobody says otherwise."""
 
-PATIENCE = 10.0
+LOCK_TIMEOUT = 10.0
 """Seconds beyond the query's own for a child to start, and to end by itself."""
 
 MEMORY = "2GB"
@@ -234,7 +234,7 @@ def _run_child(request: Mapping[str, Any], rows: IO[bytes]) -> None:
         env={name: os.environ[name] for name in INHERITED if name in os.environ} | CHILD,
         start_new_session=True,  # Ctrl-C is this process's to handle
     ) as child:
-        last_resort = threading.Timer(request["seconds"] + PATIENCE, child.kill)
+        last_resort = threading.Timer(request["seconds"] + LOCK_TIMEOUT, child.kill)
         last_resort.start()
         started = time.monotonic()
         try:

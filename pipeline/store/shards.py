@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import AtRest
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import snapshots
 from pipeline.store.import_runs import AlreadyHere, Moved, copy_personas, take_in
 from pipeline.store.incoming_calls import calls_folder
@@ -26,7 +26,7 @@ from pipeline.store.schema import StoreLocked, remove_files
 from pipeline.store.writer import Store
 from pipeline.temporary_files import temporary_folder
 
-PATIENCE = 10.0
+LOCK_TIMEOUT = 10.0
 """Seconds to wait for a process that has the database open without running: it reads, or takes in shards."""
 
 MARK = ".shard-"
@@ -79,7 +79,7 @@ def is_live(db: str) -> bool:
 
 def unless_live(db: str, work: Callable[[], T]) -> T | None:
     """What `work` returns, tried until nobody else has the file open; None if a run has it."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             return work()
@@ -134,7 +134,7 @@ def at_rest(shard: str) -> bool:
 def runs_of(db: str) -> list[dict[str, Any]] | None:
     """Numbers, names and statuses of the runs of a file that nobody writes; None if it cannot be read now."""
     try:
-        with AtRest(db) as reader:
+        with ReadOnlyStore(db) as reader:
             return reader.rows("SELECT run_id, name, status FROM runs ORDER BY run_id")
     except (StoreError, UsageError, duckdb.Error):
         return None

@@ -24,7 +24,7 @@ from pipeline.errors import StoreError
 LONGEST_SOCKET = 100
 """Unix socket paths end at about 108 bytes; longer ones move to the folder for temporary files."""
 
-PATIENCE = 60.0
+SNAPSHOT_TIMEOUT = 60.0
 """Seconds to wait for a copy."""
 
 CLIENTS = 16
@@ -68,7 +68,7 @@ def status(path: str) -> dict[str, Any]:
 def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(PATIENCE)
+            client.settimeout(SNAPSHOT_TIMEOUT)
             _connect(client, socket_path(path))
             client.sendall(json.dumps(request).encode() + b"\n")
             with client.makefile() as answer:
@@ -131,9 +131,9 @@ class Server:
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
-        self.thread.join(PATIENCE)
+        self.thread.join(SNAPSHOT_TIMEOUT)
         for answering in list(self._answering):  # who has asked gets an answer
-            answering.join(PATIENCE)
+            answering.join(SNAPSHOT_TIMEOUT)
         with suppress(FileNotFoundError):
             os.unlink(self.address)
 

@@ -21,7 +21,7 @@ from pipeline.code_version import code_version
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import incoming_calls
 from pipeline.store.columns import Columns, append
-from pipeline.store.lost_database import FileLost, Whereabouts, rescue
+from pipeline.store.lost_database import FileLost, FileWatch, rescue
 from pipeline.store.query import refuse_no_file
 from pipeline.store.schema import (
     OPEN_HERE,
@@ -117,12 +117,12 @@ class Store:
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
-        self._whereabouts = Whereabouts(path)
+        self._whereabouts = FileWatch(path)
         self._lost: FileLost | None = None
         self._writer: threading.Thread | None = None
         if Path(path).absolute() not in OPEN_HERE:
             sweep_for(path)
-            incoming_calls.take_leftovers(self)
+            incoming_calls.ingest_leftover_calls(self)
         OPEN_HERE.add(Path(path).absolute())
         self.server: Server | None = None
         try:
@@ -278,7 +278,7 @@ class Store:
         except duckdb.Error as error:
             self._lost = FileLost(f"{told}, and its rows could not be copied ({explain(self.path, error)})")
             raise self._lost from error
-        self._whereabouts = Whereabouts(str(kept))
+        self._whereabouts = FileWatch(str(kept))
         raise FileLost(f"{told}; all of its rows are in {kept.name}: resume the run with --db {kept.name}")
 
     def _copy_years(self, parent: int, run_id: int, before: int) -> None:

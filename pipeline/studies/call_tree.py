@@ -12,7 +12,7 @@ from pipeline.agents.call_trace import Call
 
 
 @dataclass(eq=False)
-class Node:
+class CallNode:
     """One call in DSPy's tree of calls: of an evaluation, a module, a model or a parser.
 
     Of a module: `call`, a reply that is not stored yet. Of a model: `key` of its current request, DSPy's `rollout`,
@@ -22,7 +22,7 @@ class Node:
 
     kind: str
     id: str
-    parent: Node | None
+    parent: CallNode | None
     instance: Any = None
     key: str = ""
     rollout: Any = None
@@ -31,29 +31,29 @@ class Node:
     attempts: int = 0
     call: Call | None = None
     claims: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
-    taken: Taken | None = None
+    taken: EvaluationUsage | None = None
 
     @property
-    def above(self) -> Iterator[Node]:
+    def above(self) -> Iterator[CallNode]:
         """This call and those that it is part of, from the inside out."""
-        node: Node | None = self
+        node: CallNode | None = self
         while node is not None:
             yield node
             node = node.parent
 
     @property
-    def question(self) -> Node:
+    def question(self) -> CallNode:
         """The outermost module that this is part of; a model that is called by itself is one."""
         return [node for node in self.above if node.kind in ("module", "model")][-1]
 
     @property
-    def asker(self) -> Node:
+    def enclosing_module(self) -> CallNode:
         """The module whose question a model's reply answers; a model that is called by itself is its own."""
         return next((node for node in self.above if node.kind == "module"), self)
 
 
 @dataclass
-class Taken:
+class EvaluationUsage:
     """What an evaluation took: calls that were answered, new or stored, and replies among them that did not parse."""
 
     program: dspy.Module
@@ -68,6 +68,6 @@ class Taken:
 class Evaluated:
     """A whole evaluation: `scores` and `predictions` in the order of its examples, and what it took."""
 
-    taken: Taken
+    taken: EvaluationUsage
     scores: tuple[float, ...]
     predictions: tuple[dspy.Prediction, ...]

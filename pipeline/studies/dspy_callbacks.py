@@ -30,7 +30,7 @@ from pipeline.agents.call_trace import Call, as_response, measured, refuse, requ
 from pipeline.agents.model_errors import cannot_use
 from pipeline.errors import ModelError
 from pipeline.store.writer import as_json
-from pipeline.studies.call_tree import Evaluated, Node, Taken
+from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
 from programs.calls.protocols import Attempt
 from programs.models import without_secrets
@@ -48,7 +48,7 @@ def _guarded(handler: Handler) -> Handler:
     """DSPy swallows what its callbacks raise; here it halts the study."""
 
     @wraps(handler)
-    def guarded(self: Phase, *args: Any, **kwargs: Any) -> None:
+    def guarded(self: StudyCallbacks, *args: Any, **kwargs: Any) -> None:
         try:
             handler(self, *args, **kwargs)
         except Exception as error:  # whatever it is, the study must not go on without this
@@ -57,7 +57,7 @@ def _guarded(handler: Handler) -> Handler:
     return cast(Handler, guarded)
 
 
-class Phase(BaseCallback):
+class StudyCallbacks(BaseCallback):
     """Put into `dspy.context` as lineage, purse and callback at once, by `open`.
 
     `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
@@ -66,13 +66,13 @@ class Phase(BaseCallback):
 
     def __init__(self, study: Study, kind: type[dspy.Module], on_evaluated: Callable[[Evaluated], None]) -> None:
         self.study, self.kind, self.on_evaluated = study, kind, on_evaluated
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, CallNode] = {}
         self.ended = threading.Event()
         self.branches: tuple[int, ...] = ()
         self.thread = threading.local()
 
     @contextmanager
-    def open(self, *, lm: dspy.LM, adapter: dspy.Adapter, threads: int) -> Iterator[Phase]:
+    def open(self, *, lm: dspy.LM, adapter: dspy.Adapter, threads: int) -> Iterator[StudyCallbacks]:
         """Within, DSPy asks `lm` by `adapter` in at most `threads` threads. Whoever asks later finds the phase closed.
 
         DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
@@ -99,19 +99,19 @@ class Phase(BaseCallback):
 
     # The tree of calls
 
-    def _begin(self, kind: str, call_id: str, instance: Any = None) -> Node:
-        node = Node(kind, call_id, self.nodes.get(ACTIVE_CALL_ID.get()), instance)
+    def _begin(self, kind: str, call_id: str, instance: Any = None) -> CallNode:
+        node = CallNode(kind, call_id, self.nodes.get(ACTIVE_CALL_ID.get()), instance)
         self.nodes[call_id] = node
         return node
 
     @property
-    def _here(self) -> Node:
+    def _here(self) -> CallNode:
         return self.nodes[ACTIVE_CALL_ID.get()]
 
     @_guarded
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         examples = inputs["devset"] if inputs["devset"] is not None else instance.devset
-        self._begin("evaluation", call_id).taken = Taken(inputs["program"], examples)
+        self._begin("evaluation", call_id).taken = EvaluationUsage(inputs["program"], examples)
 
     @_guarded
     def on_evaluate_end(self, call_id: str, outputs: Any | None, exception: BaseException | None = None) -> None:
@@ -164,7 +164,7 @@ class Phase(BaseCallback):
         if isinstance(exception, dspy_errors.LMError) and not _of_the_prompt(exception):
             self.study.halt(ModelError(cannot_use(node.instance.model, exception)))
 
-    # Lineage
+    # CallRecorder
 
     @property
     def failures(self) -> int:
@@ -179,7 +179,7 @@ class Phase(BaseCallback):
         """Studies call from threads, which do not wait for one another."""
         return None
 
-    def branch(self, number: int, of: int = 1) -> Phase:
+    def branch(self, number: int, of: int = 1) -> StudyCallbacks:
         """The same phase for one of several samples that a question draws at once."""
         branch = copy.copy(self)
         branch.branches = (*self.branches, number)
@@ -213,7 +213,7 @@ class Phase(BaseCallback):
     def recall(self, request: lm15.Request) -> lm15.Response | None:
         """The reply to this request if it has been made, or is being made by another thread: then it is awaited."""
         model = self._here
-        self._store(model.asker)
+        self._store(model.enclosing_module)
         model.key = self._key(request)
         with self.study.changed:
             while self._free() and self.study.in_flight.get(model.key, model.id) != model.id:
@@ -232,7 +232,7 @@ class Phase(BaseCallback):
             raise Capped("this phase of the study has ended")
         return True
 
-    def _took(self, model: Node, call: Call) -> None:
+    def _took(self, model: CallNode, call: Call) -> None:
         """Note a reply where it was asked for, new or stored."""
         model.replies += 1
         model.failures = 0
@@ -244,8 +244,8 @@ class Phase(BaseCallback):
 
     def attempted(self, attempt: Attempt) -> None:
         model = self._here
-        asker = model.asker
-        call = self._call(model, asker, attempt)
+        enclosing_module = model.enclosing_module
+        call = self._call(model, enclosing_module, attempt)
         model.attempts += 1
         if attempt.error is not None:
             model.failures += 1
@@ -253,12 +253,12 @@ class Phase(BaseCallback):
             return
         with self.study.changed:
             self.study.replies[model.key] = call
-        asker.call = call
+        enclosing_module.call = call
         self._took(model, call)
 
-    def described(self, model: Node, asker: Node) -> dict[str, str]:
+    def described(self, model: CallNode, enclosing_module: CallNode) -> dict[str, str]:
         """Role, signature and strategy of a call, as they are stored."""
-        signature = getattr(asker.instance, "signature", None)
+        signature = getattr(enclosing_module.instance, "signature", None)
         answers = signature is not None and self.study.output in signature.output_fields
         own = isinstance(model.question.instance, self.kind)
         return {
@@ -267,8 +267,8 @@ class Phase(BaseCallback):
             "strategy": self.study.row["strategy"] if own else "io",
         }
 
-    def _call(self, model: Node, asker: Node, attempt: Attempt) -> Call:
-        what = self.described(model, asker)
+    def _call(self, model: CallNode, enclosing_module: CallNode, attempt: Attempt) -> Call:
+        what = self.described(model, enclosing_module)
         return Call(
             call_id=self.study.next_id(),
             run_id=0,
@@ -285,24 +285,24 @@ class Phase(BaseCallback):
         )
 
     def parsed(self, fields: dict[str, Any]) -> None:
-        asker = self._here.asker
-        if asker.call is not None:
-            asker.call.parsed = as_json(to_jsonable_python(fields, fallback=str))
-            self._store(asker)
+        enclosing_module = self._here.enclosing_module
+        if enclosing_module.call is not None:
+            enclosing_module.call.parsed = as_json(to_jsonable_python(fields, fallback=str))
+            self._store(enclosing_module)
 
     def unparsed(self, reason: str) -> None:
-        asker = self._here.asker
+        enclosing_module = self._here.enclosing_module
         with self.study.changed:
-            for taken in (node.taken for node in asker.above if node.taken is not None):
+            for taken in (node.taken for node in enclosing_module.above if node.taken is not None):
                 taken.unparsed += 1
-        if asker.call is not None:
-            refuse(asker.call, reason)
-            self._store(asker)
+        if enclosing_module.call is not None:
+            refuse(enclosing_module.call, reason)
+            self._store(enclosing_module)
 
-    def _store(self, asker: Node) -> None:
+    def _store(self, enclosing_module: CallNode) -> None:
         """Store the last reply, whose outcome is known by now or will not be."""
         with self.study.changed:  # so that a phase that closes meanwhile waits for it
-            call, asker.call = asker.call, None
+            call, enclosing_module.call = enclosing_module.call, None
             if call is not None:
                 self._keep(call)
 
@@ -313,7 +313,7 @@ class Phase(BaseCallback):
             self.study.halt(error)
         self.study.check()
 
-    # Purse
+    # BudgetGuard
 
     def admit_now(self, request: lm15.Request) -> Amount:
         try:

@@ -1,7 +1,7 @@
 """A study: one optimization of a program, whose every model call is a row, is paid once, and is within its allowance.
 
 A study that was cut off is done again from its start: what was asked before is answered from the store, so that it
-comes to the same point without paying, and goes on. A `Phase` (dspy_callbacks.py) is the part of it that DSPy sees.
+comes to the same point without paying, and continues. `StudyCallbacks` (dspy_callbacks.py) is the part that DSPy sees.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pipeline.agents.agents import Usage
 from pipeline.agents.budget import Amount
 from pipeline.agents.call_trace import Call
 from pipeline.store.writer import Row, Store, as_json, now
-from pipeline.studies.study_budget import Allowance
+from pipeline.studies.study_budget import StudyBudget
 from programs.calls.prices import KNOWN, Prices
 
 
@@ -45,7 +45,7 @@ class Study:
     row: Row
     output: str
     seed: int
-    allowance: Allowance
+    allowance: StudyBudget
     prices: Prices = KNOWN
     replies: dict[str, Call] = field(default_factory=dict)
     in_flight: dict[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Study:
         self.replies = {call.request_key: call for call in calls if call.response is not None}
         self.usage.add(calls)
         self.allowance.calls = len(calls)
-        self.allowance.meter.spent = Amount(self.usage.cost_usd, self.usage.tokens)
+        self.allowance.estimator.spent = Amount(self.usage.cost_usd, self.usage.tokens)
 
     def save(self, status: str, **values: Any) -> None:
         """Write the study's row: its status, and what has come of it."""

@@ -17,43 +17,43 @@ from dspy import lm15
 from pipeline.agents.budget import Amount, Budget, Capped
 
 BUDGET = "--budget"
-PATIENCE = 0.01
+POLL_INTERVAL = 0.01
 """Seconds between two looks of an event loop, which must not block, at whether there is room."""
 
 
 @dataclass(frozen=True)
-class Share:
+class Reservation:
     """A part of an allowance that is kept for later."""
 
     calls: int = 0
     dollars: float = 0.0
     tokens: int = 0
 
-    def __add__(self, other: Share) -> Share:
-        return Share(self.calls + other.calls, self.dollars + other.dollars, self.tokens + other.tokens)
+    def __add__(self, other: Reservation) -> Reservation:
+        return Reservation(self.calls + other.calls, self.dollars + other.dollars, self.tokens + other.tokens)
 
 
-NOTHING = Share()
+NOTHING = Reservation()
 
 
 @dataclass
-class Allowance:
-    """Caps on attempts at a model, and what was spent. `meter` counts and estimates, and has no caps of its own.
+class StudyBudget:
+    """Caps on attempts at a model, and what was spent. `estimator` counts and estimates, and has no caps of its own.
 
-    `calls`, and what `meter` has spent, start with what the study did before it was cut off. `kept` is held back.
+    `calls`, and what `estimator` has spent, start with what the study did before it was cut off. `kept` is held back.
     """
 
-    meter: Budget
+    estimator: Budget
     max_calls: int | None = None
     max_cost_usd: float | None = None
     max_tokens: int | None = None
     calls: int = 0
-    kept: Share = NOTHING
+    kept: Reservation = NOTHING
     _in_flight: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @contextmanager
-    def keeping(self, share: Share) -> Iterator[None]:
+    def holding_back(self, share: Reservation) -> Iterator[None]:
         """Hold `share` back meanwhile."""
         before, self.kept = self.kept, share
         try:
@@ -75,18 +75,18 @@ class Allowance:
                 reserved = self._try(request)
             if reserved is not None:
                 return reserved
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(POLL_INTERVAL)
 
     def _try(self, request: lm15.Request) -> Amount | None:
         """What is reserved, or None where there may be room later. Raises Capped where there will be none."""
-        over = self._over(self.meter.worst_case(request))
+        over = self._over(self.estimator.worst_case(request))
         if over is not None:
             if self._in_flight and self._calls_left > 0:
                 return None
             raise Capped(over)
         self.calls += 1
         self._in_flight += 1
-        return self.meter.admit_now(request)
+        return self.estimator.admit_now(request)
 
     @property
     def _calls_left(self) -> int:
@@ -94,7 +94,7 @@ class Allowance:
 
     def _over(self, worst: Amount) -> str | None:
         """Which cap the next request could pass, in words."""
-        after = self.meter.spent + self.meter.reserved + worst
+        after = self.estimator.spent + self.estimator.reserved + worst
         kept = " but for what the last comparison needs" if self.kept != NOTHING else ""
         if self._calls_left < 1:
             return f"{BUDGET} {self.max_calls} is used up{kept}"
@@ -108,7 +108,7 @@ class Allowance:
         """Put what a request took in the place of what was reserved for it."""
         with self._changed:
             self._in_flight -= 1
-            self.meter.settle(reserved, request, outcome)
+            self.estimator.settle(reserved, request, outcome)
             self._changed.notify_all()
 
     def wait_until_quiet(self) -> None:

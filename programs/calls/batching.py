@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from dspy import lm15
 
-from programs.calls.protocols import Alike
+from programs.calls.protocols import SharedPrompt
 
 WINDOW = 0.02
 """Seconds without a newcomer after which nobody is waited for: some were answered before, or wait for their turn."""
@@ -52,14 +52,14 @@ class Sample:
 
 
 @dataclass(eq=False)
-class Together:
+class SampleBatcher:
     """Gathers those who ask alike, and has `several` ask for them."""
 
     several: Several
     _waiting: dict[Hashable, list[Sample]] = field(default_factory=dict)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def ask(self, sample: Sample, alike: Alike) -> lm15.Response | None:
+    async def ask(self, sample: Sample, alike: SharedPrompt) -> lm15.Response | None:
         """The response to a sample, or None if nobody asked for it: then it is to be asked for alone.
 
         Waits until all of its group are here, or nobody comes for `WINDOW`. Raises what the request failed with.

@@ -18,21 +18,21 @@ from typing import Any
 import dspy
 from dspy import lm15
 
-from programs.calls.batching import Begin, Sample, Together, samples
+from programs.calls.batching import Begin, Sample, SampleBatcher, samples
 from programs.calls.multi_choice import unfolded
-from programs.calls.protocols import Attempt, Lineage, Purse
-from programs.calls.rate_limits import LONGEST_WAIT, RETRYABLE, Gate
+from programs.calls.protocols import Attempt, BudgetGuard, CallRecorder
+from programs.calls.rate_limits import LONGEST_WAIT, RETRYABLE, RateLimiter
 from programs.secrets import without_known
 
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
 
-def current_lineage() -> Lineage | None:
+def current_lineage() -> CallRecorder | None:
     """What attempts of the current context are reported to."""
     return dspy.settings.get("lineage")  # type: ignore[no-any-return]
 
 
-def _purse() -> Purse | None:
+def _purse() -> BudgetGuard | None:
     return dspy.settings.get("purse")  # type: ignore[no-any-return]
 
 
@@ -63,7 +63,7 @@ class _Observed:
     `engines`: one for each server of the model, like the `gate`; what they can do is what the first can.
     """
 
-    def __init__(self, *engines: Any, gate: Gate | None = None) -> None:
+    def __init__(self, *engines: Any, gate: RateLimiter | None = None) -> None:
         self.inner, self.engines, self.gate = engines[0], engines, gate
 
     def __getattr__(self, name: str) -> Any:
@@ -89,7 +89,7 @@ class _Observed:
         return request if bounded is None else bounded(request)
 
     @contextmanager
-    def observed(self, request: lm15.Request, purse: Purse | None, reserved: Any) -> Iterator[_Sent]:
+    def observed(self, request: lm15.Request, purse: BudgetGuard | None, reserved: Any) -> Iterator[_Sent]:
         """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
         sent, outcome = _Sent(), NOT_SENT
         try:
@@ -123,7 +123,7 @@ class ObservedEngine(_Observed):
     """
 
     def __init__(
-        self, *engines: Any, asynchronous: AsyncObservedEngine | None = None, gate: Gate | None = None
+        self, *engines: Any, asynchronous: AsyncObservedEngine | None = None, gate: RateLimiter | None = None
     ) -> None:
         super().__init__(*engines, gate=gate)
         self.asynchronous = asynchronous
@@ -142,7 +142,7 @@ class ObservedEngine(_Observed):
             sent.response = _as_text(self._send(request, sent, purse))
         return sent.response
 
-    def _send(self, request: lm15.Request, sent: _Sent, purse: Purse | None) -> lm15.Response:
+    def _send(self, request: lm15.Request, sent: _Sent, purse: BudgetGuard | None) -> lm15.Response:
         if self.gate is None:
             sent.begin()
             response: lm15.Response = self.inner.complete(request)
@@ -160,10 +160,10 @@ class AsyncObservedEngine(_Observed):
     there is no time limit, since what it computes cannot be given up.
     """
 
-    def __init__(self, *engines: Any, timeout: float, gate: Gate | None = None) -> None:
+    def __init__(self, *engines: Any, timeout: float, gate: RateLimiter | None = None) -> None:
         super().__init__(*engines, gate=gate)
         self.timeout = timeout
-        self.together = Together(self._several)
+        self.together = SampleBatcher(self._several)
         self._ready: Callable[[], Awaitable[None]] | None = getattr(self.inner, "ready", None)
 
     async def complete(self, request: lm15.Request) -> lm15.Response:

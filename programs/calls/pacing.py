@@ -11,7 +11,7 @@ STEPS = 8
 """Rounds of the event loop that a question gets before the next one may begin: enough for its request to be sent."""
 
 
-class Pace:
+class Pacer:
     """Without it a thousand questions are all written before the event loop sends the first one."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """What engines report to: the lineage of a question, the purse that pays, and an attempt as both are told of it.
 
-And what askers tell engines: that the same is asked by others at once (`Alike`).
+And what askers tell engines: that the same is asked by others at once (`SharedPrompt`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dspy import lm15
 
 
 @dataclass(frozen=True)
-class Alike:
+class SharedPrompt:
     """That the very same is asked by several at once, so that one request may do for all (programs/calls/batching.py).
 
     `number`: which of the `count` of `group` this one is, from 0. `lead`: in whose name number 0 is asked. A hint: no
@@ -26,7 +26,7 @@ class Alike:
     lead: int | None = None
 
 
-class Lineage(Protocol):
+class CallRecorder(Protocol):
     """What an attempt is reported to (pipeline/agents/call_trace.py).
 
     `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
@@ -37,7 +37,7 @@ class Lineage(Protocol):
     failures: int
 
     @property
-    def alike(self) -> Alike | None: ...
+    def alike(self) -> SharedPrompt | None: ...
 
     @property
     def question(self) -> object: ...
@@ -60,7 +60,7 @@ class Lineage(Protocol):
     def attempted(self, attempt: Attempt) -> None: ...
 
 
-class Purse(Protocol):
+class BudgetGuard(Protocol):
     """What pays for attempts (pipeline/agents/budget.py): admits each or raises, and is told what became of it.
 
     `check` raises where an attempt that was admitted and still waits is not wanted any more.

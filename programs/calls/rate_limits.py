@@ -2,7 +2,7 @@
 
 Requests and tokens a minute (--rpm, --tpm) by token buckets, calls in flight by what each server bears
 (server_health.py); of several servers the one with the fewest in flight. All who ask the same model at the same servers
-in one process share one `Gate`, from threads and event loops alike, run after run.
+in one process share one `RateLimiter`, from threads and event loops alike, run after run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LONGEST_WAIT = 120.0
 
 RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.TimeoutError)
 
-PATIENCE = 0.1
+POLL_INTERVAL = 0.1
 """Seconds between two looks of a waiting thread, which nobody can wake, at whether it is still wanted."""
 
 LEARNING = 0.1
@@ -70,24 +70,24 @@ class Bucket:
 
 
 @dataclass
-class Entry:
+class Permit:
     """Leave to ask `server` (by its place) once. Use as a context manager; `response` is what came of it."""
 
-    gate: Gate
+    gate: RateLimiter
     server: int
     number: int
     worst: float
     reserved: float
     response: lm15.Response | None = None
 
-    def __enter__(self) -> Entry:
+    def __enter__(self) -> Permit:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         self.gate.leave(self, error)
 
 
-class Gate:
+class RateLimiter:
     """Lets requests to one model pass, in the order in which they came. `names`: its servers, as they may be shown."""
 
     def __init__(
@@ -111,11 +111,11 @@ class Gate:
         self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
         self._wakers: set[Callable[[], object]] = set()
 
-    async def enter(self, request: lm15.Request) -> Entry:
+    async def enter(self, request: lm15.Request) -> Permit:
         """Wait for the turn of `request`. A cancelled wait ends at once and has taken nothing."""
         worst = self._worst_case(request)
         start = self._start(worst, None) if not self.waiting else 0.0
-        if isinstance(start, Entry):
+        if isinstance(start, Permit):
             return start
         loop = asyncio.get_running_loop()
         with self._in_line():
@@ -124,32 +124,32 @@ class Gate:
                     woken = asyncio.Event()
                     with self._waker(partial(loop.call_soon_threadsafe, woken.set)) as wake:
                         start = self._start(worst, wake)
-                        if isinstance(start, Entry):
+                        if isinstance(start, Permit):
                             return start
                         await _wait(woken, start)
 
-    def enter_now(self, request: lm15.Request, check: Callable[[], None] = lambda: None) -> Entry:
+    def enter_now(self, request: lm15.Request, check: Callable[[], None] = lambda: None) -> Permit:
         """The same for a thread. `check` raises where the request is not wanted any more."""
         worst = self._worst_case(request)
         start = self._start(worst, None) if not self.waiting else 0.0
-        if isinstance(start, Entry):
+        if isinstance(start, Permit):
             return start
         with self._in_line():
-            while not self._thread_line.acquire(timeout=PATIENCE):
+            while not self._thread_line.acquire(timeout=POLL_INTERVAL):
                 check()
             try:
                 while True:
                     woken = threading.Event()
                     with self._waker(woken.set) as wake:
                         start = self._start(worst, wake)
-                        if isinstance(start, Entry):
+                        if isinstance(start, Permit):
                             return start
                         check()
-                        woken.wait(min(start, PATIENCE))
+                        woken.wait(min(start, POLL_INTERVAL))
             finally:
                 self._thread_line.release()
 
-    def leave(self, entry: Entry, error: BaseException | None) -> None:
+    def leave(self, entry: Permit, error: BaseException | None) -> None:
         """Learn from what came of an entry. An error that another server may mend at once says so: nobody waits."""
         with self._lock:
             now, server = self.clock(), self.servers[entry.server]
@@ -173,7 +173,7 @@ class Gate:
         """Whether one request may ask for several samples, as far as anybody knows."""
         return all(server.several for server in self.servers)
 
-    def only_one(self, entry: Entry, why: str) -> None:
+    def only_one(self, entry: Permit, why: str) -> None:
         """Take note that the server of `entry` gives one sample a request, whatever it is asked for."""
         with self._lock:
             server = self.servers[entry.server]
@@ -181,7 +181,7 @@ class Gate:
                 server.several = False
                 log.info("server %s %s: from now on it is asked for one at a time", self.names[entry.server], why)
 
-    def _start(self, worst: float, wake: Callable[[], object] | None) -> Entry | float:
+    def _start(self, worst: float, wake: Callable[[], object] | None) -> Permit | float:
         """An entry, or the seconds until there may be one; `wake` is called if that may be earlier."""
         with self._lock:
             reserved = self._share * worst
@@ -195,7 +195,7 @@ class Gate:
             chosen = self.servers[server]
             chosen.in_flight, chosen.latest = chosen.in_flight + 1, self._entries
             self._entries += 1
-            return Entry(self, server, chosen.latest, worst, reserved)
+            return Permit(self, server, chosen.latest, worst, reserved)
 
     def _wait_for_limits(self, tokens: float) -> float:
         if self.rpm is None and self.tpm is None:
@@ -227,7 +227,7 @@ class Gate:
         """Tokens of a request and its reply, at most."""
         return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0) if self.tpm else 0.0
 
-    def _settle(self, entry: Entry, error: BaseException | None) -> None:
+    def _settle(self, entry: Permit, error: BaseException | None) -> None:
         """Put the tokens that a request took in the place of those reserved; of one that was given up, nobody knows."""
         if self.tpm is None:
             return
@@ -240,7 +240,7 @@ class Gate:
         elif isinstance(error, Exception) and not isinstance(error, lm15.TimeoutError):
             self.tpm.give_back(entry.reserved)
 
-    def _tell(self, entry: Entry, what: str) -> None:
+    def _tell(self, entry: Permit, what: str) -> None:
         if len(self.names) > 1:
             log.info("server %s %s", self.names[entry.server], what)
 
@@ -276,7 +276,7 @@ def least_seconds(calls: int, tokens: int, *, rpm: int | None, tpm: int | None) 
     return MINUTE * max(calls / (rpm or inf), tokens / (tpm or inf))
 
 
-_gates: dict[tuple[object, ...], Gate] = {}
+_gates: dict[tuple[object, ...], RateLimiter] = {}
 _making = threading.Lock()
 
 
@@ -288,12 +288,12 @@ def gate_of(
     concurrency: int,
     rpm: int | None,
     tpm: int | None,
-) -> Gate:
+) -> RateLimiter:
     """The gate of a model at its servers: one a process for the same limits, whatever role asks and whichever run."""
     with _making:
         key = (model, urls, concurrency, rpm, tpm)
         if key not in _gates:
-            _gates[key] = Gate(names, concurrency, rpm, tpm)
+            _gates[key] = RateLimiter(names, concurrency, rpm, tpm)
         return _gates[key]
 
 

@@ -6,14 +6,14 @@ noise of learning. Under each objective the planners that have one (ORACLE, ORAC
 """
 
 from evals.experiments.declaration import Experiment
-from pipeline.economy.baselines import RULES
+from pipeline.economy.baselines import BASELINE_RULES
 
 EXPERIMENT = Experiment(
     question="How good is each planner that needs no model, for each objective?",
     solved=True,
     by_welfare=True,
     arms={
-        **{name: {"planner_type": name} for name in ("ORACLE", "ORACLE_GRID", *RULES)},
+        **{name: {"planner_type": name} for name in ("ORACLE", "ORACLE_GRID", *BASELINE_RULES)},
         "start": {"planner_type": "LLM"},
     },
 )
