@@ -200,6 +200,14 @@ def test_impatience_does_not_leave_a_run_as_one_that_goes_on(cli: CommandLine) -
     assert statuses(cli) == ["interrupted"]
 
 
+def test_a_run_that_is_interrupted_when_its_end_is_written_is_not_left_as_running(cli: CommandLine) -> None:
+    with Hooked(finish=ctrl_c) as store:
+        assert play(simulation(store), Console()) == INTERRUPTED
+    assert statuses(cli) == ["interrupted"]
+    assert cli("resume", "1", "--db", DB).code == 0
+    assert statuses(cli) == ["finished"]
+
+
 def test_a_run_is_running_again_only_when_it_is_played_again() -> None:
     with Store(DB) as store:
         play(simulation(store), Console())
