@@ -9,14 +9,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
 import pytest
 from command_line import CommandLine
+from pydantic_core import SchemaError
 from rich.console import Console
 
+from evals import cli as command_line_program
 from evals.again import take_up
 from evals.loopback import Fault, Loopback
 from evals.running import play
@@ -175,6 +177,23 @@ def test_ctrl_c_while_a_database_is_made_is_an_interrupt(cli: CommandLine, monke
     asked = cli("run", "--num-agents", "2", "--max-timesteps", "1", "--llm", "rules", "--db", DB)
     assert (asked.code, asked.err) == (INTERRUPTED, "")
     assert not cli.exists(DB)
+
+
+@pytest.mark.parametrize("number", [CTRL_C, POLITE])
+def test_ctrl_c_that_a_library_calls_an_error_of_its_own_is_an_interrupt(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Pydantic says so where Ctrl-C comes while it builds the schema of a model."""
+
+    def build_a_model(args: object) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        raise SchemaError('Error building "literal" validator: KeyboardInterrupt:')
+
+    monkeypatch.setattr(command_line_program, "_commands", lambda: build_a_model)
+    ended = cli("runs")
+    assert (ended.code, ended.err) == (128 + number, "")
+    assert not cli.exists(command_line_program.CRASH_FILE)
 
 
 def test_an_import_that_is_interrupted_leaves_no_database(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
