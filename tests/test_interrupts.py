@@ -9,14 +9,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
 import pytest
 from command_line import CommandLine
+from pydantic_core import SchemaError
 from rich.console import Console
 
+from evals.cli import main as command_line_program
 from evals.run.command import play
 from evals.run.resume import take_up
 from evals.testing.openai_server import Fault, Loopback
@@ -178,6 +180,23 @@ def test_ctrl_c_while_a_database_is_made_is_an_interrupt(cli: CommandLine, monke
     assert not cli.exists(DB)
 
 
+@pytest.mark.parametrize("number", [CTRL_C, POLITE])
+def test_ctrl_c_that_a_library_calls_an_error_of_its_own_is_an_interrupt(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Pydantic says so where Ctrl-C comes while it builds the schema of a model."""
+
+    def build_a_model(args: object) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        raise SchemaError('Error building "literal" validator: KeyboardInterrupt:')
+
+    monkeypatch.setattr(command_line_program, "_commands", lambda: build_a_model)
+    ended = cli("runs")
+    assert (ended.code, ended.err) == (128 + number, "")
+    assert not cli.exists(command_line_program.CRASH_FILE)
+
+
 def test_an_import_that_is_interrupted_leaves_no_database(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store("other.duckdb") as store:
         assert play(simulation(store), Console()) == 0
@@ -199,6 +218,14 @@ def test_impatience_does_not_leave_a_run_as_one_that_goes_on(cli: CommandLine) -
         assert play(run, Console()) == INTERRUPTED
     assert signal.getsignal(CTRL_C) is signal.default_int_handler
     assert statuses(cli) == ["interrupted"]
+
+
+def test_a_run_that_is_interrupted_when_its_end_is_written_is_not_left_as_running(cli: CommandLine) -> None:
+    with Hooked(finish=ctrl_c) as store:
+        assert play(simulation(store), Console()) == INTERRUPTED
+    assert statuses(cli) == ["interrupted"]
+    assert cli("resume", "1", "--db", DB).code == 0
+    assert statuses(cli) == ["finished"]
 
 
 def test_a_run_is_running_again_only_when_it_is_played_again() -> None:

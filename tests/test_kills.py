@@ -41,8 +41,9 @@ class Scenario:
     """A command that writes, and how often it is killed in the slow suite.
 
     `before`: commands that make what it starts from. `resumed`: `resume` continues it once its run is stored, else the
-    same command does; `again`: flags that `resume` must be given. `served`: a server on this machine answers instead of
-    `rules`. `done`: the exit code of a command that is given again although it had come to its end.
+    same command does; `again`: flags that `resume` must be given. `makes_run`: it makes a new run each time that it is
+    given after its end. `served`: a server on this machine answers instead of `rules`. `done`: the exit code of a
+    command that is given again although it had come to its end.
     """
 
     command: str
@@ -50,6 +51,7 @@ class Scenario:
     before: tuple[str, ...] = ()
     resumed: bool = False
     again: str = ""
+    makes_run: bool = False
     served: bool = False
     done: int = 0
 
@@ -61,7 +63,7 @@ PEOPLE = f"run --scenario bounded {SMALL} --db a.duckdb"
 KNN = " --examples known.duckdb"
 
 SCENARIOS: dict[str, Scenario] = {
-    "run": Scenario(PLAY, 18, resumed=True),
+    "run": Scenario(PLAY, 20, resumed=True),
     "run bounded": Scenario(f"{PLAY} --scenario bounded", 18, resumed=True),
     "run democratic": Scenario(f"{PLAY} --scenario democratic --platforms --election-rule borda", 18, resumed=True),
     "run with archetypes": Scenario(f"{PLAY} --scenario bounded --archetypes 2", 18, resumed=True),
@@ -77,7 +79,7 @@ SCENARIOS: dict[str, Scenario] = {
         for name in STRATEGIES
     },
     "run in processes": Scenario(f"{PEOPLE} --processes 2", 8, resumed=True, served=True),
-    "run on Ray": Scenario(f"{PEOPLE} --engine ray --shards 2", 6, resumed=True),
+    "run on Ray": Scenario(f"{PEOPLE} --engine ray --shards 2", 4, resumed=True),
     "resume": Scenario(
         "resume 1 --max-tokens 9000000 --db a.duckdb", 14, before=(f"{PEOPLE} --max-tokens 10000",), served=True, done=2
     ),
@@ -96,7 +98,7 @@ SCENARIOS: dict[str, Scenario] = {
     "import a database": Scenario("import a.duckdb --db b.duckdb", 8, before=(PLAY,), done=2),
     "export": Scenario("export all --to out --db a.duckdb", 14, before=(PLAY,), done=2),
     "interview": Scenario("interview 1 Why? --agent 1 --db a.duckdb", 10, before=(PEOPLE,), served=True),
-    "personas": Scenario("personas --num-agents 20 --db a.duckdb", 12, served=True),
+    "personas": Scenario("personas --num-agents 20 --db a.duckdb", 12, makes_run=True, served=True),
 }
 OF_STORED_RUNS = ("resume", "fork", "interview", "import", "export")
 """Commands that need no model, or take that of a stored run."""
@@ -173,10 +175,15 @@ COMPARED = {"lm_calls": "WHERE signature NOT IN ('Preflight', 'AnswerInterview')
 """Rows that are compared of some tables. Each process tests its model once more, and each interview is kept."""
 NUMBERED = {
     "run_id": "(SELECT runs.name FROM {}.runs WHERE runs.run_id = its.run_id)",
-    "call_id": f"CASE WHEN its.call_id > 0 THEN its.call_id % {RUN_STRIDE} END",
+    "config": "json_merge_patch(its.config, '{{\"db\": null}}')",
+    "cost_usd": "round(its.cost_usd, 12)",
+    **{
+        column: f"CASE WHEN its.{column} > 0 THEN its.{column} % {RUN_STRIDE} END"
+        for column in ("call_id", "planner_call_id")
+    },
 }
-"""Numbers of runs depend on which of several processes ends first, names of runs do not. Calls of a study (ids below 0)
-are numbered as they come, from several threads."""
+"""Numbers of runs, and files that they were first in, depend on which of several processes ends first; names do not.
+Calls of a study (ids below 0) are numbered, and their cost is added up, as they come from several threads."""
 VOLATILE = ("latency_ms",)
 """Columns that depend on the clock beside those that hold a time."""
 
@@ -257,10 +264,12 @@ def last_run(folder: Path) -> tuple[int, str]:
 
 def next_command(scenario: Scenario, command: str, folder: Path, runs: int) -> str | None:
     """What a user gives next, who started with `runs` runs; None where there is nothing left to do."""
-    number, status = last_run(folder) if scenario.resumed else (0, "")
-    if number <= runs:
+    number, status = last_run(folder)
+    if number <= runs or not (scenario.resumed or scenario.makes_run):
         return command
-    return None if status == "finished" else f"resume {number} --db a.duckdb{scenario.again}"
+    if status == "finished":
+        return None
+    return f"resume {number} --db a.duckdb{scenario.again}" if scenario.resumed else command
 
 
 def begin(program: Program, scenario: Scenario, folder: Path, model: str) -> None:

@@ -48,7 +48,7 @@ def _exit_code() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED:  # Ctrl-C, in DuckDB's words
+        if _is_interrupt(error):
             return INTERRUPTED
         told = _not_ours(error)
         if told is None:
@@ -68,6 +68,13 @@ def _not_ours(error: Exception) -> str | None:
     from pipeline.store.damage import flaw
 
     return flaw()
+
+
+def _is_interrupt(error: Exception) -> bool:
+    """Whether this is Ctrl-C in the words of a library that is no Python: of DuckDB, or of pydantic, which names it."""
+    return KeyboardInterrupt.__name__ in str(error) or (
+        isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED
+    )
 
 
 def _say(error: str) -> None:

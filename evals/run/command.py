@@ -220,6 +220,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *POLITE)}
     try:
         play()
+        store.finish_run(simulation.run_id, "finished")
     except KeyboardInterrupt:
         if not simulation.run_id:
             raise
@@ -242,7 +243,6 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    store.finish_run(simulation.run_id, "finished")
     return Ending("finished")
 
 

@@ -99,7 +99,7 @@ def readable(db: str) -> Iterator[str]:
     yield db
 
 
-def _chosen(reader: Reader, runs: str) -> list[dict[str, Any]]:
+def _chosen(reader: Reader, runs: str) -> Sequence[Row]:
     """Rows of `runs`: of all, or of one and of the runs that it was forked from."""
     if runs == "all":
         rows = reader.rows("SELECT * FROM runs ORDER BY run_id")
