@@ -114,9 +114,13 @@ def test_a_run_that_is_interrupted_in_a_query_can_be_resumed(cli: CommandLine, n
     """The first signal only asks for an end, between two steps; the second is felt in the query."""
     with Store(DB) as store:
         run = simulation(store)
-        run.recorded = lambda year: store.one(ENDLESS)
-        with signals(*numbers, after=0.05):
-            assert play(run, Console()) == INTERRUPTED
+
+        def queried(year: int) -> Any:
+            with signals(*numbers, after=0.05):
+                return store.one(ENDLESS)
+
+        run.recorded = queried
+        assert play(run, Console()) == INTERRUPTED
     assert statuses(cli) == ["interrupted"]
     assert cli("resume", "1", "--db", DB).code == 0
     assert statuses(cli) == ["finished"]
