@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from evals.datasets.from_traces import Mine
+from evals.datasets.from_traces import TraceDataset
 from evals.datasets.rule_agents import RuleAgents
 from pipeline.agents.agents import Answer
 from pipeline.config import RunConfig, build
@@ -287,7 +287,7 @@ def test_states_that_are_mined_are_what_the_archetypes_were_told(cli) -> None:
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     asked = "select run_id, year, agent, prompt from lm_calls where signature = 'ChooseLabor'"
     prompts = {(row["year"], row["agent"]): row["prompt"] for row in rows(asked, "a.duckdb")}
-    with Mine("ChooseLabor", "a.duckdb") as mine:
+    with TraceDataset("ChooseLabor", "a.duckdb") as mine:
         states = mine.states(mine.places(asked), mine.economies([1]))
     assert {(place.year, place.agent) for place in states} == set(prompts)
     for place, example in states.items():

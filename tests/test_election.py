@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.economy.policy_support import condorcet_winners
 from pipeline.simulation.election_rules import (
+    ELECTION_RULES,
     MOST_CANDIDATES,
-    RULES,
     Ballot,
     Poll,
     approval,
@@ -31,8 +31,8 @@ from pipeline.simulation.election_rules import (
 
 people = st.integers(0, 12)
 seeds = st.integers(0, 2**32)
-VOTED = {name: rule for name, rule in RULES.items() if rule.form}
-RANKED = {name: rule for name, rule in RULES.items() if rule.form == "ranking"}
+VOTED = {name: rule for name, rule in ELECTION_RULES.items() if rule.form}
+RANKED = {name: rule for name, rule in ELECTION_RULES.items() if rule.form == "ranking"}
 
 
 def lot(seed: int = 0) -> np.random.Generator:
@@ -53,7 +53,7 @@ class Watched:
 def decided(name: str, poll: Poll) -> int | str | None:
     """Who is elected, or "the lot" where chance had a say."""
     watched = Watched(0)
-    winner = RULES[name].elect(poll, watched)  # type: ignore[arg-type]
+    winner = ELECTION_RULES[name].elect(poll, watched)  # type: ignore[arg-type]
     return "the lot" if watched.needed else winner
 
 
@@ -76,7 +76,7 @@ TENNESSEE = {"MNCK": 42, "NCKM": 26, "CKNM": 15, "KCNM": 17}
 
 @pytest.mark.parametrize(("rule", "capital"), [("plurality", "M"), ("borda", "N"), ("irv", "K"), ("condorcet", "N")])
 def test_tennessee_has_a_capital_by_rule(rule: str, capital: str) -> None:
-    assert letter(RULES[rule].elect(electorate(TENNESSEE), lot())) == capital
+    assert letter(ELECTION_RULES[rule].elect(electorate(TENNESSEE), lot())) == capital
 
 
 BORDA_1781 = {"ABC": 1, "ACB": 7, "BCA": 7, "CBA": 6}
@@ -85,7 +85,7 @@ BORDA_1781 = {"ABC": 1, "ACB": 7, "BCA": 7, "CBA": 6}
 
 @pytest.mark.parametrize(("rule", "winner"), [("plurality", "A"), ("borda", "C"), ("condorcet", "C"), ("irv", "B")])
 def test_bordas_example_comes_out_as_he_said(rule: str, winner: str) -> None:
-    assert letter(RULES[rule].elect(electorate(BORDA_1781), lot())) == winner
+    assert letter(ELECTION_RULES[rule].elect(electorate(BORDA_1781), lot())) == winner
 
 
 CONDORCET_1785 = {"ABC": 23, "BCA": 17, "BAC": 2, "CAB": 10, "CBA": 8}
@@ -139,24 +139,24 @@ def test_most_votes_win_even_without_a_majority() -> None:
 @pytest.mark.parametrize("standing", [[3], [3, 5], [5, 4, 3]])
 def test_an_electorate_of_one_elects_its_choice(rule: str, standing: list[int]) -> None:
     for choice in standing:
-        assert RULES[rule].elect(Poll(standing, [(choice,)]), lot()) == choice
+        assert ELECTION_RULES[rule].elect(Poll(standing, [(choice,)]), lot()) == choice
 
 
 @pytest.mark.parametrize("rule", VOTED)
 @pytest.mark.parametrize("ballots", [[], [()], [(), ()], [(7,), (7, 8), ()]])
 def test_nobody_is_elected_without_a_vote_for_a_candidate(rule: str, ballots: list[Ballot]) -> None:
-    assert RULES[rule].elect(Poll([1, 2], ballots), lot()) is None
+    assert ELECTION_RULES[rule].elect(Poll([1, 2], ballots), lot()) is None
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ELECTION_RULES)
 def test_nobody_is_elected_where_nobody_stands(rule: str) -> None:
-    assert RULES[rule].elect(Poll([], [(1,), (2,)], [10.0, 20.0], lambda voter: np.array([])), lot()) is None
+    assert ELECTION_RULES[rule].elect(Poll([], [(1,), (2,)], [10.0, 20.0], lambda voter: np.array([])), lot()) is None
 
 
 @pytest.mark.parametrize("rule", VOTED)
 def test_names_that_do_not_stand_and_abstentions_are_ignored(rule: str) -> None:
     ballots: list[Ballot] = [(7, 1), (7,), (7,), (), (), (1,)]
-    assert RULES[rule].elect(Poll([1, 2], ballots), lot()) == 1
+    assert ELECTION_RULES[rule].elect(Poll([1, 2], ballots), lot()) == 1
 
 
 def test_who_is_left_out_of_a_ranking_shares_the_places_that_are_left() -> None:
@@ -212,8 +212,8 @@ def test_neither_the_order_of_ballots_nor_that_of_candidates_matters(
     rule: str, ballots: list[Ballot], standing: list[int], seed: int, data: st.DataObject
 ) -> None:
     """Anonymity, and not even for the lot: who hands in a ballot first must not win ties."""
-    winner = RULES[rule].elect(Poll(sorted(standing), ballots), lot(seed))
-    assert RULES[rule].elect(Poll(standing, data.draw(st.permutations(ballots))), lot(seed)) == winner
+    winner = ELECTION_RULES[rule].elect(Poll(sorted(standing), ballots), lot(seed))
+    assert ELECTION_RULES[rule].elect(Poll(standing, data.draw(st.permutations(ballots))), lot(seed)) == winner
 
 
 @pytest.mark.parametrize("rule", VOTED)
@@ -234,7 +234,7 @@ full = st.lists(st.sampled_from(list(itertools.permutations(range(4)))), min_siz
 @given(ballots=full, first=st.integers(0, 3), seed=seeds)
 def test_whom_all_put_first_is_elected(rule: str, ballots: list[Ballot], first: int, seed: int) -> None:
     agreed = [(first, *(name for name in ballot if name != first)) for ballot in ballots]
-    assert RULES[rule].elect(Poll(range(4), agreed), lot(seed)) == first
+    assert ELECTION_RULES[rule].elect(Poll(range(4), agreed), lot(seed)) == first
 
 
 @given(ballots=rankings, loved=st.integers(0, 3), seed=seeds)
@@ -250,7 +250,7 @@ def test_of_whom_all_approve_or_one_like_it_is_elected(ballots: list[Ballot], lo
 def test_a_majority_gets_its_favourite(rule: str, ballots: list[Ballot], first: int, seed: int) -> None:
     """The majority criterion; Borda's count and approval do not have it."""
     majority = [(first, *(name for name in ballot if name != first)) for ballot in [*ballots, ballots[0]]]
-    assert RULES[rule].elect(Poll(range(4), [*ballots, *majority]), lot(seed)) == first
+    assert ELECTION_RULES[rule].elect(Poll(range(4), [*ballots, *majority]), lot(seed)) == first
 
 
 def test_borda_may_pass_over_the_favourite_of_a_majority() -> None:

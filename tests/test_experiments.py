@@ -23,7 +23,7 @@ from evals.compare.run_measures import MEASURES
 from evals.compare.tables import few_notes
 from evals.experiments.command import once_each
 from evals.experiments.declaration import PAPER, catalog
-from evals.experiments.solved_baselines import BEST, FRESH, SHARE, Solved, solve
+from evals.experiments.solved_baselines import BEST, FRESH, SHARE, SolvedBaselines, solve
 from evals.figures.experiment_arms import intervals
 from evals.figures.style import Size, framed
 from evals.sweep.cells import cells
@@ -143,12 +143,12 @@ def test_runs_that_experiments_share_are_played_once() -> None:
 # -- what is solved ------------------------------------------------------------------------------------------------
 
 
-def solved(seeds: range, objectives: Sequence[str] = tuple(WELFARE), **settings: Any) -> Solved:
+def solved(seeds: range, objectives: Sequence[str] = tuple(WELFARE), **settings: Any) -> SolvedBaselines:
     made = cells({"llm": "rules", **settings}, EXPERIMENTS["baselines"].arms, seeds=seeds)
     return solve(made, objectives, Console(quiet=True))
 
 
-def figures_of(answer: Solved, measure: str) -> dict[str, list[float]]:
+def figures_of(answer: SolvedBaselines, measure: str) -> dict[str, list[float]]:
     """The values of a measure by arm."""
     values: dict[str, list[float]] = {}
     for one in answer.results:
@@ -213,7 +213,7 @@ def test_a_planner_that_is_ahead_of_oracle_is_told() -> None:
         shares = {f"{name}{SHARE}": 1.0 for name in WELFARE}
         return Result(arm, 1, None, {**{name: value if name == "rawlsian" else 1.0 for name in WELFARE}, **shares})
 
-    answer = Solved([law(BEST, 3.0), law("US_FED", 4.0), law("SAEZ", 3.0)], list(WELFARE), {1: []})
+    answer = SolvedBaselines([law(BEST, 3.0), law("US_FED", 4.0), law("SAEZ", 3.0)], list(WELFARE), {1: []})
     assert answer.firsts() == {**{name: {} for name in WELFARE}, "rawlsian": {"US_FED": 1}}
     notes = list(answer.notes())
     (first,) = (note for note in notes if note.startswith("No policy is above ORACLE"))
