@@ -19,6 +19,7 @@ from pydantic_core import SchemaError
 from rich.console import Console
 
 from evals.cli import main as command_line_program
+from evals.optimize.tuning import Tuning
 from evals.run.command import play
 from evals.run.resume import take_up
 from evals.testing.openai_server import Fault, Loopback
@@ -292,3 +293,30 @@ def test_every_coroutine_ends_before_the_loop_does_however_many_interrupts_arriv
     gc.collect()  # a coroutine that is collected half done prints a traceback, which fails a test here
     assert len(ended) == 5
     assert None not in ended
+
+
+@pytest.mark.parametrize("number", [CTRL_C, POLITE])
+def test_a_study_whose_library_makes_another_error_of_an_interrupt_is_interrupted(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def evaluate(*args: object) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        raise Exception("Execution cancelled due to errors or interruption.")
+
+    monkeypatch.setattr(Tuning, "_evaluate", evaluate)
+    asked = (
+        "optimize",
+        "worker",
+        "--optimizer",
+        "labeled",
+        "--budget",
+        "20",
+        "--sizes",
+        "2,2,2",
+        "--max-timesteps",
+        "2",
+    )
+    ended = cli(*asked, "--max-timesteps", "2", "--llm", "rules", "--db", DB)
+    assert (ended.code, ended.err) == (128 + number, "")
+    assert cli.sql("SELECT status FROM studies", DB) == [{"status": "interrupted"}]

@@ -176,6 +176,7 @@ COMPARED = {"lm_calls": "WHERE signature NOT IN ('Preflight', 'AnswerInterview')
 NUMBERED = {
     "run_id": "(SELECT runs.name FROM {}.runs WHERE runs.run_id = its.run_id)",
     "config": "json_merge_patch(its.config, '{{\"db\": null}}')",
+    "parsed": "CASE WHEN its.call_id > 0 THEN its.parsed END",
     "cost_usd": "round(its.cost_usd, 12)",
     **{
         column: f"CASE WHEN its.{column} > 0 THEN its.{column} % {RUN_STRIDE} END"
@@ -183,7 +184,8 @@ NUMBERED = {
     },
 }
 """Numbers of runs, and files that they were first in, depend on which of several processes ends first; names do not.
-Calls of a study (ids below 0) are numbered, and their cost is added up, as they come from several threads."""
+Calls of a study (ids below 0) are numbered, and their cost is added up, as they come from several threads;
+one that was interrupted between its reply and the parsing of it keeps the reply, but no parsed fields."""
 VOLATILE = ("latency_ms",)
 """Columns that depend on the clock beside those that hold a time."""
 

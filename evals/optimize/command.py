@@ -19,7 +19,7 @@ from evals.optimize.result import figures, report, write
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.parallel.interrupts import INTERRUPTED, polite_ends
+from pipeline.parallel.interrupts import INTERRUPTED, noted_interrupts, polite_ends, was_interrupted
 from pipeline.store.writer import Store, as_json, check_path, code_version, now
 from pipeline.studies.study import Halted, Study, study_name
 from pipeline.studies.study_budget import StudyBudget
@@ -122,19 +122,27 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
 @contextmanager
 def end_told(study: Study, console: Console) -> Iterator[None]:
     """Set the status of a study whatever its end is, and say how one that was interrupted goes on: that is no error."""
-    with polite_ends():
+    with polite_ends(), noted_interrupts():
         try:
             yield
         except KeyboardInterrupt:
-            study.save("interrupted")
-            told = "all replies are stored; the same command goes on from here"
-            instead(f"interrupted: {told}")
-            console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
+            _tell_interrupted(study, console)
         except Halted as halted:
             raise failed(study, halted.error) from halted.error
         except UsageError as error:
             study.save("failed", error=str(error))
             raise
+        except Exception:
+            if not was_interrupted():  # DSPy has "Execution cancelled due to errors or interruption."
+                raise
+            _tell_interrupted(study, console)
+
+
+def _tell_interrupted(study: Study, console: Console) -> None:
+    study.save("interrupted")
+    told = "all replies are stored; the same command goes on from here"
+    instead(f"interrupted: {told}")
+    console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
 
 
 def failed(study: Study, error: Exception) -> Exception:

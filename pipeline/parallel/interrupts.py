@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -55,6 +56,28 @@ def polite_ends() -> Iterator[None]:
     finally:
         for number, handler in heard.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def noted_interrupts() -> Iterator[None]:
+    """Meanwhile `was_interrupted` knows of Ctrl-C, too; asyncio then leaves it to raise KeyboardInterrupt."""
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        _received.add(signum)
+        signal.default_int_handler(signum, frame)
+
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def was_interrupted() -> bool:
+    """Whether a signal asked this command to end, even if a library has made another error of the interrupt."""
+    return bool(_received)
 
 
 @contextmanager
