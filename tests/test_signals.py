@@ -76,7 +76,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "worker=io", "worker=refine", "--seeds", "2", *SIZE, *MODEL),
     "compare in processes": ("compare", "worker=io", "worker=cot", "--seeds", "2", "--parallel", "2", *SIZE, *MODEL),
     "experiment": ("experiment", "rational", "--seeds", "1-2", *SIZE, *MODEL),
-    "optimize": ("optimize", "worker", "--optimizer", "bootstrap", "--budget", "50", "--sizes", "4,4,4", *MODEL),
+    "optimize": (
+        *("optimize", "worker", "--optimizer", "bootstrap_rs", "--budget", "50", "--sizes", "4,4,4"),
+        *("--timeout", "600", *MODEL),  # threads of DSPy must not be awaited for so long
+    ),
     "validate": ("validate", "--size", "small", *MODEL),
     "wards": ("run", *SIZE, "--processes", "2", *MODEL),
     "doctor": ("doctor", *MODEL),

@@ -29,14 +29,19 @@ from pipeline.agents.budget import Amount, Capped
 from pipeline.agents.call_trace import Call, as_response, measured, refuse, request_key
 from pipeline.agents.model_errors import cannot_use
 from pipeline.errors import ModelError
+from pipeline.parallel.interrupts import was_interrupted
 from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
 from programs.calls.protocols import Attempt
+from programs.engines.connections import hang_up
 from programs.models import without_secrets
 
 MANY = 10**9
 """Errors that DSPy is to bear: an answer that cannot be used is a score of 0, and no reason to give up."""
+
+LAST_REPLIES = 1.0
+"""Seconds that an interrupted study waits for replies that are on their way."""
 
 OPTIMIZER = "optimizer"
 """Role of calls that an optimizer makes for itself: proposals of instructions, reflections."""
@@ -89,6 +94,9 @@ class StudyCallbacks(BaseCallback):
         self.ended.set()
         with self.study.changed:
             self.study.changed.notify_all()
+        if was_interrupted():
+            self.study.allowance.wait_until_quiet(LAST_REPLIES)
+            hang_up()
         self.study.allowance.wait_until_quiet()
         for node in list(self.nodes.values()):
             self._store(node)

@@ -111,7 +111,7 @@ class StudyBudget:
             self.estimator.settle(reserved, request, outcome)
             self._changed.notify_all()
 
-    def wait_until_quiet(self) -> None:
-        """Until no request is under way any more."""
+    def wait_until_quiet(self, seconds: float | None = None) -> None:
+        """Wait until no request is in flight, for at most `seconds`."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._in_flight)
+            self._changed.wait_for(lambda: not self._in_flight, seconds)

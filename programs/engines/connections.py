@@ -7,8 +7,10 @@ first for the whole. It refuses a body for a figure of tokens, or loses what an 
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,14 +138,29 @@ def _is_interim(head: Any, number: int) -> bool:
     return True
 
 
+_waiting: dict[int, Any] = {}
+"""The connection on which each thread waits for a reply."""
+
+
+def hang_up() -> None:
+    """End every synchronous request that waits for a reply, in any thread: it fails as if the server had hung up."""
+    for connection in list(_waiting.values()):
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
 class SyncWire(SyncTransport):
     """The synchronous transport."""
 
     def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
-        head, number = super()._read_head(conn, read_timeout=read_timeout), 0
-        while _is_interim(head, number):
-            head = super()._read_head(_Ahead(conn, head.leftover), read_timeout=read_timeout)
-            number += 1
+        _waiting[threading.get_ident()] = conn
+        try:
+            head, number = super()._read_head(conn, read_timeout=read_timeout), 0
+            while _is_interim(head, number):
+                head = super()._read_head(_Ahead(conn, head.leftover), read_timeout=read_timeout)
+                number += 1
+        finally:
+            del _waiting[threading.get_ident()]
         return _limited(head)
 
     @contextmanager
