@@ -45,22 +45,28 @@ def open_file(path: str | Path, *, most: int, inside: str | Path | None = None) 
     is not `inside` that folder once links are followed.
     """
     try:
-        # Who opens a pipe for reading waits for a writer, unless he says that he does not.
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
     except ValueError as error:  # a NUL byte
         raise OSError(errno.EINVAL, "no file has such a name", str(path)) from error
+    except IsADirectoryError as error:
+        raise OSError(errno.EISDIR, "it is a folder", str(path)) from error
     except OSError as error:
         if error.errno == errno.ENXIO:  # how Linux answers for a socket, and for a device that is not there
             raise OSError(errno.EINVAL, "it is no regular file", str(path)) from error
         raise
     try:
-        refuse_other_kinds(os.fstat(number), path, most=most)
-        if inside is not None and not Path(_name_of(number, path)).is_relative_to(Path(inside).resolve()):
+        refuse_other_kinds(os.fstat(file.fileno()), path, most=most)
+        if inside is not None and not Path(_name_of(file.fileno(), path)).is_relative_to(Path(inside).resolve()):
             raise OSError(errno.EPERM, "it is a link to outside of the folder", str(path))
-        return os.fdopen(number, "rb")
     except BaseException:
-        os.close(number)
+        file.close()
         raise
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe at once, too, instead of when somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def refuse_other_kinds(found: os.stat_result, path: str | Path, *, most: int | None = None) -> None:

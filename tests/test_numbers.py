@@ -40,7 +40,8 @@ def test_thirty_three_hours(adapter: str, said: str) -> None:
 @pytest.mark.parametrize(
     "said",
     ["about 33", "~33", "30-35", "30 to 35", "30 or 35", "33 minutes", "33 hours a day", "33%", "$33", "33.5", "133",
-     "-3", "33 40", "[33]", "33 hours or 40", "33 of 100", "33/100", "true", "null", "", "not 33", "3 3"],
+     "-3", "33 40", "[33]", "33 hours or 40", "33 of 100", "33/100", "true", "null", "", "not 33", "3 3",
+     "33 a week", "33 week"],
 )  # fmt: skip
 def test_what_is_ambiguous_or_something_else_is_refused(adapter: str, said: str) -> None:
     assert read(adapter, ChooseLabor, labor=said) is None

@@ -73,7 +73,7 @@ def test_a_run_that_failed(cli: CommandLine, db: str) -> None:
         given = (*SMALL[:-1], "gpt-4o-mini", "--base-url", server.url)
         ended = cli("run", *given, "--db", db)
         assert ended.code == 1
-        assert f"{command('resume', 1, '--db', db)}\n" in ended.err
+        assert f"{command('resume', 1, '--db', db, '--base-url', server.url)}\n" in ended.err
         server.fault = lambda number, body: None
         assert len(run_all(ended.err)) == 1
 

@@ -127,10 +127,11 @@ MARKUP = " \t\n*_`\"'"
 
 @dataclass(frozen=True)
 class Output:
-    """How one output field is read. `unit`: words that may follow its number; `prose`: any text is a value of it."""
+    """How one output field is read. `unit`: words that may follow its number, all or the first; `prose`: any text is a
+    value of it."""
 
     kind: TypeAdapter[Any]
-    unit: frozenset[str]
+    unit: tuple[str, ...]
     prose: bool
 
     def read(self, said: Any) -> Any:
@@ -145,7 +146,7 @@ class Output:
     def plain(self, text: str) -> Any:
         """`text` as JSON if it is JSON, `40 hours` as 40 where hours are asked for, else as it is."""
         number = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([A-Za-z][A-Za-z ]*)", text)
-        if number and self.unit.issuperset(number[2].lower().split()):
+        if number and tuple(words := number[2].lower().split()) == self.unit[: len(words)]:
             text = number[1]
         try:
             return json.loads(_mended(text), strict=False)
@@ -172,7 +173,7 @@ def _make_outputs(signature: Any) -> dict[str, Output]:
     for name, kind in reply_schema.kinds(signature).items():
         unit = re.findall("[a-z]+", described(name, signature.output_fields[name]).lower())
         prose = schema is None or reply_schema.takes_prose(schema["properties"][name])
-        outputs[name] = Output(kind, frozenset(unit), prose)
+        outputs[name] = Output(kind, tuple(unit), prose)
     return outputs
 
 
