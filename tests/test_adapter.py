@@ -83,6 +83,7 @@ def test_after_the_last_repair_the_question_has_failed(adapter: str, sync: bool)
     assert len(lineage.outcomes) == REPAIRS + 1
 
 
+@pytest.mark.first_cases(33)
 @every_adapter
 @pytest.mark.parametrize(
     ("question", "fields", "why"),
@@ -204,6 +205,7 @@ def test_no_format_falls_back_to_a_silent_second_one(adapter: str) -> None:
 DEEP = 30_000
 
 
+@pytest.mark.first_cases(8)
 @every_adapter
 @pytest.mark.parametrize(
     "reply",

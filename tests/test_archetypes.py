@@ -219,6 +219,7 @@ def test_archetypes_of_people_judge_together_and_are_who_the_census_says(cli) ->
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("whole", [1, 2])
 def test_a_run_that_was_cut_off_goes_on_with_the_archetypes_it_had(cli, whole) -> None:
     """Cut off in the middle of a tax year and at its end; the calls of the broken year are there."""
@@ -319,6 +320,7 @@ def test_a_large_run_is_stored_whole_and_replays(cli) -> None:
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
 
+@pytest.mark.slow
 def test_the_bench_tells_no_error_where_everybody_is_asked(cli) -> None:
     errors = json.loads(
         cli("bench", "archetypes", "--num-agents", "12", "--max-timesteps", "4", "--rounds", "1", "--json").out

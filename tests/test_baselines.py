@@ -62,6 +62,7 @@ def test_saez_flat_and_saez_three_have_their_own_elasticities() -> None:
     assert BASELINES["SAEZ_THREE"](where) == three
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("brackets", "num_agents", "economy", "seeds"),
     [
@@ -85,6 +86,7 @@ def test_the_oracle_is_not_below_any_baseline_on_its_brackets(
             assert best >= max(welfare(where, law) for law in laws if law.thresholds == where.thresholds) * (1 - 1e-9)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("brackets", ["three", "US_FED"])
 def test_saez_rates_come_close_to_the_oracle_in_the_welfare_that_they_are_for(brackets: str) -> None:
     where = setting(brackets, num_agents=100)

@@ -26,6 +26,7 @@ def figures(cli: CommandLine, request: pytest.FixtureRequest) -> dict[str, float
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figures", ["decisions"], indirect=True)
 def test_every_way_of_asking_is_timed_beside_bare_dspy_and_bare_openai(figures: dict[str, float]) -> None:
     ours = [f"{strategy}_{adapter}" for strategy, adapter in WAYS]
@@ -35,6 +36,7 @@ def test_every_way_of_asking_is_timed_beside_bare_dspy_and_bare_openai(figures: 
     assert figures["io_chat_x"] == pytest.approx(figures["io_chat_ms"] / figures["bare_dspy_ms"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figures", ["prompts"], indirect=True)
 def test_prompts_are_short_and_begin_alike(figures: dict[str, float]) -> None:
     assert figures["compact_rational_ChooseLabor_prompt_tokens"] < figures["chat_rational_ChooseLabor_prompt_tokens"]
@@ -44,11 +46,13 @@ def test_prompts_are_short_and_begin_alike(figures: dict[str, float]) -> None:
     assert asked >= {"ChooseLabor", "JudgeTaxPolicy", "StandForOffice", "CastVote", "GovernAsLeader"}
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("figures", ["store", "views"], indirect=True)
 def test_what_traces_cost_is_measured(figures: dict[str, float]) -> None:
     assert all(value > 0 for value in figures.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figures", ["memory"], indirect=True)
 def test_memory_grows_with_agents_from_what_a_run_takes_without(figures: dict[str, float]) -> None:
     assert 50 < figures["everybody_asked_20_mb"] < 2000
@@ -56,6 +60,7 @@ def test_memory_grows_with_agents_from_what_a_run_takes_without(figures: dict[st
     assert figures["archetypes_bytes_per_agent"] == pytest.approx(slope)
 
 
+@pytest.mark.slow
 def test_a_year_is_set_against_the_latency_of_its_rounds() -> None:
     found = years.measure(years=1, cases=[(3, 0), (70, 50)])
     assert found["70_agents_50_ms_x"] == pytest.approx(found["70_agents_50_ms_s"] / 0.05)

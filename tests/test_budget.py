@@ -213,6 +213,7 @@ def late(number: int, body: dict[str, Any]) -> Any:
     return completion("Well.", body) if "could not be used" not in said and body.get("seed", 0) % 11 == 0 else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--max-tokens", "--max-cost-usd"])
 def test_a_capped_run_stops_within_its_cap_and_goes_on_to_the_uncapped_end(cli, flag: str) -> None:
     with Loopback(fault=late) as server:
@@ -258,6 +259,7 @@ def test_failed_requests_neither_pass_the_cap_nor_use_it_up(cli) -> None:
     assert 2000 < spent(cli, "a.duckdb")["t"] <= 5000
 
 
+@pytest.mark.slow
 def test_a_deterministic_run_is_the_same_with_a_wide_cap_at_any_concurrency(cli) -> None:
     for i, extra in enumerate((("--concurrency", "1"), ("--concurrency", "64"), ("--max-tokens", "10000000"))):
         assert cli("run", *RUN, "--llm", "rules", "--db", f"{i}.duckdb", *extra).code == 0

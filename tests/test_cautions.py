@@ -293,6 +293,7 @@ def test_a_dry_run_says_it_too_and_writes_nothing(cli: CommandLine) -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_eval_report_and_fork_say_the_same(cli: CommandLine) -> None:
     cli("run", *SMALL)
     out = cli("eval", "1", "--db", DB).out
@@ -348,6 +349,7 @@ def test_solved_baselines_are_judged_under_every_function_and_under_its_oracle(c
 # -- experiment --paper --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_paper_says_which_setting_it_is_and_has_the_paper_s_saez(cli: CommandLine) -> None:
     args = ("experiment", "rational", "--paper", "--seeds", "1", "--num-agents", "5", *SMALL)
     result = cli(*args, "--json")
@@ -368,6 +370,7 @@ def test_paper_says_which_setting_it_is_and_has_the_paper_s_saez(cli: CommandLin
     assert "--paper" not in cli("experiment", "rational", "--dry-run", "--seeds", "1", *SMALL).out
 
 
+@pytest.mark.slow
 def test_a_flag_beats_the_settings_of_the_paper(cli: CommandLine) -> None:
     args = ("experiment", "bounded", "--paper", "--seeds", "1", "--num-agents", "3", *SMALL, "--satisfaction", "report")
     assert cli(*args, "--economy", "weekly").code == 0

@@ -35,6 +35,7 @@ def test_the_first_line_says_which_model_and_why(cli):
     assert result.out.splitlines()[0].startswith("Model: rules (no --llm and no OPENAI_API_KEY")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["rational", "democratic"])
 def test_concurrency_does_not_change_a_byte(cli, scenario):
     platforms = ["--platforms"] if scenario == "democratic" else []
@@ -90,6 +91,7 @@ BAD = [
 ]
 
 
+@pytest.mark.first_cases(13)
 @pytest.mark.parametrize(("args", "code", "words"), BAD, ids=[" ".join(args) for args, _, _ in BAD])
 def test_bad_input_is_one_line_with_a_way_out_and_leaves_nothing(cli, args, code, words):
     Path("broken.toml").write_text("num_agents = = 3")
@@ -106,6 +108,7 @@ def test_bad_input_is_one_line_with_a_way_out_and_leaves_nothing(cli, args, code
     assert {path: path.read_bytes() for path in Path().iterdir()} == before
 
 
+@pytest.mark.slow
 def test_runs_show_and_sql_read_a_database(cli):
     cli("run", *SMALL, "--db", "a.duckdb")
     assert "rational" in cli("runs", "--db", "a.duckdb").out
@@ -118,6 +121,7 @@ def test_runs_show_and_sql_read_a_database(cli):
     assert "no call 12" in unknown.err
 
 
+@pytest.mark.slow
 def test_sql_is_read_only_and_says_when_rows_are_left_out(cli):
     cli("run", *SMALL, "--db", "a.duckdb")
     before = Path("a.duckdb").read_bytes()
@@ -135,6 +139,7 @@ def test_sql_is_read_only_and_says_when_rows_are_left_out(cli):
     assert "first 5 rows" in cut.err
 
 
+@pytest.mark.slow
 def test_personas_are_printed_and_used_by_a_later_run(cli):
     first = cli("personas", "--num-agents", "3", "--llm", "rules", "--db", "a.duckdb")
     assert first.code == 0
@@ -190,6 +195,7 @@ def test_a_degenerate_welfare_is_told(cli):
     assert "Caution, last year as played: paper divides by income" in " ".join(result.out.split())
 
 
+@pytest.mark.slow
 def test_interrupt_keeps_finished_years():
     """Ctrl-C in a real process: exit 130, whole years in the store, the run marked interrupted."""
     process = subprocess.Popen(

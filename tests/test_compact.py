@@ -277,6 +277,7 @@ OUTPUTS = {
 }
 
 
+@pytest.mark.first_cases(1)
 @given(data=st.data(), reasoning=st.text(st.characters(codec="utf-8")))
 @pytest.mark.parametrize("question", OUTPUTS)
 def test_what_is_written_is_read_to_the_letter(question: str, data: st.DataObject, reasoning: str) -> None:

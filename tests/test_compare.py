@@ -54,6 +54,7 @@ def run_ids(said: dict[str, Any]) -> list[int]:
 # -- what is found -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_equal_differs_by_nothing_and_what_differs_is_told_by_how_much(cli: CommandLine) -> None:
     """`rules` does not sample, so that the temperature changes nothing; no taxes and the best ones do."""
     free, best, cold = "setting:planner_type=FREE_MARKET", "setting:planner_type=ORACLE", "setting:temperature=0.1"
@@ -124,6 +125,7 @@ def test_figures_of_a_run_are_those_of_its_economy(cli: CommandLine) -> None:
         assert (figures["parse_failure_rate"], figures["fallback_rate"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_arms_with_other_objectives_are_judged_by_their_own_and_by_that_of_the_first(cli: CommandLine) -> None:
     """Both figures of each arm are those of its last law, solved here once more under either welfare function."""
     best, other = "setting:planner_type=ORACLE", "setting:planner_type=UNIFORM,setting:welfare=rawlsian"
@@ -172,6 +174,7 @@ def test_arms_with_one_objective_are_judged_by_that_alone(cli: CommandLine) -> N
     assert {arm["objective"] for arm in said["arms"]} == {"utilitarian"}
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_no_interval_excludes_zero_where_the_p_value_does_not(cli: CommandLine, seeds: int) -> None:
     """The fault that this holds off: an interval that excludes 0 next to p = 0.25, the least that 3 sign flips have."""
@@ -193,6 +196,7 @@ def test_one_seed_has_neither_an_interval_nor_a_p_value(cli: CommandLine) -> Non
     assert [found[name] for name in ("difference_low", "p", "p_holm", "detectable")] == [None] * 4
 
 
+@pytest.mark.slow
 def test_the_primary_outcome_is_the_one_that_is_corrected_and_comes_first(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "planner=cot", "--seeds", "4", *RULES, "--primary", "regret")
     said = compared(cli, *args)
@@ -223,6 +227,7 @@ def test_the_table_fits_a_hundred_columns_and_says_how_to_read_it(cli: CommandLi
     assert "To see a difference of 50 in regret, worker=cot,planner=cot needs" in result.out
 
 
+@pytest.mark.slow
 def test_unusable_answers_above_the_stated_share_flag_an_arm(cli: CommandLine) -> None:
     """A cold model says nothing usable for one worker of three; that is never averaged in silence."""
 
@@ -267,6 +272,7 @@ def test_unusable_answers_above_the_stated_share_flag_an_arm(cli: CommandLine) -
 # -- what is used again --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_that_exists_is_used_again_however_its_settings_were_given(cli: CommandLine) -> None:
     assert cli("run", *RULES, "--seed", "2", "--name", "mine", "--prompt-algo", "cot", "--concurrency", "1").code == 0
     said = compared(cli, "worker=io", "worker=cot", "--seeds", "2-2", *RULES, "--prompt-algo", "cot")
@@ -277,6 +283,7 @@ def test_a_run_that_exists_is_used_again_however_its_settings_were_given(cli: Co
     ) == run_ids(said)
 
 
+@pytest.mark.slow
 def test_runs_by_other_code_are_used_only_on_demand(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "--seeds", "1", *RULES)
     compared(cli, *args)
@@ -288,6 +295,7 @@ def test_runs_by_other_code_are_used_only_on_demand(cli: CommandLine) -> None:
     assert sorted(run_ids(compared(cli, *args, "--any-code"))) == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_program_is_what_its_file_says_wherever_that_lies(cli: CommandLine) -> None:
     Path("elsewhere").mkdir()
     for path in ("tuned.json", "elsewhere/other.json"):
@@ -303,6 +311,7 @@ def test_a_program_is_what_its_file_says_wherever_that_lies(cli: CommandLine) ->
     assert run_ids(third) == [1, 3]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_gone_ends_with_one_line_and_leaves_what_is_finished(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "--seeds", "2", *SMALL, "--llm", "gpt-4o-mini", "--db", "a.duckdb")
     with Loopback(fault=lambda n, _: failure(401, "no such key") if n > 30 else None) as server:
@@ -330,6 +339,7 @@ def test_a_cap_ends_the_sweep_and_a_higher_one_goes_on(cli: CommandLine) -> None
 # -- beforehand ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_what_the_missing_runs_take_and_writes_nothing(cli: CommandLine) -> None:
     bounded = (*SMALL, "--scenario", "bounded", "--llm", "rules", "--db", "a.duckdb")
     args = ("worker=io", "worker=cot", "--seeds", "3", *bounded)
@@ -407,6 +417,7 @@ def test_what_cannot_be_compared_is_one_line_and_writes_nothing(cli: CommandLine
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_one_population_has_the_same_wages_in_every_arm(cli: CommandLine) -> None:
     """Common random numbers: what differs between arms is not who takes part."""
     compared(cli, "worker=io", "worker=cot", "planner=cot", "--seeds", "2", *RULES, "--scenario", "bounded")

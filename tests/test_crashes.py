@@ -31,6 +31,7 @@ def test_a_run_that_was_killed_after_its_last_year_only_has_to_be_closed(cli):
     assert finished("a.duckdb")
 
 
+@pytest.mark.slow
 def test_a_replay_finds_a_row_that_was_changed(cli):
     cli("run", *SMALL, "--llm", "rules", "--db", "a.duckdb")
     assert "every row is the same" in cli("replay", "1", "--db", "a.duckdb").out
@@ -50,6 +51,7 @@ def test_a_replay_needs_every_reply(cli):
     assert "no stored reply" in gap.err
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("strategy", ["io", "cot"])
 def test_every_scenario_replays_without_a_server_or_a_key(cli, scenario, strategy):
@@ -59,6 +61,7 @@ def test_every_scenario_replays_without_a_server_or_a_key(cli, scenario, strateg
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
 
+@pytest.mark.slow
 def test_a_fork_shares_the_past_and_pays_for_the_rest(cli):
     with Loopback() as server:
         args = (*SMALL, "--llm", "gpt-4o-mini", "--base-url", server.url)
@@ -83,6 +86,7 @@ def test_a_fork_shares_the_past_and_pays_for_the_rest(cli):
     assert cli("replay", "2", "--db", "a.duckdb").code == 0
 
 
+@pytest.mark.slow
 def test_an_unchanged_fork_uses_stored_replies_and_comes_to_the_same_end(cli):
     with Loopback() as server:
         cli("run", *SMALL, "--llm", "gpt-4o-mini", "--base-url", server.url, "--db", "a.duckdb")
@@ -95,6 +99,7 @@ def test_an_unchanged_fork_uses_stored_replies_and_comes_to_the_same_end(cli):
         assert both[0] == both[1]
 
 
+@pytest.mark.slow
 def test_a_fork_that_was_cut_off_still_uses_the_replies_of_its_parent(cli):
     with Loopback() as server:
         cli("run", *SMALL, "--llm", "gpt-4o-mini", "--base-url", server.url, "--db", "a.duckdb")
@@ -110,6 +115,7 @@ def test_a_fork_that_was_cut_off_still_uses_the_replies_of_its_parent(cli):
     assert rows("a.duckdb") == whole
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -134,6 +140,7 @@ def test_what_cannot_go_on_is_one_line(cli, args, code, words):
     assert rows("a.duckdb") == before
 
 
+@pytest.mark.slow
 def test_new_brackets_in_a_fork_start_with_the_rates_of_the_old_law(cli):
     cli("run", *SMALL, "--llm", "rules", "--db", "a.duckdb")
     assert cli("fork", "1", "--at", "5", "--bracket-setting", "US_FED", "--db", "a.duckdb").code == 0

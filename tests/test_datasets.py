@@ -45,6 +45,7 @@ def splits(data: Dataset) -> list[list[dspy.Example]]:
     return [data.train, data.dev, data.test]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_splits_have_the_sizes_asked_for_and_share_no_population(made: dict[str, Dataset], name: str) -> None:
     assert [len(split) for split in splits(made[name])] == list(SIZES)
@@ -127,6 +128,7 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_another(made: dict[s
     assert mine.isdisjoint({e.economy_seed for split in splits(other) for e in split})
 
 
+@pytest.mark.slow
 def test_the_hash_is_the_same_in_another_process() -> None:
     program = (
         "from evals.datasets.simulated import sampled; from pipeline.config import build; "

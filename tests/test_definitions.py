@@ -76,6 +76,7 @@ def refused(cli: CommandLine, use: str, name: str) -> None:
     assert "choose another --db" in result.err
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("what", FOREIGN)
 @pytest.mark.parametrize("use", ["sql", "run"])
 def test_a_definition_that_is_not_ours_is_refused_by_name(cli: CommandLine, theirs: None, what: str, use: str) -> None:
@@ -87,6 +88,7 @@ def test_a_definition_that_is_not_ours_is_refused_by_name(cli: CommandLine, thei
     assert Path(DB).read_bytes() == before
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("use", USES)
 def test_every_use_of_a_database_refuses_its_macros(cli: CommandLine, theirs: None, use: str) -> None:
     with duckdb.connect(DB) as connection:

@@ -58,6 +58,7 @@ def play(
 # -- a whole run at a server of each kind -----------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_run_ends_well_at_a_server_of_every_kind_and_leaves_out_what_it_refuses(cli: CommandLine, name: str) -> None:
     play(cli, DIALECTS[name], *SCENARIOS["rational"])
@@ -75,6 +76,7 @@ def test_every_scenario_and_format_ends_well_at_a_server_of_every_kind(
     assert told() <= set(DIALECTS[name].adapted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Mistral", "llama.cpp"])
 def test_the_same_seed_at_the_same_server_gives_the_same_decisions_at_any_concurrency(
     cli: CommandLine, name: str
@@ -92,6 +94,7 @@ def test_the_table_of_the_documentation_is_that_of_the_dialects() -> None:
     assert table() in text
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("model", ["gpt-5-mini", "o3", "o4-mini", "openai/o3", "gpt-5.2"])
 def test_a_reasoning_model_plays_a_run_by_its_own_name(cli: CommandLine, model: str) -> None:
     sent = play(cli, replace(DIALECTS["OpenAI reasoning"], model=model.removeprefix("openai/")), llm=model)
@@ -146,6 +149,7 @@ def ask(fault: Callable[[int, dict[str, Any]], Reply | None], *, times: int = 1)
 EVERY = [set(some) for count in (1, 2) for some in combinations([part for part in PARTS if part != "n"], count)]
 
 
+@pytest.mark.first_cases(4)
 @pytest.mark.parametrize("status", [400, 422, 500, 501])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
 def test_exactly_what_a_server_refuses_is_left_out_however_it_says_so(status: int, named: bool) -> None:
@@ -284,6 +288,7 @@ def test_what_gives_no_reason_is_left_as_it_is() -> None:
 # -- what a server takes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(5)
 @pytest.mark.parametrize("name", DIALECTS)
 def test_doctor_says_what_a_server_takes_from_a_handful_of_calls(cli: CommandLine, name: str) -> None:
     dialect = DIALECTS[name]

@@ -68,6 +68,7 @@ def both_ways(module: dspy.Module, inputs: dict[str, Any], make_lm: Any, *, adap
 every_adapter = pytest.mark.parametrize("adapter", ADAPTERS)
 
 
+@pytest.mark.first_cases(24)
 @every_adapter
 @pytest.mark.parametrize("strategy", ["io", "cot", "reflect"])
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -79,6 +80,7 @@ def test_requests_and_predictions_are_those_of_dspys_way(question: str, strategy
     assert len(requests) == len(outcomes) >= 1
 
 
+@pytest.mark.first_cases(24)
 @every_adapter
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_server_is_asked_and_heard_as_in_dspys_way(question: str, adapter: str, server: Loopback) -> None:

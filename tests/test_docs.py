@@ -41,6 +41,7 @@ def commands(page):
     return found
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page):
     for code in blocks(page, "python"):
@@ -53,6 +54,7 @@ def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page):
         assert result.code == 0, (words, result.err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", FINDINGS, ids=lambda page: page.name)
 def test_the_commands_of_a_finding_run_at_small_size(cli, page):
     assert commands(page)
@@ -98,6 +100,7 @@ def test_the_page_of_the_command_line_is_what_the_commands_say():
     assert written(ROOT / "docs/cli.md", command_line()) == command_line()
 
 
+@pytest.mark.slow
 def test_the_list_of_modules_has_the_first_line_of_each():
     page = ROOT / "docs/architecture.md"
     start, end = "<!-- modules -->", "<!-- end of modules -->"

@@ -127,6 +127,7 @@ def test_the_same_economy_in_other_dollars_has_the_same_hours(
     assert results[1].rebate == pytest.approx(growth * results[0].rebate, rel=1e-6, abs=1e-3)
 
 
+@pytest.mark.first_cases(4)
 @pytest.mark.parametrize("planner", sorted(BASELINES))
 @pytest.mark.parametrize("brackets", ["three", "US_FED"])
 def test_every_planner_sets_the_same_rates_in_other_dollars(planner: str, brackets: str) -> None:
@@ -212,6 +213,7 @@ def test_a_run_says_of_which_years_its_money_is_where_that_matters(given: dict[s
     assert (line is None) if said is None else (line is not None and said in line)
 
 
+@pytest.mark.slow
 def test_run_says_it_in_one_line_and_what_to_do(cli):
     lines = cli("run", *FEDERAL).out.splitlines()
     (line,) = [line for line in lines if line.startswith(MIXED)]
@@ -220,6 +222,7 @@ def test_run_says_it_in_one_line_and_what_to_do(cli):
     assert "2018 dollars" not in cli("run", *SMALL, "--db", "b.duckdb").out
 
 
+@pytest.mark.slow
 def test_a_stored_run_keeps_its_dollars_in_every_command(cli):
     assert cli("run", *FEDERAL, "--min-wage", "12").code == 0
     assert cli("run", *FEDERAL, "--min-wage", "12", "--dollars-of", "2019").code == 0
@@ -271,6 +274,7 @@ def test_a_run_file_may_say_both(cli):
     assert rows("select min(wage) from agents")[0][0] >= 7.25
 
 
+@pytest.mark.slow
 def test_a_comparison_in_one_year_s_dollars_measures_in_them(cli):
     args = (
         "compare",
@@ -296,6 +300,7 @@ def test_arms_with_other_dollars_have_other_people(cli):
     assert "has other people" in refused.err
 
 
+@pytest.mark.slow
 def test_examples_in_other_dollars_are_no_examples(cli):
     cli("run", *SMALL, "--db", "a.duckdb")
     again = (*SMALL, "--strategy", "worker=knn", "--seed", "7", "--db", "a.duckdb")

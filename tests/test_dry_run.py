@@ -55,6 +55,7 @@ def forecast(cli: Any, *args: str) -> dict[str, Any]:
     return made
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_what_a_run_takes_lies_within_what_was_said(cli, name: str) -> None:
     args = (*SMALL, *RUNS[name], "--db", "a.duckdb")

@@ -186,6 +186,7 @@ def test_there_is_a_planner_share_where_oracle_gains_enough_on_the_first_schedul
     assert told == [True, False]
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_figure_is_told_or_its_absence_explained_and_no_share_of_the_offers_passes_one(
@@ -266,6 +267,7 @@ def test_the_condorcet_winner_is_the_median_earners_favourite() -> None:
         assert figures.condorcet_elected == (leader == favourite)
 
 
+@pytest.mark.slow
 def test_a_rule_is_judged_by_whom_it_elects_if_all_vote_by_true_preferences() -> None:
     """Two of the five want 70 percent, two 30, and the one with the median wage 60, which beats both in pairs."""
     favourites = np.argmax([utility(70), utility(30), utility(60)], axis=0).tolist()
@@ -343,6 +345,7 @@ SMALL = (
 )
 
 
+@pytest.mark.slow
 def test_one_run_is_shown_by_election_and_several_by_rule(cli: CommandLine) -> None:
     assert cli("run", *SMALL, "--platforms", "--binding-platforms", "--db", DB, "--name", "bound").code == 0
     for more in (("--platforms",), ("--election-rule", "sortition"), ("--election-rule", "approval")):
@@ -367,6 +370,7 @@ def test_one_run_is_shown_by_election_and_several_by_rule(cli: CommandLine) -> N
     assert max(map(len, several.out.split("All workers")[0].splitlines())) <= 100
 
 
+@pytest.mark.slow
 def test_turns_without_a_candidate_are_shown_and_count_in_the_means_of_gains(cli: CommandLine) -> None:
     """With this seed no candidate stands in year 0, so that the planner has its turn."""
     many = (
@@ -400,6 +404,7 @@ def test_turns_without_a_candidate_are_shown_and_count_in_the_means_of_gains(cli
     assert f"{len(without)} without a candidate" in said
 
 
+@pytest.mark.slow
 def test_the_gains_of_all_changes_add_up_to_what_the_last_law_is_worth_against_the_first(cli: CommandLine) -> None:
     """Shocks change the law for good (in year 3, and in year 4 after a government had its turn) and for a time (7 to
     9): what lies over the law and is lifted again leaves it as it is beneath."""
@@ -459,6 +464,7 @@ def test_figures_are_those_of_the_people_as_a_shock_on_wages_left_them(cli: Comm
     assert made[1]["welfare_start"] != pytest.approx(made[2]["welfare_start"])
 
 
+@pytest.mark.slow
 def test_json_has_every_election_and_the_means_by_rule(cli: CommandLine) -> None:
     for seed in ("1", "2"):
         assert cli("run", *SMALL, "--platforms", "--seed", seed, "--election-rule", "irv", "--db", DB).code == 0
@@ -512,6 +518,7 @@ def test_a_society_in_which_no_worker_can_stand_is_governed_by_the_planner(cli: 
     assert "3 by the planner (years 0, 2, 4)" in said.out
 
 
+@pytest.mark.slow
 def test_what_has_no_elections_is_refused_in_one_line(cli: CommandLine) -> None:
     assert cli("run", "--llm", "rules", "--num-agents", "2", "--max-timesteps", "1", "--db", DB).code == 0
     assert cli("run", *SMALL, "--warmup", "9", "--db", DB).code == 0

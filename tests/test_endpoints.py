@@ -166,6 +166,7 @@ def test_azure_takes_its_version_into_the_query_and_its_key_into_its_own_header(
     assert "authorization" not in headers
 
 
+@pytest.mark.slow
 def test_a_name_of_no_provider_is_the_servers_own_or_refused(server: Recorder, told: Any) -> None:
     assert "no provider is called 'meta-llama'; give --base-url" in flat(told("--llm", "meta-llama/Llama-3.1-8B").out)
     told("--llm", "meta-llama/Llama-3.1-8B", OPENAI_BASE_URL=f"{server.url}/v1")

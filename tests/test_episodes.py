@@ -185,6 +185,7 @@ def test_a_program_may_be_the_module_of_its_question_alone() -> None:
     assert (alone.asked, whole.asked) == (12, 24), "the rules judge tax policy for the one that cannot"
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("role", ROLES)
 def test_episodes_are_evaluated_in_threads_with_every_call_in_the_lineage(role: str) -> None:
     lineage = Everywhere()

@@ -63,6 +63,7 @@ def made(*runs: str, welfare: str | None = "all", years: str | None = None) -> E
 # -- exact -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["1", "3", "people"])
 @pytest.mark.parametrize("year", [0, 5, 9])
 def test_every_welfare_function_comes_out_of_the_trace_as_it_was_stored(run: str, year: int) -> None:
@@ -102,6 +103,7 @@ def test_oracle_is_first_in_its_own_column_of_the_laws() -> None:
 # -- yardsticks --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_yardsticks_are_what_the_rows_beneath_them_say(cli: CommandLine) -> None:
     found = cli.sql("SELECT * FROM yardsticks ORDER BY run_id, year", DB)
     assert len(found) == 40
@@ -118,6 +120,7 @@ def test_yardsticks_are_what_the_rows_beneath_them_say(cli: CommandLine) -> None
     assert by_eval == [one["planner_share"] for one in found]
 
 
+@pytest.mark.slow
 def test_years_of_older_versions_get_their_yardsticks_and_still_replay(cli: CommandLine) -> None:
     columns = "run_id, year, welfare_best_response, welfare_start, welfare_oracle_grid, welfare_oracle"
     before = rows(f"SELECT {columns} FROM years WHERE run_id IN (1, 3) ORDER BY ALL")
@@ -149,6 +152,7 @@ def test_eval_prints_tables_warnings_yardsticks_and_the_certificate(cli: Command
         assert f"Run {run}: laws under its objective, inverse_income: dollars a head and year" in out
 
 
+@pytest.mark.slow
 def test_eval_judges_the_last_law_and_those_beside_it_by_shares_of_the_gain_and_among_fresh_people(
     cli: CommandLine,
 ) -> None:
@@ -182,6 +186,7 @@ def test_the_tables_of_laws_fit_eighty_columns(cli: CommandLine) -> None:
     assert max(len(line.rstrip()) for line in table) <= 80
 
 
+@pytest.mark.slow
 def test_eval_keeps_each_score_once(cli: CommandLine) -> None:
     for _ in range(2):
         assert cli("eval", "1", "2", "--db", DB, "--welfare", "all").code == 0
@@ -224,6 +229,7 @@ def test_without_a_welfare_function_the_runs_own_objective_counts() -> None:
     assert made("1", welfare="rawlsian,paper").names == ["paper", "rawlsian"]
 
 
+@pytest.mark.first_cases(5)
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -31,6 +31,7 @@ def test_the_inputs_of_a_stored_prompt_are_those_that_were_shown(question: str, 
     assert read_back(prompt_text(lineage.attempts[0].request)) == {name: str(value) for name, value in inputs.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_examples_are_the_decisions_with_the_least_regret(cli, adapter):
     cli("run", *EARLIER, "--adapter", adapter)
@@ -53,6 +54,7 @@ def test_a_run_without_a_past_says_that_it_asks_without_examples(cli):
     assert "a.duckdb has no decisions yet to choose from; knn asks without examples" in result.out
 
 
+@pytest.mark.slow
 def test_decisions_under_other_brackets_or_another_objective_are_no_examples(cli):
     cli("run", *EARLIER)
     modules = {"ChooseLabor": module_of("ChooseLabor", "knn")}
@@ -61,6 +63,7 @@ def test_decisions_under_other_brackets_or_another_objective_are_no_examples(cli
         assert len(found["ChooseLabor"]) == expected
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_the_examples_that_it_began_with(cli):
     cli("run", *EARLIER)
     with Loopback() as server:
@@ -81,6 +84,7 @@ def test_an_example_is_shown_with_its_answer_only() -> None:
     assert "33" in (engine.requests[0].messages[1].text or "")
 
 
+@pytest.mark.slow
 def test_a_comparison_with_knn_needs_examples_that_it_does_not_make_itself(cli):
     cli("run", *EARLIER)
     args = ("compare", "worker=io", "worker=knn", "--seeds", "1", "--llm", "rules", *LATER[3:9], "--db", "b.duckdb")

@@ -65,6 +65,7 @@ def manifest_of(folder: str) -> dict[str, Any]:
     return manifest
 
 
+@pytest.mark.slow
 def test_all_runs_come_back_as_they_were(cli: CommandLine, played: str) -> None:
     assert cli("export", "all", "--to", "out", "--db", played).code == 0
     result = cli("import", "out", "--db", "b.duckdb")
@@ -96,6 +97,7 @@ def test_the_manifest_says_what_every_file_has(cli: CommandLine, played: str) ->
         assert connection.execute(by_run).fetchall() == [(3, 4)]
 
 
+@pytest.mark.slow
 def test_a_fork_takes_its_parent_along_and_both_replay_under_new_numbers(cli: CommandLine, played: str) -> None:
     assert cli("export", "2", "--to", "out", "--db", played).code == 0
     assert cli("run", *BOUNDED, "--max-timesteps", "1", "--db", "b.duckdb").code == 0
@@ -131,6 +133,7 @@ def test_what_is_here_already_is_refused_unless_again(cli: CommandLine, played: 
     assert tables("b.duckdb")["personas"] == once["personas"]
 
 
+@pytest.mark.slow
 def test_a_database_is_taken_in_and_known_runs_are_left_out(cli: CommandLine, played: str) -> None:
     assert cli("export", "1", "--to", "out", "--db", played).code == 0
     assert cli("import", "out", "--db", "b.duckdb", "--again").code == 0
@@ -144,6 +147,7 @@ def test_a_database_is_taken_in_and_known_runs_are_left_out(cli: CommandLine, pl
     assert "is the database itself" in cli("import", played, "--db", played).err
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("harm", "expected"),
     [
@@ -165,6 +169,7 @@ def test_a_damaged_file_is_named_and_nothing_is_taken_in(
     assert not cli.exists("b.duckdb")
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -188,6 +193,7 @@ def test_a_manifest_that_cannot_be_believed_is_refused(
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_targets_and_sources_that_do_not_fit(cli: CommandLine, played: str) -> None:
     Path("full").mkdir()
     Path("full/a").touch()
@@ -256,6 +262,7 @@ def prompts(db: str) -> list[str]:
     return [prompt for (prompt,) in rows]
 
 
+@pytest.mark.slow
 def test_studies_go_out_with_all_runs_and_come_in_as_they_were(cli: CommandLine, played: str) -> None:
     with Store(played) as store:
         store.write(study("tuned"))
@@ -267,6 +274,7 @@ def test_studies_go_out_with_all_runs_and_come_in_as_they_were(cli: CommandLine,
     assert (said.code, said.err.count("already")) == (2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [True, False])
 def test_a_study_is_taken_in_beside_others_and_only_once(cli: CommandLine, folder: bool) -> None:
     with Store("there.duckdb") as store:

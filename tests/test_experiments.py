@@ -270,6 +270,7 @@ def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> N
 # -- what is played ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_experiment_ends_in_tables_rows_and_a_figure_and_is_not_played_twice(cli: CommandLine) -> None:
     """Here also: planners with different objectives are judged by every welfare function under their last law."""
     args = ("welfare_objectives", *TINY, "--seeds", "2")
@@ -346,6 +347,7 @@ def finished() -> int:
     return int(state.get("run_id", 1)) - 1
 
 
+@pytest.mark.slow
 def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLine) -> None:
     small = (*TINY[:-2], "--seeds", "1", "--max-timesteps", "1", "--bracket-setting", "flat")
     args = ("all", *small, "--db", DB)

@@ -70,6 +70,7 @@ def rows(spec: dict[str, Any], *columns: str) -> list[dict[str, Any]]:
 # -- what they show --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_area_over_a_lorenz_curve_is_the_gini_that_is_stored(stored: Stored) -> None:
     ginis = one(stored, f"select gini_income, gini from years where run_id = 1 and year = {YEARS - 1}")
     curves = style.grouped(rows(of("lorenz", stored, BOUNDED), "curve"), lambda row: row["curve"])
@@ -168,6 +169,7 @@ def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
 # -- how they look ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_valid_fits_and_has_only_our_colours(name: str, stored: Stored) -> None:
     figure, has = FIGURES[name], [run for key, run in stored.runs.items() if key != ELSEWHERE.get(name)][:2]
@@ -222,6 +224,7 @@ def test_labels_keep_their_order_and_their_distance(wanted: list[float], least: 
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_figure_is_the_same_bytes_each_time_and_in_inches(cli: CommandLine) -> None:
     for name in ("a.pdf", "b.svg", "c.png", "d.svg", "e.json"):

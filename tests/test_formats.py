@@ -177,6 +177,7 @@ def test_figures_are_short_and_without_exponents_where_people_read_money(value: 
     assert formats.plain(value) == shown
 
 
+@pytest.mark.slow
 def test_tables_stop_at_a_thousand_rows_and_data_does_not(cli: CommandLine) -> None:
     query = "SELECT * FROM range(1500)"
     for form in ("table", "markdown"):

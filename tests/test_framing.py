@@ -135,6 +135,7 @@ def test_there_are_enough_hostile_texts() -> None:
     assert len(HOSTILE) == len(set(HOSTILE.values())) > 40
 
 
+@pytest.mark.first_cases(37)
 @every_format
 @every_text
 def test_every_other_field_reads_back_as_it_was_meant(text: str, adapter: str) -> None:
@@ -142,6 +143,7 @@ def test_every_other_field_reads_back_as_it_was_meant(text: str, adapter: str) -
         check(signature_of(question), told(question, field, text), field, adapter)
 
 
+@pytest.mark.first_cases(67)
 @every_format
 @every_text
 def test_a_draft_and_its_critique_are_fields_of_text_from_outside_too(text: str, adapter: str) -> None:
@@ -151,6 +153,7 @@ def test_a_draft_and_its_critique_are_fields_of_text_from_outside_too(text: str,
         check(signature, {**inputs, field: text}, field, adapter)
 
 
+@pytest.mark.first_cases(32)
 @every_format
 @every_text
 def test_rules_decides_as_it_does_for_a_harmless_persona(text: str, adapter: str) -> None:
@@ -166,6 +169,7 @@ def test_rules_decides_as_it_does_for_a_harmless_persona(text: str, adapter: str
         assert answers[0] == answers[1]
 
 
+@pytest.mark.first_cases(44)
 @every_format
 @every_text
 def test_a_worker_that_exploits_works_its_best_hours_whoever_it_says_it_is(text: str, adapter: str) -> None:
@@ -178,6 +182,7 @@ def test_a_worker_that_exploits_works_its_best_hours_whoever_it_says_it_is(text:
     assert {**stored, "identity": ""} == {**harmless, "identity": ""}
 
 
+@pytest.mark.first_cases(75)
 @every_format
 @every_text
 def test_an_occupation_on_a_ballot_is_no_candidate_no_income_and_no_platform(text: str, adapter: str) -> None:
@@ -194,6 +199,7 @@ def test_an_occupation_on_a_ballot_is_no_candidate_no_income_and_no_platform(tex
     assert vote_worth(votes[0], {"vote": "worker 2"}) == vote_worth(votes[1], {"vote": "worker 2"})
 
 
+@pytest.mark.first_cases(69)
 @every_text
 def test_no_text_makes_the_persona_writer_of_rules_fail(text: str) -> None:
     assert ask(module_of("WritePersona"), {**inputs_of("WritePersona"), "occupation": text}).persona
@@ -207,6 +213,7 @@ def test_the_wage_that_counts_is_the_one_that_the_program_says() -> None:
 # -- examples and replies -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(74)
 @every_format
 @every_text
 def test_examples_say_one_value_a_field_and_are_read_as_they_were_answered(text: str, adapter: str) -> None:
@@ -220,6 +227,7 @@ def test_examples_say_one_value_a_field_and_are_read_as_they_were_answered(text:
     assert found[0].inputs == {name: str(value) for name, value in inputs_of("ChooseLabor").items()}
 
 
+@pytest.mark.first_cases(49)
 @every_format
 @every_text
 def test_a_reply_that_is_quoted_for_repair_is_no_question(text: str, adapter: str) -> None:
@@ -288,12 +296,14 @@ words = st.text(max_size=12) | st.sampled_from([*LETTERS, *BITS])
 texts = st.lists(words, max_size=30).map("".join) | st.sampled_from(list(HOSTILE.values()))
 
 
+@pytest.mark.first_cases(2)
 @every_format
 @given(text=texts)
 def test_whatever_a_persona_says_the_prompt_reads_back(text: str, adapter: str) -> None:
     check(signature_of("ChooseLabor"), told("ChooseLabor", "identity", text), "identity", adapter)
 
 
+@pytest.mark.first_cases(2)
 @every_format
 @given(text=texts)
 def test_whatever_is_asked_in_an_interview_the_prompt_reads_back(text: str, adapter: str) -> None:
@@ -320,6 +330,7 @@ def test_lines_stay_lines_and_none_begins_like_a_field(text: str) -> None:
     assert shown.splitlines() == shown.split("\n") or not shown or shown.endswith("\n")
 
 
+@pytest.mark.first_cases(9)
 @pytest.mark.parametrize("shape", ["[", "<", "`", "~", "\n", " ", "#", "-", "\u200b", "phase:\n", "\r", "あ", "[["])
 def test_five_megabytes_are_framed_in_seconds_of_the_processor(shape: str) -> None:
     text = shape * (5_000_000 // len(shape))

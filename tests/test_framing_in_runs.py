@@ -28,6 +28,7 @@ def write(db: str, personas: list[str]) -> None:
             connection.execute("UPDATE personas SET persona = ? WHERE agent = ?", [text, agent])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["compact", "chat"])
 @pytest.mark.parametrize("scenario", [("bounded",), ("democratic", "--platforms")], ids=lambda args: args[0])
 def test_imported_personas_with_forged_fields_change_no_other_field(
@@ -72,6 +73,7 @@ def years_in(record: str) -> dict[int, float]:
     return {int(year): float(figures.split(",")[0]) for year, _, figures in years}
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", ["a whole compact question", CHAT_FORGED, "separator: line"])
 def test_a_question_of_an_interview_with_forged_fields_is_one_question(
     nobody_pays: None, cli: CommandLine, name: str

@@ -87,6 +87,7 @@ def check(adapter: str, reply: str, signature: Any = ChooseLabor) -> None:
         assert isinstance(fields["satisfied"], bool)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @QUIET
 @given(reply=REPLIES)
@@ -180,6 +181,7 @@ def refused_or_chosen(condition: str) -> None:
         assert chosen.shape == (3,)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(CONDITIONS)
 def test_any_condition_chooses_agents_or_is_refused_in_one_line(condition: str) -> None:

@@ -109,6 +109,7 @@ def test_a_planner_moves_the_rates_by_its_changes_and_stays_within_bounds() -> N
     assert odd == [([30, 60, 70], None, None, None)]
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("kind", ["Undecided", "Overreaching", "Miscounting"])
 def test_a_planner_without_a_usable_answer_leaves_the_rates(kind: str) -> None:
     db = play(scenario="rational", llm=engine(kind))
@@ -197,6 +198,7 @@ def test_where_promises_bind_and_nobody_stands_for_the_first_time_the_planner_go
     assert rows(db, "SELECT DISTINCT leader, rates FROM years") == [(None, [60, 50, 50])]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("kind", ["Once", "Tired"])
 def test_where_promises_bind_a_leader_who_is_not_elected_anew_changes_nothing(kind: str) -> None:
     db = play(platforms=True, binding_platforms=True, llm=engine(kind), max_timesteps=6)
@@ -313,6 +315,7 @@ class Divided(Scripted):
         return {"vote": f"worker {3 if odd else 0}"} if field == "vote" else None
 
 
+@pytest.mark.slow
 def test_a_tie_goes_by_lot_and_the_seed_decides_it() -> None:
     won = [
         rows(play(llm=engine("Divided"), seed=seed, max_timesteps=1), "SELECT leader FROM years")[0][0]
@@ -332,6 +335,7 @@ Doubling = partial(Scripted, vote={"vote": ["worker 3", "worker 1", "worker 3"]}
 Naming = partial(Scripted, vote={"vote": "worker 1"})
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("rule", ["borda", "irv", "condorcet"])
 def test_a_ranking_is_stored_as_it_was_given_and_elects_the_first(rule: str) -> None:
     db = play(election_rule=rule, llm=engine("Listing"), max_timesteps=1)
@@ -349,6 +353,7 @@ def test_a_ranking_is_stored_as_it_was_given_and_elects_the_first(rule: str) -> 
     assert json.loads(parsed) == {"vote": ["worker 3", "worker 1"]}
 
 
+@pytest.mark.slow
 def test_a_set_is_an_equal_vote_for_each_and_the_lot_decides() -> None:
     won = {
         rows(play(election_rule="approval", llm=engine("Listing"), max_timesteps=1, seed=seed), LEADERS)[0][0]
@@ -375,6 +380,7 @@ def test_a_ranking_that_is_none_is_asked_again_and_then_an_abstention(kind: str,
     assert why in prompt
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form])
 def test_a_voter_is_told_what_the_ballot_asks_and_how_it_is_counted(rule: str) -> None:
     db = play(election_rule=rule, max_timesteps=1)
@@ -386,6 +392,7 @@ def test_a_voter_is_told_what_the_ballot_asks_and_how_it_is_counted(rule: str) -
 # -- rules without ballots ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("rule", ["sortition", "median_voter"])
 @pytest.mark.parametrize("platforms", [True, False])
 def test_under_a_rule_without_ballots_nobody_is_asked_to_vote_and_any_number_stands(rule: str, platforms: bool) -> None:
@@ -396,6 +403,7 @@ def test_under_a_rule_without_ballots_nobody_is_asked_to_vote_and_any_number_sta
     assert rows(db, "SELECT DISTINCT voters, abstentions, votes, named FROM elections") == [(None, None, 0, 0)]
 
 
+@pytest.mark.slow
 def test_the_lot_draws_another_leader_every_tax_year_and_the_seed_decides() -> None:
     yearly = {"election_rule": "sortition", "two_timescale": 1, "max_timesteps": 8}
     first, again, other = (rows(play(**yearly, seed=seed), LEADERS) for seed in (1, 1, 2))
@@ -518,6 +526,7 @@ def test_a_failed_leader_leaves_the_rates_and_the_office() -> None:
     assert rows(db, "SELECT agent, status FROM lm_calls WHERE signature = 'GovernAsLeader'") == [(2, "parse_error")] * 3
 
 
+@pytest.mark.slow
 def test_a_platform_has_as_many_changes_as_there_are_brackets() -> None:
     for setting in ("flat", "three", "US_FED"):
         db = play(bracket_setting=setting, platforms=True, seed=7, max_timesteps=3)

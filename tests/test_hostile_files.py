@@ -119,6 +119,7 @@ NAMES_A_FILE = {
 }
 
 
+@pytest.mark.first_cases(43)
 @pytest.mark.parametrize("make", hostile.NO_FILES.values(), ids=hostile.NO_FILES)
 @pytest.mark.parametrize("args", NAMES_A_FILE.values(), ids=NAMES_A_FILE)
 def test_what_is_no_file_is_refused_and_not_waited_for(cli: CommandLine, args: tuple[str, ...], make: Any) -> None:
@@ -132,12 +133,14 @@ def test_an_env_file_that_is_a_pipe_is_refused(cli: CommandLine) -> None:
     assert ".env in this folder cannot be read: it is a pipe" in refused(cli, "run", "--max-timesteps", "1")
 
 
+@pytest.mark.first_cases(6)
 @pytest.mark.parametrize("change", hostile.MANIFESTS.values(), ids=hostile.MANIFESTS)
 def test_a_manifest_that_cannot_be_is_refused(cli: CommandLine, good: Path, change: Any) -> None:
     hostile.with_manifest(Path("out"), change)
     assert "out" in refused(cli, "import", "out", "--db", "new.duckdb")
 
 
+@pytest.mark.first_cases(11)
 @pytest.mark.parametrize("harm", hostile.EXPORTS.values(), ids=hostile.EXPORTS)
 def test_an_export_is_read_inside_its_folder_and_only_files_of_it(cli: CommandLine, good: Path, harm: Any) -> None:
     harm(Path("out"))
@@ -166,12 +169,14 @@ def said_in_one_line_or_done(cli: CommandLine, *args: str) -> None:
         assert everything() == before
 
 
+@pytest.mark.first_cases(4)
 @pytest.mark.parametrize("config", hostile.BAD_CONFIGS.values(), ids=hostile.BAD_CONFIGS)
 def test_settings_that_nobody_can_play_are_named(cli: CommandLine, good: Path, config: str | None) -> None:
     hostile.with_config(good, config)
     assert "run 1 has stored settings that cannot be used" in refused(cli, "replay", "1", "--db", str(good))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", hostile.STATEMENTS.values(), ids=hostile.STATEMENTS)
 def test_rows_that_no_run_writes_are_no_bug_of_ours(cli: CommandLine, good: Path, statement: str) -> None:
     hostile.with_statement(good, statement)
@@ -193,6 +198,7 @@ def test_a_law_that_is_none_is_named_by_its_year(cli: CommandLine, good: Path) -
     assert "a.duckdb is damaged: the law of year 1 of run 1 is no tax schedule" in said
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("part", [pytest.param(i / 12, marks=[pytest.mark.slow] * (i % 4 != 1)) for i in range(12)])
 def test_damaged_pages_are_no_bug_of_ours(cli: CommandLine, good: Path, part: float) -> None:
     hostile.damaged(good, part)
@@ -257,6 +263,7 @@ def in_a_file(content: bytes, read: Any, *errors: type[Exception]) -> None:
         assert len(said.splitlines()) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.binary() | JSON | VALUES.map(lambda v: json.dumps({"format": saved_program.FORMAT, "predictors": v}).encode())
@@ -276,6 +283,7 @@ OF_A_MANIFEST = st.fixed_dictionaries(
 ).map(lambda value: json.dumps(value).encode())
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(st.binary() | JSON | OF_A_MANIFEST)
 def test_any_bytes_are_a_manifest_or_refused_in_one_line(content: bytes) -> None:

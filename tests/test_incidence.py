@@ -157,6 +157,7 @@ def test_workers_with_equal_wages_fare_alike_whatever_group_they_are_in() -> Non
     assert found.everybody.losers == 31
 
 
+@pytest.mark.slow
 @given(wages, st.integers(1, 12))
 def test_groups_are_those_of_ntile_in_sql(w: np.ndarray, groups: int) -> None:
     with duckdb.connect() as connection:
@@ -310,6 +311,7 @@ def test_run_eval_and_report_say_the_same(cli: CommandLine) -> None:
     assert set(found) <= {tuple(" ".join(row).split()) for row in cells}
 
 
+@pytest.mark.slow
 def test_the_years_to_judge_choose_the_law(cli: CommandLine) -> None:
     cli(*PLAY)
     (run,) = json.loads(cli("eval", "1", "--db", DB, "--years", "0-2", "--json").out)["runs"]
@@ -318,6 +320,7 @@ def test_the_years_to_judge_choose_the_law(cli: CommandLine) -> None:
     assert "Law of run 1, year 2" in cli("eval", "1", "--db", DB, "--years", "0-2").out
 
 
+@pytest.mark.slow
 def test_a_run_in_other_dollars_is_compared_in_them(cli: CommandLine) -> None:
     """The federal thresholds follow the prices, and so does who gains."""
     for year in ("2018", "2024"):
@@ -349,6 +352,7 @@ def test_gains_that_cannot_be_written_are_one_line(cli: CommandLine) -> None:
     assert "nowhere/gains.csv cannot be written" in result.err
 
 
+@pytest.mark.slow
 def test_the_saved_question_counts_from_the_rows_as_played(cli: CommandLine) -> None:
     cli(*PLAY)
     found = cli.sql("who_gains", DB)

@@ -111,6 +111,7 @@ def test_ctrl_c_in_a_query_of_the_store_is_an_interrupt(ask: Callable[[Store, st
         assert store.one("SELECT 1") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(CTRL_C, CTRL_C), (POLITE, POLITE)])
 def test_a_run_that_is_interrupted_in_a_query_can_be_resumed(cli: CommandLine, numbers: Sequence[int]) -> None:
     """The first signal only asks for an end, between two steps; the second is felt in the query."""
@@ -128,6 +129,7 @@ def test_a_run_that_is_interrupted_in_a_query_can_be_resumed(cli: CommandLine, n
     assert statuses(cli) == ["finished"]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("number", [CTRL_C, POLITE])
 @pytest.mark.parametrize("background", [False, True])
 def test_a_run_that_is_interrupted_while_personas_are_written_can_be_resumed(
@@ -159,6 +161,7 @@ def test_nothing_is_stored_of_a_run_that_is_interrupted_in_its_first_call(cli: C
     assert not cli.exists(DB)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [CTRL_C, POLITE, signal.SIGHUP])
 def test_personas_that_were_interrupted_continue_with_the_replies_that_are_stored(
     cli: CommandLine, number: signal.Signals
@@ -226,6 +229,7 @@ def test_impatience_does_not_leave_a_run_as_one_that_goes_on(cli: CommandLine) -
     assert statuses(cli) == ["interrupted"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_when_its_end_is_written_is_not_left_as_running(cli: CommandLine) -> None:
     with Hooked(finish=ctrl_c) as store:
         assert play(simulation(store), Console()) == INTERRUPTED
@@ -271,6 +275,7 @@ def test_posted_calls_survive_a_commit_that_is_interrupted() -> None:
         assert store.one("SELECT count(*) FROM lm_calls") == 1
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("interrupts", [1, 2, 3])
 def test_every_coroutine_ends_before_the_loop_does_however_many_interrupts_arrive(interrupts: int) -> None:
     ended = []

@@ -90,6 +90,7 @@ def interview(cli: CommandLine, *args: str, run: str = "1", question: str = WHY)
 # -- what is shown --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("agent", "year"), [(0, 0), (1, 4), (2, 6), (3, 8)])
 def test_a_worker_is_shown_to_the_byte_what_it_was_shown_before_it_chose_its_hours(
     runs: None, cli: CommandLine, agent: int, year: int
@@ -162,6 +163,7 @@ def everything() -> dict[str, list[tuple[Any, ...]]]:
     return calls | {table: rows(f"SELECT * FROM {table} ORDER BY ALL") for table in OF_THE_RUN}
 
 
+@pytest.mark.slow
 def test_nothing_of_the_run_changes_and_it_replays(runs: None, cli: CommandLine) -> None:
     before, replayed = everything(), cli("replay", "1", "--db", DB).out
     for args in (("--agent", "1", "--year", "8"), ("--agent", "1", "--year", "8"), ("--planner",)):
@@ -188,6 +190,7 @@ def test_a_run_that_is_asked_before_its_end_goes_on_to_the_same_end(runs: None, 
     assert f"Calls: {calls:,}, of them failed 0" in " ".join(resumed.out.split())
 
 
+@pytest.mark.slow
 def test_every_interview_has_ids_of_its_own_within_its_run(runs: None, cli: CommandLine) -> None:
     asked = [interview(cli, "--agent", "0", "--year", "3", run=run) for run in ("1", "1", "2", "1")]
     assert [one["call_id"] for one in asked] == [
@@ -297,6 +300,7 @@ def test_an_answer_has_1_to_1000_characters(text: str) -> None:
     assert TypeAdapter(AnswerText).validate_python(" x ") == "x"
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_rules_answer_in_every_format_from_the_record(adapter: str) -> None:
     answer = ask(Interviewee().answer_interview, inputs_of("AnswerInterview"), adapter=adapter).answer
@@ -322,6 +326,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize(("args", "said"), REFUSED, ids=[said for _, said in REFUSED])
 def test_nobody_to_ask_is_one_line_and_leaves_no_call(
     runs: None, cli: CommandLine, args: tuple[str, ...], said: str

@@ -93,6 +93,7 @@ class Flood:
                 self.sent += len(block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reply_that_is_too_large_is_a_failed_attempt(

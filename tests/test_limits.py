@@ -443,6 +443,7 @@ def first(n: int, reply: Callable[[], Any]) -> Fault:
     return lambda number, body: reply() if number < n else None
 
 
+@pytest.mark.slow
 def test_a_run_has_the_same_rows_whatever_limits_and_servers_it_has(cli: CommandLine) -> None:
     with Loopback() as one, Loopback() as other, Loopback(fault=lambda n, body: failure(500, "down")) as broken:
         plain = played(cli, *on(one), db="plain.duckdb")
@@ -473,6 +474,7 @@ def test_a_server_gets_no_more_requests_than_the_limit_allows(cli: CommandLine) 
     assert keeps_to(900, server.arrivals)
 
 
+@pytest.mark.slow
 def test_waiting_for_a_limit_does_not_count_against_the_timeout(cli: CommandLine) -> None:
     with Loopback() as server:
         args = ("--rpm", "900", "--timeout", "1", "--num-agents", "36", "--max-timesteps", "1")
@@ -482,6 +484,7 @@ def test_waiting_for_a_limit_does_not_count_against_the_timeout(cli: CommandLine
     assert stored("SELECT max(latency_ms) < 1000 FROM lm_calls") == [(True,)], "nor is it latency"
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_has_half_as_many_to_answer_and_more_again_later(cli: CommandLine) -> None:
     def busy(number: int, body: dict[str, Any]) -> Any:
         return failure(429, "slow down", retry_after=0.01) if number == 5 else None
@@ -496,6 +499,7 @@ def test_a_server_that_refuses_has_half_as_many_to_answer_and_more_again_later(c
     assert max(years[-1]) > 9
 
 
+@pytest.mark.slow
 def test_a_server_that_failed_is_asked_again_once_it_works(cli: CommandLine) -> None:
     """It is left out for a second; the other one alone needs two for this run."""
     slow = ("--concurrency", "2", "--max-timesteps", "14")
@@ -520,6 +524,7 @@ def test_servers_that_nobody_can_reach_stop_nothing_while_there_is_one_that_work
     assert stored("SELECT count(*) FROM decisions WHERE fallback") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_reply_that_never_comes_holds_up_the_year_no_longer_than_its_attempts_and_is_recorded() -> None:
     """Worker 0 never gets an answer; the other workers' are all there before its first attempt is given up."""
     settings = {"num_agents": 4, "max_timesteps": 1, "llm": "gpt-4o-mini", "planner_type": "US_FED", "db": "a.duckdb"}

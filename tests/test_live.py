@@ -57,6 +57,7 @@ def test_a_session_against_a_live_run(cli: CommandLine) -> None:
     assert "No run is being written" in cli("watch").out
 
 
+@pytest.mark.slow
 def test_an_export_of_a_live_run_is_whole(cli: CommandLine) -> None:
     with running(years=100_000, seed=1) as process:
         until(lambda: year_of(DB) >= 3)
@@ -71,6 +72,7 @@ def test_an_export_of_a_live_run_is_whole(cli: CommandLine) -> None:
     assert cli("replay", "1", "--db", "copy.duckdb").code == 0
 
 
+@pytest.mark.slow
 def test_watch_prints_a_line_an_update_and_ends_with_the_run(cli: CommandLine) -> None:
     with running(years=100, seed=1) as process:
         until(lambda: live_runs(DB))
@@ -97,6 +99,7 @@ def test_watch_of_nothing(cli: CommandLine) -> None:
     assert not cli.exists(DB)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("command", ["runs", "sql", "show", "eval", "elections", "export", "resume", "interview"])
 def test_every_command_names_the_program_that_holds_the_file(cli: CommandLine, command: str) -> None:
     """A program that is not ours, such as DuckDB's own shell, answers no questions."""
@@ -134,6 +137,7 @@ AWKWARD = {
 }
 
 
+@pytest.mark.first_cases(7)
 @pytest.mark.parametrize("request_", AWKWARD.values(), ids=AWKWARD)
 def test_an_awkward_client_ends_its_own_connection_alone(request_: bytes, recwarn: pytest.WarningsRecorder) -> None:
     with Store(DB, serve=True):

@@ -70,6 +70,7 @@ EVERYTHING = {
 # What it says
 
 
+@pytest.mark.slow
 def test_a_reply_is_json_of_the_schema_whatever_the_model_would_say(model: LocalModel) -> None:
     hours = set()
     for seed in range(8):
@@ -85,11 +86,13 @@ def test_a_reply_is_json_of_the_schema_whatever_the_model_would_say(model: Local
     assert len(answer["changes"]) == 3
 
 
+@pytest.mark.slow
 def test_without_a_schema_the_reply_is_text_as_long_as_it_may_be(model: LocalModel) -> None:
     reply = model.complete(request(SHORT, max_tokens=7))
     assert (reply.usage.output_tokens, reply.finish_reason) == (7, "length")
 
 
+@pytest.mark.slow
 def test_any_json_object_will_do_where_only_that_is_asked(model: LocalModel) -> None:
     reply = model.complete(request(SHORT, response_format={"type": "json_object"}, max_tokens=300))
     assert reply.text.startswith("{")
@@ -97,6 +100,7 @@ def test_any_json_object_will_do_where_only_that_is_asked(model: LocalModel) -> 
         assert isinstance(json.loads(reply.text), dict)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "question", ["ChooseLabor", "JudgeTaxPolicy", "SetTaxRates", "StandForOffice", "CastVote", "GovernAsLeader"]
 )
@@ -137,6 +141,7 @@ def kept(reply: lm15.Response) -> int:
     return reply.usage.cache_read_tokens or 0
 
 
+@pytest.mark.slow
 def test_a_reply_depends_on_nothing_that_was_asked_before(file: Path, model: LocalModel) -> None:
     asked = several()
     alone = [LocalModel(file).complete(one).text for one in asked]
@@ -257,6 +262,7 @@ def test_the_event_loop_goes_on_while_the_model_computes(file: Path) -> None:
     assert asyncio.run(ticks()) >= 5
 
 
+@pytest.mark.slow
 def test_sync_and_async_say_the_same_on_any_loop(file: Path) -> None:
     asked = several()
     said = [LocalEngine(file).complete(one).text for one in asked]
@@ -303,6 +309,7 @@ def test_with_a_server_the_name_is_the_servers() -> None:
 RUN = ("run", "--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--adapter", "json")
 
 
+@pytest.mark.slow
 def test_a_run_is_played_and_played_again_without_the_model(cli, file: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copied.gguf"
     copied.write_bytes(file.read_bytes())
@@ -321,6 +328,7 @@ def test_a_run_is_played_and_played_again_without_the_model(cli, file: Path, tmp
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_whatever_the_concurrency(cli, file: Path) -> None:
     said = []
     for i, concurrency in enumerate(("1", "64")):

@@ -154,6 +154,7 @@ def seconds(read: Callable[[str], Any], text: str) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("most", LENGTHS)
 @pytest.mark.parametrize("reader", READERS)
 def test_the_time_to_read_a_text_grows_with_its_length(reader: str, most: int) -> None:
@@ -175,6 +176,7 @@ def grows(read: Callable[[str], Any], text: Callable[[int], str], shape: str, mo
         assert long < 8 * short + FLOOR, f"{shape}: {short:.2f} s for {length // 4} characters, {long:.2f} for {length}"
 
 
+@pytest.mark.slow
 def test_what_is_quadratic_is_found() -> None:
     with pytest.raises(AssertionError, match="blanks"):
         grows(lambda text: re.search(r"\s*x", text), lambda length: " " * length, "blanks", 40_000)
@@ -218,6 +220,7 @@ def test_a_reply_is_a_value_or_the_one_error(text: str, name: str) -> None:
         answer_of(name, signature)(text)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80) | st.from_regex(shocks.SHOCK, fullmatch=True))
 def test_a_shock_is_a_shock_or_the_one_error(text: str) -> None:
     with suppress(ValueError):

@@ -24,6 +24,7 @@ ASKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "adapter", "strategy"), ASKED)
 def test_every_scenario_runs_on_a_server(cli, scenario, adapter, strategy):
     with Loopback() as server:
@@ -51,6 +52,7 @@ def test_a_server_gets_the_model_the_temperature_and_a_seed_of_its_own_per_quest
     assert all("response_format" not in body for body in asked)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("adapter", ["json", "compact"])
 @pytest.mark.parametrize("scenario", EVERY_QUESTION)
 def test_a_server_gets_the_schema_of_each_answer_in_the_form_that_strict_mode_demands(cli, scenario, adapter):
@@ -92,6 +94,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAULTS)
 def test_failures_are_retried_and_every_attempt_is_a_row(cli, kind):
     with Loopback(fault=one_in(4, FAULTS[kind])) as server:
@@ -115,6 +118,7 @@ def test_the_error_is_told_to_the_model(cli):
     assert repaired[0][-2] == {"role": "assistant", "content": "I would rather not say."}
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "reply",
     [
@@ -137,6 +141,7 @@ def test_garbage_never_stops_a_run_and_is_counted(cli, reply):
     assert (row["n"], row["odd"]) == (18, 0)
 
 
+@pytest.mark.slow
 def test_a_hanging_server_costs_no_more_than_the_timeout(cli):
     with Loopback(fault=lambda n, body: failure(500, "late", delay=60) if n == 3 else None) as server:
         result = cli("run", *SMALL, "--timeout", "0.5", "--base-url", server.url, "--db", "a.duckdb")
@@ -146,6 +151,7 @@ def test_a_hanging_server_costs_no_more_than_the_timeout(cli):
     assert row["latency_ms"] < 5000
 
 
+@pytest.mark.slow
 def test_an_agent_that_never_answers_keeps_its_hours_and_is_counted(cli):
     with Loopback() as server:
         cli("run", *SMALL, "--base-url", server.url, "--db", "w.duckdb")
@@ -189,6 +195,7 @@ def test_preflight_says_what_is_wrong_before_anything_is_spent(cli, server, mode
     assert not cli.exists("a.duckdb")
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_ends_the_run_with_whole_years(cli):
     with Loopback(fault=lambda n, body: failure(500, "dead", retry_after=0.01) if n > 12 else None) as server:
         result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
@@ -200,6 +207,7 @@ def test_a_server_that_dies_ends_the_run_with_whole_years(cli):
     assert row["n"] == 3 * row["y"] > 0
 
 
+@pytest.mark.slow
 def test_a_model_that_talks_nonsense_is_a_result_with_its_failures_counted(cli):
     with Loopback(fault=lambda n, body: completion("[[ ## what ## ]]", body)) as server:
         result = cli("run", "--scenario", "democratic", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
@@ -228,6 +236,7 @@ def test_no_key_reaches_a_log_a_trace_or_a_message(cli, monkeypatch):
         assert "canary" not in text
 
 
+@pytest.mark.slow
 def test_the_caps_stop_a_run_before_they_are_passed(cli):
     with Loopback() as server:
         result = cli("run", *SMALL, "--max-tokens", "5000", "--base-url", server.url, "--db", "a.duckdb")
@@ -248,6 +257,7 @@ def test_doctor_tries_a_model_and_lists_what_the_server_has(cli):
     assert "gpt-4o" in result.out
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "odd",
     [

@@ -86,6 +86,7 @@ class Babbler(RulesEngine):
         return said("[[ ## labor ## ]]\n55\n\n[[ ## completed ## ]]" if self.years <= 2 else "It depends.")
 
 
+@pytest.mark.slow
 def test_a_worker_whose_answers_make_no_sense_keeps_its_hours() -> None:
     simulation = play(llm=engine(Babbler))
     rows = ask("SELECT year, labor, fallback, call_id IS NULL FROM decisions WHERE agent = 2 ORDER BY year")
@@ -424,6 +425,7 @@ def test_citizens_vote_and_judge_at_once_too() -> None:
     assert (Crowd.most["vote"], Crowd.most["labor"], Crowd.most["satisfied"]) == (6, 6, 6)
 
 
+@pytest.mark.slow
 def test_the_first_questions_are_under_way_while_others_are_still_written(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[float] = []
     format_message = compact.CompactAdapter.format_user_message_content

@@ -85,6 +85,7 @@ def prompt(question: str, example: dspy.Example, brackets: int) -> str:
     return prompt_text(lineage.attempts[0].request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", METRIC)
 def test_mined_prompts_are_those_of_the_run_byte_for_byte(question: str, db: str) -> None:
     examples = all_of(question, db).train
@@ -152,6 +153,7 @@ def test_a_population_under_another_seed_is_still_one(db: str, tmp_path: Path) -
     assert {e.economy_seed for split in (data.train, data.dev) for e in split} == {1, 6}
 
 
+@pytest.mark.slow
 def test_the_draw_depends_on_the_seed_alone(db: str) -> None:
     first, again, other = (mined("ChooseLabor", db, query("ChooseLabor"), sizes=(20, 10, 5), seed=s) for s in (7, 7, 8))
     assert first.hash == again.hash != other.hash
@@ -187,6 +189,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("case", REFUSED)
 def test_queries_that_name_no_states_are_refused_in_one_line(case: str, db: str) -> None:
     text, why = REFUSED[case]
@@ -215,6 +218,7 @@ UNKNOWN = {
 }
 
 
+@pytest.mark.first_cases(5)
 @pytest.mark.parametrize("case", UNKNOWN)
 def test_places_without_a_question_or_an_answer_are_refused_in_one_line(case: str, db: str) -> None:
     question, row, why = UNKNOWN[case]
@@ -233,6 +237,7 @@ def test_the_hours_of_altruists_are_refused(db: str) -> None:
         mine.known(rows)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form not in ("name", None)])
 def test_ballots_of_several_names_are_refused(rule: str, db: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.duckdb"
@@ -263,6 +268,7 @@ def test_a_database_that_does_not_exist_is_named(tmp_path: Path) -> None:
         mined("ChooseLabor", str(tmp_path / "nowhere.duckdb"), "SELECT 1", sizes=(1, 0, 0), seed=0)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_can_be_mined(tmp_path: Path) -> None:
     with running(years=100_000, seed=1) as process:
         until(lambda: year_of("economist.duckdb") >= 3)

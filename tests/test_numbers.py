@@ -47,6 +47,7 @@ def test_what_is_ambiguous_or_something_else_is_refused(adapter: str, said: str)
     assert read(adapter, ChooseLabor, labor=said) is None
 
 
+@pytest.mark.slow
 @given(
     st.from_regex(
         r"[*\"]{0,2}[0-9]{1,3}(\.[05])? ?(h|hrs|hours?|minutes|%|-5| a week|/week)?[*\"]{0,2}", fullmatch=True

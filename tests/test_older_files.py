@@ -129,6 +129,7 @@ def close(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.slow
 def test_the_files_of_these_tests_differ_in_all_that_was_otherwise(played: Path, degraded: Path) -> None:
     now, then = stored(played), stored(degraded)
     assert version(degraded) == "1"
@@ -144,6 +145,7 @@ def test_the_files_of_these_tests_differ_in_all_that_was_otherwise(played: Path,
 # -- units -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_opening_a_file_for_writing_converts_its_units_once_and_leaves_yardsticks_out(played: Path) -> None:
     Store(DB).close()
     assert version() == "2"
@@ -153,6 +155,7 @@ def test_opening_a_file_for_writing_converts_its_units_once_and_leaves_yardstick
     assert Path(DB).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_file_that_is_only_read_shows_what_it_would_show_if_it_were_converted(played: Path) -> None:
     Path(DB).chmod(0o444)
     before = Path(DB).read_bytes()
@@ -168,6 +171,7 @@ def test_a_file_that_is_only_read_shows_what_it_would_show_if_it_were_converted(
     assert Path(DB).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_file_that_lacks_columns_and_tables_of_version_1_is_read_and_converted_too(played: Path) -> None:
     with duckdb.connect(DB) as connection:
         connection.execute("ALTER TABLE years DROP COLUMN welfare_start")
@@ -182,6 +186,7 @@ def test_a_file_that_lacks_columns_and_tables_of_version_1_is_read_and_converted
     assert [[row[n] for n in names] for row in stored()["years"]] == [[row[n] for n in names] for row in read["years"]]
 
 
+@pytest.mark.slow
 def test_a_year_of_a_fork_whose_parent_is_gone_counts_as_its_own() -> None:
     with duckdb.connect(DB) as connection:
         for table in ("runs", "years", "decisions", "agents"):
@@ -191,6 +196,7 @@ def test_a_year_of_a_fork_whose_parent_is_gone_counts_as_its_own() -> None:
     assert {(row["year"], row["welfare"]) for row in stored()["years"]} == before  # utilitarian is dollars a head
 
 
+@pytest.mark.slow
 def test_scores_of_an_evaluation_go_and_those_of_a_study_are_told_from_new_ones(cli: CommandLine) -> None:
     with duckdb.connect(DB, read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM evaluations WHERE run_id = 1").fetchall() > [(10,)]
@@ -242,6 +248,7 @@ def open_and_kill(opener: subprocess.Popen[str], db: str, after: float) -> bool:
     return os.waitstatus_to_exitcode(int(opener.stdout.readline())) == -9
 
 
+@pytest.mark.slow
 def test_who_is_killed_while_converting_leaves_the_old_or_the_new(
     opener: subprocess.Popen[str], degraded: Path, played: Path
 ) -> None:
@@ -270,6 +277,7 @@ def test_who_is_killed_while_converting_leaves_the_old_or_the_new(
 # -- taken in ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_runs_of_an_older_database_are_converted_when_they_are_taken_in(cli: CommandLine, played: Path) -> None:
     shutil.copy(played, "new.duckdb")
     before = stored("new.duckdb")
@@ -296,6 +304,7 @@ def test_runs_of_an_older_database_are_converted_when_they_are_taken_in(cli: Com
     assert cli.sql(scores, "new.duckdb") == [{"run_id": 1, "schema_version": 2}]
 
 
+@pytest.mark.slow
 def test_an_older_export_is_converted_and_a_new_one_of_an_older_file_is_of_today(
     cli: CommandLine, played: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +323,7 @@ def test_an_older_export_is_converted_and_a_new_one_of_an_older_file_is_of_today
         the_same(stored(f"from-{folder}.duckdb"), without_yardsticks(stored(played)))
 
 
+@pytest.mark.slow
 def test_a_shard_of_an_older_version_is_converted_when_it_is_merged(played: Path) -> None:
     with duckdb.connect(DB) as connection:
         connection.execute("UPDATE runs SET status = 'finished'")
@@ -328,6 +338,7 @@ def test_a_shard_of_an_older_version_is_converted_when_it_is_merged(played: Path
 # -- brought up to date ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eval_all_makes_every_figure_what_this_version_would_have_stored(cli: CommandLine, played: Path) -> None:
     result = cli("eval", "all", "--db", DB)
     assert (result.code, result.err) == (0, "")
@@ -340,6 +351,7 @@ def test_eval_all_makes_every_figure_what_this_version_would_have_stored(cli: Co
     assert stored() == before
 
 
+@pytest.mark.slow
 def test_eval_of_one_run_completes_that_one(cli: CommandLine, played: Path) -> None:
     assert cli("eval", "5", "--db", DB).code == 0
     right = {row["run_id"]: row for row in stored(played)["years"] if row["year"] == 0}
@@ -350,6 +362,7 @@ def test_eval_of_one_run_completes_that_one(cli: CommandLine, played: Path) -> N
     assert "runs 1, 2, 3, 4, 6 and 1 more are from an older version" in cli("runs", "--db", DB).err
 
 
+@pytest.mark.slow
 def test_eval_of_a_file_that_cannot_be_written_prints_the_same_yardsticks(cli: CommandLine, played: Path) -> None:
     hold = (
         f"import duckdb, sys; c = duckdb.connect({DB!r}, read_only=True); print('open', flush=True); sys.stdin.read()"
@@ -374,6 +387,7 @@ def test_eval_of_a_file_that_cannot_be_written_prints_the_same_yardsticks(cli: C
     assert len(lines[0]) == 9
 
 
+@pytest.mark.slow
 def test_a_run_of_many_workers_is_completed_through_columns(cli: CommandLine) -> None:
     fixed = ("--worker-type", "FIXED", "--planner-type", "FREE_MARKET", "--bracket-setting", "flat")
     size = ("--num-agents", "6000", "--max-timesteps", "2", "--two-timescale", "2", "--llm", "rules")
@@ -389,6 +403,7 @@ def test_a_run_of_many_workers_is_completed_through_columns(cli: CommandLine) ->
 # -- told --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_commands_that_only_read_say_what_is_missing_and_how_to_have_it(cli: CommandLine) -> None:
     line = (
         "runs 1, 2, 3, 4, 5 and 2 more are from an older version and lack regret and ORACLE: "
@@ -408,6 +423,7 @@ def test_commands_that_only_read_say_what_is_missing_and_how_to_have_it(cli: Com
     assert cli("report", "1", "3", "-o", "out.html", "--db", DB).code == 0
 
 
+@pytest.mark.slow
 def test_a_replay_by_other_code_says_so_in_one_line(cli: CommandLine) -> None:
     with duckdb.connect(DB) as connection:
         connection.execute("UPDATE runs SET code_version = '2.0.0+0ld0c0de'")
@@ -421,6 +437,7 @@ def test_a_replay_by_other_code_says_so_in_one_line(cli: CommandLine) -> None:
         assert cli("eval", "all", "--db", DB).code == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_goes_on_and_a_fork_shares_converted_years(cli: CommandLine, played: Path) -> None:
     assert cli("resume", "7", "--db", DB).code == 0
     assert cli("fork", "1", "--at", "4", "--planner-type", "SAEZ", "--db", DB).code == 0
@@ -436,6 +453,7 @@ def test_a_run_that_was_cut_off_goes_on_and_a_fork_shares_converted_years(cli: C
     assert [row["welfare_oracle"] for row in shared] == pytest.approx([row["welfare_oracle"] for row in same[:4]])
 
 
+@pytest.mark.slow
 def test_examples_are_chosen_among_decisions_whose_regret_is_known(cli: CommandLine) -> None:
     query = files("pipeline").joinpath("agents", "examples.sql").read_text()
     asked = {"most": 200, "economy": "weekly", "brackets": "three", "dollars_of": ""}

@@ -56,6 +56,7 @@ def on_server(cli: CommandLine, server: Loopback, name: str) -> Any:
     return cli("optimize", *ON_SERVER, *SMALL, *args)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_key")
 def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_same_bytes(cli: CommandLine) -> None:
     with Loopback(fault=served) as server:
@@ -81,6 +82,7 @@ def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_s
         assert not server.requests, "what is finished costs nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_key")
 def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None:
     with Loopback(fault=partial(served, delay=0.05)) as server:
@@ -95,6 +97,7 @@ def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None
     assert stored("a.duckdb", "SELECT count(*) FROM lm_calls") == [(asked,)], "every reply is stored"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_key")
 def test_a_server_that_goes_away_is_one_line_and_the_study_is_kept(cli: CommandLine) -> None:
     def leaving(number: int, body: dict[str, Any]) -> Any:
@@ -160,6 +163,7 @@ def test_a_file_that_was_tuned_for_another_model_or_format_is_used_with_a_cautio
     assert "was tuned with model rules, and runs with engine:pupil:Pupil" in result.out
 
 
+@pytest.mark.slow
 def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> None:
     args = ("--optimizer", "labeled", "--sizes", "6,6,1", "--num-agents", "3", "--budget", "200")
     result = cli("optimize", "worker", "--llm", "engine:pupil:Pupil", *args)
@@ -171,6 +175,7 @@ def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> N
         assert connection.execute(query).fetchall() == [(False, None, None)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_can_be_tuned_and_its_file_loads(role: str, cli: CommandLine) -> None:
     result = cli("optimize", role, "--optimizer", "bootstrap", "--llm", "rules", *SMALL, "--strategy", "cot")
@@ -181,6 +186,7 @@ def test_every_role_can_be_tuned_and_its_file_loads(role: str, cli: CommandLine)
     assert run.code == 0, run.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "optimizer", "llm"), [("planner", "bootstrap", "rules"), ("worker", "gepa", "engine:pupil:Pupil")]
 )
@@ -200,6 +206,7 @@ def test_a_role_is_tuned_for_what_becomes_of_whole_economies(
         assert saved["tuned"]["scores"]["test"]["after"] > saved["tuned"]["scores"]["test"]["before"]
 
 
+@pytest.mark.slow
 def test_states_of_stored_runs_can_be_tuned_on(cli: CommandLine) -> None:
     for seed in ("1", "2", "3"):
         assert cli("run", "--llm", "rules", "--max-timesteps", "5", "--seed", seed).code == 0
@@ -210,6 +217,7 @@ def test_states_of_stored_runs_can_be_tuned_on(cli: CommandLine) -> None:
     assert cli.sql(asked, "economist.duckdb")[0]["n"] > 0
 
 
+@pytest.mark.slow
 def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: CommandLine) -> None:
     engine = ("--llm", "engine:pupil:Pupil", *SMALL, "--strategy", "knn@2", "--demos", "5")
     result = cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "near.json")
@@ -223,6 +231,7 @@ def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: Comman
     assert cli.sql(counted, "near.duckdb") == [{"n": 3}]
 
 
+@pytest.mark.slow
 def test_tuning_starts_from_a_file_where_one_is_given(cli: CommandLine) -> None:
     engine = ("--llm", "engine:pupil:Pupil", *SMALL)
     assert cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "first.json").code == 0
@@ -233,6 +242,7 @@ def test_tuning_starts_from_a_file_where_one_is_given(cli: CommandLine) -> None:
     assert "FAMILY" in Path("second.json").read_text()
 
 
+@pytest.mark.slow
 def test_dollars_are_a_hard_limit(cli: CommandLine) -> None:
     Path("prices.toml").write_text('[models."engine:pupil:Pupil"]\ninput = 10\noutput = 10\n')
     args = ("--llm", "engine:pupil:Pupil", *SMALL, "--max-output-tokens", "20")

@@ -62,6 +62,7 @@ def test_a_switch_is_turned_off_by_its_name_with_no(name: str) -> None:
     assert given_by(f"--no-{flag_of(name)[2:]}") == {name: False}
 
 
+@pytest.mark.first_cases(24)
 @pytest.mark.parametrize("name", sorted(NAMES - set(SWITCHES)))
 def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
     values = {

@@ -80,6 +80,7 @@ def test_the_best_on_the_grid_is_the_best_of_all_rates_there_and_not_above_the_o
     assert welfare(oracle(edges, wages, name), wages, name) >= highest * (1 - 1e-12)
 
 
+@pytest.mark.first_cases(7)
 @pytest.mark.parametrize("name", WELFARE)
 @pytest.mark.parametrize(("brackets", "num_agents"), [("three", 5), ("three", 100), ("US_FED", 20)])
 def test_no_step_in_one_rate_or_in_two_improves_the_oracle(name: str, brackets: str, num_agents: int) -> None:
@@ -88,6 +89,7 @@ def test_no_step_in_one_rate_or_in_two_improves_the_oracle(name: str, brackets: 
     assert gain(law, wages, name, (20, 10, 5, 2, 1), together=2) <= 1e-9
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("name", "seed"), [("rawlsian", 7), ("equality_productivity", 1)])
 def test_on_seven_brackets_the_oracle_finds_what_sixty_random_climbs_find(name: str, seed: int) -> None:
     # seeds with many local optima: a climb from 50 percent ends one to three percent below the best
@@ -164,6 +166,7 @@ def test_the_oracle_gives_the_same_answer_twice(brackets: str) -> None:
     assert first == second
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("brackets", "scouts"), [("three", "grid"), ("three", "lattice"), ("US_FED", "climb")])
 def test_a_large_population_is_scouted_by_a_part_and_climbed_by_all(
     brackets: str, scouts: str, monkeypatch: pytest.MonkeyPatch
@@ -218,6 +221,7 @@ def test_the_local_optima_are_those_that_brute_force_counts(seed: int, num_agent
     assert proof.runner_up is None or proof.runner_up < proof.welfare
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(2, 40), names)
 @settings(max_examples=6, deadline=None)
 def test_on_seven_brackets_the_certificate_is_what_brute_force_finds(seed: int, num_agents: int, name: str) -> None:
@@ -233,6 +237,7 @@ def test_on_seven_brackets_the_certificate_is_what_brute_force_finds(seed: int, 
         assert rival.thresholds != law.thresholds or welfare(rival, where.wages, name) <= proof.welfare * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @given(
     mix=st.sampled_from(sorted(POPULATIONS)),
     num_agents=st.integers(1, 40),
@@ -258,6 +263,7 @@ def test_nothing_beats_the_oracle_no_planner_and_no_step_of_one_two_or_five_poin
     assert welfare_of(where.economy, law.thresholds, around, wages, where.objective).max() <= highest + least
 
 
+@pytest.mark.slow
 def test_for_a_thousand_workers_on_seven_brackets_no_move_improves_what_is_certified() -> None:
     law, proof = certified_oracle(Setting(WEEKLY, US_FED.thresholds, us_wages(1_000)))
     assert gain(law, us_wages(1_000), "inverse_income", (5, 2, 1), together=2) <= 1e-9

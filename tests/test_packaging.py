@@ -7,6 +7,8 @@ from importlib.metadata import entry_points, packages_distributions
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 OURS = ("signatures", "programs", "pipeline", "evals")
 
@@ -55,6 +57,7 @@ def test_python_version_and_dependencies_are_bounded():
     assert "Private :: Do Not Upload" in project["classifiers"]
 
 
+@pytest.mark.slow
 def test_what_few_need_is_not_installed_for_all():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not [name for name in project["dependencies"] if name.startswith(("torch", "wandb", "altair", "xllamacpp"))]

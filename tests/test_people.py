@@ -87,6 +87,7 @@ class Namesake(RulesEngine):
     """The rules under another name."""
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("scenario", ["bounded", "democratic"])
 def test_a_second_run_uses_the_personas_of_the_first(scenario: str) -> None:
     play()
@@ -98,6 +99,7 @@ def test_a_second_run_uses_the_personas_of_the_first(scenario: str) -> None:
     assert ask("SELECT count(*) FROM personas") == [(4,)]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "settings",
     [{"seed": 6}, {"llm": f"engine:{__name__}:Namesake"}, {"prompt_algo": "cot"}, {"agent_mix": "uniform"}],

@@ -60,6 +60,7 @@ def little(cli: CommandLine) -> str:
     return " ".join(result.out.split())
 
 
+@pytest.mark.slow
 def test_everywhere_a_run_with_too_little_to_gain_has_no_share(cli: CommandLine, little: str) -> None:
     start, _, best = create(
         RunConfig(welfare="atkinson", bracket_setting="flat", num_agents=20, seed=7)
@@ -84,6 +85,7 @@ def test_everywhere_a_run_with_too_little_to_gain_has_no_share(cli: CommandLine,
     assert "gains too little" in move.share_in_words()
 
 
+@pytest.mark.slow
 def test_everywhere_a_run_with_enough_to_gain_has_the_same_share(cli: CommandLine) -> None:
     said = " ".join(cli("run", "--num-agents", "20", "--seed", "7", *PLAYED).out.split())
     last = cli.sql("select planner_share from yardsticks where year = 2", "a.duckdb")[0]["planner_share"]

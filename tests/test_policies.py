@@ -150,6 +150,7 @@ def plan(welfare: Callable[[tuple[float, ...]], float], brackets: str, moves: in
     return played
 
 
+@pytest.mark.first_cases(7)
 @pytest.mark.parametrize("width", [20, 40, 80])
 @pytest.mark.parametrize(
     "best", [(70, 30, 50), (20, 40, 80), (0, 0, 0), (100, 100, 100), (90, 10, 50), (33, 47, 71)], ids=str
@@ -237,6 +238,7 @@ def govern(num_agents: int, seed: int, brackets: str, moves: int) -> float:
     return share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("brackets", "share"), [("three", 0.9), ("US_FED", 0.7)])
 def test_a_planner_of_a_hundred_people_gets_most_of_what_oracle_gets(brackets: str, share: float) -> None:
     assert np.median([govern(100, seed, brackets, moves=60) for seed in (101, 102, 103)]) >= share

@@ -52,6 +52,7 @@ def test_a_path_that_is_no_text_stays_what_it_is() -> None:
     assert done.stdout == b"a\xe9.duckdb"
 
 
+@pytest.mark.slow
 def test_a_run_and_what_comes_after_it(cli: CommandLine, db: str) -> None:
     ended = cli("run", *SMALL, "--db", db)
     assert len(run_all(ended.out)) == 1
@@ -78,6 +79,7 @@ def test_a_run_that_failed(cli: CommandLine, db: str) -> None:
         assert len(run_all(ended.err)) == 1
 
 
+@pytest.mark.slow
 def test_studies_and_shards(cli: CommandLine, db: str) -> None:
     compared = cli("compare", "worker=io", "worker=cot", "--seeds", "2", *SMALL, "--db", db)
     assert run_all(compared.out), compared.err
@@ -90,6 +92,7 @@ def test_studies_and_shards(cli: CommandLine, db: str) -> None:
     assert f"--db {quoted(cut)}" in watched.out
 
 
+@pytest.mark.slow
 def test_a_tuned_program(cli: CommandLine, db: str) -> None:
     sizes = ("--budget", "60", "--sizes", "4,4,4", "--llm", "rules")
     to = f"{FOLDER}/my program.json"

@@ -63,6 +63,7 @@ def heads(server: Loopback) -> str:
     return json.dumps(server.heads)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("command", AGAIN)
 def test_a_stored_address_is_told_and_gets_no_key(cli: CommandLine, theirs: None, key: str, command: str) -> None:
     with Loopback() as server:
@@ -75,6 +76,7 @@ def test_a_stored_address_is_told_and_gets_no_key(cli: CommandLine, theirs: None
         assert f"give --base-url {server.url} again to send your key" in result.out
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("command", AGAIN)
 def test_an_address_that_is_given_again_gets_the_key(cli: CommandLine, theirs: None, key: str, command: str) -> None:
     with Loopback(api_key=key) as server:
@@ -127,6 +129,7 @@ def test_of_several_stored_addresses_each_is_judged_alone(
         assert f"No key goes to {mine.url};" not in result.out
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("settings", [{"given": None}, {"given": ["URL"]}, {"role_llm": {"worker": "openai/gpt-4o"}}])
 def test_no_setting_of_the_database_confirms_its_address(
     cli: CommandLine, theirs: None, key: str, settings: dict[str, Any]
@@ -147,6 +150,7 @@ def test_a_fork_without_a_stored_model_lists_the_models_without_a_key(cli: Comma
         assert key not in heads(server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [("--processes", "2")])
 def test_other_processes_of_a_run_send_no_key_either(
     cli: CommandLine, theirs: None, key: str, parts: tuple[str, ...]
@@ -204,6 +208,7 @@ def evil() -> str:
     return "evil_of_theirs"
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("command", [*AGAIN, "replay"])
 @pytest.mark.parametrize("name", ["llm", "role_llm", "prompt_algo", "strategy"])
 def test_no_module_that_a_database_names_is_imported(
@@ -232,6 +237,7 @@ def test_a_run_of_an_own_engine_is_replayed_without_it(nobody_pays: None, cli: C
     assert not Path("imported").exists()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("command", [*AGAIN, "replay"])
 @pytest.mark.parametrize("settings", [{"llm": "engine:M:Engine"}, {"strategy": {"worker": "M:Bad"}}])
 def test_code_that_is_given_again_is_used(
@@ -248,6 +254,7 @@ def test_code_that_is_given_again_is_used(
     assert result.code == 0, result.err
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("command", ["eval", "report", "show", "sql", "export", "runs", "elections"])
 def test_commands_that_only_read_import_nothing(cli: CommandLine, theirs: None, evil: str, command: str) -> None:
     proposed(llm=f"engine:{evil}:Engine", prompt_algo=f"{evil}:Bad", strategy={"worker": f"{evil}:Bad"})
@@ -270,6 +277,7 @@ FILES = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", FILES)
 def test_no_file_that_a_database_names_is_opened(cli: CommandLine, theirs: None, name: str) -> None:
     value, path = FILES[name]
@@ -331,6 +339,7 @@ def test_a_run_that_ends_early_says_how_it_goes_on_with_all_that_must_be_given_a
         assert all(head["authorization"] == f"Bearer {key}" for head in server.heads)
 
 
+@pytest.mark.slow
 def test_a_key_in_the_path_of_an_address_is_used_and_never_shown(nobody_pays: None, cli: CommandLine) -> None:
     secret = "sk-in-the-path-123456"
     with Loopback() as server:

@@ -74,6 +74,7 @@ def test_a_page_has_no_phrase_that_the_vocabulary_rules_out(page: Path) -> None:
     assert not avoided(page.name, prose(page.read_text("utf-8")))
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(strict=False, reason="the language pass of the code is under way")
 def test_no_docstring_has_a_phrase_that_the_vocabulary_rules_out() -> None:
     assert not [line for path in CODE for text in docstrings(path) for line in avoided(path.name, text)]

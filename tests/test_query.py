@@ -49,6 +49,7 @@ def test_a_select_gives_columns_and_rows() -> None:
     assert not result.more
 
 
+@pytest.mark.first_cases(5)
 @pytest.mark.parametrize(
     "text",
     [
@@ -71,6 +72,7 @@ def test_parameters_are_values_and_never_sql() -> None:
     assert select(DB, "SELECT ?, count(*) FROM runs WHERE name <> ?", [name, name]).rows == [(name, 5)]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("limit", "rows", "more"), [(1, 1, True), (4, 4, True), (5, 5, False), (6, 5, False), (None, 5, False)]
 )
@@ -120,6 +122,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.first_cases(5)
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
 def test_everything_else_is_refused_in_one_line_and_leaves_no_trace(box: duckdb.DuckDBPyConnection, text: str) -> None:
     before = Path(DB).read_bytes()
@@ -134,6 +137,7 @@ def test_everything_else_is_refused_in_one_line_and_leaves_no_trace(box: duckdb.
     assert Path(DB).read_bytes() == before
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize(
     "name", ["delete", "two", "none", "not SQL", "a missing parameter", "read_csv", "an unknown kind"]
 )

@@ -40,6 +40,7 @@ def moved(*change: int, people: People | None = None, before: TaxSchedule | None
     return RateChangeScore(people, before or uniform(people.thresholds, 50), change)
 
 
+@pytest.mark.first_cases(14)
 @pytest.mark.parametrize("name", WELFARE)
 @pytest.mark.parametrize(("seed", "before"), [(1, law(50, 50, 50)), (2, law(10, 90, 0)), (3, law(0, 100, 40))])
 def test_on_three_brackets_no_change_beats_the_label(name: str, seed: int, before: TaxSchedule) -> None:
@@ -136,6 +137,7 @@ def test_where_several_rates_must_move_together_that_is_said() -> None:
     assert "No rate is wrong alone: several have to move together." in str(made)
 
 
+@pytest.mark.first_cases(4)
 @pytest.mark.parametrize("name", WELFARE)
 def test_welfare_is_scored_between_idling_and_oracle(name: str) -> None:
     measure = yardsticks(People(VILLAGE, BRACKETS["three"], name))

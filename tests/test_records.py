@@ -71,6 +71,7 @@ EMPTY = {
 asked the same as others, and all spoke for themselves."""
 
 
+@pytest.mark.first_cases(7)
 @pytest.mark.parametrize(
     "table", ["runs", "agents", "years", "decisions", "votes", "platforms", "lm_calls", "personas", "programs"]
 )

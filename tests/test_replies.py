@@ -60,6 +60,7 @@ USAGES = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("told", USAGES.values(), ids=USAGES)
 def test_a_reply_counts_whatever_it_says_of_its_tokens_and_the_budget_keeps_what_it_reserved(
     cli: CommandLine, told: Any
@@ -97,6 +98,7 @@ def test_tokens_are_whole_numbers_that_a_model_can_read_or_nothing(said: Any) ->
     assert all(type(value) is int and 0 <= value <= MOST_TOKENS for value in figures(usage(said)))
 
 
+@pytest.mark.slow
 @given(ANY, ANY, ANY, ANY)
 def test_whatever_a_server_sends_is_read_or_refused_with_a_reason(one: Any, two: Any, three: Any, four: Any) -> None:
     bodies = [
@@ -147,6 +149,7 @@ def test_what_is_no_answer_is_told_in_one_line_before_anything_is_played(
     assert len(server.requests) == 2, "asked once more, and no oftener"
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("said", "status"),
     [
@@ -189,6 +192,7 @@ ENDS = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("adapter", ["compact", "chat", "json", "xml"])
 @pytest.mark.parametrize(("fields", "finish", "words"), ENDS.values(), ids=ENDS)
 def test_why_there_was_no_answer_is_stored_and_told(
@@ -216,6 +220,7 @@ def test_a_reply_that_was_cut_off_after_its_answer_is_an_answer(cli: CommandLine
     ]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("adapter", ["compact", "chat", "json", "xml"])
 def test_text_in_parts_and_thoughts_apart_are_read_and_kept(cli: CommandLine, adapter: str) -> None:
     shapes = [
@@ -240,6 +245,7 @@ def test_text_in_parts_and_thoughts_apart_are_read_and_kept(cli: CommandLine, ad
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 
 
+@pytest.mark.slow
 def test_a_file_without_the_column_is_read_and_gets_it_when_it_is_written(cli: CommandLine) -> None:
     with Loopback() as server:
         assert cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb").code == 0
@@ -291,6 +297,7 @@ def interim(count: int, pieces: bool = False) -> Iterator[str]:
         listener.close()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("count", "pieces"), [(1, False), (1, True), (3, False)])
 def test_interim_answers_are_skipped(cli: CommandLine, count: int, pieces: bool) -> None:
     with interim(count, pieces) as url:

@@ -120,6 +120,7 @@ def only_its_own_style(text: str) -> None:
     assert "@import" not in text
 
 
+@pytest.mark.slow
 def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: CommandLine) -> None:
     nobody_asked = ("--worker-type", "FIXED", "--planner-type", "SAEZ")
     assert cli("run", "--num-agents", "3", "--max-timesteps", "3", *nobody_asked, "--db", DB).code == 0
@@ -130,6 +131,7 @@ def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: Co
         assert f'href="#{name}"' not in Path("report.html").read_text()
 
 
+@pytest.mark.slow
 def test_text_of_models_and_users_stays_text_in_runs_side_by_side(cli: CommandLine) -> None:
     for statement in (
         "UPDATE agents SET persona = $1, occupation = $1",
@@ -204,6 +206,7 @@ def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) 
     assert {table.rows[i][0] for i, j in table.marked if j == starred} == {"ORACLE"}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) -> None:
     with running(years=100_000, seed=1) as process:
         until(lambda: year_of("economist.duckdb") >= 3, seconds=120)
@@ -238,6 +241,7 @@ def test_more_runs_than_colours_are_refused(cli: CommandLine) -> None:
     assert "7 runs: at most 6 can be told apart" in result.err
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("library", ["altair", "jinja2", "vl_convert"])
 def test_without_the_extra_a_line_says_how_to_get_it(library: str) -> None:
     program = f"import sys; sys.modules['{library}'] = None; from evals.cli.main import main; main()"
@@ -246,6 +250,7 @@ def test_without_the_extra_a_line_says_how_to_get_it(library: str) -> None:
     assert done.stderr == f"error: reports and figures need the extra (no {library}): uv sync --extra report\n"
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_for_every_change_of_the_law_as_elections_has(cli: CommandLine) -> None:
     """Year 0 has no candidate, so that the planner governs; a shock moves the law twice."""
     told = ("--llm", "rules", "--scenario", "democratic", "--platforms", "--num-agents", "5", "--seed", "5")

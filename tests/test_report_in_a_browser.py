@@ -90,6 +90,7 @@ WIDER = """
 SHOWN = """[...document.querySelectorAll(".plot")].filter(it => it.getClientRects().length).map(it => it.className)"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [DESK, TABLET, PHONE, SMALL_PHONE], ids=lambda size: f"{size[0]}px")
 @pytest.mark.parametrize("name", ["one", "two"])
 def test_the_page_fits_every_screen_without_a_word_in_the_console(
@@ -105,6 +106,7 @@ def test_the_page_fits_every_screen_without_a_word_in_the_console(
     assert browser.ask("performance.getEntriesByType('resource').length") == 0, "nothing is loaded"
 
 
+@pytest.mark.slow
 def test_text_of_models_is_shown_and_not_run(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["one"], DESK, "light")
     assert browser.ask("document.title") == f"Run 1: bounded, {three.PEOPLE} workers, {three.YEARS} years"
@@ -115,6 +117,7 @@ def test_text_of_models_is_shown_and_not_run(browser: Browser, pages: dict[str, 
     )
 
 
+@pytest.mark.slow
 def test_the_policy_would_stop_what_slipped_through(browser: Browser, pages: dict[str, Path]) -> None:
     """The same page with a script and a picture written into it by force: the browser refuses both, and says so."""
     holed = pages["one"].with_name("holed.html")
@@ -134,6 +137,7 @@ def hexadecimal(colour: str) -> tuple[int, ...]:
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_charts_follow_the_theme_of_the_page(browser: Browser, pages: dict[str, Path], size: tuple[int, int]) -> None:
     body = "getComputedStyle(document.body)"
@@ -154,6 +158,7 @@ def test_charts_follow_the_theme_of_the_page(browser: Browser, pages: dict[str, 
             assert {colours(one) for one in found} <= {hexadecimal(dark)}
 
 
+@pytest.mark.slow
 def test_headings_go_down_one_step_at_a_time_and_figures_have_words(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["two"], DESK, "light")
     levels = browser.ask("[...document.querySelectorAll('h1,h2,h3,h4')].map(it => +it.tagName[1])")

@@ -44,6 +44,7 @@ def reply(sent: lm15.Request) -> str:
     return RulesEngine().complete(sent).text or ""
 
 
+@pytest.mark.first_cases(26)
 @pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -67,6 +68,7 @@ def test_the_format_of_the_prompt_changes_no_policy(question: str) -> None:
     assert all(answer.toDict() == answers[0].toDict() for answer in answers)
 
 
+@pytest.mark.first_cases(14)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_same_prompt_and_seed_give_the_same_reply(question: str, adapter: str) -> None:
@@ -98,6 +100,7 @@ def test_a_question_that_no_policy_knows_is_refused_by_name() -> None:
     assert "labor" in str(lineage.attempts[0].error), "the error says what can be asked"
 
 
+@pytest.mark.first_cases(24)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -116,6 +119,7 @@ def test_demonstrations_in_the_prompt_do_not_confuse_it(question: str, strategy:
         assert {name: shown[name] for name in ANSWERS[question]} == {name: plain[name] for name in ANSWERS[question]}
 
 
+@pytest.mark.first_cases(14)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_repair_message_is_answered_as_the_question_was(question: str, adapter: str) -> None:
@@ -166,6 +170,7 @@ def test_questions_put_all_at_once_get_the_answers_of_one_by_one() -> None:
     assert len(set(one_by_one)) == len(people)
 
 
+@pytest.mark.first_cases(14)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_prompt_is_read_back_to_the_letter_and_by_its_own_format(question: str, adapter: str) -> None:

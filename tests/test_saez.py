@@ -125,6 +125,7 @@ def test_a_bracket_has_its_own_elasticity() -> None:
     assert top[2] < same[2] - 20
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("brackets", ["three", "US_FED"])
 @pytest.mark.parametrize("economy", ["weekly", "v1"])
 def test_the_rates_are_those_of_the_incomes_that_they_induce(brackets: str, economy: str) -> None:
@@ -150,6 +151,7 @@ def test_where_no_worker_bunches_or_jumps_the_fixed_point_is_exact() -> None:
         assert again == pytest.approx(law.rates, abs=0.01)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("num_agents", [20, 100, 1_000])
 @pytest.mark.parametrize("brackets", ["three", "US_FED"])
 def test_no_top_rate_collapses_because_few_or_none_earn_that_much(brackets: str, num_agents: int) -> None:
@@ -190,6 +192,7 @@ def test_who_is_listed_first_does_not_matter() -> None:
     assert saez(WEEKLY, BRACKETS["US_FED"], shuffled, [0.4]) == saez(WEEKLY, BRACKETS["US_FED"], wages, [0.4])
 
 
+@pytest.mark.slow
 def test_a_large_population_summed_up_in_groups_has_nearly_the_same_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saez_module, "MOST_CELLS", 4_000)
     where = Setting(WEEKLY, BRACKETS["US_FED"], us_wages(4_000))
@@ -257,6 +260,7 @@ def level_and_gain(economy: str, name: str, wages: FloatArray) -> tuple[float, f
     return reached / best, (reached - start) / (best - start)
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("name", WITH_WEIGHTS)
 def test_among_three_hundred_saez_comes_within_half_a_percent_of_the_optimum(name: str) -> None:
     level, gain = level_and_gain("weekly", name, us_wages(300, 1))
@@ -275,6 +279,7 @@ def test_saez_comes_within_half_a_percent_of_the_optimum(name: str, economy: str
     assert gain >= 0.95
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_where_most_work_all_hours_saez_still_comes_within_half_a_percent_of_the_optimum(seed: int) -> None:
     """It was 15 percent below while those who cannot respond counted as responding."""

@@ -34,6 +34,7 @@ def hours(number: int, reasoning: str | None = None) -> str:
 # -- what every strategy keeps ------------------------------------------------------------------------------------
 
 
+@pytest.mark.first_cases(27)
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_every_strategy_asks_every_question_in_as_many_calls_as_documented(name: str, question: str) -> None:
@@ -211,6 +212,7 @@ def test_refine_advises_itself_after_an_answer_that_falls_short() -> None:
 # -- what an answer is worth --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.integers(0, 100))
 def test_hours_are_worth_their_share_of_the_best_utility(labor: int) -> None:
     worth = reward(inputs_of("ChooseLabor"), {"labor": labor})
@@ -308,6 +310,7 @@ SMALL = ("--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "-
 DECIDED = "select year, agent, labor, satisfied, call_id from decisions order by all"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in ("io", "cot")])
 def test_every_strategy_plays_the_same_whatever_the_concurrency_and_can_be_replayed(cli, name):
     for concurrency in ("1", "64"):
@@ -319,6 +322,7 @@ def test_every_strategy_plays_the_same_whatever_the_concurrency_and_can_be_repla
     assert orphans["n"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in ("io", "cot")])
 def test_every_strategy_plays_on_a_server_that_sometimes_talks_nonsense(cli, name):
     def sometimes(number, body):

@@ -116,6 +116,7 @@ def here(text: str) -> str:
     return text.replace("{folder}", str(Path.cwd())).replace("{name}", Path.cwd().name)
 
 
+@pytest.mark.first_cases(5)
 @pytest.mark.parametrize("name", BREAKOUTS)
 def test_a_breakout_fails_inside_the_box(name: str) -> None:
     """On the connection itself, without the process and its limits around it."""
@@ -142,6 +143,7 @@ PROCESSES = [
 ]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_breakout_is_one_line_on_the_command_line(cli: CommandLine, name: str) -> None:
     before = Path(DB).read_bytes()
@@ -203,6 +205,7 @@ def test_one_value_of_many_gigabytes_does_not_eat_the_machine() -> None:
     assert largest <= query_worker.ADDRESS_SPACE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -243,11 +246,13 @@ def test_a_large_answer_comes_over_quickly() -> None:
         assert sum(batch.num_rows for batch in answer.batches()) == 3_000_000
 
 
+@pytest.mark.slow
 def test_more_memory_than_allowed_is_one_line() -> None:
     with pytest.raises(UsageError, match=TOO_MUCH):
         select(DB, "SELECT list(range) FROM range(1000000000)")
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_time_limit(cli: CommandLine) -> None:
     result = cli("sql", ENDLESS, "--db", DB, "--timeout-seconds", "0.4", "--output", "x.csv")
     assert result.code == 2
@@ -295,6 +300,7 @@ def asking() -> Any:
         process.kill()
 
 
+@pytest.mark.slow
 @LINUX
 def test_ctrl_c_stops_the_query_and_says_so(asking: Any) -> None:
     process, answering = asking
@@ -335,6 +341,7 @@ def writing(how: str) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_file_that_is_being_written_is_read_from_a_copy(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -370,6 +377,7 @@ def test_a_writer_that_ends_meanwhile_is_no_longer_in_the_way(monkeypatch: pytes
     assert select(DB, "SELECT count(*) FROM runs").rows == [(4,)]
 
 
+@pytest.mark.slow
 def test_many_may_ask_at_once() -> None:
     answers: list[Any] = []
     threads = [threading.Thread(target=lambda: answers.append(select(DB, "SELECT 1").rows)) for _ in range(4)]

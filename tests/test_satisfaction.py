@@ -51,6 +51,7 @@ def planner_prompts(run: int) -> list[str]:
     return [prompt for (prompt,) in rows(query)]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("given", "counts"), [((), "utility"), (("--satisfaction", "objective"), "adjusted")])
 def test_welfare_is_of_economic_utility_unless_satisfaction_is_the_objective(
     cli: CommandLine, given: tuple[str, ...], counts: str
@@ -101,6 +102,7 @@ def test_a_run_from_before_there_was_a_choice_halved_and_is_replayed_so(cli: Com
     assert "every row is the same" in cli("replay", "1", "--db", DB).out
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("satisfaction", ["report", "objective"])
 def test_replay_and_fork_keep_what_satisfaction_is_for(cli: CommandLine, satisfaction: str) -> None:
     played(cli, "--satisfaction", satisfaction)
@@ -111,6 +113,7 @@ def test_replay_and_fork_keep_what_satisfaction_is_for(cli: CommandLine, satisfa
     assert rows(both.format(2)) == rows(both.format(1)), "an unchanged fork is its parent"
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("satisfaction", ["report", "objective"])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(cli: CommandLine, satisfaction: str) -> None:
     given = (*SMALL, "--max-timesteps", "5", "--satisfaction", satisfaction)
@@ -123,6 +126,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(cli: CommandLine, satis
     assert rows(same.format(1)) == rows(same.format(2))
 
 
+@pytest.mark.slow
 def test_eval_judges_the_utilities_that_count(cli: CommandLine) -> None:
     for satisfaction in ("report", "objective"):
         played(cli, "--satisfaction", satisfaction, years=2)
@@ -158,6 +162,7 @@ def test_aversion_to_inequality_is_in_the_prompt_the_years_and_eval(cli: Command
     assert "every row is the same" in cli("replay", "1", "--db", DB).out
 
 
+@pytest.mark.slow
 def test_a_comparison_judges_by_the_aversion_that_it_was_given(cli: CommandLine) -> None:
     shown = cli(
         "compare", "setting:planner_type=ORACLE", "setting:planner_type=FREE_MARKET", "--seeds", "1-2", "--llm",

@@ -65,6 +65,7 @@ def test_a_question_explains_itself_and_declares_what_it_uses(name: str) -> None
     question.bind([])  # the defaults are of their types
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("runs")
 def test_a_question_has_an_answer(name: str) -> None:
@@ -233,6 +234,7 @@ def test_votes_by_income_add_up_within_a_tercile() -> None:
             assert sum(shares) == pytest.approx(1, abs=0.01) or not any(shares)  # all of them may have abstained
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runs")
 def test_regret_by_group_can_be_asked_by_another_group() -> None:
     by_wage = answer("regret_by_group", "run_id=1")
@@ -256,6 +258,7 @@ def test_the_list_has_names_help_and_parameters(cli: CommandLine) -> None:
     assert [one["name"] for one in listed] == NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runs")
 def test_a_question_is_asked_by_name(cli: CommandLine) -> None:
     latest = json.loads(cli("sql", "cost_by_year", "--db", DB, "--json").out)
@@ -286,6 +289,7 @@ WRONG = {
 }
 
 
+@pytest.mark.first_cases(9)
 @pytest.mark.parametrize(("args", "said"), WRONG.values(), ids=WRONG)
 @pytest.mark.usefixtures("runs")
 def test_what_cannot_be_asked_is_said_in_one_line(cli: CommandLine, args: list[str], said: str) -> None:
@@ -328,6 +332,7 @@ def test_an_empty_answer_says_so(cli: CommandLine) -> None:
     assert "wage_fifth" in result.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runs")
 def test_runs_and_show_read_the_views(cli: CommandLine) -> None:
     listed = json.loads(cli("runs", "--db", DB, "--json").out)
@@ -347,6 +352,7 @@ def read_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("runs")
 def test_an_output_file_is_whole_and_its_suffix_chooses_the_format(cli: CommandLine) -> None:
     query = "select run_id, year, rates, welfare from years order by all"

@@ -73,6 +73,7 @@ def evil(cli: CommandLine) -> None:
         connection.execute("UPDATE runs SET name = $name, llm = $name", {"name": EVIL})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("evil")
 def test_a_terminal_shows_control_characters_by_their_numbers() -> None:
     runs = f'SELECT name, 1 AS "{EVIL}" FROM runs'
@@ -116,6 +117,7 @@ def test_no_command_drives_the_terminal(args: tuple[str, ...]) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("evil")
 def test_a_pipe_gets_the_data_as_they_are() -> None:
     args = [sys.executable, "-m", "evals", "sql", "SELECT name FROM runs", "--db", DB, "--format", "csv"]
@@ -129,6 +131,7 @@ def shown(what: object, **how: object) -> str:
     return out.getvalue()
 
 
+@pytest.mark.first_cases(34)
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_the_console_shows_any_text_in_any_place(text: str) -> None:
     table = Table("a", title=Text(text))
@@ -203,6 +206,7 @@ def ways_round(tree: ast.AST) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_module_writes_to_a_terminal_by_itself() -> None:
     root = Path(__file__).parent.parent
     found = {

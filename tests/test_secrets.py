@@ -94,6 +94,7 @@ def read_everything(watched: Watched, db: str) -> None:
     watched("export", "1", "--to", "exported", "--db", db)
 
 
+@pytest.mark.slow
 def test_a_run_with_failures_that_echo_the_keys_and_all_that_follows_it(watched: Watched) -> None:
     with Loopback(fault=echoing(*KEYS)) as server:
         url = ("--base-url", server.url)
@@ -111,6 +112,7 @@ def test_a_run_with_failures_that_echo_the_keys_and_all_that_follows_it(watched:
     assert any("***" in text for text in watched.said), "the failures were stored, without the keys"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [OPENAI, ECON, ANTHROPIC, FROM_FILE, QUERY])
 def test_a_key_in_a_good_reply_is_neither_stored_nor_asked_again(watched: Watched, key: str) -> None:
     """It stands in the reply's text, in its thoughts, and in a reply that cannot be read and is quoted to the model."""
@@ -163,6 +165,7 @@ def test_a_refused_key_that_the_server_repeats(watched: Watched) -> None:
         assert watched("personas", *url, "--llm", "gpt-4o-mini", "--db", "a.duckdb").code == 1
 
 
+@pytest.mark.slow
 def test_a_key_that_is_refused_in_the_middle_of_a_run(watched: Watched) -> None:
     def expired(number: int, body: dict[str, Any]) -> Reply | None:
         return failure(401, f"Incorrect API key provided: {OPENAI} (Bearer {ECON})") if number > 4 else None
@@ -175,6 +178,7 @@ def test_a_key_that_is_refused_in_the_middle_of_a_run(watched: Watched) -> None:
         read_everything(watched, "a.duckdb")
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs(watched: Watched) -> None:
     with Loopback(fault=lambda n, body: failure(500, OPENAI, delay=30) if n == 2 else None) as server:
         result = watched("run", *SMALL, "--timeout", "0.3", "--base-url", server.url, "--db", "a.duckdb")
@@ -182,6 +186,7 @@ def test_a_server_that_hangs(watched: Watched) -> None:
     read_everything(watched, "a.duckdb")
 
 
+@pytest.mark.slow
 def test_a_url_with_a_secret_in_it(watched: Watched) -> None:
     with Loopback(fault=echoing(*KEYS, QUERY)) as server:
         url = f"{server.url}?token={QUERY}"

@@ -58,6 +58,7 @@ def year_of(db: str) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_end_up_in_one_file(cli: CommandLine) -> None:
     with running(years=200, seed=1) as first:
         until(lambda: year_of(DB) > 0)
@@ -86,6 +87,7 @@ def test_two_runs_at_once_end_up_in_one_file(cli: CommandLine) -> None:
     assert cli("replay", "2").code == 0
 
 
+@pytest.mark.slow
 def test_whoever_ends_last_merges_everything(cli: CommandLine) -> None:
     """The owner of the file ends first; the shard's own process takes the shard in."""
     with running(years=60, seed=1) as first:
@@ -99,6 +101,7 @@ def test_whoever_ends_last_merges_everything(cli: CommandLine) -> None:
     assert [tuple(row.values()) for row in rows] == [("seed1", 60), ("seed2", 50), ("seed3", 40)]
 
 
+@pytest.mark.slow
 def test_a_killed_shard_stays_can_be_resumed_and_is_then_merged(cli: CommandLine) -> None:
     with Store(DB, serve=True):
         with running(years=40, seed=2) as process:
@@ -117,6 +120,7 @@ def test_a_killed_shard_stays_can_be_resumed_and_is_then_merged(cli: CommandLine
     assert cli.sql("select years_played from run_summary where run_id = 2", DB) == [{"years_played": 40}]
 
 
+@pytest.mark.slow
 def test_a_shard_merged_but_not_yet_deleted_is_not_merged_twice(cli: CommandLine) -> None:
     """As after a kill between the two."""
     assert cli("run", "--llm", "rules", "--max-timesteps", "2", "--db", "economist.shard-1.duckdb").code == 0
@@ -130,6 +134,7 @@ def test_a_shard_merged_but_not_yet_deleted_is_not_merged_twice(cli: CommandLine
     assert len(cli.sql("select * from runs", DB)) == 1
 
 
+@pytest.mark.slow
 def test_a_shard_knows_the_personas_of_the_file_it_belongs_to(cli: CommandLine) -> None:
     assert cli("personas", "--num-agents", "3", "--llm", "rules").code == 0
     bounded = ("--scenario", "bounded", "--num-agents", "3", "--max-timesteps", "2", "--llm", "rules")

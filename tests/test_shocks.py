@@ -171,6 +171,7 @@ MALICIOUS = {
 }
 
 
+@pytest.mark.first_cases(18)
 @pytest.mark.parametrize("condition", MALICIOUS)
 def test_anything_but_a_comparison_of_the_agents_is_refused_in_one_line(condition: str) -> None:
     Path("secret.txt").write_text("secret")
@@ -239,6 +240,7 @@ def test_the_budget_balances_with_what_comes_from_outside(windfall: float, rate:
     assert (regret(ECONOMY, uniform((0.0,), rate), wages, year).regret >= 0).all()
 
 
+@pytest.mark.slow
 def test_the_oracle_knows_of_the_windfall() -> None:
     """The geometric mean cares less for the poor, the more everybody gets."""
     wages = np.array([4.0, 9.0, 25.0, 70.0])
@@ -311,6 +313,7 @@ def laws(db: duckdb.DuckDBPyConnection) -> dict[int, tuple[Any, ...]]:
     return {year: tuple(rest) for year, *rest in found}
 
 
+@pytest.mark.slow
 def test_income_is_paid_at_the_wage_in_force_and_sql_sees_that_wage(db: duckdb.DuckDBPyConnection) -> None:
     agents = columns(db, "SELECT wage, sex FROM agents ORDER BY agent")
     hit = (agents["sex"] == "Female") & (agents["wage"] > 10)
@@ -409,6 +412,7 @@ def test_concurrency_changes_no_byte_of_it(cli: CommandLine, db: duckdb.DuckDBPy
     assert tables("one.duckdb") == tables()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("year", [5, 7, 10])
 def test_a_run_that_was_cut_off_in_any_year_comes_to_the_same_end(cli: CommandLine, played: bytes, year: int) -> None:
     Path(DB).write_bytes(played)

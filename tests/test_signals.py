@@ -53,6 +53,7 @@ def ends_at(number: int, command: tuple[str, ...], *, at: int) -> tuple[int, str
     return process.returncode, out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "number"),
     [pytest.param(*each, marks=[] if each in FAST else [pytest.mark.slow]) for each in EVERY],

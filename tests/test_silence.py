@@ -42,6 +42,7 @@ def played(cli: CommandLine, fault: Fault, *args: str, command: tuple[str, ...] 
         return cli(*given, "--base-url", server.url, *args)
 
 
+@pytest.mark.slow
 def test_a_run_whose_workers_are_never_heard_fails_and_goes_on(cli: CommandLine) -> None:
     """The planner is heard in every year."""
     ended = played(cli, out_of_order("labor"), "--max-timesteps", "6", "--two-timescale", "1")
@@ -60,6 +61,7 @@ def test_a_run_whose_workers_are_never_heard_fails_and_goes_on(cli: CommandLine)
     assert [row["n"] for row in fallbacks] == [3, 3, 0, 0, 0, 0]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("years", [1, 2])
 def test_a_short_run_has_no_patience_that_it_cannot_have(cli: CommandLine, years: int) -> None:
     ended = played(cli, out_of_order("labor"), "--max-timesteps", str(years), "--two-timescale", "1")
@@ -75,6 +77,7 @@ def test_a_planner_that_is_never_heard_ends_the_run(cli: CommandLine) -> None:
     assert "gave no answer in year 4, in 3 years in a row in which it was asked" in ended.err
 
 
+@pytest.mark.slow
 def test_a_role_that_is_heard_now_and_then_ends_nothing_and_is_told(cli: CommandLine) -> None:
     """A third of the questions is lost; the summary and `eval` say so, and the query that they print runs."""
 
@@ -103,6 +106,7 @@ def test_few_lost_answers_are_no_caution(cli: CommandLine) -> None:
     assert "usable answer" not in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["bounded", "democratic"])
 def test_empty_replies_are_no_answers_and_nonsense_is(cli: CommandLine, scenario: str) -> None:
     def said(text: str) -> Fault:

@@ -48,6 +48,7 @@ def coverage(n: int, draws: int, kind: str, *, seed: int) -> float:
 KINDS = ("normal", "lognormal")
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
 def test_an_interval_of_few_values_covers_the_truth_as_often_as_it_says(n, kind):
@@ -229,6 +230,7 @@ def test_too_few_pairs_see_nothing():
         pairs_needed(SAMPLE, 0)
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("tests", [1, 4, 14])
 def test_with_the_fewest_pairs_a_large_difference_survives_the_correction_four_times_of_five(tests):
     rng = np.random.default_rng(4)

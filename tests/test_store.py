@@ -134,6 +134,7 @@ FOREIGN: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
+@pytest.mark.first_cases(9)
 @pytest.mark.parametrize(("make", "said"), FOREIGN.values(), ids=FOREIGN)
 @pytest.mark.parametrize("use", [Store, check_path])
 def test_a_file_that_is_not_ours_is_refused_in_one_line_and_left_alone(
@@ -287,6 +288,7 @@ BAD_ROWS: dict[str, dict[str, list[dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.first_cases(6)
 @pytest.mark.parametrize("bad", BAD_ROWS.values(), ids=BAD_ROWS)
 def test_a_bad_row_leaves_nothing_of_the_good_ones(bad: dict[str, list[dict[str, Any]]]) -> None:
     with Store(DB) as store:

@@ -69,6 +69,7 @@ def test_a_ballot_names_the_candidates_and_leaves_the_program_as_it_was() -> Non
     assert before.signature.output_fields["vote"].annotation is str
 
 
+@pytest.mark.first_cases(29)
 @pytest.mark.parametrize("form", VOTES)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("algo", STRATEGIES)

@@ -238,6 +238,7 @@ def test_an_evaluation_is_told_whole_with_what_it_took(tmp_path: Path) -> None:
 # What may be spent
 
 
+@pytest.mark.first_cases(3)
 @pytest.mark.parametrize("threads", [1, 8])
 @pytest.mark.parametrize("most", [1, 5, 9])
 def test_calls_never_pass_their_cap(threads: int, most: int, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def in_one_go(cli: CommandLine, *args: str) -> str:
 # -- cut off -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_with_the_year_that_it_was_in(cli: CommandLine) -> None:
     with started(*LONG, "--db", DB) as process:
         until(lambda: year_of(DB, 2) > 3)
@@ -93,6 +94,7 @@ def test_an_interrupted_sweep_goes_on_with_the_year_that_it_was_in(cli: CommandL
     assert Path("a.csv").read_text() == in_one_go(cli, *LONG)
 
 
+@pytest.mark.slow
 def test_two_at_a_time_killed_and_taken_up_again_give_the_rows_of_one_after_another(cli: CommandLine) -> None:
     """The processes of a sweep that was killed end by themselves; the personas of a seed are written once."""
     bounded = (*LONG, "--scenario", "bounded")
@@ -120,6 +122,7 @@ def test_two_at_a_time_killed_and_taken_up_again_give_the_rows_of_one_after_anot
         assert connection.execute(query).fetchall() == [(1, 2), (2, 2)]
 
 
+@pytest.mark.slow
 def test_an_error_in_a_process_ends_them_all_with_its_line(cli: CommandLine) -> None:
     settings = {"llm": "rules", "num_agents": 2, "max_timesteps": 100_000, "db": DB}
     wanted = cells(settings, {"endless": {}, "capped": {"max_tokens": 30_000, "adapter": "json"}}, seeds=[1])

@@ -48,6 +48,7 @@ def test_visible_text_moves_no_cursor(text: str) -> None:
     assert not terminal.CONTROL.search(terminal.visible(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_no_command_fails_for_a_character(encoding: str) -> None:
     assert call("run", *SMALL, "--db", DB, "--name", "日本 · ±").returncode == 0
@@ -71,6 +72,7 @@ def test_no_command_fails_for_a_character(encoding: str) -> None:
         assert r"\u65e5\u672c.duckdb does not exist" in wrong.stderr.decode()
 
 
+@pytest.mark.slow
 def test_tables_have_boxes_of_ascii_where_the_encoding_lacks_others() -> None:
     call("run", *SMALL, "--db", DB)
     shown = call("runs", "--db", DB, encoding="ascii").stdout.decode("ascii")
@@ -100,6 +102,7 @@ def statuses(cli: CommandLine) -> list[str]:
     return [row["status"] for row in cli.sql("select status from runs order by run_id", DB)]
 
 
+@pytest.mark.slow
 def test_a_run_whose_reader_is_gone_is_interrupted_and_goes_on(cli: CommandLine) -> None:
     done = shell(f"$E run {' '.join(LONG)} --db {DB} | grep -m1 -q ^year; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 1
@@ -115,6 +118,7 @@ def test_a_run_whose_reader_is_gone_is_interrupted_and_goes_on(cli: CommandLine)
     assert cli.sql("select count(*) as years from years", DB)[0]["years"] > row["years"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_words_are_lost_is_finished(cli: CommandLine) -> None:
     done = shell(f"$E run {' '.join(SMALL)} --db {DB} | grep -m1 -q '^year 4/4'; exit ${{PIPESTATUS[0]}}")
     assert statuses(cli) == ["finished"]
@@ -122,6 +126,7 @@ def test_a_run_whose_last_words_are_lost_is_finished(cli: CommandLine) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device without room")
 def test_a_device_without_room_is_one_line_and_no_bug(cli: CommandLine) -> None:
     cli("run", *SMALL, "--db", DB)
@@ -149,6 +154,7 @@ def test_a_wrong_command_has_its_own_code_wherever_it_is_said() -> None:
     assert "does not exist" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/null 2>/dev/full"])
 def test_what_is_closed_from_the_start_is_like_the_null_device(cli: CommandLine, closed: str) -> None:
     assert shell(f"$E run {' '.join(SMALL)} --db {DB} {closed}").returncode == 0
@@ -158,6 +164,7 @@ def test_what_is_closed_from_the_start_is_like_the_null_device(cli: CommandLine,
     assert shell(f"$E runs --db none.duckdb {closed}").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_reader_is_gone_goes_on(cli: CommandLine) -> None:
     arms = f"compare worker=io worker=cot --seeds 3 --db {DB} {' '.join(SMALL)}"
     done = shell(f"$E {arms} | grep -m1 -q ^1/6; exit ${{PIPESTATUS[0]}}")

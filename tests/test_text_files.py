@@ -27,6 +27,7 @@ def in_ascii(*args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]
     return subprocess.CompletedProcess(command, done.returncode, *said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 def test_files_with_other_letters_are_read_and_written_in_any_locale(cli: Any, mark: bytes) -> None:
     Path("study.toml").write_bytes(mark + 'num-agents = 2\nname = "Zürich 東京"\n'.encode())

@@ -133,6 +133,7 @@ def test_the_model_is_told_why_and_its_thought_is_not_sent_back(adapter: str) ->
     assert len(engine.requests) <= REPAIRS
 
 
+@pytest.mark.first_cases(3)
 @every_adapter
 @given(
     st.lists(
@@ -155,6 +156,7 @@ def test_a_reply_without_thoughts_is_left_as_it_is(text: str) -> None:
 LONG = 100_000
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "part", ["<think>", "</think>", "<", "< ", "<a", "[", "<|", "<think ", "<|channel|>a", "analysis", "<\n/\n", "a:"]
 )

@@ -237,6 +237,7 @@ def one_each(number: int, body: dict[str, Any]) -> Reply | None:
     return None
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("args", [FIVE, SC], ids=["archetypes", "sc"])
 def test_samples_of_the_same_question_share_a_request_and_nothing_else_changes(
     cli: CommandLine, args: tuple[str, ...]
@@ -251,6 +252,7 @@ def test_samples_of_the_same_question_share_a_request_and_nothing_else_changes(
     assert together.took["usd"] < alone.took["usd"]
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("concurrency", ["1", "3"])
 def test_who_comes_together_with_whom_changes_no_decision(cli: CommandLine, concurrency: str) -> None:
     few = play(cli, *FIVE, "--concurrency", concurrency)
@@ -259,6 +261,7 @@ def test_who_comes_together_with_whom_changes_no_decision(cli: CommandLine, conc
     assert rows(DECISIONS, "c.duckdb") == few.decisions, "nor that a server is asked"
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("fault", [ignores_n, refuses_n])
 def test_a_server_without_n_is_found_out_once_and_asked_singly(
     cli: CommandLine, fault: Fault, caplog: pytest.LogCaptureFixture
@@ -349,6 +352,7 @@ def unheld(number: int, body: dict[str, Any]) -> Reply | None:
     return failure(400, "This model does not support response format `json_schema`.") if refused else None
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("args", [FIVE, SC], ids=["archetypes", "sc"])
 def test_a_server_that_refuses_a_schema_is_asked_without(
     cli: CommandLine, args: tuple[str, ...], caplog: pytest.LogCaptureFixture

@@ -76,6 +76,7 @@ def in_words(outcome: Outcome, trials: list[Trial]) -> str:
     return json.dumps([told, outcome.best.text, outcome.stopped])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_teaches_what_can_be_taught_and_goes_on_when_it_was_cut_off(name: str, tmp_path: Path) -> None:
     engine, path = Pupil(), tmp_path / "a.duckdb"
@@ -122,6 +123,7 @@ def _stored(path: Path, name: str, trials: list[Trial]) -> None:
         assert store.one("SELECT count(DISTINCT call_id) = count(*) FROM lm_calls")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy_name", ["reflect", "sc@2"])
 def test_a_strategy_of_several_parts_is_tuned_part_by_part(strategy_name: str, tmp_path: Path) -> None:
     outcome, trials, _ = tune("copro", tmp_path / "a.duckdb", Pupil(), strategy_name=strategy_name, budget=240)
@@ -131,6 +133,7 @@ def test_a_strategy_of_several_parts_is_tuned_part_by_part(strategy_name: str, t
     assert {len(trial.candidate) for trial in trials} == {3 if strategy_name == "reflect" else 1}
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("budget", "threads"), [(30, 1), (43, 4)])
 def test_a_budget_is_never_passed_and_the_best_so_far_is_kept(budget: int, threads: int, tmp_path: Path) -> None:
     engine, path = Pupil(), tmp_path / "a.duckdb"
@@ -151,6 +154,7 @@ def test_a_budget_that_buys_nothing_is_refused_with_the_one_that_does(tmp_path: 
     assert tune("labeled", tmp_path / "b.duckdb", Pupil(), budget=enough)[0].test_after is not None
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_on_with_what_a_smaller_one_paid_for(tmp_path: Path) -> None:
     path, engine = tmp_path / "a.duckdb", Pupil()
     tune("bootstrap_rs", path, engine, budget=45)

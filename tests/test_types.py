@@ -131,6 +131,7 @@ def test_an_answer_with_such_hours_is_refused(adapter: str, value: Any) -> None:
         parsed(adapter, signature_of("ChooseLabor"), "labor", value)
 
 
+@pytest.mark.first_cases(2)
 @every_adapter
 @given(hours=st.integers(0, 100))
 def test_all_whole_hours_of_a_week_are_accepted(adapter: str, hours: int) -> None:

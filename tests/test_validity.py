@@ -209,6 +209,7 @@ def test_whoever_copies_the_best_year_of_another_law_has_hours_and_no_elasticity
     assert found["elasticity"].score.mean < 0.5
 
 
+@pytest.mark.slow
 def test_a_prejudice_of_five_hours_costs_a_quarter_of_the_identity_score_and_is_told() -> None:
     found = judge(by(Prejudiced()), full=True)["identity"]
     assert found.score.mean == pytest.approx(1 - 0.5 / 2)
@@ -278,6 +279,7 @@ def test_a_model_that_never_answers_gets_its_card_and_its_words_do_nothing(cli: 
     assert calls == [(Garbage.requests, len(QUESTIONS))]
 
 
+@pytest.mark.slow
 def test_a_card_that_was_cut_off_goes_on_and_pays_nothing_twice(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +305,7 @@ def test_a_card_that_was_cut_off_goes_on_and_pays_nothing_twice(
     assert Path("other.md").read_text().replace("Perfect", "BreaksOff").replace("other.md", "card.md") == card_text
 
 
+@pytest.mark.slow
 def test_caps_stop_a_card_and_a_higher_one_goes_on(cli: CommandLine) -> None:
     command = ("validate", "--llm", "rules", *SMALL, "-o", "card.md")
     capped = cli(*command, "--max-tokens", "9000")
@@ -323,6 +326,7 @@ def test_caps_stop_a_card_and_a_higher_one_goes_on(cli: CommandLine) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_models_stand_side_by_side(cli: CommandLine) -> None:
     assert "no validity card is stored here" in _none_stored(cli)
     assert cli("validate", "--llm", "rules", *SMALL).code == 0
@@ -376,6 +380,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(cli: CommandLine, args: tupl
     assert Path("notes.md").read_text() == "My notes."
 
 
+@pytest.mark.slow
 def test_the_card_of_rules_in_the_documents_is_what_its_command_makes(cli: CommandLine) -> None:
     Path("docs/cards").mkdir(parents=True)
     assert cli("validate", "--llm", "rules", "-o", "docs/cards/rules.md").code == 0
@@ -383,6 +388,7 @@ def test_the_card_of_rules_in_the_documents_is_what_its_command_makes(cli: Comma
     assert made == committed, "make it again: uv run llm-economist validate --llm rules -o docs/cards/rules.md"
 
 
+@pytest.mark.slow
 def test_a_model_in_this_process_is_asked_and_goes_on_where_a_cap_stopped_it(cli: CommandLine, tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     file = tiny_model.write(tmp_path / "tiny.gguf")
@@ -397,6 +403,7 @@ def test_a_model_in_this_process_is_asked_and_goes_on_where_a_cap_stopped_it(cli
     assert (studies, keys) == (1, made), "nothing was asked twice"
 
 
+@pytest.mark.slow
 def test_a_card_is_the_same_however_many_calls_are_in_flight(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789")
     cli.forget_environment()

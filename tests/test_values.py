@@ -49,6 +49,7 @@ def text(answer: Answer, form: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("form", formats.FORMATS)
 def test_every_type_is_written_in_every_format_with_its_extremes(every: Answer, form: str) -> None:
     written = text(every, form)
@@ -115,6 +116,7 @@ NESTED = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
 def test_nested_values_are_written_in_every_format(value: str) -> None:
     with ask(DB, f"SELECT {value} AS x") as answer:
@@ -178,6 +180,7 @@ def test_any_value_of_a_parameter_is_bound_or_refused_in_one_line(name: str, val
         assert name in {**values, **lookups}
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.text() | st.sampled_from(["9" * 5000, "1e999", "'; DROP TABLE runs; --", "nan", "-0"]))
 def test_values_are_values_and_never_part_of_the_query(value: str) -> None:

@@ -161,6 +161,7 @@ def test_welfare_by_year_counts_tax_years(made: str) -> None:
     assert later == [{"tax_year": 1}]  # a filter on years does not change what was counted before
 
 
+@pytest.mark.slow
 def test_yardsticks_measure_the_law_between_start_and_oracle_and_workers_by_the_worst(made: str) -> None:
     with Store(DB) as store:
         store.connection.execute("UPDATE years SET welfare_start = 6, welfare_oracle = 16 WHERE year < 3")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_years_are_logged_offline(cli, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")

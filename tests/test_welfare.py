@@ -106,6 +106,7 @@ def test_idle_share_is_what_the_workers_without_income_carry() -> None:
 IN_DOLLARS = [name for name in WELFARE if name != "paper"]
 
 
+@pytest.mark.first_cases(4)
 @pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("name", IN_DOLLARS)
 @given(st.floats(10, 1e6), st.integers(1, 40))
@@ -120,6 +121,7 @@ societies = st.lists(
 """Utility, income and wage of each."""
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("name", IN_DOLLARS)
 @given(societies, st.floats(0.1, 10))
@@ -132,6 +134,7 @@ def test_twice_the_dollars_are_worth_twice_as_much(
     assert welfare(factor * u, factor * z, factor * w) == pytest.approx(factor * welfare(u, z, w))
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("name", IN_DOLLARS)
 @given(societies, st.integers(2, 5))
@@ -142,6 +145,7 @@ def test_a_society_twice_over_is_worth_as_much_a_head(
     assert welfare(*(np.tile(column, times) for column in society)) == pytest.approx(welfare(*society))
 
 
+@pytest.mark.first_cases(2)
 @pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
 @given(societies)
 def test_atkinson_is_the_utility_whose_crra_worth_is_the_mean_one(

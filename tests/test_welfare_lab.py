@@ -51,6 +51,7 @@ def test_what_was_played_is_the_mean_of_what_each_year_was_worth() -> None:
     assert as_played("", 1, both.only(1, 1), NAMES, where).output == pytest.approx(52 * where.wages.mean() * 55)
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     ("brackets", "functions"), [("flat", NAMES), ("three", NAMES), ("US_FED", ["rawlsian", "inverse_income"])]
 )
@@ -65,6 +66,7 @@ def test_oracle_is_first_among_the_laws_on_its_brackets_in_its_own_column(bracke
         assert ranks(here, name)[own] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [6, 7])
 def test_the_law_for_another_objective_does_not_beat_oracle(seed: int) -> None:
     # with seed 6 the law for inverse_income is better for the worst off than the best on the ten-point grid for them

@@ -34,6 +34,7 @@ HAPPENINGS: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
+@pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("happen", "told"), HAPPENINGS.values(), ids=HAPPENINGS)
 def test_a_run_whose_file_is_lost_stops_and_says_where_its_rows_are(
     cli: CommandLine, happen: Callable[[], object], told: str
