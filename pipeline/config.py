@@ -58,7 +58,9 @@ class RunConfig:
     """A run's settings. Field names are also the flags (`--num-agents`), the TOML keys and the JSON keys in
     `runs.config`."""
 
-    scenario: Scenario = setting("rational", "workers without personas (rational), with them (bounded), or with votes as well (democratic)")
+    scenario: Scenario = setting(
+        "rational", "workers without personas (rational), with personas (bounded), or with personas and elections"
+    )
     num_agents: Count = setting(5, "number of workers")
     max_timesteps: Count = setting(1000, "years to simulate")
     two_timescale: Count = setting(25, "length of a tax year: years between changes of the tax schedule")
