@@ -24,7 +24,7 @@ from pipeline.economy.utility import CONTINUUM, Economy, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.shocks import LONGEST, Shock, parse
-from pipeline.simulation.shock_conditions import who
+from pipeline.simulation.shock_conditions import agents_matching
 from pipeline.simulation.shock_effects import expose
 from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
@@ -136,7 +136,7 @@ def test_no_text_breaks_the_reading(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_condition_holds_for_exactly_those_whom_it_describes(condition: str, expected: Any) -> None:
-    assert who(condition, PEOPLE).tolist() == list(expected(PEOPLE))
+    assert agents_matching(condition, PEOPLE).tolist() == list(expected(PEOPLE))
 
 
 MALICIOUS = {
@@ -182,9 +182,9 @@ def test_anything_but_a_comparison_of_the_agents_is_refused_in_one_line(conditio
 
 def test_workers_who_are_wages_only_have_no_occupation_to_ask_for() -> None:
     wages = Population(np.array([5.0, 50.0]), np.array(["egotistical"] * 2, dtype=object))
-    assert who("wage > 20", wages).tolist() == [False, True]
+    assert agents_matching("wage > 20", wages).tolist() == [False, True]
     with pytest.raises(UsageError, match=r"occupation: these agents are wages only .use --scenario bounded"):
-        who("occupation like '%x%'", wages)
+        agents_matching("occupation like '%x%'", wages)
 
 
 # -- what they do to an economy -------------------------------------------------------------------------------------

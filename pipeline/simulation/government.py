@@ -201,7 +201,7 @@ def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str
 async def _vote(
     world: World, llm_agents: Answerer, year: int, platforms: Platforms, government: Government, form: Form
 ) -> list[Ballot]:
-    """The ballots of all agents, in order: asked for, or, of workers without a mind, by their own interest."""
+    """The ballots of all agents, in order: from the model, or, for workers without one, sincere ballots."""
     asked, module = world.voters_asked, ballot_module(llm_agents, form, platforms)
     questions = (
         llm_agents.ask("CastVote", vote_inputs(world, voter, platforms), year=year, agent=voter, module=module)
@@ -209,7 +209,7 @@ async def _vote(
     )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
-    ballots = _mindless_ballots(world, year, platforms, form) if len(asked) < world.num_agents else {}
+    ballots = _sincere_ballots(world, year, platforms, form) if len(asked) < world.num_agents else {}
     ballots |= {voter: _chosen(answer, platforms) for voter, answer in answers.items()}
     government.votes = [
         {
@@ -249,7 +249,7 @@ def _promised_laws(world: World, platforms: Platforms) -> list[TaxSchedule]:
     return [world.schedule.changed(changes or unchanged) for changes in platforms.values()]
 
 
-def _mindless_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:
+def _sincere_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:
     """The ballots of workers without a model: for the platform with the highest utility at current hours, or, without
     platforms, for the candidate with the nearest wage."""
     wage, rng = world.population.wage, world.rng("mindless", year)
@@ -258,8 +258,8 @@ def _mindless_ballots(world: World, year: int, platforms: Platforms, form: Form)
         wants = np.array([settle(world.economy, law, wage, world.hours).utility for law in laws]).T
     else:
         wants = -np.abs(wage[:, None] - wage[list(platforms)])
-    mindless = np.flatnonzero(~world.asked).tolist()
-    return {voter: sincere_ballot(form, wants[voter], list(platforms), rng) for voter in mindless}
+    voters = np.flatnonzero(~world.asked).tolist()
+    return {voter: sincere_ballot(form, wants[voter], list(platforms), rng) for voter in voters}
 
 
 def _count(government: Government, answers: list[Answer]) -> None:

@@ -41,9 +41,9 @@ class Interview:
         self.world = restore(store, self.run_id, self.config, self.year)
         self.agent = self.row["leader"] if agent is None else agent
         self.role = "worker" if agent is not None else "planner" if self.agent is None else "voter"
-        self._refuse_the_mindless()
+        self._refuse_agents_without_model()
 
-    def _refuse_the_mindless(self) -> None:
+    def _refuse_agents_without_model(self) -> None:
         """UsageError unless a model decided for the agent in the run."""
         if self.role == "planner" and self.config.planner_type != "LLM":
             rule = f"the planner of run {self.run_id} is the baseline {self.config.planner_type}, not a model"

@@ -215,7 +215,7 @@ def ballot_in_words(form: str, counted: str) -> str:
 def candidates_in_words(
     platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
 ) -> str:
-    """One line per candidate: name, wage, occupation and, with platforms, the proposed rate changes."""
+    """One line per candidate: name, occupation, income and, with platforms, the proposed rate changes."""
     lines = []
     for agent, changes in platforms.items():
         who = [candidate_name(agent) + (" (you)" if agent == voter else "")]
