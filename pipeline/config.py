@@ -30,7 +30,7 @@ MOST_WORKER_YEARS = 1_200_000_000
 ROLES = ("worker", "planner", "voter", "persona")
 """The roles that a model plays; each has its own strategy and its own program."""
 
-WHERE = ("processes", "engine", "shards", "ray_address")
+PLACEMENT = ("processes", "engine", "shards", "ray_address")
 """Settings that say where questions are answered. They affect neither the questions nor the results."""
 
 Scenario = Literal["rational", "bounded", "democratic"]
@@ -221,9 +221,7 @@ class RunConfig:
                 "use rational or bounded"
             )
         if self.worker_type != "LLM":
-            raise ValueError(
-                f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}"
-            )
+            raise ValueError(f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}")
         kinds = sum(percent > 0 for percent in (self.percent_ego, self.percent_alt, self.percent_adv))
         if self.archetypes < kinds:
             raise ValueError(

@@ -61,7 +61,7 @@ def refuse(config: RunConfig, model: str, *, offline: bool = False) -> None:
         )
 
 
-def said_again(config: RunConfig, model: str) -> tuple[str, ...]:
+def confirming_flags(config: RunConfig, model: str) -> tuple[str, ...]:
     """The flags with which `resume` confirms what the user's own run names; addresses only if they hold no secret."""
     found: dict[tuple[str, str], None] = {}
     for _, code in _code(config, model, offline=False):

@@ -194,13 +194,13 @@ def lost() -> str | None:
     return _reason
 
 
-def instead(words: str) -> None:
+def note_if_lost(words: str) -> None:
     """Set what to add on standard error if standard output is lost."""
     global _instead
     _instead = words
 
 
-def farewell() -> str | None:
+def lost_output_message() -> str | None:
     """The error line for a lost standard output, or None."""
     if _reason is None:
         return None

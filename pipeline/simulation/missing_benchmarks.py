@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.simulation.restore import config_of, schedule_of, settings_of_year
 from pipeline.simulation.world import setting_of
 from pipeline.store.columns import Columns, append
-from pipeline.store.older_schema import LACKING, MISSING, OF_DECISIONS, YARDSTICKS, how_to_have_them
+from pipeline.store.older_schema import LACKING, MISSING, OF_DECISIONS, YARDSTICKS, how_to_compute_them
 from pipeline.store.writer import Reader, Row, Store
 from signatures.types import TaxSchedule
 
@@ -57,7 +57,7 @@ def require(reader: Reader, runs: Iterable[int]) -> None:
     """UsageError if one of the runs lacks benchmarks."""
     lacking = sorted(set(runs) & {row["run_id"] for row in reader.rows(LACKING)})
     if lacking:
-        raise UsageError(how_to_have_them(lacking, reader.path))
+        raise UsageError(how_to_compute_them(lacking, reader.path))
 
 
 def missing(reader: Reader, run: Row) -> Iterator[Yardsticks]:

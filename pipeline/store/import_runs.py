@@ -44,7 +44,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Moved:
+class ImportedRun:
     """An imported run: its old and its new number; `known`: whether it was in the database already."""
 
     old: int
@@ -56,7 +56,7 @@ class Moved:
 class Imported(NamedTuple):
     """The imported runs, and the names of the imported studies."""
 
-    runs: list[Moved]
+    runs: list[ImportedRun]
     studies: list[str]
 
 
@@ -65,10 +65,10 @@ def import_runs(path: str, db: str, *, again: bool = False) -> Imported:
     if not Path(path).exists():
         raise UsageError(f"{path} does not exist; expected a folder made by `export`, or a database")
     with Store(db) as store:
-        return take_in(store, path, again=again)
+        return import_into(store, path, again=again)
 
 
-def take_in(store: Store, path: str, *, again: bool = False) -> Imported:
+def import_into(store: Store, path: str, *, again: bool = False) -> Imported:
     """Import all runs and studies of an export or another database into `store`, in one transaction.
 
     Existing studies are skipped, and so are existing runs unless `again`; UsageError if nothing is left.
@@ -122,8 +122,7 @@ def _new_studies(store: Store, source: Source) -> list[str]:
 
 @dataclass(frozen=True)
 class Source:
-    """The source of an import: its schema `version`, its runs, and table expressions for their rows.
-    """
+    """The source of an import: its schema `version`, its runs, and table expressions for their rows."""
 
     version: int
     runs: list[dict[str, Any]]
@@ -187,7 +186,7 @@ def identity(row: Mapping[str, Any]) -> Identity:
     return Identity(str(row["created_at"]), row["name"], row["config"])
 
 
-def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) -> list[Moved]:
+def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) -> list[ImportedRun]:
     """A new number for each run: its own if that is free, else the next one."""
     here = store.rows("SELECT run_id, parent_run_id, created_at, name, config FROM runs ORDER BY run_id")
     known = {} if again else {identity(row): int(row["run_id"]) for row in here}
@@ -204,11 +203,11 @@ def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) ->
         else:
             highest = new = highest + 1
         taken.add(new)
-        moved.append(Moved(old, new, row["name"], known=found is not None))
+        moved.append(ImportedRun(old, new, row["name"], known=found is not None))
     return moved
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequence[Moved]) -> None:
+def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequence[ImportedRun]) -> None:
     """Insert the rows of all new runs, and new rows that belong to no run."""
     numbers = {one.old: one.new for one in moved}
     for table, columns in tables(connection).items():

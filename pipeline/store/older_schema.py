@@ -94,7 +94,7 @@ def convert(connection: duckdb.DuckDBPyConnection, runs: Iterable[int] | None = 
     connection.execute(f"DELETE FROM evaluations WHERE study IS NULL AND {chosen}")
 
 
-def lend(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
+def read_as_converted(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
     """Let one connection read a file of version 1 as if it were converted, through temporary views over its tables.
 
     Columns that the file lacks are NULL. `wanted`: the current columns.
@@ -119,7 +119,7 @@ def lend(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
         )
 
 
-def lend_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> None:
+def add_null_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> None:
     """Let one connection read missing columns of a file of the current version as NULL."""
     (database,) = connection.execute("SELECT current_database()").fetchall()[0]
     main = '"' + database.replace('"', '""') + '".main'
@@ -130,10 +130,10 @@ def lend_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> Non
         connection.execute(f"CREATE TEMP VIEW {table} AS SELECT *{columns} FROM {main}.{table}")
 
 
-def how_to_have_them(runs: Sequence[int], db: str) -> str:
+def how_to_compute_them(runs: Sequence[int], db: str) -> str:
     """One line that tells the user how to compute the missing benchmarks of runs.
 
-    >>> how_to_have_them([3], "a.duckdb").partition(": ")[2]
+    >>> how_to_compute_them([3], "a.duckdb").partition(": ")[2]
     '`uv run llm-economist eval 3 --db a.duckdb` computes them'
     """
     many = len(runs) > 1

@@ -100,10 +100,10 @@ def read_as_of_today(connection: duckdb.DuckDBPyConnection) -> None:
     """Let a read-only connection read an older file as if it had the current schema."""
     tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
     if tables != [(0,)] and schema_version(connection) < SCHEMA_VERSION:
-        older_schema.lend(connection, _wanted().columns)
+        older_schema.read_as_converted(connection, _wanted().columns)
     else:
-        older_schema.lend_columns(connection, _missing_columns(_catalog(connection)))
-    views.lend(connection)
+        older_schema.add_null_columns(connection, _missing_columns(_catalog(connection)))
+    views.add_temporary(connection)
 
 
 def _lacks(there: Catalog) -> bool:

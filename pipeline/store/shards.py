@@ -20,7 +20,7 @@ import duckdb
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import snapshots
-from pipeline.store.import_runs import AlreadyHere, Moved, copy_personas, take_in
+from pipeline.store.import_runs import AlreadyHere, ImportedRun, copy_personas, import_into
 from pipeline.store.incoming_calls import calls_folder
 from pipeline.store.schema import StoreLocked, remove_files
 from pipeline.store.writer import Store
@@ -103,7 +103,7 @@ def open_store(db: str, *, personas: bool) -> Store:
     return store
 
 
-def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[Moved]]]:
+def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[ImportedRun]]]:
     """Merge all finished shards into their database and delete them; returns the imported runs by shard.
 
     With `cut_off`, also shards with interrupted runs, which the caller resumes in the main file. Does nothing while
@@ -140,11 +140,11 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
         return None
 
 
-def _merge_one(store: Store, shard: str) -> list[Moved] | None:
+def _merge_one(store: Store, shard: str) -> list[ImportedRun] | None:
     try:
         if calls_folder(shard).exists():
             Store(shard).close()  # moves its waiting calls into the shard
-        moved: Sequence[Moved] = take_in(store, shard).runs
+        moved: Sequence[ImportedRun] = import_into(store, shard).runs
     except StoreLocked:
         return None  # another process has just resumed it
     except AlreadyHere:

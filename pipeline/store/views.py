@@ -55,7 +55,7 @@ AND NOT EXISTS (FROM duckdb_views() own WHERE own.temporary AND own.view_name = 
 """
 
 
-def lend(connection: duckdb.DuckDBPyConnection) -> None:
+def add_temporary(connection: duckdb.DuckDBPyConnection) -> None:
     """Create this version's views temporarily for one connection, where the file's views differ or are missing."""
     for statement in connection.extract_statements(text().replace(CREATE, "CREATE TEMP VIEW")):
         with suppress(duckdb.CatalogException, duckdb.BinderException):  # an older file lacks a table of the view

@@ -65,9 +65,7 @@ def check_path(path: str) -> None:
     """UsageError or StoreError for a path that cannot be opened, before any call is paid for. Creates nothing."""
     file = Path(path)
     if path.startswith(":"):
-        raise UsageError(
-            f"--db {path} has a special meaning in DuckDB; expected a file, e.g. --db economist.duckdb"
-        )
+        raise UsageError(f"--db {path} has a special meaning in DuckDB; expected a file, e.g. --db economist.duckdb")
     refuse_no_file(path)
     if file.exists():
         Store(path).close()
@@ -117,7 +115,7 @@ class Store:
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
-        self._whereabouts = FileWatch(path)
+        self._file_watch = FileWatch(path)
         self._lost: FileLost | None = None
         self._writer: threading.Thread | None = None
         if Path(path).absolute() not in OPEN_HERE:
@@ -128,7 +126,7 @@ class Store:
         try:
             self.server = Server(path, self.lock) if serve else None
         except StoreError:
-            self._take_back()
+            self._remove_if_empty()
             self.close()
             raise
 
@@ -147,10 +145,10 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         if kind is not None:
-            self._take_back()
+            self._remove_if_empty()
         self.close()
 
-    def _take_back(self) -> None:
+    def _remove_if_empty(self) -> None:
         """Remove a file that this store created, if the command failed before it wrote a row.
 
         The file is still locked, so no other process can have written to it.
@@ -244,7 +242,7 @@ class Store:
         with self.lock:
             if self._lost is not None:
                 raise self._lost
-            self._whereabouts.before_commit()
+            self._file_watch.before_commit()
             try:
                 with interruptible():
                     self.connection.execute("BEGIN")
@@ -261,16 +259,16 @@ class Store:
                 with suppress(duckdb.Error):  # after an interrupt, DuckDB has rolled back already
                     self.connection.execute("ROLLBACK")
                 raise
-            self._check_whereabouts()
+            self._check_file()
 
-    def _check_whereabouts(self) -> None:
+    def _check_file(self) -> None:
         """Check after a commit that the file is intact; if not, rescue its rows and raise FileLost once.
 
         Later replies are written to the rescued file. If it could not be made, every later write fails.
         """
-        left = self._whereabouts.left()
+        left = self._file_watch.left()
         if left is None:
-            self._whereabouts.after_commit()
+            self._file_watch.after_commit()
             return
         told = f"{self.path} was {left} while it was being written"
         try:
@@ -278,7 +276,7 @@ class Store:
         except duckdb.Error as error:
             self._lost = FileLost(f"{told}, and its rows could not be copied ({explain(self.path, error)})")
             raise self._lost from error
-        self._whereabouts = FileWatch(str(kept))
+        self._file_watch = FileWatch(str(kept))
         raise FileLost(f"{told}; all of its rows are in {kept.name}: resume the run with --db {kept.name}")
 
     def _copy_years(self, parent: int, run_id: int, before: int) -> None:
