@@ -187,7 +187,7 @@ def written(folder: Path, calls: Sequence[Call]) -> None:
         ({"ray_address": "auto"}, "--ray-address auto needs --engine ray"),
         ({"engine": "ray", "processes": 2}, "--processes 2 with --engine ray"),
         ({"engine": "spark"}, "--engine 'spark'"),
-        ({"processes": 2, "max_tokens": 5}, "--max-tokens 5 with --processes 2: only one process can keep a cap"),
+        ({"processes": 2, "max_tokens": 5}, "--max-tokens 5 does not fit --processes 2: a cap needs a single process"),
         ({"engine": "ray", "max_cost_usd": 1}, "--max-cost-usd 1.0 with --engine ray"),
         ({"processes": 4, "rpm": 3}, "--rpm 3 is divided among 4"),
         ({"processes": 65}, "--concurrency 64 is divided among 65"),
