@@ -168,7 +168,7 @@ def test_a_damaged_file_is_named_and_nothing_is_taken_in(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": "another"}, "is not of an `llm-economist export`"),
+        ({"format": "another"}, "is not a manifest of `llm-economist export`"),
         ({"format_version": 99}, "has format_version 99, but this program supports 1"),
         ({"schema_version": 99}, f"has schema_version 99, but this program supports {SCHEMA_VERSION}"),
         ({"files": {"../../etc/passwd": {}}}, "names an unexpected file"),

@@ -113,7 +113,7 @@ def _groups(population: Population, most: int, *, personas: bool) -> IntArray:
     for number, name in enumerate(UTILITY_TYPES):
         kind[population.utility_type == name] = number
     if len(np.unique(kind)) > most:
-        raise ValueError(f"{most} archetypes for {len(np.unique(kind))} utility types")
+        raise ValueError(f"{most} archetypes are too few for {len(np.unique(kind))} utility types")
     if not personas or population.occupation is None or population.sex is None:
         return kind
     names = occupation_groups()

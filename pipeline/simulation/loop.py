@@ -135,9 +135,9 @@ async def play_year(world: World, llm_agents: Answerer, year: int) -> Year:
         adjusted=adjusted,
         judged=counts,
         objective=_objective(world, counts, welfare),
-        fallback=_spread([answer.prediction is None for answer in answers], asked.answer, nobody=False),
+        fallback=_spread([answer.prediction is None for answer in answers], asked.answer, default=False),
         call_ids=_spread(
-            [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, nobody=NO_CALL
+            [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, default=NO_CALL
         ),
         welfare=welfare,
         welfare_best_response=world.welfare_best_response(),
@@ -153,14 +153,14 @@ async def _choose_labor(world: World, llm_agents: Answerer, year: int, asked: De
     inputs = ((agent, labor_inputs(world, shown, year)) for agent, shown in asked)
     answers = await ask_all(llm_agents, "ChooseLabor", inputs, year=year)
     said = [np.nan if answer.prediction is None else float(answer.prediction.labor) for answer in answers]
-    hours = _spread(said, asked.answer, nobody=np.nan)
+    hours = _spread(said, asked.answer, default=np.nan)
     world.hours = np.where(np.isnan(hours), world.hours, hours)
     return answers
 
 
-def _spread(values: Sequence[Any], answered: IntArray, *, nobody: Any) -> NDArray[Any]:
-    """Spread one value per question to workers (N,); `nobody` for workers without a question."""
-    return np.array([*values, nobody])[answered]
+def _spread(values: Sequence[Any], answered: IntArray, *, default: Any) -> NDArray[Any]:
+    """Spread one value per question to workers (N,); `default` for workers without a question."""
+    return np.array([*values, default])[answered]
 
 
 def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
@@ -207,7 +207,7 @@ async def _judge(world: World, llm_agents: Answerer, year: int, outcome: Outcome
     for (number, _, _), answer in zip(judges, answers, strict=True):
         if answer.prediction is not None:
             said[number] = bool(answer.prediction.satisfied)
-    satisfied = _spread(said.tolist(), asked.answer, nobody=NO_VERDICT).astype(np.int8)
+    satisfied = _spread(said.tolist(), asked.answer, default=NO_VERDICT).astype(np.int8)
     return _Judged(satisfied, len(answers), sum(answer.prediction is None for answer in answers))
 
 

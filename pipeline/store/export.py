@@ -128,7 +128,7 @@ def _write(path: str, folder: Path, chosen: Sequence[Row], *, studies: bool) -> 
     }
     text = json.dumps(manifest, indent=1) + "\n"
     if len(text) > LARGEST_MANIFEST:
-        raise StoreError(f"an export of {len(chosen):,} runs has a longer list than `import` reads; export them apart")
+        raise StoreError(f"an export of {len(chosen):,} runs has a manifest too long for `import`; export single runs")
     (folder / MANIFEST).write_text(text, encoding="ascii")
     return manifest
 

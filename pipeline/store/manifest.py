@@ -70,7 +70,7 @@ def read_manifest(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise StoreError(f"{path}/{MANIFEST} is damaged ({error}); export again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise StoreError(f"{path}/{MANIFEST} is not of an `llm-economist export`")
+        raise StoreError(f"{path}/{MANIFEST} is not a manifest of `llm-economist export`")
     for what, known in (("format_version", FORMAT_VERSION), ("schema_version", SCHEMA_VERSION)):
         if not _whole(1, known)(manifest.get(what)):
             found = repr(manifest.get(what))[:40]

@@ -267,7 +267,7 @@ def _converse(child: subprocess.Popen[bytes], request: Mapping[str, Any], rows: 
         try:
             rows.write(chunk)
         except OSError as error:
-            raise UsageError(f"no room for the rows in {tempfile.gettempdir()}: {error.strerror}") from error
+            raise UsageError(f"no space for the result in {tempfile.gettempdir()}: {error.strerror}") from error
     said = child.stderr.read()
     child.wait()
     return said
