@@ -18,13 +18,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-LEGIBLE = "llm-economist-legible"
+LEGIBLE = "llm-economist-ascii_replacement"
 """The name of our error handler for characters that an encoding lacks."""
 
 ASCII = "llm-economist-ascii"
 """The name of our ASCII codec."""
 
-TWINS = str.maketrans(
+SIMILAR_ASCII = str.maketrans(
     {
         **dict.fromkeys("·•\u2010\u2011\u2012\u2013\u2014\u2015\u2212─", "-"),
         **dict.fromkeys("\u2018\u2019\u201a\u2032", "'"),
@@ -101,7 +101,7 @@ _instead: str | None = None
 """What to add on standard error in that case."""
 
 
-def legible(error: UnicodeError) -> tuple[str, int]:
+def ascii_replacement(error: UnicodeError) -> tuple[str, int]:
     """A replacement for characters that an encoding lacks: similar ASCII, or an escape as in Python and JSON.
 
     >>> "0 ± 1 · 日本".encode("ascii", LEGIBLE).decode()
@@ -109,7 +109,7 @@ def legible(error: UnicodeError) -> tuple[str, int]:
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end].translate(TWINS)
+    lacking = error.object[error.start : error.end].translate(SIMILAR_ASCII)
     return lacking.encode("ascii", "backslashreplace").decode(), error.end
 
 
@@ -129,11 +129,11 @@ def _ascii(name: str) -> codecs.CodecInfo | None:
     )
 
 
-codecs.register_error(LEGIBLE, legible)
+codecs.register_error(LEGIBLE, ascii_replacement)
 codecs.register(_ascii)
 
 
-def says_everything(stream: TextIO) -> bool:
+def is_unicode(stream: TextIO) -> bool:
     """Whether the encoding of `stream` is Unicode."""
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
 
@@ -174,7 +174,7 @@ class _Watched(io.RawIOBase):
         return self.raw.mode
 
 
-class _Forgiving(_Watched):
+class _FailuresDropped(_Watched):
     """The same without an error: what cannot be written is dropped."""
 
     def write(self, data: Any) -> int:
@@ -228,14 +228,14 @@ def prepared() -> Iterator[None]:
 
 def prepare() -> None:
     """The same for the rest of the process and without OutputLost: for worker processes."""
-    _prepare(_Forgiving)
+    _prepare(_FailuresDropped)
 
 
 def _prepare(kind: type[_Watched]) -> None:
     _open_closed()
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = _watched(sys.stdout, 1, kind)
-    sys.stderr = _watched(sys.stderr, 2, _Forgiving)
+    sys.stderr = _watched(sys.stderr, 2, _FailuresDropped)
 
 
 def _open_closed() -> None:

@@ -141,7 +141,7 @@ def test_calls_come_out_of_a_journal_as_they_went_in() -> None:
     for call in reversed(calls):
         journal.post(call)
     journal.flush()
-    assert journal.left() == calls
+    assert journal.leftover_calls() == calls
     assert not list(journal.folder.glob("*.tmp"))
 
 
@@ -149,7 +149,7 @@ def test_a_call_is_in_a_file_soon_although_nobody_flushes() -> None:
     journal = CallFileWriter(Path("calls"))
     (call,) = calls_of(1)
     journal.post(call)
-    until(lambda: journal.left() == [call], 10)
+    until(lambda: journal.leftover_calls() == [call], 10)
 
 
 @pytest.mark.parametrize("db", ["a.duckdb", "odd [1]*?.duckdb"])

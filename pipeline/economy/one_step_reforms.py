@@ -33,7 +33,7 @@ ROUNDING = 1e-12
 """Relative differences in welfare up to this are rounding."""
 
 
-class Reach(NamedTuple):
+class ExtremeSteps(NamedTuple):
     """The best and the worst step (B,) in percentage points, and the welfare after each."""
 
     best: tuple[int, ...]
@@ -42,7 +42,7 @@ class Reach(NamedTuple):
     lowest: float
 
 
-def worth_of(
+def welfare_after(
     economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction, steps: IntArray
 ) -> FloatArray:
     """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`; hourly `wages` (N,)."""
@@ -50,19 +50,22 @@ def worth_of(
     return welfare_of(economy, schedule.thresholds, rates.astype(float), wages, welfare_function)
 
 
-def reach(economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction) -> Reach:
+def extreme_steps(
+    economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction
+) -> ExtremeSteps:
     """The best and the worst step from `schedule`; ties go to the smallest.
 
     Exact up to `EXHAUSTIVE` brackets. With more, a deterministic hill climb that starts from no change and changes one
     or two rates at a time: it may miss the best step (on the seven federal brackets it rarely does, see the tests).
 
     >>> from pipeline.economy.welfare import utilitarian
-    >>> reach(Economy(), TaxSchedule(thresholds=(0, 90_000), rates=(50, 10)), np.array([10.0, 50.0]), utilitarian).best
+    >>> law = TaxSchedule(thresholds=(0, 90_000), rates=(50, 10))
+    >>> extreme_steps(Economy(), law, np.array([10.0, 50.0]), utilitarian).best
     (-20, -10)
     """
 
     def worth(steps: IntArray) -> FloatArray:
-        return worth_of(economy, schedule, wages, welfare_function, steps)
+        return welfare_after(economy, schedule, wages, welfare_function, steps)
 
     def negative_worth(steps: IntArray) -> FloatArray:
         return -worth(steps)
@@ -70,7 +73,7 @@ def reach(economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_fu
     search = _best_of_all if len(schedule.rates) <= EXHAUSTIVE else _climb
     brackets = len(schedule.rates)
     (best, highest), (worst, lowest) = search(worth, brackets), search(negative_worth, brackets)
-    return Reach(best, worst, highest, -lowest)
+    return ExtremeSteps(best, worst, highest, -lowest)
 
 
 @cache

@@ -24,9 +24,7 @@ FRESH_PEOPLE = 2_000
 SUMS = ("paper",)
 """Welfare functions that are sums over people; their values are scaled to the run's number of people."""
 
-BY_NUMBER = (
-    "No figures on fresh people: a shock on wages selects workers by number, and fresh people have other numbers."
-)
+BY_NUMBER = "No figures on fresh people: a shock on wages selects workers by number, and fresh people have others."
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class CallFileWriter:
                 with self._lock:
                     del self._pending[: len(calls)]
 
-    def left(self) -> list[Call]:
+    def leftover_calls(self) -> list[Call]:
         """The calls in the files of the folder, by id: those of a predecessor process that died."""
         return sorted(
             (Call(**row) for file in self.folder.glob("*.parquet") for row in _rows(file)),

@@ -15,7 +15,7 @@ import duckdb
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.restore import ReadOnlyStore, find_run, with_ancestors
-from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, OF_A_RUN
+from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, RUN_KEYS
 from pipeline.store.query import connect
 from pipeline.store.query_worker import Locked
 from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today
@@ -123,7 +123,7 @@ def _write(path: str, folder: Path, chosen: Sequence[Row], *, studies: bool) -> 
         "format_version": FORMAT_VERSION,
         "schema_version": SCHEMA_VERSION,
         "code_version": code_version(),
-        "runs": [{**{name: row[name] for name in OF_A_RUN}, "created_at": str(row["created_at"])} for row in chosen],
+        "runs": [{**{name: row[name] for name in RUN_KEYS}, "created_at": str(row["created_at"])} for row in chosen],
         "files": files,
     }
     text = json.dumps(manifest, indent=1) + "\n"

@@ -20,7 +20,7 @@ class FileLost(StoreError):
 
 
 class FileWatch:
-    """Watches a file by its device, inode and size in bytes. `left` says what happened to it."""
+    """Watches a file by its device, inode and size in bytes. `loss` says what happened to it."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
@@ -34,7 +34,7 @@ class FileWatch:
     def after_commit(self) -> None:
         self._size = _look(self.path)[1]
 
-    def left(self) -> str | None:
+    def loss(self) -> str | None:
         """`deleted or moved`, `replaced` or `truncated`; None if the file is intact."""
         identity, _ = _look(self.path)
         if identity is None:

@@ -17,7 +17,7 @@ FORMAT = "llm-economist export"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
-A_FILE = re.compile(r"(\w+)/(?:run_id=(\d+)/)?data\.parquet", re.ASCII)
+FILE_NAME = re.compile(r"(\w+)/(?:run_id=(\d+)/)?data\.parquet", re.ASCII)
 """Names of the files of an export: one per table and run, and one per table for rows that belong to no run."""
 
 MAGIC = b"PAR1"
@@ -40,7 +40,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
 
-OF_A_RUN: Mapping[str, Callable[[Any], bool]] = {
+RUN_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "run_id": _whole(1, MOST_NUMBER),
     "parent_run_id": _or_none(_whole(1, MOST_NUMBER)),
     "created_at": _text,
@@ -50,7 +50,7 @@ OF_A_RUN: Mapping[str, Callable[[Any], bool]] = {
 }
 """The manifest's keys for each run, with checks of their values."""
 
-OF_A_FILE: Mapping[str, Callable[[Any], bool]] = {
+FILE_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "bytes": _whole(1, LARGEST_TABLE),
     "sha256": _text,
     "rows": _whole(1, 2**63 - 1),
@@ -91,12 +91,12 @@ def _flaw(runs: Any, files: Any) -> str | None:
         return flaw
     listed = {str(run["run_id"]) for run in runs}
     for name, file in files.items():
-        found = A_FILE.fullmatch(name)
+        found = FILE_NAME.fullmatch(name)
         if found is None:
             return f"it names an unexpected file: {name[:80]!r}"
         if found[2] is not None and found[2] not in listed:
             return f"it has a file for run {found[2][:20]}, which it does not list"
-        if not isinstance(file, dict) or not all(fits(file.get(key)) for key, fits in OF_A_FILE.items()):
+        if not isinstance(file, dict) or not all(fits(file.get(key)) for key, fits in FILE_KEYS.items()):
             return f"its entry for {name} is invalid"
     for number in listed:
         if f"runs/run_id={number}/data.parquet" not in files:
@@ -110,7 +110,7 @@ def flaw_of_runs(runs: list[Any]) -> str | None:
     for run in runs:
         if not isinstance(run, dict):
             return "a run in it is not an object"
-        for key, fits in OF_A_RUN.items():
+        for key, fits in RUN_KEYS.items():
             if key not in run or not fits(run[key]):
                 return f"a run in it has an invalid {key}: {repr(run.get(key))[:40]}"
         if run["run_id"] in seen:

@@ -266,11 +266,11 @@ class Store:
 
         Later replies are written to the rescued file. If it could not be made, every later write fails.
         """
-        left = self._file_watch.left()
-        if left is None:
+        loss = self._file_watch.loss()
+        if loss is None:
             self._file_watch.after_commit()
             return
-        told = f"{self.path} was {left} while it was being written"
+        told = f"{self.path} was {loss} while it was being written"
         try:
             kept = rescue(self.connection, self.path)
         except duckdb.Error as error:
