@@ -1,4 +1,4 @@
-"""Which code a run was made by: the program's version, and a hash of the code that decides what comes of a run."""
+"""The code version of a run: the program's version and a hash of the code that determines a run's results."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 PACKAGES = ("signatures", "programs", "pipeline")
 UNSEEN = frozenset({"ctx", "kind", "type_comment"})
-"""Fields of a syntax tree that do not change what it does."""
+"""Fields of a syntax tree that do not affect what the code does."""
 
 
 @cache
 def code_version() -> str:
-    """The program's version and a hash of the code that decides what comes of a run, e.g. `2.0.0+5f1c09ab`.
+    """The program's version and a hash of the code that determines a run's results, e.g. `2.0.0+5f1c09ab`.
 
-    A checkout changes without its version: runs may only be taken for one another where this is the same.
+    Code in a checkout can change while the version stays. Results are interchangeable only if this string is the same.
     """
     root = Path(__file__).parent.parent
     kept, files = Path(cache_from_source(__file__)).with_suffix(".txt"), _hash(_contents(root))
@@ -35,10 +35,10 @@ def code_version() -> str:
 
 
 def code_hash(root: Path) -> str:
-    """A hash of what the modules and data in `root` do: 8 hexadecimal digits.
+    """A hash of the modules and data under `root`: 8 hexadecimal digits.
 
-    Comments, layout, the places of files and docstrings do not count; docstrings of classes with a base do, because
-    that of a signature is its prompt.
+    It ignores comments, layout, file locations and docstrings, except the docstrings of classes with a base class: the
+    docstring of a signature is its prompt.
     """
     parts = []
     for name, content in _contents(root):
@@ -61,7 +61,7 @@ def _hash(parts: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> str:
 
 
 def _keep(path: Path, text: str) -> None:
-    """Store the hash beside the compiled modules, if that is allowed: parsing all of them takes a second."""
+    """Cache the hash next to the compiled modules, if that folder is writable: parsing all modules takes a second."""
     new = path.with_suffix(f".{os.getpid()}")
     try:
         new.write_text(text, encoding="ascii")
@@ -71,7 +71,7 @@ def _keep(path: Path, text: str) -> None:
 
 
 def _tree(node: ast.AST) -> bytes:
-    """A syntax tree as text that is the same for every version of Python."""
+    """A syntax tree as text, the same in every version of Python."""
     return repr(_shape(node)).encode()
 
 
@@ -93,7 +93,7 @@ def _shape(value: object) -> object:
 
 
 def _doing(statements: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements without texts that stand alone: docstrings of modules, functions, plain classes and names."""
+    """The statements without bare strings, i.e. docstrings of modules, functions, plain classes and variables."""
     return [each for each in statements if not (isinstance(each, ast.Expr) and _is_text(each.value))]
 
 

@@ -1,7 +1,7 @@
-"""Every setting of a run, once: the command line, the TOML run file and the `runs` table are made from these fields.
+"""The settings of a run, defined once for the command line, the TOML run file and the `runs` table.
 
-A plain dataclass, validated by pydantic in `build`: `llm-economist --help` reads this file, and importing pydantic
-alone would take longer than the rest of the help.
+`RunConfig` is a plain dataclass that pydantic validates in `build`. `llm-economist --help` imports this module, and
+importing pydantic would take longer than the rest of the help.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 MOST_WORKER_YEARS = 1_200_000_000
-"""Workers x years of one run at most: so many questions have a number of their own (pipeline/agents/call_trace.py)."""
+"""The most workers x years of a run: call ids have room for this many questions (pipeline/agents/call_trace.py)."""
 
 ROLES = ("worker", "planner", "voter", "persona")
-"""Who is asked: each role has its own strategy and its own program."""
+"""The roles that a model plays; each has its own strategy and its own program."""
 
-WHERE = ("processes", "engine", "shards", "ray_address")
-"""Settings that say where questions are answered: they change nothing of what is asked, or of what comes of it."""
+PLACEMENT = ("processes", "engine", "shards", "ray_address")
+"""Settings that say where questions are answered. They affect neither the questions nor the results."""
 
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
@@ -49,109 +49,120 @@ Hourly = Annotated[float, Ge(0.01), Le(1_000)]
 
 
 def setting(default: Any, help: str) -> Any:
-    """A field with its help text. Defaults are never changed, so a shared dict is safe."""
+    """A field with its help text. Nothing mutates a default, so a shared dict is safe."""
     return field(default_factory=lambda: default, metadata={"description": help})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A run's settings. Field names are the flags (`--num-agents`), the TOML keys and the JSON in `runs.config`."""
+    """A run's settings. Field names are also the flags (`--num-agents`), the TOML keys and the JSON keys in
+    `runs.config`."""
 
-    scenario: Scenario = setting("rational", "the game that is played")
+    scenario: Scenario = setting(
+        "rational", "workers without personas (rational), with personas (bounded), or with personas and elections"
+    )
     num_agents: Count = setting(5, "number of workers")
     max_timesteps: Count = setting(1000, "years to simulate")
-    two_timescale: Count = setting(25, "years between two changes of the tax schedule")
-    history_len: Count = setting(50, "years that a worker remembers")
+    two_timescale: Count = setting(25, "length of a tax year: years between changes of the tax schedule")
+    history_len: Count = setting(50, "number of past years that a worker remembers")
     llm: str | None = setting(
         None,
         "model: an OpenAI name, any provider/model of DSPy, smollm2 or gguf:FILE (in this process), rules, "
         "or engine:module:Class "
-        "(default: the only one at --base-url, else gpt-4o-mini with a key, else rules)",
+        "(default: the only model at --base-url, else gpt-4o-mini if OPENAI_API_KEY is set, else rules)",
     )
     base_url: str | None = setting(
-        None, "an OpenAI-compatible server to ask instead of the provider, or several, separated by commas"
+        None, "URL of an OpenAI-compatible server to use instead of the provider, or several, separated by commas"
     )
-    role_llm: dict[str, str] = setting({}, "model by role where it is not --llm, e.g. worker=rules,planner=gpt-4o")
+    role_llm: dict[str, str] = setting({}, "model of single roles instead of --llm, e.g. worker=rules,planner=gpt-4o")
     prompt_algo: str = setting("io", "prompt strategy of every role: one of `llm-economist strategies`, or module:Name")
-    strategy: dict[str, str] = setting({}, "strategy by role, e.g. worker=cot,planner=io")
-    program: dict[str, str] = setting({}, "saved program by role, e.g. worker=FILE.json")
-    examples: str | None = setting(None, "database whose decisions the strategy knn chooses from (default: --db)")
+    strategy: dict[str, str] = setting(
+        {}, "prompt strategy of single roles instead of --prompt-algo, e.g. worker=cot,planner=io"
+    )
+    program: dict[str, str] = setting({}, "optimized program of single roles, e.g. worker=FILE.json")
+    examples: str | None = setting(
+        None, "database from whose decisions the strategy knn takes its examples (default: --db)"
+    )
     adapter: Literal["chat", "json", "xml", "compact"] = setting("compact", "format of prompts and replies")
-    worker_type: WorkerType = setting("LLM", "who the workers are; FIXED draws hours once from 40-60")
-    planner_type: PlannerType = setting("LLM", "who sets the tax rates")
+    worker_type: WorkerType = setting(
+        "LLM", "workers whose hours a model chooses: all, one (ONE_LLM), or none (FIXED: 40 to 60 hours, drawn once)"
+    )
+    planner_type: PlannerType = setting("LLM", "who sets the tax rates: a model, or a baseline (docs/yardsticks.md)")
     archetypes: Count | None = setting(
-        None, "ask one of each of so many groups of like workers, formed anew every tax year, and not everybody"
+        None, "number of groups of similar workers, regrouped every tax year; the model answers once per group"
     )
     archetype_samples: Annotated[int, Ge(1), Le(20)] = setting(
-        1, "answers to each archetype's question, spread over its members (with --archetypes)"
+        1, "answers that the model gives per archetype, spread over its members (with --archetypes)"
     )
-    percent_ego: Percent = setting(100, "percent of workers who want their own utility")
-    percent_alt: Percent = setting(0, "percent of workers who want social welfare")
-    percent_adv: Percent = setting(0, "percent of workers who want the opposite of social welfare")
+    percent_ego: Percent = setting(100, "percent of workers who maximize their own utility")
+    percent_alt: Percent = setting(0, "percent of workers who maximize social welfare")
+    percent_adv: Percent = setting(0, "percent of workers who minimize social welfare")
     agent_mix: Literal["us_income", "uniform", "acs"] | None = setting(
-        None, "where wages come from (default: us_income in rational, acs where there are personas)"
+        None, "distribution of wages (default: us_income in scenario rational, else acs; docs/population.md)"
     )
-    min_wage: Hourly = setting(0.01, "dollars an hour to which lower wages are raised, e.g. 7.25 (docs/population.md)")
+    min_wage: Hourly = setting(
+        0.01, "minimum wage in dollars an hour; lower wages are raised to it, e.g. 7.25 (docs/population.md)"
+    )
     dollars_of: int | None = setting(
         None,
-        f"year, {min(CPI_U)} to {max(CPI_U)}, in whose dollars all money is stated (default: each amount in those "
-        "of its own year; docs/population.md)",
+        f"state all amounts in dollars of this year, {min(CPI_U)} to {max(CPI_U)} (default: no adjustment for "
+        "inflation; docs/population.md)",
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
-    platforms: bool = setting(False, "candidates stand and propose before the vote (democratic)")
-    binding_platforms: bool = setting(False, "what the winner proposed becomes law (with --platforms)")
-    election_rule: ElectionRule = setting("plurality", "how a leader is elected (democratic)")
+    platforms: bool = setting(False, "candidates propose rate changes before the vote (scenario democratic)")
+    binding_platforms: bool = setting(False, "the winner's proposal becomes law (with --platforms)")
+    election_rule: ElectionRule = setting("plurality", "voting rule by which a leader is elected (scenario democratic)")
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
     elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
-        (0.4,), "elasticity of taxable income for SAEZ: one, or one per bracket"
+        (0.4,), "elasticity of taxable income for --planner-type SAEZ: one value, or one per bracket"
     )
-    uniform_rate: Percent = setting(50, "the rate of planner UNIFORM, in percent")
+    uniform_rate: Percent = setting(50, "tax rate in percent for --planner-type UNIFORM")
     shock: tuple[str, ...] = setting(
-        (), "what happens from a year on, as often as needed, e.g. 'year=25: wages*0.8 where age > 50' (docs/shocks.md)"
+        (), "shock to the economy, e.g. 'year=25: wages*0.8 where age > 50'; can be repeated (docs/shocks.md)"
     )
-    economy: Literal["weekly", "v1"] = setting("weekly", "units of effort: per week, or as in v1")
+    economy: Literal["weekly", "v1"] = setting("weekly", "unit of the cost of effort: weekly, or as in v1 (docs/v1.md)")
     welfare: Welfare = setting("inverse_income", "the planner's objective")
     inequality_aversion: Annotated[float, Ge(0), Le(100)] = setting(
-        1.0, "aversion to inequality of the welfare function atkinson: 0 is none, 1 takes the geometric mean"
+        1.0, "inequality aversion of --welfare atkinson: 0 gives the mean of utilities, 1 the geometric mean"
     )
     satisfaction: Literal["report", "objective"] = setting(
         "report",
-        "what dissatisfaction with the tax policy is for: reported next to welfare, or, as in the paper, part of the "
-        "objective, where it halves a year's utility (docs/satisfaction.md)",
+        "report satisfaction with the tax policy separately from welfare, or, as in the paper, let dissatisfaction "
+        "halve a worker's utility in the objective (docs/satisfaction.md)",
     )
-    seed: Seed = setting(42, "seed of everything random")
+    seed: Seed = setting(42, "random seed")
     name: str = setting("", "name of the run (default: made from the settings)")
     log_dir: str = setting("logs", "folder of the run's text log")
-    db: str = setting("economist.duckdb", "DuckDB file of the traces")
+    db: str = setting("economist.duckdb", "DuckDB file that stores runs and their model calls")
     timeout: Positive = setting(30, "seconds before a model call counts as failed")
     temperature: Annotated[float, Ge(0), Le(2)] = setting(0.7, "sampling temperature")
-    max_output_tokens: Count = setting(500, "longest reply of a model, in tokens (raise it for models that think)")
-    omit: str = setting("", "parts of a request that are never sent, e.g. seed,temperature (docs/endpoints.md)")
-    concurrency: Count = setting(64, "model calls in flight at once, at most")
-    rpm: Count | None = setting(None, "requests a minute to each model, at most (docs/endpoints.md)")
-    tpm: Count | None = setting(None, "tokens a minute to and from each model, at most")
+    max_output_tokens: Count = setting(500, "most tokens in a reply (raise it for reasoning models)")
+    omit: str = setting("", "request parameters that are never sent, e.g. seed,temperature (docs/endpoints.md)")
+    concurrency: Count = setting(64, "most model calls in flight at once")
+    rpm: Count | None = setting(None, "most requests per minute to each model (docs/endpoints.md)")
+    tpm: Count | None = setting(None, "most tokens per minute, sent and received, for each model")
     processes: Annotated[int, Ge(1), Le(1000)] = setting(
-        1, "processes of this machine that answer the workers' questions, each with its part of them (docs/cluster.md)"
+        1, "processes on this machine among which the workers' questions are divided (docs/cluster.md)"
     )
     engine: Literal["local", "ray"] = setting(
-        "local", "where questions are answered: on this machine, or on a Ray cluster (extra: ray)"
+        "local", "where questions are answered: on this machine, or on a Ray cluster (needs the extra ray)"
     )
     shards: Annotated[int, Ge(1), Le(100_000)] | None = setting(
-        None, "parts of the population, each answered for by a Ray actor (default: one a CPU; with --engine ray)"
+        None, "parts of the population, one Ray actor each (with --engine ray; default: one per CPU)"
     )
     ray_address: str | None = setting(
-        None, "the Ray cluster, e.g. auto or HOST:6379 (default: RAY_ADDRESS, else a cluster of this machine alone)"
+        None, "address of the Ray cluster, e.g. auto or HOST:6379 (default: RAY_ADDRESS, else a new local cluster)"
     )
-    max_cost_usd: Positive | None = setting(None, "stop before this cost of the whole run is passed")
-    max_tokens: Count | None = setting(None, "stop before this many tokens of the whole run are passed")
+    max_cost_usd: Positive | None = setting(None, "stop before the run costs more than this many dollars")
+    max_tokens: Count | None = setting(None, "stop before the run uses more than this many tokens")
     prices: str | None = setting(
-        None, "TOML file of prices in dollars per million tokens (default: prices.toml here, if there is one)"
+        None, "TOML file of prices in dollars per million tokens (default: prices.toml in this folder, if it exists)"
     )
-    use_multithreading: bool = setting(False, "kept from v1; years are always concurrent (--concurrency)")
-    wandb: bool = setting(False, "log years to Weights & Biases (extra: wandb)")
-    debug: bool = setting(False, "log every model call that failed, and why")
+    use_multithreading: bool = setting(False, "v1 flag without effect: calls are always concurrent (see --concurrency)")
+    wandb: bool = setting(False, "log each year to Weights & Biases (needs the extra wandb)")
+    debug: bool = setting(False, "log every failed model call with its error")
     given: frozenset[str] | None = None
-    """No setting: of a stored run, what the user named himself (programs/trust.py); None: all settings are his own."""
+    """Not a setting. For a stored run, the values that the user confirmed (programs/trust.py); None: all of them."""
 
     def __post_init__(self) -> None:
         for flag, roles in (("--strategy", self.strategy), ("--program", self.program), ("--role-llm", self.role_llm)):
@@ -159,10 +170,10 @@ class RunConfig:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
         if self.llm is not None and not self.llm.strip():
-            raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules, or no --llm")
+            raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules; or omit --llm")
         parse_omitted(self.omit)
         if self.base_url is not None and not all(map(is_url, each_url(self.base_url) or ("",))):
-            raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # shown it might tell a password
+            raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # its text may hold a password
         total = self.percent_ego + self.percent_alt + self.percent_adv
         if abs(total - 100) > 1e-6:
             raise ValueError(
@@ -171,26 +182,26 @@ class RunConfig:
             )
         if self.scenario == "democratic" and self.planner_type != "LLM":
             raise ValueError(
-                f"--planner-type {self.planner_type} with --scenario democratic: there the leader is elected; "
+                f"--planner-type {self.planner_type} does not fit --scenario democratic, where the leader is elected; "
                 "use --planner-type LLM, or another scenario"
             )
         if self.platforms and self.scenario != "democratic":
             raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
         if self.binding_platforms and not self.platforms:
-            raise ValueError("--binding-platforms needs --platforms: without them nobody promises anything")
+            raise ValueError("--binding-platforms needs --platforms: without them candidates make no promises")
         if len(self.elasticity) != 1 and len(self.elasticity) != _edges(self.bracket_setting):
             raise ValueError(
                 f"--elasticity has {len(self.elasticity)} values; "
-                f"--bracket-setting {self.bracket_setting} wants 1 or {_edges(self.bracket_setting)}"
+                f"--bracket-setting {self.bracket_setting} needs 1 or {_edges(self.bracket_setting)}"
             )
         if (self.num_agents + 1) * self.max_timesteps > MOST_WORKER_YEARS:
             raise ValueError(
-                f"--num-agents {self.num_agents} for --max-timesteps {self.max_timesteps}: a run holds "
-                f"{MOST_WORKER_YEARS:,} workers x years at most; take fewer of either"
+                f"--num-agents {self.num_agents} with --max-timesteps {self.max_timesteps}: a run can have at most "
+                f"{MOST_WORKER_YEARS:,} workers x years; reduce one of them"
             )
         if self.dollars_of is not None and self.dollars_of not in CPI_U:
             raise ValueError(
-                f"--dollars-of {self.dollars_of}: expected a year whose consumer prices are known, "
+                f"--dollars-of {self.dollars_of}: expected a year with known consumer prices, "
                 f"{min(CPI_U)} to {max(CPI_U)}"
             )
         self._check_archetypes()
@@ -199,56 +210,56 @@ class RunConfig:
             self._check(shock)
 
     def _check_archetypes(self) -> None:
-        """ValueError where nobody can answer for others in this run."""
+        """ValueError if archetypes do not fit the other settings."""
         if self.archetypes is None:
             if self.archetype_samples > 1:
                 raise ValueError(f"--archetype-samples {self.archetype_samples} needs --archetypes")
             return
         if self.scenario == "democratic":
             raise ValueError(
-                f"--archetypes {self.archetypes} with --scenario democratic: nobody votes or stands for others; "
+                f"--archetypes {self.archetypes} does not fit --scenario democratic, where every worker votes; "
                 "use rational or bounded"
             )
         if self.worker_type != "LLM":
-            raise ValueError(
-                f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}: nobody else is asked"
-            )
+            raise ValueError(f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}")
         kinds = sum(percent > 0 for percent in (self.percent_ego, self.percent_alt, self.percent_adv))
         if self.archetypes < kinds:
             raise ValueError(
-                f"--archetypes {self.archetypes}: its workers want {kinds} things; expected at least {kinds}"
+                f"--archetypes {self.archetypes}: the run has {kinds} utility types; expected at least {kinds}"
             )
 
     def _check_divided(self) -> None:
-        """ValueError where questions can't be divided among processes or shards as the settings say."""
+        """ValueError if the settings for processes, shards and limits do not fit each other."""
         if self.engine == "local":
             for flag, value in (("--shards", self.shards), ("--ray-address", self.ray_address)):
                 if value is not None:
                     raise ValueError(f"{flag} {value} needs --engine ray (on one machine: --processes 2)")
         elif self.processes > 1:
-            raise ValueError(f"--processes {self.processes} with --engine ray: its processes are --shards")
+            raise ValueError(f"--processes {self.processes} does not fit --engine ray; use --shards instead")
         if not self.divided:
             return
         how = "--engine ray" if self.engine == "ray" else f"--processes {self.processes}"
         for flag, cap in (("--max-cost-usd", self.max_cost_usd), ("--max-tokens", self.max_tokens)):
             if cap is not None:
-                raise ValueError(f"{flag} {cap} with {how}: only one process can keep a cap; use --processes 1")
+                raise ValueError(f"{flag} {cap} does not fit {how}: a cap needs a single process; use --processes 1")
         parts = self.shards or self.processes
         for flag, limit in (("--concurrency", self.concurrency), ("--rpm", self.rpm), ("--tpm", self.tpm)):
             if limit is not None and limit < parts:
-                raise ValueError(f"{flag} {limit} is divided among {parts}; expected at least {parts}, or fewer parts")
+                raise ValueError(
+                    f"{flag} {limit} is divided among {parts} processes; expected at least {parts}, or fewer processes"
+                )
 
     @property
     def divided(self) -> bool:
-        """Whether other processes than the run's own answer its questions."""
+        """Whether processes other than the run's own answer its questions."""
         return self.engine == "ray" or self.processes > 1
 
     def undivided(self) -> RunConfig:
-        """The same settings where one process, on whatever machine, answers all questions."""
+        """The same settings with one process that answers all questions."""
         return replace(self, processes=1, engine="local", shards=None, ray_address=None)
 
     def _check(self, shock: Shock) -> None:
-        """ValueError where a shock cannot happen in this run."""
+        """ValueError if a shock does not fit the run's years or brackets."""
         if shock.first >= self.max_timesteps:
             raise ValueError(f"--shock {shock.text!r}: the run has years 0 to {self.max_timesteps - 1}")
         if shock.change == "=" and len(shock.amounts) != self.brackets:
@@ -258,12 +269,12 @@ class RunConfig:
 
     @property
     def shocks(self) -> tuple[Shock, ...]:
-        """`shock` as values, in the order in which they take effect."""
+        """The parsed `shock` texts, in the order in which they take effect."""
         return tuple(map(parse, self.shock))
 
     @property
     def brackets(self) -> int:
-        """Brackets of the law: two planners have their own, whatever `bracket_setting` says."""
+        """The number of brackets; US_FED and SAEZ_THREE have their own, whatever `bracket_setting` is."""
         own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type, self.bracket_setting)
         return _edges(own)
 
@@ -273,23 +284,23 @@ class RunConfig:
         return SCENARIOS[self.scenario].satisfaction and self.satisfaction == "objective"
 
     def public(self) -> dict[str, Any]:
-        """The settings as stored and shown: a URL loses its credentials and its query."""
+        """The settings as stored and shown, with URLs stripped of credentials and queries."""
         shown = {name: value for name, value in asdict(self).items() if name in NAMES}
         if self.base_url is not None:
             shown["base_url"] = shown_urls(self.base_url)
         return shown
 
     def strategy_of(self, role: str) -> str:
-        """The strategy name of `role`: its own, else everybody's."""
+        """The strategy name of `role`: its own, else `prompt_algo`."""
         return self.strategy.get(role, self.prompt_algo)
 
 
 NAMES = frozenset(one.name for one in fields(RunConfig) if one.metadata)
-"""The names of all settings."""
+"""All names of settings."""
 
 
 def by_role(text: str) -> dict[str, str]:
-    """`worker=cot,planner=io` as a dict. ValueError on an entry without `=`, or a role given twice."""
+    """Parse `worker=cot,planner=io`. ValueError on an entry without `=`, or a role given twice."""
     pairs: list[tuple[str, str]] = []
     for entry in filter(None, text.split(",")):
         role, separator, value = entry.partition("=")
@@ -300,12 +311,12 @@ def by_role(text: str) -> dict[str, str]:
 
 
 def build(settings: Mapping[str, Any]) -> RunConfig:
-    """A `RunConfig`, or a ValueError whose one line names the flag, the value and what was expected."""
+    """Make a validated `RunConfig`. ValueError in one line names the flag, the value and what was expected."""
     from pydantic import ValidationError
 
     for name, value in settings.items():
         if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
-            raise ValueError(f"unknown setting {name!r}: the settings are the flags of `llm-economist run --help`")
+            raise ValueError(f"unknown setting {name!r}: see the flags in `llm-economist run --help`")
     try:
         return _validator().validate_python({name: _plain(name, value) for name, value in settings.items()})
     except ValidationError as error:
@@ -313,7 +324,7 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _edges(setting: str) -> int:
-    """How many brackets a setting has. Imported here because numpy would slow down `--help`."""
+    """The number of brackets of a bracket setting. The import is local because numpy would slow down `--help`."""
     from pipeline.economy.tax import BRACKETS
 
     return len(BRACKETS[setting])
@@ -327,7 +338,7 @@ def _validator() -> TypeAdapter[RunConfig]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Text from the command line as the value it stands for: roles by `=`, several numbers by commas."""
+    """Parse text from the command line: `role=value` pairs, or numbers separated by commas."""
     if name in ("strategy", "program", "role_llm") and isinstance(value, str):
         try:
             return by_role(value)

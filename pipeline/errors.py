@@ -1,14 +1,14 @@
-"""Errors that a user can act on; the command line prints their one line and exits with their code.
+"""Errors that a user can act on. The command line prints the one-line message and exits with the error's code.
 
 EconomistError          exit 1
 ├── StoreError          the database cannot be used
 ├── ModelError          the language model cannot be used
-└── UsageError          exit 2: what was asked for does not exist or does not fit
+└── UsageError          exit 2: an argument names something that does not exist or does not fit
 """
 
 
 class EconomistError(Exception):
-    """A run that cannot go on. The message is one line: what, what was expected, the way out."""
+    """A run or command cannot continue. The message is one line: what is wrong, what was expected, what to do."""
 
     exit_code = 1
 
@@ -22,6 +22,6 @@ class ModelError(EconomistError):
 
 
 class UsageError(EconomistError):
-    """A value that was given cannot be used."""
+    """An argument cannot be used."""
 
     exit_code = 2

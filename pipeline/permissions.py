@@ -1,6 +1,7 @@
-"""Settings out of a database are proposals: code, files and addresses that they name are used once the user names them.
+"""Permissions of a stored run: its code, files and addresses are used only after the user has confirmed them.
 
-`refuse` stands before everything that could import, open or connect; `confirmed` adds what the user says himself.
+Someone else may have written the database. `refuse` runs before anything is imported, opened or contacted;
+`confirmed` collects what the user named on the command line.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BY_ROLE = ("strategy", "program", "role_llm")
 
 
 def confirmed(stored: RunConfig, settings: Mapping[str, Any], also: Collection[str] = ()) -> frozenset[str]:
-    """What the user named himself: the values of his `settings`, and what he allowed `also`."""
+    """The values that the user named: those in `settings`, and those allowed by the flags in `also`."""
     found = {*(stored.given or ()), *also}
     for name, value in settings.items():
         if name in BY_ROLE:
@@ -29,39 +30,39 @@ def confirmed(stored: RunConfig, settings: Mapping[str, Any], also: Collection[s
 
 
 def refuse(config: RunConfig, model: str, *, offline: bool = False) -> None:
-    """UsageError in one line that names the first code, file or address which only the database names.
+    """UsageError in one line that names the first code, file or address that the user has not confirmed.
 
-    `offline`: no model is asked, so that engines, weights, prices and clusters do not matter.
+    `offline`: no model is called, so engines, weights, prices and clusters do not matter.
     """
     if config.given is None:
         return
     for flag, code in _code(config, model, offline=offline):
         if not is_given(code, config.given):
             raise UsageError(
-                f"{flag} {code} comes out of the database, and is code of whoever wrote it: nothing was imported; "
-                f"if you know it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}"
+                f"{flag} {code} comes from the database, whose author may be a stranger; it was not imported; "
+                f"if you trust it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}"
             )
     for flag, path in _files(config, model, offline=offline):
         if not is_given(path, config.given):
             raise UsageError(
-                f"{flag} {path} comes out of the database, and nothing was opened; if you know this file, "
+                f"{flag} {path} comes from the database and was not opened; if you trust this file, "
                 f"add --allow-file {path.removeprefix(FILE_PREFIX)}"
             )
     if offline:
         return
     if config.ray_address is not None and not is_given(config.ray_address, config.given):
         raise UsageError(
-            f"--ray-address {config.ray_address} comes out of the database, and nothing was sent; "
-            "give it again to send questions and keys there, or --engine local"
+            f"--ray-address {config.ray_address} comes from the database; nothing was sent there; "
+            "repeat the flag to send questions and keys there, or use --engine local"
         )
     if any(HIDDEN in url for url in each_url(config.base_url)):
         raise UsageError(
-            f"--base-url {shown(config.base_url or '')}: a key in this address was not stored; give the address again"
+            f"--base-url {shown(config.base_url or '')}: the key in this address was not stored; give the address again"
         )
 
 
-def said_again(config: RunConfig, model: str) -> tuple[str, ...]:
-    """The flags of `resume` that confirm what a run of the user's own names; an address only if all of it is shown."""
+def confirming_flags(config: RunConfig, model: str) -> tuple[str, ...]:
+    """The flags with which `resume` confirms what the user's own run names; addresses only if they hold no secret."""
     found: dict[tuple[str, str], None] = {}
     for _, code in _code(config, model, offline=False):
         found["--allow-code", code.removeprefix(ENGINE_PREFIX)] = None
@@ -76,7 +77,7 @@ def said_again(config: RunConfig, model: str) -> tuple[str, ...]:
 
 
 def log_folder(config: RunConfig) -> RunConfig:
-    """`config` with the usual folder of logs, unless the user named the stored one himself."""
+    """`config` with the default log folder, unless the user confirmed the stored one."""
     usual = RunConfig().log_dir
     return config if is_given(config.log_dir, config.given) else replace(config, log_dir=usual)
 
@@ -87,7 +88,7 @@ def _models(config: RunConfig, model: str) -> Iterator[tuple[str, str]]:
 
 
 def _code(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str, str]]:
-    """Flags and names of modules that would be imported."""
+    """Flags and modules that the run would import."""
     for role in ROLES:
         if ":" in config.strategy_of(role):
             yield "--strategy", config.strategy_of(role)
@@ -97,7 +98,7 @@ def _code(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str
 
 
 def _files(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str, str]]:
-    """Flags and names of files that would be opened."""
+    """Flags and files that the run would open."""
     for path in config.program.values():
         yield "--program", path
     if offline:

@@ -1,4 +1,4 @@
-"""Commands that the program prints for its user, with the quotes that a shell needs: a copy of them runs."""
+"""Format commands that the program suggests to its user, quoted for a shell so that they can be pasted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import shlex
 PROGRAM = "uv run llm-economist"
 
 BARE = re.compile(r"[\w@%+=:,./\-]+", re.ASCII)
-"""Words that mean themselves in a shell."""
+"""Words that need no quotes in a shell."""
 
 LITERAL = re.compile(r"[^\"$`!\\]*")
-"""What means itself between double quotes."""
+"""Text that needs no escapes between double quotes."""
 
 
 def command(*words: object) -> str:
-    """The command line of this program with these arguments.
+    """This program's command line with these arguments.
 
     >>> command("resume", 1, "--db", "a.duckdb")
     'uv run llm-economist resume 1 --db a.duckdb'
@@ -26,7 +26,7 @@ def command(*words: object) -> str:
 
 
 def quoted(word: str) -> str:
-    """`word` as one word of a POSIX shell; with bash's escapes where it has characters that cannot be shown.
+    """`word` quoted for a POSIX shell, with bash escapes for unprintable characters.
 
     >>> print(quoted('say "hi" for $5'), quoted("two\\nlines"))
     'say "hi" for $5' $'two\\nlines'
@@ -39,7 +39,7 @@ def quoted(word: str) -> str:
 
 
 def _escaped(char: str) -> str:
-    """A character between `$'` and `'`."""
+    """A character as written between `$'` and `'`."""
     if char in "'\\":
         return f"\\{char}"
     if char.isprintable():

@@ -1,4 +1,4 @@
-"""Scenarios as values. The loop reads their fields and never their names: a new scenario is one entry here."""
+"""The scenarios. Code reads their fields and never their names, so a new scenario is one entry here."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scenario:
-    """What happens in a scenario.
+    """The features of a scenario.
 
-    `personas`: egotistical workers with a language model are people from the census. `satisfaction`: people judge
-    the tax policy each year (what that counts for: `RunConfig.satisfaction`). `elections`: every tax
-    year begins with an election of the leader. `agent_mix`: the population drawn unless another is asked for.
+    `personas`: egotistical workers with a language model have personas from the census. `satisfaction`: people judge
+    the tax policy each year (`RunConfig.satisfaction` says how it counts). `elections`: each tax year begins with an
+    election of the leader. `agent_mix`: the default population.
     """
 
     name: str

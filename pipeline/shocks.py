@@ -1,11 +1,11 @@
-"""Shocks in words: what happens to an economy from some year on. What comes of them is in shock_effects.py.
+"""Parse the shocks of a run, i.e. changes of wages, rates or the rebate; simulation/shock_effects.py applies them.
 
     year=25: wages*0.8 where occupation like '%Construction%'        from year 25 on
     years=25-30: wages+2                                             in years 25 to 30
     year=25: rates+10     year=25: rates=30/40/60     years=25-30: rates=0/0/0
     year=25: rebate-500   years=25-30: rebate+1000
 
-This module imports little: the settings read it, and with them the help of the command line.
+This module imports little because `llm-economist --help` imports it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Target = Literal["wages", "rates", "rebate"]
 Change = Literal["*", "+", "="]
 
 LONGEST = 500
-"""Characters of a shock."""
+"""The most characters in a shock."""
 
 MOST: dict[str, float] = {"wages*": 100, "wages+": 10_000, "rates+": 100, "rates=": 100, "rebate+": 1_000_000}
-"""What can change how, and the largest amount: a factor, dollars an hour, points, percent, dollars a year."""
+"""The possible changes and their largest amounts: a factor, dollars an hour, points, percent, dollars a year."""
 
 SHOCK = re.compile(
     r"\s*years?\s*=\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?:\s*(.*?)\s*(?:\bwhere\b\s*(.*?)\s*)?", re.S | re.I
@@ -34,10 +34,11 @@ EXAMPLES = "e.g. 'year=25: wages*0.8 where age > 50' or 'years=25-30: rebate-500
 
 @dataclass(frozen=True)
 class Shock:
-    """One shock. `first`, `last`: its years; `last` None: there is no end.
+    """One shock. `first`, `last`: its first and last year; `last` is None for a permanent shock.
 
     `target`, `change` and `amounts`: wages `*` a factor or `+` dollars an hour, rates `+` percentage points or `=`
-    percent by bracket, rebate `+` dollars a year to each, from outside. `condition`: whose wages; None: everybody's.
+    percent by bracket, rebate `+` dollars a year to each worker, from outside the economy. `condition`: whose wages
+    change; None: all workers'.
     """
 
     text: str
@@ -49,12 +50,12 @@ class Shock:
     condition: str | None = None
 
     def lasts_in(self, year: int) -> bool:
-        """Whether it is in force in `year`."""
+        """Whether the shock is in force in `year`."""
         return self.first <= year and (self.last is None or year <= self.last)
 
 
 def parse(text: str) -> Shock:
-    """The shock that `text` says. ValueError quotes it and says what was expected.
+    """Parse a shock. ValueError quotes the text and says what was expected.
 
     >>> parse("years=5-9: wages*0.8 where age > 50")  # doctest: +ELLIPSIS
     Shock(text=..., first=5, last=9, target='wages', change='*', amounts=(0.8,), condition='age > 50')
@@ -63,27 +64,27 @@ def parse(text: str) -> Shock:
         raise ValueError(f"--shock {text[:60]!r}...: {len(text)} characters; expected {LONGEST} at most")
     whole = SHOCK.fullmatch(text) if re.sub(r"\s", " ", text).isprintable() else None
     if whole is None:
-        raise _refusal(text, f"expected year=N: or years=N-M: and what happens, {EXAMPLES}")
+        raise _refusal(text, f"expected year=N: or years=N-M: and a change, {EXAMPLES}")
     first, last, effect, condition = whole.groups()
     if last is not None and int(last) < int(first):
-        raise _refusal(text, f"it ends with year {last} before it begins; expected years={last}-{first}:")
+        raise _refusal(text, f"its last year {last} is before its first; expected years={last}-{first}:")
     target, change, amounts = _effect(text, effect)
     if condition is not None and target != "wages":
-        raise _refusal(text, f"{target} are the same for all; expected no `where`, which says whose wages change")
+        raise _refusal(text, f"{target} cannot differ between workers; `where` is for wages only")
     if condition == "":
         raise _refusal(text, "expected a condition after `where`, e.g. where age > 50")
     return Shock(text, int(first), None if last is None else int(last), target, change, amounts, condition)
 
 
 def _effect(text: str, effect: str) -> tuple[Target, Change, tuple[float, ...]]:
-    """What changes, how, and by how much; `-` is `+` of a negative amount."""
+    """The target, the kind of change and its amounts; `-` is `+` with a negative amount."""
     found = EFFECT.fullmatch(effect)
     target, sign = (found[1].lower(), found[2]) if found else ("", "")
     change = "+" if sign == "-" else sign
     amounts = tuple(map(float, found[3].split("/"))) if found else ()
     most = MOST.get(target + change)
     if most is None or (len(amounts) > 1 and change != "="):
-        raise _refusal(text, f"what happens is {effect!r}; expected one of {EFFECTS}")
+        raise _refusal(text, f"unknown change {effect!r}; expected one of {EFFECTS}")
     if max(amounts) > most or (change != "=" and not amounts[0]):
         raise _refusal(
             text, f"{effect!r} is out of bounds; expected {'0' if change == '=' else 'more than 0'} to {most:,.0f}"

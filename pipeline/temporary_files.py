@@ -1,6 +1,6 @@
-"""Files and folders that exist only while a process works: its number is in their names, so that the next can clean up.
+"""Temporary files and folders, named after the process that made them, and the removal of those it left behind.
 
-A name begins with `llm-economist-PID-`, in a folder of the user with a dot before it.
+A name begins with `llm-economist-PID-`; in a folder of the user a dot precedes it.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from pathlib import Path
 PREFIX = "llm-economist-"
 RAY = "ray-"
 YOUNG = 60.0
-"""Seconds for which nothing is removed: a process may be about to use it."""
+"""Younger files, in seconds, are kept: a process may be about to use them."""
 
 _MADE = re.compile(rf"(?:\.?{PREFIX}|{RAY})(\d+)-")
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for one purpose, as a context manager."""
+    """A new temporary folder, as a context manager."""
     return tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-")
 
 
 def draft_of(target: Path) -> Path:
-    """Where what becomes `target` is written, in the same folder."""
+    """A path in the folder of `target` for its draft, which is later renamed to `target`."""
     sweep(target.parent)
     return target.with_name(f".{PREFIX}{os.getpid()}-{target.name}")
 
 
 def draft_folder_of(target: Path) -> Path:
-    """The same for what becomes a folder; it is made."""
+    """A new folder next to `target` for its draft, which is later renamed to `target`."""
     sweep(target.parent)
     return Path(tempfile.mkdtemp(prefix=f".{PREFIX}{os.getpid()}-{target.name}-", dir=target.parent))
 
 
 def sweep_for(database: str) -> None:
-    """Remove what killed processes left of a database that did not get its name yet, and in the temporary folder."""
+    """Remove what killed processes left: unfinished new databases at this path, and files in the temporary folder."""
     path = Path(database).absolute()
     for left in path.parent.glob(f"{_literal(path.name)}.new-*"):
         pid = left.name.removeprefix(f"{path.name}.new-").partition(".")[0]
@@ -62,7 +62,7 @@ def sweep(folder: Path) -> None:
 
 @cache
 def _sweep_temporary() -> None:
-    """Once a process."""
+    """Clean up the system's temporary folder, once per process."""
     folder = Path(tempfile.gettempdir())
     sweep(folder)
     for address in folder.glob(f"{PREFIX}*.sock"):
@@ -77,7 +77,7 @@ def _sweep_temporary() -> None:
 
 
 def _remove(path: Path, pid: int | None) -> None:
-    """Remove what is ours and not young, if the process is gone that made it."""
+    """Remove a file or folder if it is the user's own, older than `YOUNG`, and its process has ended."""
     with suppress(OSError):
         found = path.lstat()
         if found.st_uid == os.geteuid() and time.time() - found.st_mtime > YOUNG and (pid is None or _is_gone(pid)):

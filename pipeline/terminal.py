@@ -1,9 +1,9 @@
-"""Standard output and standard error of a process: no character, and no reader that is gone, breaks a command.
+"""Safe standard output and standard error: control characters, missing encodings and closed pipes break no command.
 
-All that is written passes here. On a terminal, and on standard error always, control characters are shown by their
-numbers, whichever library writes them; to a pipe or a file, standard output is exact.
-What an encoding lacks is written in ASCII. A standard output that cannot be written any more (a closed pipe, a full
-device) is an interrupt, once: what was played is stored, and later words are dropped.
+On a terminal, and always on standard error, control characters appear as escapes, whichever library writes them.
+Standard output to a pipe or a file is exact. Characters that the encoding lacks are written in ASCII. If standard
+output cannot be written any more (a closed pipe, a full disk), the command is interrupted once: finished years are
+stored, and later output is dropped.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-LEGIBLE = "llm-economist-legible"
-"""The name of our handler of what an encoding cannot say."""
+LEGIBLE = "llm-economist-ascii_replacement"
+"""The name of our error handler for characters that an encoding lacks."""
 
 ASCII = "llm-economist-ascii"
-"""The name of our codec of ASCII."""
+"""The name of our ASCII codec."""
 
-TWINS = str.maketrans(
+SIMILAR_ASCII = str.maketrans(
     {
         **dict.fromkeys("·•\u2010\u2011\u2012\u2013\u2014\u2015\u2212─", "-"),
         **dict.fromkeys("\u2018\u2019\u201a\u2032", "'"),
@@ -42,15 +42,15 @@ TWINS = str.maketrans(
         "≥": ">=",
     }
 )
-"""Typography in ASCII; any other character is named by its number."""
+"""ASCII for typographic characters; any other character becomes an escape."""
 
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""What a model or a file could move a terminal's cursor with, or turn its text round."""
+"""Characters with which text could move a terminal's cursor or reverse the direction of writing."""
 
 
 def visible(text: str) -> str:
-    """`text` with control characters by their numbers; tabs and line breaks stay.
+    """`text` with control characters as escapes; tabs and line breaks stay.
 
     >>> visible("\x1b[2J")
     '\\\\x1b[2J'
@@ -59,7 +59,7 @@ def visible(text: str) -> str:
 
 
 class _Screen(io.TextIOWrapper):
-    """A terminal, or standard error: whoever writes to it, control characters are shown by their numbers."""
+    """A terminal, or standard error, that shows control characters as escapes."""
 
     def write(self, text: str, /) -> int:
         super().write(visible(text))
@@ -67,12 +67,12 @@ class _Screen(io.TextIOWrapper):
 
     @property
     def rich_proxied_file(self) -> _Rendered:
-        """For our console (evals/output/console.py), whose colours are its own, and which cleans all texts itself."""
+        """For our console (evals/output/console.py), which writes its own colors and escapes all text itself."""
         return _Rendered(self)
 
 
 class _Rendered:
-    """The same stream for what has been cleaned already."""
+    """The same stream for text that is escaped already."""
 
     def __init__(self, screen: _Screen) -> None:
         self._screen = screen
@@ -91,30 +91,30 @@ class _Rendered:
 
 
 class OutputLost(KeyboardInterrupt):
-    """Standard output cannot be written any more. Who handles Ctrl-C handles this, too."""
+    """Standard output cannot be written any more. A KeyboardInterrupt, so that handlers of Ctrl-C handle it too."""
 
 
 _reason: str | None = None
 """Why standard output cannot be written any more."""
 
 _instead: str | None = None
-"""What its user must be told on standard error then."""
+"""What to add on standard error in that case."""
 
 
-def legible(error: UnicodeError) -> tuple[str, int]:
-    """What to write for characters that an encoding lacks: the twin in ASCII, or the number as Python and JSON have it.
+def ascii_replacement(error: UnicodeError) -> tuple[str, int]:
+    """A replacement for characters that an encoding lacks: similar ASCII, or an escape as in Python and JSON.
 
     >>> "0 ± 1 · 日本".encode("ascii", LEGIBLE).decode()
     '0 +/- 1 - \\\\u65e5\\\\u672c'
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end].translate(TWINS)
+    lacking = error.object[error.start : error.end].translate(SIMILAR_ASCII)
     return lacking.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def _ascii(name: str) -> codecs.CodecInfo | None:
-    """ASCII under a name of ours: Typer writes UTF-8 to a stream that it knows to be ASCII."""
+    """ASCII under our own name: Typer would write UTF-8 to a stream whose encoding is called ascii."""
     if name != ASCII.replace("-", "_"):
         return None
     known = codecs.lookup("ascii")
@@ -129,17 +129,17 @@ def _ascii(name: str) -> codecs.CodecInfo | None:
     )
 
 
-codecs.register_error(LEGIBLE, legible)
+codecs.register_error(LEGIBLE, ascii_replacement)
 codecs.register(_ascii)
 
 
-def says_everything(stream: TextIO) -> bool:
-    """Whether the encoding of `stream` has all characters."""
+def is_unicode(stream: TextIO) -> bool:
+    """Whether the encoding of `stream` is Unicode."""
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
 
 
 class _Watched(io.RawIOBase):
-    """The bytes of standard output. The first failure is an `OutputLost`; what comes later is dropped."""
+    """The raw bytes of standard output. The first failure raises `OutputLost`; later output is dropped."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -174,8 +174,8 @@ class _Watched(io.RawIOBase):
         return self.raw.mode
 
 
-class _Forgiving(_Watched):
-    """The same for bytes that nobody is told of: what cannot be written is dropped."""
+class _FailuresDropped(_Watched):
+    """The same without an error: what cannot be written is dropped."""
 
     def write(self, data: Any) -> int:
         try:
@@ -190,18 +190,18 @@ def _lose(error: OSError) -> None:
 
 
 def lost() -> str | None:
-    """Why standard output cannot be written any more; None as long as it can."""
+    """Why standard output cannot be written any more, or None."""
     return _reason
 
 
-def instead(words: str) -> None:
-    """What the user must be told on standard error, should standard output be lost."""
+def note_if_lost(words: str) -> None:
+    """Set what to add on standard error if standard output is lost."""
     global _instead
     _instead = words
 
 
-def farewell() -> str | None:
-    """The line that tells of a lost standard output, or None."""
+def lost_output_message() -> str | None:
+    """The error line for a lost standard output, or None."""
     if _reason is None:
         return None
     return f"standard output cannot be written ({_reason}){f'; {_instead}' if _instead else ''}"
@@ -209,9 +209,9 @@ def farewell() -> str | None:
 
 @contextmanager
 def prepared() -> Iterator[None]:
-    """Meanwhile no word that is written to standard output or standard error ends the process. Flushes both at the end.
+    """Make both output streams safe within the block, and flush them at its end.
 
-    Raises OutputLost, in the main thread and once, where standard output cannot be written any more.
+    Raises OutputLost once, in the main thread, if standard output cannot be written any more.
     """
     global _reason, _instead
     before = sys.stdout, sys.stderr
@@ -227,20 +227,20 @@ def prepared() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """The same for as long as the process lives, but for OutputLost: for a process that works for another."""
-    _prepare(_Forgiving)
+    """The same for the rest of the process and without OutputLost: for worker processes."""
+    _prepare(_FailuresDropped)
 
 
 def _prepare(kind: type[_Watched]) -> None:
     _open_closed()
     sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = _watched(sys.stdout, 1, kind)
-    sys.stderr = _watched(sys.stderr, 2, _Forgiving)
+    sys.stderr = _watched(sys.stderr, 2, _FailuresDropped)
 
 
 def _open_closed() -> None:
-    """Give what a shell has closed (`>&-`) to the null device: else the next file that is opened, the database, would
-    have the number of standard output."""
+    """Open the null device for streams that the shell closed (`>&-`): else the next file opened, the database, would
+    get the file descriptor of standard output."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -253,7 +253,7 @@ def _open_closed() -> None:
 
 
 def _watched(stream: TextIO | None, number: int, kind: type[_Watched]) -> TextIO:
-    """`stream` with an answer to every character and every failure."""
+    """`stream` wrapped so that every character and every failure is handled."""
     if stream is None:
         return open(number, "w", encoding="utf-8", errors=LEGIBLE, closefd=False)
     if not isinstance(stream, io.TextIOWrapper):

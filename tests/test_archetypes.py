@@ -145,10 +145,10 @@ def test_a_wage_and_what_is_remembered_both_part_workers() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"scenario": "democratic"}, "--archetypes 5 with --scenario democratic: nobody votes or stands for others"),
+        ({"scenario": "democratic"}, "--archetypes 5 does not fit --scenario democratic, where every worker votes"),
         ({"worker_type": "FIXED"}, "--archetypes 5 needs --worker-type LLM, not FIXED"),
         ({"worker_type": "ONE_LLM"}, "--archetypes 5 needs --worker-type LLM, not ONE_LLM"),
-        ({"archetypes": 1, "percent_ego": 50, "percent_alt": 50}, "its workers want 2 things; expected at least 2"),
+        ({"archetypes": 1, "percent_ego": 50, "percent_alt": 50}, "the run has 2 utility types; expected at least 2"),
         ({"archetypes": None, "archetype_samples": 2}, "--archetype-samples 2 needs --archetypes"),
         ({"archetypes": 0}, "--archetypes 0"),
     ],

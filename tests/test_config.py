@@ -56,10 +56,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no memory": ({"history_len": 0}, ["--history-len 0", "greater than or equal to 1"]),
     "negative warmup": ({"warmup": -1}, ["--warmup -1", "greater than or equal to 0"]),
     "negative seed": ({"seed": -1}, ["--seed -1", "greater than or equal to 0"]),
-    "two elasticities of three": ({"elasticity": "0.1,0.2"}, ["--elasticity", "2 values", "three wants 1 or 3"]),
+    "two elasticities of three": ({"elasticity": "0.1,0.2"}, ["--elasticity", "2 values", "three needs 1 or 3"]),
     "three elasticities of one": (
         {"elasticity": [0.1, 0.2, 0.3], "bracket_setting": "flat"},
-        ["--elasticity", "3 values", "flat wants 1 or 1"],
+        ["--elasticity", "3 values", "flat needs 1 or 1"],
     ),
     "no elasticity": ({"elasticity": ()}, ["--elasticity", "0 values"]),
     "elasticity in words": ({"elasticity": "high"}, ["--elasticity 'high'", "valid number"]),
@@ -125,7 +125,7 @@ def test_a_seed_that_the_store_cannot_hold_is_refused() -> None:
 
 @pytest.mark.parametrize("planner", list(BASELINES))
 def test_no_planner_without_a_model_can_govern_a_democracy(planner: str) -> None:
-    with pytest.raises(ValueError, match=f"--planner-type {planner} with --scenario democratic"):
+    with pytest.raises(ValueError, match=f"--planner-type {planner} does not fit --scenario democratic"):
         build({"scenario": "democratic", "planner_type": planner})
 
 
@@ -226,7 +226,7 @@ def test_every_choice_exists_and_everything_that_exists_can_be_chosen() -> None:
 def test_as_many_elasticities_as_brackets_are_taken(setting: str) -> None:
     brackets = len(BRACKETS[setting])
     assert build({"bracket_setting": setting, "elasticity": [0.4] * brackets}).elasticity == (0.4,) * brackets
-    with pytest.raises(ValueError, match=f"wants 1 or {brackets}"):
+    with pytest.raises(ValueError, match=f"needs 1 or {brackets}"):
         build({"bracket_setting": setting, "elasticity": [0.4] * (brackets + 1)})
 
 

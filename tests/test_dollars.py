@@ -311,7 +311,7 @@ def test_examples_in_other_dollars_are_no_examples(cli):
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [
-        ("--dollars-of", "1776", "--dollars-of 1776: expected a year whose consumer prices are known, 2018 to 2025"),
+        ("--dollars-of", "1776", "--dollars-of 1776: expected a year with known consumer prices, 2018 to 2025"),
         ("--dollars-of", "2026", "--dollars-of 2026: expected a year"),
         ("--dollars-of", "abc", "'--dollars-of': 'abc'; expected a whole number"),
         ("--dollars-of", "2024.5", "'--dollars-of': '2024.5'; expected a whole number"),

@@ -126,7 +126,7 @@ def test_what_is_here_already_is_refused_unless_again(cli: CommandLine, played: 
     refused = cli("import", "out", "--db", "b.duckdb")
     assert refused.code == 2
     assert refused.err.strip() == (
-        "error: all runs of out are in b.duckdb already (run 1 is run 1); --again takes them in once more"
+        "error: all runs of out are in b.duckdb already (run 1 is run 1); --again imports them once more"
     )
     assert tables("b.duckdb") == once
     assert cli("import", "out", "--db", "b.duckdb", "--again").out == "run 1 (first) -> run 2\n"
@@ -173,10 +173,10 @@ def test_a_damaged_file_is_named_and_nothing_is_taken_in(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"format": "another"}, "is not of an `llm-economist export`"),
-        ({"format_version": 99}, "has format_version 99, this program knows 1"),
-        ({"schema_version": 99}, f"has schema_version 99, this program knows {SCHEMA_VERSION}"),
-        ({"files": {"../../etc/passwd": {}}}, "names a file that no export has"),
+        ({"format": "another"}, "is not a manifest of `llm-economist export`"),
+        ({"format_version": 99}, "has format_version 99, but this program supports 1"),
+        ({"schema_version": 99}, f"has schema_version 99, but this program supports {SCHEMA_VERSION}"),
+        ({"files": {"../../etc/passwd": {}}}, "names an unexpected file"),
         ({"files": None}, "is damaged"),
         ({"runs": [{"run_id": "1; drop table runs"}]}, "is damaged"),
         ({"runs": [{}]}, "is damaged"),

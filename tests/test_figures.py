@@ -260,7 +260,7 @@ def test_the_list_names_every_figure_with_one_sentence(cli: CommandLine) -> None
         (["figure"], "--list"),
         (["figure", "hours", "1"], "-o lorenz.pdf"),
         (["figure", "hour", "1", "-o", "a.pdf"], "did you mean hours?"),
-        (["figure", "hours", "9", "-o", "a.pdf"], "no run '9' in traces.duckdb; there are: 3, 2, 1"),
+        (["figure", "hours", "9", "-o", "a.pdf"], "no run '9' in traces.duckdb; it has: 3, 2, 1"),
         (["figure", "hours", "1", "-o", "a.gif"], "expected a file that ends in .pdf, .svg, .png, .json"),
         (["figure", "hours", "1", "-o", "no/a.pdf"], "cannot be written"),
         (["report", "1", "-o", DB], "is the database itself"),

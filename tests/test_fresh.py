@@ -147,4 +147,4 @@ def test_where_a_shock_names_workers_a_run_says_why_the_column_is_missing(cli: C
     run = ("run", "--llm", "rules", "--num-agents", "4", "--max-timesteps", "2")
     out = cli(*run, "--shock", "year=1: wages*0.5 where agent = 0").out
     assert "on 2,000" not in out
-    assert "No figures on fresh people: a shock on wages names workers by their number" in " ".join(out.split())
+    assert "No figures on fresh people: a shock on wages selects workers by number" in " ".join(out.split())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline import shocks
 from pipeline.economy.population import Population
 from pipeline.errors import UsageError
-from pipeline.simulation.shock_conditions import who
+from pipeline.simulation.shock_conditions import agents_matching
 from programs.adapters.repairing import ADAPTERS
 from signatures.worker import ChooseLabor, JudgeTaxPolicy
 
@@ -173,7 +173,7 @@ CONDITIONS = st.lists(WORDS, max_size=9).map("".join) | st.text(max_size=20)
 
 def refused_or_chosen(condition: str) -> None:
     try:
-        chosen = who(condition, PEOPLE)
+        chosen = agents_matching(condition, PEOPLE)
     except UsageError as error:
         assert "\n" not in str(error)  # noqa: PT017
     else:

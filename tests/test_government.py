@@ -19,7 +19,7 @@ from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, tax
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import ELECTION_RULES
-from pipeline.simulation.government import _mindless_ballots
+from pipeline.simulation.government import _sincere_ballots
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
 from pipeline.store.writer import Store
@@ -497,7 +497,7 @@ def test_workers_without_a_mind_vote_for_the_law_that_pays_them_most() -> None:
         taxes = tax(TaxSchedule(thresholds=world.schedule.thresholds, rates=moved), income)
         return float(income[voter] - taxes[voter] + taxes.mean())
 
-    names, rankings = (_mindless_ballots(world, 0, platforms, form) for form in ("name", "ranking"))
+    names, rankings = (_sincere_ballots(world, 0, platforms, form) for form in ("name", "ranking"))
     for voter in range(12):
         order = sorted(platforms, key=lambda agent: -left(agent, voter))
         assert names[voter] == (order[0],)
@@ -510,7 +510,7 @@ def test_workers_without_a_mind_and_without_platforms_vote_for_their_like() -> N
     world = create(build({**SMALL, "num_agents": 6, "worker_type": "FIXED"}))
     wage = world.population.wage
     standing = {int(wage.argmin()): None, int(wage.argmax()): None}
-    ballots = _mindless_ballots(world, 0, standing, "name")
+    ballots = _sincere_ballots(world, 0, standing, "name")
     for voter in range(6):
         assert ballots[voter] == (min(standing, key=lambda agent: abs(wage[agent] - wage[voter])),)
 

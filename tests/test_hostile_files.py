@@ -208,7 +208,7 @@ def test_damaged_pages_are_no_bug_of_ours(cli: CommandLine, good: Path, part: fl
 
 def test_a_folder_where_the_socket_belongs_is_named_and_leaves_no_database(cli: CommandLine) -> None:
     Path(snapshots.socket_path("new.duckdb")).mkdir()
-    assert "new.duckdb.sock, where others would ask" in refused(cli, *SMALL)
+    assert "new.duckdb.sock for reading" in refused(cli, *SMALL)
 
 
 def test_too_little_memory_is_told_in_one_line(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def test_ctrl_c_that_a_library_calls_an_error_of_its_own_is_an_interrupt(
 def test_an_import_that_is_interrupted_leaves_no_database(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store("other.duckdb") as store:
         assert play(simulation(store), Console()) == 0
-    monkeypatch.setattr(import_runs, "take_in", lambda *args, **flags: ctrl_c())
+    monkeypatch.setattr(import_runs, "import_into", lambda *args, **flags: ctrl_c())
     assert cli("import", "other.duckdb", "--db", DB).code == INTERRUPTED
     assert not cli.exists(DB)
 

@@ -320,7 +320,7 @@ REFUSED = [
     (("1", "why" * 700, "--agent", "1"), "the question has 2100 characters; expected 1 to 2000"),
     (("9", WHY, "--agent", "1"), "no run '9'"),
     (("3", WHY, "--agent", "1"), "no model decided for this worker of run 3 (--worker-type ONE_LLM)"),
-    (("3", WHY, "--planner"), "the planner of run 3 is SAEZ, which is a rule"),
+    (("3", WHY, "--planner"), "the planner of run 3 is the baseline SAEZ, not a model"),
     (("1", WHY, "--agent", "1", "--llm", "gpt-4o-mini"), "gpt-4o-mini needs a key"),
     (("1", WHY, "--agent", "1", "--db", "none.duckdb"), "--db none.duckdb does not exist"),
 ]

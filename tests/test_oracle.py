@@ -173,7 +173,7 @@ def test_a_large_population_is_scouted_by_a_part_and_climbed_by_all(
 ) -> None:
     wages = us_wages(300)
     exact = welfare(oracle(BRACKETS[brackets], wages, "rawlsian"), wages, "rawlsian")
-    monkeypatch.setattr(search, "SCOUTS", {**search.SCOUTS, scouts: 30})
+    monkeypatch.setattr(search, "SAMPLES", {**search.SAMPLES, scouts: 30})
     law = oracle(BRACKETS[brackets], wages, "rawlsian")
     assert welfare(law, wages, "rawlsian") == pytest.approx(exact, rel=0.005)
     assert gain(law, wages, "rawlsian") <= 1e-9

@@ -182,7 +182,7 @@ def test_an_unknown_mix_and_an_empty_population_are_refused() -> None:
 
 def test_columns_of_different_lengths_are_no_population() -> None:
     types = np.array(UTILITY_TYPES, dtype=object)
-    with pytest.raises(ValueError, match="of one length"):
+    with pytest.raises(ValueError, match="all of the same length"):
         Population(np.ones(2), types)
     with pytest.raises(ValueError, match="2 or all 5"):
         Population(np.ones(3), types, age=np.array([20, 30, 40]))

@@ -293,7 +293,7 @@ def test_no_cluster_that_a_database_names_is_reached(cli: CommandLine, theirs: N
     proposed(engine="ray", ray_address="evil.example:6379")
     result = cli("resume", "1", "--db", DB)
     assert result.code == 2
-    assert "evil.example:6379 comes out of the database" in result.err
+    assert "evil.example:6379 comes from the database" in result.err
 
 
 def test_every_setting_that_is_text_is_judged() -> None:

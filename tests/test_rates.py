@@ -46,7 +46,7 @@ def moved(*change: int, people: People | None = None, before: TaxSchedule | None
 def test_on_three_brackets_no_change_beats_the_label(name: str, seed: int, before: TaxSchedule) -> None:
     every = [before.changed(change) for change in itertools.product(MOVES, repeat=3)]
     heights = [welfare(schedule, wages(seed), name) for schedule in every]
-    found = steps.reach(WEEKLY, before, np.array(wages(seed)), WELFARE[name])
+    found = steps.extreme_steps(WEEKLY, before, np.array(wages(seed)), WELFARE[name])
     assert found.highest == pytest.approx(max(heights), rel=1e-12)
     assert found.lowest == pytest.approx(min(heights), rel=1e-12)
     assert welfare(before.changed(found.best), wages(seed), name) == pytest.approx(max(heights), rel=1e-12)
@@ -55,9 +55,9 @@ def test_on_three_brackets_no_change_beats_the_label(name: str, seed: int, befor
 
 def test_of_equal_changes_the_smallest_is_taken() -> None:
     # nobody earns 159,100 dollars, and without taxes there is nothing to lower
-    found = steps.reach(WEEKLY, law(0, 0, 50), np.array([10.0, 20.0]), WELFARE["utilitarian"])
+    found = steps.extreme_steps(WEEKLY, law(0, 0, 50), np.array([10.0, 20.0]), WELFARE["utilitarian"])
     assert found.best == (0, 0, 0)
-    found = steps.reach(WEEKLY, law(10, 0, 50), np.array([10.0, 20.0]), WELFARE["utilitarian"])
+    found = steps.extreme_steps(WEEKLY, law(10, 0, 50), np.array([10.0, 20.0]), WELFARE["utilitarian"])
     assert found.best == (-10, 0, 0)
 
 
@@ -67,8 +67,8 @@ def test_on_seven_brackets_the_climb_finds_what_trying_all_finds(name: str, seed
     rng = np.random.default_rng(seed)
     before = law(*(10.0 * rng.integers(0, 11, 7)), brackets="US_FED")
     people = np.array(wages(seed))
-    every = steps.worth_of(WEEKLY, before, people, WELFARE[name], steps.all_steps(7))
-    found = steps.reach(WEEKLY, before, people, WELFARE[name])
+    every = steps.welfare_after(WEEKLY, before, people, WELFARE[name], steps.all_steps(7))
+    found = steps.extreme_steps(WEEKLY, before, people, WELFARE[name])
     assert found.highest == pytest.approx(every.max(), rel=1e-9)
     assert found.lowest == pytest.approx(every.min(), rel=1e-9)
 

@@ -209,7 +209,7 @@ def test_a_large_population_summed_up_in_groups_has_nearly_the_same_rates(monkey
     [
         ([0.4, 0.4], "3 brackets need 1 elasticity or 3, not 2"),
         ([], "3 brackets need 1 elasticity or 3, not 0"),
-        ([0.4, -1.0, 0.4], "an elasticity is 0 or more, not -1"),
+        ([0.4, -1.0, 0.4], "an elasticity must be 0 or more, not -1"),
     ],
 )
 def test_elasticities_that_do_not_fit_are_refused_in_one_line(elasticities: list[float], message: str) -> None:

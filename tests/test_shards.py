@@ -16,7 +16,7 @@ from command_line import CommandLine
 from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError
 from pipeline.store import shards, snapshots
-from pipeline.store.import_runs import take_in
+from pipeline.store.import_runs import import_into
 from pipeline.store.writer import Store
 
 DB = "economist.duckdb"
@@ -128,7 +128,7 @@ def test_a_shard_merged_but_not_yet_deleted_is_not_merged_twice(cli: CommandLine
     if not shard.exists():  # it is merged at the run's own end
         Path(DB).rename(shard)
     with Store(DB) as store:
-        take_in(store, str(shard))
+        import_into(store, str(shard))
     assert shards.merge(DB) == [(str(shard), [])]
     assert not shard.exists()
     assert len(cli.sql("select * from runs", DB)) == 1

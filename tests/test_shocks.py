@@ -24,7 +24,7 @@ from pipeline.economy.utility import CONTINUUM, Economy, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.shocks import LONGEST, Shock, parse
-from pipeline.simulation.shock_conditions import who
+from pipeline.simulation.shock_conditions import agents_matching
 from pipeline.simulation.shock_effects import expose
 from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
@@ -60,7 +60,7 @@ BAD = {
     "year=soon: wages*0.8": "expected year=N: or years=N-M:",
     "year=-1: wages*0.8": "expected year=N: or years=N-M:",
     "year=3: wages*2\x00": "expected year=N: or years=N-M:",
-    "years=9-3: wages*2": "ends with year 3 before it begins",
+    "years=9-3: wages*2": "last year 3 is before its first",
     "year=3: prices*2": "expected one of wages*0.8, wages+2",
     "year=3: wages=20": "expected one of wages*0.8",
     "year=3: rates*2": "expected one of wages*0.8",
@@ -72,7 +72,7 @@ BAD = {
     "year=3: rates=50/101/50": "expected 0 to 100",
     "year=3: rebate-2000000": "expected more than 0 to 1,000,000",
     "year=3: wages*2 where": "expected a condition",
-    "year=3: rates+10 where age > 50": "rates are the same for all",
+    "year=3: rates+10 where age > 50": "rates cannot differ between workers",
     f"year=3: wages*2 where age > {'1' * LONGEST}": f"expected {LONGEST} at most",
 }
 
@@ -136,7 +136,7 @@ def test_no_text_breaks_the_reading(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_condition_holds_for_exactly_those_whom_it_describes(condition: str, expected: Any) -> None:
-    assert who(condition, PEOPLE).tolist() == list(expected(PEOPLE))
+    assert agents_matching(condition, PEOPLE).tolist() == list(expected(PEOPLE))
 
 
 MALICIOUS = {
@@ -166,8 +166,8 @@ MALICIOUS = {
     "wage >": "not SQL",
     "password = 'x'": "no such column",
     "main.agents.wage > 1": "no such column",
-    "wage > 'much'": "cannot be checked",
-    "agent * 9999999999 * 9999999999 > 1": "cannot be checked",
+    "wage > 'much'": "cannot be evaluated",
+    "agent * 9999999999 * 9999999999 > 1": "cannot be evaluated",
 }
 
 
@@ -183,9 +183,9 @@ def test_anything_but_a_comparison_of_the_agents_is_refused_in_one_line(conditio
 
 def test_workers_who_are_wages_only_have_no_occupation_to_ask_for() -> None:
     wages = Population(np.array([5.0, 50.0]), np.array(["egotistical"] * 2, dtype=object))
-    assert who("wage > 20", wages).tolist() == [False, True]
-    with pytest.raises(UsageError, match=r"occupation: these agents are wages only .use --scenario bounded"):
-        who("occupation like '%x%'", wages)
+    assert agents_matching("wage > 20", wages).tolist() == [False, True]
+    with pytest.raises(UsageError, match=r"occupation: these agents have no demographics .use --scenario bounded"):
+        agents_matching("occupation like '%x%'", wages)
 
 
 # -- what they do to an economy -------------------------------------------------------------------------------------
@@ -551,7 +551,7 @@ def test_a_run_file_declares_shocks_and_a_flag_beats_it(cli: CommandLine) -> Non
 @pytest.mark.parametrize(
     ("shock", "said"),
     [
-        ("year=1: wages*0.8 where occupation like '%x%'", "these agents are wages only"),
+        ("year=1: wages*0.8 where occupation like '%x%'", "these agents have no demographics"),
         ("year=1: wages*0.8 where getenv('HOME') = 'x'", "getenv is not allowed in a condition; expected comparisons"),
         ("year=99: wages*0.8", "the run has years 0 to 1"),
         ("next year: wages*0.8", "expected year=N: or years=N-M:"),

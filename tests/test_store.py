@@ -122,7 +122,8 @@ FOREIGN: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a newer schema": (
         lambda: make_duckdb(META, f"INSERT INTO meta VALUES ('owner', '{OWNER}'), ('schema_version', '99')"),
-        f"has schema version 99, this program knows {SCHEMA_VERSION}: upgrade llm-economist, or choose another --db",
+        f"has schema version 99, but this program supports {SCHEMA_VERSION}: "
+        "upgrade llm-economist, or choose another --db",
     ),
     "garbage": (lambda: Path(DB).write_bytes(b"no database" * 1000), "is not a DuckDB database; choose another --db"),
     "a short text": (lambda: Path(DB).write_text("hello"), "is not a DuckDB database; choose another --db"),
@@ -186,7 +187,7 @@ def test_a_file_of_data_is_no_place_for_traces(use: Callable[[str], object], nam
 def test_a_name_that_duckdb_gives_a_meaning_is_refused() -> None:
     with pytest.raises(StoreError, match=r"^:memory: is not a file"):
         Store(":memory:")
-    with pytest.raises(UsageError, match=r"^--db :memory: has a meaning of its own"):
+    with pytest.raises(UsageError, match=r"^--db :memory: has a special meaning"):
         check_path(":memory:")
 
 
@@ -199,7 +200,7 @@ def test_a_folder_is_refused() -> None:
 
 
 def test_a_missing_folder_is_named_and_not_made() -> None:
-    with pytest.raises(UsageError, match=r"^--db no/such/x.duckdb: the folder no/such does not exist; make it first$"):
+    with pytest.raises(UsageError, match=r"^--db no/such/x.duckdb: the folder no/such does not exist; create it"):
         check_path("no/such/x.duckdb")
     with pytest.raises(StoreError, match=r"^no/such/x.duckdb cannot be used: [^\n]+$"):
         Store("no/such/x.duckdb")

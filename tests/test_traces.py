@@ -101,7 +101,7 @@ def test_the_largest_run_that_is_accepted_has_ids_for_all_its_questions(num_agen
 
 
 def test_a_larger_one_is_refused_before_it_begins() -> None:
-    with pytest.raises(ValueError, match="1,200,000,000 workers x years at most; take fewer of either"):
+    with pytest.raises(ValueError, match="1,200,000,000 workers x years; reduce one of them"):
         build({"num_agents": 1_000_000, "max_timesteps": 10_000})
 
 

@@ -157,9 +157,9 @@ def test_of_five_workers_each_works_more_than_in_a_continuum_and_a_single_one_as
 
 @pytest.mark.parametrize("count", [0, 0.5, -3, math.nan])
 def test_fewer_than_one_taxpayer_is_refused(count: float) -> None:
-    with pytest.raises(ValueError, match="at least 1 taxpayer shares the revenue"):
+    with pytest.raises(ValueError, match="the number of taxpayers must be at least 1"):
         effective_share(count)
-    with pytest.raises(ValueError, match="at least 1 taxpayer shares the revenue"):
+    with pytest.raises(ValueError, match="the number of taxpayers must be at least 1"):
         best_response(WEEKLY, US_FED, 20.0, count)
 
 

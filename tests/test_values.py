@@ -128,7 +128,9 @@ def test_nested_values_are_written_in_every_format(value: str) -> None:
 
 @pytest.mark.parametrize(("query", "given"), [("SELECT '\udcff'", {}), ("SELECT $a", {"a": "\udcff"})])
 def test_text_that_is_not_unicode_is_refused_in_one_line(query: str, given: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=r"^[^\n]+ has a character that is not Unicode \('\\udcff'\); expected UTF-8$"):
+    with pytest.raises(
+        UsageError, match=r"^[^\n]+ a character that is not valid Unicode \('\\udcff'\); expected UTF-8$"
+    ):
         select(DB, query, given)
 
 

@@ -141,7 +141,7 @@ def test_calls_come_out_of_a_journal_as_they_went_in() -> None:
     for call in reversed(calls):
         journal.post(call)
     journal.flush()
-    assert journal.left() == calls
+    assert journal.leftover_calls() == calls
     assert not list(journal.folder.glob("*.tmp"))
 
 
@@ -149,7 +149,7 @@ def test_a_call_is_in_a_file_soon_although_nobody_flushes() -> None:
     journal = CallFileWriter(Path("calls"))
     (call,) = calls_of(1)
     journal.post(call)
-    until(lambda: journal.left() == [call], 10)
+    until(lambda: journal.leftover_calls() == [call], 10)
 
 
 @pytest.mark.parametrize("db", ["a.duckdb", "odd [1]*?.duckdb"])
@@ -185,10 +185,10 @@ def written(folder: Path, calls: Sequence[Call]) -> None:
         ({"processes": 0}, "--processes 0"),
         ({"shards": 2}, "--shards 2 needs --engine ray"),
         ({"ray_address": "auto"}, "--ray-address auto needs --engine ray"),
-        ({"engine": "ray", "processes": 2}, "--processes 2 with --engine ray"),
+        ({"engine": "ray", "processes": 2}, "--processes 2 does not fit --engine ray"),
         ({"engine": "spark"}, "--engine 'spark'"),
-        ({"processes": 2, "max_tokens": 5}, "--max-tokens 5 with --processes 2: only one process can keep a cap"),
-        ({"engine": "ray", "max_cost_usd": 1}, "--max-cost-usd 1.0 with --engine ray"),
+        ({"processes": 2, "max_tokens": 5}, "--max-tokens 5 does not fit --processes 2: a cap needs a single process"),
+        ({"engine": "ray", "max_cost_usd": 1}, "--max-cost-usd 1.0 does not fit --engine ray"),
         ({"processes": 4, "rpm": 3}, "--rpm 3 is divided among 4"),
         ({"processes": 65}, "--concurrency 64 is divided among 65"),
     ],

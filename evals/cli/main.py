@@ -27,7 +27,7 @@ def main() -> None:
         code = _exit_code()
         with suppress(terminal.OutputLost):
             sys.stdout.flush()
-        lost = terminal.farewell()
+        lost = terminal.lost_output_message()
         if lost is not None and code in (0, INTERRUPTED):
             _say(lost)
             code = 1

@@ -20,7 +20,7 @@ from evals.datasets.simulated import Dataset, Sizes, check_sizes, dataset, econo
 from evals.metrics.tax_rates import People, rates_in_words, welfare_score, yardsticks
 from pipeline.agents.agents import FATAL, QUESTIONS, Answer
 from pipeline.agents.model_errors import cannot_use
-from pipeline.config import WHERE, RunConfig, build
+from pipeline.config import PLACEMENT, RunConfig, build
 from pipeline.economy.equilibrium import regret
 from pipeline.economy.planner_share import planner_share
 from pipeline.errors import ModelError
@@ -38,7 +38,7 @@ MOST_YEARS, LONGEST_TAX_YEAR = 12, 4
 NOT_OF_THE_ECONOMY = {
     *("llm", "base_url", "prompt_algo", "strategy", "program", "adapter", "name", "log_dir", "db", "timeout", "prices"),
     *("temperature", "max_output_tokens", "concurrency", "max_cost_usd", "max_tokens", "wandb", "debug", "role_llm"),
-    *("use_multithreading", "seed", "worker_type", "rpm", "tpm", "omit", *WHERE),
+    *("use_multithreading", "seed", "worker_type", "rpm", "tpm", "omit", *PLACEMENT),
 }
 """Settings of a run that say how it is asked and kept; in an episode everybody may be asked."""
 

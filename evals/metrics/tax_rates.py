@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective, start_and_oracle
 from pipeline.economy.dollars import economy_in
-from pipeline.economy.one_step_reforms import MOVES, ROUNDING, Reach, reach, worth_of
+from pipeline.economy.one_step_reforms import MOVES, ROUNDING, ExtremeSteps, extreme_steps, welfare_after
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.utility import Economy
 from pipeline.simulation.observations import figure, money, platform_in_words
@@ -97,10 +97,10 @@ def yardsticks(people: People) -> Yardsticks:
 
 
 @lru_cache(KEPT)
-def reachable(people: People, rates: tuple[float, ...]) -> Reach:
+def reachable(people: People, rates: tuple[float, ...]) -> ExtremeSteps:
     """The best and the worst change from the schedule with these `rates`, in percent."""
     schedule = TaxSchedule(thresholds=people.thresholds, rates=rates)
-    return reach(people.effort, schedule, np.array(people.wages), people.setting.objective)
+    return extreme_steps(people.effort, schedule, np.array(people.wages), people.setting.objective)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class RateChangeScore:
         return self.people.welfare_under(self.after)
 
     @property
-    def reach(self) -> Reach:
+    def reach(self) -> ExtremeSteps:
         """What could have been reached."""
         return reachable(self.people, self.before.rates)
 
@@ -180,7 +180,7 @@ class RateChangeScore:
         economy, wages, welfare = self.people.effort, np.array(self.people.wages), self.welfare
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
-            worth = worth_of(economy, self.before, wages, self.people.setting.objective, others)
+            worth = welfare_after(economy, self.before, wages, self.people.setting.objective, others)
             best = int(np.argmax(worth))
             cost = float(worth[best]) - welfare
             if MOVES[best] == chosen or cost <= ROUNDING * abs(welfare):

@@ -23,7 +23,7 @@ from pipeline.parallel.interrupts import INTERRUPTED, noted_interrupts, polite_e
 from pipeline.store.writer import Store, as_json, check_path, code_version, now
 from pipeline.studies.study import Halted, Study, study_name
 from pipeline.studies.study_budget import StudyBudget
-from pipeline.terminal import instead
+from pipeline.terminal import note_if_lost
 from programs.adapters.repairing import ADAPTERS
 from programs.models import without_secrets
 from programs.roles import saved_program
@@ -141,7 +141,7 @@ def end_told(study: Study, console: Console) -> Iterator[None]:
 def _tell_interrupted(study: Study, console: Console) -> None:
     study.save("interrupted")
     told = "all replies are stored; the same command goes on from here"
-    instead(f"interrupted: {told}")
+    note_if_lost(f"interrupted: {told}")
     console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
 
 

@@ -20,7 +20,7 @@ from evals.optimize.tuning import Models
 from evals.run.command import choose_model, configure
 from pipeline.agents.agents import PROGRAMS, named_model
 from pipeline.agents.budget import Budget
-from pipeline.config import WHERE, RunConfig
+from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
@@ -42,7 +42,7 @@ USUAL: Mapping[str, str] = {
 USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
 """Examples to train, choose and test on: states, and whole economies, which take many calls each."""
 
-UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *WHERE)
+UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *PLACEMENT)
 """Settings of a run that mean nothing here."""
 
 

@@ -23,7 +23,7 @@ from evals.output.console import Console
 from pipeline.errors import UsageError
 from pipeline.store.query import Answer
 from pipeline.temporary_files import draft_of
-from pipeline.terminal import CONTROL, says_everything, visible
+from pipeline.terminal import CONTROL, is_unicode, visible
 
 CLIPPED = 400
 """Characters of a cell shown in a terminal; elsewhere all of them are."""
@@ -180,7 +180,7 @@ def write_json(answer: Answer, out: TextIO) -> None:
 
     Escapes say what the encoding of `out` cannot and, on a terminal, what would move its cursor.
     """
-    separator, escaped = "[\n", not says_everything(out)
+    separator, escaped = "[\n", not is_unicode(out)
     for row in answer.rows():
         record = dict(zip(answer.columns, map(_json_value, row), strict=True))
         said = json.dumps(record, ensure_ascii=escaped, allow_nan=False)

@@ -28,7 +28,7 @@ from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import INTERRUPTED, POLITE, polite_ends, run_async
-from pipeline.permissions import said_again
+from pipeline.permissions import confirming_flags
 from pipeline.printed_commands import command
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import Year
@@ -36,7 +36,7 @@ from pipeline.simulation.world import World, create
 from pipeline.store import shards
 from pipeline.store.lost_database import FileLost
 from pipeline.store.writer import check_path
-from pipeline.terminal import instead, visible
+from pipeline.terminal import note_if_lost, visible
 from programs.models import RULES, default_model, without_secrets
 from programs.urls import cut, each_url, shown
 
@@ -166,10 +166,10 @@ def play(simulation: Simulation, console: Console) -> int:
                 raise
             raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
     if ending.status == "finished":
-        instead(f"run {simulation.run_id} is finished and stored")
+        note_if_lost(f"run {simulation.run_id} is finished and stored")
     else:
         told = f"{ending.why}; go on with: {_resume(simulation)}"
-        instead(f"run {simulation.run_id} is {ending.status}: {told}")
+        note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}")
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None:
         console.print(summary(simulation))
@@ -247,7 +247,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
 
 
 def _resume(simulation: Simulation) -> str:
-    again = said_again(simulation.config, simulation.llm_agents.model)
+    again = confirming_flags(simulation.config, simulation.llm_agents.model)
     return command("resume", simulation.run_id, "--db", simulation.config.db, *again)
 
 

@@ -21,7 +21,7 @@ from evals.sql.command import cell
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents, Usage
 from pipeline.agents.call_trace import INTERVIEW, Recorded
-from pipeline.config import WHERE, RunConfig, build
+from pipeline.config import PLACEMENT, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import run_async
@@ -176,7 +176,7 @@ def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfi
 
 def _moved(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Stored settings with new ones over them. Where questions are answered is said anew as a whole, or not at all."""
-    usual = {name: getattr(RunConfig(), name) for name in WHERE} if settings.keys() & set(WHERE) else {}
+    usual = {name: getattr(RunConfig(), name) for name in PLACEMENT} if settings.keys() & set(PLACEMENT) else {}
     return {**vars(stored), **usual, **settings}
 
 

@@ -20,7 +20,7 @@ from evals.output.console import Console
 from evals.sql import saved_queries
 from pipeline.errors import StoreError, UsageError
 from pipeline.printed_commands import command
-from pipeline.store.older_schema import LACKING, how_to_have_them
+from pipeline.store.older_schema import LACKING, how_to_compute_them
 from pipeline.store.query import SECONDS, Answer, ask, connect, select
 from pipeline.store.schema import OPEN_HERE
 from programs.text_files import decoded
@@ -147,7 +147,7 @@ def _tell_what_is_older(db: str) -> None:
     except (StoreError, UsageError, duckdb.Error):
         return  # a file without such tables, or one that another process writes
     if lacking:
-        _notice(how_to_have_them(lacking, db))
+        _notice(how_to_compute_them(lacking, db))
 
 
 def _notice(text: str) -> None:
@@ -226,7 +226,7 @@ def print_call(db: str, call_id: int) -> None:
         console.print(text[name] if call[name] is not None else "(none)")
     if call["labor"] is not None:
         console.rule("what came of the year", align="left")
-        best = how_to_have_them([call["run_id"]], db)
+        best = how_to_compute_them([call["run_id"]], db)
         if call["regret"] is not None:
             best = f"best {call['best_labor']:.1f} hours, {call['best_utility']:,.0f}; "
             best += f"regret {call['regret']:,.0f} dollars"

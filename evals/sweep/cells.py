@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from evals.run.command import choose_model
-from pipeline.config import ROLES, WHERE, RunConfig, build, by_role
+from pipeline.config import PLACEMENT, ROLES, RunConfig, build, by_role
 from pipeline.errors import UsageError
 from pipeline.store.writer import Reader, as_json, code_version
 from programs.roles import saved_program
@@ -24,7 +24,7 @@ NOT_ASKED = (
     "concurrency",
     "rpm",
     "tpm",
-    *WHERE,
+    *PLACEMENT,
     "max_cost_usd",
     "max_tokens",
     "prices",

@@ -28,7 +28,7 @@ from pipeline.simulation.records import Year
 from pipeline.simulation.restore import ReadOnlyStore, find_run
 from pipeline.store import shards
 from pipeline.store.writer import Row, Store, check_path
-from pipeline.terminal import instead
+from pipeline.terminal import note_if_lost
 
 Report = Callable[[News], None]
 
@@ -137,7 +137,7 @@ class Sweep:
                     with Store(self.db, serve=True) as store:
                         play_jobs(store, jobs, progress.hear)
         except KeyboardInterrupt:
-            instead(f"interrupted: {self._left()}")
+            note_if_lost(f"interrupted: {self._left()}")
             console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
             raise
         except StoreError:

@@ -1,6 +1,6 @@
-"""Planners and workers that need no language model: what a model's taxes and hours are compared with.
+"""Baseline planners and workers without a language model, with which a model's taxes and hours are compared.
 
-A baseline is a function from a `Setting` to a tax schedule, and one entry in `BASELINES`.
+A baseline is a function from a `Setting` to a tax schedule and one entry in `BASELINES`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from pipeline.economy.welfare import WELFARE, WelfareFunction, welfare_functions
 from signatures.types import TaxSchedule
 
 START_RATE = 50.0
-"""Percent in every bracket: where every planner with a model begins."""
+"""The rate in percent, in every bracket, from which every planner with a model starts."""
 
 FIXED_HOURS = (40, 60)
-"""The least and the most hours a week of workers who never change them."""
+"""Range of hours a week of workers whose hours never change."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What a baseline may look at.
+    """The economy as a baseline sees it.
 
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
-    `WELFARE`. `elasticities`: one, or one for each bracket. `uniform_rate`: percent. `windfall`: dollars a year to
-    each from outside, on top of the rebate. `dollars_of`: the year whose dollars all these are; None: no single one.
-    `inequality_aversion`: of `atkinson`.
+    `WELFARE`. `elasticities`: one, or one per bracket. `uniform_rate`: percent. `windfall`: dollars a year that each
+    worker gets from outside, on top of the rebate. `dollars_of`: the base year of all amounts; None: each amount has
+    its own. `inequality_aversion`: for `atkinson`.
     """
 
     economy: Economy
@@ -50,16 +50,16 @@ class Setting:
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
-            raise ValueError(f"no welfare function {self.welfare!r}; there are {', '.join(WELFARE)}")
+            raise ValueError(f"unknown welfare function {self.welfare!r}; expected one of {', '.join(WELFARE)}")
 
     @property
     def welfare_functions(self) -> dict[str, WelfareFunction]:
-        """All welfare functions by name, as this setting has them."""
+        """All welfare functions by name, with this setting's inequality aversion."""
         return welfare_functions(self.inequality_aversion)
 
     @property
     def objective(self) -> WelfareFunction:
-        """The welfare function that counts here."""
+        """The welfare function that is the objective."""
         return self.welfare_functions[self.welfare]
 
     def _content(self) -> tuple[object, ...]:
@@ -73,12 +73,12 @@ class Setting:
 
 
 def us_fed(setting: Setting) -> TaxSchedule:
-    """The federal income tax of 2024, always on its own seven brackets; source at `pipeline.economy.tax.US_FED`."""
+    """The federal income tax of 2024, always on its own seven brackets; source: `pipeline.economy.tax.US_FED`."""
     return us_fed_in(setting.dollars_of)
 
 
 def uniform_rate(setting: Setting) -> TaxSchedule:
-    """The setting's one rate in every bracket."""
+    """The same rate, `uniform_rate`, in every bracket."""
     return uniform(setting.thresholds, setting.uniform_rate)
 
 
@@ -95,14 +95,14 @@ def saez(setting: Setting) -> TaxSchedule:
 
 @lru_cache(maxsize=64)
 def saez_flat(setting: Setting) -> TaxSchedule:
-    """The optimal linear tax at elasticity 0.4: one rate on every dollar, written on the run's brackets."""
+    """The optimal linear tax at elasticity 0.4, written on the run's brackets."""
     flat = _saez(setting, BRACKETS["flat"], (0.4,))
     return uniform(setting.thresholds, flat.rates[0])
 
 
 @lru_cache(maxsize=64)
 def saez_three(setting: Setting) -> TaxSchedule:
-    """Saez (2001) rates on the brackets `three`, always, at the elasticities 0.18, 0.11 and 0.57 of the LLM
+    """Saez (2001) rates, always on the brackets `three`, with the elasticities 0.18, 0.11 and 0.57 of the LLM
     Economist's baseline (Karten et al. 2025, arXiv 2507.15815)."""
     return _saez(setting, brackets_in("three", setting.dollars_of), (0.18, 0.11, 0.57))
 
@@ -127,28 +127,28 @@ BASELINE_RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
     "SAEZ_FLAT": saez_flat,
     "SAEZ_THREE": saez_three,
 }
-"""The planners that follow a rule; the oracle is at least as good as all of them."""
+"""The baselines other than the oracle, which is at least as good as each of them."""
 
 
 def _with_windfall(setting: Setting) -> WelfareFunction:
-    """The objective for utilities that lack the windfall."""
+    """The objective as a function of utilities before the windfall."""
     objective = setting.objective
     return lambda utility, income, wage: objective(utility + setting.windfall, income, wage)
 
 
 @lru_cache(maxsize=64)
 def certified_oracle(setting: Setting, rivals: tuple[TaxSchedule, ...] = ()) -> Optimum:
-    """The best schedule on the run's brackets for workers who best-respond, and why it is taken for the best.
+    """The best schedule on the run's brackets for workers who best-respond, with its certificate.
 
-    Never below another baseline or one of the `rivals` on these brackets. It can take seconds: remembered for the
-    settings asked about last.
+    It is at least as good as every baseline and every one of the `rivals` on these brackets. The search can take
+    seconds; the results for recent settings are cached.
     """
     every = [*(rule(setting) for rule in BASELINE_RULES.values()), *rivals]
     return optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting), every)
 
 
 def oracle(setting: Setting) -> TaxSchedule:
-    """The optimum: the best schedule on the run's brackets, at any rates."""
+    """The Stackelberg optimum: the best schedule on the run's brackets."""
     return certified_oracle(setting).schedule
 
 
@@ -162,11 +162,11 @@ BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {
     "ORACLE_GRID": oracle_grid,
     "ORACLE": oracle,
 }
-"""Every planner that needs no language model, by the name that `--planner-type` takes."""
+"""All planners without a language model, by their `--planner-type`."""
 
 
 def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Hours a week (num_agents,), drawn once, whole numbers from 40 to 60: the FIXED worker of the LLM Economist.
+    """Hours a week (num_agents,), integers drawn once from 40 to 60: the FIXED workers of the LLM Economist.
 
     >>> fixed_hours(3, np.random.default_rng(0))
     array([57, 53, 50])
@@ -175,14 +175,14 @@ def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def start_and_oracle(setting: Setting) -> tuple[TaxSchedule, TaxSchedule, TaxSchedule]:
-    """Where every planner with a model begins, the best schedule on its grid, and ORACLE's, the best of all.
+    """Three benchmark schedules: where a planner with a model starts, the best one on its grid, and ORACLE's.
 
-    A planner's share is measured between the first and the last.
+    The planner share is measured between the first and the last.
     """
     return uniform(setting.thresholds, START_RATE), oracle_grid(setting), oracle(setting)
 
 
 def objective(setting: Setting, schedule: TaxSchedule) -> float:
-    """The setting's welfare function, in its unit, if every worker best-responds to `schedule`."""
+    """Welfare, in the unit of the setting's objective, if every worker best-responds to `schedule`."""
     best = equilibrium(setting.economy, schedule, setting.wages, windfall=setting.windfall)
     return float(setting.objective(best.utility, best.income, setting.wages))

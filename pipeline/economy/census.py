@@ -1,4 +1,4 @@
-"""Full-time workers drawn from census counts: occupation, sex, age and earnings of one person fit each other.
+"""Draw full-time workers from census tables, with occupation, sex, age and earnings that fit each other.
 
 Source: US Census Bureau, American Community Survey 2018, 1-year estimates; the tables are listed in
 `pipeline/data/README.md`.
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from pipeline.economy.wages import FloatArray
 
 TextArray = NDArray[np.object_]
-"""Of str. People share their labels' strings, so a million of them stay small."""
+"""An array of str. Workers share the strings of their labels, so a million workers need little memory."""
 IntArray = NDArray[np.int64]
 
 EARNINGS_DISPERSION = 0.57
-"""Standard deviation of log earnings around the median of occupation group and sex, one for all.
+"""Standard deviation of log earnings around the median of an occupation and sex, the same for all.
 
 Fitted: with the cells (occupation, sex) weighted by full-time counts (B24020) around their full-time medians
 (B24022), 0.571 minimises the squared distance to the published cumulative distribution of full-time
@@ -52,10 +52,10 @@ LONG_TRAINING = ("Physicians and surgeons", "Lawyers and judicial law clerks", "
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Full-time workers, columnar: every array is (N,).
+    """Full-time workers as columns: every array is (N,).
 
-    `occupation`: census label, in the plural. `sex`: "Male" or "Female". `age`: years. `earnings`: 2018
-    dollars a year.
+    `occupation`: census label, in the plural. `sex`: "Male" or "Female". `age`: years. `earnings`: dollars a year, in
+    dollars of 2018.
     """
 
     occupation: TextArray
@@ -69,7 +69,7 @@ class People:
 
 
 def draw_people(num_people: int, rng: np.random.Generator) -> People:
-    """So many independent full-time year-round workers of the United States.
+    """Draw `num_people` independent full-time, year-round workers of the United States.
 
     Occupation and sex are drawn in proportion to their counts, earnings lognormal around the median of the
     occupation's group and sex, age given sex and the occupation's `entry_age`.
@@ -84,10 +84,10 @@ def draw_people(num_people: int, rng: np.random.Generator) -> People:
 
 
 def entry_age(group: str, occupation: str) -> int:
-    """The youngest age, in years, at which anybody is drawn into full-time work in `occupation`.
+    """The youngest age, in years, of a full-time worker in `occupation`.
 
-    An assumption, for these tables do not give age by occupation: 18 is out of school; 22 is four years of
-    college, or as many at work before supervising others; 26 is four years more, for medicine and law.
+    An assumption, because the tables do not give age by occupation: 18 after high school; 22 after four years of
+    college, or four years of work for supervisors; 26 after four more years for medicine and law.
 
     >>> entry_age("Legal occupations", "Lawyers and judicial law clerks")
     26
@@ -105,7 +105,7 @@ def read_table(name: str) -> list[dict[str, str]]:
 
 @cache
 def occupation_groups() -> Mapping[str, str]:
-    """The group of each occupation, without the word "occupations" that most groups end in.
+    """The group of each occupation, without the trailing word "occupations".
 
     >>> occupation_groups()["Lawyers and judicial law clerks"]
     'Legal'
@@ -116,7 +116,7 @@ def occupation_groups() -> Mapping[str, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """The cells (occupation, sex) of the census; `chance` is that of a full-time worker to be in the cell."""
+    """The cells (occupation, sex) of the census; `chance`: the share of full-time workers in each cell."""
 
     occupation: TextArray
     sex: TextArray
@@ -140,7 +140,7 @@ def _cells() -> _Cells:
 
 @cache
 def _share_up_to_age(sex: str) -> FloatArray:
-    """(MAX_AGE + 1,): the share of the employed of `sex` of that age or younger, uniform within bands."""
+    """(MAX_AGE + 1,): the share of employed people of `sex` at most that old; ages are uniform within bands."""
     people = np.zeros(MAX_AGE + 1)
     for row in read_table("ages"):
         if row["sex"] == sex:
@@ -150,7 +150,7 @@ def _share_up_to_age(sex: str) -> FloatArray:
 
 
 def _draw_ages(sex: TextArray, youngest: IntArray, rng: np.random.Generator) -> IntArray:
-    """(N,) ages of the employed given sex, among those of `youngest` or older."""
+    """Ages (N,) of employed people, given sex and a minimum age `youngest` (N,)."""
     rank = rng.random(len(sex))
     age = np.empty(len(sex), dtype=np.int64)
     for label in ("Male", "Female"):
@@ -158,4 +158,4 @@ def _draw_ages(sex: TextArray, youngest: IntArray, rng: np.random.Generator) -> 
         share = _share_up_to_age(label)
         too_young = share[youngest[here] - 1]
         age[here] = np.searchsorted(share, too_young + (1 - too_young) * rank[here], side="right")
-    return np.minimum(age, MAX_AGE)  # a rank within rounding of 1 would be past the last age
+    return np.minimum(age, MAX_AGE)  # a rank that rounds to 1 would give an age beyond the last

@@ -1,6 +1,6 @@
-"""Consumer prices by year: how many dollars of one year buy what a dollar of another did.
+"""Consumer prices by year (CPI-U), for converting dollars of one year into dollars of another.
 
-This module imports nothing: the settings read it, and with them the help of the command line.
+This module imports nothing because `llm-economist --help` imports it.
 """
 
 CPI_U: dict[int, float] = {
@@ -17,16 +17,16 @@ CPI_U: dict[int, float] = {
 
 Source: US Bureau of Labor Statistics, series CUUR0000SA0, not seasonally adjusted
 (https://data.bls.gov/timeseries/CUUR0000SA0), as of January 2026. The average of 2025 is over eleven months:
-no prices were collected in October. The year after a year ends, its average is one more entry here.
+no prices were collected in October. To add a year once it is over, add its average here.
 """
 
 
 def inflation(since: int, until: int | None) -> float:
-    """Dollars of the year `until` that buy what one dollar of the year `since` bought; 1 where `until` is None.
+    """The amount in dollars of the year `until` that buys what one dollar of `since` bought; 1 if `until` is None.
 
     >>> round(inflation(2018, 2024), 4)
     1.2492
 
-    Raises KeyError for a year that `CPI_U` does not have.
+    Raises KeyError for a year that is not in `CPI_U`.
     """
     return 1.0 if until is None else CPI_U[until] / CPI_U[since]

@@ -1,7 +1,7 @@
-"""The Stackelberg game between a planner and workers, solved: what happens, what was best, what it cost.
+"""Outcomes of the Stackelberg game: taxes and utilities of a year, best-response equilibria, regret and welfare.
 
-`settle` books a year as it was worked, `equilibrium` lets everybody work their best hours, `regret` is what a
-worker gave up, and `welfare_of` says what many schedules are worth. The best of them is found in oracle.py.
+`settle` computes the outcome of given hours, `equilibrium` that of best responses, `regret` what each worker could
+have gained, and `welfare_of` the welfare of many schedules. oracle.py searches for the best schedule.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
 
 CHUNK = 2**17
-"""Schedules are solved so many worker-schedule pairs at a time: what is in work fits the processor's cache."""
+"""Worker-schedule pairs solved at a time, so that the arrays fit into the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One year, agent by agent: arrays (N,), dollars a year but for `labor`, hours a week.
+    """The outcome of one year per worker: arrays (N,), in dollars a year except `labor` in hours a week.
 
-    `posttax` = income - tax + rebate. The rebate is the same for all: the mean tax, so that the budget balances, and
-    the `windfall` from outside (below 0: to outside), which is 0 but for a shock.
+    `posttax` = income - tax + rebate. The rebate is the same for all workers: the mean tax, so that the budget
+    balances, plus the `windfall` from outside the economy (negative: paid to the outside), which is 0 without a shock.
     """
 
     labor: FloatArray
@@ -39,13 +39,12 @@ class Outcome:
 
     @property
     def revenue(self) -> float:
-        """All taxes, dollars a year."""
+        """Total taxes, dollars a year."""
         return float(self.tax.sum())
 
 
 class Regret(NamedTuple):
-    """Per worker (N,): the utility that was possible and how much of it was missed, dollars a year, and the hours a
-    week that it takes."""
+    """Per worker (N,): the best possible utility and the regret, both in dollars a year, and the best hours a week."""
 
     best_utility: FloatArray
     regret: FloatArray
@@ -55,9 +54,9 @@ class Regret(NamedTuple):
 def settle(
     economy: Economy, schedule: TaxSchedule, wages: ArrayLike, labor: ArrayLike, *, windfall: float = 0.0
 ) -> Outcome:
-    """The year in which workers with hourly `wages` (N,) work `labor` (N,) hours a week under `schedule`.
+    """The outcome if workers with hourly `wages` (N,) work `labor` (N,) hours a week under `schedule`.
 
-    `windfall`: what each gets from outside beside the taxes of all, dollars a year.
+    `windfall`: what each worker gets from outside in addition to the mean tax, dollars a year.
 
     >>> from pipeline.economy.tax import US_FED
     >>> year = settle(Economy(), US_FED, [10, 50], [40, 40])
@@ -73,19 +72,19 @@ def settle(
 
 
 def equilibrium(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, *, windfall: float = 0.0) -> Outcome:
-    """The year in which every worker works the hours that are best for it, in continuous hours.
+    """The outcome if every worker best-responds, in continuous hours.
 
-    The workers with hourly `wages` (N,) are all who share the revenue. A Nash equilibrium: each one's hours are best
-    whatever the others work, for others' taxes enter its utility as a sum.
+    The workers with hourly `wages` (N,) share the revenue. This is a Nash equilibrium in dominant strategies: the taxes
+    of the others enter a worker's utility as an additive term, so its best hours do not depend on them.
     """
     hours = best_response(economy, schedule, wages, np.size(wages))
     return settle(economy, schedule, wages, hours, windfall=windfall)
 
 
 def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: Outcome) -> Regret:
-    """What each worker could have had while the others pay the taxes of `outcome`, less what it had: 0 or more.
+    """The regret of each worker, 0 or more: best possible utility minus utility, with the others' taxes held fixed.
 
-    Other hours would change the worker's own tax, and with it the rebate by one Nth of that.
+    Different hours change the worker's own tax, and so the rebate by 1/N of the change.
 
     >>> from pipeline.economy.tax import US_FED, uniform
     >>> regret(Economy(), US_FED, [20, 20], settle(Economy(), US_FED, [20, 20], [60, 40])).regret.round(2)
@@ -99,7 +98,7 @@ def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: O
     owed = tax(schedule, earned)
     rebate_then = outcome.rebate + (owed - outcome.tax) / count
     possible = utility(economy, earned - owed + rebate_then, hours)
-    # the two ways to the same hours may differ in the last bit
+    # two ways to compute the utility of the same hours may differ by rounding
     best = np.maximum(possible, outcome.utility)
     return Regret(best, best - outcome.utility, hours)
 
@@ -112,9 +111,9 @@ def welfare_of(
     welfare_function: WelfareFunction,
     taxpayers: float | None = None,
 ) -> FloatArray:
-    """Welfare (S,) of each of the `rates` (S, B), in percent, when workers with `wages` (N,) best-respond.
+    """Welfare (S,) of each of the `rates` (S, B), in percent, if workers with `wages` (N,) best-respond.
 
-    `taxpayers` share the revenue: the N workers, or as many as they are a sample of.
+    `taxpayers`: the number who share the revenue, N unless the workers are a sample of a larger population.
     """
     rows = max(1, CHUNK // len(wages))
     chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
@@ -130,7 +129,7 @@ def _welfare(
     welfare_function: WelfareFunction,
     taxpayers: float,
 ) -> FloatArray:
-    """`welfare_of` for as many schedules as fit in memory at once."""
+    """`welfare_of` for one chunk of schedules."""
     reply = respond(economy, thresholds, rates, wages, taxpayers)
     u = reply.surplus + reply.tax.mean(axis=1, keepdims=True)
     return np.asarray(welfare_function(u, reply.income, wages), dtype=float)

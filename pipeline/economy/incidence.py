@@ -1,7 +1,7 @@
-"""Who gains from one law instead of another: income after tax and utility of the same workers, by wage.
+"""Tax incidence: who gains and who loses from one tax law relative to another, by wage group.
 
-`incidence` compares two outcomes worker by worker, `incidence_of_law` those of two laws if every worker best-responds
-to each, and `brackets` counts the people whom each rate of a law concerns.
+`incidence` compares two outcomes worker by worker, `incidence_of_law` compares two laws under best responses, and
+`brackets` counts the workers in each bracket of a law.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from signatures.types import TaxSchedule
 
 @dataclass(frozen=True)
 class Gains:
-    """What a group of workers gains: means over its members.
+    """The gains of a group of workers.
 
-    `mean_wage` in dollars an hour; `income` after tax and rebate, and `utility`: mean changes in dollars a year.
-    `winners` have more utility, `losers` less, to the `unchanged` all the difference is rounding.
+    `mean_wage`: dollars an hour. `income` (after tax and rebate) and `utility`: mean changes in dollars a year.
+    `winners`, `losers`, `unchanged`: numbers of workers whose utility rises, falls, or changes by rounding only.
     """
 
     workers: int
@@ -36,15 +36,15 @@ class Gains:
 
     @property
     def share_of_winners(self) -> float:
-        """Winners of all in the group, from 0 to 1."""
+        """The share of winners in the group, from 0 to 1."""
         return self.winners / self.workers
 
 
 @dataclass(frozen=True)
 class Incidence:
-    """Gains of all workers, and by thirds and tenths of the wages, lowest first.
+    """Gains of all workers, of thirds and of deciles by wage, lowest first.
 
-    `thirds` and `deciles` are empty where there are fewer workers than groups.
+    `thirds` and `deciles` are empty if there are fewer workers than groups.
     """
 
     everybody: Gains
@@ -54,10 +54,11 @@ class Incidence:
 
 @dataclass(frozen=True)
 class Bracket:
-    """A bracket of a law: income from `threshold` dollars a year on pays `rate` percent.
+    """A bracket of a law: income above `threshold` dollars a year is taxed at `rate` percent.
 
-    Workers whose income lies in it: `played`, as they worked; `best`, if every worker best-responds. `untaxed`: those
-    who would earn `threshold` or more without any tax, so that without one no rates bring an income into the bracket.
+    Numbers of workers whose income lies in the bracket: `played`, with the hours they worked; `best`, if every worker
+    best-responds. `untaxed`: the number who would earn `threshold` or more without any tax; if it is 0, no rates bring
+    an income into the bracket.
     """
 
     threshold: float
@@ -68,17 +69,17 @@ class Bracket:
 
     @property
     def empty(self) -> bool:
-        """Whether no worker is in it, neither as played nor under best responses."""
+        """Whether no worker is in the bracket, neither as played nor under best responses."""
         return not self.played and not self.best
 
     @property
     def without_meaning(self) -> bool:
-        """Whether its rate concerns no worker, whatever the rates are: empty, and out of reach."""
+        """Whether the bracket's rate affects no worker, whatever the rates are."""
         return self.empty and not self.untaxed
 
 
 def incidence(wages: ArrayLike, now: Outcome, reference: Outcome) -> Incidence:
-    """What the workers with hourly `wages` (N,) have in `now` more than in `reference`, both of the same N workers.
+    """The gains of workers with hourly `wages` (N,) in outcome `now` relative to `reference`, both of the same workers.
 
     >>> from pipeline.economy.equilibrium import settle
     >>> taxed, free = (settle(Economy(), uniform((0,), rate), [10, 30], [40, 40]) for rate in (50, 0))
@@ -95,19 +96,19 @@ def incidence(wages: ArrayLike, now: Outcome, reference: Outcome) -> Incidence:
 def incidence_of_law(
     economy: Economy, wages: ArrayLike, law: TaxSchedule, reference: TaxSchedule, *, windfall: float = 0.0
 ) -> Incidence:
-    """What `law` brings instead of the law `reference` if every worker best-responds to each.
+    """The gains from `law` relative to the law `reference`, if every worker best-responds to each.
 
-    `wages` (N,): dollars an hour. `windfall`: dollars a year to each from outside, under both.
+    `wages` (N,): dollars an hour. `windfall`: dollars a year to each worker from outside, under both laws.
     """
     now, then = (equilibrium(economy, one, wages, windfall=windfall) for one in (law, reference))
     return incidence(wages, now, then)
 
 
 def brackets(economy: Economy, law: TaxSchedule, wages: ArrayLike, played: ArrayLike) -> tuple[Bracket, ...]:
-    """The brackets of `law` with the people in them: workers with hourly `wages` (N,) and incomes `played` (N,).
+    """The brackets of `law` with the number of workers in each; hourly `wages` (N,), incomes as `played` (N,).
 
-    Without income effects no worker earns more under a tax than without one, for no rate is below 0; so a bracket that
-    lies above all untaxed incomes is empty at any rates.
+    There are no income effects and no negative rates, so no worker earns more with a tax than without one. A bracket
+    above all untaxed incomes is therefore empty at any rates.
     """
     best = equilibrium(economy, law, wages).income
     untaxed = equilibrium(economy, uniform(law.thresholds, 0), wages).income
@@ -118,7 +119,7 @@ def brackets(economy: Economy, law: TaxSchedule, wages: ArrayLike, played: Array
 
 
 def _change(now: FloatArray, then: FloatArray) -> FloatArray:
-    """`now` less `then`; exactly 0 where they differ by the noise of summing taxes alone."""
+    """`now` minus `then`; exactly 0 where they differ by rounding only."""
     change = now - then
     change[np.abs(change) <= INDIFFERENT * np.maximum(np.abs(now), np.abs(then))] = 0
     return change

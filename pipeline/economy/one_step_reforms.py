@@ -1,6 +1,6 @@
-"""What a planner can reach in one step: each bracket's rate moved by -20, -10, 0, 10 or 20 points, kept in [0, 100].
+"""The best and the worst reform within a planner's reach: -20, -10, 0, 10 or 20 points per bracket, within [0, 100].
 
-The worth of a step is the welfare of the schedule that it leads to, when every worker best-responds to that.
+The value of a step is the welfare of the resulting schedule if every worker best-responds.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from signatures.types import RateChange, TaxSchedule
 
 IntArray = NDArray[np.int64]
 Worth = Callable[[IntArray], FloatArray]
-"""Steps (S, B) in percentage points to the welfare (S,) that each leads to."""
+"""Maps steps (S, B) in percentage points to the welfare (S,) after each."""
 
 MOVES: tuple[int, ...] = tuple(sorted(get_args(RateChange), key=abs))
-"""What one rate can do at once, the smallest first."""
+"""Possible changes of one rate, smallest first."""
 
 EXHAUSTIVE = 5
-"""Up to so many brackets every step is tried (3,125 of them); above, a search climbs over one and two rates."""
+"""Up to this many brackets every step is tried (3,125 steps); with more, a hill climb changes one or two rates."""
 
 ROUNDING = 1e-12
-"""Share of a welfare figure that is rounding and no difference."""
+"""Relative differences in welfare up to this are rounding."""
 
 
-class Reach(NamedTuple):
-    """The best and the worst step (B,) in percentage points, and the welfare that each leads to."""
+class ExtremeSteps(NamedTuple):
+    """The best and the worst step (B,) in percentage points, and the welfare after each."""
 
     best: tuple[int, ...]
     worst: tuple[int, ...]
@@ -42,39 +42,43 @@ class Reach(NamedTuple):
     lowest: float
 
 
-def worth_of(
+def welfare_after(
     economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction, steps: IntArray
 ) -> FloatArray:
-    """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`, for hourly `wages` (N,)."""
+    """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`; hourly `wages` (N,)."""
     rates = np.clip(np.array(schedule.rates) + steps, 0, 100)
     return welfare_of(economy, schedule.thresholds, rates.astype(float), wages, welfare_function)
 
 
-def reach(economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction) -> Reach:
-    """The best and the worst of all steps from `schedule`; of equal ones the smallest.
+def extreme_steps(
+    economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction
+) -> ExtremeSteps:
+    """The best and the worst step from `schedule`; ties go to the smallest.
 
-    Exact up to `EXHAUSTIVE` brackets. Above, a climb over steps of one and two rates from no step at all: it need not
-    find the best (on the seven federal brackets it does nearly always, see the tests), and is the same every time.
+    Exact up to `EXHAUSTIVE` brackets. With more, a deterministic hill climb that starts from no change and changes one
+    or two rates at a time: it may miss the best step (on the seven federal brackets it rarely does, see the tests).
 
     >>> from pipeline.economy.welfare import utilitarian
-    >>> reach(Economy(), TaxSchedule(thresholds=(0, 90_000), rates=(50, 10)), np.array([10.0, 50.0]), utilitarian).best
+    >>> law = TaxSchedule(thresholds=(0, 90_000), rates=(50, 10))
+    >>> extreme_steps(Economy(), law, np.array([10.0, 50.0]), utilitarian).best
     (-20, -10)
     """
 
     def worth(steps: IntArray) -> FloatArray:
-        return worth_of(economy, schedule, wages, welfare_function, steps)
+        return welfare_after(economy, schedule, wages, welfare_function, steps)
 
-    def blame(steps: IntArray) -> FloatArray:
+    def negative_worth(steps: IntArray) -> FloatArray:
         return -worth(steps)
 
     search = _best_of_all if len(schedule.rates) <= EXHAUSTIVE else _climb
-    (best, highest), (worst, lowest) = search(worth, len(schedule.rates)), search(blame, len(schedule.rates))
-    return Reach(best, worst, highest, -lowest)
+    brackets = len(schedule.rates)
+    (best, highest), (worst, lowest) = search(worth, brackets), search(negative_worth, brackets)
+    return ExtremeSteps(best, worst, highest, -lowest)
 
 
 @cache
 def all_steps(brackets: int) -> IntArray:
-    """Every step (5**B, B), by the number of points moved in all; not to be written to."""
+    """Every step (5**B, B), sorted by the sum of absolute changes; read-only."""
     steps = np.array(list(itertools.product(MOVES, repeat=brackets)), dtype=np.int64)
     ordered: IntArray = steps[np.argsort(np.abs(steps).sum(axis=1), kind="stable")]
     ordered.flags.writeable = False
@@ -87,14 +91,17 @@ def _best_of_all(worth: Worth, brackets: int) -> tuple[tuple[int, ...], float]:
 
 
 def _first_highest(steps: IntArray, heights: FloatArray) -> tuple[tuple[int, ...], float]:
-    """The first of the highest, and its height."""
+    """The first of the highest steps, and its welfare."""
     top = float(heights.max())
     first = int(np.argmax(heights >= top - ROUNDING * abs(top)))
     return tuple(steps[first].tolist()), top
 
 
 def _climb(worth: Worth, brackets: int) -> tuple[tuple[int, ...], float]:
-    """Always to the best step that differs in one rate, or else in two, until none is better; as small as can be."""
+    """Hill climb: move to the best step that differs in one rate, or else in two, until none is better.
+
+    The result is reduced to the smallest step with the same welfare.
+    """
     here = np.zeros(brackets, dtype=np.int64)
     height = float(worth(here[None])[0])
     changed = 1
@@ -110,7 +117,7 @@ def _climb(worth: Worth, brackets: int) -> tuple[tuple[int, ...], float]:
 
 
 def _variants(step: IntArray, changed: int) -> IntArray:
-    """All steps (M, B) that differ from `step` in at most `changed` of its moves, the smallest first."""
+    """All steps (M, B) that differ from `step` in at most `changed` brackets, smallest first."""
     variants = []
     for places in itertools.combinations(range(len(step)), changed):
         for moves in itertools.product(MOVES, repeat=changed):
@@ -123,7 +130,7 @@ def _variants(step: IntArray, changed: int) -> IntArray:
 
 
 def _shrunk(step: IntArray, height: float, worth: Worth) -> tuple[int, ...]:
-    """`step` without moves that bring nothing, as of a rate that nobody pays or that is at its bound."""
+    """`step` without changes that have no effect, e.g. of a rate that no worker pays or that is at its bound."""
     for place in range(len(step)):
         smaller = [_with(step, place, move) for move in MOVES if abs(move) <= abs(step[place])]
         step = np.array(_first_highest(np.array(smaller), worth(np.array(smaller)))[0])

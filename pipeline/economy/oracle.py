@@ -1,8 +1,8 @@
-"""ORACLE: the schedule of a planner who knows everybody, and the best one on the grid of the planner's own moves.
+"""ORACLE: the welfare-maximizing tax schedule when workers best-respond, and the best one on a ten-point grid.
 
-`optimum` looks first for the best schedule that a planner can reach in its ten-point steps: up to three brackets all of
-them are compared, with more, climbs from many starts are. It polishes the best of those, and the best rival, by ever
-smaller moves of one and of two rates until none helps, and certifies that, and the best of the grid with it.
+`optimum` first searches the schedules that a planner can reach in ten-point steps: with up to three brackets it
+compares all of them, with more it climbs from many starts. It then improves the best of them, and the best rival, by
+ever smaller moves of one and of two rates until none helps. A certificate documents the search.
 """
 
 from __future__ import annotations
@@ -23,55 +23,55 @@ from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
 
 Welfare = Callable[[FloatArray], FloatArray]
-"""Rates (S, B) to the welfare (S,) of each when everybody best-responds."""
+"""Maps rates (S, B) to welfare (S,) under best responses."""
 
 GRID = range(0, 101, 10)
-"""The rates a planner can reach from 50 percent, in percent."""
+"""The rates that a planner can reach from 50 percent, in percent."""
 
 MOST_ENUMERATED = 3
-"""Up to so many brackets every schedule on the grid is tried: 1,331 of them."""
+"""Up to this many brackets every schedule on the grid is tried: 1,331 schedules."""
 
 LATTICE = range(0, 101, 5)
-"""Up to `MOST_ENUMERATED` brackets, every schedule on these rates is tried before the polish: 9,261 of them."""
+"""Up to `MOST_ENUMERATED` brackets, every schedule with these rates is tried before the polish: 9,261 schedules."""
 
 MOST_POLISHED = 12
-"""Of the local optima between the points of the grid, so many of the best are polished."""
+"""The number of the best local optima off the grid that are polished."""
 
 FEW = 500
-"""Up to so many workers welfare is rough: every worker who jumps shows. There more places are climbed from."""
+"""With at most this many workers, every jump of a worker makes welfare rough, so the search uses more starts."""
 
-STREWN = 16
-"""With more brackets and `FEW` workers, so many places at random, always the same ones, are polished as well."""
+RANDOM_STARTS = 16
+"""The number of random starts, drawn with a fixed seed, for more brackets and at most `FEW` workers."""
 
-SCOUTS = {"grid": 20_000, "lattice": 300, "climb": 500}
-"""The most workers that look for where a climb is worth starting; the climb itself counts everybody."""
+SAMPLES = {"grid": 20_000, "lattice": 300, "climb": 500}
+"""The most workers in the samples that find starts for the last climbs; the last climbs use all workers."""
 
 LAST_CLIMBS = 4
-"""So many of the best places found are climbed from once more, counting everybody; with `FEW` workers, of those
-between the points of the grid `MOST_POLISHED`."""
+"""The number of the best schedules from which the last climbs start, with all workers; with at most `FEW` workers,
+`MOST_POLISHED` of those off the grid."""
 
 GRID_MOVES = (20.0, 10.0)
-"""Points by which a planner can change a rate at once, both ways."""
+"""Points by which a planner can raise or lower a rate at once."""
 
 POLISH = (20.0, 10.0, 5.0, 2.0, 1.0)
-"""Points by which rates are moved, up and down, in one rate and in two, until none of the moves helps."""
+"""Points by which one rate or two rates are moved, up and down, until no move helps."""
 
 FINER = ((0.5, 0.2, 0.1), (0.05, 0.02, 0.01))
-"""Then by so many, in one rate."""
+"""Smaller moves, in points, that follow, of one rate."""
 
 ROUNDING = 1e-12
-"""A relative gain that is none: the sums behind two figures were taken in another order."""
+"""Smaller relative gains are rounding."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """How the best schedule was found, and how far the others are. Welfare is in units of the welfare function.
+    """How the best schedule was found. Welfare is in units of the welfare function.
 
-    `starts`: schedules on the grid that were compared (`enumerated`), or climbs. `optima`: places among them that no
-    change of one rate by 10 or 20 points improves (climbs: of two rates), with different welfare. `runner_up`: the
-    second of the last climbs; None where they all end at the same welfare. `improvement`: the most that a `POLISH`
-    move of one rate, or of two, adds to `welfare`, 0 or less. `grid`, `grid_welfare`: the best schedule found on the
-    planner's ten-point grid, and its welfare.
+    `starts`: the number of grid schedules compared (if `enumerated`), or of climbs. `optima`: the number of local
+    optima on the grid, with different welfare, that no change of one rate (climbs: of two) by 10 or 20 points improves.
+    `runner_up`: welfare at the second best end of the last climbs; None if all ends have the same welfare.
+    `improvement`: the most that a `POLISH` move of one or two rates adds to `welfare`, 0 or less. `grid`,
+    `grid_welfare`: the best schedule found on the planner's ten-point grid, and its welfare.
     """
 
     enumerated: bool
@@ -85,16 +85,16 @@ class Certificate:
 
 
 class Optimum(NamedTuple):
-    """A schedule, and why it is taken for the best."""
+    """The best schedule found, and the certificate of the search."""
 
     schedule: TaxSchedule
     certificate: Certificate
 
 
 class _Found(NamedTuple):
-    """Places (K, B) on the grid of different welfare, best first, and among how many they were found.
+    """Local optima (K, B) on the grid with different welfare, best first, and the number of starts.
 
-    `off_grid`: places (M, B) between them that look as good, best first.
+    `off_grid`: good schedules (M, B) off the grid, best first.
     """
 
     places: FloatArray
@@ -109,13 +109,13 @@ def optimum(
     welfare_function: WelfareFunction,
     candidates: Iterable[TaxSchedule] = (),
 ) -> Optimum:
-    """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare when workers best-respond.
+    """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare if workers best-respond.
 
-    At least as good as each of the `candidates` on the same thresholds, and as each schedule that differs from it by a
-    `POLISH` move of one rate or of two; rates are found to 0.01 points. It is a search, for welfare has many local
-    optima where rates fall and workers jump: `Certificate` says how wide. In a large population (`SCOUTS`) a part of
-    the workers decides where the last climbs begin. Deterministic. `welfare_function` must work along the last axis.
-    `wages` (N,) dollars an hour.
+    The result is at least as good as each of the `candidates` on the same thresholds, and as each schedule that differs
+    from it by a `POLISH` move of one or two rates; rates are resolved to 0.01 points. Welfare has many local optima,
+    because workers jump between brackets where rates fall, so this is a search; `Certificate` documents its extent. In
+    a large population a sample of workers (`SAMPLES`) determines where the last climbs start. Deterministic.
+    `welfare_function` must work along the last axis. `wages` (N,): dollars an hour.
 
     >>> from pipeline.economy.welfare import utilitarian
     >>> best = optimum(Economy(), (0, 90_000), [10, 20, 80], utilitarian)
@@ -131,7 +131,7 @@ def optimum(
     tops = _climb_all(welfare, polished[:last], POLISH, together=2)
     best = _finished(welfare, tops[0])
     rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
-    if len(rivals):  # they add a climb and take the place of none
+    if len(rivals):  # an additional climb
         rival = _climb(welfare, _highest(welfare, rivals)[0], POLISH, together=2)
         tops = _distinct(welfare, np.vstack([tops, rival]))
         best = _highest(welfare, np.vstack([best, _finished(welfare, rival)]))[0]
@@ -153,7 +153,7 @@ def optimum(
 
 
 def _finished(welfare: Welfare, top: FloatArray) -> FloatArray:
-    """Where a climb by `FINER` moves from `top` (B,) ends; they can open coarser ones again."""
+    """The end of a climb from `top` (B,) by `FINER` moves, after which coarser moves may help again."""
     for moves in FINER:
         top = _climb(welfare, top, moves, together=1)
     return _climb(welfare, top, POLISH, together=2)
@@ -175,25 +175,25 @@ def _welfare_of(
 def _search_grid(
     economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, function: WelfareFunction
 ) -> _Found:
-    """Where on the grid, and between its points, a last climb is worth starting, by the scouts."""
+    """Promising starts of the last climbs, on and off the grid, found with samples of workers."""
 
-    def scouted(kind: str) -> Welfare:
-        return _welfare_of(economy, thresholds, _thinned(wages, SCOUTS[kind]), function, len(wages))
+    def sampled(kind: str) -> Welfare:
+        return _welfare_of(economy, thresholds, _thinned(wages, SAMPLES[kind]), function, len(wages))
 
     brackets = len(thresholds)
     if brackets > MOST_ENUMERATED:
-        return _by_climbs(scouted("climb"), brackets, strewn=0 if len(wages) > FEW else STREWN)
-    places = _peaks(scouted("grid"), brackets, GRID)
-    return _Found(places, len(GRID) ** brackets, _peaks(scouted("lattice"), brackets, LATTICE))
+        return _by_climbs(sampled("climb"), brackets, random_starts=0 if len(wages) > FEW else RANDOM_STARTS)
+    places = _peaks(sampled("grid"), brackets, GRID)
+    return _Found(places, len(GRID) ** brackets, _peaks(sampled("lattice"), brackets, LATTICE))
 
 
 def _thinned(wages: FloatArray, most: int) -> FloatArray:
-    """All `wages`, or `most` of them, evenly spaced from the lowest to the highest."""
+    """All `wages`, or `most` evenly spaced quantiles of them."""
     return wages if len(wages) <= most else np.quantile(wages, np.linspace(0, 1, most))
 
 
 def _peaks(welfare: Welfare, brackets: int, grid: range) -> FloatArray:
-    """The places on the `grid` that no change of one rate by one or two of its steps improves, best first."""
+    """The schedules on the `grid` that no change of one rate by one or two steps improves, best first."""
     every = _lattice(brackets, grid)
     heights = welfare(every).reshape((len(grid),) * brackets)
     tops = np.ones_like(heights, dtype=bool)
@@ -207,14 +207,15 @@ def _peaks(welfare: Welfare, brackets: int, grid: range) -> FloatArray:
 
 @cache
 def _lattice(brackets: int, grid: range) -> FloatArray:
-    """Every schedule (S, B) with rates of the `grid`."""
+    """Every schedule (S, B) with rates from `grid`."""
     return np.array(list(itertools.product(grid, repeat=brackets)), dtype=float)
 
 
-def _by_climbs(welfare: Welfare, brackets: int, *, strewn: int) -> _Found:
-    """Local optima found by climbs from 32 starts on the grid, and from so many `strewn` between its points.
+def _by_climbs(welfare: Welfare, brackets: int, *, random_starts: int) -> _Found:
+    """Local optima found by climbs from 32 starts on the grid, and from `random_starts` off the grid.
 
-    The starts are 50 percent, schedules of few steps from the best to the worst, and good ones far from all those.
+    The starts on the grid are 50 percent everywhere, step schedules over the whole range of welfare, and good step
+    schedules that are far from those.
     """
     scanned = _highest(welfare, np.array(sorted(set(_few_steps(brackets))), dtype=float))
     starts = [np.full(brackets, 50.0), *scanned[:: len(scanned) // 20]]
@@ -225,28 +226,27 @@ def _by_climbs(welfare: Welfare, brackets: int, *, strewn: int) -> _Found:
             break
     singly = _climb_all(welfare, np.array(starts), GRID_MOVES, together=1)
     ends = _climb_all(welfare, singly[:LAST_CLIMBS], GRID_MOVES, together=2)
-    anywhere = np.random.default_rng(0).integers(0, 101, (strewn, brackets)).astype(float)
+    anywhere = np.random.default_rng(0).integers(0, 101, (random_starts, brackets)).astype(float)
     between = _climb_all(welfare, np.vstack([singly[:MOST_POLISHED], anywhere]), POLISH, together=1)
     return _Found(ends, len(starts), between)
 
 
 def _climb_all(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
-    """Where climbs from the `starts` (K, B) end, one for each welfare, best first."""
+    """The ends of climbs from the `starts` (K, B), without duplicates in welfare, best first."""
     return _distinct(welfare, _ends(welfare, starts, moves, together=together))
 
 
 def _climb(welfare: Welfare, start: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
-    """Where the climb from `start` (B,) ends."""
+    """The end of the climb from `start` (B,)."""
     return np.asarray(_ends(welfare, start[None], moves, together=together)[0])
 
 
 def _ends(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
-    """From each of the `starts` (K, B) upwards by `moves` of one rate, or else of up to `together` rates, until none
-    helps.
+    """The ends (K, B) of climbs from the `starts` (K, B), by `moves` of up to `together` rates at once.
 
-    Of the moves that are tried at a time the best is made at once, before others are tried. The climbs do not know of
-    each other; they are made side by side because `welfare` of many schedules at once takes little longer than of few.
-    One that comes to where another has been, with the same moves to try first, ends where that one ends.
+    Each turn tries a group of moves and makes the best of them if it helps; a climb ends when no group helps. The
+    climbs are independent. They run in one batch because `welfare` of many schedules takes little longer than of few. A
+    climb that reaches a state in which another climb has been ends where that one ends.
     """
     turns = _turns(starts.shape[1], together)
     here, heights = starts.copy(), welfare(starts)
@@ -259,7 +259,7 @@ def _ends(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, toget
         found = np.split(welfare(np.vstack(around)), np.cumsum([len(part) for part in around[:-1]]))
         for climb, places, reached in zip(going, around, found, strict=True):
             best = int(np.argmax(reached))
-            # rounding is not progress, and could go round in circles
+            # a gain within rounding is not progress and could lead to a cycle
             if reached[best] > heights[climb] + ROUNDING * abs(heights[climb]):
                 here[climb], heights[climb], idle[climb] = places[best], reached[best], 0
                 follows[climb] = owner.setdefault((here[climb].tobytes(), turn[climb]), climb)
@@ -270,25 +270,25 @@ def _ends(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, toget
 
 
 def _last(follows: Sequence[int], climb: int) -> int:
-    """The climb at the end of those that follow one another from `climb`."""
+    """The climb whose end is the end of `climb`."""
     while follows[climb] != climb:
         climb = follows[climb]
     return climb
 
 
 def _turns(brackets: int, together: int) -> list[list[tuple[int, ...]]]:
-    """What is tried at a time: each rate alone, then two of them together, then three, up to `together`."""
+    """Groups of rates to move: each rate alone, then pairs, and so on up to `together` rates at once."""
     several = [rates for number in range(2, together + 1) for rates in itertools.combinations(range(brackets), number)]
     return [[(bracket,) for bracket in range(brackets)], *([rates] for rates in several)]
 
 
 def _highest(welfare: Welfare, rates: FloatArray) -> FloatArray:
-    """`rates` (S, B) from the best to the worst; equals in the order they came in."""
+    """`rates` (S, B) sorted from the best to the worst; ties keep their order."""
     return np.asarray(rates[np.argsort(-welfare(rates), kind="stable")])
 
 
 def _distinct(welfare: Welfare, rates: FloatArray) -> FloatArray:
-    """`rates` (S, B) from the best to the worst, one for each welfare: where nobody earns, a rate changes nothing."""
+    """`rates` (S, B) sorted from the best to the worst, one per value of welfare: unused brackets make duplicates."""
     ordered = _highest(welfare, rates)
     heights = welfare(ordered)
     new = heights[:-1] - heights[1:] > 1e-9 * np.abs(heights[:-1])
@@ -296,14 +296,14 @@ def _distinct(welfare: Welfare, rates: FloatArray) -> FloatArray:
 
 
 def _neighbours(rates: FloatArray, moves: Sequence[float], turn: Sequence[tuple[int, ...]]) -> FloatArray:
-    """All schedules (M, B) that differ from `rates` (B,) by one of the `moves` up or down, in points, in each of the
-    brackets of one entry of `turn`; kept in [0, 100] and at whole hundredths of a point."""
+    """All schedules (M, B) that differ from `rates` (B,) by one of the `moves`, in points, up or down, in each of the
+    brackets of one entry of `turn`; clipped to [0, 100] and rounded to 0.01 points."""
     return (rates + _changes(len(rates), tuple(moves), tuple(turn))).clip(0, 100).round(2)
 
 
 @cache
 def _changes(brackets: int, moves: tuple[float, ...], turn: tuple[tuple[int, ...], ...]) -> FloatArray:
-    """What `_neighbours` adds to rates, (M, B) points."""
+    """The changes (M, B), in points, that `_neighbours` adds."""
     steps = (*(-move for move in moves), *moves)
     parts = []
     for moved in turn:
@@ -314,7 +314,7 @@ def _changes(brackets: int, moves: tuple[float, ...], turn: tuple[tuple[int, ...
 
 
 def _few_steps(brackets: int) -> Iterator[tuple[int, ...]]:
-    """Every schedule of at most three rates out of 0, 20 ... 100, each held over neighbouring brackets."""
+    """Every schedule with at most three different rates out of 0, 20 ... 100, each over adjacent brackets."""
     for first, second in itertools.combinations(range(1, brackets), 2):
         for low, middle, high in itertools.product(GRID[::2], repeat=3):
             yield (low,) * first + (middle,) * (second - first) + (high,) * (brackets - second)

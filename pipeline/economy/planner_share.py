@@ -1,14 +1,14 @@
-"""The planner share: how much of the possible gain in welfare a planner reached, and when that says something."""
+"""The planner share: the part of the possible gain in welfare that a planner reached."""
 
 from __future__ import annotations
 
 LEAST_GAIN = 0.005
-"""ORACLE's gain over the start, as a share of the start, below which the planner share divides by next to nothing.
-The view `yardsticks` follows the same rule."""
+"""If ORACLE's gain, as a share of welfare at the start, is smaller than this, the planner share is not defined. The
+view `yardsticks` follows the same rule."""
 
 
 def has_enough_to_gain(start: float, best: float) -> bool:
-    """Whether `best` lies far enough above `start` for a share of the gain to say something.
+    """Whether the gain from `start` to `best` is large enough to divide by.
 
     >>> has_enough_to_gain(100, 100.4), has_enough_to_gain(100, 101)
     (False, True)
@@ -17,9 +17,10 @@ def has_enough_to_gain(start: float, best: float) -> bool:
 
 
 def planner_share(start: float, achieved: float, best: float) -> float | None:
-    """Share of the possible gain in welfare, from `start` to `best`, that was `achieved`; None for too little to gain.
+    """The achieved share of the possible gain in welfare from `start` to `best`; None if there is too little to gain.
 
-    A share of the gain and never a ratio of levels, which have no natural zero. It is negative where welfare fell.
+    It is a share of the gain, not a ratio of levels, because welfare has no natural zero. It is negative if welfare
+    fell.
 
     >>> planner_share(10, 25, 30)
     0.75

@@ -1,7 +1,7 @@
-"""Whom a policy serves: what each worker has under each of several schedules, and what a majority prefers.
+"""Political support for tax schedules: workers' utilities under each of them, majorities, and the quality of ballots.
 
-A utility matrix is (V, C): voters by alternatives. Utilities that differ by less than `INDIFFERENT` of their size are
-the same to a voter: that is the noise of summing taxes, not an interest.
+A utility matrix is (V, C): voters by alternatives. A voter is indifferent between utilities whose relative difference
+is below `INDIFFERENT`, since it comes from rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INDIFFERENT = 1e-9
 def prospects(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike) -> FloatArray:
     """Utility (N, S), dollars a year, of workers with hourly `wages` (N,) under each of the `rates` (S, B), in percent.
 
-    Everybody best-responds, and gets the mean tax back.
+    All workers best-respond, and the mean tax is rebated.
 
     >>> prospects(Economy(), (0,), [[0], [50]], [10, 40]).round()
     array([[11821., 33585.],
@@ -35,7 +35,7 @@ def prospects(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: 
 
 
 def preferred(utility: ArrayLike) -> NDArray[np.int64]:
-    """How many voters prefer alternative i to j, (C, C), by their `utility` (V, C).
+    """The number of voters who prefer alternative i to j, (C, C), given their `utility` (V, C).
 
     >>> preferred([[3, 1, 1], [2, 5, 0]])
     array([[0, 1, 2],
@@ -50,9 +50,9 @@ def preferred(utility: ArrayLike) -> NDArray[np.int64]:
 
 
 def condorcet_winners(utility: ArrayLike) -> NDArray[np.bool_]:
-    """Which alternatives (C,) win against every other in pairs, by the voters' `utility` (V, C) (Condorcet 1785).
+    """Which alternatives (C,) beat every other one by majority, given `utility` (V, C) (Condorcet 1785).
 
-    Alternatives between which every voter is indifferent count as one: then all of them are marked. Often nobody is.
+    Alternatives between which all voters are indifferent count as one, so several can be marked. Often none is.
 
     >>> condorcet_winners([[3, 2, 1], [1, 3, 2], [1, 2, 3]])
     array([False,  True, False])
@@ -65,11 +65,11 @@ def condorcet_winners(utility: ArrayLike) -> NDArray[np.bool_]:
 
 
 def ballot_quality(weights: ArrayLike, utility: ArrayLike) -> float:
-    """How well a ballot serves its voter: 1 for the best one of its form, 0 for the worst; nan if all are as good.
+    """How well a ballot serves its voter, from 0 for the worst ballot to 1 for the best; nan if all are equally good.
 
-    A ballot gives each candidate a weight (C,); its worth is the voter's `utility` (C,) so weighted. The best and the
-    worst ballot of the same form give the same weights in the best and in the worst order. With all the weight on one
-    candidate that is (u - worst) / (best - worst).
+    A ballot gives each candidate a weight (C,), and its value is the weighted sum of the voter's `utility` (C,). The
+    best and the worst ballot assign the same weights in the best and in the worst order. With all weight on one
+    candidate the quality is (u - worst) / (best - worst).
 
     >>> ballot_quality([0, 1, 0], [10, 25, 30]), ballot_quality([2, 1, 0], [30, 20, 10]), ballot_quality([1, 0], [5, 5])
     (0.75, 1.0, nan)
@@ -83,10 +83,10 @@ def ballot_quality(weights: ArrayLike, utility: ArrayLike) -> float:
 
 
 def quantile_groups(wages: ArrayLike, groups: int) -> NDArray[np.int64]:
-    """The group, from 0 for the lowest wages, of each of the workers (N,): `groups` groups as equal in size as can be.
+    """The wage quantile group of each worker (N,), from 0 for the lowest wages to `groups` - 1.
 
-    As SQL's `ntile(groups)` over wages: workers with equal wages are told apart by their place, and the first groups
-    are the larger ones.
+    The same as `ntile(groups)` over wages in SQL: group sizes differ by at most one, the first groups are the larger
+    ones, and ties are broken by position.
 
     >>> quantile_groups([30, 10, 20, 40, 50], 2)
     array([0, 0, 0, 1, 1])
@@ -99,7 +99,7 @@ def quantile_groups(wages: ArrayLike, groups: int) -> NDArray[np.int64]:
 
 
 def terciles(wages: ArrayLike) -> NDArray[np.int64]:
-    """0 for the poorest third of the workers (N,), 1 for the middle, 2 for the rich; as SQL's `ntile(3)` over wages.
+    """The wage tercile of each worker (N,), 0 for the lowest wages; the same as `ntile(3)` over wages in SQL.
 
     >>> terciles([30, 10, 20, 40])
     array([1, 0, 0, 2])

@@ -1,4 +1,4 @@
-"""The agents of an economy: what an hour of their time earns, what they want, and who they are."""
+"""The population of an economy: wages, utility types and demographics."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pipeline.economy.wages import FULL_TIME_HOURS, MIN_WAGE, FloatArray, wages_
 from signatures.types import Demographics
 
 UTILITY_TYPES = ("egotistical", "altruistic", "adversarial")
-"""Who cares for their own utility only, for social welfare as well, and for its opposite as well."""
+"""What workers maximize: their own utility, social welfare, or the negative of social welfare."""
 
 COUPLING_POOL = 10_000
-"""People and wages are matched by rank among at least so many: among five, a rank says little about a job."""
+"""The least number of draws among which people and wages are matched by rank: among five, ranks say little."""
 
 Draw = Callable[[int, np.random.Generator], FloatArray]
 DrawWithPeople = Callable[[int, np.random.Generator, bool], tuple[FloatArray, People | None]]
-"""(number of agents, generator, whether people are wanted) -> wages in dollars an hour, and the people."""
+"""(number of agents, generator, whether to draw people) -> wages in dollars an hour, and people or None."""
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Where wages come from, and the year in whose dollars they are drawn."""
+    """A distribution of wages, and the year in whose dollars they are drawn."""
 
     draw: DrawWithPeople
     dollars_of: int
@@ -35,10 +35,10 @@ class Mix:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The agents 0..N-1, columnar: every array is (N,).
+    """The agents 0 to N-1 as columns: every array is (N,).
 
     `wage`: dollars an hour. `utility_type`: one of `UTILITY_TYPES`. `occupation` (a census label, in the
-    plural), `sex` ("Male" or "Female") and `age` (years): all three, or None where agents are wages only.
+    plural), `sex` ("Male" or "Female") and `age` (years): all three, or all None if agents have no demographics.
     """
 
     wage: FloatArray
@@ -50,7 +50,7 @@ class Population:
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in vars(self).items() if column is not None}
         if len(lengths) not in (2, 5) or len(set(lengths.values())) != 1:
-            raise ValueError(f"a population has 2 or all 5 columns, of one length, not {lengths}")
+            raise ValueError(f"a population has 2 or all 5 columns, all of the same length, not {lengths}")
 
     @property
     def num_agents(self) -> int:
@@ -62,7 +62,7 @@ class Population:
         return self.wage * FULL_TIME_HOURS
 
     def demographics(self, agent: int) -> Demographics | None:
-        """Who `agent` is; None where the agents are wages only."""
+        """The demographics of `agent`, or None if the population has none."""
         if self.occupation is None or self.sex is None or self.age is None:
             return None
         return Demographics(occupation=self.occupation[agent], sex=self.sex[agent], age=int(self.age[agent]))
@@ -80,24 +80,24 @@ def draw_population(
     dollars_of: int | None = None,
     min_wage: float = MIN_WAGE,
 ) -> Population:
-    """A population of one of the `POPULATIONS`.
+    """Draw a population from one of the `POPULATIONS`.
 
-    `dollars_of`: the year in whose dollars the wages are stated, by consumer prices; None: as they are drawn, in those
-    of the mix's own year. `min_wage`: dollars an hour, of the same year; lower wages are raised to it.
+    `dollars_of`: the year in whose dollars wages are stated, by consumer prices; None: the mix's own year.
+    `min_wage`: dollars an hour of the same year; lower wages are raised to it.
 
-    With `demographics`, every agent is a census person whose job fits the wage; `acs` has them either way,
-    since its wages are theirs. Wages depend on `mix`, `num_agents` and `rng` alone: neither on `demographics`
-    nor on the percentages. Each call draws anew: it spawns its generators from `rng`.
+    With `demographics`, every agent is a census person whose job fits the wage; `acs` always has them, because its
+    wages are those people's. Wages depend on `mix`, `num_agents` and `rng` only, not on `demographics` or the
+    percentages. Each call gives a new draw: it spawns its generators from `rng`.
 
     Raises ValueError for an unknown mix, fewer than one agent, a `min_wage` below a cent, or percentages that do not
-    add to 100, and KeyError for a year whose prices `CPI_U` does not have.
+    add to 100, and KeyError for a year that is not in `CPI_U`.
     """
     if mix not in POPULATIONS:
-        raise ValueError(f"no population {mix!r}: choose one of {', '.join(POPULATIONS)}")
+        raise ValueError(f"unknown population {mix!r}: choose one of {', '.join(POPULATIONS)}")
     if num_agents < 1:
-        raise ValueError(f"a population has at least 1 agent, not {num_agents}")
+        raise ValueError(f"a population needs at least 1 agent, not {num_agents}")
     if not MIN_WAGE <= min_wage < math.inf:
-        raise ValueError(f"the lowest wage is at least {MIN_WAGE} dollars an hour, not {min_wage}")
+        raise ValueError(f"the minimum wage must be at least {MIN_WAGE} dollars an hour, not {min_wage}")
     counts = utility_type_counts(num_agents, percent_ego, percent_alt, percent_adv)
     wage_rng, type_rng = rng.spawn(2)
     utility_type = type_rng.permutation(np.repeat(np.array(UTILITY_TYPES, dtype=object), counts))
@@ -109,13 +109,13 @@ def draw_population(
 
 
 def utility_type_counts(num_agents: int, ego: float, alt: float, adv: float) -> list[int]:
-    """Agents of each of the `UTILITY_TYPES` for their percentages, by largest remainder.
+    """The number of agents of each of the `UTILITY_TYPES`, given percentages, by the largest remainder method.
 
     >>> utility_type_counts(5, 50, 25, 25)
     [3, 1, 1]
 
-    Of equal remainders the earlier type's is served first. Raises ValueError unless the percentages are 0 or
-    more and add to 100.
+    Ties between remainders go to the earlier type. Raises ValueError unless the percentages are 0 or more and add
+    to 100.
     """
     percents = (ego, alt, adv)
     if not math.isclose(math.fsum(percents), 100, abs_tol=1e-6) or min(percents) < 0:
@@ -137,7 +137,7 @@ def _census_mix(num_agents: int, rng: np.random.Generator, demographics: bool) -
 
 
 def _wage_mix(draw_wages: Draw) -> DrawWithPeople:
-    """A draw whose wages come from `draw_wages`; where people are wanted, each wage gets the one it fits."""
+    """A draw with wages from `draw_wages`; people, if requested, are matched to wages by rank."""
 
     def draw(num_agents: int, rng: np.random.Generator, demographics: bool) -> tuple[FloatArray, People | None]:
         wage_rng, more_rng, people_rng = rng.spawn(3)
@@ -151,7 +151,7 @@ def _wage_mix(draw_wages: Draw) -> DrawWithPeople:
 
 
 def couple_by_rank(wage: FloatArray, people: People) -> People:
-    """`people` in another order: the best earner at the place of the highest wage, and so on down."""
+    """`people` reordered so that ranks match: the person with the highest earnings gets the highest wage."""
     order = np.empty(len(wage), dtype=np.int64)
     order[np.argsort(wage, kind="stable")] = np.argsort(people.earnings, kind="stable")
     return people.take(order)
@@ -162,6 +162,6 @@ POPULATIONS: dict[str, Mix] = {
     "uniform": Mix(_wage_mix(wages_uniform), PAPER_YEAR),
     "acs": Mix(_census_mix, CENSUS_YEAR),
 }
-"""The populations by name. Wages of `us_income` and `acs` are annual earnings divided by 2,080 hours. Those of `acs`
-are of people who work full-time and all year; the GB2 fit behind `us_income` is to all earners, so that part-time and
-part-year work looks like a low wage: 21.8 % are below 7.25 dollars an hour, of `acs` 4.1 %."""
+"""The populations by name. Wages of `us_income` and `acs` are annual earnings divided by 2,080 hours. `acs` has people
+who work full-time and all year. The GB2 distribution behind `us_income` is fitted to all earners, so part-time and
+part-year work looks like a low wage: 21.8 % of its wages are below 7.25 dollars an hour, against 4.1 % for `acs`."""

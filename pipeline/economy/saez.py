@@ -1,23 +1,23 @@
-"""Optimal tax rates by the formula of Saez (2001), for taxes that are linear within brackets.
+"""Optimal marginal tax rates by the formula of Saez (2001), for piecewise linear taxes.
 
     tau_j = (1 - G_j) / (1 - G_j + a_j * e_j)
 
-e_j is the elasticity of income in bracket j with respect to the net-of-tax rate. Raising tau_j by one point collects,
-from everybody, one per cent of the dollars m_ij that lie inside the bracket, M_j in all; only workers with an interior
-optimum in the bracket answer at the margin. Workers at the cap of hours and those who bunch at a kink do not. With the
-incomes z_i of those who answer, and welfare weights g_i = dW/du_i of mean one,
+e_j is the elasticity of income in bracket j with respect to the net-of-tax rate. Raising tau_j by one point collects
+one percent of the dollars m_ij that each worker i earns inside the bracket, M_j in total. Only workers with an interior
+optimum in the bracket respond at the margin; those at the cap on hours and those who bunch at a kink do not. With the
+incomes z_i of those who respond, and welfare weights g_i = dW/du_i of mean one,
 
     a_j = (sum of their z_i) / M_j      G_j = (sum over all of g_i*m_ij) / M_j
 
-In the top bracket a_j is the Pareto parameter z_m/(z_m - edge) of the textbooks. Incomes and weights follow from the
-rates, so the rates are iterated to a fixed point. Two terms make it the first-order condition of N workers, too:
+In the top bracket a_j is the textbook Pareto parameter z_m/(z_m - edge). Incomes and weights depend on the rates, so
+the rates are iterated to a fixed point. Two terms adapt the first-order condition to a finite number N of workers:
 
-- of a worker's own tax 1/N comes back to it. The formula gives the effective rate tau*(1 - 1/N), and a worker's answer
-  counts for the others only: z_i*(1 - g_i/N) in a_j.
-- a welfare function can value income by itself (`direct` in welfare_weights.py); that much of a tax is forgone:
+- A worker gets 1/N of its own tax back. The formula therefore gives the effective rate tau*(1 - 1/N), and the revenue
+  effect of a worker's response counts for the others only: z_i*(1 - g_i/N) in a_j.
+- A welfare function can value income directly (`direct` in welfare_weights.py), which lowers the rate:
   tau_j = (1 - G_j - a_j*e_j*direct) / (1 - G_j + a_j*e_j).
 
-It is a condition at the margin: workers about to jump across a gap, where rates fall, are not in it.
+The condition is local: it ignores workers who would jump between brackets where rates fall.
 
 Emmanuel Saez, "Using Elasticities to Derive Optimal Income Tax Rates", Review of Economic Studies 68 (2001);
 Emmanuel Saez and Stefanie Stantcheva, "Generalized Social Marginal Welfare Weights for Optimal Tax Theory", American
@@ -38,18 +38,18 @@ from pipeline.economy.welfare_weights import Weights, weight_function
 from signatures.types import TaxSchedule
 
 MOST_CELLS = 2_000
-"""A larger population is summed up in so many groups of neighbouring wages."""
+"""A larger population is aggregated into this many groups of adjacent wages."""
 
 STARTS = (20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
-"""Percent in every bracket, from which the iteration is begun: among few workers there can be several fixed points."""
+"""Starting rates in percent: with few workers there can be several fixed points."""
 
 ITERATIONS = 200
 TOLERANCE = 0.005
-"""Points: a rate that would move by less stands."""
+"""The iteration has converged when no rate moves by this many points."""
 
 NEAR, NEAR_OF_MANY = 3.0, 1000.0
-"""Where no start settles, schedules count that the formula would move by no more than `NEAR` points, or
-`NEAR_OF_MANY` / N points if that is less: the more workers, the less does one who bunches or jumps move it."""
+"""If no start converges, schedules qualify that the formula would move by at most `NEAR` points, or by at most
+`NEAR_OF_MANY` / N points if that is less: the more workers, the less one that bunches or jumps matters."""
 
 
 def saez(
@@ -65,12 +65,12 @@ def saez(
     """The Saez rates for workers with hourly `wages` (N,) who best-respond, rounded to 0.01 percent.
 
     `elasticities`: one for all brackets, or one for each. `welfare`: a name in `WELFARE`, whose weights g are used.
-    `windfall`: dollars a year that each gets from outside. The iteration moves part of the way at each step, from each
-    of the `STARTS`; of several fixed points the one with the highest welfare is taken. Among few workers none may be
-    reached, for workers bunch and jump: then it is the best of the schedules that the formula would move by no more
-    than `NEAR` points, or else the one that it would move least.
+    `windfall`: dollars a year that each worker gets from outside. A damped iteration runs from each of the `STARTS`; of
+    several fixed points, the one with the highest welfare is returned. With few workers, who bunch and jump, it may not
+    converge. The result is then the best of the schedules that the formula would move by at most `NEAR` points, or
+    else the one that it would move least.
 
-    Raises ValueError for a wrong number of elasticities or a negative one.
+    Raises ValueError for a wrong number of elasticities or a negative elasticity.
 
     >>> from pipeline.economy.tax import BRACKETS
     >>> saez(Economy(), BRACKETS["three"], [5, 10, 20, 40, 80, 160], [0.4]).rates[0] > 50
@@ -88,7 +88,7 @@ def saez(
     for iteration in range(ITERATIONS):
         reply = respond(economy, thresholds, rates, wage, count)
         u = reply.surplus + reply.tax.mean(axis=1, keepdims=True) + windfall
-        # cells stand for workers of different wages: 1/inverse_wage is the one wage that has their weight
+        # a cell aggregates different wages; 1/inverse_wage is the wage with the cell's mean weight
         heights = objective(u, reply.income, 1 / inverse_wage)
         weights = weights_of(u, reply.income, inverse_wage)
         answers = responds_at_the_margin(thresholds, reply.income, reply.labor)
@@ -97,7 +97,7 @@ def saez(
         passed.append((rates, farthest, heights))
         if farthest.max() < TOLERANCE:
             break
-        # ever smaller steps, so that a cycle of workers jumping between brackets dies down
+        # ever smaller steps damp cycles of workers who jump between brackets
         rates = rates + move / (2 + iteration / 10)
     everywhere, farthest, heights = (np.concatenate(part) for part in zip(*passed, strict=True))
     best = _most_settled(everywhere, farthest, heights, min(NEAR, NEAR_OF_MANY / count))
@@ -105,10 +105,9 @@ def saez(
 
 
 def _most_settled(rates: FloatArray, farthest: FloatArray, heights: FloatArray, near: float) -> FloatArray:
-    """Of schedules (K, B) the best by `heights` (K,) that the formula moves by next to nothing, or else by at most
-    `near` points, or else the least.
+    """The best of the `rates` (K, B) that qualify: converged, or else within `near` points, or else closest.
 
-    `farthest` (K,): how many points it moves the rate that it moves most.
+    `heights` (K,): welfare. `farthest` (K,): the largest move of a rate by the formula, in points.
     """
     limits = (TOLERANCE, near, float(farthest.min()))
     settled = next(farthest <= limit for limit in limits if (farthest <= limit).any())
@@ -116,7 +115,7 @@ def _most_settled(rates: FloatArray, farthest: FloatArray, heights: FloatArray, 
 
 
 def responds_at_the_margin(thresholds: ArrayLike, incomes: FloatArray, labor: FloatArray) -> NDArray[np.bool_]:
-    """Whose best reply (..., N) is an interior optimum: between 0 hours and the cap, and at no edge of a bracket.
+    """Whose best response (..., N) is interior: between 0 hours and the cap, and not at the edge of a bracket.
 
     `incomes` in dollars a year, `labor` in hours a week.
     """
@@ -134,11 +133,10 @@ def saez_rates(
     answers: ArrayLike,
     taxpayers: float = CONTINUUM,
 ) -> FloatArray:
-    """The formula once: rates (..., B) in percent at given `incomes` (..., N) in dollars and welfare `weights`.
+    """Apply the formula once: rates (..., B) in percent at given `incomes` (..., N) in dollars and welfare `weights`.
 
-    `elasticities` (B,). `answers` (..., N): who responds at the margin. A bracket that fewer than two workers reach is
-    taken as part of the one below, so no rate rests on a tail that is not there. Where nobody earns anything, there is
-    nothing to tax, and rates are 0.
+    `elasticities` (B,). `answers` (..., N): who responds at the margin. A bracket that fewer than two workers reach
+    gets the rate of the bracket below. If there is no income, rates are 0.
 
     >>> even = Weights(np.array([1.5, 0.5]), np.zeros(2))
     >>> saez_rates([0], [20_000, 60_000], even, [0.4], [True, True]).round(2)
@@ -148,7 +146,7 @@ def saez_rates(
     answering = np.asarray(answers, dtype=bool)
     share = effective_share(taxpayers)
     others = 1 - weights.g / taxpayers
-    # all brackets at once, (B, ..., N), and summed over the last axis as one bracket alone would be
+    # all brackets at once, (B, ..., N), summed over the last axis so that rounding is the same as for one bracket
     low, high, e = (x.reshape(-1, *[1] * z.ndim) for x in (edges, np.append(edges[1:], np.inf), e))
     inside = np.minimum(np.maximum(z - low, 0), high - low)
     earned = np.where(answering & (z >= low) & (z < high), z, 0.0)
@@ -165,21 +163,21 @@ def saez_rates(
 
 
 def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """`part` / `whole`, and 0 where there is nothing to divide by."""
+    """`part` / `whole`, and 0 where `whole` is not positive."""
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
 def _cells(wages: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Wages in ascending order with 1/wage; the means of equal groups of neighbours when there are many."""
+    """Wages in ascending order and their inverses; means over groups of adjacent wages if there are many."""
     cells = np.array_split(np.sort(wages), min(len(wages), MOST_CELLS))
     return np.array([cell.mean() for cell in cells]), np.array([(1 / cell).mean() for cell in cells])
 
 
 def _per_bracket(elasticities: Sequence[float], brackets: int) -> FloatArray:
-    """One elasticity for each bracket, a single one repeated."""
+    """Elasticities (B,), with a single one repeated."""
     e = np.asarray(elasticities, dtype=float)
     if e.shape not in ((1,), (brackets,)):
         raise ValueError(f"{brackets} brackets need 1 elasticity or {brackets}, not {e.size}")
     if (e < 0).any():
-        raise ValueError(f"an elasticity is 0 or more, not {e.min():g}")
+        raise ValueError(f"an elasticity must be 0 or more, not {e.min():g}")
     return np.broadcast_to(e, (brackets,))

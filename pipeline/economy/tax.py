@@ -1,7 +1,7 @@
-"""Tax laws and what they take: brackets by name, the tax on an income, the rate on its last dollar.
+"""Income tax: bracket settings, the tax on an income, marginal rates and the rebate.
 
-A law is one `TaxSchedule`: thresholds in dollars a year, marginal rates in percent, and the last rate
-applies without end. What is collected goes back to everybody in equal parts, the rebate.
+A tax law is a `TaxSchedule`: thresholds in dollars a year and marginal rates in percent; the last rate applies without
+an upper limit. The revenue is returned in equal parts, the rebate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from signatures.types import TaxSchedule
 FloatArray = NDArray[np.float64]
 
 ROUNDING = 1e-12
-"""Incomes that differ by less, relative to their size, are the same."""
+"""Incomes whose relative difference is below this are equal."""
 
 US_FED = TaxSchedule(
     thresholds=(0, 11_600, 47_150, 100_525, 191_950, 243_725, 609_350),
@@ -42,21 +42,21 @@ def uniform(thresholds: tuple[float, ...], rate: float) -> TaxSchedule:
 
 
 def tax(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
-    """What `schedule` takes from yearly `income`, both in dollars and of any shape; income below 0 pays 0.
+    """The tax on yearly `income`, both in dollars and of any shape; negative income pays 0.
 
     >>> [float(owed) for owed in tax(US_FED, [0, 11_600, 100_000])]
     [0.0, 1160.0, 17053.0]
     """
     z = np.asarray(income, dtype=float)
     owed = np.zeros_like(z)
-    # T(z) = sum_j (tau_j - tau_j-1) * max(z - edge_j, 0): one pass a bracket, no (N, brackets) temporary
+    # T(z) = sum_j (tau_j - tau_j-1) * max(z - edge_j, 0): one pass per bracket, without an (N, brackets) temporary
     for edge, step in zip(schedule.thresholds, np.diff(schedule.rates, prepend=0.0), strict=True):
         owed += step / 100 * np.maximum(z - edge, 0.0)
     return owed
 
 
 def marginal_rate(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
-    """Percent that the next dollar above yearly `income` pays; on an edge that is the upper bracket's rate.
+    """The tax rate in percent on the next dollar above yearly `income`; on an edge, the upper bracket's rate.
 
     >>> marginal_rate(US_FED, [11_599, 11_600, 1e9])
     array([10., 12., 37.])
@@ -65,10 +65,10 @@ def marginal_rate(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
 
 
 def bracket_of(schedule: TaxSchedule, income: ArrayLike) -> NDArray[np.intp]:
-    """The bracket, from 0, of the next dollar above yearly `income`, any shape; below 0 dollars it is -1.
+    """The bracket, from 0, of the next dollar above yearly `income` of any shape; -1 for negative income.
 
-    On an edge that is the upper bracket, and an income that differs from an edge by rounding alone is on it: hours that
-    are best at a kink come back as an income a little above or below.
+    On an edge it is the upper bracket. An income within rounding of an edge is on it, because the income of optimal
+    hours at a kink can be slightly above or below.
 
     >>> bracket_of(US_FED, [11_599, 11_600 * (1 - 1e-15), 11_600])
     array([0, 1, 1])
@@ -78,7 +78,7 @@ def bracket_of(schedule: TaxSchedule, income: ArrayLike) -> NDArray[np.intp]:
 
 
 def people_in_brackets(schedule: TaxSchedule, income: ArrayLike) -> NDArray[np.int64]:
-    """How many of the incomes (N,), 0 or more dollars a year, lie in each bracket, (B,); see `bracket_of`.
+    """The number of incomes in each bracket (B,), from incomes (N,) of 0 or more dollars a year; see `bracket_of`.
 
     >>> people_in_brackets(TaxSchedule(thresholds=(0, 100), rates=(10, 20)), [0, 99, 100])
     array([2, 1])
@@ -88,7 +88,7 @@ def people_in_brackets(schedule: TaxSchedule, income: ArrayLike) -> NDArray[np.i
 
 
 def rebate(taxes: ArrayLike) -> float:
-    """The equal share of the revenue that every taxpayer gets back: the mean of `taxes`, dollars a year.
+    """The equal share of the revenue that each taxpayer gets back: the mean of `taxes`, dollars a year.
 
     >>> rebate([0, 1_000, 2_000])
     1000.0

@@ -1,14 +1,14 @@
-"""What work is worth to a worker, and the hours that are best.
+"""Utility of workers, and their best-response hours under any piecewise linear tax.
 
     u = 52*w*l - T(52*w*l) + R - weeks*c*l**delta        dollars a year
 
 with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
-(arXiv 2507.15815), read in the unit in which they make sense: a week and an hourly wage.
+(arXiv 2507.15815), applied to weekly hours and hourly wages, the units in which they give plausible hours.
 
-Utility is linear in money, so there is no income effect: the part of the rebate that others' taxes pay for moves no
-choice. Of a worker's own tax 1/N comes back, where N taxpayers share the revenue. Hours are therefore chosen by the
-effective tax T*(1 - 1/N), with the effective marginal rate tau*(1 - 1/N). In a continuum N is infinite, and the
-effective rate is the statutory one.
+Utility is linear in money, so there is no income effect: the part of the rebate that others' taxes pay for affects no
+choice. If N taxpayers share the revenue, a worker gets 1/N of its own tax back. Hours therefore depend on the effective
+tax T*(1 - 1/N), with the effective marginal rate tau*(1 - 1/N). In a continuum, N is infinite and the effective rate is
+the statutory one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ WEEKS = 52
 """Weeks of work in a year."""
 
 MAX_HOURS = 100
-"""The most that anybody can work in a week."""
+"""The most hours of work in a week."""
 
 CONTINUUM = math.inf
-"""As a number of taxpayers: so many that nothing of a worker's own tax comes back to it."""
+"""A number of taxpayers so large that none of a worker's own tax comes back to it."""
 
 
 @dataclass(frozen=True)
 class Economy:
-    """How effort hurts: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1."""
+    """The cost of effort: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1."""
 
     c: float = 0.0005
     delta: float = 3.5
@@ -43,7 +43,7 @@ class Economy:
 
     @property
     def elasticity(self) -> float:
-        """Elasticity of hours, and so of income, with respect to the net-of-tax wage.
+        """The elasticity of hours, and thus of income, with respect to the net-of-tax wage.
 
         >>> Economy().elasticity
         0.4
@@ -52,15 +52,15 @@ class Economy:
 
 
 ECONOMIES: dict[str, Economy] = {"weekly": Economy(), "v1": Economy(weeks=1)}
-"""`weekly` is the default. `v1` counts one week of effort against a year of pay, as the first release did:
-there nearly everybody works 100 hours at nearly every tax."""
+"""`weekly` is the default. `v1` sets one week of effort against a year of pay, as the first release did; there nearly
+all workers choose 100 hours at nearly any tax."""
 
 
 class Response(NamedTuple):
-    """Best replies of N workers to S schedules, each field (S, N).
+    """Best responses of N workers to S schedules, each field (S, N).
 
     `labor` in hours a week; `income` and `tax` in dollars a year; `surplus` = income - tax - effort cost,
-    which is utility before the rebate.
+    i.e. utility before the rebate.
     """
 
     labor: FloatArray
@@ -70,7 +70,7 @@ class Response(NamedTuple):
 
 
 def income(wage: ArrayLike, labor: ArrayLike) -> FloatArray:
-    """Yearly pre-tax income in dollars at `wage` dollars an hour and `labor` hours a week.
+    """Yearly income before tax, in dollars, at `wage` dollars an hour and `labor` hours a week.
 
     >>> float(income(25, 40))
     52000.0
@@ -79,7 +79,7 @@ def income(wage: ArrayLike, labor: ArrayLike) -> FloatArray:
 
 
 def effort_cost(economy: Economy, labor: ArrayLike) -> FloatArray:
-    """What `labor` hours a week cost the worker, in dollars a year.
+    """The cost of `labor` hours a week to the worker, in dollars a year.
 
     >>> round(float(effort_cost(Economy(), 40)), 2)
     10524.06
@@ -97,9 +97,9 @@ def utility(economy: Economy, posttax_income: ArrayLike, labor: ArrayLike) -> Fl
 
 
 def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -> FloatArray:
-    """Utility as felt by workers who judge the tax policy: u, or u - (1-r)*|u| where not `satisfied`.
+    """Utility adjusted for satisfaction with the tax policy: u, or u - (1-r)*|u| for workers who are not `satisfied`.
 
-    The absolute value keeps dissatisfaction a loss when utility is negative; r*u would be a gain.
+    The absolute value makes dissatisfaction a loss even when utility is negative; r*u would then be a gain.
 
     >>> adjusted_utility([100, 100, -100], [True, False, False])
     array([ 100.,   50., -150.])
@@ -109,26 +109,26 @@ def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -
 
 
 def effective_share(taxpayers: float) -> float:
-    """1 - 1/N: the part of a worker's own tax that does not come back to it when N `taxpayers` share the revenue.
+    """The factor 1 - 1/N: the part of a worker's tax that does not come back if N `taxpayers` share the revenue.
 
-    Raises ValueError for fewer than one.
+    Raises ValueError for fewer than one taxpayer.
 
     >>> effective_share(5), effective_share(CONTINUUM)
     (0.8, 1.0)
     """
     if not taxpayers >= 1:
-        raise ValueError(f"at least 1 taxpayer shares the revenue, not {taxpayers:g}")
+        raise ValueError(f"the number of taxpayers must be at least 1, not {taxpayers:g}")
     return 1 - 1 / taxpayers
 
 
 def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike, taxpayers: float) -> Response:
-    """Exact best replies to many schedules on the same brackets, in continuous hours.
+    """Exact best responses to many schedules on the same brackets, in continuous hours.
 
     `thresholds` (B,) dollars a year, `rates` (S, B) percent, `wages` (N,) dollars an hour; `taxpayers` share the
-    revenue. Within a bracket what a worker keeps is concave in hours, so its best hours are the interior optimum
-    clipped to the hours that earn an income in that bracket; the best of the brackets is the best of all, whether or
-    not the rates rise. Clipping covers the kinks, 0 and 100. Equally good hours: the fewer. Memory is O(S*N); the
-    caller cuts S into chunks.
+    revenue. Within a bracket, utility is concave in hours, so the best hours are the interior optimum clipped to the
+    hours that earn an income in that bracket. The best over all brackets is the global optimum, also for schedules that
+    are not convex. Clipping covers the kinks, 0 and 100. Ties go to fewer hours. Memory is O(S*N); the caller cuts S
+    into chunks.
 
     Raises ValueError if a wage is not positive or there is no taxpayer.
     """
@@ -137,7 +137,7 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
         raise ValueError(f"wages must be positive dollars an hour, not {w.min():g}")
     share = effective_share(taxpayers)
     effective = laws * share
-    # effective tax owed on reaching each lower edge, (S, B)
+    # effective tax at each lower edge, (S, B)
     owed = np.cumsum(effective[:, :-1] / 100 * np.diff(edges), axis=1)
     owed = np.concatenate([np.zeros((len(laws), 1)), owed], axis=1)
     replies, row = _best_in_brackets(economy, edges, effective, w)
@@ -147,19 +147,19 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
     chosen = np.repeat(row[:, :1], len(w), axis=1)
     for bracket in range(1, len(edges)):
         other = replies.kept[row[:, bracket]] + offset[:, bracket, None]
-        # strictly better: brackets come in order of hours, so a tie stays with the fewer
+        # strictly better: brackets come in order of hours, so ties go to fewer hours
         better = other > kept
         np.copyto(kept, other, where=better)
         np.copyto(chosen, row[:, bracket, None], where=better)
     place = chosen * len(w) + np.arange(len(w))
     labor, earned, cost = (column.take(place) for column in (replies.labor, replies.income, replies.cost))
-    # with one taxpayer everything comes back, and what is kept does not tell the tax
+    # with one taxpayer the whole tax comes back, so the tax cannot be derived from what is kept
     taken = (earned - cost - kept) / share if share > 0 else _taxes(edges, laws, earned)
     return Response(labor, earned, taken, kept - taken / taxpayers)
 
 
 def _taxes(edges: FloatArray, laws: FloatArray, earned: FloatArray) -> FloatArray:
-    """What each of the `laws` (S, B), in percent, takes from the incomes `earned` (S, N)."""
+    """Taxes (S, N) under the `laws` (S, B), in percent, on the incomes `earned` (S, N)."""
     taken = np.zeros_like(earned)
     for edge, step in zip(edges, np.diff(laws, axis=1, prepend=0.0).T, strict=True):
         taken += step[:, None] / 100 * np.maximum(earned - edge, 0.0)
@@ -167,10 +167,9 @@ def _taxes(edges: FloatArray, laws: FloatArray, earned: FloatArray) -> FloatArra
 
 
 class _Replies(NamedTuple):
-    """Best replies within one bracket at one rate, each (K, N) for K pairs of a bracket and a rate.
+    """Best responses within one bracket at one rate, each (K, N) for K pairs of a bracket and a rate.
 
-    `kept` = income less the effective rate on all of it less the `cost` of effort; -inf where 100 hours earn too
-    little.
+    `kept` = income - effective rate * income - `cost` of effort; -inf if even 100 hours do not reach the bracket.
     """
 
     labor: FloatArray
@@ -182,9 +181,9 @@ class _Replies(NamedTuple):
 def _best_in_brackets(
     economy: Economy, edges: FloatArray, laws: FloatArray, wages: FloatArray
 ) -> tuple[_Replies, NDArray[np.intp]]:
-    """The best replies that earn an income in each bracket, and their rows (S, B) by law and bracket.
+    """The best responses with an income in each bracket, and their rows (S, B) by law and bracket.
 
-    Effective rates `laws` (S, B) in percent.
+    `laws` (S, B): effective rates in percent.
     """
     levels, bracket, row = _by_rate(laws)
     share = levels[:, None] / 100
@@ -197,9 +196,9 @@ def _best_in_brackets(
 
 
 def _by_rate(laws: FloatArray) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
-    """The different pairs of bracket and rate in `laws` (S, B): rates (K,), brackets (K,), and which each is (S, B).
+    """The distinct pairs of bracket and rate in `laws` (S, B): rates (K,), brackets (K,), and indices (S, B) of pairs.
 
-    Schedules share their rates (a 10-point grid has eleven), so that powers are taken once a pair.
+    Schedules share rates (a 10-point grid has eleven), so powers are computed once per pair.
     """
     brackets = np.arange(laws.shape[1])
     if len(laws) == 1:
@@ -212,13 +211,13 @@ def _by_rate(laws: FloatArray) -> tuple[FloatArray, NDArray[np.intp], NDArray[np
 
 
 def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
-    """Hours at which one more hour pays as much as it hurts: 52*(1-tau)*w = weeks*c*delta*l**(delta-1)."""
+    """Hours at which the net wage equals the marginal cost of effort: 52*(1-tau)*w = weeks*c*delta*l**(delta-1)."""
     hours: FloatArray = (WEEKS * net_wage / (economy.weeks * economy.c * economy.delta)) ** economy.elasticity
     return hours
 
 
 def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxpayers: float) -> FloatArray:
-    """Hours a week, continuous in [0, 100], that give the highest utility at each hourly `wage`, any shape.
+    """Utility-maximizing hours a week, continuous in [0, 100], at each hourly `wage` of any shape.
 
     `taxpayers` share the revenue. Exact for every schedule, also where rates fall; see `respond`. Raises ValueError for
     a wage that is not positive.
@@ -237,7 +236,7 @@ def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxp
 def best_response_on_grid(
     economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxpayers: float, step: int = 10
 ) -> FloatArray:
-    """The best of the hours 0, `step`, 2*`step` ... up to 100 at each hourly `wage`, any shape; ties go to fewer.
+    """The best of the hours 0, `step`, 2*`step` ... up to 100 at each hourly `wage` of any shape; ties go to fewer.
 
     `taxpayers` share the revenue. Raises ValueError unless `step` is from 1 to 100.
 
@@ -249,7 +248,7 @@ def best_response_on_grid(
         raise ValueError(f"step must be from 1 to {MAX_HOURS} hours, not {step}")
     wages, share = np.asarray(wage, dtype=float), effective_share(taxpayers)
     best = np.zeros_like(wages)
-    highest = np.zeros_like(wages)  # no work, no tax: nothing kept
+    highest = np.zeros_like(wages)  # the utility of no work, before the rebate
     for hours in range(step, MAX_HOURS + 1, step):
         earned = income(wages, hours)
         kept = utility(economy, earned - share * tax(schedule, earned), hours)

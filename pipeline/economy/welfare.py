@@ -1,10 +1,10 @@
-"""What is good for all: welfare functions by name, and the inequality they look at.
+"""Social welfare functions and the Gini coefficient.
 
-Each is f(u, z, w): utility u and pre-tax income z in dollars a year, wage w in dollars an hour, over the
-last axis. One population (N,) gives a float; many at once, u and z of shape (S, N), give (S,). All but `paper` come in
-dollars a head and year: the equally distributed equivalent, which, given to everybody alike, would be worth as much. So
-figures compare across numbers of people and seeds.
-A new metric is one function and one entry in `WELFARE`.
+Each welfare function is f(u, z, w) over the last axis: utility u and income before tax z in dollars a year, wage w in
+dollars an hour. One population (N,) gives a float; u and z of shape (S, N) give (S,). All but `paper` return dollars
+per person and year, the equally distributed equivalent: the utility that would give the same welfare if everybody had
+it. Values are therefore comparable across population sizes and seeds.
+To add a welfare function, write one function and one entry in `WELFARE`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Value = Any
 
 
 def inverse_income(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
-    """Mean utility with weights 1 / (income at 40 hours), dollars a year: fixed Pareto weights.
+    """Mean utility weighted by 1 / (income at 40 hours), dollars a year: fixed Pareto weights.
 
-    The weights belong to the person, not to the choice of hours, which is what the marginal weights g of Saez
-    (2001) mean; a worker gains no weight by idling.
+    The weights depend on the worker's wage and not on its hours, like the marginal weights g of Saez (2001), so a
+    worker gains no weight by working less.
 
     >>> inverse_income(np.array([30_000., 60_000.]), np.array([0., 0.]), np.array([8., 16.]))
     40000.0
@@ -35,9 +35,9 @@ def inverse_income(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
 
 
 def paper(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
-    """Sum of u_i / max(z_i, 1): the formula of Karten et al. 2025 (arXiv 2507.15815) as released.
+    """Sum of u_i / max(z_i, 1): the formula in the released code of Karten et al. 2025 (arXiv 2507.15815).
 
-    One idle worker is divided by one dollar and drowns the rest; see `idle_share`.
+    The utility of an idle worker is divided by one dollar and dominates the sum; see `idle_share`.
 
     >>> paper(np.array([500., 500.]), np.array([1_000., 0.]), np.array([1., 1.]))
     500.5
@@ -55,7 +55,7 @@ def utilitarian(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
 
 
 def rawlsian(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
-    """Utility of the worst off, dollars a year (Rawls 1971).
+    """The smallest utility, dollars a year (Rawls 1971).
 
     >>> rawlsian(np.array([10., 30.]), np.zeros(2), np.ones(2))
     10.0
@@ -64,10 +64,10 @@ def rawlsian(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
 
 
 def atkinson(u: FloatArray, z: FloatArray, w: FloatArray, aversion: float = 1.0) -> Value:
-    """The utility that, given to everybody, would be worth as much as what there is, dollars a year (Atkinson 1970).
+    """The equally distributed equivalent utility, dollars a year (Atkinson 1970).
 
     With constant relative inequality `aversion` G: (mean of u^(1-G))^(1/(1-G)); at 1 the geometric mean, at 0 the mean.
-    Utilities below one dollar count as one dollar, because powers and the logarithm need a floor.
+    Utilities below one dollar count as one dollar, because the power and the logarithm need positive values.
 
     >>> round(atkinson(np.array([10., 1_000.]), np.zeros(2), np.ones(2)), 6)
     100.0
@@ -77,7 +77,7 @@ def atkinson(u: FloatArray, z: FloatArray, w: FloatArray, aversion: float = 1.0)
     floored = np.maximum(u, 1.0)
     if aversion == 1:
         return _plain(np.exp(np.mean(np.log(floored), axis=-1)))
-    # relative to the least (aversion above 1) or the greatest, so that no power leaves the range of a float
+    # relative to the smallest utility (aversion above 1) or the largest, so that no power overflows
     unit = np.min(floored, axis=-1) if aversion > 1 else np.max(floored, axis=-1)
     powers = (floored / unit[..., None]) ** (1 - aversion)
     return _plain(unit * np.mean(powers, axis=-1) ** (1 / (1 - aversion)))
@@ -86,8 +86,8 @@ def atkinson(u: FloatArray, z: FloatArray, w: FloatArray, aversion: float = 1.0)
 def equality_productivity(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
     """(1 - gini(u)) * mean(z), dollars a year: equality times productivity (Zheng et al. 2022, "The AI Economist").
 
-    Equality is that of utility, here money less the money's worth of effort, because that is what a tax and
-    its rebate can change; the gini of pre-tax income would not see redistribution at all.
+    Equality refers to utility (income after tax and rebate minus the cost of effort), because a tax and its rebate can
+    change it; the Gini coefficient of income before tax would ignore redistribution.
 
     >>> equality_productivity(np.array([0., 8.]), np.array([100., 300.]), np.ones(2))
     100.0
@@ -96,7 +96,7 @@ def equality_productivity(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
 
 
 WelfareFunction = Callable[[FloatArray, FloatArray, FloatArray], Value]
-"""f(utility, income, wage) over the last axis, as above."""
+"""f(utility, income, wage) over the last axis; see the module's docstring."""
 
 WELFARE: dict[str, WelfareFunction] = {
     "inverse_income": inverse_income,
@@ -106,18 +106,18 @@ WELFARE: dict[str, WelfareFunction] = {
     "atkinson": atkinson,
     "equality_productivity": equality_productivity,
 }
-"""The planner's possible objectives, by the name that `--welfare` takes; `atkinson` at inequality aversion 1."""
+"""The planner's possible objectives, by their name in `--welfare`; `atkinson` with inequality aversion 1."""
 
 
 def welfare_functions(inequality_aversion: float = 1.0) -> dict[str, WelfareFunction]:
-    """`WELFARE` with `atkinson` at another inequality aversion, a number of 0 or more."""
+    """`WELFARE` with `atkinson` at the given inequality aversion, 0 or more."""
     return {**WELFARE, "atkinson": partial(atkinson, aversion=inequality_aversion)}
 
 
 def gini(x: ArrayLike) -> Value:
-    """Gini coefficient over the last axis, from 0 (all equal) to 1 - 1/N (one has everything).
+    """The Gini coefficient over the last axis, from 0 (all equal) to 1 - 1/N (one has everything).
 
-    Negative values count as 0; if nobody has anything, all are equal.
+    Negative values count as 0; if all values are 0, so is the coefficient.
 
     >>> gini([1, 1, 1, 1]), gini([0, 0, 0, 8]), gini([0, 0])
     (0.0, 0.75, 0.0)
@@ -131,10 +131,10 @@ def gini(x: ArrayLike) -> Value:
 
 
 def idle_share(u: ArrayLike, z: ArrayLike) -> float:
-    """How much of the `paper` sum the workers without income (z == 0) carry, from 0 to 1.
+    """The share of workers without income (z == 0) in the `paper` sum, from 0 to 1.
 
-    Terms count by their size, so that a negative utility neither hides nor inflates the share. Above one half the
-    metric says more about idleness than about taxes.
+    Terms count with their absolute value, so that a negative utility neither hides nor inflates the share. Above one
+    half, the metric says more about idleness than about taxes.
 
     >>> round(idle_share([500, 500], [1_000, 0]), 3)
     0.999
@@ -146,5 +146,5 @@ def idle_share(u: ArrayLike, z: ArrayLike) -> float:
 
 
 def _plain(value: Any) -> Value:
-    """A Python float where numpy gives a scalar, so that nothing prints as np.float64(...)."""
+    """Convert a numpy scalar to a Python float, so that it does not print as np.float64(...)."""
     return float(value) if np.ndim(value) == 0 else value

@@ -1,7 +1,7 @@
-"""How much of a welfare function each worker carries, and in which brackets the workers are.
+"""Each worker's share in the value of a welfare function, and the number of workers in each bracket.
 
-One entry in `TERMS` per welfare function says what is measured. Terms count by their size, so that a negative utility
-neither hides nor inflates a share.
+`TERMS` has one entry per welfare function. Terms count with their absolute value, so that a negative utility neither
+hides nor inflates a share.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TermFunction = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of a welfare function, and what they are parts of, in words."""
+    """The terms of a welfare function; `of` says in words what they are shares of."""
 
     of: str
     terms: TermFunction
 
     def shares(self, u: ArrayLike, z: ArrayLike, w: ArrayLike) -> FloatArray:
-        """Each worker's share (..., N), from 0 to 1; all 0 where every term is 0.
+        """Each worker's share (..., N), from 0 to 1; all 0 if every term is 0.
 
         `u` and `z` in dollars a year, `w` in dollars an hour.
 
@@ -42,7 +42,7 @@ class Terms:
 
 
 def _weights_of_atkinson(u: FloatArray, z: FloatArray, w: FloatArray, aversion: float = 1.0) -> FloatArray:
-    """u^-aversion: what one more dollar for the worker is worth. The function is no sum that has parts in dollars."""
+    """u^-aversion: the marginal value of a dollar for the worker, as the function is not a sum of dollar terms."""
     return welfare_weights.atkinson(u, z, 1 / w, aversion).g
 
 
@@ -53,20 +53,20 @@ TERMS: Mapping[str, Terms] = {
     "atkinson": Terms("of the weight on a dollar", _weights_of_atkinson),
     "equality_productivity": Terms("of all income", lambda u, z, w: z),
 }
-"""By the names of `WELFARE`. `rawlsian` is missing: it is one worker's utility by definition."""
+"""Terms by the names of `WELFARE`. `rawlsian` has no entry: it is one worker's utility by definition."""
 
 
 def terms_of(name: str, inequality_aversion: float = 1.0) -> Terms | None:
-    """The terms of a welfare function, with `atkinson` at that inequality aversion; None for `rawlsian`."""
+    """The terms of a welfare function, with `atkinson` at the given inequality aversion; None for `rawlsian`."""
     if name == "atkinson":
         return Terms(TERMS[name].of, partial(_weights_of_atkinson, aversion=inequality_aversion))
     return TERMS.get(name)
 
 
 def workers_by_bracket(thresholds: ArrayLike, incomes: ArrayLike) -> NDArray[np.int64]:
-    """How many `incomes` (..., N), dollars a year, lie in each bracket: (..., B).
+    """The number of `incomes` (..., N), dollars a year, in each bracket: (..., B).
 
-    An income on a threshold, up to rounding, is in the upper bracket: the upper rate is what holds it there.
+    An income on a threshold, up to rounding, is in the upper bracket, whose rate keeps it there.
 
     >>> workers_by_bracket([0, 90_000, 159_100], [0, 40_000, 90_000])
     array([2, 1, 0])

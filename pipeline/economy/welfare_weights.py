@@ -1,10 +1,10 @@
-"""Marginal social welfare weights: what one more dollar in a worker's hands is worth to each welfare function.
+"""Marginal social welfare weights of each welfare function, for the optimal tax formula.
 
-`g`, dW/du scaled to mean one, is what optimal tax formulas call the generalized social marginal welfare weight (Saez
-and Stantcheva 2016, American Economic Review 106(1), 24-45). `direct` is what one more dollar of pre-tax income is
-worth by itself, dW/dz in dollars of mean weight: 0 where a function looks at utilities alone.
+`g`, dW/du scaled to mean one, is the generalized social marginal welfare weight (Saez and Stantcheva 2016, American
+Economic Review 106(1), 24-45). `direct` is the marginal value of income before tax itself, dW/dz in dollars of mean
+weight; it is 0 for functions of utilities only.
 
-A welfare function that SAEZ is to follow is one entry in `WEIGHTS`.
+For SAEZ to support a welfare function, it needs an entry in `WEIGHTS`.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ from pipeline.economy.tax import FloatArray
 from pipeline.economy.welfare import gini
 
 UNBOUNDED = 1e9
-"""Dollars a dollar: so much is more than any tax collects."""
+"""A direct value of income, in dollars per dollar, above anything that a tax can collect."""
 
 
 class Weights(NamedTuple):
-    """Each (..., N): `g` of mean one over the last axis, and `direct` in dollars a dollar of income."""
+    """Both (..., N): `g` with mean one over the last axis, and `direct` in dollars per dollar of income."""
 
     g: FloatArray
     direct: FloatArray
 
 
 WeightFunction = Callable[[FloatArray, FloatArray, FloatArray], Weights]
-"""f(u, z, 1/w) over the last axis: utility and income in dollars a year, inverse wages in hours a dollar."""
+"""f(u, z, 1/w) over the last axis: utility and income in dollars a year, inverse wages in hours per dollar."""
 
 
 def _scaled(derivative: FloatArray) -> Weights:
-    """Weights of a function of utilities alone."""
+    """The weights of a function of utilities only, from its derivative."""
     g = derivative / derivative.mean(axis=-1, keepdims=True)
     return Weights(g, np.zeros_like(g))
 
 
 def inverse_income(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
-    """1 / (income at 40 hours), whatever is earned."""
+    """1 / (income at 40 hours), regardless of actual income."""
     return _scaled(np.broadcast_to(inverse_wage, np.shape(u)))
 
 
 def utilitarian(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
-    """1 for everybody."""
+    """1 for every worker."""
     return _scaled(np.ones_like(u))
 
 
 def rawlsian(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
-    """All weight on the worst off, in equal parts where several are."""
+    """All weight on the worst off, in equal parts if there are several."""
     lowest = u.min(axis=-1, keepdims=True)
     return _scaled((u <= lowest + 1e-9 * np.abs(lowest)).astype(float))
 
 
 def atkinson(u: FloatArray, z: FloatArray, inverse_wage: FloatArray, aversion: float = 1.0) -> Weights:
-    """u^-aversion; none below the dollar as which lower utilities count, unless all are below."""
+    """u^-aversion, and 0 where u is below one dollar, the floor of the function; equal weights if all are below."""
     floored = np.maximum(u, 1.0)
     least = floored.min(axis=-1, keepdims=True)
     derivative = np.where(u >= 1, (floored / least) ** -aversion, 0.0)
@@ -65,10 +65,9 @@ def atkinson(u: FloatArray, z: FloatArray, inverse_wage: FloatArray, aversion: f
 
 
 def equality_productivity(u: FloatArray, z: FloatArray, inverse_wage: FloatArray) -> Weights:
-    """The derivatives of (1 - gini(u)) * mean(z): by utility through its rank, and by income through the mean.
+    """The derivatives of (1 - gini(u)) * mean(z) with respect to utility (by rank) and to income (through the mean).
 
-    With all utilities alike it has no derivative; then utilities count for nothing against income, and `direct` is
-    `UNBOUNDED`.
+    If all utilities are equal it has no derivative; then `g` is one and `direct` is `UNBOUNDED`, so only income counts.
     """
     n = u.shape[-1]
     rank = np.argsort(np.argsort(u, axis=-1, kind="stable"), axis=-1, kind="stable") + 1
@@ -90,11 +89,11 @@ WEIGHTS: Mapping[str, WeightFunction] = {
     "atkinson": atkinson,
     "equality_productivity": equality_productivity,
 }
-"""By the names of `WELFARE`. `paper` has no weights of its own: where a worker earns less than a dollar, its sum has no
-derivative, and where it is largest people are idle. Its formula is given those of `inverse_income`, as in the LLM
-Economist (Karten et al. 2025, arXiv 2507.15815)."""
+"""Weights by the names of `WELFARE`. `paper` uses those of `inverse_income`, as in the LLM Economist (Karten et al.
+2025, arXiv 2507.15815): its sum has no derivative where a worker earns less than a dollar, and its maximum has idle
+workers."""
 
 
 def weight_function(name: str, inequality_aversion: float = 1.0) -> WeightFunction:
-    """The weights of a welfare function by its name, with `atkinson` at that inequality aversion."""
+    """The weights of a welfare function, with `atkinson` at the given inequality aversion."""
     return partial(atkinson, aversion=inequality_aversion) if name == "atkinson" else WEIGHTS[name]

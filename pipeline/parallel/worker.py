@@ -118,7 +118,7 @@ class AgentWorker:
     @cached_property
     def left(self) -> Recorded:
         """Calls of a predecessor that was lost, to be used again."""
-        return by_question(self.journal.left())
+        return by_question(self.journal.leftover_calls())
 
     @cached_property
     def llm_agents(self) -> LLMAgents:

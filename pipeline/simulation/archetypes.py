@@ -1,7 +1,7 @@
-"""Who is asked in a year, and for whom each answers: everybody for themselves, or one of many workers for all of them.
+"""Archetypes: groups of similar workers for whom one member's prompt is answered, and the assignment of answers.
 
-An archetype is a set of workers who want the same, are of the same kind of people, earn about the same, and remember
-about the same hours. One of them is asked, with their own wage and their own record, and the others do likewise.
+The members of an archetype have the same utility type and a similar background, wage and remembered hours. The model
+is asked about one member, with its own wage and record, and the others use the same answer.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pipeline.economy.utility import Economy
 from pipeline.simulation.memory import Floats, WorkerMemory
 
 FULL_TIME = 40
-"""Hours a week around which a difference in wages is told as one in hours."""
+"""Hours a week at which differences in wages are converted into hours."""
 
 PER_GROUP = 4
-"""Archetypes that a group of people must have on average before it is told apart: wages matter more than jobs."""
+"""The least average number of archetypes per demographic group; finer groups are not used: wages matter more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Delegation:
-    """The questions of a year to workers, and whose answers they are.
+    """The questions to workers in a year, and which worker uses which answer.
 
-    `agent` (Q,), ascending: in whose name each is asked. `shown` (Q,): whose wage and record its prompt tells.
-    `answer` (N,): the question whose answer each worker takes, -1 where nobody asks for it. `archetype` (N,): the
-    worker whose state is told for each; None where everybody is asked for themselves.
+    `agent` (Q,), ascending: the worker under whose number each question is stored. `shown` (Q,): the worker whose wage
+    and record the prompt shows. `answer` (N,): the question whose answer each worker uses, -1 for workers that no model
+    decides for. `archetype` (N,): the worker whose state is shown for each worker; None without archetypes.
     """
 
     agent: IntArray
@@ -45,16 +45,16 @@ class Delegation:
 
 
 def everybody(asked: NDArray[np.bool_]) -> Delegation:
-    """All who are `asked` (N,), each for themselves."""
+    """One question for each worker that is `asked` (N,)."""
     agents = np.flatnonzero(asked)
     return Delegation(agents, agents, np.where(asked, np.cumsum(asked) - 1, -1))
 
 
 def delegate(archetype: IntArray, samples: int) -> Delegation:
-    """Each archetype is asked `samples` times, or as often as it has members.
+    """Ask `samples` questions per archetype, or as many as it has members.
 
-    `archetype` (N,): for each worker the one whose state is told, who is a member. Counted by number from that one on
-    and around, the first members lend their names to the samples, and every member takes the sample of its place,
+    `archetype` (N,): for each worker, the member of its archetype whose state is shown. Members are counted cyclically
+    from that one. The first ones give their numbers to the samples, and each member uses the answer of its position
     modulo `samples`.
 
     >>> delegate(np.array([1, 1, 1, 3, 3, 1]), 2).agent
@@ -77,10 +77,10 @@ def delegate(archetype: IntArray, samples: int) -> Delegation:
 def form(
     population: Population, memory: WorkerMemory, hours: Floats, *, economy: Economy, most: int, personas: bool
 ) -> IntArray:
-    """At most `most` archetypes: for each worker (N,) the member whose state is told for it.
+    """Form at most `most` archetypes: for each worker (N,), the member whose state is shown for it.
 
-    `hours` (N,): of the last year. `personas`: whether workers are told who they are. As many archetypes as workers, or
-    more: everybody is their own. Deterministic, and which workers are together does not depend on their numbers.
+    `hours` (N,): of the last year. `personas`: whether prompts describe the worker. If there are at least as many
+    archetypes as workers, each worker is its own. Deterministic; groups do not depend on the order of workers.
     ValueError for fewer archetypes than utility types.
     """
     workers = np.arange(population.num_agents)
@@ -94,9 +94,9 @@ def form(
 
 
 def _traits(population: Population, memory: WorkerMemory, hours: Floats, economy: Economy) -> Floats:
-    """What tells workers apart, in hours a week (N, 3): what the wage is worth, the last hours, the best remembered.
+    """Traits (N, 3) by which workers are grouped, in hours a week: the converted wage, the last and the best hours.
 
-    At the elasticity of labor supply, a wage that is higher by one in logs is worth `FULL_TIME * elasticity` hours.
+    A log wage that is higher by one counts as `FULL_TIME * elasticity` hours, by the elasticity of labor supply.
     """
     best, value = hours.copy(), np.full(len(hours), -np.inf)
     for row in memory.rows():
@@ -107,13 +107,13 @@ def _traits(population: Population, memory: WorkerMemory, hours: Floats, economy
 
 
 def _groups(population: Population, most: int, *, personas: bool) -> IntArray:
-    """A number for each worker's utility type (N,) and, with `personas` and as far as `most` archetypes can tell,
-    occupation group and sex."""
+    """A number (N,) for each worker's utility type and, with `personas` and enough archetypes, occupation group and
+    sex."""
     kind = np.zeros(population.num_agents, dtype=np.int64)
     for number, name in enumerate(UTILITY_TYPES):
         kind[population.utility_type == name] = number
     if len(np.unique(kind)) > most:
-        raise ValueError(f"{most} archetypes for {len(np.unique(kind))} utility types")
+        raise ValueError(f"{most} archetypes are too few for {len(np.unique(kind))} utility types")
     if not personas or population.occupation is None or population.sex is None:
         return kind
     names = occupation_groups()
@@ -128,11 +128,11 @@ def _groups(population: Population, most: int, *, personas: bool) -> IntArray:
 
 
 def partition(traits: Floats, group: IntArray, most: int) -> list[IntArray]:
-    """Cells of members, at most `most` and none across two of the groups (N,): widely scattered ones are cut first.
+    """Partition workers into at most `most` cells, none of which spans two of the groups (N,).
 
-    The cell with the highest members * range**2 is halved in the middle of its widest trait, again and again: cells
-    are narrow where many are, as in the best quantizer, and the few far out have cells of their own. Members with the
-    same `traits` (N, D) stay together. Only comparisons decide, so that the order of the members does not.
+    Repeatedly, the cell with the highest members * range**2 is cut in the middle of its widest trait. As in an optimal
+    quantizer, cells are narrow where there are many workers, and outliers get their own. Workers with the same `traits`
+    (N, D) stay together. The result does not depend on the order of workers.
     """
     order = np.argsort(group, kind="stable")
     cells = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
@@ -149,7 +149,7 @@ def partition(traits: Floats, group: IntArray, most: int) -> list[IntArray]:
 
 
 def _widest(traits: Floats, cell: IntArray, number: int) -> tuple[float, int, int, float]:
-    """Minus how much a cell needs to be cut, its number, and which trait to cut where."""
+    """The negative priority of cutting a cell, its number, the trait to cut, and the position of the cut."""
     here = traits[cell]
     low, high = here.min(axis=0), here.max(axis=0)
     trait = int(np.argmax(high - low))
@@ -158,5 +158,5 @@ def _widest(traits: Floats, cell: IntArray, number: int) -> tuple[float, int, in
 
 
 def _middle(traits: Floats) -> int:
-    """The member (of C, D) that is nearest to the median of each trait; of equals the first."""
+    """The member of a cell with traits (C, D) that is nearest to the medians of the traits; ties go to the first."""
     return int(np.argmin(((traits - np.median(traits, axis=0)) ** 2).sum(axis=1)))

@@ -1,4 +1,4 @@
-"""The voting rules: from ballots to a leader. A new rule is one function and one entry in `ELECTION_RULES`."""
+"""Voting rules, from ballots to a leader. A new rule is one function and one entry in `ELECTION_RULES`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pipeline.economy.policy_support import INDIFFERENT, preferred
 from pipeline.economy.tax import FloatArray
 
 Ballot = tuple[int, ...]
-"""Candidates by number: the one named, those approved of, or a ranking with the best first; empty for an abstention."""
+"""Numbers of candidates: the one chosen, those approved of, or a ranking, best first; empty for an abstention."""
 
 Form = Literal["name", "set", "ranking"]
-"""What a ballot asks for: one name, any number of names, an order of names."""
+"""The form of a ballot: one name, a set of names, or a ranking of names."""
 
 MOST_CANDIDATES = 20
-"""Names on a ballot: more are drawn by lot, so that a ballot stays readable and short."""
+"""The most names on a ballot; of more candidates, a random sample is drawn, so that ballots stay short."""
 
 
 def _nobody_asks(voter: int) -> FloatArray:
-    raise ValueError("this poll knows no interests; give it `interest`")
+    raise ValueError("this poll has no `interest` function, which the rule needs")
 
 
 @dataclass(frozen=True)
 class Poll:
-    """What a rule may look at: who stands, and what the voters said, earn and want.
+    """The input of a voting rule: candidates, ballots, wages and interests.
 
-    `ballots`: one a voter; names that do not stand are ignored. `wage`: (V,) dollars an hour. `interest`: from a voter
-    to what it has under each candidate, (C,), in the order of `candidates`.
+    `ballots`: one per voter; names of people who are not candidates are ignored. `wage`: (V,) dollars an hour.
+    `interest`: maps a voter to its utility under each candidate (C,), in the order of `candidates`.
     """
 
     candidates: Sequence[int]
@@ -45,9 +45,9 @@ Count = Callable[[Poll, np.random.Generator], int | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """How a leader is found. `form`: of the ballot that is asked for; None where nobody is asked.
+    """A voting rule. `form`: of its ballots; None for a rule without a vote.
 
-    `words`: how ballots are counted, as voters are told.
+    `words`: how ballots are counted, as the voters' prompt says it.
     """
 
     elect: Count
@@ -56,7 +56,7 @@ class Rule:
 
 
 def plurality(poll: Poll, rng: np.random.Generator) -> int | None:
-    """The candidate with most votes; ties by lot; None if nobody voted for a candidate.
+    """The candidate with the most votes; ties at random; None if there is no vote for a candidate.
 
     >>> plurality(Poll([2, 7], [(2,), (2,), (7,), ()]), np.random.default_rng(0))
     2
@@ -65,7 +65,7 @@ def plurality(poll: Poll, rng: np.random.Generator) -> int | None:
 
 
 def approval(poll: Poll, rng: np.random.Generator) -> int | None:
-    """The candidate of whom most voters approve (Brams and Fishburn 1978); ties by lot.
+    """The candidate with the most approvals (Brams and Fishburn 1978); ties at random.
 
     >>> approval(Poll([2, 7], [(2,), (2, 7), (7,), (7,)]), np.random.default_rng(0))
     7
@@ -74,9 +74,9 @@ def approval(poll: Poll, rng: np.random.Generator) -> int | None:
 
 
 def borda(poll: Poll, rng: np.random.Generator) -> int | None:
-    """The candidate with most points: one for each other that a ballot ranks below (Borda 1781); ties by lot.
+    """The candidate with the most points, one per candidate ranked below on a ballot (Borda 1781); ties at random.
 
-    Those whom a ballot leaves out are below all others and share the points of the places that are left.
+    Unranked candidates are below all ranked ones and share the points of the remaining positions.
 
     >>> borda(Poll([1, 2, 3], [(1, 2, 3), (1, 2, 3), (2, 3, 1), (2, 3, 1)]), np.random.default_rng(0))
     2
@@ -85,8 +85,10 @@ def borda(poll: Poll, rng: np.random.Generator) -> int | None:
 
 
 def irv(poll: Poll, rng: np.random.Generator) -> int | None:
-    """Instant runoff (Ware 1871, after Hare 1859): until somebody is first on more than half of the ballots that still
-    rank anybody, the candidate who is first on fewest leaves all ballots; ties for leaving by lot.
+    """Instant runoff (Ware 1871, after Hare 1859); ties for elimination at random.
+
+    Until a candidate is first on more than half of the ballots that still rank one, the candidate who is first on the
+    fewest ballots is eliminated.
 
     >>> irv(Poll([1, 2, 3], [(1,), (1,), (2, 3), (3, 2), (3, 2)]), np.random.default_rng(0))
     3
@@ -106,10 +108,10 @@ def irv(poll: Poll, rng: np.random.Generator) -> int | None:
 
 
 def copeland(poll: Poll, rng: np.random.Generator) -> int | None:
-    """The candidate who wins most contests in pairs, a tied one counting half (Copeland 1951); ties by lot.
+    """The candidate with the most pairwise wins, ties counting half (Copeland 1951); remaining ties at random.
 
-    A candidate who beats each other, the Condorcet winner, is always elected. Those whom a ballot leaves out are below
-    all that it ranks, and equal.
+    A Condorcet winner, who beats every other candidate, is always elected. Unranked candidates are below all ranked
+    ones, and equal.
 
     >>> copeland(Poll([1, 2, 3], [(1, 2, 3), (1, 2, 3), (2, 3, 1), (3, 2, 1), (3, 2, 1)]), np.random.default_rng(0))
     2
@@ -123,18 +125,18 @@ def copeland(poll: Poll, rng: np.random.Generator) -> int | None:
 
 
 def sortition(poll: Poll, rng: np.random.Generator) -> int | None:
-    """Any of those who stand, by lot and without a vote, as Athens filled its offices (Aristotle, Constitution of the
+    """A random candidate, without a vote, as ancient Athens filled its offices (Aristotle, Constitution of the
     Athenians 43-69; Manin 1997, The Principles of Representative Government).
     """
     return _lot(list(poll.candidates), rng) if poll.candidates else None
 
 
 def median_voter(poll: Poll, rng: np.random.Generator) -> int | None:
-    """The candidate whom the voter with the median wage likes best; ties by lot. Nobody votes.
+    """The candidate whom the voter with the median wage prefers, without a vote; ties at random.
 
-    Where voters' wishes line up with their wages, that candidate beats each other by majority (Black 1948; for taxes
-    that are given back in equal parts Romer 1975, Roberts 1977, Meltzer and Richard 1981). Of an even number of voters
-    the lower of the middle two decides.
+    If preferences are ordered by wage, that candidate beats every other by majority (Black 1948; for taxes with equal
+    rebates Romer 1975, Roberts 1977, Meltzer and Richard 1981). For an even number of voters, the lower of the two
+    middle wages decides.
     """
     if not poll.candidates:
         return None
@@ -156,7 +158,7 @@ ELECTION_RULES: Mapping[str, Rule] = {
 
 
 def weights(form: Form, ballot: Ballot, candidates: Sequence[int]) -> FloatArray:
-    """What a ballot gives each candidate, (C,): one to a name, one to each of a set, Borda's points by a ranking.
+    """The weights (C,) that a ballot gives the candidates: 1 for each name chosen, or Borda points for a ranking.
 
     >>> weights("ranking", (7, 2), [1, 2, 5, 7])
     array([0.5, 2. , 0.5, 3. ])
@@ -170,10 +172,11 @@ def weights(form: Form, ballot: Ballot, candidates: Sequence[int]) -> FloatArray
 
 
 def sincere_ballot(form: Form, utility: ArrayLike, candidates: Sequence[int], rng: np.random.Generator) -> Ballot:
-    """The ballot of a voter who has `utility` (C,) under each candidate and says so; equals by lot.
+    """The sincere ballot of a voter with `utility` (C,) under each candidate; ties at random.
 
-    In a set: those above the mean, the best answer where nothing is known of the others' votes (Brams and Fishburn
-    1983, Approval Voting, chapter 5). Whom all are the same to names one or ranks them all, and approves of nobody.
+    A set holds the candidates above the mean, the best approval ballot if the others' votes are unknown (Brams and
+    Fishburn 1983, Approval Voting, chapter 5). An indifferent voter names one candidate or ranks all at random, and
+    approves of none.
 
     >>> sincere_ballot("ranking", [5, 9, 1], [4, 6, 8], np.random.default_rng(0))
     (6, 4, 8)
@@ -186,7 +189,7 @@ def sincere_ballot(form: Form, utility: ArrayLike, candidates: Sequence[int], rn
 
 
 def ballot_names(eligible: Sequence[int], incumbent: int | None, rng: np.random.Generator) -> list[int]:
-    """Who is on a ballot: all who are eligible, or the incumbent, if eligible, and others by lot."""
+    """The names on a ballot: all eligible agents, or the incumbent, if eligible, and a random sample of the others."""
     if len(eligible) <= MOST_CANDIDATES:
         return list(eligible)
     kept = [incumbent] if incumbent in eligible else []
@@ -196,19 +199,19 @@ def ballot_names(eligible: Sequence[int], incumbent: int | None, rng: np.random.
 
 
 def _cast(poll: Poll) -> list[Ballot]:
-    """The ballots that name somebody who stands."""
+    """The ballots that name a candidate."""
     standing = set(poll.candidates)
     return [ballot for ballot in poll.ballots if not standing.isdisjoint(ballot)]
 
 
 def _most_points(poll: Poll, form: Form, rng: np.random.Generator) -> int | None:
-    """The candidate to whom the ballots give most; ties by lot; None if no ballot names a candidate."""
+    """The candidate with the highest sum of weights; ties at random; None if no ballot names a candidate."""
     cast = [weights(form, ballot, poll.candidates) for ballot in _cast(poll)]
     return _best_of(poll.candidates, np.sum(cast, axis=0), rng) if cast else None
 
 
 def _best_of(candidates: Sequence[int], values: FloatArray, rng: np.random.Generator) -> int:
-    """The candidate with the highest value; ties by lot, whatever the order of the candidates."""
+    """The candidate with the highest value; ties at random, regardless of the order of candidates."""
     slack = INDIFFERENT * np.abs(values).max()
     return _lot([name for name, value in zip(candidates, values, strict=True) if value >= values.max() - slack], rng)
 

@@ -1,9 +1,9 @@
-"""Fresh people: others from the population of a run, among whom a law that was made for the run's people is judged.
+"""Fresh people: an out-of-sample population on which the tax law of a run is evaluated.
 
-A law that is best for few people fits their wages, and theirs alone. What it is worth to the population shows among
-people for whom it was not made: `FRESH_PEOPLE` others, drawn with the same settings (mix, lowest wage, year of the
-dollars) from a stream of their own, the run's seed with the purpose "fresh people". So the same run always has the same
-fresh people, and runs with the same population and seed share them. They best-respond, and share their revenue.
+A law that is optimal for a few workers is fitted to their wages. Its value for the population shows among others:
+`FRESH_PEOPLE` people drawn with the same settings (mix, minimum wage, dollars of a year) from a random stream of its
+own, the run's seed with the purpose "fresh people". A run therefore always has the same fresh people, and runs with the
+same population and seed share them. They best-respond and share their revenue.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from signatures.types import TaxSchedule
 FRESH_PEOPLE = 2_000
 
 SUMS = ("paper",)
-"""Welfare functions that are sums over people: they are stated for as many people as the run has."""
+"""Welfare functions that are sums over people; their values are scaled to the run's number of people."""
 
-BY_NUMBER = "No figures on fresh people: a shock on wages names workers by their number, which others do not have."
+BY_NUMBER = "No figures on fresh people: a shock on wages selects workers by number, and fresh people have others."
 
 
 @dataclass(frozen=True)
 class FreshPeople:
-    """The `setting` of a run with other people in it. `people`: how many the run has."""
+    """The `setting` of a run with fresh people. `people`: the number of people in the run."""
 
     setting: Setting
     people: int
 
     def worth(self, law: TaxSchedule, welfare: str = "") -> float:
-        """The objective, or the function called `welfare`, if all fresh people best-respond to `law`.
+        """The objective, or the welfare function named `welfare`, if all fresh people best-respond to `law`.
 
-        In the function's unit, dollars a head and year; a sum over people (`SUMS`) is scaled to `people`.
+        In dollars per person and year; a sum over people (`SUMS`) is scaled to `people`.
         """
         name = welfare or self.setting.welfare
         value = _worth(replace(self.setting, welfare=name), law)
@@ -45,9 +45,9 @@ class FreshPeople:
 
 
 def fresh_people(world: World, year: int | None = None) -> FreshPeople | None:
-    """Fresh people for `world` in `year`, or now, under the shocks then in force.
+    """Fresh people for `world` in `year`, or now, under the shocks in force.
 
-    None where a shock on wages is about workers by their number: `BY_NUMBER` says so.
+    None if a shock on wages selects workers by their number, which `BY_NUMBER` explains.
     """
     active = world.active if year is None else world.exposure.active(year)
     on_wages = tuple(shock for shock in active if shock.target == "wages")
@@ -57,12 +57,12 @@ def fresh_people(world: World, year: int | None = None) -> FreshPeople | None:
 
 
 def _names_workers(condition: str) -> bool:
-    """Whether a condition is about the column `agent`; what stands in quotes is no column."""
+    """Whether a condition refers to the column `agent`, outside of quotes."""
     return re.search(r"\bagent\b", re.sub(r"'[^']*'", "", condition), re.I) is not None
 
 
 def _wages(world: World, shocks: tuple[Shock, ...]) -> FloatArray:
-    """Wages of the fresh people (`FRESH_PEOPLE`,), dollars an hour, while all `shocks` last."""
+    """Wages of the fresh people (`FRESH_PEOPLE`,), in dollars an hour, while all `shocks` are in force."""
     population = drawn(world.config, FRESH_PEOPLE, "fresh people")
     return expose(shocks, population).wages(max((shock.first for shock in shocks), default=0))
 

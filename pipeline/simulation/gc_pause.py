@@ -1,7 +1,8 @@
-"""Python's search for garbage while a run is played: less often, and not among what was there before.
+"""Reduce Python's cyclic garbage collection while a simulation runs.
 
-A thousand questions under way make so many objects that all of them, and all of DSPy's, would be looked through several
-times a year: a quarter of a year's processor time, for hardly any garbage that counting references does not find.
+A thousand concurrent questions create so many objects that the collector would traverse all of them, and all of DSPy's,
+several times a simulated year. That takes a quarter of the processor time and frees almost nothing, because reference
+counting frees nearly all objects.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 RARELY = (20_000, 20, 50)
-"""New objects after which the young are looked through; how often that before the older, and before all are."""
+"""Thresholds of `gc.set_threshold` for the three generations."""
 
 
 @contextmanager
 def rarely_collected() -> Iterator[None]:
-    """Within, garbage is searched for `RARELY`, and what exists now is left alone."""
+    """Within the block, garbage collection follows `RARELY` and skips the objects that exist at its start."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*RARELY)

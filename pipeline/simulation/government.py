@@ -1,4 +1,4 @@
-"""Who sets the tax rates, and to what: the planner's proposal, or an election and the leader's decision."""
+"""Set the tax rates of a tax year: by the planner, or by an election and the elected leader."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from signatures.types import TaxSchedule
 Platforms = Mapping[int, tuple[int, ...] | None]
 
 EXPLOIT_FROM = 0.8
-"""The planner explores schedules for this share of the run, then exploits what it found."""
+"""The planner explores schedules for this share of the run, then exploits the best."""
 
 
 @dataclass
 class Government:
-    """What a change of government left: the changes made, and the rows of its election."""
+    """The result of a tax decision: the rate changes, the rows of its election, and counts of calls."""
 
     rate_changes: list[int] | None = None
     fallback: bool | None = None
@@ -41,7 +41,7 @@ class Government:
 
 @dataclass(frozen=True)
 class Campaign:
-    """Who stood for what, the calls in which they said so, and who won; None where nobody was elected."""
+    """The candidates' platforms and calls, and the winner; None if nobody won."""
 
     platforms: Platforms = field(default_factory=dict)
     calls: Mapping[int, int | None] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Campaign:
 
 
 async def govern(world: World, llm_agents: Answerer, year: int) -> Government:
-    """Change the tax schedule for the tax year that begins: by the planner, or by whoever is elected."""
+    """Set the tax schedule of a new tax year, by the planner or by the elected leader."""
     government = Government()
     campaign = await _elect(world, llm_agents, year, government) if world.scenario.elections else Campaign()
     inputs = planner_inputs(world, year)
@@ -64,7 +64,7 @@ async def govern(world: World, llm_agents: Answerer, year: int) -> Government:
 
 
 def planner_inputs(world: World, year: int) -> dict[str, str]:
-    """The planner's view of the economy."""
+    """The input fields of the planner's prompt."""
     outcome = world.outcome
     economy = "no years yet"
     if outcome is not None and world.judged is not None:
@@ -87,7 +87,7 @@ def planner_inputs(world: World, year: int) -> dict[str, str]:
 
 
 def leader_inputs(world: World, platforms: Platforms) -> dict[str, str]:
-    """What an elected leader sees beside the planner's view: itself, its own years, and what it promised."""
+    """The additional input fields of an elected leader: its identity, its own record and its platform."""
     leader = world.leader
     assert leader is not None
     return {
@@ -105,7 +105,7 @@ def _apply(world: World, government: Government, answer: Answer) -> None:
 
 
 def _keep_promise(world: World, government: Government, campaign: Campaign) -> None:
-    """What the winner stood for becomes law. A leader who was not elected anew promised nothing: rates stay."""
+    """Enact the winner's platform. An incumbent who stays without being elected made no promise, so rates stay."""
     promised = campaign.platforms[campaign.winner] if campaign.winner is not None else None
     call_id = campaign.calls.get(campaign.winner) if campaign.winner is not None else None
     _enact(world, government, promised or (0,) * len(world.schedule.rates), fallback=False, call_id=call_id)
@@ -120,7 +120,7 @@ def _enact(
 
 
 async def _elect(world: World, llm_agents: Answerer, year: int, government: Government) -> Campaign:
-    """Candidates, votes, a winner. Without a candidate, or without a vote for one, the incumbent stays."""
+    """Hold an election. The incumbent stays if there is no candidate, or no vote for one."""
     rule = ELECTION_RULES[world.config.election_rule]
     if world.config.platforms:
         platforms, calls = await _nominate(world, llm_agents, year, government, rule)
@@ -145,12 +145,12 @@ async def _elect(world: World, llm_agents: Answerer, year: int, government: Gove
 
 
 def _standing(world: World, willing: Sequence[int], year: int, rule: Rule) -> list[int]:
-    """Of those who are willing, as many as a ballot holds, or all where there is no ballot."""
+    """The willing agents, limited to the size of a ballot if the rule has ballots."""
     return ballot_names(willing, world.leader, world.rng("ballot", year)) if rule.form else list(willing)
 
 
 def citizen_inputs(world: World, agent: int) -> dict[str, str]:
-    """What a citizen knows before an election: the law, the rebate, itself, and its own years."""
+    """The input fields of a citizen before an election: the law, the rebate, its identity and its record."""
     rebate = world.outcome.rebate if world.outcome is not None else None
     return {
         "tax_schedule": str(world.schedule),
@@ -180,15 +180,15 @@ async def _nominate(
 
 
 def ballot_module(llm_agents: Answerer, form: Form, platforms: Platforms) -> dspy.Module:
-    """The module that asks for a vote, typed to those who stand."""
+    """The module that asks for a vote, with the candidates as the permitted answers."""
     return ballot(llm_agents.module("CastVote"), [see.candidate_name(agent) for agent in platforms], form)
 
 
 def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
-    """What a citizen is told when it votes. ValueError under a rule without a vote."""
+    """The input fields of a voter's prompt. ValueError for a rule without a vote."""
     rule = ELECTION_RULES[world.config.election_rule]
     if rule.form is None:
-        raise ValueError(f"nobody votes under the rule {world.config.election_rule}")
+        raise ValueError(f"the election rule {world.config.election_rule} has no vote")
     return {
         **citizen_inputs(world, voter),
         "ballot": see.ballot_in_words(rule.form, rule.words),
@@ -201,7 +201,7 @@ def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str
 async def _vote(
     world: World, llm_agents: Answerer, year: int, platforms: Platforms, government: Government, form: Form
 ) -> list[Ballot]:
-    """The ballots of all agents, in order: asked for, or, of workers without a mind, by their own interest."""
+    """The ballots of all agents, in order: from the model, or, for workers without one, sincere ballots."""
     asked, module = world.voters_asked, ballot_module(llm_agents, form, platforms)
     questions = (
         llm_agents.ask("CastVote", vote_inputs(world, voter, platforms), year=year, agent=voter, module=module)
@@ -209,7 +209,7 @@ async def _vote(
     )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
-    ballots = _mindless_ballots(world, year, platforms, form) if len(asked) < world.num_agents else {}
+    ballots = _sincere_ballots(world, year, platforms, form) if len(asked) < world.num_agents else {}
     ballots |= {voter: _chosen(answer, platforms) for voter, answer in answers.items()}
     government.votes = [
         {
@@ -225,7 +225,7 @@ async def _vote(
 
 
 def _chosen(answer: Answer, platforms: Platforms) -> Ballot:
-    """The candidates on a ballot, in its order; none for an abstention and for a failed answer."""
+    """The candidates on a ballot, in order; empty for an abstention or a failed answer."""
     if answer.prediction is None:
         return ()
     numbers = {see.candidate_name(agent): agent for agent in platforms}
@@ -233,13 +233,13 @@ def _chosen(answer: Answer, platforms: Platforms) -> Ballot:
 
 
 def _interest(world: World, platforms: Platforms) -> Callable[[int], FloatArray]:
-    """From a voter to what it has under each candidate if everybody best-responds to what was promised, or, without
-    platforms, to how near each candidate's wage is to its own."""
+    """Map a voter to its utility under each candidate's platform, with best responses; without platforms, to the
+    negative distance between each candidate's wage and its own."""
     wage = world.population.wage
     if world.config.platforms:
         rates, law_of = np.unique(
             [law.rates for law in _promised_laws(world, platforms)], axis=0, return_inverse=True
-        )  # hundreds may stand, for a handful of laws
+        )  # hundreds of candidates may propose only a few different laws
         return lambda voter: prospects(world.economy, world.schedule.thresholds, rates, wage)[voter][law_of]
     return lambda voter: -np.abs(wage[list(platforms)] - wage[voter])
 
@@ -249,17 +249,17 @@ def _promised_laws(world: World, platforms: Platforms) -> list[TaxSchedule]:
     return [world.schedule.changed(changes or unchanged) for changes in platforms.values()]
 
 
-def _mindless_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:
-    """How workers without a mind vote: for what pays most with everyone's hours as they are, or, without platforms,
-    for the nearest wage."""
+def _sincere_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:
+    """The ballots of workers without a model: for the platform with the highest utility at current hours, or, without
+    platforms, for the candidate with the nearest wage."""
     wage, rng = world.population.wage, world.rng("mindless", year)
     if world.config.platforms:
         laws = _promised_laws(world, platforms)
         wants = np.array([settle(world.economy, law, wage, world.hours).utility for law in laws]).T
     else:
         wants = -np.abs(wage[:, None] - wage[list(platforms)])
-    mindless = np.flatnonzero(~world.asked).tolist()
-    return {voter: sincere_ballot(form, wants[voter], list(platforms), rng) for voter in mindless}
+    voters = np.flatnonzero(~world.asked).tolist()
+    return {voter: sincere_ballot(form, wants[voter], list(platforms), rng) for voter in voters}
 
 
 def _count(government: Government, answers: list[Answer]) -> None:

@@ -1,7 +1,7 @@
-"""Interviews: an agent of a stored run is asked about one of its years, with exactly the memory that it had in it.
+"""Interviews: ask an agent of a stored run about one of its years, with the memory that it had at that time.
 
-What it was shown before it decided is put together from the store as it was put together then; the year's own outcome,
-which it did not know yet, is told beside it. Nothing of the run changes: an interview leaves its calls, and no more.
+The prompt holds what the agent was shown before its decision, rebuilt from the store, and the year's outcome, which it
+did not know then. An interview does not change the run; it only adds its calls.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pipeline.simulation.world import World
 from pipeline.store.writer import Row, Store, row_of
 
 LONGEST_QUESTION = 2000
-"""Characters of a question."""
+"""The most characters in a question."""
 
 
 class Interview:
-    """One agent in one year of a run. `agent` None: the planner, or the leader that was elected in its place.
+    """One agent in one year of a run. `agent` None: the planner, or the elected leader.
 
-    Raises UsageError in one line where there is nobody to ask.
+    Raises UsageError in one line if no model decided for the agent.
     """
 
     def __init__(self, store: Store, run: Row, *, agent: int | None, year: int | None) -> None:
@@ -41,21 +41,21 @@ class Interview:
         self.world = restore(store, self.run_id, self.config, self.year)
         self.agent = self.row["leader"] if agent is None else agent
         self.role = "worker" if agent is not None else "planner" if self.agent is None else "voter"
-        self._refuse_the_mindless()
+        self._refuse_agents_without_model()
 
-    def _refuse_the_mindless(self) -> None:
-        """Only who was asked in the run can be asked now."""
+    def _refuse_agents_without_model(self) -> None:
+        """UsageError unless a model decided for the agent in the run."""
         if self.role == "planner" and self.config.planner_type != "LLM":
-            rule = f"the planner of run {self.run_id} is {self.config.planner_type}, which is a rule"
-            raise UsageError(f"--planner: {rule}; only workers can be asked: --agent N")
+            rule = f"the planner of run {self.run_id} is the baseline {self.config.planner_type}, not a model"
+            raise UsageError(f"--planner: {rule}; interview a worker: --agent N")
         if self.agent is not None and not 0 <= self.agent < self.world.num_agents:
             raise UsageError(f"--agent {self.agent}: run {self.run_id} has workers 0 to {self.world.num_agents - 1}")
         if self.agent is not None and not self.world.asked[self.agent]:
             kind = f"--worker-type {self.config.worker_type}"
-            raise UsageError(f"--agent {self.agent}: no model decided for this worker of run {self.run_id} ({kind})")
+            raise UsageError(f"--agent {self.agent}: no model decided for this worker in run {self.run_id} ({kind})")
 
     def inputs(self, question: str) -> dict[str, str]:
-        """What is shown: all that was known before the year's decision, the outcome, and the question."""
+        """The input fields: what was known before the year's decision, the outcome, and the question."""
         asked = question.strip()
         if not 0 < len(asked) <= LONGEST_QUESTION:
             raise UsageError(f"the question has {len(asked)} characters; expected 1 to {LONGEST_QUESTION}")
@@ -73,7 +73,7 @@ class Interview:
         }
 
     def _enter_year(self) -> None:
-        """The law of the year and who made it, as they were when workers chose their hours."""
+        """Set the year's law and leader, as in force when workers chose their hours."""
         self.world.schedule, self.world.leader = schedule_of(self.row), self.row["leader"]
 
     def _outcome_of_worker(self) -> str:
@@ -108,7 +108,7 @@ class Interview:
         }
 
     def _change(self) -> str:
-        """What the planner did in the year."""
+        """The planner's decision of the year, in words."""
         changes = self.row["rate_changes"]
         if changes is None:
             return "No change of the rates was due."
@@ -137,12 +137,12 @@ class Interview:
         )
 
     def answering(self, llm: str | None, base_url: str | None) -> tuple[RunConfig, str]:
-        """Who answers: the model that did in the run, or another. Another one is asked where it is at home."""
+        """The settings and the name of the answering model: the run's, or `llm` at its own provider or `base_url`."""
         server = base_url or (self.config.base_url if llm is None else None)
         return _plain(self.config, server), llm or self.config.role_llm.get(self.role, self.llm)
 
     async def ask(self, question: str, llm_agents: LLMAgents) -> Answer:
-        """Put the question. ModelError in one line where no answer came; every attempt is in the store either way."""
+        """Ask the question. ModelError in one line if there is no answer; all attempts are stored in any case."""
         inputs = self.inputs(question)
         llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         query = f"SELECT min(call_id) FROM lm_calls WHERE run_id = ? AND signature = '{INTERVIEW}'"
@@ -154,9 +154,9 @@ class Interview:
 
 
 def _year(year: int | None, run_id: int, years: int) -> int:
-    """The year asked for, or the last one."""
+    """The requested year, or the last one."""
     if not years:
-        raise UsageError(f"run {run_id} has no whole year yet; there is nothing to ask about")
+        raise UsageError(f"run {run_id} has no complete year yet; there is nothing to ask about")
     if year is not None and not 0 <= year < years:
         raise UsageError(f"--year {year}: run {run_id} has years 0 to {years - 1}")
     return years - 1 if year is None else year
@@ -167,7 +167,7 @@ def _identity(world: World, agent: int) -> str:
 
 
 def _plain(config: RunConfig, base_url: Any) -> RunConfig:
-    """The run's settings as far as they are about its model: no strategies, no programs, and no caps of the run."""
+    """The run's settings for its model, without its strategies, programs and caps."""
     return replace(
         config,
         base_url=base_url,

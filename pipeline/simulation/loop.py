@@ -1,6 +1,7 @@
-"""The Stackelberg loop: propose or elect, work, tax, rebate, utility, record. One commit per year.
+"""The simulation loop: each year, set taxes if due, choose hours, compute taxes and utilities, and store the year.
 
-The planner moves once every `two_timescale` years, workers move every year, all of them at once.
+The planner (leader) moves once every `two_timescale` years; the workers (followers) all move at once in every year. A
+year is one commit.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ def _nothing(year: int) -> Recorded:
 
 @dataclass
 class Simulation:
-    """A run that is being played.
+    """A run in progress.
 
-    A new one needs neither `run_id` nor `world`. One that goes on from stored years has both, starts with year `start`,
-    and uses the replies that `recorded` gives for a year again where the requests are the same.
+    A new run needs neither `run_id` nor `world`. A resumed run has both, starts with year `start`, and reuses the
+    replies that `recorded` returns for a year if the requests are the same.
     """
 
     config: RunConfig
@@ -71,36 +72,36 @@ class Simulation:
         self.world = self.world or create(self.config)
 
     async def play(self) -> None:
-        """Play all years. Raises ModelError when the model stops answering; finished years are in the store."""
+        """Simulate all years. Raises ModelError if the model stops answering; finished years are in the store."""
         if self.run_id:
             self.store.reopen_run(self.run_id)
         else:
             self.run_id = self.store.start_run(run_row(self.config, self.llm_agents.model))
         self.llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         self.llm_agents.recorded = self.recorded(self.start)
-        with rarely_collected(), divided(self.llm_agents, self.store) as wards:
-            await self._play(wards)
+        with rarely_collected(), divided(self.llm_agents, self.store) as pool:
+            await self._play(pool)
 
-    async def _play(self, wards: WorkerPool | None) -> None:
-        """Play all years, asked by `wards` or, without any, in this process."""
-        asked: Answerer = wards or self.llm_agents
+    async def _play(self, pool: WorkerPool | None) -> None:
+        """Simulate all years, with questions answered by `pool` or, if None, by this process."""
+        asked: Answerer = pool or self.llm_agents
         if not self.store.one("SELECT count(*) FROM agents WHERE run_id = ?", [self.run_id]):
             await self._set_up(asked)
-            self.llm_agents.hearing.forget()  # who wrote a persona has not chosen hours
+            self.llm_agents.hearing.forget()  # a model that wrote personas may still fail to choose hours
         silence = Silence(self.config, self.start)
         for year in range(self.start, self.config.max_timesteps):
             if year > self.start:
                 self.llm_agents.recorded = self.recorded(year)
             played = await play_year(self.world, asked, year)
-            if wards is not None:
-                wards.ingest_calls()
+            if pool is not None:
+                pool.ingest_calls()
             _refuse_silence(played, self.llm_agents, silence)
             self.store.write(year_tables(self.run_id, self.world, played))
             self.fallbacks += played.failed
             self.on_year(played)
 
     async def _set_up(self, asked: Answerer) -> None:
-        """Write personas, and store who takes part."""
+        """Write personas, and store the programs, agents and personas of the run."""
         written = await write_personas(self.world, self.llm_agents, self.store, asked=asked)
         self.store.write(
             {
@@ -112,7 +113,7 @@ class Simulation:
 
 
 async def play_year(world: World, llm_agents: Answerer, year: int) -> Year:
-    """One year of the game; changes `world`."""
+    """Simulate one year; changes `world`."""
     config = world.config
     world.begin(year)
     government = Government()
@@ -134,9 +135,9 @@ async def play_year(world: World, llm_agents: Answerer, year: int) -> Year:
         adjusted=adjusted,
         judged=counts,
         objective=_objective(world, counts, welfare),
-        fallback=_spread([answer.prediction is None for answer in answers], asked.answer, nobody=False),
+        fallback=_spread([answer.prediction is None for answer in answers], asked.answer, default=False),
         call_ids=_spread(
-            [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, nobody=NO_CALL
+            [NO_CALL if answer.call_id is None else answer.call_id for answer in answers], asked.answer, default=NO_CALL
         ),
         welfare=welfare,
         welfare_best_response=world.welfare_best_response(),
@@ -148,22 +149,22 @@ async def play_year(world: World, llm_agents: Answerer, year: int) -> Year:
 
 
 async def _choose_labor(world: World, llm_agents: Answerer, year: int, asked: Delegation) -> list[Answer]:
-    """The hours of all who are asked for, written to `world.hours`; a failed answer leaves last year's."""
+    """Ask for hours and write them to `world.hours`; after a failed answer, last year's hours stay."""
     inputs = ((agent, labor_inputs(world, shown, year)) for agent, shown in asked)
     answers = await ask_all(llm_agents, "ChooseLabor", inputs, year=year)
     said = [np.nan if answer.prediction is None else float(answer.prediction.labor) for answer in answers]
-    hours = _spread(said, asked.answer, nobody=np.nan)
+    hours = _spread(said, asked.answer, default=np.nan)
     world.hours = np.where(np.isnan(hours), world.hours, hours)
     return answers
 
 
-def _spread(values: Sequence[Any], answered: IntArray, *, nobody: Any) -> NDArray[Any]:
-    """From a value a question to one a worker (N,); `nobody` where no question was asked for a worker."""
-    return np.array([*values, nobody])[answered]
+def _spread(values: Sequence[Any], answered: IntArray, *, default: Any) -> NDArray[Any]:
+    """Spread one value per question to workers (N,); `default` for workers without a question."""
+    return np.array([*values, default])[answered]
 
 
 def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
-    """What a worker is shown before it chooses its hours."""
+    """The input fields of a worker's prompt before it chooses its hours."""
     rebate = world.outcome.rebate if world.outcome is not None else None
     kind = str(world.population.utility_type[agent])
     return {
@@ -185,7 +186,7 @@ def worker_phase(config: RunConfig, year: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """Verdicts on the year's tax policy: (N,) as in `Year.satisfied`, and how many questions it took."""
+    """Verdicts on the year's tax policy (N,), as in `Year.satisfied`, and the number of questions and failures."""
 
     satisfied: NDArray[np.int8]
     asked: int = 0
@@ -193,7 +194,7 @@ class _Judged:
 
 
 async def _judge(world: World, llm_agents: Answerer, year: int, outcome: Outcome, asked: Delegation) -> _Judged:
-    """The verdicts of the people who are asked for."""
+    """Ask egotistical workers for their verdict on the tax policy."""
     satisfied = np.full(world.num_agents, NO_VERDICT, dtype=np.int8)
     if not world.scenario.satisfaction:
         return _Judged(satisfied)
@@ -206,12 +207,12 @@ async def _judge(world: World, llm_agents: Answerer, year: int, outcome: Outcome
     for (number, _, _), answer in zip(judges, answers, strict=True):
         if answer.prediction is not None:
             said[number] = bool(answer.prediction.satisfied)
-    satisfied = _spread(said.tolist(), asked.answer, nobody=NO_VERDICT).astype(np.int8)
+    satisfied = _spread(said.tolist(), asked.answer, default=NO_VERDICT).astype(np.int8)
     return _Judged(satisfied, len(answers), sum(answer.prediction is None for answer in answers))
 
 
 def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
-    """What a person is shown of the year that it judges the tax policy by."""
+    """The input fields of a worker's prompt for its verdict on the tax policy."""
     return {
         "tax_schedule": str(world.schedule),
         "identity": see.identity(world.persona(agent), float(world.population.wage[agent])),
@@ -226,7 +227,7 @@ def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
 
 
 def _objective(world: World, utility: Floats, welfare: float) -> Floats:
-    """What each utility type got of what it wants: own utility as it counts, social welfare, or its opposite."""
+    """The value of each worker's objective: own utility, social welfare, or its negative."""
     kind = world.population.utility_type
     return np.where(kind == "egotistical", utility, np.where(kind == "altruistic", welfare, -welfare))
 
@@ -238,9 +239,9 @@ def _remember(world: World, played: Year) -> None:
 
 
 def _refuse_silence(played: Year, llm_agents: LLMAgents, silence: Silence) -> None:
-    """A year without a single reply is not a result: the model is gone. Nor are years in which one role has none.
+    """ModelError if a year has no reply at all, or if one role gets none for years: the model is unreachable.
 
-    Replies that make no sense are a result. The year is not stored, so that a run that is resumed asks in it again.
+    Unusable replies still count as replies. The year is not stored, so a resumed run asks its questions again.
     """
     hearing, mute = llm_agents.hearing, silence.after(llm_agents.hearing)
     if played.asked and played.failed == played.asked and not hearing.heard:

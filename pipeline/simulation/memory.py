@@ -1,7 +1,6 @@
-"""What agents remember: the last years as columns over all workers, and one row per schedule for the planner.
+"""The agents' memory: recent years of all workers as arrays, and one record per schedule for the planner.
 
-Memory is kept as numbers, so that a prompt can show sufficient statistics instead of a transcript and stays
-short however long the run is.
+Memory holds numbers, so a prompt can show summary statistics instead of a transcript and stays short in a long run.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class WorkerMemory:
-    """A ring of the last `length` years; each column is (length, num_agents), or (length,) where shared.
+    """A ring buffer of the last `length` years; columns are (length, num_agents), or (length,) if shared.
 
-    `value` is what the worker's objective was worth in dollars a year (or in units of welfare), without the
-    rebate: the rebate is the same whatever one's hours, and would only blur what hours are worth.
+    `value` is the worker's objective in dollars a year (or units of welfare), without the part of the rebate that does
+    not depend on its own hours, which would only blur the value of hours.
     """
 
     length: int
@@ -45,19 +44,19 @@ class WorkerMemory:
     def remember(
         self, *, year: int, schedule: TaxSchedule, hours: Floats, income: Floats, tax: Floats, value: Floats
     ) -> None:
-        """Write one year over the oldest. Arrays: (num_agents,), hours a week and dollars a year."""
+        """Add a year and drop the oldest. Arrays: (num_agents,), hours a week and dollars a year."""
         row = self.years % self.length
         self.hours[row], self.income[row], self.tax[row], self.value[row] = hours, income, tax, value
         self.year[row], self.schedule[row] = year, schedule
         self.years += 1
 
     def rows(self) -> NDArray[np.int64]:
-        """Indices of the years held, oldest first."""
+        """Indices of the remembered years, oldest first."""
         held = min(self.years, self.length)
         return np.arange(self.years - held, self.years) % self.length
 
     def under(self, schedule: TaxSchedule) -> list[bool]:
-        """Of the years held, oldest first, which were under `schedule`. Worked out once for all workers."""
+        """Which of the remembered years, oldest first, were under `schedule`. Computed once for all workers."""
         if self._under is None or self._under[0] != self.years or self._under[1] is not schedule:
             self._under = self.years, schedule, [self.schedule[row] == schedule for row in self.rows()]
         return self._under[2]
@@ -65,9 +64,9 @@ class WorkerMemory:
 
 @dataclass
 class ScheduleRecord:
-    """What the planner knows of one schedule: years in force, summed welfare, and settled welfare.
+    """The planner's record of one schedule: years in force, total welfare, and settled welfare.
 
-    A year is settled when it is the last before the next change: workers have had time to answer.
+    A year is settled if it is the last before the next change, so that workers have had time to adjust.
     """
 
     schedule: TaxSchedule
@@ -83,13 +82,13 @@ class ScheduleRecord:
 
     @property
     def settled(self) -> float:
-        """Mean welfare of settled years, or of all years where none has settled yet."""
+        """Mean welfare of settled years, or of all years if none is settled."""
         return self.settled_welfare / self.settled_years if self.settled_years else self.mean_welfare
 
 
 @dataclass
 class PlannerMemory:
-    """One row per schedule tried, in order of first trial."""
+    """One record per schedule, in the order in which they were first tried."""
 
     records: dict[tuple[float, ...], ScheduleRecord] = field(default_factory=dict)
 
@@ -104,7 +103,7 @@ class PlannerMemory:
             record.settled_welfare += welfare
 
     def shown(self, best: int = 12, recent: int = 6) -> list[ScheduleRecord]:
-        """The `best` settled schedules and the `recent` ones, in order of last use: a bounded view."""
+        """The records that a prompt shows: the `best` and the most `recent` schedules, in order of last use."""
         records = list(self.records.values())
         keep = sorted(records, key=lambda r: -r.settled)[:best]
         keep += sorted(records, key=lambda r: -r.last_year)[:recent]

@@ -1,7 +1,7 @@
-"""Yardsticks that stored years lack, computed from the wages, hours and laws that the years have.
+"""Compute benchmarks that are missing in years of older versions: best hours, regret, and welfare benchmarks.
 
-A year of an older version has none (see pipeline/store/older_schema.py): its best hours, regret, and welfare under best
-responses are NULL.
+These columns are NULL in such years (see pipeline/store/older_schema.py); they follow from the stored wages, hours and
+tax laws.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.simulation.restore import config_of, schedule_of, settings_of_year
 from pipeline.simulation.world import setting_of
 from pipeline.store.columns import Columns, append
-from pipeline.store.older_schema import LACKING, MISSING, OF_DECISIONS, YARDSTICKS, how_to_have_them
+from pipeline.store.older_schema import LACKING, MISSING, OF_DECISIONS, YARDSTICKS, how_to_compute_them
 from pipeline.store.writer import Reader, Row, Store
 from signatures.types import TaxSchedule
 
@@ -33,9 +33,9 @@ WHERE d.run_id = ? AND d.year = ? ORDER BY d.agent
 
 @dataclass(frozen=True, eq=False)
 class Yardsticks:
-    """Of one year. `best`: of each of the workers `agent` (N,); `own`: (N,) whether it wants its own utility.
+    """The benchmarks of one year. `best`: of the workers `agent` (N,); `own` (N,): whether a worker is egotistical.
 
-    `welfare`: the objective under best responses by the name of its column in `years`, dollars a head.
+    `welfare`: benchmarks by their column in `years`, in units of the objective.
     """
 
     year: int
@@ -46,7 +46,7 @@ class Yardsticks:
 
     @property
     def gap(self) -> tuple[float | None, int | None]:
-        """The largest regret of those who want their own utility, and whose it is."""
+        """The largest regret of an egotistical worker, and that worker's number."""
         if not self.own.any():
             return None, None
         most = int(np.argmax(np.where(self.own, self.best.regret, -np.inf)))
@@ -54,14 +54,14 @@ class Yardsticks:
 
 
 def require(reader: Reader, runs: Iterable[int]) -> None:
-    """UsageError if one of the runs lacks yardsticks."""
+    """UsageError if one of the runs lacks benchmarks."""
     lacking = sorted(set(runs) & {row["run_id"] for row in reader.rows(LACKING)})
     if lacking:
-        raise UsageError(how_to_have_them(lacking, reader.path))
+        raise UsageError(how_to_compute_them(lacking, reader.path))
 
 
 def missing(reader: Reader, run: Row) -> Iterator[Yardsticks]:
-    """The yardsticks that years of a run lack: what the program would have stored if it had played them today."""
+    """Compute the missing benchmarks of a run's years, as the current version would store them."""
     known: dict[tuple[Setting, TaxSchedule], float] = {}
 
     def reached(setting: Setting, law: TaxSchedule) -> float:
@@ -94,7 +94,7 @@ def _best(setting: Setting, law: TaxSchedule, labor: FloatArray) -> Regret:
 
 
 def put(store: Store, run_id: int, found: Sequence[Yardsticks]) -> None:
-    """Write yardsticks into the years of a run that lack them, in one transaction."""
+    """Write benchmarks into the years of a run that lack them, in one transaction."""
     if not found:
         return
     years: Columns = {
@@ -108,7 +108,7 @@ def put(store: Store, run_id: int, found: Sequence[Yardsticks]) -> None:
     }
 
     def write() -> None:
-        # decisions first: the row of the year tells whether the yardsticks are there
+        # decisions first: the row in `years` tells whether the benchmarks are complete
         _update(store, "decisions", run_id, decisions, OF_DECISIONS)
         _update(store, "years", run_id, years, YARDSTICKS)
 
@@ -116,7 +116,7 @@ def put(store: Store, run_id: int, found: Sequence[Yardsticks]) -> None:
 
 
 def _update(store: Store, table: str, run_id: int, columns: Columns, names: Sequence[str]) -> None:
-    """Set columns of the rows of a run that have the same values in all the other `columns`."""
+    """Set the columns `names` in the rows of a run that match in all other `columns`."""
     keys = [name for name in columns if name not in names]
     kinds = ", ".join(f"{name} {'INTEGER' if name in keys else 'DOUBLE'}" for name in columns)
     store.connection.execute(f"CREATE OR REPLACE TEMP TABLE computed({kinds})")

@@ -1,7 +1,7 @@
-"""From the state of the world to the input fields of a signature: numbers rounded to what matters.
+"""Turn the state of the simulation into the input fields of prompts, with rounded numbers.
 
-Every function here returns text that a model reads and that the `rules` engine must be able to parse, so a
-change of wording is a change of prompt: tests/golden shows it in the diff.
+Models read the text that these functions return, and the `rules` engine parses it. A change of wording changes prompts,
+and tests/golden shows it in the diff.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ WELFARE_WORDS: Mapping[str, str] = {
 
 
 def money(value: float) -> str:
-    """`$12,345`, with the sign in front."""
+    """Format dollars as `$12,345`, with the sign first."""
     dollars = round(value)
     return f"-${-dollars:,}" if dollars < 0 else f"${dollars:,}"
 
 
 def figure(value: float) -> str:
-    """About five digits, never in exponents: models misread those, and `rules` cannot read them."""
+    """Format about five digits, never with an exponent: models misread those, and `rules` cannot parse them."""
     places = 4 if value == 0 else min(15, max(0, 4 - math.floor(math.log10(abs(value)))))
     return f"{value:.{places}f}"
 
@@ -60,7 +60,7 @@ def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
 
 
 def objective(utility_type: str, setting: Setting, num_agents: int) -> str:
-    """What a worker wants: own utility, social welfare, or its opposite."""
+    """A worker's objective: own utility, social welfare, or its negative."""
     utility = utility_in_words(setting.economy, num_agents)
     if utility_type == "egotistical":
         return f"Maximize your utility = {utility}"
@@ -71,13 +71,13 @@ def objective(utility_type: str, setting: Setting, num_agents: int) -> str:
 
 
 def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> str:
-    """What the planner wants. `halved`: dissatisfaction with the tax policy halves what a worker's year counts."""
+    """The planner's objective. `halved`: the utility of dissatisfied workers counts half."""
     words = objective("altruistic", setting, num_agents)
     return f"{words}; the utility of a worker who is not satisfied with the tax policy counts half" if halved else words
 
 
 def identity(persona: str | None, wage: float) -> str:
-    """Who the worker is: the persona if there is one, and what an hour and a year of its work pay."""
+    """The worker's persona, if it has one, and its hourly wage and yearly income."""
     pay = f"You earn ${wage:.2f} an hour, {money(wage * 40 * 52)} a year at 40 hours a week."
     return f"{persona or 'You are a worker.'} {pay}"
 
@@ -87,7 +87,7 @@ def last_rebate(rebate: float | None) -> str:
 
 
 def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> str:
-    """The worker's own years as statistics by hours tried, the last years verbatim, and the best year."""
+    """The worker's record: statistics by hours tried, the most recent years, and the best year."""
     rows = memory.rows()
     if not len(rows):
         return "no years yet"
@@ -105,12 +105,12 @@ def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> st
 
 
 def _places(value: float) -> int:
-    """Decimals worth showing: none for dollars, three for welfare near one."""
+    """The number of decimals to show: none for large values, three for values near one."""
     return 0 if abs(value) >= 1000 else 3
 
 
 def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool]) -> list[str]:
-    """One line per hours tried; those tried under this schedule come first when there is no room for all."""
+    """One line per number of hours tried; if there are too many, those tried under this schedule have priority."""
     tried: dict[float, tuple[list[float], list[float]]] = {}
     for h, v, is_now in zip(hours, value, now, strict=True):
         mine, here = tried.setdefault(h, ([], []))
@@ -125,7 +125,7 @@ def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool
 
 
 def _tried_in_words(hours: float, mine: Sequence[float], here: Sequence[float]) -> str:
-    """`40: 31000 (5); 30500 (2)`: mean value of these hours, and of the years under this schedule."""
+    """`40: 31000 (5); 30500 (2)`: the mean value of these hours in all years, and under this schedule."""
     mean = fmean(mine)
     places = _places(mean)
     current = f"{fmean(here):.{places}f} ({len(here)})" if here else "-"
@@ -133,7 +133,7 @@ def _tried_in_words(hours: float, mine: Sequence[float], here: Sequence[float]) 
 
 
 def year_summary(*, hours: float, income: float, tax: float, rebate: float, utility: float) -> str:
-    """One worker's year, as it is told when asked to judge the tax policy."""
+    """One worker's year, as shown for its verdict on the tax policy."""
     return (
         f"You worked {hours:g} hours a week, earned {money(income)}, paid {money(tax)} in tax and received a "
         f"rebate of {money(rebate)}. Your utility was {money(utility)}."
@@ -141,7 +141,7 @@ def year_summary(*, hours: float, income: float, tax: float, rebate: float, util
 
 
 def satisfaction_in_words(satisfied: tuple[int, int]) -> str:
-    """How many were satisfied with the tax policy, of how many who said."""
+    """The number of satisfied workers, and of all who gave a verdict."""
     return f"satisfied with the tax policy: {satisfied[0]} of {satisfied[1]} workers who said"
 
 
@@ -155,9 +155,9 @@ def economy_summary(
     welfare: float,
     satisfied: tuple[int, int] | None = None,
 ) -> str:
-    """Last year's economy: workers and mean income by bracket, spread of utility, hours, rebate, welfare.
+    """Last year's economy: workers and mean income by bracket, distribution of utility, hours, rebate, welfare.
 
-    `satisfied`: how many were satisfied with the tax policy, of how many who said.
+    `satisfied`: the number of satisfied workers, and of all who gave a verdict.
     """
     if income is None:
         return "no years yet"
@@ -192,7 +192,7 @@ def platform_in_words(changes: Sequence[int] | None) -> str:
 
 
 def _short(occupation: str, most: int = 60) -> str:
-    """An occupation as it fits on a ballot."""
+    """An occupation, shortened to fit on a ballot."""
     return occupation if len(occupation) <= most else f"{occupation[: most - 3]}..."
 
 
@@ -208,14 +208,14 @@ BALLOT_WORDS: Mapping[str, str] = {
 
 
 def ballot_in_words(form: str, counted: str) -> str:
-    """What the ballot asks for, and how it is counted."""
+    """The form of the ballot, and how ballots are counted."""
     return f"{BALLOT_WORDS[form]} {counted}"
 
 
 def candidates_in_words(
     platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
 ) -> str:
-    """One line per candidate: who it is and, where candidates have platforms, what it would change."""
+    """One line per candidate: name, occupation, income and, with platforms, the proposed rate changes."""
     lines = []
     for agent, changes in platforms.items():
         who = [candidate_name(agent) + (" (you)" if agent == voter else "")]

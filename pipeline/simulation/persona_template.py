@@ -1,4 +1,4 @@
-"""Who a worker is, in words, from census facts alone: the persona that needs no language model."""
+"""Write a worker's persona from census data with a template, without a language model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ CAREER_STAGES = {
     65: "You are in the later years of your career.",
     91: "You are of an age at which many people have retired.",
 }
-"""Below which age, in years, which sentence holds."""
+"""Sentences by the age, in years, below which they apply."""
 
 
 def template_persona(demographics: Demographics, wage: float) -> str:
-    """A persona in three sentences, second person, plain ASCII, 40 to 450 characters.
+    """A persona in three sentences in the second person: plain ASCII, 40 to 450 characters.
 
-    `wage` is in dollars an hour. It says what the census says and nothing about attitudes.
+    `wage`: dollars an hour. The persona states census facts and no attitudes.
 
     >>> nurse = Demographics(occupation="Registered nurses", sex="Female", age=55)
     >>> template_persona(nurse, 34.6).split(". ")[0]
@@ -37,5 +37,5 @@ def template_persona(demographics: Demographics, wage: float) -> str:
 
 
 def _three_digits(dollars: float) -> float:
-    """`dollars` to three significant digits: 71,968 is about 72,000."""
+    """`dollars` rounded to three significant digits: 71,968 becomes 72,000."""
     return float(f"{dollars:.3g}")

@@ -1,4 +1,4 @@
-"""Personas: taken from the store where this model wrote them before, else written before the first year."""
+"""Write the workers' personas before the first year, or reuse those that the same model wrote for an earlier run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger("llm_economist")
 
 
 def written_by(config: RunConfig) -> str:
-    """The writer of a run's personas but for the model: the strategy, and the hash of its program if one is loaded."""
+    """The strategy that writes a run's personas, with the hash of its saved program if there is one."""
     name, path = config.strategy_of("persona"), config.program.get("persona")
     return name if path is None else f"{name} {saved_program.state_hash(saved_program.read(path)['predictors'])}"
 
@@ -27,10 +27,10 @@ def written_by(config: RunConfig) -> str:
 async def write_personas(
     world: World, llm_agents: LLMAgents, store: Store, *, asked: Answerer | None = None
 ) -> list[Row]:
-    """Fill `world.personas`: from the store where this model and seed wrote them before, else by the model.
+    """Fill `world.personas` from the store, or else by the model; returns the new rows.
 
-    `asked`: who answers, if not `llm_agents` themselves.
-    A worker whose persona could not be written gets the plain template. Returns the rows that are new.
+    Stored personas are reused if model, strategy and seed are the same. `asked`: who answers, if not `llm_agents`. A
+    worker for whom the model fails gets a persona from the template.
     """
     population = world.population
     strategy = written_by(world.config)
@@ -72,12 +72,12 @@ async def write_personas(
 
 
 async def ask_persona(world: World, llm_agents: Answerer, agent: int) -> Answer:
-    """The persona of one agent of a world with people."""
+    """Ask the model for one agent's persona."""
     return await llm_agents.ask("WritePersona", persona_inputs(world, agent), year=0, agent=agent)
 
 
 def persona_inputs(world: World, agent: int) -> dict[str, Any]:
-    """What the persona writer is told of an agent."""
+    """The input fields of the prompt for a persona."""
     person = world.population.demographics(agent)
     assert person is not None
     wage = float(world.population.wage[agent])

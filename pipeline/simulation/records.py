@@ -1,4 +1,4 @@
-"""From what happened to rows of the trace store; keys are the columns of pipeline/store/schema.sql."""
+"""Convert a simulated year to rows of the store; keys are the columns of pipeline/store/schema.sql."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from pipeline.store.writer import Row, Rows, as_json
 from programs.roles import saved_program
 
 NO_CALL = -1
-"""In `Year.call_ids`: no model was asked, or no reply could be used."""
+"""In `Year.call_ids`: no model was called, or no reply could be used."""
 
 NO_VERDICT, DISSATISFIED = -1, 0
-"""In `Year.satisfied`, beside 1."""
+"""Values of `Year.satisfied`; 1 is satisfied."""
 
 
 @dataclass
 class Year:
-    """What one year came to. Arrays: (N,).
+    """The results of one year. Arrays: (N,).
 
-    `adjusted`: utility, less half of it where the worker is not satisfied with the tax policy. `judged`: utility as it
-    counts in welfare, which of the two the setting `satisfaction` says.
+    `adjusted`: utility, minus half of its size for workers who are not satisfied with the tax policy. `judged`: the
+    utility that counts in welfare, adjusted or not, depending on the setting `satisfaction`.
     """
 
     year: int
@@ -51,13 +51,13 @@ class Year:
 
     @property
     def verdicts(self) -> tuple[int, int] | None:
-        """How many were satisfied with the tax policy, and how many said; None where no worker was asked."""
+        """The number of satisfied workers and of all verdicts; None without verdicts."""
         said = int((self.satisfied != NO_VERDICT).sum())
         return (int((self.satisfied == 1).sum()), said) if said else None
 
 
 def run_row(config: RunConfig, model: str) -> dict[str, Any]:
-    """The run's row but for what the store adds."""
+    """The run's row, without the columns that the store adds."""
     columns = (
         "scenario",
         "seed",
@@ -78,7 +78,7 @@ def run_row(config: RunConfig, model: str) -> dict[str, Any]:
 
 
 def program_rows(run_id: int, config: RunConfig, pools: Pools) -> list[Row]:
-    """Which strategy and which saved program or examples each role had."""
+    """Each role's strategy, and its saved program or examples."""
     return [
         {
             "run_id": run_id,
@@ -92,7 +92,7 @@ def program_rows(run_id: int, config: RunConfig, pools: Pools) -> list[Row]:
 
 
 def _state(role: str, path: str | None, pools: Pools) -> str | None:
-    """A role's saved program, or the examples that its strategy chooses from."""
+    """A role's saved program, or the pool of examples of its strategy."""
     if path:
         return as_json(saved_program.read(path)["predictors"])
     own = {question: pool for question, pool in pools.items() if QUESTIONS[question][0] == role}
@@ -100,7 +100,7 @@ def _state(role: str, path: str | None, pools: Pools) -> str | None:
 
 
 def agent_columns(run_id: int, world: World) -> Columns:
-    """Who takes part."""
+    """The rows of the run's agents."""
     people, wage = world.population, world.exposure.wage
     return {
         "run_id": np.full(world.num_agents, run_id),
@@ -115,14 +115,14 @@ def agent_columns(run_id: int, world: World) -> Columns:
 
 
 def _known(world: World, column: NDArray[Any] | None) -> NDArray[Any]:
-    """A column (N,) with its Nones masked; all of it where there is none."""
+    """A column (N,) in which None values are masked; fully masked if there is no column."""
     if column is None:
         return nulls(world.num_agents)
     return np.ma.masked_array(column, mask=column == np.array(None)) if column.dtype == object else column
 
 
 def year_tables(run_id: int, world: World, played: Year) -> dict[str, Rows]:
-    """All rows of a year, the marking `years` row last."""
+    """All rows of a year; the `years` row, which marks the year as complete, is last."""
     key = {"run_id": run_id, "year": played.year}
     return {
         "votes": vote_rows(key, played),
@@ -134,17 +134,17 @@ def year_tables(run_id: int, world: World, played: Year) -> dict[str, Rows]:
 
 
 def vote_rows(key: Row, played: Year) -> list[Row]:
-    """One row a ballot."""
+    """One row per ballot."""
     return [{**key, **row} for row in played.government.votes]
 
 
 def platform_rows(key: Row, played: Year) -> list[Row]:
-    """One row a candidate."""
+    """One row per candidate."""
     return [{**key, **row} for row in played.government.platforms]
 
 
 def shock_rows(key: Row, world: World, year: int) -> list[Row]:
-    """One row a shock that begins in `year`."""
+    """One row per shock that begins in `year`."""
     return [
         {**key, "last_year": shock.last, "shock": shock.text, "target": shock.target, "workers": int(hit.sum())}
         for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True)
@@ -153,7 +153,7 @@ def shock_rows(key: Row, world: World, year: int) -> list[Row]:
 
 
 def decision_columns(key: Row, world: World, played: Year) -> Columns:
-    """Every worker's year, with its exact regret."""
+    """One row per worker, with its exact regret."""
     outcome, wages = played.outcome, world.population.wage
     missed = regret(world.economy, world.schedule, wages, outcome)
     asked = world.delegation
@@ -180,7 +180,7 @@ def decision_columns(key: Row, world: World, played: Year) -> Columns:
 
 
 def year_row(key: Row, world: World, played: Year) -> Row:
-    """The year in aggregates; every welfare function on the utilities as they count."""
+    """The aggregates of the year, with every welfare function evaluated at the utilities that count."""
     outcome, wages = played.outcome, world.population.wage
     start, grid, best = world.start_and_oracle()
     welfare = {

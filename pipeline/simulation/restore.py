@@ -1,4 +1,4 @@
-"""Going on from stored years: the state of a run as it was before some year, and the calls that were made since."""
+"""Restore the state of a stored run before a given year, for resume, fork and interview."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ from signatures.types import TaxSchedule
 
 
 class ReadOnlyStore:
-    """A database to ask for rows, or, while another process writes it, a copy as of its last commit. Use as a context
-    manager."""
+    """A read-only database, or a copy as of the last commit while another process writes it. A context manager."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -57,7 +56,7 @@ class ReadOnlyStore:
         self.close()
 
     def close(self) -> None:
-        """Close the file, and remove the copy if there is one."""
+        """Close the file, and remove the copy if one was made."""
         self.connection.close()
         if self._copy is not None:
             self._copy.cleanup()
@@ -74,54 +73,54 @@ class ReadOnlyStore:
 
 
 def find_run(reader: Reader, run: str) -> dict[str, Any]:
-    """The row of `runs` by number or by name (the newest of that name). UsageError names those there are."""
+    """The row of a run, by number or by name (the newest with that name). UsageError lists the existing runs."""
     by = "run_id = ?" if run.isdecimal() else "name = ?"
     rows = reader.rows(f"SELECT * FROM runs WHERE {by} ORDER BY run_id DESC LIMIT 1", [run])
     if not rows:
         known = [str(row["run_id"]) for row in reader.rows("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 10")]
-        raise UsageError(f"no run {run!r} in {reader.path}; there are: {', '.join(known) or 'none'}")
+        raise UsageError(f"no run {run!r} in {reader.path}; it has: {', '.join(known) or 'none'}")
     return rows[0]
 
 
-BEFORE_THERE_WAS_A_CHOICE = {"satisfaction": "objective"}
-"""What older runs did where a setting of today has another default."""
+OLDER_DEFAULTS = {"satisfaction": "objective"}
+"""The behavior of runs from before a setting existed, where it differs from the setting's default."""
 
 
 def config_of(row: Row) -> RunConfig:
-    """The settings that a run was started with, as far as they are stored (a URL without its credentials).
+    """The stored settings of a run (URLs without credentials).
 
-    A run from before a setting existed has what was the rule then. The settings are a proposal of who wrote the file:
-    nothing that they name is confirmed (pipeline/permissions.py).
+    Settings that did not exist yet get `OLDER_DEFAULTS`. A stranger may have written the file, so no code, file or
+    address in the settings counts as confirmed (pipeline/permissions.py).
     """
     try:
-        stored = {**BEFORE_THERE_WAS_A_CHOICE, **object_in(row["config"], "its settings")}
+        stored = {**OLDER_DEFAULTS, **object_in(row["config"], "its settings")}
         return build({name: value for name, value in stored.items() if name in NAMES} | {"given": frozenset()})
     except ValueError as error:
-        raise StoreError(f"run {row['run_id']} has stored settings that cannot be used: {error}") from error
+        raise StoreError(f"the stored settings of run {row['run_id']} cannot be used: {error}") from error
 
 
 def object_in(text: str | None, what: str) -> dict[str, Any]:
-    """The object that a JSON column holds. ValueError says in a few words why it holds none."""
+    """Parse a JSON column that should hold an object. ValueError says why it does not."""
     if text is None:
-        raise ValueError(f"{what} are not there (NULL)")
+        raise ValueError(f"{what} are missing (NULL)")
     value = parse_json(text)
     if not isinstance(value, dict):
-        raise ValueError(f"{what} are no JSON object")
+        raise ValueError(f"{what} are not a JSON object")
     return value
 
 
 def years_played(reader: Reader, run_id: int) -> int:
-    """How many years are whole. StoreError if they do not follow one another."""
+    """The number of complete years. StoreError if they are not consecutive."""
     count, last = reader.rows("SELECT count(*) AS n, max(year) AS y FROM years WHERE run_id = ?", [run_id])[0].values()
     if count and last != count - 1:
         raise StoreError(
-            f"run {run_id} in {reader.path} has {count} years and ends with year {last}: years are missing"
+            f"run {run_id} in {reader.path} has {count} years, but the last is year {last}: years are missing"
         )
     return int(count)
 
 
 def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | None]] | None:
-    """Who took part, and their personas; None if the run was cut off before they were stored."""
+    """The population of a run and its personas; None if the run ended before they were stored."""
     agents = reader.columns("SELECT * FROM agents WHERE run_id = ? ORDER BY agent", [run_id])
     if not len(agents["agent"]):
         return None
@@ -138,14 +137,14 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
 
 
 def _texts(column: NDArray[Any]) -> NDArray[np.object_]:
-    """A column of text with None for NULL."""
+    """A text column with None for NULL."""
     texts = np.ma.getdata(column).astype(object)
     texts[np.ma.getmaskarray(column)] = None
     return texts
 
 
 def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> World:
-    """The world of a run as it was before year `before`, to be played on under `config`."""
+    """The world of a run as it was before the year `before`, under the settings `config`."""
     stored = population_of(reader, run_id)
     if stored is None:
         return create(config)
@@ -162,9 +161,9 @@ def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> Worl
 
 
 def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int]) -> Iterator[tuple[int, World]]:
-    """The world of a run before each of the `years`, in ascending order: each as `restore` gives it.
+    """The world of a run before each of the `years`, in ascending order, each as from `restore`.
 
-    It is one world that moves on, so that no stored year is read twice: be done with it before the next.
+    All items are the same object, advanced from year to year so that each stored year is read once.
     """
     world: World | None = None
     between = "SELECT * FROM years WHERE run_id = ? AND year >= ? AND year < ? ORDER BY year"
@@ -182,7 +181,7 @@ def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int])
 
 
 def settings_of_year(reader: Reader, run: Row, year: int) -> Row:
-    """The row of the run that played a year of `run`: a fork has the years before its own from its parent."""
+    """The row of the run that simulated a year of `run`: a fork has its early years from its parent."""
     for each in with_ancestors(reader, run):
         run = each
         if each["fork_year"] is None or year >= each["fork_year"]:
@@ -191,7 +190,7 @@ def settings_of_year(reader: Reader, run: Row, year: int) -> Row:
 
 
 def with_ancestors(reader: Reader, run: Row) -> Iterator[Row]:
-    """The rows of `run`, of the run that it was forked from, and so on. StoreError where it is its own ancestor."""
+    """The rows of `run`, of its parent, and so on. StoreError if a run is its own ancestor."""
     seen = set()
     while True:
         if run["run_id"] in seen:
@@ -205,12 +204,12 @@ def with_ancestors(reader: Reader, run: Row) -> Iterator[Row]:
 
 
 def schedule_of(row: Row) -> TaxSchedule:
-    """The law of a stored year."""
+    """The tax schedule of a stored year."""
     return TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
 
 
 def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any]) -> None:
-    """Put one stored year into the workers' memory, and make it the last that was played."""
+    """Add a stored year to the workers' memory, and make it the latest year."""
     columns = [
         "labor",
         "adjusted_utility",
@@ -240,8 +239,8 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
 
 
 def _enact(world: World) -> None:
-    """Put the law of the settings in force where they differ from the years behind: a fork may change planner or
-    brackets. No old record fits new brackets."""
+    """Put the schedule in force that the settings require, because a fork may change the planner or the brackets. The
+    planner's records on other brackets are dropped."""
     thresholds = brackets_in(world.config.bracket_setting, world.config.dollars_of)
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
@@ -254,19 +253,19 @@ def _enact(world: World) -> None:
 
 
 def stored_pools(reader: Reader, run_id: int) -> Pools:
-    """The examples that a run's strategies chose from."""
+    """The pools of examples of a run's strategies."""
     rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
     return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}
 
 
 def on_brackets(schedule: TaxSchedule, thresholds: tuple[float, ...]) -> TaxSchedule:
-    """A law written on other brackets, each with the marginal rate that the law has at its edge."""
+    """A schedule on other brackets, each with the schedule's marginal rate at its lower edge."""
     rates = marginal_rate(schedule, np.array(thresholds))
     return TaxSchedule(thresholds=thresholds, rates=tuple(float(rate) for rate in rates))
 
 
 def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
-    """Stored calls of a year by question, in the order in which they were made."""
+    """The stored calls of a year by question, in the order in which they were made."""
     columns = ", ".join(field.name for field in fields(Call))
     query = (
         f"SELECT {columns} FROM lm_calls WHERE run_id = ? AND year = ? AND signature <> '{INTERVIEW}' ORDER BY call_id"
@@ -279,7 +278,7 @@ def recorded_calls(reader: Reader, run_id: int, year: int) -> Recorded:
 
 
 def known_calls(reader: Reader, run: Row, year: int) -> Recorded:
-    """Stored calls of a year that a run can use again, by attempt: its own, and those of a fork's parent."""
+    """The stored calls of a year that a run can reuse, by attempt: its own, and those of a fork's parent."""
     known = recorded_calls(reader, int(run["run_id"]), year)
     if run["parent_run_id"] is not None:
         for question, calls in recorded_calls(reader, int(run["parent_run_id"]), year).items():

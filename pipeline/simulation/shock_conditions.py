@@ -1,8 +1,8 @@
-"""Conditions on agents, as a user writes them after `where`: SQL that can compare their columns, and nothing else.
+"""Evaluate the condition after `where` in a shock: SQL that may only compare columns of agents.
 
-DuckDB parses a condition, what it was parsed to is checked against a list of what is harmless, and only then it is
-evaluated, in a database in memory that holds the agents and can reach no file. Conditions also come out of databases
-that somebody else made, so none is trusted.
+DuckDB parses a condition. Its syntax tree is checked against a list of harmless expressions, and only then is it
+evaluated, in an in-memory database that holds the agents and has no access to files. Conditions are not trusted,
+because they can come from a database that a stranger made.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from pipeline.economy.population import Population
 from pipeline.errors import UsageError
 
 COLUMNS = ("agent", "wage", "income_at_40_hours", "utility_type", "occupation", "sex", "age")
-"""What a condition can be about: columns of the table `agents`, as they were before any shock."""
+"""The columns that a condition can use: those of the table `agents`, before any shock."""
 
 COMPARISONS = ("CONSTANT", "CONJUNCTION", "COMPARISON", "BETWEEN")
 OPERATORS = ("OPERATOR_NOT", "COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL")
 FUNCTIONS = ("~~", "!~~", "~~*", "!~~*", "+", "-", "*", "/", "%")
-"""The first four are like, not like, ilike and not ilike."""
+"""DuckDB's names of operators; the first four are like, not like, ilike and not ilike."""
 
 QUERY = "SELECT agent FROM agents WHERE (\n{}\n)"
 
 
-def who(condition: str, population: Population) -> NDArray[np.bool_]:
-    """Which agents (N,) a condition holds for. UsageError in one line where it is none."""
+def agents_matching(condition: str, population: Population) -> NDArray[np.bool_]:
+    """Which agents (N,) satisfy a condition. UsageError in one line if it is not valid."""
     import duckdb
 
     from pipeline.store.query_worker import LOCKDOWN
@@ -43,14 +43,14 @@ def who(condition: str, population: Population) -> NDArray[np.bool_]:
         try:
             chosen = box.execute(QUERY.format(condition)).fetchnumpy()["agent"]
         except duckdb.Error as error:
-            raise UsageError(f"the condition cannot be checked ({_first_line(error)})") from error
+            raise UsageError(f"the condition cannot be evaluated ({_first_line(error)})") from error
     hit = np.zeros(population.num_agents, dtype=bool)
     hit[chosen] = True
     return hit
 
 
 def _columns(population: Population) -> dict[str, Any]:
-    """The columns that the agents of this population have."""
+    """The columns that this population has."""
     every = {
         "agent": np.arange(population.num_agents),
         "wage": population.wage,
@@ -70,21 +70,22 @@ def _table(columns: dict[str, Any]) -> Any:
 
 
 def _parsed(box: Any, condition: str) -> dict[str, Any]:
-    """The syntax tree of the query with this condition. UsageError where there is none."""
+    """The syntax tree of the query with this condition. UsageError if it cannot be parsed."""
     query = "SELECT json_serialize_sql($query::VARCHAR)"
     import duckdb
 
     try:
         tree: dict[str, Any] = json.loads(box.execute(query, {"query": QUERY.format(condition)}).fetchall()[0][0])
-    except (duckdb.Error, RecursionError) as error:  # half a character, or nested too deep for the tree to be read
-        raise UsageError(f"the condition cannot be read ({_first_line(error)}); {_expected(COLUMNS)}") from error
+    except (duckdb.Error, RecursionError) as error:  # invalid Unicode, or nested too deeply
+        raise UsageError(f"the condition cannot be parsed ({_first_line(error)}); {_expected(COLUMNS)}") from error
     if tree["error"]:
         raise UsageError(f"the condition is not SQL ({_first_line(tree['error_message'])}); {_expected(COLUMNS)}")
     return tree
 
 
 def _refuse_all_but_comparisons(tree: dict[str, Any], plain: dict[str, Any], columns: list[str]) -> None:
-    """UsageError unless `tree` is the `plain` query with another condition, made of comparisons of `columns`."""
+    """UsageError unless `tree` differs from the `plain` query only in its condition, made of comparisons of
+    `columns`."""
     condition = tree["statements"][0]["node"].pop("where_clause", None)
     plain["statements"][0]["node"].pop("where_clause")
     if tree != plain or condition is None:
@@ -109,7 +110,11 @@ def _refuse_unknown(names: list[str], columns: list[str]) -> None:
     name = ".".join(names)
     if name.lower() not in columns:
         people = name.lower() in COLUMNS
-        why = "these agents are wages only (use --scenario bounded or --agent-mix acs)" if people else "no such column"
+        why = (
+            "these agents have no demographics (use --scenario bounded or --agent-mix acs)"
+            if people
+            else "no such column"
+        )
         raise UsageError(f"{name}: {why}; {_expected(columns)}")
 
 

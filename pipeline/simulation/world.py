@@ -1,4 +1,4 @@
-"""The state of a run, as columns over agents: who they are, what they remember, which law is in force."""
+"""The state of a simulation: population, memories, the tax law in force, and the leader."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from signatures.types import TaxSchedule
 
 @dataclass
 class World:
-    """Everything that a year reads and writes. `asked`: (N,) whose decisions a language model makes.
+    """The state that a year reads and changes. `asked`: (N,) whether a language model decides for the worker.
 
-    `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year to each from
-    outside. `schedule_before_shocks`: the law that returns when a shock to it ends; None without one. `delegation`: who
-    is asked for whom; with archetypes None until they are formed. `judged`: (N,) utilities of the last year as they
-    count
-    in the objective. `satisfied`: how many then were satisfied with the tax policy, of how many who said.
+    `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year that each worker
+    gets from outside. `schedule_before_shocks`: the schedule that returns when a temporary shock to rates ends; None
+    without one. `delegation`: which question is asked for which worker; with archetypes None until they are formed.
+    `judged`: (N,) utilities of the last year as they count in the objective. `satisfied`: the numbers of satisfied
+    workers and of verdicts in the last year.
     """
 
     config: RunConfig
@@ -70,15 +70,15 @@ class World:
 
     @property
     def voters_asked(self) -> list[int]:
-        """Agents whose mind is a language model: only they can stand, govern, and cast a reasoned vote."""
+        """Agents that a language model decides for: only they can stand for office, govern, and be asked for a vote."""
         return [int(agent) for agent in np.flatnonzero(self.asked)]
 
     def rng(self, purpose: str, year: int = 0) -> np.random.Generator:
-        """A generator for one purpose and year: no draw shifts another, so a run can go on from any year."""
+        """A random generator for one purpose and year. Draws are independent, so a run can continue from any year."""
         return np.random.default_rng([self.config.seed, crc32(purpose.encode()), year])
 
     def begin(self, year: int) -> None:
-        """Put the wages and the windfall of `year` in force; what lay over the law is off until `make_law`."""
+        """Set the wages and the windfall of `year`, and remove temporary shocks to rates until `make_law`."""
         active = self.exposure.active(year)
         if active != self.active:
             self.population = replace(self.population, wage=self.exposure.wages(year))
@@ -87,7 +87,7 @@ class World:
             self.schedule, self.schedule_before_shocks = self.schedule_before_shocks, None
 
     def make_law(self, year: int) -> None:
-        """Put the law of `year` in force, after the government has had its turn."""
+        """Set the schedule in force in `year`, after the government's decision: apply baselines and shocks to rates."""
         if self.config.planner_type == "LLM":
             self.schedule = self.exposure.changed_law(self.schedule, [year])
         else:
@@ -98,7 +98,7 @@ class World:
             self.schedule, self.schedule_before_shocks = covered, self.schedule
 
     def delegate(self, year: int) -> Delegation:
-        """Who is asked in `year`, and for whom: archetypes are formed when a tax year begins, and last as long."""
+        """The questions of `year` and the workers they stand for. Archetypes are formed for each tax year."""
         if self.config.archetypes is None:
             self.delegation = self.delegation or everybody(self.asked)
         elif self.delegation is None or year % self.config.two_timescale == 0:
@@ -116,11 +116,11 @@ class World:
         return self.delegation
 
     def take_archetypes(self, archetype: IntArray) -> None:
-        """Ask the workers in `archetype` (N,) for those at whose place they stand."""
+        """Use the given archetypes; `archetype` (N,): the worker whose state is shown for each worker."""
         self.delegation = delegate(archetype, self.config.archetype_samples)
 
     def persona(self, agent: int) -> str | None:
-        """Who `agent` is told to be. With archetypes no model writes personas: the census tells who people are."""
+        """The persona of `agent`. With archetypes it comes from a template, because no model writes personas."""
         if self.config.archetypes is not None and self.scenario.personas:
             person = self.population.demographics(agent)
             if person is not None and self.population.utility_type[agent] == "egotistical":
@@ -128,28 +128,28 @@ class World:
         return self.personas[agent]
 
     def last_turn(self, year: int) -> int:
-        """The year, `year` or an earlier one, in which the planner last had its turn; the first year is one."""
+        """The latest year up to `year` in which the planner decided; the first year counts."""
         turn = year - year % self.config.two_timescale
         return turn if turn >= self.config.warmup else 0
 
     def setting(self, year: int | None = None) -> Setting:
-        """What the planners without a model read: in `year`, or now."""
+        """The input of baselines: in `year`, or now."""
         wages = self.population.wage if year is None else self.exposure.wages(year)
         windfall = self.windfall if year is None else self.exposure.windfall(year)
         return replace(setting_of(self.config, wages, windfall=windfall), economy=self.economy)
 
     def planned(self, year: int = 0) -> TaxSchedule:
-        """The schedule that a planner that needs no model sets in `year`; computed once for the same economy."""
+        """The schedule of a baseline planner in `year`; computed once per economy."""
         active = self.exposure.active(year)
         if active not in self._planned:
             self._planned[active] = BASELINES[self.config.planner_type](self.setting(year))
         return self._planned[active]
 
     def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
-        """Add a year to the workers' memory, and make it the last that was played. `objective`: (N,), in its unit."""
+        """Add a year to the workers' memory, and make it the latest year. `objective` (N,): in its own unit."""
         own = self.population.utility_type == "egotistical"
-        # A worker's hours move neither what others' taxes bring it nor its verdict on the policy: both would blur what
-        # hours are worth.
+        # Without the part of the rebate that others pay for and without satisfaction: neither depends on the worker's
+        # own hours, so both would only blur their value.
         value = np.where(own, outcome.utility - outcome.rebate + outcome.tax / self.num_agents, objective)
         self.memory.remember(
             year=year,
@@ -162,27 +162,25 @@ class World:
         self.outcome = outcome
 
     def remember_planner(self, year: int, schedule: TaxSchedule, welfare: float) -> None:
-        """Add a year to the planner's memory; the last year before a change counts as settled."""
+        """Add a year to the planner's memory; the last year before a change is settled."""
         last = (year + 1) % self.config.two_timescale == 0 or year + 1 == self.config.max_timesteps
         self.planner_memory.remember(year=year, schedule=schedule, welfare=welfare, settled=last)
         self.welfare = welfare
 
     def welfare_best_response(self) -> float:
-        """The objective under the current schedule if every worker best-responded."""
+        """The objective under the current schedule if every worker best-responds."""
         return self.best_responding(self.schedule)
 
     def start_and_oracle(self) -> tuple[float, float, float]:
-        """The objective if every worker best-responded to the first schedule of a model, to the best on the planner's
-        grid, and to ORACLE's.
+        """The objective under best responses to three schedules: a model's first, the best on its grid, and ORACLE's.
 
-        A planner's share is measured between the first and the last. They hold for the people and the brackets as they
-        are now.
+        The planner share is measured between the first and the last. The values are for the current wages and brackets.
         """
         start, grid, best = map(self.best_responding, start_and_oracle(self.setting()))
         return start, grid, best
 
     def best_responding(self, schedule: TaxSchedule) -> float:
-        """The objective if every worker best-responded to `schedule`; computed once a schedule and economy."""
+        """The objective if every worker best-responds to `schedule`; computed once per schedule and economy."""
         key = (schedule, self.active)
         if key not in self._best_response:
             self._best_response[key] = objective(self.setting(), schedule)
@@ -195,8 +193,7 @@ class World:
 
 
 def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
-    """What the planners without a model read where workers earn hourly `wages` (N,) and each gets `windfall` dollars a
-    year from outside."""
+    """The input of baselines, for hourly `wages` (N,) and a `windfall` in dollars a year for each worker."""
     return Setting(
         economy=economy_in(config.economy, config.dollars_of),
         thresholds=brackets_in(config.bracket_setting, config.dollars_of),
@@ -211,9 +208,9 @@ def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
 
 
 def create(config: RunConfig, population: Population | None = None) -> World:
-    """The world before its first year: population, first schedule, empty memories. Same seed, same world.
+    """The world before the first year: population, first schedule, empty memories. It is determined by the settings.
 
-    UsageError where a shock is about people whom there are none of: see pipeline/simulation/shock_conditions.py.
+    UsageError for a shock with an invalid condition (pipeline/simulation/shock_conditions.py).
     """
     scenario = SCENARIOS[config.scenario]
     population = population or drawn(config, config.num_agents, "population")
@@ -238,7 +235,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
 
 
 def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
-    """So many people from the population that `config` describes; each `purpose` has its own draws of the seed."""
+    """Draw `num_agents` people from the population of `config`; each `purpose` has its own random stream."""
     scenario = SCENARIOS[config.scenario]
     return draw_population(
         config.agent_mix or scenario.agent_mix,
@@ -254,7 +251,7 @@ def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
 
 
 def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:
-    """Plain personas for the workers that no model speaks for; the others' are written before the first year."""
+    """Template personas for workers without a model; the others' personas are written before the first year."""
     personas: list[str | None] = [None] * population.num_agents
     if scenario.personas:
         for agent in map(int, np.flatnonzero(~asked & (population.utility_type == "egotistical"))):
@@ -265,7 +262,7 @@ def _template_personas(scenario: Scenario, population: Population, asked: NDArra
 
 
 def needs_persona(world: World) -> list[int]:
-    """Agents whose persona a model writes: asked, egotistical, in a scenario with personas (as in v1)."""
+    """Agents whose persona a model writes: egotistical workers with a model, in scenarios with personas (as in v1)."""
     if not world.scenario.personas or world.config.archetypes is not None:
         return []
     return [int(i) for i in np.flatnonzero(world.asked & (world.population.utility_type == "egotistical"))]

@@ -1,7 +1,7 @@
-"""What a database may define: our tables, our views, and views and tables of a user under names of his own.
+"""Refuse databases with foreign definitions, such as macros, that could change the result of queries.
 
-Anything else could make a query say something else than the rows do, so a file that has it is refused. Every name here
-is qualified by `system`, and nothing is called but what starts with it: a macro of the file may have any other name.
+A database may have our tables and views, and a user's tables and views with other names. Queries in this module
+qualify every name with `system`, because a macro of the file could have any unqualified name.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ KINDS = {
     "schema": f"SELECT schema_name FROM system.main.duckdb_schemas() WHERE {OF_THE_FILE} AND NOT internal "
     "AND schema_name <> 'main'",
 }
-"""Kinds of definitions of which a file of ours has none, each with the query for the names of those that are there."""
+"""Kinds of definitions that our files never have, each with a query for the names of existing ones."""
 
 TABLES = f"""SELECT table_name, sql, check_constraint_count FROM system.main.duckdb_tables()
 WHERE {OF_THE_FILE} AND NOT internal"""
 VIEWS = f"SELECT view_name FROM system.main.duckdb_views() WHERE {OF_THE_FILE} AND NOT internal"
 
 OF_DUCKDB = re.compile(r"(?:duckdb|pg|sqlite|pragma)_|information_schema", re.IGNORECASE)
-"""How names begin that DuckDB gives its own views."""
+"""Prefixes of DuckDB's own views."""
 
-OWN_WILL = re.compile(r" DEFAULT ?\(| GENERATED ALWAYS | REFERENCES ", re.IGNORECASE)
-"""What a column has whose value is not what was written."""
+COMPUTED = re.compile(r" DEFAULT ?\(| GENERATED ALWAYS | REFERENCES ", re.IGNORECASE)
+"""Parts of a column's definition that can change its values."""
 
 
 def refuse(connection: duckdb.DuckDBPyConnection, path: str, tables: Collection[str], views: Collection[str]) -> None:
-    """StoreError in one line that names the first definition that is not one of our `tables` and `views`."""
+    """StoreError in one line that names the first foreign definition. `tables`, `views`: the names of ours."""
     for kind, name in _foreign(connection, tables, views):
         drop = f"DROP {kind.upper()} {name}" if kind in (*KINDS, "view", "table") else "a database without it"
         raise StoreError(
-            f"{path} defines the {kind} {name!r}, which could make queries say something else than its rows; "
+            f"{path} defines the {kind} {name!r}, which could change the results of queries; "
             f"choose another --db, or change a copy with DuckDB: {drop}"
         )
 
@@ -58,5 +58,5 @@ def _foreign(
     for name, sql, checks in connection.execute(TABLES).fetchall():
         if name.lower() in views or OF_DUCKDB.match(name):
             yield "table", name
-        elif name.lower() in tables and (checks or OWN_WILL.search(sql)):
+        elif name.lower() in tables and (checks or COMPUTED.search(sql)):
             yield "default, check or computed column of the table", name

@@ -1,6 +1,6 @@
-"""Model calls on their way to the store: Parquet files that a ward writes and the owner of the database takes in.
+"""Parquet files in which a worker process records its model calls until the main process reads them into the store.
 
-A reply is in a file within `GROUP` seconds. A file is whole or not there: it gets its name when it is on the disk.
+A reply is in a file within `GROUP` seconds. Files are never partial: a file gets its name after it is on disk.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pipeline.agents.call_trace import Call
 from pipeline.errors import StoreError
 
 GROUP = 0.08
-"""Seconds for which calls are gathered into one file."""
+"""Seconds during which calls are collected into one file."""
 
 TYPES = {"int": pa.int64(), "str": pa.string(), "float": pa.float64(), "datetime": pa.timestamp("us")}
 SCHEMA = pa.schema([(field.name, TYPES[str(field.type).removesuffix(" | None")]) for field in fields(Call)])
-"""The columns of a file: those of a `Call`, whatever is NULL."""
+"""The columns of a file: the fields of a `Call`."""
 
 
 class CallFileWriter:
-    """Writes the calls of one ward into `folder`. Safe for threads; `flush` says what went wrong, as a StoreError."""
+    """Writes the calls of one worker process into `folder`. Thread-safe; `flush` raises StoreError after a failure."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class CallFileWriter:
         threading.Thread(target=self._write_posted, name="journal", daemon=True).start()
 
     def post(self, call: Call) -> None:
-        """Take a call, to be in a file within `GROUP` seconds."""
+        """Add a call; it is in a file within `GROUP` seconds."""
         with self._lock:
             self._pending.append(call)
         self._wake.set()
@@ -57,15 +57,15 @@ class CallFileWriter:
                 with self._lock:
                     del self._pending[: len(calls)]
 
-    def left(self) -> list[Call]:
-        """The calls in the files of the folder, by id: those of a predecessor that was lost."""
+    def leftover_calls(self) -> list[Call]:
+        """The calls in the files of the folder, by id: those of a predecessor process that died."""
         return sorted(
             (Call(**row) for file in self.folder.glob("*.parquet") for row in _rows(file)),
             key=lambda call: call.call_id,
         )
 
     def _write_posted(self) -> None:
-        """The writer thread: one file for all calls of a short while. What fails is told by the next `flush`."""
+        """The writer thread: one file per `GROUP` seconds. The next `flush` raises its failures."""
         while True:
             self._wake.wait()
             self._wake.clear()

@@ -1,4 +1,4 @@
-"""A table's rows as columns: a million of them reach the store without an object for each."""
+"""Append rows to a table as arrays of columns: fast for a million rows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Columns = Mapping[str, NDArray[Any]]
-"""A table's columns by name, all of one length; what is masked is NULL."""
+"""A table's columns by name, all of the same length; masked values are NULL."""
 
 BULK = 10_000
-"""From so many rows on, columns go in through Arrow; below, its fixed cost is more than it saves."""
+"""From this number of rows on, columns are inserted with Arrow, whose fixed cost is too high for fewer."""
 
 
 def nulls(length: int) -> NDArray[Any]:
-    """A column in which every value is NULL."""
+    """A column of NULLs."""
     return np.ma.masked_array(np.zeros(length), mask=True)
 
 
 def append(connection: duckdb.DuckDBPyConnection, table: str, columns: Columns) -> None:
-    """Add rows to a table, in the transaction that is open."""
+    """Append rows to a table, in the current transaction."""
     if len(next(iter(columns.values()))) < BULK:
         appender = connection.appender(table, columns=list(columns))
         appender.append_rows(list(zip(*(column.tolist() for column in columns.values()), strict=True)))
@@ -36,7 +36,7 @@ def append(connection: duckdb.DuckDBPyConnection, table: str, columns: Columns) 
 
 
 def _as_arrow(columns: Columns) -> Any:
-    """An Arrow table; importing it takes longer than many a run."""
+    """An Arrow table. The import is local because it takes longer than some runs."""
     import pyarrow
 
     return pyarrow.table(

@@ -1,4 +1,4 @@
-"""Runs as Parquet files with checksums, in a folder that says what is in it (manifest.py checks it)."""
+"""Export runs to a folder of Parquet files with a manifest of checksums (manifest.py reads it)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import duckdb
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.restore import ReadOnlyStore, find_run, with_ancestors
-from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, OF_A_RUN
+from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, RUN_KEYS
 from pipeline.store.query import connect
 from pipeline.store.query_worker import Locked
 from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today
@@ -37,9 +37,9 @@ Columns = dict[str, list[str]]
 
 
 def export(db: str, runs: str, to: str) -> dict[str, Any]:
-    """Write a run, its ancestors if it is a fork, or `all` runs and studies, to the folder `to`; the manifest.
+    """Write a run with its ancestors, or `all` runs and studies, to the new folder `to`; returns the manifest.
 
-    Everything is written beside the folder, which gets its name last: half an export never looks whole.
+    Files are written to a draft folder, which is renamed at the end, so a partial export never looks complete.
     """
     target = Path(to).absolute()
     _refuse_target(target, to)
@@ -52,7 +52,7 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
 
 @contextmanager
 def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
-    """A folder to write to, which becomes `target` if nothing fails; else it is gone, with all that was made for it."""
+    """A draft folder that becomes `target` on success; on failure it is removed, with the parents made for it."""
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
         try:
@@ -70,7 +70,7 @@ def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
     except BaseException:
         for folder in missing:
-            with suppress(OSError):  # it was not made, or somebody else uses it by now
+            with suppress(OSError):  # it was not made, or another process uses it
                 folder.rmdir()
         raise
 
@@ -85,7 +85,7 @@ def _refuse_target(target: Path, to: str) -> None:
 
 @contextmanager
 def readable(db: str) -> Iterator[str]:
-    """A database that nobody writes: this one, or a copy that the process that writes it makes."""
+    """A database that can be read: `db` itself, or a copy made by the process that is writing it."""
     try:
         connect(db).close()
     except Locked as locked:
@@ -100,7 +100,7 @@ def readable(db: str) -> Iterator[str]:
 
 
 def _chosen(reader: Reader, runs: str) -> Sequence[Row]:
-    """Rows of `runs`: of all, or of one and of the runs that it was forked from."""
+    """The rows of all runs, or of one run and its ancestors."""
     if runs == "all":
         rows = reader.rows("SELECT * FROM runs ORDER BY run_id")
         if not rows and not reader.rows("SELECT 1 FROM studies LIMIT 1"):
@@ -110,7 +110,7 @@ def _chosen(reader: Reader, runs: str) -> Sequence[Row]:
 
 
 def _write(path: str, folder: Path, chosen: Sequence[Row], *, studies: bool) -> dict[str, Any]:
-    """Write the files and the manifest of these runs to `folder`; with `studies`, their rows beside those of runs."""
+    """Write the files and the manifest of these runs to `folder`; with `studies`, also the rows of studies."""
     files: dict[str, dict[str, Any]] = {}
     with _exporter(path, folder) as connection:
         for table, columns in tables(connection).items():
@@ -123,18 +123,18 @@ def _write(path: str, folder: Path, chosen: Sequence[Row], *, studies: bool) -> 
         "format_version": FORMAT_VERSION,
         "schema_version": SCHEMA_VERSION,
         "code_version": code_version(),
-        "runs": [{**{name: row[name] for name in OF_A_RUN}, "created_at": str(row["created_at"])} for row in chosen],
+        "runs": [{**{name: row[name] for name in RUN_KEYS}, "created_at": str(row["created_at"])} for row in chosen],
         "files": files,
     }
     text = json.dumps(manifest, indent=1) + "\n"
     if len(text) > LARGEST_MANIFEST:
-        raise StoreError(f"an export of {len(chosen):,} runs has a longer list than `import` reads; export them apart")
+        raise StoreError(f"an export of {len(chosen):,} runs has a manifest too long for `import`; export single runs")
     (folder / MANIFEST).write_text(text, encoding="ascii")
     return manifest
 
 
 def _files_of(table: str, columns: Sequence[str], runs: Sequence[int], *, studies: bool) -> Iterator[tuple[str, str]]:
-    """A table's files, each with the query for its rows: one a run, and one for rows of none."""
+    """A table's files with the query for their rows: one per run, and one for rows that belong to no run."""
     if "run_id" not in columns:
         yield f"{table}/data.parquet", f"FROM main.{table}"
         return
@@ -147,7 +147,7 @@ def _files_of(table: str, columns: Sequence[str], runs: Sequence[int], *, studie
 
 @contextmanager
 def _exporter(path: str, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection that can write to one folder, and reach nothing else."""
+    """A read-only connection that can write to one folder and has no other access."""
     try:
         with duckdb.connect(path, read_only=True) as connection:
             check_owner(connection, path)
@@ -163,7 +163,7 @@ def _exporter(path: str, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, file: Path) -> int:
-    """Write the rows of a query to a file, unless there are none; how many."""
+    """Write the rows of a query to a file, unless there are none; returns their number."""
     if not connection.execute(f"SELECT 1 FROM ({query}) LIMIT 1").fetchall():
         return 0
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 
 
 def tables(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> Columns:
-    """Tables and their columns, of the connection's own database or of an attached one."""
+    """The tables and their columns, of the connection's own database or of an attached one."""
     return dict(connection.execute(BASE_TABLES, [database]).fetchall())
 
 

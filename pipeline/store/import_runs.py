@@ -1,6 +1,6 @@
-"""Runs and studies from elsewhere: taken in from an export (export.py) or from another database.
+"""Import runs and studies from an export (export.py) or from another database.
 
-A run keeps its number where that is free; call ids hold the run's number, so they are written anew along with it.
+A run keeps its number if that is free. Call ids contain the run's number, so they change with it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from pipeline.store.writer import Store
 from pipeline.temporary_files import temporary_folder
 
 STUDIED = ("studies", "lm_calls", "evaluations")
-"""Tables that have what was done in a study. Its rows belong to no run."""
+"""Tables with the rows of studies, which belong to no run."""
 
 BELOW = "call_id + (SELECT least(0, coalesce(min(call_id), 0)) FROM main.lm_calls)"
-"""The number here of a study's call, which is negative: below all that there are."""
+"""The new id of a study's call: negative, and below all existing ids."""
 
 
 class AlreadyHere(UsageError):
-    """Every run that was to be taken in is here."""
+    """All runs to be imported are in the database already."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells a run from all others, whatever its number."""
+    """What identifies a run, whatever its number."""
 
     created_at: str
     name: str | None
@@ -44,8 +44,8 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """A run that was taken in: its number there and here; `known` if it was here already."""
+class ImportedRun:
+    """An imported run: its old and its new number; `known`: whether it was in the database already."""
 
     old: int
     new: int
@@ -54,25 +54,24 @@ class Moved:
 
 
 class Imported(NamedTuple):
-    """What was taken in: runs, and the names of studies."""
+    """The imported runs, and the names of the imported studies."""
 
-    runs: list[Moved]
+    runs: list[ImportedRun]
     studies: list[str]
 
 
 def import_runs(path: str, db: str, *, again: bool = False) -> Imported:
-    """Take all that an export or another database has into the database `db`, which is made if it does not exist."""
+    """Import everything from an export or another database into the database `db`, which is created if missing."""
     if not Path(path).exists():
         raise UsageError(f"{path} does not exist; expected a folder made by `export`, or a database")
     with Store(db) as store:
-        return take_in(store, path, again=again)
+        return import_into(store, path, again=again)
 
 
-def take_in(store: Store, path: str, *, again: bool = False) -> Imported:
-    """Take all runs and studies of an export or of another database into `store`, in one transaction.
+def import_into(store: Store, path: str, *, again: bool = False) -> Imported:
+    """Import all runs and studies of an export or another database into `store`, in one transaction.
 
-    Runs that are here already are left out, unless `again`, and so are studies; UsageError if that leaves no run and
-    no study.
+    Existing studies are skipped, and so are existing runs unless `again`; UsageError if nothing is left.
     """
     with _taken_from(path), _source(store, path) as source:
         _check_runs(store.connection, source, path)
@@ -81,7 +80,7 @@ def take_in(store: Store, path: str, *, again: bool = False) -> Imported:
         if source.runs and all(one.known for one in moved) and not new:
             here = ", ".join(f"run {one.old} is run {one.new}" for one in moved[:5])
             raise AlreadyHere(
-                f"all runs of {path} are in {store.path} already ({here}); --again takes them in once more"
+                f"all runs of {path} are in {store.path} already ({here}); --again imports them once more"
             )
         store._transact(lambda: _insert(store.connection, source, moved))
     return Imported(moved, new)
@@ -89,7 +88,7 @@ def take_in(store: Store, path: str, *, again: bool = False) -> Imported:
 
 @contextmanager
 def _taken_from(path: str) -> Iterator[None]:
-    """What DuckDB cannot do with the rows of another file, as StoreError in one line."""
+    """Turn DuckDB's errors on the rows of another file into StoreError in one line."""
     try:
         yield
     except (duckdb.Error, MemoryError) as error:
@@ -97,7 +96,7 @@ def _taken_from(path: str) -> Iterator[None]:
 
 
 def _check_runs(connection: duckdb.DuckDBPyConnection, source: Source, path: str) -> None:
-    """StoreError unless every run that is listed is there, once, and is what the list says."""
+    """StoreError unless every listed run exists once and matches the list."""
     listed = [{**row, "created_at": str(row["created_at"])} for row in source.runs]
     if (flaw := flaw_of_runs(listed)) is not None:
         raise StoreError(f"{path} is damaged ({flaw})")
@@ -106,11 +105,11 @@ def _check_runs(connection: duckdb.DuckDBPyConnection, source: Source, path: str
         same = "created_at = TRY_CAST(? AS TIMESTAMP) AND name = ? AND config = ?"
         said = [row["created_at"], row["name"], row["config"]]
         if not rows or connection.execute(f"SELECT {same} FROM {rows} LIMIT 2", said).fetchall() != [(True,)]:
-            raise StoreError(f"{path} is damaged (what it lists as run {row['run_id']} is not in it); export again")
+            raise StoreError(f"{path} is damaged (it lists run {row['run_id']} but does not hold it); export again")
 
 
 def _new_studies(store: Store, source: Source) -> list[str]:
-    """Studies that are not here at all: optimizations, validity cards, comparisons."""
+    """Studies that the store does not have yet: optimizations, validity cards, comparisons."""
 
     def named(rows_of: Callable[[str], str | None]) -> set[str]:
         found = [rows for table in STUDIED if (rows := rows_of(table)) and _common(store.connection, rows, ["study"])]
@@ -123,10 +122,7 @@ def _new_studies(store: Store, source: Source) -> list[str]:
 
 @dataclass(frozen=True)
 class Source:
-    """Where runs come from: which there are, and a table expression for the rows of a run, or of none (None).
-
-    `version`: of the schema that the rows are of.
-    """
+    """The source of an import: its schema `version`, its runs, and table expressions for their rows."""
 
     version: int
     runs: list[dict[str, Any]]
@@ -134,7 +130,7 @@ class Source:
     of_database: str | None
 
     def rows(self, table: str, run_id: int | None) -> str | None:
-        """What to select from, or None if there is nothing."""
+        """The table expression for the rows of a run, or of no run (None); None if there are no rows."""
         if self.of_database is not None:
             own = self.tables.get(table, ())
             where = (
@@ -159,10 +155,10 @@ def _source(store: Store, path: str) -> Iterator[Source]:
 
 @contextmanager
 def _of_export(path: str) -> Iterator[Source]:
-    """An export whose files are all as they were written."""
+    """An export with verified checksums."""
     manifest = read_manifest(path)
     with temporary_folder() as folder:
-        link = Path(folder) / "export"  # DuckDB would take some names of folders for patterns
+        link = Path(folder) / "export"  # DuckDB would read some folder names as patterns
         link.symlink_to(Path(path).absolute(), target_is_directory=True)
         yield Source(
             manifest["schema_version"], manifest["runs"], {name: link / name for name in manifest["files"]}, None
@@ -171,7 +167,7 @@ def _of_export(path: str) -> Iterator[Source]:
 
 @contextmanager
 def _of_database(store: Store, path: str) -> Iterator[Source]:
-    """Another database of ours, attached for reading."""
+    """Another llm-economist database, attached read-only."""
     with ReadOnlyStore(path) as reader:
         runs = reader.rows("SELECT * FROM runs ORDER BY run_id")
     with store.lock:
@@ -190,8 +186,8 @@ def identity(row: Mapping[str, Any]) -> Identity:
     return Identity(str(row["created_at"]), row["name"], row["config"])
 
 
-def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) -> list[Moved]:
-    """A number here for every run there: its own where that is free, else the next one."""
+def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) -> list[ImportedRun]:
+    """A new number for each run: its own if that is free, else the next one."""
     here = store.rows("SELECT run_id, parent_run_id, created_at, name, config FROM runs ORDER BY run_id")
     known = {} if again else {identity(row): int(row["run_id"]) for row in here}
     taken = {int(row[key]) for row in here for key in ("run_id", "parent_run_id") if row[key] is not None}
@@ -207,12 +203,12 @@ def _numbers(store: Store, runs: Iterable[Mapping[str, Any]], *, again: bool) ->
         else:
             highest = new = highest + 1
         taken.add(new)
-        moved.append(Moved(old, new, row["name"], known=found is not None))
+        moved.append(ImportedRun(old, new, row["name"], known=found is not None))
     return moved
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequence[Moved]) -> None:
-    """Insert the rows of all new runs, and the rows of no run that are not here yet."""
+def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequence[ImportedRun]) -> None:
+    """Insert the rows of all new runs, and new rows that belong to no run."""
     numbers = {one.old: one.new for one in moved}
     for table, columns in tables(connection).items():
         _insert_shared(connection, source, table, columns)
@@ -228,7 +224,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, source: Source, moved: Sequen
 
 
 def _insert_shared(connection: duckdb.DuckDBPyConnection, source: Source, table: str, columns: Sequence[str]) -> None:
-    """Insert the rows of no run that are not here yet. What this side has of a study stays all that it has."""
+    """Insert new rows that belong to no run. Existing studies get no additional rows."""
     if (rows := source.rows(table, None)) is None:
         return
     names = [column for column in _common(connection, rows, columns) if column != "run_id"]
@@ -243,20 +239,20 @@ def _insert_shared(connection: duckdb.DuckDBPyConnection, source: Source, table:
 
 
 def copy_personas(store: Store, path: str) -> None:
-    """Take the personas of another database, and nothing else."""
+    """Import only the personas of another database."""
     with _source(store, path) as source:
         columns = tables(store.connection)["personas"]
         store._transact(lambda: _insert_shared(store.connection, source, "personas", columns))
 
 
 def _common(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> list[str]:
-    """The columns that both sides have, in this side's order."""
+    """The columns that both sides have, in the order of `columns`."""
     there = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
     return [column for column in columns if column in there]
 
 
 def _renumbered(column: str, numbers: Mapping[int, int]) -> str:
-    """A column as it is written here: numbers of runs, and ids of calls, which hold one, are replaced."""
+    """The SQL expression for a column, with run numbers replaced, also those in call ids."""
     changed = {old: new for old, new in numbers.items() if old != new}
     if not changed:
         return column

@@ -1,4 +1,4 @@
-"""Calls that other processes made, on their way into the store: files that wards write (call_files.py)."""
+"""Move the model calls that worker processes recorded in files (call_files.py) into the store."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ TOTALS = """count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
             coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens,
             coalesce(sum(cost_usd), 0) AS cost_usd,
             count(*) FILTER (cost_usd IS NULL AND response IS NOT NULL) AS unpriced"""
-"""What calls took in all: the fields of `pipeline.agents.agents.Usage`."""
+"""Totals over calls: the fields of `pipeline.agents.agents.Usage`."""
 
 
 def calls_folder(path: str) -> Path:
-    """Where calls of the database `path` wait to be taken in: a folder a run and ward."""
+    """The folder for calls that wait to be moved into the database `path`; one subfolder per run and worker process."""
     return Path(f"{path}.calls").absolute()
 
 
 def ingest_calls(store: Store, run_id: int) -> Mapping[str, Any]:
-    """Move the waiting calls of a run into `lm_calls`; their `TOTALS`, or nothing where none waits.
+    """Move the waiting calls of a run into `lm_calls`; returns their `TOTALS`, or nothing if none is waiting.
 
-    Files are deleted after the commit. A call that is here already, since a kill came between, is not taken twice.
+    Files are deleted after the commit. If the process was killed in between, no call is inserted twice.
     """
     files = sorted((calls_folder(store.path) / str(run_id)).glob("*/*.parquet"))
     written = [glob.escape(str(file)) for file in files]
@@ -49,7 +49,7 @@ def ingest_calls(store: Store, run_id: int) -> Mapping[str, Any]:
 
 
 def ingest_leftover_calls(store: Store) -> None:
-    """Take in what the wards of a run wrote whose process was killed: those replies are paid for."""
+    """Move the calls of killed runs into the store, because their replies are paid for."""
     root = calls_folder(store.path)
     for folder in root.iterdir() if root.is_dir() else ():
         if folder.name.isdecimal():
@@ -58,10 +58,10 @@ def ingest_leftover_calls(store: Store) -> None:
 
 
 def remove_call_files(path: str) -> None:
-    """Remove the folders for waiting calls, as far as none waits; drafts of killed processes go, too."""
+    """Remove empty folders for waiting calls, and drafts of killed processes."""
     root = calls_folder(path)
     for draft in root.glob("*/*/*.tmp"):
         draft.unlink(missing_ok=True)
     for folder in (*root.glob("*/*"), *root.glob("*"), root):
-        with suppress(OSError):  # not empty, or not there
+        with suppress(OSError):  # not empty, or missing
             folder.rmdir()

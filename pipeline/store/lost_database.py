@@ -1,4 +1,7 @@
-"""Whether a database that is open for writing still has its place: DuckDB writes on into a file that is gone."""
+"""Detect that an open database file was deleted, moved, replaced or truncated, and rescue its rows.
+
+DuckDB itself would keep writing into a deleted file.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ RESCUED = "rescued"
 
 
 class FileLost(StoreError):
-    """The file of a store was deleted, moved, replaced or truncated by somebody else."""
+    """Another program deleted, moved, replaced or truncated the file of a store."""
 
 
 class FileWatch:
-    """Where a file is, by device and inode, and its size in bytes. `left` says in a word what became of it since."""
+    """Watches a file by its device, inode and size in bytes. `loss` says what happened to it."""
 
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
@@ -25,14 +28,14 @@ class FileWatch:
         self._truncated = False
 
     def before_commit(self) -> None:
-        """Only a commit changes the size; a file that is smaller before one was truncated by somebody else."""
+        """Check the size: it changes only with a commit, so a file that shrank between commits was truncated."""
         self._truncated |= _look(self.path)[1] < self._size
 
     def after_commit(self) -> None:
         self._size = _look(self.path)[1]
 
-    def left(self) -> str | None:
-        """`deleted or moved`, `replaced` or `truncated`; None where all is well."""
+    def loss(self) -> str | None:
+        """`deleted or moved`, `replaced` or `truncated`; None if the file is intact."""
         identity, _ = _look(self.path)
         if identity is None:
             return "deleted or moved"
@@ -50,9 +53,9 @@ def _look(path: Path) -> tuple[tuple[int, int] | None, int]:
 
 
 def rescue(connection: duckdb.DuckDBPyConnection, path: str) -> Path:
-    """Copy a database whose file is lost to a new file next to it, which the connection uses from now on.
+    """Copy a database whose file is lost to a new file in the same folder, and switch the connection to it.
 
-    Raises duckdb.Error where that cannot be done; then there is no new file.
+    Raises duckdb.Error, and leaves no new file, if that fails.
     """
     lost = Path(path).absolute()
     new = lost.with_name(f"{lost.stem}.{RESCUED}-{os.getpid()}{lost.suffix}")

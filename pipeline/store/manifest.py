@@ -1,4 +1,4 @@
-"""The list of an export's runs and files, checked before anything of it is believed: a stranger may have written it."""
+"""Read the manifest of an export and verify its runs, files and checksums, because a stranger may have written it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FORMAT = "llm-economist export"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
-A_FILE = re.compile(r"(\w+)/(?:run_id=(\d+)/)?data\.parquet", re.ASCII)
-"""Files of an export: of one table, and of one run, or of what belongs to no run."""
+FILE_NAME = re.compile(r"(\w+)/(?:run_id=(\d+)/)?data\.parquet", re.ASCII)
+"""Names of the files of an export: one per table and run, and one per table for rows that belong to no run."""
 
 MAGIC = b"PAR1"
-"""What a Parquet file begins and ends with."""
+"""The first and the last bytes of a Parquet file."""
 
 PIECE = 2**20
 MOST_NUMBER = 2**31 - 1
@@ -40,7 +40,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
 
-OF_A_RUN: Mapping[str, Callable[[Any], bool]] = {
+RUN_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "run_id": _whole(1, MOST_NUMBER),
     "parent_run_id": _or_none(_whole(1, MOST_NUMBER)),
     "created_at": _text,
@@ -48,9 +48,9 @@ OF_A_RUN: Mapping[str, Callable[[Any], bool]] = {
     "status": _or_none(_text),
     "config": _or_none(_text),
 }
-"""What the manifest has of each run, and which values can be."""
+"""The manifest's keys for each run, with checks of their values."""
 
-OF_A_FILE: Mapping[str, Callable[[Any], bool]] = {
+FILE_KEYS: Mapping[str, Callable[[Any], bool]] = {
     "bytes": _whole(1, LARGEST_TABLE),
     "sha256": _text,
     "rows": _whole(1, 2**63 - 1),
@@ -59,7 +59,7 @@ OF_A_FILE: Mapping[str, Callable[[Any], bool]] = {
 
 
 def read_manifest(path: str) -> dict[str, Any]:
-    """The manifest of an export, once every file was found to be as it says. StoreError names the first that is not."""
+    """The manifest of an export, after all files have been verified. StoreError names the first damaged file."""
     folder = Path(path)
     try:
         manifest = read_json(folder / MANIFEST, most=LARGEST_MANIFEST, inside=folder)
@@ -70,11 +70,11 @@ def read_manifest(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise StoreError(f"{path}/{MANIFEST} is damaged ({error}); export again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise StoreError(f"{path}/{MANIFEST} is not of an `llm-economist export`")
+        raise StoreError(f"{path}/{MANIFEST} is not a manifest of `llm-economist export`")
     for what, known in (("format_version", FORMAT_VERSION), ("schema_version", SCHEMA_VERSION)):
         if not _whole(1, known)(manifest.get(what)):
             found = repr(manifest.get(what))[:40]
-            raise StoreError(f"{path} has {what} {found}, this program knows {known}: upgrade llm-economist")
+            raise StoreError(f"{path} has {what} {found}, but this program supports {known}: upgrade llm-economist")
     flaw = _flaw(manifest.get("runs"), manifest.get("files"))
     if flaw is not None:
         raise StoreError(f"{path}/{MANIFEST} is damaged ({flaw}); export again")
@@ -84,56 +84,56 @@ def read_manifest(path: str) -> dict[str, Any]:
 
 
 def _flaw(runs: Any, files: Any) -> str | None:
-    """What is wrong with the lists, in a few words."""
+    """What is wrong with the lists of runs and files, in a few words, or None."""
     if not isinstance(runs, list) or not isinstance(files, dict):
         return "it has no lists of runs and files"
     if (flaw := flaw_of_runs(runs)) is not None:
         return flaw
     listed = {str(run["run_id"]) for run in runs}
     for name, file in files.items():
-        found = A_FILE.fullmatch(name)
+        found = FILE_NAME.fullmatch(name)
         if found is None:
-            return f"it names a file that no export has: {name[:80]!r}"
+            return f"it names an unexpected file: {name[:80]!r}"
         if found[2] is not None and found[2] not in listed:
-            return f"it has a file of run {found[2][:20]}, which it does not list"
-        if not isinstance(file, dict) or not all(fits(file.get(key)) for key, fits in OF_A_FILE.items()):
-            return f"what it says of {name} cannot be"
+            return f"it has a file for run {found[2][:20]}, which it does not list"
+        if not isinstance(file, dict) or not all(fits(file.get(key)) for key, fits in FILE_KEYS.items()):
+            return f"its entry for {name} is invalid"
     for number in listed:
         if f"runs/run_id={number}/data.parquet" not in files:
-            return f"it lists run {number}, and has no file with that run"
+            return f"it lists run {number} but has no file for it"
     return None
 
 
 def flaw_of_runs(runs: list[Any]) -> str | None:
-    """What is wrong with a list of runs, in a few words."""
+    """What is wrong with a list of runs, in a few words, or None."""
     seen: set[int] = set()
     for run in runs:
         if not isinstance(run, dict):
-            return "a run in it is no object"
-        for key, fits in OF_A_RUN.items():
+            return "a run in it is not an object"
+        for key, fits in RUN_KEYS.items():
             if key not in run or not fits(run[key]):
-                return f"a run in it has {key} {repr(run.get(key))[:40]}"
+                return f"a run in it has an invalid {key}: {repr(run.get(key))[:40]}"
         if run["run_id"] in seen:
-            return f"it has run {run['run_id']} twice"
+            return f"it lists run {run['run_id']} twice"
         seen.add(run["run_id"])
     return None
 
 
 def _verify(folder: Path, name: str, expected: Mapping[str, Any]) -> None:
-    """StoreError unless a file is a Parquet file of the folder with the size and the checksum that are `expected`."""
+    """StoreError unless a file in the folder is a Parquet file with the `expected` size and checksum."""
     try:
         with open_file(folder / name, most=LARGEST_TABLE, inside=folder) as file:
             same = _digest(file, expected["bytes"]) == expected["sha256"]
     except OSError as error:
         raise StoreError(f"{folder / name} cannot be read ({error.strerror}); export again") from error
     if not same:
-        raise StoreError(f"{folder / name} is damaged: its checksum is not that of the manifest; export again")
+        raise StoreError(f"{folder / name} is damaged: its checksum differs from the manifest's; export again")
 
 
 def _digest(file: BinaryIO, size: int) -> str | None:
-    """The SHA-256 of a file of `size` bytes that begins and ends as Parquet does; None of any other.
+    """The SHA-256 of a Parquet file of `size` bytes, or None if the size or the format differs.
 
-    No byte beyond that size is read, however long the file becomes meanwhile.
+    It reads at most `size` bytes, even if the file grows meanwhile.
     """
     if file.seek(0, 2) != size or size < 2 * len(MAGIC):
         return None

@@ -1,9 +1,9 @@
-"""Files of schema version 1 in the terms of today: converted when they are opened for writing, read as if they were.
+"""Convert databases of schema version 1 when they are opened for writing, and read them as if they were converted.
 
-Version 1 had `inverse_income` as the sum of u_i / (income of i at 40 hours), a pure number; since version 2 it is
-divided by the sum of these weights, which makes it dollars a head. The same goes for all figures in the unit of the
-objective where that is the objective. Its yardsticks let workers respond to the statutory rate, as if nothing of their
-own tax came back to them, and searched ORACLE on a grid: they are NULL until `llm-economist eval` computes them again.
+In version 1 `inverse_income` was the sum of u_i / (income of i at 40 hours), a pure number. Since version 2 it is
+divided by the sum of these weights, which gives dollars per person. If it is the run's objective, the same holds for
+all values in units of the objective. The benchmarks of version 1 ignored that workers get 1/N of their own tax back,
+and searched ORACLE on a grid; they are NULL until `llm-economist eval` computes them again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import duckdb
 from pipeline.printed_commands import command
 
 Columns = Iterable[tuple[str, str, str]]
-"""Table, name and type of columns, in order."""
+"""Table, name and type of each column, in order."""
 
 FACTORS = """
 WITH RECURSIVE known AS (
@@ -34,9 +34,9 @@ weights AS (
 SELECT w.run_id, w.year, w.weight, CASE WHEN s.welfare = 'inverse_income' THEN w.weight ELSE 1 END AS of_objective
 FROM weights w JOIN spans s ON s.run_id = w.run_id AND w.year >= s.first AND w.year < s.last
 """
-"""One row a run and year: what divides `inverse_income`, and what divides the objective. That is the objective of the
-run that played the year: a fork has its parent's years before its own. `spans`: whose years are
-whose, `last` excluded."""
+"""One row per run and year: the divisors of `inverse_income` and of the objective. The objective is that of the run
+which simulated the year, because a fork has its early years from its parent. `spans`: which run simulated which years,
+`last` excluded."""
 
 NOT_KNOWN = "NULL::DOUBLE"
 
@@ -44,10 +44,10 @@ YARDSTICKS = ("welfare_best_response", "welfare_start", "welfare_oracle_grid", "
 """Columns of `years` that are NULL until `eval` computes them again."""
 
 OF_DECISIONS = ("best_labor", "best_utility", "regret")
-"""The same of `decisions`."""
+"""Columns of `decisions` that are NULL until `eval` computes them again."""
 
 MISSING = "(welfare_best_response IS NULL OR welfare_oracle_grid IS NULL)"
-"""Of a row of `years`: an older version wrote it, and its yardsticks were not computed yet."""
+"""SQL condition on a row of `years`: an older version wrote it, and `eval` has not computed its benchmarks yet."""
 
 LACKING = f"SELECT DISTINCT run_id FROM years WHERE {MISSING} ORDER BY run_id"
 """Runs with such years."""
@@ -57,16 +57,16 @@ YEARS = {
     "welfare": "t.welfare / f.of_objective",
     **dict.fromkeys(YARDSTICKS, NOT_KNOWN),
 }
-"""What columns of `years` are today; `t` is the table, `f` are the factors."""
+"""SQL expressions for converted columns of `years`; `t` is the table, `f` are the factors."""
 
 DECISIONS = {
     "objective": "CASE WHEN a.utility_type <> 'egotistical' THEN t.objective / f.of_objective ELSE t.objective END",
     **dict.fromkeys(OF_DECISIONS, NOT_KNOWN),
 }
-"""What columns of `decisions` are today; `a` are the agents."""
+"""SQL expressions for converted columns of `decisions`; `a` are the agents."""
 
 CHANGED: Mapping[str, Mapping[str, str]] = {"years": YEARS, "decisions": DECISIONS}
-"""By table. Of `evaluations` the rows that `eval` wrote, which belong to no study, go: it writes them again."""
+"""Converted columns by table. Rows of `evaluations` that `eval` wrote are deleted: it writes them again."""
 
 JOINS = {
     "years": "LEFT JOIN factors f ON f.run_id = t.run_id AND f.year = t.year",
@@ -76,9 +76,9 @@ JOINS = {
 
 
 def convert(connection: duckdb.DuckDBPyConnection, runs: Iterable[int] | None = None) -> None:
-    """Convert all runs, or some, in the transaction that is open. The tables have all columns of today.
+    """Convert all runs, or the given ones, in the current transaction. The tables have all current columns.
 
-    What is converted once must not be converted again: the caller knows that the rows are of version 1.
+    Rows must not be converted twice; the caller makes sure that they are of version 1.
     """
     here = {name: name for name in ("runs", "agents", "decisions")}
     factors = FACTORS.format(**here, shocked_wage="d.shocked_wage")
@@ -94,10 +94,10 @@ def convert(connection: duckdb.DuckDBPyConnection, runs: Iterable[int] | None = 
     connection.execute(f"DELETE FROM evaluations WHERE study IS NULL AND {chosen}")
 
 
-def lend(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
-    """Let one connection read a file of version 1 as if it were converted: views in the place of its tables.
+def read_as_converted(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
+    """Let one connection read a file of version 1 as if it were converted, through temporary views over its tables.
 
-    Columns that the file lacks are NULL. `wanted`: the columns of today.
+    Columns that the file lacks are NULL. `wanted`: the current columns.
     """
     (database,) = connection.execute("SELECT current_database()").fetchall()[0]
     main = '"' + database.replace('"', '""') + '".main'
@@ -119,8 +119,8 @@ def lend(connection: duckdb.DuckDBPyConnection, wanted: Columns) -> None:
         )
 
 
-def lend_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> None:
-    """Let one connection read a file of today's version that lacks columns as if it had them: they are NULL."""
+def add_null_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> None:
+    """Let one connection read missing columns of a file of the current version as NULL."""
     (database,) = connection.execute("SELECT current_database()").fetchall()[0]
     main = '"' + database.replace('"', '""') + '".main'
     lacking: dict[str, str] = {}
@@ -130,10 +130,10 @@ def lend_columns(connection: duckdb.DuckDBPyConnection, missing: Columns) -> Non
         connection.execute(f"CREATE TEMP VIEW {table} AS SELECT *{columns} FROM {main}.{table}")
 
 
-def how_to_have_them(runs: Sequence[int], db: str) -> str:
-    """What to tell of runs that lack yardsticks, in one line.
+def how_to_compute_them(runs: Sequence[int], db: str) -> str:
+    """One line that tells the user how to compute the missing benchmarks of runs.
 
-    >>> how_to_have_them([3], "a.duckdb").partition(": ")[2]
+    >>> how_to_compute_them([3], "a.duckdb").partition(": ")[2]
     '`uv run llm-economist eval 3 --db a.duckdb` computes them'
     """
     many = len(runs) > 1

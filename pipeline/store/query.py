@@ -1,7 +1,7 @@
-"""Reading the store: one SELECT at a time, each in a child process that can reach nothing but the file.
+"""Run one SELECT query in a sandboxed child process that can read only the database file.
 
-`ask` and `select` take queries of anybody; `connect` is for our own, in this process. This process never opens the
-database itself in `ask`: a second opening and closing would lose DuckDB's lock if it were this process that writes.
+`ask` and `select` accept untrusted queries; `connect` is for our own queries, in this process. `ask` never opens the
+database in this process, because closing it would release DuckDB's lock if this process also writes it.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
     import duckdb
 
 SECONDS = 60.0
-"""How long a query may take where nobody says otherwise."""
+"""The default time limit of a query."""
 
 LOCK_TIMEOUT = 10.0
-"""Seconds beyond the query's own for a child to start, and to end by itself."""
+"""Additional seconds for the child process to start and to end by itself."""
 
 MEMORY = "2GB"
-"""Memory that a query may use."""
+"""The memory limit of a query."""
 
 IN_MEMORY = 64 * 2**20
-"""Answers up to this size stay in memory, larger ones are on disk while they are printed."""
+"""Answers up to this size, in bytes, stay in memory; larger ones go to disk."""
 
 LARGEST = 2 * 2**30
 """The largest answer, in bytes."""
 
 INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
-"""What a child may know of the environment: no keys."""
+"""Environment variables that the child process gets; none holds a key."""
 
 CHILD = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
-"""And what it is told: reserve no address space in advance."""
+"""Environment variables set for the child process, so that libraries reserve no address space in advance."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Columns and rows of a query; `more` where rows beyond the limit were left out."""
+    """Columns and rows of a query; `more`: whether rows beyond the limit were left out."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
@@ -61,7 +61,7 @@ class Result:
 
 
 class Answer:
-    """The rows of a query, `limit` of them at most. How many were `taken`, and whether there are `more`."""
+    """The rows of a query, at most `limit`. `taken`: the number read; `more`: whether there are further rows."""
 
     def __init__(self, stream: IO[bytes], limit: int | None) -> None:
         self._stream, self._limit = stream, limit
@@ -76,7 +76,7 @@ class Answer:
         return pyarrow.ipc.open_stream(self._stream)
 
     def batches(self) -> Iterator[Any]:
-        """Arrow record batches, from the first row on at every call."""
+        """Arrow record batches; each call starts at the first row."""
         left, self.taken = self._limit, 0
         for batch in self._open():
             if left is not None:
@@ -89,13 +89,13 @@ class Answer:
                 return
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Python values: None for NULL, lists and dictionaries for nested values."""
+        """Rows of Python values: None for NULL, lists and dictionaries for nested values."""
         for batch in self.batches():
             yield from zip(*(_values(column) for column in batch.columns), strict=True)
 
 
 def _values(column: Any) -> list[Any]:
-    """A column's Python values; DuckDB's sums of integers, too wide for Arrow's integers, as int."""
+    """A column's Python values. Sums of integers, which DuckDB returns as 128-bit decimals, become int."""
     values: list[Any] = column.to_pylist()
     if str(column.type) == "decimal128(38, 0)":
         return [int(value) if isinstance(value, Decimal) else None for value in values]
@@ -103,7 +103,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def connect(path: str) -> duckdb.DuckDBPyConnection:
-    """A read-only connection in this process without file system, network or settings, for queries of our own."""
+    """A read-only connection in this process, without access to files, network or settings, for our own queries."""
     from pipeline.store import query_worker
 
     return query_worker.connect(path)
@@ -117,7 +117,7 @@ def select(
     limit: int | None = None,
     seconds: float = SECONDS,
 ) -> Result:
-    """Run one SELECT. UsageError where it is not one or does not run; at most `limit` rows come back."""
+    """Run one SELECT and return at most `limit` rows. UsageError if it is not a SELECT or fails."""
     with ask(path, query, parameters, limit=limit, seconds=seconds) as answer:
         rows = list(answer.rows())
         return Result(answer.columns, rows, answer.more)
@@ -133,16 +133,16 @@ def ask(
     limit: int | None = None,
     seconds: float = SECONDS,
 ) -> Iterator[Answer]:
-    """The whole answer to one SELECT, once it is there. EconomistError where it cannot be had.
+    """Run one SELECT and yield its complete answer. EconomistError if it fails.
 
-    Parameters are values for `?` or, by name, `$name`; `lookups` are queries for the values of others. While another
-    process writes the database, the query runs on a copy that the other one makes.
+    `parameters`: values for `?` or, by name, `$name`. `lookups`: queries whose results are the values of further named
+    parameters. While another process writes the database, the query runs on a copy made by that process.
     """
     check_file(path)
-    _refuse_halves(query, "the query")
+    _refuse_invalid_unicode(query, "the query")
     for name, value in parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters, start=1):
-        _refuse_halves(name, "the name of a parameter")
-        _refuse_halves(value, f"--param {name}")
+        _refuse_invalid_unicode(name, "the name of a parameter")
+        _refuse_invalid_unicode(value, f"--param {name}")
     request = {
         "path": path,
         "query": query,
@@ -160,26 +160,26 @@ def ask(
         yield Answer(rows, limit)
 
 
-def _refuse_halves(text: object, what: str) -> None:
-    """UsageError for text that is not Unicode: bytes of a command line that no encoding explains."""
+def _refuse_invalid_unicode(text: object, what: str) -> None:
+    """UsageError for text with surrogates, i.e. bytes of the command line that are not UTF-8."""
     if isinstance(text, str) and (half := re.search("[\ud800-\udfff]", text)):
-        raise UsageError(f"{what} has a character that is not Unicode ({half.group()!a}); expected UTF-8")
+        raise UsageError(f"{what} has a character that is not valid Unicode ({half.group()!a}); expected UTF-8")
 
 
 def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
-    """Answer from a copy that the writing process makes; if it does not, it may have ended just now."""
+    """Query a copy that the writing process makes. If it does not answer, try the file again: it may have ended."""
     from pipeline.store.snapshots import NoAnswer, snapshot
 
     with temporary_folder() as folder:
         try:
             copy = snapshot(request["path"], folder)
         except NoAnswer:
-            return _put(request, rows)  # whose error names the process
+            return _put(request, rows)  # its error names the process
         _put({**request, "path": copy}, rows)
 
 
 def _put(request: Mapping[str, Any], rows: IO[bytes]) -> None:
-    """Write the answer to `rows`; columns with values that Python cannot hold come as text at a second attempt."""
+    """Write the answer to `rows`. Columns with values outside Python's range become text in a second attempt."""
     try:
         _run_child(request, rows)
     except _Beyond as error:
@@ -189,14 +189,14 @@ def _put(request: Mapping[str, Any], rows: IO[bytes]) -> None:
 
 
 def check_file(path: str) -> None:
-    """UsageError unless there is a file, which is not opened."""
+    """UsageError unless the file exists. Does not open it."""
     refuse_no_file(path)
     if not Path(path).exists():
-        raise UsageError(f"--db {path} does not exist; `llm-economist run` makes it, or name another file")
+        raise UsageError(f"--db {path} does not exist; create it with `llm-economist run`, or name another file")
 
 
 def refuse_no_file(path: str) -> None:
-    """UsageError where there is something that is no regular file: DuckDB would wait for a pipe. Opens nothing."""
+    """UsageError if `path` is not a regular file: DuckDB would wait for a pipe. Does not open it."""
     try:
         refuse_other_kinds(os.stat(path), path)
     except FileNotFoundError:
@@ -213,7 +213,7 @@ class _Locked(StoreError):
 
 
 class _Beyond(StoreError):
-    """Columns, by number, hold values that Python cannot."""
+    """Columns, given by number, have values outside Python's range."""
 
 
 KINDS: Mapping[str, type[EconomistError]] = {
@@ -225,14 +225,14 @@ KINDS: Mapping[str, type[EconomistError]] = {
 
 
 def _run_child(request: Mapping[str, Any], rows: IO[bytes]) -> None:
-    """Write a child's answer to `rows`, or raise what it says. Whatever happens, it has ended afterwards."""
+    """Write the child's answer to `rows`, or raise its error. The child has ended in any case."""
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "pipeline.store.query_worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={name: os.environ[name] for name in INHERITED if name in os.environ} | CHILD,
-        start_new_session=True,  # Ctrl-C is this process's to handle
+        start_new_session=True,  # this process handles Ctrl-C
     ) as child:
         last_resort = threading.Timer(request["seconds"] + LOCK_TIMEOUT, child.kill)
         last_resort.start()
@@ -248,11 +248,11 @@ def _run_child(request: Mapping[str, Any], rows: IO[bytes]) -> None:
 
 
 def _converse(child: subprocess.Popen[bytes], request: Mapping[str, Any], rows: IO[bytes]) -> bytes:
-    """Put the question, take the rows, and wait for the end; what the child says on standard error."""
+    """Send the request, read the rows, wait for the end; returns the child's standard error."""
     assert child.stdin is not None
     assert child.stdout is not None
     assert child.stderr is not None
-    with suppress(BrokenPipeError):  # it has failed already, and says why
+    with suppress(BrokenPipeError):  # the child has failed already, and standard error says why
         child.stdin.write(json.dumps(request, default=str).encode() + b"\n")
         child.stdin.flush()
     import pyarrow.ipc  # noqa: F401  (while the child starts)
@@ -262,29 +262,29 @@ def _converse(child: subprocess.Popen[bytes], request: Mapping[str, Any], rows: 
         size += len(chunk)
         if size > LARGEST:
             raise UsageError(
-                f"the query failed: its rows take more than {LARGEST // 2**30} GB; narrow it, or aggregate"
+                f"the query failed: its result has more than {LARGEST // 2**30} GB; narrow it, or aggregate"
             )
         try:
             rows.write(chunk)
         except OSError as error:
-            raise UsageError(f"no room for the rows in {tempfile.gettempdir()}: {error.strerror}") from error
+            raise UsageError(f"no space for the result in {tempfile.gettempdir()}: {error.strerror}") from error
     said = child.stderr.read()
     child.wait()
     return said
 
 
 def _failure(code: int, said: bytes, seconds: float, *, late: bool) -> EconomistError:
-    """Why a child gave no answer. `late`: it ended after its time."""
+    """The error for a child without an answer. `late`: it exceeded its time limit."""
     if code < 0 and (late or -code == signal.SIGXCPU):
         return UsageError(too_long(seconds))
-    if code == -signal.SIGKILL or b"bad_alloc" in said:  # the system's last resort, and the library's
+    if code == -signal.SIGKILL or b"bad_alloc" in said:  # out of memory, by the system or by the library
         return UsageError(too_much_memory())
     try:
         what = json.loads(said)
         return KINDS[what["kind"]](what["message"])
     except (ValueError, KeyError, TypeError):
-        last = (said.decode(errors="replace").strip().splitlines() or ["no word why"])[-1][:200]
-        return UsageError(f"the query failed: its process ended with {code} ({last})")
+        last = (said.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
+        return UsageError(f"the query failed: its process ended with exit code {code} ({last})")
 
 
 def too_long(seconds: float) -> str:

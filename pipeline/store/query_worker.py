@@ -1,8 +1,7 @@
-"""The inside of the box: a child process that answers one query and can reach nothing but one database.
+"""The sandboxed child process that answers one query and can read only one database; store/query.py starts it.
 
-It reads a request, one line of JSON, from standard input, writes the rows to standard output as an Arrow stream, and
-says on standard error, as JSON, why there are none. `pipeline.store.query` is the outside. It imports little, to start
-at once.
+It reads a request, one line of JSON, from standard input and writes the rows to standard output as an Arrow stream. An
+error goes to standard error as JSON. The module imports little, to start quickly.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from pipeline.store.schema import check_owner, explain, read_as_of_today, refuse
 from pipeline.store.wide_values import beyond, shown
 
 GRACE = 2.0
-"""Seconds more after which a query that DuckDB cannot stop is ended with its process."""
+"""Seconds after the time limit until the process is killed, if DuckDB could not stop the query."""
 
 THREADS = 2
 ADDRESS_SPACE = 3 * 2**30
-"""DuckDB does not count the memory of one large value; the operating system does."""
+"""A memory limit, in bytes, that the operating system enforces: DuckDB does not count single large values."""
 
 BATCH_ROWS = 2048
 
@@ -42,11 +41,11 @@ LOCKDOWN = (
     "python_enable_replacements = false",
     "allow_persistent_secrets = false",
     "enable_external_access = false",
-    # DuckDB still allows the database's own path: `WITH x AS (COPY ... TO 'economist.duckdb')` would write over it.
+    # DuckDB still allows the database's own path: `WITH x AS (COPY ... TO 'economist.duckdb')` would overwrite it.
     "disabled_filesystems = 'LocalFileSystem,PipeFileSystem'",
     "lock_configuration = true",
 )
-"""In this order: later settings forbid the earlier ones."""
+"""The order matters: later settings lock earlier ones."""
 
 
 class Locked(StoreError):
@@ -54,11 +53,11 @@ class Locked(StoreError):
 
 
 class Beyond(StoreError):
-    """Columns hold values that Python cannot: `str` of it is their numbers, as JSON."""
+    """Columns have values outside Python's range; the message holds their numbers as JSON."""
 
 
 def connect(path: str, *, seconds: float = SECONDS) -> duckdb.DuckDBPyConnection:
-    """A read-only connection without file system, network or settings. EconomistError says why there is none."""
+    """A read-only connection without access to files, network or settings. EconomistError if that fails."""
     check_file(path)
     refuse_other_formats(path)
     try:
@@ -87,10 +86,10 @@ def reader(
     limit: int | None = None,
     as_text: Iterable[int] = (),
 ) -> Any:
-    """An Arrow reader over the rows of one SELECT; over one more than `limit`, to tell that there are more.
+    """An Arrow reader over the rows of one SELECT; it has one row more than `limit` if there are further rows.
 
-    `lookups` are parameters, by name, whose values are queries of their own; `as_text` the numbers of columns to cast
-    to VARCHAR. UsageError or a DuckDB error where the query cannot run.
+    `lookups`: queries whose results are the values of named parameters. `as_text`: the numbers of columns to cast to
+    VARCHAR. UsageError or a DuckDB error if the query fails.
     """
     wanted = _one_select(connection, query)
     values = dict(parameters) if isinstance(parameters, Mapping) else list(parameters)
@@ -98,14 +97,14 @@ def reader(
         assert isinstance(values, dict)
         values[name] = connection.execute(lookup).fetchall()[0][0]
     _check_parameters(wanted, values)
-    relation = connection.sql(query, params=values or None).project("*")  # which numbers columns of the same name
+    relation = connection.sql(query, params=values or None).project("*")  # numbers duplicate column names
     if limit is not None:
         relation = relation.limit(limit + 1)
     return shown(relation, as_text).to_arrow_reader(BATCH_ROWS)
 
 
 def _one_select(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
-    """The names of the query's parameters. UsageError unless it is one SELECT, SHOW, DESCRIBE, EXPLAIN or the like."""
+    """The names of the query's parameters. UsageError unless it is one SELECT, SHOW, DESCRIBE or EXPLAIN."""
     statements = connection.extract_statements(query)
     try:
         kinds = [statement.type for statement in statements]
@@ -127,20 +126,20 @@ def _check_parameters(wanted: set[str], values: list[Any] | dict[str, Any]) -> N
 
 
 def in_one_line(error: Exception, seconds: float) -> UsageError:
-    """What a query failed with, and what to do about it. Arrow passes DuckDB's errors on as errors of its own."""
+    """The failure of a query in one line, with advice. Arrow wraps DuckDB's errors in its own types."""
     what = " ".join(str(error).partition("\n\n")[0].split())
     if isinstance(error, duckdb.InterruptException) or what.startswith("Interrupt Error"):
         return UsageError(too_long(seconds))
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or what.startswith("Out of Memory Error"):
         return UsageError(too_much_memory())
     if isinstance(error, duckdb.PermissionException):
-        return UsageError("the query failed: it reaches outside of the store, and nothing else can be read or written")
+        return UsageError("the query failed: it can read only the store, and cannot write anything")
     return UsageError(f"the query failed: {what[:400]}")
 
 
 def answer(request: Mapping[str, Any], out: BinaryIO) -> None:
-    """Write the rows that `request` asks for. EconomistError says why they cannot be had."""
-    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # pyarrow can do without, and starts sooner
+    """Write the rows that `request` asks for. EconomistError says why that failed."""
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # pyarrow starts faster without it
     import pyarrow.ipc
 
     seconds = request["seconds"]
@@ -173,7 +172,7 @@ def answer(request: Mapping[str, Any], out: BinaryIO) -> None:
 
 
 def confine(seconds: float) -> None:
-    """Limits that hold where DuckDB's own do not: on memory, processor time, wall-clock time and written files."""
+    """Set system limits on memory, processor time, wall-clock time and file sizes, beyond DuckDB's own."""
     processor_time = int(seconds * THREADS + GRACE) + 1
     for limit, value in (
         (resource.RLIMIT_AS, ADDRESS_SPACE),
@@ -183,17 +182,17 @@ def confine(seconds: float) -> None:
     ):
         with suppress(ValueError, OSError):  # a system without this limit, or with a lower one
             resource.setrlimit(limit, (value, value))
-    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # nothing handles its signal, so it ends the process
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # no handler: the signal ends the process
 
 
 def _end_with_parent() -> None:
-    """Standard input ends when the parent does."""
+    """End this process when the parent ends, which closes standard input."""
     sys.stdin.buffer.read(1)
     os._exit(1)
 
 
 def main() -> None:
-    """Answer one request and end."""
+    """Answer one request and exit."""
     request = json.loads(sys.stdin.buffer.readline())
     confine(request["seconds"])
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -203,12 +202,12 @@ def main() -> None:
     except EconomistError as error:
         failure = error
     except BrokenPipeError:
-        os._exit(1)  # nobody wants the rest
+        os._exit(1)  # the parent has stopped reading
     if failure is not None:
         said = {"kind": type(failure).__name__, "message": str(failure)}
         sys.stderr.write(json.dumps(said))
         sys.stderr.flush()
-    os._exit(0 if failure is None else failure.exit_code)  # without taking the database apart first
+    os._exit(0 if failure is None else failure.exit_code)  # faster than closing the database first
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a database file must be to be ours: schema, owner and version; and DuckDB's errors in words for users."""
+"""Create and check the schema, owner and version of a database file, and explain DuckDB's errors to users."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pipeline.store import allowed_definitions, older_schema, views
 from pipeline.store.query import refuse_no_file
 
 QUERY_INTERRUPTED = "Query interrupted"
-"""What DuckDB's RuntimeError says where Ctrl-C was felt in a query."""
+"""The message of DuckDB's RuntimeError after Ctrl-C in a query."""
 
 SCHEMA_VERSION = 2
-"""Since 2, welfare is in dollars a head, and yardsticks count what comes back of a worker's own tax: see
-older_schema.py."""
+"""Since version 2, welfare is in dollars per person, and benchmarks account for the 1/N of its own tax that a worker
+gets back: see older_schema.py."""
 
 OWNER = "llm-economist"
 
@@ -31,7 +31,7 @@ OPEN_HERE: set[Path] = set()
 
 
 OPENED: dict[str, None] = {}
-"""Databases that this command has opened, in order: what may be to blame when it fails (damage.py)."""
+"""Databases that this command has opened, in order, to be checked if it fails (damage.py)."""
 
 
 class StoreLocked(StoreError):
@@ -39,7 +39,7 @@ class StoreLocked(StoreError):
 
 
 class Catalog(NamedTuple):
-    """What a file has: table, name and type of its tables' columns, in order, and the SQL of its views by name."""
+    """The contents of a file: its columns (table, name, type), in order, and the SQL of its views by name."""
 
     columns: tuple[tuple[str, str, str], ...]
     views: dict[str, str]
@@ -60,7 +60,7 @@ def _catalog(connection: duckdb.DuckDBPyConnection) -> Catalog:
 
 @cache
 def _wanted() -> Catalog:
-    """What a file of this version has."""
+    """The catalog of a file of this version."""
     with duckdb.connect(":memory:") as fresh:
         fresh.execute(schema_text())
         fresh.execute(views.text())
@@ -68,10 +68,10 @@ def _wanted() -> Catalog:
 
 
 def make_schema(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give a new file its tables, its views and what it says of itself; and one of an earlier version what it lacks.
+    """Create the tables, views and metadata of a new file, or add what a file of an earlier version lacks.
 
-    All or nothing. Figures of version 1 are converted; rows say NULL in columns that are new. Nothing is written into a
-    file that lacks nothing.
+    One transaction. Values of version 1 are converted; new columns are NULL in existing rows. A complete file is not
+    written.
     """
     there = _catalog(connection)
     old = bool(there.columns) and schema_version(connection) < SCHEMA_VERSION
@@ -90,20 +90,20 @@ def make_schema(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection, database: str | None = None) -> int:
-    """Which version a file that is ours has: the connection's own, or one that is attached as `database`."""
+    """The schema version of the connection's own file, or of one that is attached as `database`."""
     meta = "meta" if database is None else f"{database}.main.meta"
     (version,) = connection.execute(f"SELECT value FROM {meta} WHERE key = 'schema_version'").fetchall()[0]
     return int(version)
 
 
 def read_as_of_today(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let a read-only connection to a file of ours see what the file would have if it were of this version."""
+    """Let a read-only connection read an older file as if it had the current schema."""
     tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
     if tables != [(0,)] and schema_version(connection) < SCHEMA_VERSION:
-        older_schema.lend(connection, _wanted().columns)
+        older_schema.read_as_converted(connection, _wanted().columns)
     else:
-        older_schema.lend_columns(connection, _missing_columns(_catalog(connection)))
-    views.lend(connection)
+        older_schema.add_null_columns(connection, _missing_columns(_catalog(connection)))
+    views.add_temporary(connection)
 
 
 def _lacks(there: Catalog) -> bool:
@@ -112,23 +112,23 @@ def _lacks(there: Catalog) -> bool:
 
 
 def _missing_columns(there: Catalog) -> list[tuple[str, str, str]]:
-    """What tables that are there lack."""
+    """Columns that existing tables lack."""
     tables, known = {table for table, *_ in there.columns}, {(table, column) for table, column, _ in there.columns}
     wanted = _wanted().columns if tables else ()
     return [column for column in wanted if column[0] in tables and column[:2] not in known]
 
 
 def schema_text() -> str:
-    """The statements that make all tables, with their comments."""
+    """The SQL that creates all tables, with comments."""
     return files("pipeline").joinpath("store", "schema.sql").read_text(encoding="utf-8")
 
 
 _empty: list[bytes] = []
-"""The file of a database with our schema and no rows, from the first one that this process makes."""
+"""The bytes of an empty database with our schema, cached from the first one that this process makes."""
 
 
 def _write_empty(path: Path) -> None:
-    """Write the file of an empty database, to the disk as DuckDB does."""
+    """Write an empty database file and flush it to disk."""
     if not _empty:
         with duckdb.connect(str(path.absolute())) as connection:
             make_schema(connection)
@@ -139,9 +139,11 @@ def _write_empty(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def make_whole(path: str) -> bool:
-    """Make a new database, unless there is one: under another name first, so that who is killed meanwhile leaves no
-    half file at `path`. Whether it was made."""
+def create_database(path: str) -> bool:
+    """Create a new database unless the file exists; returns whether it was created.
+
+    It is written under another name first, so a killed process leaves no partial file at `path`.
+    """
     if Path(path).exists():
         return False
     draft = Path(f"{path}.new-{os.getpid()}")
@@ -158,21 +160,21 @@ def make_whole(path: str) -> bool:
 
 
 def has_rows(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether any table but `meta`, which says what the file is, holds a row."""
+    """Whether any table except `meta` has a row."""
     tables = dict.fromkeys(table for table, *_ in _wanted().columns if table != "meta")
     return any(connection.execute(f"SELECT 1 FROM main.{table} LIMIT 1").fetchall() for table in tables)
 
 
 def remove_files(path: str) -> None:
-    """Remove a database with its log."""
+    """Remove a database file and its write-ahead log."""
     for file in (path, f"{path}.wal", f"{path}.wal.checkpoint"):
         Path(file).unlink(missing_ok=True)
 
 
 def refuse_other_formats(path: str) -> None:
-    """Refuse what DuckDB would open as something else: it reads data files through a database in memory.
+    """StoreError for files of other formats, which DuckDB would read through an in-memory database.
 
-    Not while this process has it open: the lock is POSIX's, and closing any handle on the file would drop it.
+    Skipped while this process has the file open: closing any handle on it would release the POSIX lock.
     """
     file = Path(path)
     if file.absolute() in OPEN_HERE:
@@ -190,10 +192,9 @@ def refuse_other_formats(path: str) -> None:
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """A file that turns out to be damaged, to hold what Python cannot, or to need too much memory, as StoreError.
+    """Turn errors from damaged files, values outside Python's range, or lack of memory into StoreError.
 
-    What is wrong with a query of ours stays an error of DuckDB: a file whose tables are not as we make them is refused
-    before (`check_owner`).
+    Errors in our own queries stay DuckDB errors: `check_owner` has refused files with other tables before.
     """
     try:
         yield
@@ -204,7 +205,7 @@ def explained(path: str) -> Iterator[None]:
 
 
 def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """Refuse a database of another program, of a newer version of this one, or with definitions that we do not make."""
+    """StoreError for a database of another program, of a newer version, or with foreign definitions."""
     names = "SELECT table_name FROM system.information_schema.tables"
     tables = {row[0] for row in connection.execute(names).fetchall()}
     if not tables:
@@ -223,13 +224,13 @@ def check_owner(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         raise StoreError(f"{path} does not say which schema version it has; choose another --db")
     if int(found) > SCHEMA_VERSION:
         raise StoreError(
-            f"{path} has schema version {found}, this program knows {SCHEMA_VERSION}: "
+            f"{path} has schema version {found}, but this program supports {SCHEMA_VERSION}: "
             "upgrade llm-economist, or choose another --db"
         )
 
 
 def _refuse_other_types(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """StoreError in one line that names the first column of ours whose type is another."""
+    """StoreError in one line that names the first of our columns with a wrong type."""
     wanted = {(table, column): kind for table, column, kind in _wanted().columns}
     for table, column, kind in _catalog(connection).columns:
         expected = wanted.get((table, column), kind)
@@ -238,7 +239,7 @@ def _refuse_other_types(connection: duckdb.DuckDBPyConnection, path: str) -> Non
 
 
 def holder(text: str) -> str:
-    """Who has the file, by DuckDB's message: the program and the process.
+    """The process that has the file open, according to DuckDB's message.
 
     >>> holder("Conflicting lock is held in /usr/bin/python3.11 (PID 7). See also https://duckdb.org/docs")
     'another process (PID 7), python3.11'
@@ -248,12 +249,12 @@ def holder(text: str) -> str:
 
 
 def explain(path: str, error: Exception) -> str:
-    """DuckDB's error as one line for a user. KeyboardInterrupt where it is Ctrl-C, in DuckDB's words."""
+    """Explain DuckDB's error in one line. Raises KeyboardInterrupt if the error comes from Ctrl-C."""
     text = " ".join(str(error).split())
     if text == QUERY_INTERRUPTED:
         raise KeyboardInterrupt from error
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError):
-        return f"{path} cannot be read in the memory that there is; close other programs, or use a larger machine"
+        return f"{path} needs more memory than is available; close other programs, or use a larger machine"
     if isinstance(error, duckdb.FatalException | duckdb.InternalException) or "checksum" in text:
         return f"{path} is damaged ({text[:160]}); take a copy from a backup, or choose another --db"
     if "Conflicting lock" in text:

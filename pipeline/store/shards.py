@@ -1,8 +1,8 @@
-"""Several runs at once into one database: whoever finds it taken writes a shard beside it, which is merged later.
+"""Concurrent runs on one database: a run that finds it in use writes a shard file, which is merged later.
 
-DuckDB lets one process own a file. A shard is a whole database of its own, `economist.shard-PID.duckdb` beside
-`economist.duckdb`: its runs can be queried, resumed and forked like any other. Whoever ends takes the runs of all
-finished shards into the main file, if nobody writes that by then.
+DuckDB lets one process own a file. A shard is a complete database, `economist.shard-PID.duckdb` in the folder of
+`economist.duckdb`; its runs can be queried, resumed and forked like any other. A run that ends merges all finished
+shards into the main file, unless another process is writing that.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import duckdb
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import snapshots
-from pipeline.store.import_runs import AlreadyHere, Moved, copy_personas, take_in
+from pipeline.store.import_runs import AlreadyHere, ImportedRun, copy_personas, import_into
 from pipeline.store.incoming_calls import calls_folder
 from pipeline.store.schema import StoreLocked, remove_files
 from pipeline.store.writer import Store
 from pipeline.temporary_files import temporary_folder
 
 LOCK_TIMEOUT = 10.0
-"""Seconds to wait for a process that has the database open without running: it reads, or takes in shards."""
+"""Seconds to wait for a process that has the database open but is not a run: it reads, or merges shards."""
 
 MARK = ".shard-"
 
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 
 def main_of(db: str) -> str:
-    """The database that a shard belongs to; any other is its own."""
+    """The main database of a shard; any other database is its own main database."""
     path = Path(db)
     stem, mark, _ = path.stem.rpartition(MARK)
     return str(path.with_name(f"{stem}{path.suffix}")) if mark and stem else db
 
 
 def shards_of(db: str) -> list[str]:
-    """The shards that lie beside a database, oldest first."""
+    """The shards of a database, oldest first."""
     path = Path(db)
     pattern = f"{glob.escape(path.stem)}{MARK}*{glob.escape(path.suffix)}"
     found = [path.with_name(name) for name in glob.glob(pattern, root_dir=path.absolute().parent)]
@@ -56,18 +56,18 @@ def _made(path: Path) -> float:
 
 
 def new_shard(db: str) -> str:
-    """A name for this process's shard, which no file has."""
+    """An unused file name for this process's shard."""
     path = Path(db)
     for i in range(1, 1000):
         again = "" if i == 1 else f"-{i}"
         shard = path.with_name(f"{path.stem}{MARK}{os.getpid()}{again}{path.suffix}")
         if not shard.exists():
             return str(shard)
-    raise StoreError(f"{db} has too many shards of one process; take them in with `llm-economist run`")
+    raise StoreError(f"{db} has too many shards of one process; merge them with `llm-economist run`")
 
 
 def is_live(db: str) -> bool:
-    """Whether a run is writing this file now."""
+    """Whether a run is writing this file."""
     if not os.path.exists(snapshots.socket_path(db)):
         return False
     try:
@@ -78,7 +78,7 @@ def is_live(db: str) -> bool:
 
 
 def unless_live(db: str, work: Callable[[], T]) -> T | None:
-    """What `work` returns, tried until nobody else has the file open; None if a run has it."""
+    """Call `work`, again while another process has the file open, and return its result; None if a run has it open."""
     until = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
@@ -92,7 +92,7 @@ def unless_live(db: str, work: Callable[[], T]) -> T | None:
 
 
 def open_store(db: str, *, personas: bool) -> Store:
-    """The database, or, while another run writes it, a new shard beside it; with its `personas`, which cost calls."""
+    """Open the database, or a new shard while another run writes it; `personas`: copy its personas to the shard."""
     store = unless_live(db, lambda: Store(db, serve=True))
     if store is not None:
         return store
@@ -103,11 +103,11 @@ def open_store(db: str, *, personas: bool) -> Store:
     return store
 
 
-def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[Moved]]]:
-    """Take the runs of all finished shards into their database and delete the shards; what came from where.
+def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[ImportedRun]]]:
+    """Merge all finished shards into their database and delete them; returns the imported runs by shard.
 
-    With `cut_off` also those of shards with runs that were cut off: the caller goes on with them in the main file.
-    Nothing happens while another run writes the database: its process will do it, or the next one.
+    With `cut_off`, also shards with interrupted runs, which the caller resumes in the main file. Does nothing while
+    another run writes the database: that run, or the next one, will merge them.
     """
     ready = at_rest if cut_off else finished
     if not any(map(ready, shards_of(db))):
@@ -121,18 +121,18 @@ def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[Moved]]]:
 
 
 def finished(shard: str) -> bool:
-    """Whether nobody writes a shard and all of its runs have come to their end."""
+    """Whether no process writes a shard and all of its runs are finished."""
     rows = runs_of(shard)
     return rows is not None and all(row["status"] == "finished" for row in rows)
 
 
 def at_rest(shard: str) -> bool:
-    """Whether nobody writes a shard, whatever became of its runs."""
+    """Whether no process writes a shard, whatever the status of its runs."""
     return runs_of(shard) is not None
 
 
 def runs_of(db: str) -> list[dict[str, Any]] | None:
-    """Numbers, names and statuses of the runs of a file that nobody writes; None if it cannot be read now."""
+    """Numbers, names and statuses of the runs of a file; None if it cannot be read now."""
     try:
         with ReadOnlyStore(db) as reader:
             return reader.rows("SELECT run_id, name, status FROM runs ORDER BY run_id")
@@ -140,14 +140,14 @@ def runs_of(db: str) -> list[dict[str, Any]] | None:
         return None
 
 
-def _merge_one(store: Store, shard: str) -> list[Moved] | None:
+def _merge_one(store: Store, shard: str) -> list[ImportedRun] | None:
     try:
         if calls_folder(shard).exists():
-            Store(shard).close()  # takes in what is left there
-        moved: Sequence[Moved] = take_in(store, shard).runs
+            Store(shard).close()  # moves its waiting calls into the shard
+        moved: Sequence[ImportedRun] = import_into(store, shard).runs
     except StoreLocked:
-        return None  # somebody has just gone on with it
+        return None  # another process has just resumed it
     except AlreadyHere:
-        moved = []  # all of it is here: whoever merged it was killed before deleting it
+        moved = []  # it was merged before, by a process that was killed before deleting it
     remove_files(shard)
     return list(moved)

@@ -1,8 +1,8 @@
-"""Questions to a database that a run is writing: the writer hands out consistent copies over a Unix socket.
+"""Consistent copies of a database that a run is writing, requested from the writer over a Unix socket.
 
-DuckDB lets one process own a file. Whoever wants to read meanwhile asks the owner, through a socket beside the file,
-for a copy; the owner makes it between two commits, so it is as of the last one. Queries then run on the copy, in the
-same box as on a file at rest, and can neither slow nor harm the run.
+DuckDB lets one process own a file. A process that wants to read it asks the owner for a copy, through a socket next to
+the file. The owner makes the copy between two commits. Queries then run on the copy and can neither slow down nor
+damage the run.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from typing import Any
 from pipeline.errors import StoreError
 
 LONGEST_SOCKET = 100
-"""Unix socket paths end at about 108 bytes; longer ones move to the folder for temporary files."""
+"""The longest socket path in bytes (Unix allows about 108); for longer ones the temporary folder is used."""
 
 SNAPSHOT_TIMEOUT = 60.0
 """Seconds to wait for a copy."""
 
 CLIENTS = 16
-"""Clients that are heard at once."""
+"""The most clients served at once."""
 
 LONGEST_REQUEST = 10_000
-"""Bytes of a request, a line of JSON; it has to come within `HEARING` seconds."""
+"""The most bytes of a request, a line of JSON that must arrive within `HEARING` seconds."""
 
 HEARING = 5.0
 
 
 class NoAnswer(StoreError):
-    """The process that has the database open is no run of ours, or has ended."""
+    """The process that has the database open is not a run, or has ended."""
 
 
 def socket_path(database: str) -> str:
-    """Where the owner of `database` listens."""
+    """The socket on which the owner of `database` listens."""
     beside = f"{Path(database).absolute()}.sock"
     if len(beside) <= LONGEST_SOCKET:
         return beside
@@ -50,9 +50,9 @@ def socket_path(database: str) -> str:
 
 
 def snapshot(path: str, folder: str) -> str:
-    """Have the process that writes `path` copy it into `folder`; the copy's path.
+    """Let the process that writes `path` copy it into `folder`; returns the path of the copy.
 
-    StoreError if it cannot, NoAnswer if nobody answers.
+    StoreError if it cannot, NoAnswer if no process answers.
     """
     answer = _ask(path, {"copy_to": str(Path(folder).absolute())})
     if "error" in answer:
@@ -61,7 +61,7 @@ def snapshot(path: str, folder: str) -> str:
 
 
 def status(path: str) -> dict[str, Any]:
-    """What the process that writes `path` says of itself: its process id and its run's progress."""
+    """The process id and the progress of the run that writes `path`."""
     return _ask(path, {"status": True})
 
 
@@ -75,11 +75,11 @@ def _ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
                 reply: dict[str, Any] = json.loads(answer.readline())
                 return reply
     except (OSError, ValueError) as error:
-        raise NoAnswer(f"{path} is in use by another process, which does not answer questions ({error})") from error
+        raise NoAnswer(f"{path} is in use by another process, which does not answer requests ({error})") from error
 
 
 def _connect(client: socket.socket, address: str) -> None:
-    """Connect, also where so many others do that the queue is full for a moment."""
+    """Connect, with retries while the server's queue is full."""
     for _ in range(100):
         with suppress(BlockingIOError):
             client.connect(address)
@@ -89,7 +89,7 @@ def _connect(client: socket.socket, address: str) -> None:
 
 
 def _line(client: socket.socket) -> bytes:
-    """The first line that a client sends. OSError or ValueError where it is too long or takes too long."""
+    """The first line that a client sends. OSError or ValueError if it is too long or takes too long."""
     until, heard = time.monotonic() + HEARING, b""
     while b"\n" not in heard:
         client.settimeout(max(0.001, until - time.monotonic()))
@@ -102,7 +102,7 @@ def _line(client: socket.socket) -> bytes:
 
 
 class Server:
-    """Answers for one open store, in a thread. `lock` is held while the file must not change."""
+    """Serves copies and status of one open store, in a thread. `lock` is held while the file must not change."""
 
     def __init__(self, path: str, lock: threading.RLock) -> None:
         self.path, self.lock = path, lock
@@ -111,15 +111,15 @@ class Server:
         self.socket = socket.socket(socket.AF_UNIX)
         try:
             with suppress(FileNotFoundError):
-                os.unlink(self.address)  # left behind by a killed owner: DuckDB's lock says that there is none now
+                os.unlink(self.address)  # left by a killed owner; DuckDB's lock shows that there is none now
             self.socket.bind(self.address)
             os.chmod(self.address, 0o600)
             self.socket.listen(CLIENTS)
         except OSError as error:
             self.socket.close()
             raise StoreError(
-                f"{self.address}, where others would ask for {path}, cannot be made ({error.strerror or error}); "
-                "move what is there away, or choose another --db"
+                f"the socket {self.address} for reading {path} during the run cannot be created "
+                f"({error.strerror or error}); move any file with that name away, or choose another --db"
             ) from error
         self._room = threading.BoundedSemaphore(CLIENTS)
         self._answering: set[threading.Thread] = set()
@@ -132,7 +132,7 @@ class Server:
             self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.thread.join(SNAPSHOT_TIMEOUT)
-        for answering in list(self._answering):  # who has asked gets an answer
+        for answering in list(self._answering):  # clients that have sent a request get an answer
             answering.join(SNAPSHOT_TIMEOUT)
         with suppress(FileNotFoundError):
             os.unlink(self.address)
@@ -147,7 +147,7 @@ class Server:
             threading.Thread(target=self._talk, args=(client,), name="live client", daemon=True).start()
 
     def _talk(self, client: socket.socket) -> None:
-        """Answer one question. Whatever a client sends or leaves out ends its own connection, and nothing else."""
+        """Answer one request. A faulty client affects only its own connection."""
         try:
             with client, suppress(OSError, ValueError, RecursionError):
                 request = json.loads(_line(client))
@@ -167,7 +167,7 @@ class Server:
     def _copy(self, folder: str) -> dict[str, Any]:
         """Copy the file and its log between two commits.
 
-        By a child process: DuckDB's lock is POSIX's, and is lost as soon as the owner itself opens and closes the file.
+        A child process copies, because the owner would lose DuckDB's POSIX lock by opening and closing the file itself.
         """
         files = [self.path, f"{self.path}.wal", f"{self.path}.wal.checkpoint"]
         with self.lock:

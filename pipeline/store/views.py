@@ -1,6 +1,6 @@
-"""The views of `views.sql`: made in a database, and read as documentation.
+"""Create the views of `views.sql`, and parse their comments into documentation.
 
-A comment block documents each view: `-- NAME: what one row is`, then a line for every column with its unit.
+A comment block documents each view: `-- NAME: what a row is`, then one line per column with its unit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CREATE = "CREATE OR REPLACE VIEW"
 
 @dataclass(frozen=True)
 class View:
-    """What one row is, and each column with its meaning and unit, in order."""
+    """The documentation of a view: what a row is, and each column with its meaning and unit, in order."""
 
     name: str
     row: str
@@ -27,12 +27,12 @@ class View:
 
 
 def text() -> str:
-    """The statements with their comments."""
+    """The SQL that creates all views, with comments."""
     return files("pipeline").joinpath("store", "views.sql").read_text(encoding="utf-8")
 
 
 def documented() -> list[View]:
-    """What the comment blocks say.
+    """The documentation of all views, from the comment blocks.
 
     >>> documented()[0].name
     'welfare_by_year'
@@ -55,10 +55,10 @@ AND NOT EXISTS (FROM duckdb_views() own WHERE own.temporary AND own.view_name = 
 """
 
 
-def lend(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make this version's views for one connection, where the file has other ones, or none."""
+def add_temporary(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create this version's views temporarily for one connection, where the file's views differ or are missing."""
     for statement in connection.extract_statements(text().replace(CREATE, "CREATE TEMP VIEW")):
-        with suppress(duckdb.CatalogException, duckdb.BinderException):  # of tables that an older file does not have
+        with suppress(duckdb.CatalogException, duckdb.BinderException):  # an older file lacks a table of the view
             connection.execute(statement)
     for (name,) in connection.execute(UNREPLACED, [[view.name for view in documented()]]).fetchall():
         raise StoreError(

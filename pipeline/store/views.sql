@@ -1,33 +1,33 @@
--- Views for people: the questions asked most, with the joins already made. Filters on run_id and year reach the tables.
+-- Views for the most frequent questions, with the joins already made. Filters on run_id and year reach the tables.
 -- Units as in the tables: money in US dollars a year, labor in hours a week, rates in percent, times in UTC.
 
--- welfare_by_year: one row a run and year: the law of the year and what came of it.
+-- welfare_by_year: one row per run and year: the tax law of the year and its results.
 --   run_id                  run
 --   year                    year of the run, from 0
---   tax_year                tax year of the run: how often rates have been set so far; 0 before the first time
+--   tax_year                tax year of the run: number of times that rates have been set so far; 0 before the first
 --   year_of_tax_year        years since rates were last set, from 0
 --   thresholds              income above which each bracket begins, dollars a year
 --   rates                   marginal tax rate of each bracket, percent
---   rate_changes            change that was decided this year, percentage points by bracket; NULL where none was due
---   planner_fallback        whether that decision was missing, so that rates stayed
+--   rate_changes            change decided this year, percentage points by bracket; NULL if none was due
+--   planner_fallback        whether there was no usable decision, so that rates stayed
 --   leader                  agent that governs; NULL without elections
---   welfare                 the run's objective, as played, dollars a head (paper: a pure number)
---   welfare_best_response   the same schedule if every worker best-responded, in the same units
+--   welfare                 the run's objective as played, dollars per person (paper: a pure number)
+--   welfare_best_response   the objective under the same schedule if every worker best-responds, in the same unit
 --   inverse_income          mean utility weighted by 1 / income at 40 hours, dollars a year
 --   swf_paper               sum of utility over income, a pure number
---   paper_idle_share        share of swf_paper that workers without income carry, 0 to 1
+--   paper_idle_share        share of swf_paper that comes from workers without income, 0 to 1
 --   utilitarian             mean utility, dollars a year
 --   rawlsian                smallest utility, dollars a year
 --   atkinson                equally distributed equivalent utility, dollars a year
 --   equality_productivity   (1 - gini of utility) times mean income, dollars a year
---   gini                    inequality of income after tax and rebate, 0 to 1
---   gini_income             inequality of income before tax, 0 to 1
---   mean_labor              hours a week
---   mean_income             before tax, dollars a year
---   revenue                 taxes paid by all, dollars a year
---   rebate                  paid back to each, dollars a year
---   windfall                part of the rebate that comes from outside, dollars a year; 0 without a shock
---   rates_beneath           rates under a shock that lies over them for a time, percent; without one the same as rates
+--   gini                    Gini coefficient of income after tax and rebate, 0 to 1
+--   gini_income             Gini coefficient of income before tax, 0 to 1
+--   mean_labor              mean hours of work a week
+--   mean_income             mean income before tax, dollars a year
+--   revenue                 total taxes, dollars a year
+--   rebate                  rebate to each worker, dollars a year
+--   windfall                part of the rebate that comes from outside the economy, dollars a year; 0 without a shock
+--   rates_beneath           rates without temporary shocks, percent; the same as rates if there is none
 --   planner_call_id         call that decided the change
 CREATE OR REPLACE VIEW welfare_by_year AS
 WITH marked AS (
@@ -43,19 +43,19 @@ SELECT run_id, year,
 FROM marked
 WINDOW so_far AS (PARTITION BY run_id ORDER BY year);
 
--- yardsticks: one row a run and year: how far the law is from the best law, and the workers from their best hours.
+-- yardsticks: one row per run and year: how far the tax law is from the optimum, and the workers from their best responses.
 --   run_id                  run
 --   year                    year of the run, from 0
 --   rates                   marginal tax rate of each bracket, percent
---   welfare_start           the run's objective at 50 % in every bracket if every worker best-responded, in its units
+--   welfare_start           the run's objective at 50 % in every bracket if every worker best-responds, in its own unit
 --   welfare_best_response   the same for the year's schedule
 --   welfare_oracle_grid     the same for the best schedule on the run's brackets in ten-point steps from 50 %
 --   welfare_oracle          the same for the best schedule on the run's brackets at any rates: the optimum
---   planner_share           of the gain from welfare_start to welfare_oracle, what the year's schedule realises: 1 is ORACLE, below 0 is worse than the start; an elected leader need not want the objective; NULL where ORACLE gains less than 0.5 % of welfare_start
---   planner_share_exact     whether the planner's objective is what planner_share measures; false where dissatisfaction is part of the objective (--satisfaction objective), for best responses know no dissatisfaction
---   mean_regret             dollars a year, mean over all workers
---   equilibrium_gap         dollars a year that some worker could still gain alone, with the rebate as it is: the largest regret of those who want their own utility; NULL without any
---   gap_agent               whose regret that is
+--   planner_share           share of the possible gain, from welfare_start to welfare_oracle, that the year's schedule realizes: 1 is ORACLE, below 0 is worse than the start; an elected leader may pursue another objective; NULL if ORACLE gains less than 0.5 % of welfare_start
+--   planner_share_exact     whether planner_share measures the planner's objective; false if dissatisfaction is part of the objective (--satisfaction objective), because best responses ignore it
+--   mean_regret             mean regret of all workers, dollars a year
+--   equilibrium_gap         largest gain of a single worker from deviating to its best response: the largest regret of egotistical workers, dollars a year; NULL without any
+--   gap_agent               the worker with that regret
 CREATE OR REPLACE VIEW yardsticks AS
 WITH missed AS (
     SELECT d.run_id, d.year, avg(d.regret) AS mean_regret,
@@ -74,31 +74,31 @@ FROM years y
 LEFT JOIN runs r ON r.run_id = y.run_id
 LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
 
--- panel: one row a run, year and worker: who it is, what it decided, what came of it, and which call decided it.
+-- panel: one row per run, year and worker: its attributes, its decision, the outcome, and the call that decided.
 --   run_id                  run
 --   year                    year of the run, from 0
 --   agent                   worker, from 0
---   wage                    dollars an hour, as in force in that year
---   income_at_40_hours      dollars a year, at that wage
+--   wage                    wage in force in that year, dollars an hour
+--   income_at_40_hours      income at that wage, dollars a year
 --   utility_type            egotistical, altruistic or adversarial
 --   occupation              census occupation; NULL without personas
 --   sex                     female or male; NULL without personas
 --   age                     years; NULL without personas
---   persona                 who the worker was told to be; NULL without personas
---   labor                   hours a week
---   income                  before tax, dollars a year
---   tax                     dollars a year
---   rebate                  dollars a year, the same for all
+--   persona                 persona in the worker's prompts; NULL without personas
+--   labor                   hours of work a week
+--   income                  income before tax, dollars a year
+--   tax                     tax paid, dollars a year
+--   rebate                  rebate, dollars a year, the same for all workers
 --   posttax                 income - tax + rebate, dollars a year
 --   utility                 isoelastic utility, dollars a year
 --   adjusted_utility        utility after dissatisfaction, dollars a year
---   best_labor              hours a week that would have been best
+--   best_labor              best response, hours a week
 --   best_utility            utility of those hours, dollars a year
 --   regret                  best_utility - utility, dollars a year
---   objective               what the worker's utility type got of what it wants, dollars a year or units of welfare
---   satisfied               verdict on the tax policy; NULL where nobody was asked or no answer could be used
---   fallback                whether no reply could be used, so that hours stayed
---   call_id                 call that decided the hours; NULL where no model was asked
+--   objective               value of what the worker's utility type maximizes, dollars a year or units of welfare
+--   satisfied               verdict on the tax policy; NULL if the worker was not asked or gave no usable answer
+--   fallback                whether there was no usable reply, so that hours stayed
+--   call_id                 call that decided the hours; NULL if no model was called
 CREATE OR REPLACE VIEW panel AS
 SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
        coalesce(d.shocked_wage * 40 * 52, a.income_at_40_hours) AS income_at_40_hours, a.utility_type, a.occupation, a.sex,
@@ -106,8 +106,8 @@ SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
        d.best_labor, d.best_utility, d.regret, d.objective, d.satisfied, d.fallback, d.call_id
 FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent;
 
--- calls: one row an attempt at a model, with prompt and reply as plain text.
---   call_id                 call; grows with year, question, agent and attempt; negative in a study; interviews have the last ones
+-- calls: one row per attempt at a model call, with prompt and reply as plain text.
+--   call_id                 call; increases with year, question, agent and attempt; negative in a study; interviews have the highest ids
 --   run_id                  run; NULL in a study
 --   year                    year of the run, from 0; personas are written in year 0
 --   agent                   worker that was asked; NULL for the planner
@@ -119,43 +119,43 @@ FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 --   status                  ok, parse_error, or the kind of failure
 --   error                   what went wrong; NULL for ok
 --   attempt                 number of the attempt at this question, from 0
---   temperature             of sampling
+--   temperature             sampling temperature
 --   sampling_seed           seed sent to the model
---   prompt                  whole prompt as sent, system part first
---   response                whole reply as received; NULL where none came
---   parsed                  fields of the reply as JSON; NULL where it could not be parsed
---   prompt_tokens           tokens
---   completion_tokens       tokens
---   cached_tokens           tokens of the prompt that the provider had cached
---   reasoning_tokens        tokens of the completion that were spent on hidden reasoning
---   cost_usd                dollars; NULL for a model without a known price
---   latency_ms              milliseconds
---   started_at              time in UTC
---   study                   study that asked (an optimization or a validity card); NULL in a run
---   choice                  which of the samples that one request asked for; NULL where it was asked for alone
---   finish_reason           why the reply ended: stop, length, content_filter, tool_call, error or refusal; NULL where none came
+--   prompt                  complete prompt as sent, system part first
+--   response                complete reply as received; NULL without a reply
+--   parsed                  fields of the reply as JSON; NULL if it could not be parsed
+--   prompt_tokens           tokens of the prompt
+--   completion_tokens       tokens of the reply
+--   cached_tokens           prompt tokens that the provider had cached
+--   reasoning_tokens        completion tokens of hidden reasoning
+--   cost_usd                cost in dollars; NULL for a model without a known price
+--   latency_ms              latency in milliseconds
+--   started_at              start time in UTC
+--   study                   study that made the call (an optimization or a validity card); NULL in a run
+--   choice                  index of the sample, from 0, if one request asked for several; NULL if it asked for one
+--   finish_reason           why the reply ended: stop, length, content_filter, tool_call, error or refusal; NULL without a reply
 CREATE OR REPLACE VIEW calls AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, temperature,
        sampling_seed, prompt, response, parsed, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
        cost_usd, latency_ms, started_at, study, choice, finish_reason
 FROM lm_calls;
 
--- cost_by_role: one row a run, role, signature, strategy and model: what its calls took.
+-- cost_by_role: one row per run, role, signature, strategy and model: the cost of its calls.
 --   run_id                  run
 --   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
 --   strategy                how it was asked
 --   model                   language model
---   calls                   attempts
+--   calls                   number of attempts
 --   failed                  attempts without a usable reply
---   prompt_tokens           tokens
---   completion_tokens       tokens
---   cached_tokens           tokens of the prompts that the provider had cached
---   reasoning_tokens        tokens of the completions that were spent on hidden reasoning
---   tokens_per_call         prompt and completion tokens over attempts
---   cost_usd                dollars; NULL where no call has a known price
---   mean_latency_ms         milliseconds
---   p95_latency_ms          milliseconds, approximate: 95 % of the attempts took at most this
+--   prompt_tokens           tokens of the prompt
+--   completion_tokens       tokens of the reply
+--   cached_tokens           prompt tokens that the provider had cached
+--   reasoning_tokens        completion tokens of hidden reasoning
+--   tokens_per_call         prompt and completion tokens per attempt
+--   cost_usd                cost in dollars; NULL if no call has a known price
+--   mean_latency_ms         mean latency in milliseconds
+--   p95_latency_ms          95th percentile of latency in milliseconds, approximate
 CREATE OR REPLACE VIEW cost_by_role AS
 SELECT run_id, role, signature, strategy, model, count(*) AS calls, count_if(status <> 'ok')::BIGINT AS failed,
        sum(prompt_tokens)::BIGINT AS prompt_tokens, sum(completion_tokens)::BIGINT AS completion_tokens,
@@ -167,7 +167,7 @@ FROM lm_calls
 WHERE run_id IS NOT NULL
 GROUP BY ALL;
 
--- failures: one row an attempt without a usable reply.
+-- failures: one row per attempt without a usable reply.
 --   call_id                 call
 --   run_id                  run
 --   year                    year of the run, from 0
@@ -180,32 +180,32 @@ GROUP BY ALL;
 --   status                  parse_error, or the kind of failure
 --   error                   what went wrong
 --   attempt                 number of the attempt at this question, from 0
---   prompt                  whole prompt as sent
---   response                whole reply as received; NULL where none came
---   finish_reason           why the reply ended; NULL where none came
---   latency_ms              milliseconds
---   started_at              time in UTC
+--   prompt                  complete prompt as sent
+--   response                complete reply as received; NULL without a reply
+--   finish_reason           why the reply ended; NULL without a reply
+--   latency_ms              latency in milliseconds
+--   started_at              start time in UTC
 CREATE OR REPLACE VIEW failures AS
 SELECT call_id, run_id, year, agent, role, signature, strategy, program, model, status, error, attempt, prompt,
        response, finish_reason, latency_ms, started_at
 FROM lm_calls
 WHERE status <> 'ok' AND run_id IS NOT NULL;
 
--- elections: one row a run, election and candidate.
+-- elections: one row per run, election and candidate.
 --   run_id                  run
 --   year                    year of the election, from 0
---   candidate               agent that stood
---   wage                    the candidate's, dollars an hour
---   occupation              the candidate's
+--   candidate               agent that stood for office
+--   wage                    the candidate's wage, dollars an hour
+--   occupation              the candidate's occupation
 --   votes                   ballots that name the candidate first
---   vote_share              of the ballots that name anybody, 0 to 1; NULL where there were none
---   named                   ballots that name the candidate at all: approvals, where a ballot is a set
---   voters                  who could vote; NULL where nobody is asked
---   abstentions             of them, without a vote
---   elected                 whether the candidate won: false for an incumbent who governs on because no ballot names a candidate
---   platform                what the candidate stood for, percentage points by bracket; NULL without platforms
---   enacted                 what was done after the election, percentage points by bracket
---   call_id                 call that stood for office; NULL without platforms
+--   vote_share              votes as a share of the ballots that name a candidate, 0 to 1; NULL if there are none
+--   named                   ballots that name the candidate at all; approvals, if a ballot is a set
+--   voters                  number of voters; NULL for a rule without a vote
+--   abstentions             voters who abstained
+--   elected                 whether the candidate won; false for an incumbent who stays because no ballot names a candidate
+--   platform                rate changes that the candidate proposed, percentage points by bracket; NULL without platforms
+--   enacted                 rate changes after the election, percentage points by bracket
+--   call_id                 call in which the candidate stood for office; NULL without platforms
 CREATE OR REPLACE VIEW elections AS
 WITH polled AS (
     SELECT run_id, year, candidate, count(*) AS votes,
@@ -234,7 +234,7 @@ LEFT JOIN named n ON n.run_id = p.run_id AND n.year = p.year AND n.candidate = p
 LEFT JOIN years y ON y.run_id = p.run_id AND y.year = p.year
 LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 
--- prompt_versions: one row a run, signature, strategy, program, model and system prompt: which words, which outcomes.
+-- prompt_versions: one row per run, signature, strategy, program, model and system prompt: the outcomes of each wording.
 --   run_id                  run
 --   role                    worker, voter, planner or persona; preflight or interview
 --   signature               what was asked
@@ -242,14 +242,14 @@ LEFT JOIN agents a ON a.run_id = p.run_id AND a.agent = p.candidate;
 --   program                 file of a saved program; NULL without one
 --   model                   language model
 --   prompt_hash             first 12 hex digits of the MD5 of the system prompt: the same text has the same hash
---   calls                   attempts
+--   calls                   number of attempts
 --   parse_failure_rate      share of the attempts whose reply could not be parsed, 0 to 1
 --   failure_rate            share of the attempts without a usable reply, for any reason, 0 to 1
---   mean_prompt_tokens      tokens of the whole prompt
---   decisions               decisions on hours that the calls led to, in the same run
---   mean_regret             of those decisions, dollars a year
---   example_call_id         first call with it
---   system_prompt           text
+--   mean_prompt_tokens      mean tokens of the complete prompt
+--   decisions               decisions on hours that the calls made, in the same run
+--   mean_regret             mean regret of those decisions, dollars a year
+--   example_call_id         first call with this prompt
+--   system_prompt           text of the system prompt
 CREATE OR REPLACE VIEW prompt_versions AS
 WITH asked AS (
     SELECT run_id, role, signature, strategy, program, model, call_id, status, prompt_tokens,
@@ -276,41 +276,41 @@ FROM versions v
 LEFT JOIN led_to o ON o.run_id = v.run_id AND o.signature = v.signature AND o.strategy = v.strategy
      AND o.example_call_id = v.example_call_id;
 
--- run_summary: one row a run: what it was, how it went, what it cost.
+-- run_summary: one row per run: settings, results and cost.
 --   run_id                  run
---   name                    of the run
+--   name                    name of the run
 --   status                  running, finished, failed, interrupted or stopped
 --   scenario                rational, bounded or democratic
 --   llm                     language model
---   prompt_algo             strategy of the roles without one of their own
---   planner_type            who sets rates
---   worker_type             who decides hours
---   seed                    of the run
---   num_agents              workers
---   max_timesteps           years to play
+--   prompt_algo             prompt strategy of roles without their own
+--   planner_type            who sets the rates
+--   worker_type             who chooses hours
+--   seed                    random seed
+--   num_agents              number of workers
+--   max_timesteps           years to simulate
 --   economy                 weekly or v1
---   objective               welfare function that the planner is judged by
---   years_played            years
---   first_welfare           the objective in the first year, dollars a head (paper: a pure number)
+--   objective               welfare function that is the planner's objective
+--   years_played            years simulated so far
+--   first_welfare           the objective in the first year, dollars per person (paper: a pure number)
 --   last_welfare            the objective in the last year played
 --   mean_welfare            the objective, mean over the years
---   last_welfare_best_response   the last year's schedule if every worker best-responded
+--   last_welfare_best_response   the objective under the last year's schedule if every worker best-responds
 --   last_rates              marginal rates in the last year, percent
---   mean_labor              hours a week, mean over workers and years
---   mean_regret             dollars a year, mean over decisions
---   satisfied_share         of the verdicts on the tax policy, 0 to 1; NULL where nobody was asked
+--   mean_labor              mean hours a week over workers and years
+--   mean_regret             mean regret over decisions, dollars a year
+--   satisfied_share         share of positive verdicts on the tax policy, 0 to 1; NULL without verdicts
 --   fallbacks               decisions without a usable reply
---   calls                   attempts at a model; interviews are none of the run
---   failed_calls            of them without a usable reply
---   prompt_tokens           tokens
---   completion_tokens       tokens
---   cost_usd                dollars; NULL where no call has a known price
---   call_seconds            seconds spent waiting in calls, added up over calls
+--   calls                   attempts at model calls, without interviews
+--   failed_calls            attempts without a usable reply
+--   prompt_tokens           tokens of the prompt
+--   completion_tokens       tokens of the reply
+--   cost_usd                cost in dollars; NULL if no call has a known price
+--   call_seconds            total latency of all calls, seconds
 --   wall_seconds            seconds from start to end; NULL while running
---   created_at              time in UTC
---   finished_at             time in UTC
---   parent_run_id           run that this one is a fork of; NULL for others
---   fork_year               first year that the fork does not share with its parent; NULL for others
+--   created_at              start time in UTC
+--   finished_at             end time in UTC
+--   parent_run_id           run that this one was forked from; NULL if it is not a fork
+--   fork_year               first year that the fork does not share with its parent; NULL if it is not a fork
 CREATE OR REPLACE VIEW run_summary AS
 WITH played AS (
     SELECT run_id, count(*) AS years_played, arg_min(welfare, year) AS first_welfare,

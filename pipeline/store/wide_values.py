@@ -1,7 +1,7 @@
-"""Values that DuckDB holds and Arrow, Python or Parquet do not: their columns become text, as SQL says it.
+"""Convert columns to text whose values DuckDB supports but Arrow, Python or Parquet do not.
 
-Some types are text always. Dates and times are text only where a value is out of range, so that usual columns keep
-their type: `beyond` finds those, and the query is asked once more.
+Some types always become text. Dates and times become text only if a value is out of range, so that ordinary columns
+keep their type: `beyond` finds those, and the query runs again.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ ALWAYS_TEXT = re.compile(
     r"ENUM|MAP|UNION|BIT|BLOB|VARIANT|BIGNUM|INTERVAL|TIME WITH|_NS|GEOMETRY|UHUGEINT"
     r"|STRUCT(?!\()"  # without a field, which Parquet does not have
 )
-"""Types that Arrow or Python would show otherwise than SQL does: columns of them travel as text."""
+"""Types that Arrow or Python would show differently from SQL."""
 
 DEEPEST = 50
-"""Levels of nesting that travel as lists and structures; Arrow refuses 64."""
+"""The most levels of nesting that stay lists and structures; Arrow fails at 64."""
 
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 """Seconds since 1970."""
@@ -30,11 +30,11 @@ RANGES: dict[str, tuple[int, int]] = {
         for unit, ticks in (("s", 1), ("ms", 10**3), ("us", 10**6))
     },
 }
-"""What Python holds, by Arrow type: from the first figure on, to before the second."""
+"""Python's range by Arrow type: lower bound included, upper bound excluded."""
 
 
 def shown(relation: Any, as_text: Iterable[int] = ()) -> Any:
-    """The relation with columns of uncommon types, and those numbered in `as_text`, as text."""
+    """The relation, with columns of unsupported types and those numbered in `as_text` cast to text."""
     cast = set(as_text) | {number for number, kind in enumerate(relation.types) if _is_uncommon(str(kind))}
     if not cast:
         return relation
@@ -57,7 +57,7 @@ def _is_uncommon(kind: str) -> bool:
 
 
 def beyond(column: Any) -> bool:
-    """Whether an Arrow column has a value, at any depth, that Python would lose or refuse."""
+    """Whether an Arrow column has a value, at any depth, outside Python's range."""
     import pyarrow as pa
 
     kind = column.type
@@ -72,7 +72,7 @@ def beyond(column: Any) -> bool:
 
 
 def _all_within(column: Any, least: int, end: int) -> bool:
-    """Whether all of a column's numbers, those behind NULL with them, are in the range: the quick answer."""
+    """A quick check: whether all of a column's numbers, including those behind NULLs, are in the range."""
     _, numbers = column.buffers()
     if numbers is None or not len(column):
         return True

@@ -1,6 +1,6 @@
-"""The trace store: the only module that opens DuckDB for writing.
+"""The trace store: write runs, years and model calls to a DuckDB file. No other module opens DuckDB for writing.
 
-One process owns a file while it writes. A year is one transaction, and its `years` row marks it as whole.
+One process owns a file while it writes. A year is one transaction, and its `years` row marks it as complete.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from pipeline.store.schema import (
     SCHEMA_VERSION,
     StoreLocked,
     check_owner,
+    create_database,
     explain,
     explained,
     has_rows,
     make_schema,
-    make_whole,
     refuse_other_formats,
     remove_files,
 )
@@ -50,35 +50,33 @@ __all__ = [
 ]
 
 GROUP = 0.02
-"""Seconds for which model calls are gathered into one commit."""
+"""Seconds during which model calls are collected into one commit."""
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row] | Columns
 
 
 def now() -> datetime:
-    """The time in UTC without a zone, as all tables have it."""
+    """The current time in UTC, without a time zone, as in all tables."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def check_path(path: str) -> None:
-    """Refuse a database path that can never be opened, before anything is paid for. Creates nothing."""
+    """UsageError or StoreError for a path that cannot be opened, before any call is paid for. Creates nothing."""
     file = Path(path)
     if path.startswith(":"):
-        raise UsageError(
-            f"--db {path} has a meaning of its own for DuckDB; expected a file, e.g. --db economist.duckdb"
-        )
+        raise UsageError(f"--db {path} has a special meaning in DuckDB; expected a file, e.g. --db economist.duckdb")
     refuse_no_file(path)
     if file.exists():
         Store(path).close()
         return
     parent = file.absolute().parent
     if not parent.is_dir():
-        raise UsageError(f"--db {path}: the folder {file.parent} does not exist; make it first")
+        raise UsageError(f"--db {path}: the folder {file.parent} does not exist; create it first")
 
 
 class Reader(Protocol):
-    """What can be asked for rows: the store that is being written, or a file at rest."""
+    """A source of rows: the store that is being written, or a read-only file."""
 
     path: str
 
@@ -88,11 +86,11 @@ class Reader(Protocol):
 
 
 class Store:
-    """A DuckDB file opened for writing, with our schema in it. Use as a context manager.
+    """A DuckDB file with our schema, opened for writing. Use as a context manager.
 
-    Model calls are posted and reach the disk within `GROUP` seconds, many to a commit; everything else is written in
-    transactions of its own, after the calls posted before it. With `serve`, other processes may ask for copies.
-    Raises StoreError with one line where the file is locked, foreign, damaged, newer, full or not writable.
+    Model calls are posted and reach the disk within `GROUP` seconds, many per commit. Everything else is written in its
+    own transaction, after the calls posted before it. With `serve`, other processes can request copies.
+    Raises StoreError in one line if the file is locked, foreign, damaged, newer or not writable, or the disk is full.
     """
 
     def __init__(self, path: str, *, serve: bool = False) -> None:
@@ -105,9 +103,9 @@ class Store:
         self._closing = False
         self._failure: StoreError | None = None
         refuse_other_formats(path)
-        self._new = make_whole(path)
+        self._new = create_database(path)
         try:
-            # The whole path: DuckDB gives names like `sqlite:x` a meaning of their own.
+            # An absolute path, because names like `sqlite:x` have a special meaning in DuckDB.
             self.connection = duckdb.connect(str(Path(path).absolute()))
         except (duckdb.Error, OSError, RuntimeError) as error:
             kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
@@ -117,7 +115,7 @@ class Store:
         except (StoreError, duckdb.Error) as error:
             self.connection.close()
             raise error if isinstance(error, StoreError) else StoreError(explain(path, error)) from error
-        self._whereabouts = FileWatch(path)
+        self._file_watch = FileWatch(path)
         self._lost: FileLost | None = None
         self._writer: threading.Thread | None = None
         if Path(path).absolute() not in OPEN_HERE:
@@ -128,12 +126,12 @@ class Store:
         try:
             self.server = Server(path, self.lock) if serve else None
         except StoreError:
-            self._take_back()
+            self._remove_if_empty()
             self.close()
             raise
 
     def _adopt(self, *, new: bool) -> None:
-        """Check owner and version, and bring the schema of a file that is not `new` up to date."""
+        """Check the owner and version of an existing file, set options, and update its schema."""
         if not new:
             check_owner(self.connection, self.path)
         self.connection.execute("SET max_vacuum_tasks = 0")  # compaction stalls writers for seconds
@@ -147,20 +145,20 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         if kind is not None:
-            self._take_back()
+            self._remove_if_empty()
         self.close()
 
-    def _take_back(self) -> None:
-        """Remove a file that was made for a command that failed before it wrote a row.
+    def _remove_if_empty(self) -> None:
+        """Remove a file that this store created, if the command failed before it wrote a row.
 
-        While it is locked: nobody else can have written anything.
+        The file is still locked, so no other process can have written to it.
         """
         with self.lock, suppress(duckdb.Error):
             if self._new and not self._pending and not has_rows(self.connection):
                 remove_files(self.path)
 
     def close(self) -> None:
-        """Write what was posted, stop serving, close the file."""
+        """Write posted calls, stop serving, and close the file."""
         self._closing = True
         self._wake.set()
         if self._writer is not None:
@@ -174,7 +172,7 @@ class Store:
         self._raise_failure()
 
     def _write_rest(self) -> None:
-        """What was posted while the writer thread was at its last commit."""
+        """Write calls that were posted during the writer thread's last commit."""
         if self._failure is None:
             try:
                 self.flush()
@@ -182,13 +180,13 @@ class Store:
                 self._failure = error
 
     def _raise_failure(self) -> None:
-        """Calls that could not be written must not be forgotten."""
+        """Raise the failure of an earlier commit, once."""
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
 
     def post(self, call: Row) -> None:
-        """Take a row of `lm_calls`, to be committed within `GROUP` seconds. Raises why an earlier commit failed."""
+        """Add a row of `lm_calls`, committed within `GROUP` seconds. Raises the failure of an earlier commit."""
         self._raise_failure()
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
@@ -202,7 +200,7 @@ class Store:
         self.write({})
 
     def _write_posted(self) -> None:
-        """The writer thread: one commit for all calls of a short while."""
+        """The writer thread: one commit per `GROUP` seconds."""
         while not self._closing:
             self._wake.wait()
             if not self._closing:
@@ -215,7 +213,7 @@ class Store:
                 return
 
     def write(self, tables: Mapping[str, Rows]) -> None:
-        """Append posted calls and rows in one transaction, in the order given; rows of a table share their columns."""
+        """Append posted calls and the given rows in one transaction, in order; rows of a table share their columns."""
         with self.lock:
             self._raise_failure()
             with self._pending_lock:
@@ -224,7 +222,7 @@ class Store:
                 calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
                 try:
                     self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
-                except KeyboardInterrupt:  # who is told to end writes them then
+                except KeyboardInterrupt:  # keep the calls, to be written when the store closes
                     with self._pending_lock:
                         self._pending = [*posted, *self._pending]
                     raise
@@ -240,49 +238,49 @@ class Store:
                 appender.flush()
 
     def _transact(self, work: Callable[[], object]) -> None:
-        """Do all of `work` in one transaction, or nothing of it. StoreError says why."""
+        """Do `work` in one transaction. StoreError if it fails and is rolled back."""
         with self.lock:
             if self._lost is not None:
                 raise self._lost
-            self._whereabouts.before_commit()
+            self._file_watch.before_commit()
             try:
                 with interruptible():
                     self.connection.execute("BEGIN")
                     work()
                     self.connection.execute("COMMIT")
             except duckdb.FatalException as error:
-                # "COMMIT succeeded" means the rows are safe, but this connection is not usable any more.
+                # After "COMMIT succeeded" the rows are safe, but this connection is no longer usable.
                 raise StoreError(explain(self.path, error)) from error
             except duckdb.Error as error:
-                with suppress(duckdb.Error):  # on a full disk DuckDB has rolled back by itself
+                with suppress(duckdb.Error):  # on a full disk, DuckDB has rolled back already
                     self.connection.execute("ROLLBACK")
                 raise StoreError(explain(self.path, error)) from error
             except BaseException:
-                with suppress(duckdb.Error):  # interrupted, DuckDB has rolled back by itself
+                with suppress(duckdb.Error):  # after an interrupt, DuckDB has rolled back already
                     self.connection.execute("ROLLBACK")
                 raise
-            self._check_whereabouts()
+            self._check_file()
 
-    def _check_whereabouts(self) -> None:
-        """After a commit, so that what was just paid for is rescued with the rest. Raises FileLost once.
+    def _check_file(self) -> None:
+        """Check after a commit that the file is intact; if not, rescue its rows and raise FileLost once.
 
-        Replies that arrive later are written into the rescued file; where none could be made, every write fails.
+        Later replies are written to the rescued file. If it could not be made, every later write fails.
         """
-        left = self._whereabouts.left()
-        if left is None:
-            self._whereabouts.after_commit()
+        loss = self._file_watch.loss()
+        if loss is None:
+            self._file_watch.after_commit()
             return
-        told = f"{self.path} was {left} while it was being written"
+        told = f"{self.path} was {loss} while it was being written"
         try:
             kept = rescue(self.connection, self.path)
         except duckdb.Error as error:
             self._lost = FileLost(f"{told}, and its rows could not be copied ({explain(self.path, error)})")
             raise self._lost from error
-        self._whereabouts = FileWatch(str(kept))
+        self._file_watch = FileWatch(str(kept))
         raise FileLost(f"{told}; all of its rows are in {kept.name}: resume the run with --db {kept.name}")
 
     def _copy_years(self, parent: int, run_id: int, before: int) -> None:
-        """Give a fork its parent's people and its parent's years before `before`."""
+        """Copy the parent's agents, and its years before `before`, to a fork."""
         for table in ("agents", "shocks", "votes", "platforms", "decisions", "years"):
             years = "" if table == "agents" else f" AND year < {before:d}"
             self.connection.execute(
@@ -291,7 +289,7 @@ class Store:
             )
 
     def write_study(self, study: str, rows: Sequence[Row]) -> None:
-        """Put rows of `evaluations` in the place of all earlier ones of a study, in one transaction."""
+        """Replace all rows of a study in `evaluations`, in one transaction."""
 
         def replace() -> None:
             self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
@@ -300,14 +298,14 @@ class Store:
         self._transact(replace)
 
     def start_run(self, row: Row) -> int:
-        """Insert a run with status `running`; its number is the next one in this file."""
+        """Insert a run with status `running` and return its number, the next one in this file."""
         started = self._started(row)
         self.write({"runs": [started]})
         return int(started["run_id"])
 
     def start_fork(self, row: Row, programs: Sequence[Row]) -> int:
-        """The same for a run with `parent_run_id` and `fork_year`: with its programs, its parent's people and its
-        parent's years before that one, in one transaction."""
+        """The same for a fork, with its programs, its parent's agents, and its parent's years before `fork_year`, in
+        one transaction."""
         started = self._started(row)
         run_id = int(started["run_id"])
 
@@ -319,7 +317,7 @@ class Store:
         return run_id
 
     def _started(self, row: Row) -> dict[str, Any]:
-        """The row of a run that begins now."""
+        """The row of a run that starts now."""
         return {
             "run_id": int(self.one("SELECT coalesce(max(run_id), 0) + 1 FROM runs")),
             **row,
@@ -329,7 +327,7 @@ class Store:
         }
 
     def reopen_run(self, run_id: int) -> None:
-        """Set a run back to `running`."""
+        """Reset a run's status to `running`."""
         statement = "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL WHERE run_id = ?"
         self._transact(lambda: self.connection.execute(statement, [run_id]))
 
@@ -339,7 +337,7 @@ class Store:
         self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
 
     def replace(self, table: str, key: Row, rows: Sequence[Row]) -> None:
-        """Put `rows` in the place of those that have the values of `key`, if there are any."""
+        """Replace the rows that have the values of `key` by `rows`."""
         where = " AND ".join(f"{column} = ?" for column in key)
 
         def put() -> None:
@@ -349,7 +347,7 @@ class Store:
         self._transact(put)
 
     def put_scores(self, rows: Sequence[Row]) -> None:
-        """Put rows of `evaluations` in the place of earlier ones of the same run, subject and metric."""
+        """Insert rows of `evaluations`, replacing earlier ones of the same run, subject and metric."""
         same = "DELETE FROM evaluations WHERE run_id = ? AND subject = ? AND metric = ?"
 
         def put() -> None:
@@ -360,14 +358,14 @@ class Store:
             self._transact(put)
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        """All rows of a query, each as a dict of its columns."""
+        """All rows of a query, each as a dict."""
         with self.lock, explained(self.path), interruptible():
             cursor = self.connection.execute(query, list(parameters))
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
     def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
-        """All rows of a query, as columns: for many rows of numbers."""
+        """All rows of a query as arrays of columns, for many rows of numbers."""
         with self.lock, explained(self.path), interruptible():
             return cast(Columns, self.connection.execute(query, list(parameters)).fetchnumpy())
 
@@ -386,7 +384,7 @@ class Store:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C in a query of DuckDB, which calls it a RuntimeError, as what it is everywhere else."""
+    """Turn DuckDB's RuntimeError after Ctrl-C into KeyboardInterrupt."""
     try:
         yield
     except RuntimeError as error:
@@ -400,10 +398,10 @@ def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
 
 
 def as_json(value: Any) -> str:
-    """JSON text for a JSON column, keys in order."""
+    """JSON text for a JSON column, with sorted keys."""
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def row_of(value: Any) -> dict[str, Any]:
-    """A dataclass as a row, without copying its values."""
+    """A dataclass as a row; values are not copied."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
