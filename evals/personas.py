@@ -1,4 +1,4 @@
-"""`llm-economist personas`: write and print the people of a population."""
+"""`llm-economist personas`: write, store and print the personas of a population."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
             )
         console.print(escape(world.personas[agent] or ""), highlight=False)
     console.print(
-        f"\n{len(rows)} written by {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
+        f"\n{len(rows)} new from {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
     )
 
 
 def _written(world: World, llm_agents: LLMAgents, store: Store, console: Console) -> list[Row]:
-    """Personas that were written now; the run's row says how that ended."""
+    """The personas written by this command; the run's row records how it ended."""
     try:
         with divided(llm_agents, store) as wards:
             rows = run_async(write_personas(world, llm_agents, store, asked=wards))
         store.write({"personas": rows})
     except KeyboardInterrupt:
         store.finish_run(llm_agents.run_id, "interrupted")
-        console.print("[bold]interrupted[/bold]: all replies are stored; the same command continues")
+        console.print("[bold]interrupted[/bold]: all replies are stored; repeat the command to continue")
         raise
     except EconomistError as error:
         if not isinstance(error, StoreError):
@@ -74,7 +74,7 @@ def _written(world: World, llm_agents: LLMAgents, store: Store, console: Console
 
 
 def _cut_off(config: RunConfig, model: str) -> tuple[int, Recorded]:
-    """The run of this same command that was cut off, and its calls; 0 where there is none."""
+    """The interrupted run of this same command and its calls; 0 if there is none."""
     row = run_row(config, model)
     same = """SELECT run_id FROM runs WHERE name = ? AND llm = ? AND config = ? AND status <> 'finished'
               AND run_id NOT IN (SELECT run_id FROM agents) ORDER BY run_id DESC LIMIT 1"""

@@ -1,4 +1,4 @@
-"""`llm-economist watch`: the runs that are being written, as their processes tell it."""
+"""`llm-economist watch`: show live runs, as their processes report them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ COLUMNS = ("run", "name", "year", "welfare", "calls", "tokens", "cost", "file", 
 
 
 def watch(db: str, console: Console, *, once: bool, interval: float) -> None:
-    """Show the runs of a database and its shards until none is live; on a terminal as a table that renews itself."""
+    """Show the runs of a database and its shards until none is live; on a terminal, as a table that updates itself."""
     states = live_runs(db)
     if not states:
-        console.print(f"No run is being written in {db} or a shard of it.", highlight=False, markup=False)
+        console.print(f"No run is live in {db} or its shards.", highlight=False, markup=False)
     elif console.is_terminal and not once:
         with Live(_table(states), console=console, auto_refresh=False) as display:
             while states := _next(db, interval):
@@ -35,7 +35,7 @@ def watch(db: str, console: Console, *, once: bool, interval: float) -> None:
 
 
 def live_runs(db: str) -> list[dict[str, Any]]:
-    """What every process that writes this database or a shard of it says of its run."""
+    """The state that each process writing this database or one of its shards reports."""
     main = shards.main_of(db)
     states = []
     for path in (main, *shards.shards_of(main)):
@@ -44,7 +44,7 @@ def live_runs(db: str) -> list[dict[str, Any]]:
         try:
             states.append({**snapshots.status(path), "path": path})
         except StoreError:
-            continue  # it ended meanwhile, or was killed and left its socket
+            continue  # it has ended, or was killed and left its socket
     return states
 
 
@@ -54,7 +54,7 @@ def _next(db: str, interval: float) -> list[dict[str, Any]]:
 
 
 def _lines(db: str, states: list[dict[str, Any]], console: Console, *, once: bool, interval: float) -> None:
-    """One line for every run that has moved on since it was last told."""
+    """Print one line for every run that has advanced since its last line."""
     told: dict[str, dict[str, Any]] = {}
     while states:
         for state in states:
@@ -77,7 +77,7 @@ def line(state: dict[str, Any]) -> str:
 
 
 def _cells(state: dict[str, Any]) -> dict[str, str]:
-    """The cells of one run; `-` for what its first year has yet to tell."""
+    """The cells of one run; `-` for values that are unknown before its first year ends."""
 
     def shown(name: str, form: str) -> str:
         return format(state[name], form) if state.get(name) is not None else "-"
@@ -104,12 +104,12 @@ def _table(states: list[dict[str, Any]]) -> Table:
 
 
 def _tell_cut_off(db: str, console: Console) -> None:
-    """Shards whose runs nobody goes on with."""
+    """Print the shards with interrupted runs that no process is resuming."""
     for shard in shards.shards_of(shards.main_of(db)):
         for row in shards.runs_of(shard) or ():
             if row["status"] != "finished":
                 console.print(
-                    f"{Path(shard).name} holds run {row['run_id']} ({row['name']}), {row['status']} when it was left: "
+                    f"{Path(shard).name} holds run {row['run_id']} ({row['name']}), status {row['status']}; resume it: "
                     f"{command('resume', row['run_id'], '--db', shard)}",
                     highlight=False,
                     markup=False,

@@ -1,7 +1,7 @@
-"""`llm-economist bench archetypes`: what is lost where one of many answers for all, against asking everybody.
+"""`llm-economist bench archetypes`: the error from asking a few archetypes instead of every worker.
 
-The same people live under the same law twice, and answer by the same rules: once everybody is asked, once archetypes
-are. What differs is what archetypes do.
+The same people live under the same tax schedule twice and answer by the same rules: once every worker is asked, once
+only the archetypes are. All differences come from the archetypes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHARES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class BenchRun:
-    """What an economy came to: hours (N,) and welfare, each in the mean of the last tax year, and its world."""
+    """The result of an economy: hours (N,) and welfare, each a mean over the last tax year, and its world."""
 
     hours: FloatArray
     welfare: float
@@ -42,12 +42,12 @@ class BenchRun:
 
 
 def measure(*, num_agents: int, years: int, rounds: int) -> list[dict[str, Any]]:
-    """The errors by number of archetypes, each in the mean of `rounds` economies.
+    """The errors by number of archetypes, each a mean over `rounds` economies.
 
-    `hours`: mean absolute difference a worker, hours a week, in the last tax year. `mean_hours`: difference of the
-    means, absolute. `welfare`: absolute difference over the welfare where everybody is asked. `rates`: points, the
-    largest by bracket, between the schedules that are best for best-responding workers, once each on their own and once
-    as their archetype; `loss`: what of the possible gain in welfare is lost by the latter.
+    `hours`: mean absolute difference per worker, hours a week, in the last tax year. `mean_hours`: absolute difference
+    of the means. `welfare`: absolute difference relative to welfare when every worker is asked. `rates`: percentage
+    points, the largest over brackets, between the best schedule for best-responding workers and the best schedule for
+    best-responding archetypes; `loss`: the share of the possible welfare gain that the latter schedule loses.
     """
     sizes = sorted({max(1, round(share * num_agents)) for share in SHARES})
     found = [_economy(seed, num_agents, years, sizes) for seed in range(rounds)]
@@ -72,7 +72,7 @@ def _economy(seed: int, num_agents: int, years: int, sizes: Sequence[int]) -> li
 
 
 def _play(config: RunConfig) -> BenchRun:
-    """An economy played by the rules, in memory."""
+    """Play an economy by the rules, in memory."""
     world, llm_agents = create(config), RuleAgents(config.seed)
 
     async def play() -> list[Year]:
@@ -92,7 +92,7 @@ def _errors(told: BenchRun, everybody: BenchRun) -> dict[str, float]:
 
 
 def _schedule_errors(told: World, best: TaxSchedule) -> dict[str, float]:
-    """How far the schedule that is best for the archetypes is from the `best` for the workers."""
+    """How far the best schedule for the archetypes is from the `best` schedule for the workers."""
     chosen = _best_schedule(told)
     start, reached, top = (
         _welfare(told, law, own=True) for law in (uniform(best.thresholds, START_RATE), chosen, best)
@@ -104,7 +104,8 @@ def _schedule_errors(told: World, best: TaxSchedule) -> dict[str, float]:
 
 
 def _best_schedule(world: World) -> TaxSchedule:
-    """The schedule on the 10-point grid with the highest welfare when everybody does as is best for their archetype."""
+    """The schedule on the 10-point grid with the highest welfare when all workers do what is best for their
+    archetype."""
     return max(_grid(world.setting().thresholds), key=lambda law: _welfare(world, law, own=False))
 
 
@@ -115,7 +116,7 @@ def _grid(thresholds: tuple[float, ...]) -> list[TaxSchedule]:
 
 
 def _welfare(world: World, law: TaxSchedule, *, own: bool) -> float:
-    """Welfare under `law` when workers do what is best for them, or for their archetype."""
+    """Welfare under `law` when all workers do what is best for them, or for their archetype."""
     wage, asked = world.population.wage, world.delegation
     told = wage if own or asked is None or asked.archetype is None else wage[asked.archetype]
     outcome = settle(world.economy, law, wage, best_response(world.economy, law, told, len(wage)))
@@ -123,16 +124,16 @@ def _welfare(world: World, law: TaxSchedule, *, own: bool) -> float:
 
 
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same row of several economies as one."""
+    """The mean of the same row over several economies."""
     return {
         name: rows[0][name] if name == "archetypes" else float(np.mean([row[name] for row in rows])) for name in rows[0]
     }
 
 
 def tell(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each number of archetypes."""
+    """Print one line for each number of archetypes."""
     table = Table(title=title, title_justify="left")
-    for head in ("archetypes", "hours a worker", "mean hours", "welfare", "best rates", "gain lost"):
+    for head in ("archetypes", "hours per worker", "mean hours", "welfare", "best rates", "gain lost"):
         table.add_column(head, justify="right")
     for row in rows:
         table.add_row(

@@ -1,7 +1,7 @@
-"""`llm-economist bench`: what things cost here, as ratios within one run beside absolute figures.
+"""`llm-economist bench`: measure what the program costs on this machine, in absolute figures and as ratios.
 
-A benchmark is a function from sizes to figures, in a module of its own, and one entry in `BENCHMARKS`. Figures end in
-their unit: `_s` seconds, `_ms` milliseconds, `_x` times as much as what it is compared with.
+A benchmark is a function from sizes to figures in its own module, with one entry in `BENCHMARKS`. Each figure ends in
+its unit: `_s` seconds, `_ms` milliseconds, `_x` multiple of the reference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.errors import UsageError
 
 
 def _tell(console: Console, title: str, figures: Mapping[str, float]) -> None:
-    """A line a figure."""
+    """Print one line per figure."""
     table = Table(title=title, title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
@@ -33,7 +33,7 @@ def _tell(console: Console, title: str, figures: Mapping[str, float]) -> None:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured; `sizes`: its options and what they are by default; `tell` prints the figures under a title."""
+    """What is measured; `sizes`: its options with their defaults; `tell` prints the figures under a title."""
 
     measure: Callable[..., Any]
     sizes: Mapping[str, int]
@@ -45,28 +45,28 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "archetypes": Benchmark(
         bench_archetypes.measure,
         {"num_agents": 200, "years": 20, "rounds": 3},
-        "some asked for all, beside asking everybody",
+        "the error from asking archetypes instead of every worker",
         bench_archetypes.tell,
     ),
     "economy": Benchmark(
         economy.measure,
         {"num_agents": 1_000_000, "rounds": 3},
-        "a year's arithmetic without questions",
+        "the arithmetic of a year, without model calls",
         economy.tell,
     ),
     "decisions": Benchmark(
         bench_decisions.measure,
         {"decisions": 2000, "rounds": 5},
-        "processor time of one, beside bare DSPy and openai",
+        "processor time per decision, against bare DSPy and openai",
     ),
-    "years": Benchmark(years.measure, {"years": 3}, "a year with a slow server, beside the least possible"),
-    "prompts": Benchmark(prompts.measure, {"years": 1000}, "tokens late in a long run, and what is shared"),
+    "years": Benchmark(years.measure, {"years": 3}, "a year with a slow server, against the minimum"),
+    "prompts": Benchmark(prompts.measure, {"years": 1000}, "tokens late in a long run, and the shared prefix"),
     "store": Benchmark(
-        store.measure, {"num_agents": 100, "years": 50, "rounds": 3}, "a run with traces beside one without"
+        store.measure, {"num_agents": 100, "years": 50, "rounds": 3}, "a run with traces against a run without"
     ),
-    "memory": Benchmark(bench_memory.measure, {"num_agents": 10_000, "years": 3}, "what an agent takes of it"),
+    "memory": Benchmark(bench_memory.measure, {"num_agents": 10_000, "years": 3}, "bytes per agent"),
     "views": Benchmark(
-        bench_views.measure, {"decisions": 10_000_000, "calls": 1_000_000}, "seconds that views take on large data"
+        bench_views.measure, {"decisions": 10_000_000, "calls": 1_000_000}, "seconds per view on large data"
     ),
 }
 
@@ -74,14 +74,14 @@ FLAGS = {"years": "--max-timesteps"}
 
 
 def run(name: str, given: Mapping[str, int], console: Console) -> Any:
-    """Measure and print; `given` sizes beat the benchmark's own. UsageError for a name or a size that it has not."""
+    """Measure and print; `given` sizes override the defaults. UsageError for an unknown name or size."""
     if name not in BENCHMARKS:
         raise UsageError(f"bench {name!r}: choose one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
     for size in given:
         if size not in benchmark.sizes:
             has = ", ".join(map(_flag, benchmark.sizes))
-            raise UsageError(f"{_flag(size)} means nothing for bench {name}, which has {has}")
+            raise UsageError(f"{_flag(size)} does not apply to bench {name}; its sizes are {has}")
     sizes = {**benchmark.sizes, **given}
     figures = benchmark.measure(**sizes)
     told = ", ".join(f"{_flag(size)} {value:,}" for size, value in sizes.items())

@@ -1,7 +1,7 @@
-"""`bench decisions`: processor time that a decision takes here, beside the ways in which DSPy and openai ask.
+"""`bench decisions`: processor time of a decision in this program, against plain DSPy and the openai client.
 
-Each way answers the same questions of the same economy, in turns, and the least of all rounds counts: what the machine
-did besides only adds. `rules` answers from a memory of its replies, so that what it thinks is not measured.
+Each way answers the same questions of the same economy, in turns. The minimum over rounds counts, because other work on
+the machine only adds time. `rules` answers from a cache, so that its own computation is not measured.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from programs.engines.rules.engine import RulesEngine
 from signatures.worker import ChooseLabor
 
 LATENCY = 0.1
-"""Seconds that the loopback server takes for an answer."""
+"""Seconds until the loopback server answers."""
 
 IN_FLIGHT = 100
-"""Questions at the server at a time."""
+"""Concurrent questions at the server."""
 
 Inputs = Sequence[tuple[int, dict[str, str]]]
-"""Agents and what they are shown."""
+"""Agents and the inputs that they are shown."""
 
 Way = Callable[[Inputs], Coroutine[Any, Any, float]]
-"""Asks all questions; returns the seconds of processor time that it took once everything was set up."""
+"""Asks all questions and returns the seconds of processor time, without setup."""
 
 
 class Remembering:
-    """`rules`, which answers a prompt that it has seen from memory."""
+    """`rules` with a cache: it answers a known prompt without computing."""
 
     supported_params = frozenset({"seed"})
     replies: dict[tuple[str, str], lm15.Response] = {}  # noqa: RUF012  shared: programs make their own engine
@@ -57,7 +57,7 @@ class Remembering:
 
 
 class RememberingAsync:
-    """The same where DSPy wants a coroutine."""
+    """The asynchronous form, which DSPy needs for coroutines."""
 
     def __init__(self, engine: Remembering) -> None:
         self.engine = engine
@@ -74,9 +74,10 @@ WAYS = (("io", "compact"), ("io", "chat"), ("io", "json"), ("io", "xml"), ("cot"
 
 
 def measure(*, decisions: int, rounds: int) -> dict[str, float]:
-    """Milliseconds of processor time a decision, and `x`: beside bare DSPy in this process, beside bare openai by HTTP.
+    """Milliseconds of processor time per decision; `x`: multiple of bare DSPy in this process, or of bare openai by
+    HTTP.
 
-    `decisions`: questions a round. By HTTP, the server is another process, and its time is not counted.
+    `decisions`: questions per round. By HTTP, the server is another process, and its time is not counted.
     """
     inputs = questions(decisions)
     with tempfile.TemporaryDirectory() as folder, server() as url:
@@ -90,7 +91,7 @@ def measure(*, decisions: int, rounds: int) -> dict[str, float]:
 
 
 def questions(count: int) -> Inputs:
-    """What the workers of an economy of 100 are shown in its fiftieth year, `count` times in all."""
+    """The inputs of the workers of an economy of 100 in its fiftieth year, `count` in all."""
     config = RunConfig(num_agents=100, max_timesteps=50, two_timescale=10, llm="rules")
     with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/economy.duckdb") as store:
         simulation = Simulation(config, store, LLMAgents(config, "rules"))
@@ -112,7 +113,8 @@ def server(latency: float = LATENCY) -> Iterator[str]:
 
 
 def _compared(ways: dict[str, Way], inputs: Inputs, rounds: int) -> dict[str, float]:
-    """The least milliseconds a decision of each way; `x`: beside the first one. One round before is not counted."""
+    """The minimum milliseconds per decision of each way; `x`: multiple of the first way. One warm-up round is not
+    counted."""
     least: dict[str, float] = {}
     for number in range(rounds + 1):
         for name, way in ways.items():
@@ -125,14 +127,14 @@ def _compared(ways: dict[str, Way], inputs: Inputs, rounds: int) -> dict[str, fl
 
 
 async def _timed(work: Iterable[Awaitable[object]]) -> float:
-    """Seconds of processor time, of all threads, that it takes to wait for all of `work` at once."""
+    """Seconds of processor time, over all threads, to await all of `work` concurrently."""
     begun = time.process_time()
     await asyncio.gather(*work)
     return time.process_time() - begun
 
 
 def _lm() -> dspy.LM:
-    """A model as DSPy takes it, without anything of this program."""
+    """A plain DSPy language model, without this program's settings."""
     engine = Remembering()
     return dspy.LM("remembering", engine=engine, async_engine=RememberingAsync(engine), cache=False)
 
@@ -149,7 +151,7 @@ def _bare(lm: dspy.LM) -> Way:
 
 
 def _ours(folder: str, *, strategy: str = "io", **settings: Any) -> Way:
-    """The run's own way, every trace written to a database."""
+    """The way of a run: every trace is written to a database."""
     config = RunConfig(num_agents=100, prompt_algo=strategy, concurrency=IN_FLIGHT, **settings)
 
     async def ask(inputs: Inputs) -> float:
@@ -170,7 +172,7 @@ def _ours(folder: str, *, strategy: str = "io", **settings: Any) -> Way:
 
 
 def _openai(url: str) -> Way:
-    """`openai.AsyncOpenAI` with the same prompts in DSPy's format, `IN_FLIGHT` at a time, no traces."""
+    """`openai.AsyncOpenAI` with the same prompts in DSPy's format, `IN_FLIGHT` concurrent calls, no traces."""
 
     async def ask(inputs: Inputs) -> float:
         turn = asyncio.Semaphore(IN_FLIGHT)

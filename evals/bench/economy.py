@@ -1,4 +1,4 @@
-"""`llm-economist bench economy`: what a year's arithmetic costs without any question asked, by number of workers."""
+"""`llm-economist bench economy`: the cost of a year's arithmetic, without model calls, by number of workers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE, gini
 
 FEWEST = 1_000
-"""Workers in the smallest economy; each next one has ten times as many."""
+"""Workers in the smallest economy; each further one has ten times as many."""
 
 
 def measure(*, num_agents: int, rounds: int) -> dict[str, Any]:
-    """Seconds of the parts of a year at `FEWEST` workers, ten times as many ... and `num_agents`, the best of `rounds`.
+    """Seconds of each part of a year at `FEWEST` workers, ten times as many, ... and `num_agents`; the best of
+    `rounds`.
 
-    The law is the federal one, of seven brackets. `per_worker_ns` and `fixed_ms`: the line through the whole years'
-    seconds by least squares, each year weighted by its inverse; `exponent`: that of workers in a power law, 1 where
-    cost is linear.
+    The schedule is the federal one, with seven brackets. `per_worker_ns` and `fixed_ms`: a least-squares line through
+    the seconds of a year, each size weighted by the inverse of its seconds; `exponent`: of the number of workers in a
+    power law, 1 if cost is linear.
     """
     sizes = [*_sizes(num_agents)]
     years = [_year(size, rounds) for size in sizes]
@@ -46,7 +47,7 @@ def _sizes(largest: int) -> Sequence[int]:
 
 
 def _year(workers: int, rounds: int) -> dict[str, float]:
-    """Seconds of each part of a year of so many `workers`."""
+    """Seconds of each part of a year with `workers` workers."""
     economy, rng = Economy(), np.random.default_rng(0)
     wage = draw_population("us_income", workers, rng, demographics=False).wage
     hours = rng.integers(0, 101, workers).astype(float)
@@ -65,7 +66,7 @@ def _year(workers: int, rounds: int) -> dict[str, float]:
 
 
 def _best(work: Callable[[], object], rounds: int) -> float:
-    """Processor seconds that `work` takes, the least of so many `rounds`: others may be at work on this machine."""
+    """Processor seconds of `work`, the minimum over `rounds`: other processes only add time."""
     seconds = []
     for _ in range(rounds):
         begun = time.process_time()
@@ -75,7 +76,7 @@ def _best(work: Callable[[], object], rounds: int) -> float:
 
 
 def tell(console: Console, title: str, figures: Mapping[str, Any]) -> None:
-    """A line in milliseconds for each size, and how cost grows."""
+    """Print one line in milliseconds for each size, and how the cost grows."""
     table = Table(title=f"{title}; milliseconds", title_justify="left")
     for name in figures["years"][0]:
         table.add_column(name, justify="right")
@@ -83,7 +84,7 @@ def tell(console: Console, title: str, figures: Mapping[str, Any]) -> None:
         table.add_row(f"{row['workers']:,}", *(f"{row[name] * 1e3:,.2f}" for name in row if name != "workers"))
     console.print(table)
     console.print(
-        f"Line: {figures['per_worker_ns']:.0f} ns a worker + {figures['fixed_ms']:.2f} ms; "
-        f"cost grows with workers to the power {figures['exponent']:.2f}.",
+        f"Line: {figures['per_worker_ns']:.0f} ns per worker + {figures['fixed_ms']:.2f} ms; "
+        f"cost grows with the number of workers to the power {figures['exponent']:.2f}.",
         highlight=False,
     )

@@ -1,6 +1,7 @@
-"""`bench memory`: memory that an agent takes, everybody asked or with archetypes, from the peaks of two sizes of a run.
+"""`bench memory`: memory per agent, with every worker asked or with archetypes, from the peak memory of two run sizes.
 
-Each run is a process of its own on `rules`; what it takes without agents is in both peaks, and falls out of the slope.
+Each run is a process of its own on `rules`; memory that does not depend on agents is in both peaks and drops out of the
+slope.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from pipeline.store.writer import Store
 STATUS = Path("/proc/self/status")
 
 ARCHETYPES = 100
-"""Archetypes of the runs that have them, and ten times as many workers."""
+"""Archetypes in the runs that have them; the larger run has ten times as many workers."""
 
 
 def measure(*, num_agents: int, years: int) -> dict[str, float]:
-    """Peaks in MB, and bytes a worker between `num_agents` / 10 and `num_agents` of them."""
+    """Peaks in MB, and bytes per worker between `num_agents` / 10 and `num_agents` workers."""
     found: dict[str, float] = {}
     for name, most, archetypes in (("everybody_asked", num_agents, 0), ("archetypes", num_agents * 10, ARCHETYPES)):
         few = max(1, most // 10)
@@ -38,14 +39,14 @@ def measure(*, num_agents: int, years: int) -> dict[str, float]:
 
 
 def _peak(agents: int, years: int, archetypes: int) -> int:
-    """Bytes of memory that a process has at most while it plays such a run."""
+    """Peak memory in bytes of a process that plays such a run."""
     command = [sys.executable, "-m", "evals.bench.memory", *map(str, (agents, years, archetypes))]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     return int(done.stdout.split()[-1])
 
 
 def play(agents: int, years: int, archetypes: int) -> int:
-    """Play the run here; the peak of this process so far, in bytes."""
+    """Play the run here; return the peak memory of this process so far, in bytes."""
     config = RunConfig(
         num_agents=agents,
         max_timesteps=years,
@@ -61,7 +62,7 @@ def play(agents: int, years: int, archetypes: int) -> int:
 
 
 def _highest() -> int:
-    """What Linux says of this program alone; elsewhere what the system counts, which may begin with its parent's."""
+    """Linux reports this program alone; other systems may include the peak of the parent process."""
     if STATUS.exists():
         line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024

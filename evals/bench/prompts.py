@@ -1,7 +1,7 @@
-"""`bench prompts`: tokens that a decision takes late in a long run, by role and format, and what of them is shared.
+"""`bench prompts`: tokens per decision late in a long run, by role and format, and the share that a cache can reuse.
 
-`rules` plays worlds in which every question is asked. Tokens are characters / 4. Shared is what of a prompt is byte by
-byte the beginning of the one before it, of the same question: a server with a prefix cache computes only the rest.
+`rules` plays worlds in which every question is asked. Tokens are characters / 4. The shared part of a prompt is its
+common prefix with the previous prompt of the same question: a server with a prefix cache computes only the rest.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ SCENARIOS: Mapping[str, Mapping[str, Any]] = {
     "rational": {"scenario": "rational"},
     "democratic": {"scenario": "democratic", "platforms": True},
 }
-"""Worlds in which every question is asked: planner and plain workers, people and their votes."""
+"""Worlds in which every question is asked: planner and plain workers, personas and their votes."""
 
 LATE = 10
-"""Years at the end that count: prompts have then grown to what they stay at."""
+"""Years at the end that count: by then prompts have reached their final length."""
 
 PROMPTS = """SELECT signature, prompt, response FROM lm_calls WHERE year >= ? AND signature <> 'WritePersona'
              ORDER BY signature, call_id"""
 
 
 def measure(*, years: int, adapters: Iterable[str] = ("compact", "chat")) -> dict[str, float]:
-    """Mean tokens of prompt and reply by question, and the mean share that is in common with the prompt before."""
+    """Mean tokens of prompt and reply by question, and the mean share of a prompt in common with the previous one."""
     found: dict[str, float] = {}
     for adapter in adapters:
         for scenario, settings in SCENARIOS.items():
@@ -57,13 +57,13 @@ def _late(years: int, adapter: str, settings: Mapping[str, Any]) -> list[tuple[s
 
 
 def _shared(prompts: list[str]) -> float:
-    """Mean share of each prompt that is the beginning of the one before it."""
+    """Mean share of each prompt that it has in common with the start of the previous one."""
     shares = [_alike(before, prompt) / len(prompt) for before, prompt in pairwise(prompts)]
     return float(np.mean(shares)) if shares else float("nan")
 
 
 def _alike(one: str, other: str) -> int:
-    """How many characters at the beginning of both are the same.
+    """The length of the common prefix, in characters.
 
     >>> _alike("tax", "task")
     2

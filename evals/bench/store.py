@@ -1,4 +1,4 @@
-"""`bench store`: what writing every trace adds to a run, and how much disk a call takes."""
+"""`bench store`: the time that storing every trace adds to a run, and the disk space per call."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Forgetful(Store):
 
 
 def measure(*, num_agents: int, years: int, rounds: int) -> dict[str, float]:
-    """Medians of the same run on a loopback server with and without traces, in turns, and bytes of its file."""
+    """Median times of the same run on a loopback server with and without traces, in turns, and the bytes of its
+    file."""
     with tempfile.TemporaryDirectory() as folder, Loopback() as server:
         config = RunConfig(
             num_agents=num_agents, max_timesteps=years, two_timescale=10, llm="gpt-4o-mini", base_url=server.url
@@ -52,7 +53,7 @@ def measure(*, num_agents: int, years: int, rounds: int) -> dict[str, float]:
 
 
 def _play(config: RunConfig, kind: type[Store], path: str) -> float:
-    """Seconds that a run takes until its file is closed."""
+    """Seconds from the start of a run until its file is closed."""
     begun = time.perf_counter()
     with kind(path) as store:
         simulation = Simulation(config, store, LLMAgents(config, str(config.llm)))
@@ -61,7 +62,7 @@ def _play(config: RunConfig, kind: type[Store], path: str) -> float:
 
 
 def _bytes_per_call(path: Path, calls: int) -> dict[str, float]:
-    """The file of a real run per call, and a table of prompts of about 4 kB made from it (two prompts each)."""
+    """Bytes per call of a real run's file, and of a table of prompts of about 4 kB made from it (two prompts each)."""
     with duckdb.connect(str(path)) as connection:
         connection.execute("CHECKPOINT")
         mean = connection.execute("SELECT avg(length(prompt)) FROM lm_calls").fetchone()

@@ -1,4 +1,4 @@
-"""`bench views`: how long the views take on ten million decisions and a million calls, which are made up."""
+"""`bench views`: how long the views take on ten million generated decisions and a million generated calls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ VIEWS: Mapping[str, str] = {
     "failures": "SELECT status, count(*), any_value(response) FROM failures GROUP BY status",
     "prompt_versions": "SELECT * FROM prompt_versions",
 }
-"""The questions that are timed, by view."""
+"""The queries that are timed, by view."""
 
 
 def measure(*, decisions: int, calls: int) -> dict[str, float]:
-    """Seconds that the first query of each of `VIEWS` takes on generated runs; the file is made anew."""
+    """Seconds of the first query of each of `VIEWS` on generated runs in a new file."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/large.duckdb"
         begun = time.perf_counter()
@@ -44,7 +44,7 @@ def _time(connection: duckdb.DuckDBPyConnection, query: str) -> float:
 
 
 def generate(path: str, *, decisions: int, calls: int, runs: int = 10, agents: int = 1000) -> None:
-    """A database of made-up runs in the real schema: figures drawn at random, prompts long and alike."""
+    """A database of generated runs in the real schema: random figures, and long, similar prompts."""
     years = max(1, decisions // (runs * agents))
     asked = max(1, calls // (runs * years))
     with Store(path) as store:
@@ -85,4 +85,4 @@ GENERATED = (
               550, 12, 0.0001, 400 * random(), now()::TIMESTAMP
        FROM range($years) t(y), range($asked) u(a)""",
 )
-"""One run's rows each; `asked` of its agents have calls."""
+"""The rows of one run; `asked` of its agents have calls."""

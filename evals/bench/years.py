@@ -1,7 +1,7 @@
-"""`bench years`: how long a year takes beside the least that is possible, with a server that takes its time.
+"""`bench years`: how long a year takes against the minimum possible, with a slow server.
 
-The least is latency x ceil(agents / concurrency): all answers of a round come at once. The server is another process on
-this machine, which the client shares its processors with.
+The minimum is latency x ceil(agents / concurrency): all answers of a round arrive together. The server is another
+process on this machine and shares its processors with the client.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pipeline.simulation.records import Year
 from pipeline.store.writer import Store
 
 CASES = tuple((agents, ms) for agents in (10, 100, 1000) for ms in (0, 100, 1000))
-"""Workers, and milliseconds that an answer takes."""
+"""Workers, and the server's latency in milliseconds."""
 
 
 def measure(*, years: int, cases: Iterable[tuple[int, int]] = CASES) -> dict[str, float]:
-    """Median seconds of a year in which nobody but the workers is asked, and how many times the least that is."""
+    """Median seconds of a year in which only the workers are asked, and their multiple of the minimum."""
     found: dict[str, float] = {}
     for agents, ms in cases:
         name = f"{agents}_agents_{ms}_ms"
@@ -40,7 +40,7 @@ def measure(*, years: int, cases: Iterable[tuple[int, int]] = CASES) -> dict[str
 
 
 def _year(agents: int, concurrency: int, years: int, url: str) -> float:
-    """Seconds of a year, from when one is stored until the next one is; the first one, which connects, left out."""
+    """Seconds from one stored year to the next; the first year, which connects, is left out."""
     config = RunConfig(
         num_agents=agents,
         max_timesteps=years + 1,

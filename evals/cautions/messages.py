@@ -1,4 +1,4 @@
-"""Where cautions are said: before and after a run, and of stored runs. Of sweeps: evals/sweep/cautions.py."""
+"""Print cautions before and after a run, and for stored runs. For sweeps see evals/sweep/cautions.py."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ FIRST, LAST, BEST = "first law", "last year as played", "ORACLE's law"
 
 
 MARKEDLY = 1.25
-"""A caution that is known is said again where its measure is so many times as large."""
+"""A known caution is repeated when its measure has grown by this factor."""
 
 
 def say(where: str, found: Iterable[Caution]) -> Iterator[str]:
-    """One line a caution, with where it holds."""
+    """One line per caution, preceded by where it holds."""
     return (f"{where}: {one.line}" for one in found)
 
 
 def marked(lines: Iterable[str]) -> Iterator[str]:
-    """As a terminal shows them."""
+    """Lines with the mark that a terminal shows."""
     return (f"Caution, {line}" for line in lines)
 
 
 def tell(lines: Iterable[str], console: Console) -> None:
-    """Print each on a line of its own."""
+    """Print each caution on its own line."""
     for line in marked(lines):
         console.print(escape(line), highlight=False, soft_wrap=True)
 
@@ -49,12 +49,12 @@ def tell(lines: Iterable[str], console: Console) -> None:
 
 
 def before(world: World, where: str = FIRST) -> Iterator[str]:
-    """The cautions that are known before anything is asked: best responses to the law in force, and fixed hours."""
+    """The cautions known before any model call: best responses to the current schedule, and fixed hours."""
     return say(where, cautions(beforehand(world)))
 
 
 def beforehand(world: World) -> Situation:
-    """The first year if all best-respond whose hours a model chooses."""
+    """The first year if every worker whose hours a model chooses best-responds."""
     setting, law = world.setting(), world.schedule
     best = best_response(setting.economy, law, setting.wages, world.num_agents)
     hours = np.where(world.asked, best, world.fixed_hours)
@@ -63,7 +63,7 @@ def beforehand(world: World) -> Situation:
 
 
 def after(world: World) -> Iterator[str]:
-    """The cautions on the last year as played, and those that only ORACLE's law adds."""
+    """The cautions on the last year as played, and those that only ORACLE's schedule adds."""
     if world.outcome is None:
         return
     setting, law, spread = world.setting(), world.schedule, None
@@ -76,20 +76,20 @@ def after(world: World) -> Iterator[str]:
 
 
 def with_oracle(played: Situation, best: TaxSchedule) -> Iterator[str]:
-    """Lines on a year as played, and on ORACLE's law where it adds a caution on the objective."""
+    """Lines on a year as played, and on ORACLE's schedule where it adds a caution on the objective."""
     found = list(cautions(played))
     yield from say(LAST, found)
     yield from say(BEST, added(found, on_objective(under_law(played.setting, best))))
 
 
 def added(known: Iterable[Caution], more: Iterable[Caution]) -> list[Caution]:
-    """Those of `more` that are of a kind that is not `known`, or markedly worse than what is."""
+    """The cautions of `more` whose kind is not `known`, or that are clearly worse than the known one."""
     measures = {one.kind: one.measure for one in known}
     return [one for one in more if one.measure > MARKEDLY * measures.get(one.kind, 0.0)]
 
 
 def told_rates(setting: Setting, law: TaxSchedule) -> str:
-    """The rates of `law` in percent, in parentheses where no income reaches the bracket when all best-respond."""
+    """The rates of `law` in percent; in parentheses if no best-responding worker's income reaches the bracket."""
     incomes = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall).income
     counts = workers_by_bracket(law.thresholds, incomes)
     reached = np.cumsum(counts[::-1])[::-1] > 0
@@ -106,13 +106,13 @@ SELECT wage, {counts} AS utility, income, regret FROM panel WHERE run_id = ? AND
 
 
 def stored(reader: Reader, run_id: int, config: RunConfig) -> Situation:
-    """The last whole year of a run as it is stored."""
+    """The last complete year of a stored run."""
     (law,) = reader.rows(LAST_LAW, [run_id])
     counts = "adjusted_utility" if config.satisfaction_counts else "utility"
     columns = reader.columns(LAST_PANEL.format(counts=counts), [run_id, law["year"]])
     wage, utility, income, own = (np.ma.getdata(columns[name]) for name in ("wage", "utility", "income", "regret"))
     edges = tuple(law["thresholds"])
-    start, best = law.get("welfare_start"), law.get("welfare_oracle")  # older files lack them
+    start, best = law.get("welfare_start"), law.get("welfare_oracle")  # missing in older files
     setting = Setting(
         economy_in(config.economy, config.dollars_of),
         edges,
@@ -133,7 +133,8 @@ def _rows(*columns: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 def of_years(
     setting: Setting, law: TaxSchedule, years: Years, policies: Sequence[Policy], names: Sequence[str]
 ) -> Iterator[Caution]:
-    """Cautions on played `years` under each welfare function of `names`; `policies` by law say what laws can move."""
+    """Cautions on played `years` under each welfare function in `names`; `policies` by law give the spread between
+    laws."""
     situation = Situation(setting, law.thresholds, years.wage, years.utility, years.income, years.regret)
     yield from on_people(situation)
     for name in names:

@@ -1,7 +1,7 @@
-"""When a result says less than it seems: empty brackets, an objective that one worker carries, taxes that move nothing.
+"""Cautions on results that can mislead: empty brackets, an objective that rests on one worker, taxes without effect.
 
 Each rule looks at years of the same people, played or best-responding, and yields a `Caution`: one sentence with its
-figure, and the way out. Where cautions are said is in messages.py; a new one is one function in `CAUTION_RULES`.
+figure, and what to do about it. messages.py prints them; a new caution is one function in `CAUTION_RULES`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,33 @@ from pipeline.economy.welfare_terms import TERMS, terms_of, workers_by_bracket
 from signatures.types import TaxSchedule
 
 ONE_CARRIES = 0.2
-"""A larger share of the objective for one worker is a caution."""
+"""Largest share of the objective that one worker may carry without a caution."""
 
 TWO_CARRY = 0.25
-"""A larger share of `inverse_income` for the two largest terms is a caution."""
+"""Largest share of `inverse_income` that the two largest terms may carry without a caution."""
 
 HARDLY_WORKS = 10
-"""Hours a week, the step in which v1 asks for them: who works fewer is as good as idle."""
+"""Hours a week, v1's step for hours: workers with fewer hours count as nearly idle."""
 
 IDLE_CARRY = 0.5
-"""A larger share of `paper` for workers who hardly work is a caution."""
+"""Largest share of `paper` that nearly idle workers may carry without a caution."""
 
 AT_THE_CAP = 0.2
-"""A larger share of workers at the cap of hours, in economy v1, is a caution."""
+"""Largest share of workers at the cap of hours without a caution, in economy v1."""
 
 BLIND = 0.005
-"""A welfare function that differs by less between the laws, relative to its largest value, does not tell them apart."""
+"""A welfare function that differs by less between schedules, relative to its largest value, cannot rank them."""
 
 MINIMUM_WAGE = 7.25
-"""The federal minimum wage, dollars an hour: what `--min-wage` is proposed at."""
+"""The federal minimum wage in dollars an hour, suggested for `--min-wage`."""
 
 ENOUGH_WORKERS, MANY_WORKERS = 100, 1000
 
 
 @dataclass(frozen=True)
 class Caution:
-    """One sentence, without a full stop, and what to do. `kind`: equal for the same rule; `measure`: how bad it is."""
+    """One sentence, without a full stop, and what to do. `kind`: the same for the same rule; `measure`: its
+    severity."""
 
     kind: str
     text: str
@@ -54,7 +55,7 @@ class Caution:
 
     @property
     def line(self) -> str:
-        """The sentence with the way out."""
+        """The sentence with what to do."""
         return f"{self.text}; {self.way}."
 
 
@@ -62,9 +63,9 @@ class Caution:
 class Situation:
     """Years of the same people, all (Y, N).
 
-    `wage` in dollars an hour; `utility` as it counts in the objective, and `income`, in dollars a year. `regret`: what
-    each worker's own hours cost it, dollars a year. `setting`: its economy and its objective count. `thresholds`: of
-    the law in force. `spread`: how much the objective differs between laws; None: unknown.
+    `wage` in dollars an hour; `utility` as it counts in the objective and `income`, in dollars a year. `regret`: what
+    each worker's own choice of hours costs it, dollars a year. `setting`: the economy and the objective. `thresholds`:
+    of the current schedule. `spread`: how much the objective differs between schedules; None: unknown.
     """
 
     setting: Setting
@@ -80,7 +81,7 @@ class Situation:
         return int(self.wage.shape[-1])
 
     def years(self, which: ArrayLike) -> str:
-        """` in 3 of 10 years`; empty where there is only one."""
+        """` in 3 of 10 years`; empty if there is only one year."""
         flags = np.asarray(which)
         return f" in {int(flags.sum())} of {len(flags)} years" if len(flags) > 1 else ""
 
@@ -94,7 +95,7 @@ def one_year(
     regret: FloatArray | None = None,
     spread: float | None = None,
 ) -> Situation:
-    """A year of the people of `setting`; `utility` as it counts in the objective, by default as it is."""
+    """One year of the people of `setting`; `utility` as it counts in the objective, by default unadjusted."""
     counts = outcome.utility if utility is None else utility
     wage, judged, income = (np.atleast_2d(x) for x in (setting.wages, counts, outcome.income))
     own = None if regret is None else np.atleast_2d(regret)
@@ -102,20 +103,20 @@ def one_year(
 
 
 def under_law(setting: Setting, law: TaxSchedule) -> Situation:
-    """The year in which every worker of `setting` best-responds to `law`."""
+    """The year if every worker of `setting` best-responds to `law`."""
     return one_year(
         setting, law.thresholds, equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
     )
 
 
 def cautions(situation: Situation) -> Iterator[Caution]:
-    """All of them: on the people, and on the setting's objective."""
+    """All cautions: on the people, and on the setting's objective."""
     yield from on_people(situation)
     yield from on_objective(situation)
 
 
 def on_people(situation: Situation) -> Iterator[Caution]:
-    """The cautions that hold whatever the objective."""
+    """The cautions that do not depend on the objective."""
     yield from _brackets(situation)
     yield from _cap(situation)
 
@@ -135,8 +136,8 @@ def _brackets(situation: Situation) -> Iterator[Caution]:
     unreached, passed = np.flatnonzero(~reached), np.flatnonzero(reached & (counts == 0))
     if unreached.size:
         what = _brackets_in_words(situation.thresholds, unreached, "holds no worker", "hold no worker")
-        rate = "its rate means" if len(unreached) == 1 else "their rates mean"
-        yield Caution("unreached", f"{what}: {rate} nothing", _more_workers(situation), len(unreached))
+        rate = "its rate has" if len(unreached) == 1 else "their rates have"
+        yield Caution("unreached", f"{what}: {rate} no effect", _more_workers(situation), len(unreached))
     if passed.size:
         what = _brackets_in_words(situation.thresholds, passed, "holds no worker", "hold no worker")
         rate = "its rate moves" if len(passed) == 1 else "their rates move"
@@ -174,7 +175,7 @@ def _cap(situation: Situation) -> Iterator[Caution]:
 def _above(
     situation: Situation, kind: str, measure: FloatArray, limit: float, say: Callable[[int, str], str], way: str
 ) -> Iterator[Caution]:
-    """A caution if `measure` (Y,) is above `limit` in a year. `say`: its text, from the worst year and how many are."""
+    """A caution if `measure` (Y,) exceeds `limit` in any year. `say` makes its text from the worst year and the number of such years."""
     above = measure > limit
     if above.any():
         worst = int(measure.argmax())
@@ -185,7 +186,7 @@ def _above(
 
 
 def _few(situation: Situation) -> Iterator[Caution]:
-    """One worker carries much of the objective, or two much of `inverse_income`. Of idle workers `_idle` tells."""
+    """One worker carries much of the objective, or two carry much of `inverse_income`. `_idle` covers idle workers."""
     name = situation.setting.welfare
     terms = terms_of(name, situation.setting.inequality_aversion)
     if terms is None or any(_idle(situation)):
@@ -222,12 +223,12 @@ def _way_out_of_few(situation: Situation) -> str:
 
 
 def _other(name: str) -> str:
-    """A welfare function that weighs people more evenly, or by something else."""
+    """A welfare function that weighs people more evenly, or differently."""
     return "atkinson" if name in ("inverse_income", "utilitarian", "equality_productivity") else "utilitarian"
 
 
 def _idle(situation: Situation) -> Iterator[Caution]:
-    """Workers who hardly work carry `paper`. At any rate a worker keeps 1/N of its tax, so that few idle altogether."""
+    """Nearly idle workers carry `paper`. A worker gets back 1/N of its tax at any rate, so that few are fully idle."""
     if situation.setting.welfare != "paper":
         return iter(())
     idle = situation.income < WEEKS * situation.wage * HARDLY_WORKS
@@ -236,7 +237,7 @@ def _idle(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"paper divides by income{when}: workers of fewer than {HARDLY_WORKS} hours "
+            f"paper divides by income{when}: workers with fewer than {HARDLY_WORKS} hours "
             f"({int(idle[worst].sum())} of {situation.workers}) carry {shares[worst]:.0%} of the sum"
         )
 
@@ -252,8 +253,8 @@ def _own_hours(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"rawlsian sees hours, not laws{when}: the worst off gives up {lost[worst]:,.0f} dollars by its own hours, "
-            f"more than the {spread:,.0f} between the laws"
+            f"rawlsian depends on hours, not on laws{when}: the worst-off worker loses {lost[worst]:,.0f} dollars by its own hours, "
+            f"more than the {spread:,.0f} dollars between the laws"
         )
 
     return _above(situation, "rawlsian: hours", lost, spread, say, "judge laws by best responses")
@@ -276,14 +277,14 @@ FLOORS = {
     "atkinson": (1.0, "utilities below one dollar as one dollar"),
     "equality_productivity": (0.0, "utilities below 0 as 0 in its gini"),
 }
-"""Utilities below which a welfare function sees no difference, dollars a year."""
+"""Utility in dollars a year below which a welfare function sees no difference."""
 
 CAUTION_RULES: Sequence[Callable[[Situation], Iterator[Caution]]] = (_idle, _few, _own_hours, _floor)
 
 
 def blind(name: str, values: Sequence[float]) -> Iterator[Caution]:
-    """Whether the welfare function `name` has nearly the same of its `values` under every law."""
+    """A caution if welfare function `name` takes nearly the same of its `values` under every law."""
     spread, largest = max(values) - min(values), max(map(abs, values))
     if spread < BLIND * largest:
-        text = f"{name} does not tell the laws apart: they differ by {spread / largest:.2%}"
+        text = f"{name} cannot rank the laws: they differ by only {spread / largest:.2%}"
         yield Caution(f"{name}: blind", text, "compare --welfare all", 1 - spread / largest)

@@ -1,4 +1,4 @@
-"""Questions that got no usable answer, by role: what a run and an evaluation say of them, and where to see why."""
+"""Report questions without a usable answer, by role, after a run or an evaluation, and how to see why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.printed_commands import command
 from pipeline.store.writer import Reader
 
 NOTICEABLE = 0.05
-"""The share of a role's questions from which on a summary says so."""
+"""Share of a role's questions without a usable answer from which a summary reports it."""
 
 QUESTIONS = """
 SELECT role, count(*) AS questions, count_if(NOT answered) AS unanswered
@@ -24,7 +24,7 @@ WHY = (
 
 
 def cautions(reader: Reader, run_id: int, db: str) -> Iterator[str]:
-    """A caution for each role of a run with too many questions without a usable answer, and one that shows why."""
+    """A caution for each role of a run with too many unanswered questions, and a command that shows why."""
     found = False
     for row in reader.rows(QUESTIONS, [run_id]):
         share = row["unanswered"] / row["questions"]
@@ -32,7 +32,7 @@ def cautions(reader: Reader, run_id: int, db: str) -> Iterator[str]:
             found = True
             yield (
                 f"Caution, run {run_id}, role {row['role']}: {row['unanswered']:,} of {row['questions']:,} questions "
-                f"({share:.0%}) got no usable answer, and what was there before was kept"
+                f"({share:.0%}) got no usable answer; the previous action was kept"
             )
     if found:
         yield f"Why: {command('sql', WHY.format(run_id=run_id), '--db', db)}"

@@ -1,6 +1,6 @@
-"""Arms of a comparison, their seeds, its primary outcome and the differences to be seen, as the command line has them.
+"""Parse the arms, seeds, primary outcome and detectable differences of a comparison from the command line.
 
-worker=cot                        a strategy, for one role
+worker=cot                        a strategy for one role
 worker=FILE.json                  a saved program, with the strategy that it was saved for
 worker=cot,planner=io             several roles
 setting:adapter=compact           any other setting; may follow roles: worker=cot,setting:adapter=compact
@@ -23,7 +23,7 @@ from programs.text_files import each_once, underscored
 
 SETTING = "setting:"
 OF_THE_SWEEP = ("seed", *(name for name in NOT_ASKED if name != "llm"))
-"""What no arm can be about: the same for all arms, or nothing that a run would show."""
+"""Settings that cannot differ between arms: they are shared by all arms, or do not affect a run."""
 
 MOST_SEEDS = 10_000
 
@@ -72,7 +72,7 @@ def parse_arm(text: str) -> dict[str, Any]:
         if name in arm:
             raise UsageError(f"arm {text}: {name} is given twice; give it once")
         if name in OF_THE_SWEEP:
-            raise UsageError(f"arm {text}: {name} can't differ between arms; give it once, for all")
+            raise UsageError(f"arm {text}: {name} cannot differ between arms; give it once for all arms")
         arm[name] = value
     if not arm:
         raise UsageError(f"arm {text!r} sets nothing; expected e.g. worker=cot")
@@ -87,7 +87,7 @@ def _pair(entry: str, text: str) -> tuple[str, str]:
 
 
 def is_program(value: str) -> bool:
-    """Whether this names a saved program and not a strategy."""
+    """Whether `value` names a saved program rather than a strategy."""
     return value.endswith(".json") or Path(value).is_file()
 
 
@@ -102,7 +102,7 @@ def _strategy_in(path: str, text: str) -> str:
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds, each once and in order: `20` is 1 to 20, `1-20` the same, `3,5,8` these, and `1-3,7` both.
+    """Seeds, each once and in order: `20` means 1 to 20, as does `1-20`; `3,5,8` are three seeds; `1-3,7` has both.
 
     >>> parse_seeds("3"), parse_seeds("7-8,3")
     ((1, 2, 3), (3, 7, 8))
@@ -119,20 +119,21 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise UsageError(f"--seeds {text}: more than {MOST_SEEDS:,} seeds")
         seeds.update(range(first, last + 1))
     if not seeds:
-        raise UsageError(f"--seeds {text!r} names no seed; expected 20, 1-20 or 3,5,8")
+        raise UsageError(f"--seeds {text!r} contains no seed; expected 20, 1-20 or 3,5,8")
     return tuple(sorted(seeds))
 
 
 def parse_primary(name: str, measures: Mapping[str, Measure]) -> str:
-    """The outcome that a comparison is about. UsageError for what is no outcome, or has no difference between arms."""
+    """The outcome that a comparison tests. UsageError for an unknown outcome or one without a difference between
+    arms."""
     outcomes = [one.name for one in measures.values() if one.outcome and one.compared]
     if name not in outcomes:
-        raise UsageError(f"--primary {name}: no outcome that these arms are compared by; choose {', '.join(outcomes)}")
+        raise UsageError(f"--primary {name}: these arms are not compared by it; choose one of {', '.join(outcomes)}")
     return name
 
 
 def parse_detect(texts: Iterable[str], measures: Mapping[str, Measure] = MEASURES) -> dict[str, float]:
-    """Differences to be seen, by measure: `regret=500`, or `0.5` for welfare.
+    """Differences to detect, by measure: `regret=500`, or `0.5` for welfare.
 
     >>> parse_detect(["0.5", "regret=500"])
     {'welfare': 0.5, 'regret': 500.0}
@@ -148,11 +149,11 @@ def _detect(text: str, measures: Mapping[str, Measure]) -> tuple[str, float]:
     measure = measure or "welfare"
     compared = [one.name for one in measures.values() if one.compared]
     if measure not in compared:
-        raise UsageError(f"--detect {text}: no measure {measure!r}; there are {', '.join(compared)}")
+        raise UsageError(f"--detect {text}: no measure {measure!r}; choose one of {', '.join(compared)}")
     try:
         value = float(number)
     except ValueError:
         value = 0.0
     if value == 0 or not math.isfinite(value):
-        raise UsageError(f"--detect {text}: {number!r} is not a number other than 0")
+        raise UsageError(f"--detect {text}: {number!r} is not a nonzero number")
     return measure, abs(value)

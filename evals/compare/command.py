@@ -31,7 +31,7 @@ from pipeline.store.writer import Store
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says apart from arms and settings. `max_fallback`: a share; `primary`: for `compare`."""
+    """Options of the command line apart from arms and settings. `max_fallback`: a share; `primary`: for `compare`."""
 
     seeds: str
     parallel: int
@@ -46,7 +46,7 @@ class Options:
 
 
 def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Options) -> None:
-    """The command: arms as texts, the settings that they share. EconomistError in one line."""
+    """Run the command with arms as texts and their shared settings. EconomistError in one line."""
     made = prepare(settings, parse_arms(texts), seeds=parse_seeds(options.seeds))
     config, measures = made[0].config, measures_for(cell.config.welfare for cell in made)
     detect, primary = parse_detect(options.detect, measures), parse_primary(options.primary, measures)
@@ -71,13 +71,13 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
 
 
 def tell_models(wanted: Iterable[Cell], console: Console) -> None:
-    """Say which models are asked, and why these."""
+    """Print which models are asked, and why these."""
     for model, why in dict.fromkeys(choose_model(cell.config) for cell in wanted):
         console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False)
 
 
 def forecast(sweep: Sweep, console: Console, options: Options) -> None:
-    """Say what the runs that are missing would take."""
+    """Print an estimate for the missing runs."""
     made = sweep_forecast.outlook(sweep, latency=options.latency)
     if options.json:
         print(json.dumps(sweep_forecast.as_json(made, parallel=options.parallel)))
@@ -88,17 +88,17 @@ def forecast(sweep: Sweep, console: Console, options: Options) -> None:
 def prepare(
     settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, seeds: Sequence[int], paired: bool = True
 ) -> list[Cell]:
-    """The cells of a comparison. UsageError where two arms are one, or (`paired`) have other people than the
+    """The cells of a comparison. UsageError if two arms are the same, or (`paired`) have other people than the
     reference."""
     if "seed" in settings:
-        raise UsageError("--seed is one seed; a comparison takes --seeds, e.g. --seeds 20")
+        raise UsageError("--seed sets one seed; a comparison takes --seeds, e.g. --seeds 20")
     common = {name: value for name, value in settings.items() if name != "name"}
     made = cells(common, arms, seeds=seeds, name=str(settings.get("name", "")))
     by_key: dict[str, Cell] = {}
     for cell in made[: len(arms)]:
         other = by_key.setdefault(cell.key, cell)
         if other is not cell:
-            raise UsageError(f"arms {other.arm} and {cell.arm} are the same: nothing that is asked differs")
+            raise UsageError(f"arms {other.arm} and {cell.arm} are the same: they ask the same")
         if paired:
             _same_people(made[0], cell)
     return made
@@ -109,15 +109,15 @@ def _same_people(reference: Cell, cell: Cell) -> None:
     same = np.array_equal(people.wage, others.wage) and np.array_equal(people.utility_type, others.utility_type)
     if not same:
         raise UsageError(
-            f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same ones "
-            "(num_agents, agent_mix, percents and what a scenario draws must be the same)"
+            f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same people "
+            "(num_agents, agent_mix, percentages and the draws of a scenario must be the same)"
         )
 
 
 def compare(
     sweep: Sweep, console: Console, *, primary: str, max_fallback: float, detect: Mapping[str, float]
 ) -> Comparison:
-    """Have all runs, compare them under the objective of the first arm and each under its own, and store that in
+    """Play the missing runs, compare all under the first arm's objective and each under its own, and store that in
     `evaluations`."""
     welfare = sweep.cells[0].config.welfare
     objectives = {cell.arm: cell.config.welfare for cell in sweep.cells}
@@ -142,7 +142,7 @@ def compare(
 
 
 def judged(sweep: Sweep, runs: Mapping[str, int], *, welfare: str, measures: Mapping[str, Measure]) -> list[Result]:
-    """The results under one welfare function, and by each run's own objective where the `measures` have such."""
+    """The results under one welfare function and, where the `measures` include such, by each run's own objective."""
     results = results_of(sweep, runs, welfare=welfare)
     owned = [name for name in BY_OBJECTIVE if f"{OWN}{name}" in measures]
     if not owned:
@@ -164,13 +164,13 @@ def judged(sweep: Sweep, runs: Mapping[str, int], *, welfare: str, measures: Map
 
 
 def results_of(sweep: Sweep, runs: Mapping[str, int], *, welfare: str) -> list[Result]:
-    """A row of figures for every cell, in the order of the sweep, all under one welfare function."""
+    """One row of figures per cell, in the order of the sweep, all under one welfare function."""
     with ReadOnlyStore(sweep.db) as reader:
         figures = outcomes(reader, {runs[cell.key]: cell.config for cell in sweep.cells}, welfare=welfare)
     return [Result(cell.arm, cell.config.seed, runs[cell.key], figures[runs[cell.key]]) for cell in sweep.cells]
 
 
 def study_name(kind: str, cells: Iterable[Cell], welfare: str) -> str:
-    """The same for the same cells, so that a study that is made again takes the place of its earlier self."""
+    """The same name for the same cells, so that a repeated study replaces its earlier result."""
     what = [[cell.arm, cell.key, cell.config.seed] for cell in cells]
     return f"{kind}-{blake2b(json.dumps([welfare, what]).encode(), digest_size=4).hexdigest()}"

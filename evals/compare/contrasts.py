@@ -1,4 +1,4 @@
-"""Arms against a reference, paired by seed: from a row of figures a run to means, intervals and p-values."""
+"""Compare arms with a reference, paired by seed: means, intervals and p-values from one row of figures per run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.store.writer import Row, now
 
 @dataclass(frozen=True)
 class Result:
-    """The run of one cell and its figures. `run_id`: None where the economy was solved and nothing was played."""
+    """The run of one cell and its figures. `run_id`: None if the economy was solved instead of played."""
 
     arm: str
     seed: int
@@ -24,11 +24,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Contrast:
-    """The mean difference of an arm to the reference over `pairs` seeds that both have, with its interval.
+    """The mean difference between an arm and the reference over the `pairs` seeds that both have, with its interval.
 
-    `p`: of the test whose interval it is, None for what is not tested; `p_holm`: corrected over the arms, None for all
-    but the primary outcome. `detectable`: the difference that so many pairs would see. `needed`: pairs to see the
-    difference that was asked for.
+    `p`: of the test that corresponds to the interval; None for what is not tested. `p_holm`: corrected over the arms;
+    None for all but the primary outcome. `detectable`: the difference that this many pairs can detect. `needed`: pairs
+    that detect the requested difference.
     """
 
     pairs: int
@@ -41,9 +41,9 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One measure of one arm: its mean over `runs` with its interval, and what it is against the reference.
+    """One measure of one arm: its mean over `runs` with its interval, and its contrast with the reference.
 
-    `contrast`: None for the reference, and for what has another unit there.
+    `contrast`: None for the reference, and for measures whose unit differs there.
     """
 
     arm: str
@@ -55,11 +55,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms by what was found of their runs, all under one `welfare` function; the first is the reference.
+    """Arms with their estimates, all under one `welfare` function; the first arm is the reference.
 
-    `flags`: by arm, the seeds of runs in which more than `max_fallback` of the questions of a kind fell back.
-    `measures`: what was estimated. `paired`: the arms have the same people; without that there is no reference.
-    `primary`: the outcome over whose tests Holm's correction runs. `objectives`: each arm's own.
+    `flags`: by arm, the seeds of runs in which more than `max_fallback` of the questions of a kind had no usable
+    answer. `measures`: the measures estimated. `paired`: whether the arms have the same people; otherwise there is no
+    reference. `primary`: the outcome whose tests Holm's correction covers. `objectives`: each arm's own.
     """
 
     study: str
@@ -83,27 +83,27 @@ class Comparison:
 
     @property
     def tests(self) -> int:
-        """Tests of the primary outcome, one an arm."""
+        """Number of tests of the primary outcome, one per arm."""
         return sum(one.contrast is not None and one.contrast.p_holm is not None for one in self.estimates)
 
     @property
     def pairs(self) -> int | None:
-        """Pairs behind the primary outcome, of the arm with the fewest; None where nothing is paired."""
+        """Pairs behind the primary outcome, for the arm with the fewest; None if nothing is paired."""
         contrasts = (one.contrast for one in self.estimates if one.measure == self.primary)
         return min((contrast.pairs for contrast in contrasts if contrast is not None), default=None)
 
     @property
     def fewest(self) -> int:
-        """The seeds below which a reader is told that they are few."""
+        """The number of seeds below which the reader is warned that they are few."""
         return pairs_for(self.tests)
 
     @property
     def differ(self) -> bool:
-        """Whether arms have objectives that differ."""
+        """Whether the arms' objectives differ."""
         return len(set(self.objectives.values())) > 1
 
     def judged_by(self, arm: str, measure: str) -> str | None:
-        """The welfare function behind a measure of an arm; None for what depends on none."""
+        """The welfare function behind a measure of an arm; None if the measure depends on none."""
         if measure.startswith(OWN):
             return self.objectives[arm]
         return self.welfare if measure in BY_OBJECTIVE else None
@@ -121,13 +121,13 @@ def estimates(
     detect: Mapping[str, float] | None = None,
     measures: Mapping[str, Measure] = MEASURES,
 ) -> list[Estimate]:
-    """Every one of the `measures` of every arm, in the order of the arms; without a `reference` means alone.
+    """Each of the `measures` of every arm, in the order of the arms; without a `reference` only means.
 
-    The family of Holm's correction: the `primary` outcome of all arms but the reference. ValueError where that is none
-    of the measures. `detect`: by measure, the difference of which `Contrast.needed` is to tell.
+    The family of Holm's correction: the `primary` outcome of all arms but the reference. ValueError if `primary` is not
+    among the measures. `detect`: by measure, the difference for `Contrast.needed`.
     """
     if reference is not None and primary not in measures:
-        raise ValueError(f"no measure {primary!r} to be the primary outcome")
+        raise ValueError(f"the primary outcome {primary!r} is not among the measures")
     arms = list(dict.fromkeys(result.arm for result in results))
     made = [_estimate(results, arm, one, reference, detect or {}) for arm in arms for one in measures.values()]
     family = [i for i, one in enumerate(made) if one.measure == primary and one.contrast is not None]
@@ -153,7 +153,7 @@ def _estimate(
 
 
 def _by_seed(results: Iterable[Result], arm: str, measure: str) -> dict[int, float]:
-    """The values of an arm that has them, by seed."""
+    """The values of an arm by seed, without missing ones."""
     values = {result.seed: result.figures[measure] for result in results if result.arm == arm}
     return {seed: value for seed, value in values.items() if value is not None}
 
@@ -173,12 +173,12 @@ def _contrast(
 
 
 def _apart(one: float, other: float) -> float:
-    """The difference of two figures; what rounding left of equal ones is none."""
+    """The difference of two figures; zero if it is only rounding error."""
     return 0.0 if math.isclose(one, other, rel_tol=1e-9) else one - other
 
 
 def flagged(results: Iterable[Result], max_fallback: float) -> dict[str, list[int]]:
-    """Seeds by arm of the runs in which a larger share of the questions of a kind had no usable answer."""
+    """By arm, the seeds of runs in which more than `max_fallback` of the questions of a kind had no usable answer."""
     found: dict[str, list[int]] = {}
     for result in results:
         if (result.figures.get("fallback_rate") or 0) > max_fallback:
@@ -189,7 +189,7 @@ def flagged(results: Iterable[Result], max_fallback: float) -> dict[str, list[in
 def evaluation_rows(
     study: str, results: Iterable[Result], made: Iterable[Estimate], reference: str | None
 ) -> list[Row]:
-    """Rows of `evaluations`: one a run (or law) and measure, one an arm and measure, one a difference."""
+    """Rows of `evaluations`: one per run (or law) and measure, one per arm and measure, one per difference."""
     key = {"study": study, "created_at": now()}
     rows = [
         _row(**key, subject=_subject(one), arm=one.arm, seed=one.seed, run_id=one.run_id, metric=name, score=value)
@@ -233,5 +233,5 @@ def _ends(given: Interval) -> dict[str, float | None]:
 
 
 def number(value: float | None) -> float | None:
-    """The value, or None where there is none."""
+    """The value, or None if it is missing."""
     return None if value is None or math.isnan(value) else value

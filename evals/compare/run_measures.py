@@ -1,4 +1,4 @@
-"""What a run came to, in one row of figures: what runs of a comparison or an experiment are compared by."""
+"""The figures of a run, by which the runs of a comparison or an experiment are compared."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 Figures = dict[str, float | None]
-"""A run's figures by measure; None for what it does not have."""
+"""A run's figures by measure; None for figures that it does not have."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure that every run has. `outcome`: it says how well a run went, not what it took, and is tested.
+    """A figure of a run. `outcome`: it measures how well a run went, not what it cost, and is tested.
 
-    `compared`: it is in the same unit for every arm, so that arms have a difference. `head` is what the table of costs
-    calls it.
+    `compared`: it has the same unit in every arm, so that differences between arms make sense. `head`: its column in
+    the table of costs.
     """
 
     name: str
@@ -44,37 +44,38 @@ MEASURES: Mapping[str, Measure] = {
         Measure("welfare_last_tax_year", "the same over the last tax year", outcome=True),
         Measure("welfare_best_response", "the last schedule if every worker best-responded", outcome=True),
         Measure(
-            "planner_share", "of ORACLE's gain over 50 %, what the last schedule reached", outcome=True, percent=True
+            "planner_share", "share of ORACLE's gain over 50 % that the last schedule reaches", outcome=True, percent=True
         ),
-        Measure("regret", "dollars a year and decision", outcome=True, decimals=0),
+        Measure("regret", "dollars a year per decision", outcome=True, decimals=0),
         Measure("regret_share", "all regret over all that was possible", outcome=True, percent=True),
         Measure("hours", "hours a week", outcome=True, decimals=2),
         Measure("tokens", "tokens of prompts and replies", decimals=0, head="tokens"),
-        Measure("cost_usd", "dollars; none where a price is unknown", head="dollars"),
-        Measure("calls", "attempts at a model", decimals=0, head="calls"),
-        Measure("calls_per_decision", "attempts over questions", decimals=2, head="calls a question"),
+        Measure("cost_usd", "dollars; missing if a price is unknown", head="dollars"),
+        Measure("calls", "attempts at model calls", decimals=0, head="calls"),
+        Measure("calls_per_decision", "attempts per question", decimals=2, head="calls per question"),
         Measure("parse_failure_rate", "attempts whose reply could not be parsed", percent=True, head="unparsed"),
         Measure(
-            "fallback_rate", "unusable answers, for the kind of question with most", percent=True, head="fell back"
+            "fallback_rate", "unusable answers, for the kind of question with the most", percent=True, head="fell back"
         ),
     )
 }
-"""In the order in which they are shown. What a run took leaves out preflights and personas, which are written once for
-all runs with the same people."""
+"""In the order in which they are shown. Costs leave out preflights and personas, which are written once for all runs
+with
+the same people."""
 
 BY_OBJECTIVE = ("welfare", "welfare_last_tax_year", "welfare_best_response", "planner_share")
 """The outcomes that depend on the welfare function by which a run is judged."""
 
 OWN = "own_"
-"""What such an outcome's name starts with where each arm is judged by its own objective."""
+"""Prefix of such an outcome's name if each arm is judged by its own objective."""
 
 OWN_SHARE = f"{OWN}planner_share"
 
 
 def measures_for(objectives: Iterable[str]) -> dict[str, Measure]:
-    """What runs with these objectives are compared by: where they differ, outcomes by each arm's own objective, too.
+    """The measures for runs with these objectives; if they differ, also outcomes by each arm's own objective.
 
-    Shares of a gain compare between objectives, levels of welfare do not.
+    Shares of a gain are comparable between objectives, levels of welfare are not.
     """
     if len(set(objectives)) < 2:
         return dict(MEASURES)
@@ -87,7 +88,7 @@ def measures_for(objectives: Iterable[str]) -> dict[str, Measure]:
     return both
 
 
-# Sums of lists in order: other sums differ in their last bits with how a file came to be.
+# Ordered list sums: other sums differ in their last bits, depending on how a file was written.
 YEARS = """
 SELECT y.run_id, arg_max(y.thresholds, y.year) AS thresholds, arg_max(y.rates, y.year) AS rates,
        list_avg(list(y.{column} ORDER BY y.year)) AS welfare,
@@ -129,7 +130,7 @@ FALLBACKS = ("fallback_hours", "fallback_rates", "fallback_votes", "fallback_ver
 
 
 def outcomes(reader: Reader, runs: Mapping[int, RunConfig], *, welfare: str) -> dict[int, Figures]:
-    """The figures of finished runs (number -> settings) by the names in `MEASURES`, under one `welfare` function."""
+    """The figures of finished runs (number -> settings), by the names in `MEASURES`, under one `welfare` function."""
     column = {"paper": "swf_paper"}.get(welfare, welfare)
     stored: dict[int, dict[str, Any]] = {run_id: {"asked_verdicts": 0} for run_id in runs}
     for query in (YEARS.format(column=column), DECISIONS, VOTES, CALLS):
@@ -140,7 +141,7 @@ def outcomes(reader: Reader, runs: Mapping[int, RunConfig], *, welfare: str) -> 
 
 
 def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
-    """The wages in force in each run's last year, and what then came to everybody from outside."""
+    """The wages of each run's last year, and each person's income from outside in that year."""
     query = """SELECT run_id, list(wage ORDER BY agent) AS wages, any_value(windfall) AS windfall
                FROM panel JOIN (SELECT run_id, max(year) AS year FROM years GROUP BY run_id) USING (run_id, year)
                JOIN welfare_by_year USING (run_id, year)
@@ -149,7 +150,7 @@ def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
 
 
 def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Setting:
-    """What start and ORACLE depend on: who is to be taxed, and what is counted as welfare."""
+    """The inputs of start and ORACLE: the people to be taxed, and the welfare function."""
     return Setting(
         economy=economy_in(config.economy, config.dollars_of),
         thresholds=brackets_in(config.bracket_setting, config.dollars_of),
@@ -165,19 +166,19 @@ def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Settin
 
 @lru_cache(maxsize=4096)
 def _bounds(setting: Setting) -> tuple[float, float]:
-    """The objective at the start and at ORACLE's schedule: runs with the same people share them."""
+    """The objective at the start and under ORACLE's schedule; runs with the same people share them."""
     start, _, best = start_and_oracle(setting)
     return objective(setting, start), objective(setting, best)
 
 
 def _figures(row: Mapping[str, Any], setting: Setting) -> Figures:
-    """All measures from what the queries found for one run."""
+    """All measures from the query results for one run."""
     law = TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
     (start, best), reached = _bounds(setting), objective(setting, law)
     asked = row["asked_verdicts"]
     fallbacks = {**row, "fallback_verdicts": (asked - row["verdicts"]) / asked if asked else None}
     made = {
-        "tokens": 0,  # of a run in which no model was asked
+        "tokens": 0,  # for a run without model calls
         "cost_usd": 0,
         "calls": 0,
         **row,

@@ -1,8 +1,8 @@
-"""Differences between paired runs: intervals, p-values, and how many pairs a difference takes to be seen.
+"""Differences between paired runs: intervals, p-values, and the number of pairs that detects a difference.
 
-`interval` and `p_value` are one test seen from two sides: an interval holds exactly the means that the test does not
-reject. Own code, of numpy alone: `scipy.stats` has neither this interval nor Holm's correction, and takes 1.5 s of
-processor time to import.
+`interval` and `p_value` are two views of one test: an interval holds exactly the means that the test does not reject.
+They need only numpy: `scipy.stats` has neither this interval nor Holm's correction, and takes 1.5 s of processor time
+to import.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 LARGE = 1.5
-"""The difference, in standard deviations of the pairs' differences, that `pairs_for` wants to be found."""
+"""The difference, in standard deviations of the pairs' differences, that `pairs_for` is to detect."""
 
 MOST = 10**18
-"""Pairs beyond which no number is told."""
+"""No larger number of pairs is reported."""
 
 AS_NORMAL = 10**6
-"""Degrees of freedom from which Student's distribution is the normal one to ten digits."""
+"""Degrees of freedom from which Student's distribution equals the normal one to ten digits."""
 
 NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
-    """A mean and the ends of its interval; nan where there is none."""
+    """A mean and the ends of its interval; nan if there is none."""
 
     mean: float
     low: float
@@ -39,9 +39,9 @@ class Interval(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """What both the interval and the test need of n >= 2 values that are not all the same.
+    """What interval and test both need from n >= 2 values that are not all equal.
 
-    `error`: the standard error of the mean. `bend`: how far skewness moves an end, of `_bend`.
+    `error`: the standard error of the mean. `bend`: the skewness correction of an end, from `_bend`.
     """
 
     mean: float
@@ -50,31 +50,33 @@ class _Sample(NamedTuple):
     bend: float
 
     def reach(self, quantile: float, side: int) -> float:
-        """How many standard errors an end lies from the mean, `side` 1 above it and -1 below: Student's `quantile`,
-        and on the side of the longer tail what skewness adds."""
+        """The distance of an end from the mean in standard errors, above it (`side` 1) or below it (`side` -1):
+        Student's
+        `quantile`, plus the skewness correction on the side of the longer tail."""
         return quantile + max(0.0, side * self.bend) * (quantile**2 + 0.5)
 
     def quantile(self, reach: float, side: int) -> float:
-        """The inverse of `reach`: Student's quantile at which the end lies there, 0 for what always lies within."""
+        """The inverse of `reach`: Student's quantile that puts the end there; 0 for what is always inside."""
         bend = max(0.0, side * self.bend)
         beyond = max(0.0, reach - bend / 2)
         return 2 * beyond / (1 + math.sqrt(1 + 4 * bend * beyond))
 
 
 def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Interval of the mean of `values` (n,), which for paired runs are the differences of each pair.
+    """Confidence interval of the mean of `values` (n,), which for paired runs are the pairs' differences.
 
-    Student's t interval whose end on the side of the longer tail is moved out for skewness: with q the quantile of
-    Student's distribution with n - 1 degrees of freedom and g the skewness of the sample, that end lies
-    q + (1 + 3/n) |g| (1 + 2 q^2) / (6 sqrt(n)) standard errors from the mean, the other one q. The term is the first of
-    the Cornish-Fisher expansion of the t statistic (Johnson 1978, JASA 73, 536-544; Hall 1992, The Bootstrap and
-    Edgeworth Expansion, ch. 2). 1 + 3/n: few values understate the skewness of where they come from (Wallis, Matalas
-    and Slack 1974, Water Resources Research 10(2), 211-219). The other end stays Student's, since g is uncertain, too.
+    Student's t interval, with the end on the side of the longer tail corrected for skewness: with q the quantile of
+    Student's distribution with n - 1 degrees of freedom and g the skewness of the sample, that end lies q + (1 + 3/n)
+    |g| (1 + 2 q^2) / (6 sqrt(n)) standard errors from the mean, the other one q. The term is the first of the
+    Cornish-Fisher expansion of the t statistic (Johnson 1978, JASA 73, 536-544; Hall 1992, The Bootstrap and Edgeworth
+    Expansion, ch. 2). The factor 1 + 3/n: small samples understate the skewness of their population (Wallis, Matalas
+    and Slack 1974, Water Resources Research 10(2), 211-219). The other end stays Student's, because g is uncertain too.
 
-    From n = 2 to 50 it covers 95 to 97 % on normal values and 93.8 to 96 % on lognormal ones (sigma 0.5) where it says
-    95 %: `tests/test_statistics.py`. Plain t covers 91.5 % of the latter at n = 5, resampling 50 % of either at n = 2.
+    For n = 2 to 50, a nominal 95 % interval covers 95 to 97 % on normal values and 93.8 to 96 % on lognormal ones
+    (sigma 0.5): `tests/test_statistics.py`. Plain t covers 91.5 % of the latter at n = 5, the bootstrap 50 % of either
+    at n = 2.
 
-    One value has no interval; values that are all the same have one without width.
+    One value has no interval; equal values have one of width zero.
 
     >>> interval([1.0, 1.0, 1.0])
     Interval(mean=1.0, low=1.0, high=1.0)
@@ -90,10 +92,10 @@ def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
 
 
 def p_value(differences: ArrayLike) -> float:
-    """Two-sided p-value of a mean of 0, by inverting `interval`: the level of the interval that ends at 0 is 1 - p.
+    """Two-sided p-value of a mean of 0, by inverting `interval`: the interval with an end at 0 has level 1 - p.
 
-    So 0 lies in `interval(differences, level=level)` exactly if p >= 1 - level. nan for fewer than two differences;
-    where all are the same, 1 for zeros and 0 for others, as their interval has no width.
+    So 0 lies in `interval(differences, level=level)` exactly if p >= 1 - level. nan for fewer than two differences. If
+    all are equal, 1 for zeros and 0 otherwise, because their interval has no width.
 
     >>> round(p_value([1.0, 2.0, 3.0]), 3)
     0.074
@@ -108,26 +110,27 @@ def p_value(differences: ArrayLike) -> float:
 
 
 def _sample(given: Floats) -> _Sample | None:
-    """What is known of the values; None where all are the same."""
+    """The sample's statistics; None if all values are equal."""
     n, mean = len(given), float(given.mean())
     spread = float(given.std(ddof=1))
     if np.ptp(given) == 0 or spread == 0:
         return None
-    third = float((((given - mean) / spread) ** 3).sum())  # of the adjusted Fisher-Pearson skewness
+    third = float((((given - mean) / spread) ** 3).sum())  # for the adjusted Fisher-Pearson skewness
     skewness = n / ((n - 1) * (n - 2)) * third if n > 2 else 0.0
     return _Sample(mean, spread / math.sqrt(n), n - 1, _bend(skewness, n))
 
 
 def _bend(skewness: float, n: int) -> float:
-    """What an end of the interval is moved out by, in standard errors and per q^2 + 1/2, for so much skewness of n
-    values: see `interval`."""
+    """The skewness correction of an end of the interval, in standard errors per q^2 + 1/2, for a sample of n values:
+    see
+    `interval`."""
     return (1 + 3 / n) * skewness / (3 * math.sqrt(n))
 
 
 def share(hits: int, n: int, *, level: float = 0.95) -> Interval:
-    """The share of `hits` among `n` and its score interval (Wilson 1927, JASA 22, 209-212).
+    """The share of `hits` among `n`, with its score interval (Wilson 1927, JASA 22, 209-212).
 
-    Unlike resampling it has a width where all or none are hits: few trials cannot show what is rare. nan for none.
+    Unlike the bootstrap, it has a width if all or none are hits: few trials cannot show rare events. nan for n = 0.
 
     >>> [round(value, 2) for value in share(6, 6)]
     [1.0, 0.61, 1.0]
@@ -141,7 +144,7 @@ def share(hits: int, n: int, *, level: float = 0.95) -> Interval:
 
 
 def student_p(t: float, degrees: int) -> float:
-    """The chance that Student's t with so many `degrees` of freedom is at least `t` from 0, on either side.
+    """The probability that Student's t with `degrees` degrees of freedom is at least `t` in absolute value.
 
     The regularized incomplete beta function I_x(degrees / 2, 1 / 2) at x = degrees / (degrees + t^2) (Abramowitz and
     Stegun 1964, 26.7.1 and 26.5.8).
@@ -180,7 +183,7 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
 
 
 def _away(value: float, tiny: float) -> float:
-    """The value, kept away from 0."""
+    """The value, moved away from 0 by at least `tiny`."""
     return value if abs(value) > tiny else tiny
 
 
@@ -192,7 +195,7 @@ def student_quantile(p: float, degrees: int) -> float:
     2.262
     """
     if not 0.5 < p < 1:
-        raise ValueError(f"a quantile is computed for a chance between 0.5 and 1, not {p:g}")
+        raise ValueError(f"a quantile needs a probability between 0.5 and 1, not {p:g}")
     tail, low, high = 2 * (1 - p), 0.0, 2.0
     while student_p(high, degrees) > tail:
         low, high = high, 2 * high
@@ -202,10 +205,10 @@ def student_quantile(p: float, degrees: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) corrected p-values of a family, in the order given; nan is no test and stays nan.
+    """Holm's (1979) adjusted p-values of a family, in the order given; nan stands for no test and stays nan.
 
-    The chance of a single false finding in the whole family is at most the level, however the tests depend on
-    one another.
+    The probability of one or more false findings in the family is at most the level, however the tests depend on one
+    another.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -220,8 +223,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairs_for(tests: int, *, power: float = 0.8, level: float = 0.05) -> int:
-    """The fewest pairs with which a true difference of `LARGE` standard deviations of the pairs' differences is found
-    with probability `power`, though Holm's correction runs over so many tests.
+    """The fewest pairs that detect a true difference of `LARGE` standard deviations of the pairs' differences with
+    probability `power`, with Holm's correction over `tests` tests.
 
     >>> pairs_for(1), pairs_for(4), pairs_for(14)
     (7, 10, 12)
@@ -230,10 +233,10 @@ def pairs_for(tests: int, *, power: float = 0.8, level: float = 0.05) -> int:
 
 
 def detectable(differences: ArrayLike, *, power: float = 0.8, level: float = 0.05) -> float:
-    """The smallest true mean difference that as many pairs as these would find with probability `power`.
+    """The smallest true mean difference that this many pairs would detect with probability `power`.
 
-    For pairs whose differences spread as these do and are about normal, tested two-sided at `level` without
-    correction. nan for fewer than two.
+    For pairs whose differences have this spread and are roughly normal, tested two-sided at `level` without correction.
+    nan for fewer than two.
     """
     given = np.asarray(differences, dtype=float)
     if len(given) < 2:
@@ -242,13 +245,12 @@ def detectable(differences: ArrayLike, *, power: float = 0.8, level: float = 0.0
 
 
 def pairs_needed(differences: ArrayLike, x: float, *, power: float = 0.8, level: float = 0.05) -> int | None:
-    """How many pairs find a true mean difference of `x` with probability `power`; the inverse of `detectable`.
+    """The number of pairs that detects a true mean difference of `x` with probability `power`; inverse of `detectable`.
 
-    None where fewer than two differences tell nothing of their spread, or `MOST` are too few. ValueError for an `x`
-    of 0.
+    None if fewer than two differences give no spread, or if more than `MOST` pairs are needed. ValueError for `x` = 0.
     """
     if not (math.isfinite(x) and x != 0):
-        raise ValueError(f"a difference to detect must be a number other than 0, not {x:g}")
+        raise ValueError(f"a difference to detect must not be 0, but is {x:g}")
     given = np.asarray(differences, dtype=float)
     if len(given) < 2:
         return None
@@ -261,12 +263,12 @@ def pairs_needed(differences: ArrayLike, x: float, *, power: float = 0.8, level:
 
 
 def _detectable(n: int, power: float, level: float) -> float:
-    """What n pairs detect, in standard deviations of the differences.
+    """The difference that n pairs detect, in standard deviations of the differences.
 
-    The sum of Student's quantiles for the level and for the power over sqrt(n), and what the end of `interval` is moved
-    out on average: the mean of the positive part of the skewness of n normal values, taken as normal with the standard
-    deviation sqrt(6 n (n - 1) / ((n - 2) (n + 1) (n + 3))). By simulation the power is right to 3 points from 5 pairs
-    on, and 7 to 9 points too high for 2 and 3.
+    The sum of Student's quantiles for the level and for the power, over sqrt(n), plus the average skewness correction
+    of an end of `interval`: the mean of the positive part of the skewness of n normal values, treated as normal with
+    standard deviation sqrt(6 n (n - 1) / ((n - 2) (n + 1) (n + 3))). In simulations the power is accurate to 3 points
+    from 5 pairs on, and 7 to 9 points too high for 2 and 3.
     """
     quantile = student_quantile(1 - level / 2, n - 1)
     skewness = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)) / (2 * math.pi)) if n > 2 else 0.0
@@ -274,7 +276,7 @@ def _detectable(n: int, power: float, level: float) -> float:
 
 
 def _fewest(enough: Callable[[int], bool]) -> int:
-    """The smallest number of pairs, 2 at least, that is `enough`, where more are enough, too."""
+    """The smallest number of pairs, at least 2, that satisfies `enough`, which must be monotone."""
     low, high = 1, 2
     while not enough(high):
         low, high = high, 2 * high

@@ -1,4 +1,4 @@
-"""Arms against a reference as tables, as JSON and as CSV."""
+"""Print a comparison of arms with a reference as tables, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from evals.output.spreadsheet import safe_row
 from pipeline.printed_commands import command
 
 WIDTH = 100
-"""Columns of the tables where there is no terminal."""
+"""Width of the tables if there is no terminal."""
 
 
 def print_comparison(made: Comparison, console: Console, *, detect: Mapping[str, float], db: str) -> None:
-    """Two tables, what came of it and what it took, and the notes that a reader needs."""
+    """Print the table of outcomes, the table of costs, and the notes that a reader needs."""
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     console.print(_outcome_table(made))
@@ -34,16 +34,16 @@ def print_comparison(made: Comparison, console: Console, *, detect: Mapping[str,
 
 
 def say(console: Console, note: str) -> None:
-    """One line, however long: it breaks where the terminal ends."""
+    """Print one line of any length; it breaks at the edge of the terminal."""
     console.print(Text(note), soft_wrap=True)
 
 
 def _outcome_table(made: Comparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
     table.title = f"{len(made.arms)} arms on the same people, seeds {ranges(made.seeds)}; welfare: {made.welfare}"
-    table.title += " for all, and each arm's own" if made.differ else ""
-    table.add_column("measure, and arm", overflow="fold")
-    for name in ("mean", "difference", "95 % interval", "p", "Holm", "would see"):
+    table.title += " for all arms, and each arm's own" if made.differ else ""
+    table.add_column("measure and arm", overflow="fold")
+    for name in ("mean", "difference", "95 % interval", "p", "Holm", "detectable"):
         table.add_column(name, justify="right", no_wrap=True)
     outcomes = [one for one in made.measures.values() if one.outcome]
     for measure in sorted(outcomes, key=lambda one: one.name != made.primary):
@@ -60,7 +60,7 @@ def _outcome_table(made: Comparison) -> Table:
 
 
 def _heading(made: Comparison, measure: Measure) -> list[Text]:
-    """The measure, its rank, and by which objective it is where arms have several."""
+    """The measure, whether it is primary, and its objective if arms have several."""
     by = made.judged_by(made.arms[0], measure.name) if made.differ else None
     judged = "" if by is None else "each by its own" if measure.name.startswith(OWN) else f"all by {by}"
     rank = "primary" if measure.name == made.primary else "secondary"
@@ -75,9 +75,9 @@ def _contrast_cells(contrast: Contrast, measure: Measure, scale: float) -> list[
 
 
 def cost_table(made: Comparison) -> Table:
-    """What the runs of each arm took."""
+    """The cost of the runs of each arm."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
-    table.title = "What a run took, in the mean"
+    table.title = "Mean cost of a run"
     columns = [measure for measure in made.measures.values() if not measure.outcome]
     table.add_column("arm", overflow="fold")
     for name in ("runs", *(measure.head for measure in columns)):
@@ -96,13 +96,13 @@ def arm_text(made: Comparison, arm: str, *, indent: str = "") -> Text:
 
 
 def shown(value: float | None, measure: Measure, *, scale: float = 0.0, sign: bool = False) -> str:
-    """A value of a measure in its own form; `-` where there is none. With `sign` it is a difference.
+    """A value of a measure in its own format; `-` if it is missing. With `sign` it is a difference.
 
-    Four digits are shown, counted on the larger of the value and `scale`; a smaller value has two of its own.
+    Four digits are shown, counted on the larger of the value and `scale`; a smaller value keeps two of its own.
     """
     if (known := number(value)) is None:
         return "-"
-    known = 0.0 if abs(known) < 1e-9 * abs(scale) else known  # what is left of rounding
+    known = 0.0 if abs(known) < 1e-9 * abs(scale) else known  # rounding error
     plus = "+" if sign else ""
     if measure.percent:
         return f"{100 * known:+.1f} pp" if sign else f"{known:.1%}"
@@ -118,42 +118,42 @@ def _p(value: float | None) -> str:
 
 def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[str]:
     yield (
-        "Differences are to the first arm, seed by seed. Interval and p are one test (Student's t, the end of the "
-        "longer tail moved out for skewness): p is below 0.05 exactly where the interval excludes 0. "
-        f"Holm: p corrected over the arms for the primary outcome, {made.primary} ({made.tests} "
-        f"test{'s' * (made.tests != 1)}); read secondary outcomes as hints. "
-        "would see: the true difference that so many pairs find 4 times of 5, at 5 % without correction."
+        "Differences are from the first arm, paired by seed. Interval and p are one test (Student's t, skewness-corrected on the "
+        "side of the longer tail): p is below 0.05 exactly if the interval excludes 0. "
+        f"Holm: p adjusted over the arms for the primary outcome, {made.primary} ({made.tests} "
+        f"test{'s' * (made.tests != 1)}); treat secondary outcomes as exploratory. "
+        "Detectable: the true difference that this many pairs detect with 80 % power, at 5 % without adjustment."
     )
     yield from few_notes(made)
     yield from flag_notes(made)
     missing = (one for one in made.estimates if one.measure.endswith("planner_share") and one.runs < len(made.seeds))
     if any(missing):
-        yield "planner_share leaves out populations where ORACLE gains next to nothing over the start."
+        yield "planner_share leaves out populations in which ORACLE gains too little over the start."
     for measure, x in detect.items():
         for one in made.estimates:
             if one.measure == measure and one.contrast is not None:
                 needed = "?" if one.contrast.needed is None else f"{one.contrast.needed:,}"
-                yield f"To see a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
+                yield f"To detect a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
     yield where_stored(made, db)
 
 
 def few_notes(made: Comparison) -> Iterator[str]:
-    """Whether the seeds are too few, for what is paired and for what is not."""
+    """Warn if there are too few seeds, paired or not."""
     if made.paired:
         pairs = made.pairs
         if pairs is not None and pairs < made.fewest:
             arms = ", or fewer arms" if made.tests > 1 else ""
             yield (
                 f"{_count(pairs, 'pair')} too few: even a true difference of {LARGE:g} standard deviations of the "
-                f"pairs' differences would be missed more than once in 5 times. Use {made.fewest} seeds or more{arms}."
+                f"pairs' differences would be missed with more than 20 % probability. Use {made.fewest} seeds or more{arms}."
             )
         return
     runs = min((sum(one.arm == arm for one in made.results) for arm in made.arms), default=0)
     if runs < made.fewest:
-        reach = "a mean of one has no interval"
+        reach = "one run has no interval"
         if runs > 1:
             wide, usual = (f"{student_quantile(0.975, n - 1) / n**0.5:.1f}" for n in (runs, 10))
-            reach = f"intervals reach {wide} standard deviations of the runs to either side, those of 10 seeds {usual}"
+            reach = f"intervals reach {wide} standard deviations of the runs to either side, with 10 seeds {usual}"
         yield f"{_count(runs, 'seed')} too few: {reach}. Use {made.fewest} seeds or more."
 
 
@@ -162,23 +162,23 @@ def _count(n: int, thing: str) -> str:
 
 
 def where_stored(made: Comparison, db: str) -> str:
-    """The query that shows all of it."""
+    """The query that shows all of the comparison."""
     query = f"from evaluations where study = '{made.study}'"
     return f"Stored: {command('sql', query, '--db', db)}"
 
 
 def flag_notes(made: Comparison) -> Iterator[str]:
-    """A line on each arm with runs in which too much fell back."""
+    """A line on each arm that has runs with too many unusable answers."""
     for arm, seeds in made.flags.items():
         rates = [one.figures["fallback_rate"] or 0 for one in made.results if one.arm == arm]
         yield (
-            f"! {arm}: up to {max(rates):.0%} of its questions of a kind had no usable answer (seeds {ranges(seeds)}; "
-            f"--max-fallback {made.max_fallback * 100:g}): its figures are not those of its strategy alone."
+            f"! {arm}: up to {max(rates):.0%} of the questions of one kind had no usable answer (seeds {ranges(seeds)}; "
+            f"--max-fallback {made.max_fallback * 100:g}): its figures do not reflect its strategy alone."
         )
 
 
 def ranges(seeds: Sequence[int]) -> str:
-    """Seeds in few words.
+    """Seeds in short form.
 
     >>> ranges([1, 2, 3, 7])
     '1-3, 7'
@@ -192,11 +192,11 @@ def ranges(seeds: Sequence[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
-# -- what machines read --------------------------------------------------------------------------------------------
+# -- for machines --------------------------------------------------------------------------------------------------
 
 
 def as_json(made: Comparison) -> dict[str, Any]:
-    """The comparison as plain data; None where there is no value."""
+    """The comparison as plain data; None for missing values."""
     return {
         "study": made.study,
         "welfare": made.welfare,
@@ -233,7 +233,7 @@ def _values(one: Estimate) -> dict[str, float | int | None]:
 
 
 def as_rows(made: Comparison) -> list[dict[str, Any]]:
-    """One row an arm and measure, with the columns of the JSON."""
+    """One row per arm and measure, with the columns of the JSON."""
     return [
         {
             "arm": one.arm,
@@ -248,7 +248,7 @@ def as_rows(made: Comparison) -> list[dict[str, Any]]:
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: str, *, db: str) -> None:
-    """Rows with the same columns. UsageError if the file cannot be written."""
+    """Write rows with the same columns. UsageError if the file cannot be written."""
     with whole_file(path, not_over=db, flag="--csv") as part, part.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -1,7 +1,7 @@
-"""Whole economies as examples, and a program that plays them: prompts judged by what becomes of everybody.
+"""Whole economies as examples, and a module that plays them: a program is judged by what its economy achieves.
 
-An economy is small and in memory. The program under test answers for its role, on the language model of the surrounding
-`dspy.context`; the rules of the engine `rules` answer for all other roles.
+An economy is small and lives in memory. The program under test answers for its role, on the language model of the
+surrounding `dspy.context`; the engine `rules` answers for all other roles.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from pipeline.simulation.records import Year
 from pipeline.simulation.world import World, create
 
 EPISODE = "Episode"
-"""What a dataset of economies has in place of a question."""
+"""The name that stands for a question in a dataset of economies."""
 
 MOST_YEARS, LONGEST_TAX_YEAR = 12, 4
-"""Years of an economy, and of its tax years, at most: longer ones cost calls and tell little more."""
+"""Maximum years of an economy and of its tax years: longer ones cost more calls and add little."""
 
 NOT_OF_THE_ECONOMY = {
     *("llm", "base_url", "prompt_algo", "strategy", "program", "adapter", "name", "log_dir", "db", "timeout", "prices"),
     *("temperature", "max_output_tokens", "concurrency", "max_cost_usd", "max_tokens", "wandb", "debug", "role_llm"),
     *("use_multithreading", "seed", "worker_type", "rpm", "tpm", "omit", *PLACEMENT),
 }
-"""Settings of a run that say how it is asked and kept; in an episode everybody may be asked."""
+"""Settings of a run on how it asks and stores; in an episode every agent may be asked."""
 
 
 def economies(role: str, config: RunConfig, *, sizes: Sizes, seed: int) -> Dataset:
-    """Economies under the settings of `config`, each with a seed of its own; inputs are `seed` and `settings`.
+    """Economies under the settings of `config`, each with its own seed; inputs are `seed` and `settings`.
 
-    With at most `MOST_YEARS` years and tax years of at most `LONGEST_TAX_YEAR`. For a voter they are democratic, with
-    platforms; for a persona writer they have people; for a planner nobody is elected.
+    At most `MOST_YEARS` years, with tax years of at most `LONGEST_TAX_YEAR`. For a voter they are democratic, with
+    platforms; for a persona writer the workers have personas; for a planner there are no elections.
     """
     check_sizes(sizes)
     settings, seeds = _settings(role, config), economy_seeds(seed)
@@ -59,7 +59,7 @@ def _economy(seed: int, settings: Mapping[str, Any]) -> dspy.Example:
 
 
 def _settings(role: str, config: RunConfig) -> dict[str, Any]:
-    """What tells these economies from those of the default settings, as plain data."""
+    """The settings that differ from the defaults, as plain data."""
     short = replace(
         game(QUESTION_OF[role], config),
         max_timesteps=min(config.max_timesteps, MOST_YEARS),
@@ -73,20 +73,20 @@ def _settings(role: str, config: RunConfig) -> dict[str, Any]:
 
 
 class Rollout(dspy.Module):
-    """Plays economies with `program` in its `role`, and tells what became of them.
+    """Plays economies with `program` in its `role` and reports the results.
 
-    `program`: the role's program as `pipeline.agents.agents.PROGRAMS` make it, or the module of its tuned question
-    alone; the rules answer what it does not have. Called with the `seed` and `settings` of an example of `economies`.
-    Every question is asked in a task of its own, in a `dspy.context` whose `asking` is its signature, year and agent. A
+    `program`: the role's program as `pipeline.agents.agents.PROGRAMS` makes it, or only the module of its tuned
+    question; the rules answer the rest. Called with the `seed` and `settings` of an example of `economies`. Every
+    question is asked in its own task, in a `dspy.context` whose `asking` holds its signature, year and agent. A
     question without a usable answer is answered as in a run: by the previous action.
 
-    The prediction has `welfare` from 0 to 1 (`welfare_score`: 0 nobody works, 1/2 the lower of FREE_MARKET and the
-    start, 1 ORACLE) of the settings' objective, as played, in the mean of all years; `welfares`, that mean for every
-    welfare function in its own unit; `planner_share` of the last schedule, None where there is nothing to gain;
-    `mean_regret` of all workers, in dollars a year, and `regret_share`, of their best utility; `story`, the schedules
-    in words; and who was there (`people`).
+    The prediction has `welfare` from 0 to 1 (`welfare_score`: 0 if nobody works, 1/2 for the lower of FREE_MARKET and
+    the start, 1 for ORACLE) of the settings' objective, as played, averaged over all years; `welfares`, that average
+    for every welfare function in its own unit; `planner_share` of the last schedule, None if there is too little to
+    gain; `mean_regret` of all workers, in dollars a year, and `regret_share`, relative to best utility; `story`, the
+    schedules in words; and the workers (`people`).
 
-    ModelError when the model cannot be used at all.
+    ModelError if the model cannot be used at all.
     """
 
     def __init__(self, role: str, program: dspy.Module) -> None:
@@ -95,7 +95,7 @@ class Rollout(dspy.Module):
         self.program = program
 
     def forward(self, *, seed: int, settings: Mapping[str, Any]) -> dspy.Prediction:
-        """Play one economy, synchronously; not inside of a running event loop."""
+        """Play one economy, synchronously; not inside a running event loop."""
         return run_async(self.aforward(seed=seed, settings=settings))
 
     async def aforward(self, *, seed: int, settings: Mapping[str, Any]) -> dspy.Prediction:
@@ -113,7 +113,7 @@ class Rollout(dspy.Module):
 
 @dataclass
 class OnTrial(RuleAgents):
-    """A program answers for its role, rules all else. Counts how often it was `asked`, and how often it `failed`."""
+    """A program answers for its role, rules for all others. Counts the questions `asked` and the `failed` ones."""
 
     role: str = "worker"
     program: dspy.Module = field(default_factory=dspy.Module)
@@ -122,13 +122,13 @@ class OnTrial(RuleAgents):
     steps: dict[tuple[int, str, int], list[Any]] = field(default_factory=dict)
 
     def trace(self) -> None:
-        """Hand DSPy the steps of a year in the order of the questions, not in that in which replies came."""
+        """Give DSPy the steps of a year in the order of the questions, not in the order of the replies."""
         if dspy.settings.trace is not None:
             dspy.settings.trace.extend(step for place in sorted(self.steps) for step in self.steps[place])
         self.steps = {}
 
     def own(self, question: str) -> dspy.Module | None:
-        """The module of the program that asks `question`, if that is its role's."""
+        """The module of the program that asks `question`, if the question belongs to its role."""
         role, attribute = QUESTIONS[question]
         if role != self.role:
             return None
@@ -138,7 +138,7 @@ class OnTrial(RuleAgents):
         return getattr(self.program, attribute, None)
 
     def module(self, question: str) -> dspy.Module:
-        """The program's module, for the loop to narrow to a ballot; of a rule, none."""
+        """The program's module, which the loop may narrow to a ballot; for a rule, an empty one."""
         return self.own(question) or super().module(question)
 
     async def ask(
@@ -150,7 +150,7 @@ class OnTrial(RuleAgents):
         agent: int | None,
         module: dspy.Module | None = None,
     ) -> Answer:
-        """The program's answer, None where it gives no usable one; or the rule's."""
+        """The program's answer, None if it is unusable; or the rule's answer."""
         own = self.own(question)
         if own is None:
             return await super().ask(question, inputs, year=year, agent=agent)
@@ -170,9 +170,9 @@ class OnTrial(RuleAgents):
 async def _traced(
     own: dspy.Module, asked: dspy.Module, inputs: Mapping[str, Any]
 ) -> tuple[dspy.Prediction, list[tuple[Any, ...]]]:
-    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` in place of its copies.
+    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` in place of their copies.
 
-    A ballot is asked by a copy typed to the names on it, and optimizers would not know its predictors.
+    A ballot is asked by a copy typed to the names on it, whose predictors optimizers would not recognize.
     """
     with dspy.context(trace=[]):
         answer = await asked.acall(**inputs)
@@ -183,7 +183,7 @@ async def _traced(
 
 @dataclass
 class Account:
-    """What the years of an economy came to."""
+    """Accumulates the results of an economy's years."""
 
     world: World
     years: list[Year] = field(default_factory=list)
@@ -193,7 +193,7 @@ class Account:
     best_hours: list[float] = field(default_factory=list)
 
     def add(self, year: Year) -> None:
-        """Book a year that was just played."""
+        """Add a year that was just played."""
         world = self.world
         missed = regret(world.economy, world.schedule, world.population.wage, year.outcome)
         self.years.append(year)
@@ -203,7 +203,7 @@ class Account:
         self.best_hours.append(float(missed.best_labor.mean()))
 
     def closed(self) -> dict[str, Any]:
-        """The account of all years, as plain values."""
+        """The results over all years, as plain values."""
         people, welfares = self._people(), self._welfares()
         measure = yardsticks(people)
         gain = planner_share(measure.start, self.years[-1].welfare_best_response, measure.oracle)
@@ -227,7 +227,7 @@ class Account:
         )
 
     def _welfares(self) -> dict[str, float]:
-        """Each welfare function, as played, in the mean of the years."""
+        """Each welfare function, as played, averaged over the years."""
         wage = self.world.population.wage
         return {
             name: float(np.mean([function(year.judged, year.outcome.income, wage) for year in self.years]))

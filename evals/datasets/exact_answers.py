@@ -1,8 +1,8 @@
 """A question as a run would ask it, with its exact answer: one `dspy.Example`.
 
-Inputs are the signature's input fields, labels its outputs. `economy_seed` tells which population it is from, and
-`truth` holds, as plain data, what it takes to judge any answer. Neither is a field of a signature, so that no prompt
-shows them.
+Inputs are the signature's input fields, labels its outputs. `economy_seed` identifies the population, and `truth`
+holds, as plain data, what is needed to judge any answer. Neither is a field of a signature, so that prompts do not show
+them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
 
 HIDDEN = ("economy_seed", "truth")
-"""Fields of an example that nobody is shown."""
+"""Fields of an example that no prompt shows."""
 
 NEIGHBOURS = 10
-"""Personas of others that a persona is compared with."""
+"""Personas of other people that a persona is compared with."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question that was put: to whom, what it was told, the schedule in force, and, of a vote, who stood for what."""
+    """A question that was asked: the agent, its inputs, the current schedule and, for a vote, the platforms by
+    candidate."""
 
     agent: int | None
     inputs: Mapping[str, Any]
@@ -41,18 +42,18 @@ class Asked:
 
 
 def bare(example: dspy.Example) -> dspy.Example:
-    """`example` with nothing but fields of its signature: what may become a demonstration in a saved program."""
+    """`example` with only the fields of its signature, as a demonstration in a saved program needs it."""
     return example.without(*(name for name in HIDDEN if name in example))
 
 
 Answered = tuple[dict[str, Any], dict[str, Any]]
-"""The best answer by output field (nothing where there is none), and the data by which others are judged."""
+"""The best answer by output field (empty if there is none), and the data for judging other answers."""
 
 
 def example(question: str, world: World, asked: Asked, *, economy_seed: int, **source: int) -> dspy.Example:
-    """The example of a question that was asked in `world`; `source` (year, run) is kept with the truth.
+    """The example of a question that was asked in `world`; `source` (year, run) is stored with the truth.
 
-    UsageError for a question without a yardstick.
+    UsageError for a question without an exact answer.
     """
     labels, truth = answer_of(question)(world, asked)
     everything = {**asked.inputs, **labels, "economy_seed": economy_seed, "truth": {**truth, **source}}
@@ -60,14 +61,14 @@ def example(question: str, world: World, asked: Asked, *, economy_seed: int, **s
 
 
 def answer_of(question: str) -> Callable[[World, Asked], Answered]:
-    """What answers `question` exactly. UsageError names the questions that can be."""
+    """The function that answers `question` exactly. UsageError lists the questions that have one."""
     if question not in ANSWERS:
         raise UsageError(f"{question} has no exact answer to learn from; choose one of {', '.join(ANSWERS)}")
     return ANSWERS[question]
 
 
 def _hours(world: World, asked: Asked) -> Answered:
-    """The whole hours that are best for the worker's utility, whatever the phase."""
+    """The whole hours that maximize the worker's utility, whatever the phase."""
     assert asked.agent is not None
     year = equilibrium(world.economy, asked.schedule, world.population.wage)
     truth = {
@@ -83,7 +84,7 @@ def _hours(world: World, asked: Asked) -> Answered:
 
 
 def _rates(world: World, asked: Asked) -> Answered:
-    """The change that leads to the highest welfare when everybody best-responds."""
+    """The change of rates with the highest welfare if every worker best-responds."""
     truth = {
         "wages": world.population.wage.tolist(),
         "economy": world.config.economy,
@@ -96,14 +97,14 @@ def _rates(world: World, asked: Asked) -> Answered:
 
 
 def _vote(world: World, asked: Asked) -> Answered:
-    """The candidate whose platform brings the voter most when everybody best-responds."""
+    """The candidate whose platform gives the voter the highest utility if every worker best-responds."""
     assert asked.agent is not None
     truth = {"agent": asked.agent, **prospects(world, asked.schedule, asked.agent, asked.platforms)}
     return {"vote": VoteScore.of(truth).best}, truth
 
 
 def _persona(world: World, asked: Asked) -> Answered:
-    """No text is the right one: only whom it is compared with, those whose numbers are nearest."""
+    """No text is exactly right: only the people to compare with, those with the closest figures."""
     assert asked.agent is not None
     others = [agent for agent, persona in enumerate(world.personas) if persona and agent != asked.agent]
     nearest = sorted(others, key=lambda agent: (abs(agent - (asked.agent or 0)), agent))[:NEIGHBOURS]
@@ -120,14 +121,14 @@ ANSWERS: Mapping[str, Callable[[World, Asked], Answered]] = {
     "CastVote": _vote,
     "WritePersona": _persona,
 }
-"""The questions that can be learned and judged. Whether a tax policy satisfies somebody is no matter of truth."""
+"""The questions that can be learned and judged. Whether a tax policy satisfies a person has no exact answer."""
 
 
 def game(question: str, config: RunConfig) -> RunConfig:
-    """`config` changed as little as it takes for `question` to be asked, and to be judged exactly."""
+    """`config` with the fewest changes that make a run ask `question` and allow exact judgement."""
     if question == "CastVote":
         return replace(config, scenario="democratic", platforms=True, election_rule="plurality", planner_type="LLM")
-    if question == "SetTaxRates":  # elected leaders are asked otherwise
+    if question == "SetTaxRates":  # elected leaders get another question
         scenario = "bounded" if config.scenario == "democratic" else config.scenario
         return replace(config, scenario=scenario, platforms=False, planner_type="LLM")
     if question == "WritePersona" and config.scenario == "rational":
@@ -141,4 +142,4 @@ QUESTION_OF: Mapping[str, str] = {
     "voter": "CastVote",
     "persona": "WritePersona",
 }
-"""The question by which a role's program is tuned."""
+"""The question for which a role's program is tuned."""

@@ -1,6 +1,6 @@
-"""Who answers in an economy that is played in memory, without a model and without a store.
+"""Agents that answer by rule in an economy played in memory, without a model or a store.
 
-They are asked by the same loop as a run's llm_agents (`pipeline.simulation.loop.play_year`), and told the same.
+The loop of a run asks them (`pipeline.simulation.loop.play_year`), with the same inputs as language-model agents.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ RULE_FOR: Mapping[str, str] = {
     "ChooseLabor": "labor",
     "JudgeTaxPolicy": "satisfied",
 }
-"""The output field by which the engine `rules` knows a question."""
+"""The output field by which the engine `rules` identifies a question."""
 
 
 @dataclass
 class RuleAgents:
-    """Answers by the policies of the engine `rules`, which here are called with the inputs instead of a prompt.
+    """Agents that use the policies of the engine `rules`, called here with the inputs instead of a prompt.
 
-    What they draw at random depends on `seed`, question, year and agent alone, never on what others answered: two
-    programs that are tried in the same economy meet the same luck.
+    Their random draws depend only on `seed`, question, year and agent, never on others' answers: two programs tried in
+    the same economy face the same draws.
     """
 
     seed: int
 
     def rng(self, question: str, year: int, agent: int | None) -> Rng:
-        """The luck of one question."""
+        """The random generator of one question."""
         return np.random.default_rng([self.seed, crc32(question.encode()), year, 0 if agent is None else agent + 1])
 
     def module(self, question: str) -> dspy.Module:
-        """A rule is no module; the loop may narrow this one to a ballot."""
+        """An empty module, which the loop may narrow to a ballot."""
         return dspy.Module()
 
     async def ask(
@@ -68,11 +68,11 @@ class RuleAgents:
 
 @dataclass
 class RandomisedAgents(RuleAgents):
-    """Answer by rule or, with probability `whim`, at random: their records lie between a bandit's and a coin's.
+    """Answer by rule or, with probability `whim`, at random: their records lie between a bandit's and pure chance.
 
-    A model's records are as varied: some try neat steps, some jump about, some repeat themselves. Rates always change
+    A model's records vary as much: some search in small steps, some jump, some repeat themselves. Rates always change
     at random: a good planner's record crowds around the best schedule, where little is left to learn. `watched`: the
-    question whose askings are kept in `seen`, as agent and inputs.
+    question whose inputs are kept in `seen`, with the agent.
     """
 
     whim: float = 0.5
@@ -88,7 +88,7 @@ class RandomisedAgents(RuleAgents):
         agent: int | None,
         module: dspy.Module | None = None,
     ) -> Answer:
-        """The rule's answer, or any."""
+        """The rule's answer, or a random one."""
         if question == self.watched:
             self.seen.append((agent, dict(inputs)))
         rng = self.rng(f"whim {question}", year, agent)
@@ -99,18 +99,18 @@ class RandomisedAgents(RuleAgents):
 
 
 def any_hours(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
-    """Hours around full time, mostly round ones, as models like them."""
+    """Hours around full time, mostly round ones, as models choose them."""
     step = rng.choice([10, 5, 1], p=[0.5, 0.3, 0.2])
     return {"labor": int(np.clip(round(rng.normal(42, 16) / step) * step, 0, 100))}
 
 
 def any_changes(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
-    """Any change of each rate."""
+    """Random changes of each rate."""
     return {"rate_changes": _changes(inputs, rng)}
 
 
 def any_platform(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:
-    """Stand or not, for anything."""
+    """Whether to stand, and a random platform."""
     stand = bool(rng.random() < 0.5)
     return {"stand": stand, "rate_changes": _changes(inputs, rng) if stand else None}
 
@@ -125,13 +125,13 @@ AT_RANDOM: Mapping[str, Callable[[Mapping[str, Any], Rng], dict[str, Any]]] = {
     "GovernAsLeader": any_changes,
     "StandForOffice": any_platform,
 }
-"""Random answers by question; the others are always answered by rule."""
+"""Random answers by question; all other questions are answered by rule."""
 
 
 async def assign_personas(world: World, llm_agents: Answerer) -> int:
-    """Have the personas written that `world` needs; the number of those that could not be.
+    """Have the personas that `world` needs written; return the number of failures.
 
-    These people stay without one, and are known by their pay alone.
+    These people have no persona and are described only by their pay.
     """
     people = needs_persona(world)
     answers = await asyncio.gather(*(ask_persona(world, llm_agents, agent) for agent in people))

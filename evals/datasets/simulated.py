@@ -1,8 +1,7 @@
-"""Questions with their exact answers, to learn from and to be judged by: sampled from simulated economies, or mined
-from stored traces.
+"""Questions with their exact answers for training and evaluation, sampled from simulated economies or taken from stored
+traces.
 
-They are split by economy seed: train, dev and test share no population, so that what is learned from some people is
-tested on others.
+They are split by economy seed: train, dev and test share no population, so that tests use people unseen in training.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ Sizes = tuple[int, int, int]
 SPLITS = ("train", "dev", "test")
 
 STATES = 4
-"""States taken from one economy at most: many populations tell more than many years of one."""
+"""Maximum states from one economy: many populations are more informative than many years of one."""
 
 BARREN = 100
-"""Economies in a row without a single state, after which there are none to be had."""
+"""Consecutive economies without a state after which sampling gives up."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples of one `question` (a signature's name, or "Episode" for whole economies) in three splits.
 
-    `hash`: of everything in it, hexadecimal; the same in every process.
+    `hash`: of all contents, hexadecimal; the same in every process.
     """
 
     question: str
@@ -60,7 +59,7 @@ def dataset(question: str, splits: Sequence[list[dspy.Example]]) -> Dataset:
 
 
 def economy_seeds(seed: int) -> Iterator[int]:
-    """Seeds of economies without end, each once; above 2**32, where no run has its seed by hand."""
+    """An endless sequence of distinct economy seeds, above 2**32 to avoid the seeds of runs."""
     rng, given = np.random.default_rng([seed, crc32(b"economies")]), set[int]()
     while True:
         drawn = int(rng.integers(2**32, 2**53))
@@ -75,11 +74,11 @@ def economy_seeds(seed: int) -> Iterator[int]:
 def sampled(question: str, config: RunConfig, *, sizes: Sizes, seed: int) -> Dataset:
     """States of small simulated economies under the settings of `config`, a few from each, shuffled.
 
-    The loop is the real one; workers, planner and candidates are `RandomisedAgents`, so that records, schedules and
-    wages vary. Years are drawn evenly, the first one without a record among them. Tax years are short and runs of some
-    tens of years. Only workers who want their own utility are taken; votes are for platforms.
+    The loop is that of a run; workers, planner and candidates are `RandomisedAgents`, so that records, schedules and
+    wages vary. Years are drawn uniformly, including the first, which has no record. Tax years are short and runs last
+    some tens of years. Only workers who maximize their own utility are used; votes are for platforms.
 
-    UsageError where `question` has no exact answer, or these settings never ask it.
+    UsageError if `question` has no exact answer, or if these settings never ask it.
     """
     answer_of(question)
     check_sizes(sizes)
@@ -95,7 +94,7 @@ def _fill(question: str, config: RunConfig, size: int, seeds: Iterator[int], see
         states += found
         barren = 0 if found else barren + 1
         if barren == BARREN:
-            raise UsageError(f"{BARREN} economies with these settings asked nobody {question}; expected {size} states")
+            raise UsageError(f"{BARREN} economies with these settings never asked {question}; {size} states are needed")
     order = np.random.default_rng([seed, crc32(b"order")]).permutation(len(states))
     return [states[i] for i in order[:size]]
 
@@ -114,7 +113,7 @@ def _states(question: str, config: RunConfig, seed: int) -> list[dspy.Example]:
 
 
 def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator) -> RunConfig:
-    """`config` with a short horizon of its own, and such that `question` is asked."""
+    """`config` with its own short horizon, changed so that `question` is asked."""
     longest, most = (10, 4) if question == "ChooseLabor" else (4, 16)
     tax_year = int(rng.integers(min(2, config.two_timescale), min(longest, config.two_timescale) + 1))
     return replace(
@@ -131,7 +130,7 @@ def _small(question: str, config: RunConfig, seed: int, rng: np.random.Generator
 async def _played(
     question: str, world: World, llm_agents: RandomisedAgents, years: Sequence[int], rng: np.random.Generator
 ) -> list[dspy.Example]:
-    """Play until the last of `years`, and take one state of each."""
+    """Play until the last of `years`, and take one state from each."""
     await assign_personas(world, llm_agents)
     states = []
     for year in range(max(years) + 1):
@@ -148,34 +147,34 @@ async def _played(
 
 
 def _promised(played: Year) -> Platforms:
-    """Who stood for what this year."""
+    """The platforms by candidate this year."""
     return {row["candidate"]: tuple(row["rate_changes"]) for row in played.government.platforms}
 
 
 def _counts(question: str, world: World, agent: int | None) -> bool:
-    """Whether this agent's answer can be told from the best: hours serve a utility of one's own only."""
+    """Whether the best answer of this agent is known: for hours, only if it maximizes its own utility."""
     return question != "ChooseLabor" or world.population.utility_type[agent] == "egotistical"
 
 
 async def _portrayed(world: World, llm_agents: RandomisedAgents, rng: np.random.Generator) -> list[dspy.Example]:
-    """Some of the people, with the others' personas, as the engine `rules` writes them, for neighbours."""
+    """Some of the people, with other people's personas from the engine `rules` for comparison."""
     await assign_personas(world, llm_agents)
     drawn = [llm_agents.seen[i] for i in rng.permutation(len(llm_agents.seen))[:STATES]]
     asked = [Asked(agent, inputs, world.schedule) for agent, inputs in drawn]
     return [example("WritePersona", world, one, economy_seed=world.config.seed) for one in asked]
 
 
-# -- mined ------------------------------------------------------------------------------------------------------
+# -- from traces ------------------------------------------------------------------------------------------------
 
 
 def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dataset:
-    """States of the runs in the database `db`: those that the SELECT `query` names by run_id, year and agent.
+    """States of the runs in the database `db` that the SELECT `query` names by run_id, year and agent.
 
-    Each is told just what it was told in the run. Runs that share a seed or a population are never split apart.
-    Where the query names more than `sizes` ask for, they are drawn by `seed`.
+    Each has exactly its inputs in the run. Runs that share a seed or a population stay in one split. If the query names
+    more than `sizes`, a sample is drawn with `seed`.
 
-    Call it while this process does not have `db` open for writing. UsageError where the query does not run, names what
-    was never asked, or names too little; StoreError where the file cannot be read.
+    Call it only while this process does not have `db` open for writing. UsageError if the query fails, selects states
+    that were never asked, or selects too few; StoreError if the file cannot be read.
     """
     answer_of(question)
     check_sizes(sizes)
@@ -191,17 +190,17 @@ def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dat
 
 
 def check_sizes(sizes: Sizes) -> None:
-    """UsageError unless every split has 0 or more states, and one of them has any."""
+    """UsageError unless every split has 0 or more states, and at least one has some."""
     if min(sizes) < 0 or not any(sizes):
-        raise UsageError(f"sizes {'/'.join(map(str, sizes))}: expected how many states to train, develop and test on")
+        raise UsageError(f"sizes {'/'.join(map(str, sizes))}: expected the numbers of states for training, development and test")
 
 
 def divide(
     groups: Mapping[int, Sequence[from_traces.TraceLocation]], sizes: Sizes, rng: np.random.Generator
 ) -> list[list[from_traces.TraceLocation]]:
-    """As many places for each split as `sizes` says, in random order, no group in two splits.
+    """The number of places in `sizes` for each split, in random order, with no group in two splits.
 
-    The largest groups go first, each to the split that still lacks most. UsageError says how many there are.
+    The largest groups are placed first, each in the split that lacks the most. UsageError gives the numbers.
     """
     keys = [sorted(groups)[i] for i in rng.permutation(len(groups))]
     pools: list[list[from_traces.TraceLocation]] = [[], [], []]
@@ -213,7 +212,7 @@ def divide(
         wanted = ", ".join(f"{size} {name}" for name, size in zip(SPLITS, sizes, strict=True))
         given = ", ".join(f"{len(pool)} {name}" for name, pool in zip(SPLITS, pools, strict=True))
         raise UsageError(
-            f"the query names {sum(map(len, groups.values()))} states of {len(groups)} economies, which make {given} "
-            f"without a population in two of them; expected {wanted}: ask for less, or for more runs with other seeds"
+            f"the query selects {sum(map(len, groups.values()))} states of {len(groups)} economies, which make {given} "
+            f"if no population is in two splits; expected {wanted}: ask for fewer, or add runs with other seeds"
         )
     return [[pool[i] for i in rng.permutation(len(pool))[:size]] for pool, size in zip(pools, sizes, strict=True)]

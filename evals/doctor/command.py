@@ -1,4 +1,4 @@
-"""`llm-economist doctor`: what is installed, what is set, and whether a model answers."""
+"""`llm-economist doctor`: report versions, keys and the database, and whether a model answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKAGES = ("llm-economist", "dspy", "duckdb", "openai", "numpy", "pydantic", "t
 
 
 def check(console: Console, *, llm: str | None, base_url: str | None, db: str, omit: str = "") -> int:
-    """Print one line a check; 0 if nothing that was asked for is broken, else 1."""
+    """Print one line per check; 0 if everything requested works, else 1."""
     console.print(f"python {platform.python_version()} on {platform.system()}", highlight=False)
     console.print(", ".join(f"{package} {version(package)}" for package in PACKAGES), highlight=False)
     console.print(f"W&B (extra wandb): {'installed' if importlib.util.find_spec('wandb') else 'not installed'}")
@@ -56,21 +56,21 @@ def check(console: Console, *, llm: str | None, base_url: str | None, db: str, o
 
 
 def _local() -> str:
-    """Whether models can be computed in this process, and where the weights of smollm2 are, without reading them."""
+    """Whether models can run in this process, and where the weights of smollm2 are, without reading them."""
     if not installed():
         return f"not installed ({GET_EXTRA})"
     file, extra = cached(), f"xllamacpp {version('xllamacpp')}"
     if not file.is_file():
-        return f"{extra}; the weights of {SMOLLM2} are not here yet: --llm {SMOLLM2} fetches them once (93 MB)"
+        return f"{extra}; the weights of {SMOLLM2} are not downloaded yet: --llm {SMOLLM2} downloads them once (93 MB)"
     size = file.stat().st_size
     if size != SIZE:
-        return f"{extra}; {file} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} fetches it again"
+        return f"{extra}; {file} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} downloads it again"
     return f"{extra}; the weights of {SMOLLM2} are in {file} ({size:,} bytes)"
 
 
 def _database(console: Console, db: str) -> bool:
     if not Path(db).exists():
-        console.print(f"database {escape(db)}: not there yet; `llm-economist run` makes it", highlight=False)
+        console.print(f"database {escape(db)}: does not exist yet; `llm-economist run` creates it", highlight=False)
         return True
     try:
         connection = connect(db)
@@ -84,7 +84,7 @@ def _database(console: Console, db: str) -> bool:
 
 
 def _model(console: Console, llm: str, base_url: str | None, omit: str) -> bool:
-    """One tiny call, and a few more that tell what parts of a request the server takes."""
+    """Make one short call, and a few more that find out which parts of a request the server accepts."""
     try:
         llm_agents = LLMAgents(configure({"llm": llm, "base_url": base_url, "omit": omit}), llm)
         run_async(llm_agents.preflight())
@@ -99,36 +99,36 @@ def _model(console: Console, llm: str, base_url: str | None, omit: str) -> bool:
 
 
 def _taken(console: Console, lm: Any, engine: Any) -> bool:
-    """What a server takes, a line for each part of a request."""
+    """Print what a server accepts, one line per part of a request."""
     server = escape(str(engine.endpoint))
     try:
         taken = run_async(what_it_takes(lm, engine))
     except lm15.LM15Error as error:
         said = escape(without_secrets(str(error))[:160])
-        console.print(f"what {server} takes: not found out ({said})", highlight=False, soft_wrap=True)
+        console.print(f"what {server} accepts: unknown ({said})", highlight=False, soft_wrap=True)
         return False
-    console.print(f"what {server} takes:", highlight=False, soft_wrap=True)
+    console.print(f"what {server} accepts:", highlight=False, soft_wrap=True)
     for part, said in taken.items():
         console.print(f"  {part}: {escape(said)}", highlight=False, soft_wrap=True)
     return True
 
 
 def _tell_listed(console: Console, model: str, base_url: str | None) -> None:
-    """The models that the servers of `model` list, each asked with the key that is meant for it."""
+    """Print the models that the servers of `model` list, each queried with its own key."""
     try:
         asked = endpoints(model, base_url, timeout=10, connections=1, offline=False)
     except ValueError:
-        return  # said above
+        return  # reported above
     for endpoint in asked:
         if endpoint.door in ("anthropic", "gemini"):
-            continue  # they list their models in another way
+            continue  # they list their models differently
         prefix = endpoint.route.partition("/")[0]
         url = endpoint.base_url or (BY_PREFIX[prefix].address if prefix in BY_PREFIX else None)
         if url is None:
             continue
         try:
             names = models_at(url, endpoint.key, header=endpoint.key_header)
-        except ValueError as error:  # a server may answer and list nothing
+        except ValueError as error:  # a server may answer without a list
             console.print(f"models listed: none ({escape(without_secrets(str(error))[:120])})", highlight=False)
             continue
         shown = f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"

@@ -1,7 +1,7 @@
-"""What an endpoint takes of a request, from a handful of calls: for `llm-economist doctor`.
+"""Find out with a few calls which parts of a request an endpoint accepts, for `llm-economist doctor`.
 
-One call has every part at once; what is refused is found as in a run (programs/engines/refused_parts.py). A second asks
-for more than the token limit lets through.
+One call has every part at once; refused parts are found as in a run (programs/engines/refused_parts.py). A second call
+asks for more tokens than its limit allows.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from programs.models import is_remote, without_secrets
 ANSWER = {"type": "object", "properties": {"hours": {"type": "integer"}}, "required": ["hours"]}
 CLOSED = {**ANSWER, "additionalProperties": False}
 LIMIT = 16
-"""Tokens that the long answer is limited to; it would have some hundred."""
+"""Token limit of the long answer, which would otherwise take several hundred."""
 
 MOST_CHARACTERS = 12 * LIMIT
-"""Characters that so many tokens have at most, in plain words."""
+"""Maximum characters of that many tokens of plain words."""
 
 
 def everything(lm: dspy.LM) -> lm15.Request:
@@ -43,12 +43,12 @@ def everything(lm: dspy.LM) -> lm15.Request:
 
 
 def engines_of(lm: Any) -> list[AsyncRemoteEngine]:
-    """The engines of `lm`, one for each of its servers; none where this process answers."""
+    """The engines of `lm`, one for each of its servers; none if this process answers."""
     return list(lm.engine.asynchronous.engines) if is_remote(lm) else []
 
 
 async def what_it_takes(lm: dspy.LM, engine: AsyncRemoteEngine) -> dict[str, str]:
-    """Each part of a request and what the server of `engine` makes of it, in words. Raises lm15.LM15Error."""
+    """Each part of a request and how the server of `engine` treats it, in words. Raises lm15.LM15Error."""
     await engine.ready()
     try:
         return await _tried(lm, engine)
@@ -73,7 +73,7 @@ async def _tried(lm: dspy.LM, engine: AsyncRemoteEngine) -> dict[str, str]:
 
 
 async def _limit(engine: AsyncRemoteEngine, request: lm15.Request) -> dict[str, str]:
-    """What the endpoint makes of the token limit, by each of its names that is sent."""
+    """How the endpoint treats the token limit, by each name under which it is sent."""
     if request.config.max_tokens is None:
         return {NEW_LIMIT: "not sent to this model"}
     long = lm15.Message.user("Count from one to two hundred in words, each number on a line of its own.")
@@ -83,7 +83,7 @@ async def _limit(engine: AsyncRemoteEngine, request: lm15.Request) -> dict[str, 
     said = {name: _said(engine, name, True) for name in LIMITS if name in engine.parts.refused}
     if sent is not None:
         void = (answer.usage.output_tokens or 0) > LIMIT or len(answer.text or "") > MOST_CHARACTERS
-        said[sent] = "ignored: replies are longer, and --max-tokens counts them as they are" if void else "taken"
+        said[sent] = "ignored: replies are longer, and --max-tokens counts their actual length" if void else "taken"
     return said
 
 

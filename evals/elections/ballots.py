@@ -1,6 +1,6 @@
-"""Elections as they were held: who voted, how well, and what was chosen of what was on offer.
+"""Judge elections from the trace: who voted, how well, and what was chosen among the platforms.
 
-A figure that cannot be told is a text instead, which says why: see `Finding`.
+A figure that is not defined is a text instead, which gives the reason: see `Finding`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ Finding = float | str
 """A figure, or the reason why there is none."""
 
 NOT_STOOD = "no candidate stood"
-NOT_VOTED = "no ballot named a candidate, so that no candidate was elected"
-NO_PLATFORMS = "candidates had no platforms (--platforms), so that what a vote would have brought is unknown"
-NOT_ASKED = {rule: f"no citizen votes under {rule}" for rule, one in ELECTION_RULES.items() if one.form is None}
+NOT_VOTED = "no ballot named a candidate, so no candidate was elected"
+NO_PLATFORMS = "candidates had no platforms (--platforms), so the effect of a vote is unknown"
+NOT_ASKED = {rule: f"citizens do not vote under {rule}" for rule, one in ELECTION_RULES.items() if one.form is None}
 NOTHING_AT_STAKE = "no ballot of a worker who was asked had anything at stake"
-NO_WINNER = "no platform beat each other one"
+NO_WINNER = "no platform beat every other one"
 ALIKE = f"the best platform on offer is less than {LEAST_GAIN:.1%} above the worst in welfare"
 
 
 @dataclass(frozen=True, eq=False)
 class Electorate:
-    """The people and settings of a year, by which its laws are measured. `kind`: (N,) utility types."""
+    """The people and settings of a year, for measuring its laws. `kind`: (N,) utility types."""
 
     setting: Setting
     kind: NDArray[np.object_]
@@ -48,18 +48,18 @@ class Electorate:
         return equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
 
     def welfare(self, law: TaxSchedule) -> float:
-        """The objective of the run under `law`, in its unit, if every worker best-responds; computed once a law."""
+        """The objective of the run under `law`, in its unit, if every worker best-responds; computed once per law."""
         if law not in self._welfare:
             self._welfare[law] = objective(self.setting, law)
         return self._welfare[law]
 
     @cached_property
     def tercile(self) -> NDArray[np.int64]:
-        """The third by wage of each worker (N,): 0 poor, 1 middle, 2 rich."""
+        """The wage third of each worker (N,): 0 poor, 1 middle, 2 rich."""
         return np.asarray(terciles(self.setting.wages))
 
     def wishes(self, laws: Sequence[TaxSchedule]) -> FloatArray:
-        """What each voter has of what it wants under each of `laws`, (V, C): own utility, welfare, or its opposite."""
+        """Each voter's payoff under each of `laws`, (V, C): own utility, welfare, or minus welfare."""
         setting, kind = self.setting, self.kind[:, None]
         own = prospects(setting.economy, setting.thresholds, [law.rates for law in laws], setting.wages)
         welfare = np.array([self.welfare(law) for law in laws])
@@ -68,9 +68,10 @@ class Electorate:
 
 @dataclass(frozen=True)
 class Election:
-    """One election. `before`: the law at the time; `after`: what the government then decided.
+    """One election. `before`: the law at the time; `after`: the law that the government then decided.
 
-    `candidates`: rows of `platforms`, in order; `votes`: rows of ballots, with `asked`; `leader`: who then governed.
+    `candidates`: rows of `platforms`, in order; `votes`: rows of ballots, with `asked`; `leader`: who governed
+    afterwards.
     """
 
     rule: str
@@ -86,7 +87,7 @@ class Election:
 
     @property
     def elected(self) -> int | None:
-        """Who won. An incumbent who stays because no ballot names a candidate did not, even if it stood."""
+        """The winner. An incumbent who stays because no ballot names a candidate is not one, even if standing."""
         standing = set(self.standing)
         decided = ELECTION_RULES[self.rule].form is None or any(
             not standing.isdisjoint(_ballot(vote)) for vote in self.votes
@@ -95,20 +96,20 @@ class Election:
 
     @cached_property
     def offers(self) -> list[TaxSchedule]:
-        """The laws that the candidates stood for, in their order; none without platforms."""
+        """The laws that the candidates proposed, in their order; none without platforms."""
         changes = [row["rate_changes"] for row in self.candidates]
         return [] if None in changes else [self.before.changed(tuple(change)) for change in changes]
 
     @property
     def promised(self) -> TaxSchedule | None:
-        """The law that the elected candidate stood for."""
+        """The law that the elected candidate proposed."""
         if self.elected is None or not self.offers:
             return None
         return self.offers[self.standing.index(self.elected)]
 
 
 def judged(election: Election, electorate: Electorate, lot: Sequence[int]) -> dict[str, Finding]:
-    """The figures of an election. `lot`: a seed, by which equal wishes are told apart where all vote sincerely."""
+    """The figures of an election. `lot`: a seed that breaks ties between equal preferences under sincere voting."""
     if not election.standing:
         return dict.fromkeys(VOTES, NOT_STOOD)
     found: dict[str, Finding] = {**dict.fromkeys(VOTES, NO_PLATFORMS), "turnout": _turnout(election)}
@@ -140,7 +141,7 @@ def _turnout(election: Election) -> Finding:
 
 
 def _vote_quality(election: Election, wishes: FloatArray) -> Finding:
-    """The mean quality of the ballots of those who were asked and for whom something was at stake."""
+    """The mean quality of the ballots of asked voters who had something at stake."""
     form = ELECTION_RULES[election.rule].form
     if form is None:
         return NOT_ASKED[election.rule]
@@ -153,8 +154,8 @@ def _vote_quality(election: Election, wishes: FloatArray) -> Finding:
 def _contest(
     election: Election, wishes: FloatArray, electorate: Electorate, rng: np.random.Generator
 ) -> Mapping[str, Finding]:
-    """Whether a platform wins against each other one by the voters' `wishes` (V, C), whether it was elected, and
-    whether the rule elects it if all vote by their wishes. Where all platforms are alike none wins."""
+    """Whether a platform beats every other one by the voters' payoffs `wishes` (V, C), whether it was elected, and
+    whether the rule elects it under sincere voting. If all platforms are equal, none wins."""
     winners, standing = condorcet_winners(wishes), election.standing
     if winners.all() or not winners.any():
         return {"condorcet_winner": False, "condorcet_elected": NO_WINNER, "condorcet_sincere": NO_WINNER}
@@ -170,7 +171,7 @@ def _contest(
 
 
 def _choice(election: Election, electorate: Electorate) -> Mapping[str, Finding]:
-    """Where the elected platform is between the worst and the best on offer in welfare, and whether it became law."""
+    """Where the elected platform lies between the worst and the best in welfare, and whether it became law."""
     promised = election.promised
     if promised is None:
         return dict.fromkeys(("choice_quality", "welfare_forgone", "promise_kept"), NOT_VOTED)
@@ -184,7 +185,7 @@ def _choice(election: Election, electorate: Electorate) -> Mapping[str, Finding]
 
 
 def share_of_gain(start: float, reached: float, best: float, reason: str) -> Finding:
-    """What `reached` has of the gain from `start` to `best`; `reason` where there is too little to gain."""
+    """The share of the gain from `start` to `best` that `reached` has; `reason` if there is too little to gain."""
     share = planner_share(start, reached, best)
     return reason if share is None else share
 

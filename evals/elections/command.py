@@ -1,4 +1,4 @@
-"""The figures of elections and of the laws that came of them, as tables and as JSON."""
+"""Print the figures of elections and of the laws that followed, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.export import readable
 
 WIDTH = 100
-"""Columns of the tables where there is no terminal."""
+"""Width of the tables if there is no terminal."""
 
 
 def _part(value: float) -> str:
@@ -62,15 +62,15 @@ FORMS: Mapping[str, Callable[[float], str]] = {
     "gain_rich": _dollars,
     "leader_gain": _dollars,
 }
-"""How the figures that have a mean are shown, each in a column of its name."""
+"""Formats of the figures that have a mean, each in a column of its name."""
 
 
 def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: bool) -> None:
-    """The changes of the law of one run one by one, of several by rule; as JSON all of them, one by one and by rule."""
+    """Every change of the law for one run, by rule for several runs; JSON has both."""
     with readable(db) as path, ReadOnlyStore(path) as reader:
         chosen = [str(run_id) for run_id in governed(reader)] if list(runs) == ["all"] else runs
         if not chosen:
-            raise UsageError(f"no run in {db} has held an election; play one with: run --scenario democratic")
+            raise UsageError(f"no run in {db} has held an election; play one: run --scenario democratic")
         labs = [diagnose(reader, run) for run in dict.fromkeys(chosen)]
     if as_json:
         changes = [_row(lab, one) for lab in labs for one in lab.changes]
@@ -92,7 +92,7 @@ def _row(lab: Lab, change: Figures) -> dict[str, object]:
 
 
 def run_tables(lab: Lab) -> Iterator[Table]:
-    """Its elections, and every change of its law, each with means and how many turns are in them."""
+    """The elections of a run and every change of its law, each with means and the number of turns behind them."""
     held, under = [one for one in lab.turns if one.standing], f"{lab.rule}, platforms {lab.platforms}"
     if held:
         votes = _table(f"Elections of run {lab.run_id}: {under}", ("year", "ran"), VOTES)
@@ -109,7 +109,7 @@ def run_tables(lab: Lab) -> Iterator[Table]:
 
 
 def law_rows(lab: Lab) -> tuple[list[str], list[list[str]], list[list[str]]]:
-    """The law before the first change, a row for each change, and means, each with how many turns are in it.
+    """The law before the first change, a row for each change, and means, each with the number of turns behind it.
 
     Columns: year, who made the law, its rates, and `LAWS`.
     """
@@ -139,7 +139,7 @@ def _cells(one: Figures, names: Sequence[str]) -> list[str]:
 
 
 def _mean_rows(turns: Sequence[Figures], names: Sequence[str], *more: str) -> tuple[list[str], list[str]]:
-    """The means over `turns`, and under each how many of them are in it."""
+    """The means over `turns`, and under each the number of turns behind it."""
     found, counts = means(turns), told(turns)
     return (
         ["mean", *more, *(cell(name, found[name]) for name in names)],
@@ -148,7 +148,7 @@ def _mean_rows(turns: Sequence[Figures], names: Sequence[str], *more: str) -> tu
 
 
 def _add_means(table: Table, rows: Sequence[list[str]]) -> None:
-    """Pairs of `_mean_rows`, each pair in a section of its own."""
+    """Add pairs from `_mean_rows`, each pair in its own section."""
     for mean, count in zip(rows[::2], rows[1::2], strict=True):
         table.add_section()
         table.add_row(*mean)
@@ -167,7 +167,7 @@ def by_rule(labs: Sequence[Lab]) -> dict[tuple[str, str], list[Lab]]:
 
 
 def rules_as_json(labs: Sequence[Lab]) -> list[dict[str, object]]:
-    """By rule and kind of platform: who made how many laws, means, how many turns are in each, and standard errors."""
+    """By rule and kind of platform: laws by maker, means, turns behind each mean, and standard errors."""
     return [
         {
             "rule": rule,
@@ -185,7 +185,8 @@ def rules_as_json(labs: Sequence[Lab]) -> list[dict[str, object]]:
 
 
 def rule_tables(labs: Sequence[Lab]) -> Iterator[Table]:
-    """One row a rule and kind of platform: means over runs, the turns in them, and standard errors of several runs."""
+    """One row per rule and kind of platform: means over runs, turns behind them, and standard errors if several
+    runs."""
     yield _by_rule(labs, f"Elections of {len(labs)} runs", VOTES)
     yield _by_rule(labs, f"Turns of government of {len(labs)} runs, and the laws they made", LAWS)
 
@@ -214,5 +215,5 @@ def _table(title: str, first: Sequence[str], names: Sequence[str]) -> Table:
 
 
 def cell(name: str, value: float | bool | None) -> str:
-    """A figure in its form; `-` where it cannot be told."""
+    """A figure in its format; `-` if it is not defined."""
     return "-" if value is None else FORMS[name](float(value))

@@ -1,8 +1,8 @@
 """What governments did to the law, from the stored trace: who voted, how well, for whom, and at whose cost.
 
-Every figure is exact: utilities and welfare are those of workers who best-respond to a schedule, whatever was played.
-A run has one row of figures for each change of its law, also where no candidate stood and where a shock changed it.
-A figure that cannot be told is None, and `Figures.untold` says why.
+Every figure is exact: utilities and welfare assume that workers best-respond to a schedule, whatever was played. A run
+has one row of figures for each change of its law, including turns without a candidate and changes by a shock. A figure
+that is not defined is None, and `Figures.untold` gives the reason.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from pipeline.simulation.world import World, create
 from pipeline.store.writer import Reader, Row
 
 Maker = Literal["elected", "incumbent", "planner", "shock", "fork"]
-"""Who made a law: the leader who was elected for it, one who stayed without that, the planner, a shock, or a fork."""
+"""Who made a law: an elected leader, a leader who stayed without election, the planner, a shock, or a fork."""
 
 GOVERNMENTS: Sequence[Maker] = ("elected", "incumbent", "planner")
-"""Those who have turns of government."""
+"""The makers that have turns of government."""
 
 LAWS = ("welfare_gain", "planner_share", "gain_poor", "gain_middle", "gain_rich", "leader_gain")
-"""The figures of a law, told for every change of it."""
+"""The figures of a law, given for every change of it."""
 
 MEANS = (*VOTES, *LAWS)
-"""The fields of `Figures` of which a mean says something; that of `condorcet_elected` is the Condorcet efficiency."""
+"""The fields of `Figures` with a meaningful mean; that of `condorcet_elected` is the Condorcet efficiency."""
 
-PLANNER_GOVERNED = "the planner governed, and no worker"
+PLANNER_GOVERNED = "the planner governed, not a worker"
 NO_GOVERNMENT: Mapping[str, str] = {"shock": "a shock changed the law", "fork": "a fork rewrote the law"}
 EMPTY_THIRD = "there are fewer than three workers"
 NOTHING_TO_GAIN = f"ORACLE gains less than {LEAST_GAIN:.1%} over the first schedule"
@@ -46,25 +46,24 @@ NOTHING_TO_GAIN = f"ORACLE gains less than {LEAST_GAIN:.1%} over the first sched
 
 @dataclass(frozen=True)
 class Figures:
-    """One change of the law. Welfare in the unit of the run's objective, gains in dollars a worker and year.
+    """One change of the law. Welfare in the unit of the run's objective, gains in dollars per worker and year.
 
     `made_by`: see `Maker`. `leader`: who governs; None: the planner. `elected`: the winner, if candidates stood and a
     ballot named one. `leader_tercile`: 1 poor, 2 middle, 3 rich. `platform`: the leader's, in percentage points.
-    `fallback`: the government gave no usable answer, so that rates stayed. In years in which a shock lies over the law,
-    `rates_before` and `rates` of a government are those beneath.
+    `fallback`: the government gave no usable answer, so rates stayed. In years in which a temporary shock overrides the
+    law, a government's `rates_before` and `rates` are those of the underlying law.
 
-    `turnout`: share of the voters with a name on their ballot. `vote_quality`: mean over the ballots of those who were
-    asked, 0 for the worst one of its form and 1 for the best (`ballot_quality`). `condorcet_winner`: whether one of the
-    platforms beats each other by the voters' true preferences; `condorcet_elected`: whether that one was elected;
-    `condorcet_sincere`: whether the rule elects it if all vote by true preferences, which judges the rule alone.
-    `choice_quality`: where the elected platform is in welfare, from 0, the worst on offer, to 1, the best: a share of
-    the gain from the one to the other. `welfare_forgone`: the best one's welfare less the elected one's, 0 or more.
-    `promise_kept`: whether the elected platform became law.
+    `turnout`: share of the voters with a name on their ballot. `vote_quality`: mean over the ballots of asked voters, 0
+    for the worst ballot of its form and 1 for the best (`ballot_quality`). `condorcet_winner`: whether one platform
+    beats every other by the voters' true preferences; `condorcet_elected`: whether it was elected; `condorcet_sincere`:
+    whether the rule elects it under sincere voting, which judges the rule alone. `choice_quality`: where the elected
+    platform lies in welfare, from 0, the worst platform, to 1, the best. `welfare_forgone`: the best platform's welfare
+    minus the elected one's, 0 or more. `promise_kept`: whether the elected platform became law.
 
     `welfare_start`, `welfare_oracle`: under the first schedule, `START_RATE` in every bracket, and under ORACLE's, with
-    the people of that year. `welfare_gain`: of the law over the one before. `planner_share`: of the gain from
-    `welfare_start` to `welfare_oracle`, as in the view `yardsticks`. `gain_...`: of each third by wage and of the
-    leader by the law, against the one before. `untold`: by field of `MEANS` that is None, the reason.
+    the people of that year. `welfare_gain`: over the previous law. `planner_share`: of the gain from `welfare_start` to
+    `welfare_oracle`, as in the view `yardsticks`. `gain_...`: of each wage third and of the leader, over the previous
+    law. `untold`: the reason, by field of `MEANS` that is None.
     """
 
     run_id: int
@@ -101,7 +100,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Lab:
-    """The changes of the law of one run, in order, and what its elections were held under.
+    """The changes of the law of one run, in order, with its election rule and kind of platforms.
 
     `platforms`: `none`, `free` or `binding`.
     """
@@ -113,21 +112,22 @@ class Lab:
 
     @property
     def turns(self) -> list[Figures]:
-        """The turns of government, elected or not: what means are taken over."""
+        """The turns of government, elected or not, which means cover."""
         return [one for one in self.changes if one.made_by in GOVERNMENTS]
 
     def means(self) -> dict[str, float | None]:
-        """The mean of each of `MEANS` over the turns of government in which it can be told."""
+        """The mean of each of `MEANS` over the turns of government in which it is defined."""
         return means(self.turns)
 
     def counts(self) -> Counter[str]:
-        """How many changes of the law each `Maker` made."""
+        """The number of changes of the law by each `Maker`."""
         return Counter(one.made_by for one in self.changes)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs and its standard error; None where there is none. `turns`: those of all runs that are in it."""
+    """A mean over runs and its standard error; None if there is none. `turns`: the number of turns behind it, in all
+    runs."""
 
     mean: float | None
     error: float | None
@@ -139,17 +139,17 @@ def _known(turns: Sequence[Figures], name: str) -> list[float]:
 
 
 def means(turns: Sequence[Figures]) -> dict[str, float | None]:
-    """The mean of each of `MEANS` over those of `turns` in which it can be told."""
+    """The mean of each of `MEANS` over those of `turns` in which it is defined."""
     return {name: fmean(known) if (known := _known(turns, name)) else None for name in MEANS}
 
 
 def told(turns: Sequence[Figures]) -> dict[str, int]:
-    """In how many of `turns` each of `MEANS` can be told."""
+    """The number of `turns` in which each of `MEANS` is defined."""
     return {name: len(_known(turns, name)) for name in MEANS}
 
 
 def estimates(labs: Sequence[Lab]) -> dict[str, Estimate]:
-    """Means over runs, each run counting once, with the standard error that runs differ by."""
+    """Means over runs, each run counting once, with standard errors between runs."""
     found = {}
     for name in MEANS:
         known = [mean for lab in labs if (mean := lab.means()[name]) is not None]
@@ -166,14 +166,14 @@ WHERE scenario = 'democratic' AND rate_changes IS NOT NULL AND year >= coalesce(
 
 
 def governed(reader: Reader) -> list[int]:
-    """The runs with elections in which a government has had its turn, whether or not a candidate stood."""
+    """The runs with elections in which a government has had a turn, whether or not a candidate stood."""
     return [row["run_id"] for row in reader.rows(GOVERNED)]
 
 
 def diagnose(reader: Reader, run: str) -> Lab:
-    """The changes of the law of a run, by number or name; of a fork, those since it branched.
+    """The changes of the law of a run, by number or name; for a fork, those after the branch.
 
-    UsageError for a run without elections, or in which no government has had its turn yet.
+    UsageError for a run without elections, or one in which no government has had a turn yet.
     """
     row = find_run(reader, run)
     config, run_id = config_of(row), int(row["run_id"])
@@ -183,7 +183,7 @@ def diagnose(reader: Reader, run: str) -> Lab:
     record = Record(reader, run_id)
     first = int(row["fork_year"] or 0)
     if people is None or not record.turns(first):
-        raise UsageError(f"run {run_id} has held no election yet: it was cut off before, or --warmup ends later")
+        raise UsageError(f"run {run_id} has held no election yet: it was interrupted first, or --warmup ends later")
     world = create(config, people[0])
     thresholds = brackets_in(config.bracket_setting, config.dollars_of)
     found = changes_of_law(record.years, first, thresholds, world.exposure)
@@ -223,14 +223,14 @@ def _by_year(rows: Sequence[dict[str, Any]]) -> Mapping[int, list[Row]]:
 
 
 class Judge:
-    """Puts figures to the changes of the law of one run; `world`: its people and settings."""
+    """Computes the figures of the changes of the law of one run; `world`: its people and settings."""
 
     def __init__(self, world: World, run_id: int, record: Record) -> None:
         self.world, self.run_id, self.record = world, run_id, record
         self._electorates: dict[object, Electorate] = {}
 
     def electorate(self, year: int) -> Electorate:
-        """The people as they are in `year`; years with the same shocks share them."""
+        """The people in `year`; years with the same shocks share them."""
         active = self.world.exposure.active(year)
         if active not in self._electorates:
             self._electorates[active] = Electorate(self.world.setting(year), self.world.population.utility_type)
@@ -294,13 +294,13 @@ def _maker(change: Change, election: Election | None, leader: int | None) -> Mak
 
 
 def _platform(election: Election | None, leader: int | None) -> tuple[int, ...] | None:
-    """The leader's own in this election, in percentage points; None without one."""
+    """The leader's platform in this election, in percentage points; None without one."""
     rows = [] if election is None else [row for row in election.candidates if row["candidate"] == leader]
     return tuple(rows[0]["rate_changes"]) if rows and rows[0]["rate_changes"] is not None else None
 
 
 def _gains(change: Change, people: Electorate, leader: int | None) -> dict[str, Finding]:
-    """Utility by the law against the one before, of each third by wage and of the leader."""
+    """Change of utility over the previous law, for each wage third and for the leader."""
     gain = people.outcome(change.after).utility - people.outcome(change.before).utility
     thirds = [gain[people.tercile == i] for i in range(3)]
     by_third: list[Finding] = [float(np.mean(third)) if len(third) else EMPTY_THIRD for third in thirds]

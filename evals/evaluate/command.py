@@ -1,6 +1,6 @@
-"""`llm-economist eval`: runs judged from their traces by every welfare function and by exact yardsticks.
+"""`llm-economist eval`: judge stored runs by every welfare function and against exact benchmarks.
 
-Reads the trace, solves the economy of the same people, prints, and keeps the scores in `evaluations`.
+It reads the trace, solves the economy of the same people, prints the results, and stores the scores in `evaluations`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from signatures.types import TaxSchedule
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedRun:
-    """A run as its trace has it. `setting`: its people, its brackets and its objective in the last year judged.
+    """A stored run. `setting`: its people, its brackets and its objective in the last judged year.
 
-    `ranges`: the years that are judged, first and last. `yardsticks`: rows of the view of that name, in order of years.
-    `computed`: the yardsticks that years of an older version lacked, which are in `years` and `yardsticks`, too.
-    `laws`: its last law and those it is compared with, under its objective. `law_notes`: what their columns mean.
-    `gains`: who gains under the law of the last year judged.
+    `ranges`: first and last year of each judged range. `yardsticks`: rows of the view of that name, in order of years.
+    `computed`: the yardsticks that years of older versions lacked, now also in `years` and `yardsticks`. `laws`: its
+    last law and the laws it is compared with, under its objective. `law_notes`: what their columns mean. `gains`: who
+    gains under the law of the last judged year.
     """
 
     run_id: int
@@ -55,7 +55,7 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class Best:
-    """ORACLE for a run's people, brackets and objective, and how long finding it took here."""
+    """ORACLE for a run's people, brackets and objective, and the seconds that it took here."""
 
     schedule: TaxSchedule
     certificate: Certificate
@@ -64,9 +64,9 @@ class Best:
 
 @dataclass(frozen=True)
 class People:
-    """Runs with the same people: only they can be compared, for most welfare functions are sums over people.
+    """Runs with the same people: only they are comparable, because most welfare functions are sums over people.
 
-    `places`: of each policy under each welfare function. `front`: whether no policy has more equality and output.
+    `places`: rank of each policy under each welfare function. `front`: whether no policy has more equality and output.
     """
 
     runs: list[EvaluatedRun]
@@ -78,7 +78,7 @@ class People:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that `eval` knows. `best` is by run."""
+    """The results of `eval`. `best` is by run."""
 
     names: list[str]
     people: list[People]
@@ -90,7 +90,7 @@ class Evaluation:
 
 
 def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | None) -> Evaluation:
-    """Judge `runs` (numbers, names, or `all`). UsageError where a run, a year or a welfare function does not exist."""
+    """Judge `runs` (numbers, names, or `all`). UsageError if a run, a year or a welfare function does not exist."""
     wanted = _range(years) if years else None
     with ReadOnlyStore(db) as reader:
         rows = {row["run_id"]: row for row in _chosen(reader, runs)}
@@ -104,23 +104,23 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
 
 
 def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of `runs`; `all` stands for every run that has a whole year."""
+    """Rows of `runs`; `all` stands for every run with a complete year."""
     if list(runs) != ["all"]:
         return [find_run(reader, run) for run in runs]
     rows = reader.rows("SELECT * FROM runs WHERE run_id IN (SELECT run_id FROM years) ORDER BY run_id")
     if not rows:
-        raise UsageError(f"no run in {reader.path} has a whole year yet; there is nothing to judge")
+        raise UsageError(f"no run in {reader.path} has a complete year yet; there is nothing to judge")
     return rows
 
 
 def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
-    """`all`, or names with commas, or the runs' own objectives; in the order of `WELFARE`."""
+    """`all`, or names separated by commas, or the runs' own objectives; in the order of `WELFARE`."""
     if welfare == "all":
         return list(WELFARE)
     wanted = welfare.split(",") if welfare else objectives
     for name in wanted:
         if name not in WELFARE:
-            raise UsageError(f"--welfare {name}: expected all, or some of {', '.join(WELFARE)} with commas")
+            raise UsageError(f"--welfare {name}: expected all, or names from {', '.join(WELFARE)}, separated by commas")
     return [name for name in WELFARE if name in wanted]
 
 
@@ -143,12 +143,12 @@ FROM panel WHERE run_id = ? GROUP BY year ORDER BY year
 
 
 def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> EvaluatedRun:
-    """A run with its years, and the years to judge: those wanted, or the last tax year and all."""
+    """A run with its years, and the years to judge: the requested ones, or the last tax year and all years."""
     run_id, config = int(row["run_id"]), config_of(dict(row))
     counts = "adjusted_utility" if config.satisfaction_counts else "utility"
     rows = reader.rows(YEARS.format(counts=counts), [run_id])
     if not rows:
-        raise UsageError(f"run {run_id} has no whole year yet; there is nothing to judge")
+        raise UsageError(f"run {run_id} has no complete year yet; there is nothing to judge")
     last = int(rows[-1]["year"])
     if wanted and wanted[1] > last:
         raise UsageError(f"--years {wanted[0]}-{wanted[1]}: run {run_id} has years 0 to {last}")
@@ -178,7 +178,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Evaluated
 
 
 def _yardsticks(reader: Reader, run_id: int, computed: Sequence[Yardsticks]) -> list[dict[str, Any]]:
-    """Rows of the view `yardsticks`, with what was computed in the place of what is missing."""
+    """Rows of the view `yardsticks`, with missing values replaced by computed ones."""
     rows = reader.rows("SELECT * FROM yardsticks WHERE run_id = ? ORDER BY year", [run_id])
     new = {one.year: one for one in computed}
     for row in rows:
@@ -192,7 +192,7 @@ def _yardsticks(reader: Reader, run_id: int, computed: Sequence[Yardsticks]) -> 
 
 
 def _best(setting: Setting, names: Sequence[str]) -> Best:
-    """ORACLE with its certificate; the laws that are best under the other functions are rivals, too."""
+    """ORACLE with its certificate; the best laws under the other functions are further candidates."""
     rivals = tuple(oracles(setting, names).values())
     started = time.perf_counter()
     schedule, certificate = certified_oracle(setting, rivals)
@@ -203,7 +203,7 @@ def _best(setting: Setting, names: Sequence[str]) -> Best:
 
 
 def _people(runs: list[EvaluatedRun], names: list[str]) -> People:
-    """What the runs of the same people, and all laws for them, come to."""
+    """Judge the runs of the same people and all laws for them."""
     policies = [
         as_played(_span(run, *years), run.run_id, run.years.only(*years), names, run.setting)
         for run in runs
@@ -219,12 +219,12 @@ def _people(runs: list[EvaluatedRun], names: list[str]) -> People:
 
 
 def _span(run: EvaluatedRun, first: int, last: int) -> str:
-    """How a run is called as a policy: by the years that are judged."""
+    """The name of a run as a policy, with its judged years."""
     return f"run {run.run_id}, year{'' if first == last else 's'} {first}{'' if first == last else f'-{last}'}"
 
 
 def _all_laws(runs: Sequence[EvaluatedRun], names: Sequence[str]) -> dict[TaxSchedule, list[str]]:
-    """The laws of all baselines on the runs' brackets, and the last law of each run, with all names that a law has."""
+    """The laws of all baselines on the runs' brackets, and the last law of each run, with all their names."""
     found: dict[TaxSchedule, list[str]] = {}
     for run in runs:
         for law, called in laws(run.setting, names).items():
@@ -234,11 +234,11 @@ def _all_laws(runs: Sequence[EvaluatedRun], names: Sequence[str]) -> dict[TaxSch
     return found
 
 
-# -- keeping -----------------------------------------------------------------------------------------------------
+# -- storing -----------------------------------------------------------------------------------------------------
 
 
 def keep(made: Evaluation, db: str, console: Console) -> None:
-    """Put the scores into `evaluations`, and yardsticks that years lack into `years`; say so where that cannot be."""
+    """Store the scores in `evaluations` and missing yardsticks in `years`; print a note if that fails."""
     try:
         with Store(db) as store:
             for run in made.runs:
@@ -250,7 +250,7 @@ def keep(made: Evaluation, db: str, console: Console) -> None:
 
 
 def scores(made: Evaluation) -> Iterator[dict[str, Any]]:
-    """One row of `evaluations` for each run, policy and figure: those of the run, and those of the laws beside it."""
+    """Rows of `evaluations`: one per run, policy and figure, for the run and for the laws it is compared with."""
     for people in made.people:
         for run in people.runs:
             for place, policy in enumerate(people.policies):
@@ -266,13 +266,13 @@ def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str
     for subject in policy.names:
         key = {"run_id": run_id, "subject": subject}
         for name, value in policy.welfare.items():
-            yield {**key, "metric": name, "score": value, "feedback": f"place {people.places[name][place]} {among}"}
+            yield {**key, "metric": name, "score": value, "feedback": f"rank {people.places[name][place]} {among}"}
         yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
         yield {**key, "metric": "output", "score": policy.output, "feedback": front}
 
 
 def _law_scores(run: EvaluatedRun) -> Iterator[dict[str, Any]]:
-    """Under the run's objective: each law's share of ORACLE's gain, and its worth to fresh people."""
+    """Each law's share of ORACLE's gain under the run's objective, and its value for fresh people."""
     for law in run.laws:
         key = {"run_id": run.run_id, "subject": law.label}
         yield {**key, "metric": "share_of_gain", "score": law.share, "feedback": "of ORACLE's gain over the start"}
@@ -295,6 +295,6 @@ def _yardstick_scores(run: EvaluatedRun, best: Best) -> Iterator[dict[str, Any]]
         "subject": f"ORACLE of {run.setting.welfare}",
         "metric": "best_move",
         "score": proof.improvement,
-        "feedback": f"{rates}: the most that a move of one rate or of two by {moves()} points adds, from the best of "
+        "feedback": f"{rates}: largest gain from moving one or two rates by {moves()} points, from the best of "
         f"{proof.starts} starts with {proof.optima} local optima",
     }

@@ -1,4 +1,4 @@
-"""An evaluation as tables and lines, as JSON, and as CSV."""
+"""Print an evaluation as tables, as JSON, and as CSV."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from evals.policies import who_gains
 from evals.policies.share_of_gain import figure, moves, objective_table, unit_of
 
 WIDTH = 100
-"""Columns of the tables where there is no terminal."""
+"""Width of the tables if there is no terminal."""
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 LONGEST = 40
-"""Blocks of a line of years; of more years, several share a block."""
+"""Maximum blocks in a line of years; with more years, several share a block."""
 
 
 NOTE = (
-    "Years as played are means of years; they can beat ORACLE, for who works more than is best for himself pays tax "
-    "that all share. Under a law all workers best-respond and are satisfied. Equality: 1 - gini of income after tax "
-    "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has as much of both and "
-    "more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are made for the run's objective."
+    "Years as played are means over years; they can beat ORACLE, because workers who work more than their best hours pay tax "
+    "that everyone shares. Under a law every worker best-responds and is satisfied. Equality: 1 - gini of income after tax "
+    "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has at least as much of both and "
+    "more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are computed for the run's objective."
 )
 
 
@@ -60,7 +60,7 @@ def print_evaluation(made: Evaluation, console: Console) -> None:
 
 
 def print_laws(run: EvaluatedRun, console: Console) -> None:
-    """The run's last law and those it is compared with, under its own objective and for fresh people."""
+    """The run's last law and the laws it is compared with, under its own objective and for fresh people."""
     title = f"Run {run.run_id}: laws under its objective, {run.setting.welfare}: {unit_of(run.setting.welfare)}"
     console.print(objective_table(title, run.laws))
     for note in run.law_notes:
@@ -84,7 +84,7 @@ def _table(title: str, heads: Sequence[str], names: Sequence[str]) -> Table:
 def _welfare_table(people: People, names: Sequence[str]) -> Table:
     numbers = ", ".join(str(run.run_id) for run in people.runs)
     size = len(people.runs[0].setting.wages)
-    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars a head"
+    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars per head"
     table = _table(f"{title} (paper: no unit)" if "paper" in names else title, ["policy"], names)
     for number, policy in enumerate(people.policies, start=1):
         table.add_row(str(number), Text(policy.label), *(figure(policy.welfare[name]) for name in names))
@@ -92,7 +92,7 @@ def _welfare_table(people: People, names: Sequence[str]) -> Table:
 
 
 def _place_table(people: People, names: Sequence[str]) -> Table:
-    table = _table("Places of these policies, and equality against output", [], names)
+    table = _table("Ranks of these policies, and equality against output", [], names)
     for head in ("equality", "output,\n$ a year", "front"):
         table.add_column(head, justify="right")
     for i, policy in enumerate(people.policies):
@@ -104,21 +104,21 @@ def _place_table(people: People, names: Sequence[str]) -> Table:
 
 
 def yardstick_lines(run: EvaluatedRun) -> Iterator[str]:
-    """What was reached year by year, each yardstick as one line of blocks with its first and last value."""
+    """Each yardstick over the years as one line of blocks, with its first and last value."""
     columns = (("planner share", "planner_share", "{:.0%}"), ("mean regret", "mean_regret", "${:,.0f}"))
     yield f"Run {run.run_id} ({run.name}), years 0 to {run.yardsticks[-1]['year']}, objective {run.setting.welfare}:"
     for title, column, form in (*columns, ("equilibrium gap", "equilibrium_gap", "${:,.0f}")):
         values = [math.nan if one[column] is None else float(one[column]) for one in run.yardsticks]
         known = [value for value in values if not math.isnan(value)]
         if not known:
-            yield f"  {title:<16} none: there is nothing to measure"
+            yield f"  {title:<16} not defined for these years"
             continue
         first, last, least, most = (form.format(value) for value in (known[0], known[-1], min(known), max(known)))
         yield f"  {title:<16} {blocks(values)}  {first} -> {last}, from {least} to {most}"
 
 
 def blocks(values: Sequence[float], longest: int = LONGEST) -> str:
-    """Values as blocks from the least to the most; nan is a blank, and several values share a block as their mean.
+    """Values as blocks from lowest to highest; nan is a blank, and several values share a block as their mean.
 
     >>> blocks([0, 1, math.nan, 4, 8])
     '▁▂ ▅█'
@@ -131,15 +131,16 @@ def blocks(values: Sequence[float], longest: int = LONGEST) -> str:
 
 
 def certificate_line(run: EvaluatedRun, best: Best) -> str:
-    """Why ORACLE's schedule is taken for the optimum, and below it the best on the planner's ten-point grid."""
+    """The evidence that ORACLE's schedule is the optimum, and on the next line the best on the planner's ten-point
+    grid."""
     proof = best.certificate
     rates, grid = ("/".join(f"{rate:g}" for rate in law.rates) for law in (best.schedule, proof.grid))
-    how = f"all {proof.starts:,} schedules of the ten-point grid" if proof.enumerated else f"{proof.starts} climbs"
+    how = f"all {proof.starts:,} schedules of the ten-point grid" if proof.enumerated else f"{proof.starts} searches"
     optima = several(proof.optima, "local optimum", "local optima")
     second = "the only one" if proof.runner_up is None else f"the second best {figure(proof.runner_up)}"
     return (
-        f"  ORACLE {rates}: {figure(proof.welfare)}, the optimum at any rates, polished from the best of {how} with "
-        f"{optima}, {second}; no move of one rate or of two by {moves()} points improves it "
+        f"  ORACLE {rates}: {figure(proof.welfare)}, the optimum at any rates, refined from the best of {how} with "
+        f"{optima}, {second}; no move of one or two rates by {moves()} points improves it "
         f"(best: {proof.improvement:+.3g}); {best.seconds:.2f} s\n"
         f"  ORACLE_GRID {grid}: {figure(proof.grid_welfare)}, the best found on the planner's own ten-point grid"
     )
@@ -149,7 +150,7 @@ def certificate_line(run: EvaluatedRun, best: Best) -> str:
 
 
 def as_json(made: Evaluation) -> dict[str, Any]:
-    """Everything of an evaluation; what is not a number is null."""
+    """The whole evaluation; what is not a number is null."""
     return {
         "welfare": made.names,
         "runs": [
@@ -190,7 +191,7 @@ def _policies(people: People) -> list[dict[str, Any]]:
 
 
 def write_csv(made: Evaluation, path: str, *, not_over: str) -> None:
-    """One row for each population, policy and welfare function. UsageError if the file cannot be written."""
+    """Write one row per population, policy and welfare function. UsageError if the file cannot be written."""
     with whole_file(path, not_over=not_over) as part, part.open("w", encoding="utf-8", newline="") as out:
         rows = csv.writer(out, lineterminator="\n")
         rows.writerow(["runs", "run_id", "policy", "rates", "welfare", "value", "place", "equality", "output", "front"])

@@ -1,4 +1,4 @@
-"""`llm-economist experiment`: declared experiments, played in one sweep and judged one by one."""
+"""`llm-economist experiment`: play declared experiments in one sweep, and judge each of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Made = dict[str, list[Cell]]
 def run_experiments(
     name: str, settings: Mapping[str, Any], options: Options, *, paper: bool, figure: str | None
 ) -> None:
-    """The command: an experiment or all of them, under the settings that were given. EconomistError in one line."""
+    """Run one experiment or all of them, under the given settings. EconomistError in one line."""
     chosen = choose(name)
     made = {one: cells_of(one, experiment, settings, options, paper=paper) for one, experiment in chosen.items()}
     played = {one: cells for one, cells in made.items() if not chosen[one].solved}
@@ -64,12 +64,12 @@ def run_experiments(
 def cells_of(
     name: str, experiment: Experiment, settings: Mapping[str, Any], options: Options, *, paper: bool
 ) -> list[Cell]:
-    """The cells of an experiment, its reference first. UsageError says which experiment it is about."""
+    """The cells of an experiment, its reference first. UsageError names the experiment."""
     common = {**experiment.common(settings, paper=paper), "name": f"{settings.get('name', '')} {name}".strip()}
     if experiment.solved:
-        common["llm"] = "rules"  # nobody is asked, whatever key there is
+        common["llm"] = "rules"  # no model is called, whatever key is set
     if "seed" in settings:
-        raise UsageError("--seed is one seed; an experiment takes --seeds, e.g. --seeds 1-20")
+        raise UsageError("--seed sets one seed; an experiment takes --seeds, e.g. --seeds 1-20")
     try:
         arms = experiment.layout(settings, paper=paper)
         return prepare(common, arms, seeds=parse_seeds(options.seeds), paired=experiment.paired)
@@ -78,9 +78,9 @@ def cells_of(
 
 
 def once_each(made: Mapping[str, list[Cell]]) -> list[Cell]:
-    """The cells of all experiments, each run once, and named for its experiment where there are several.
+    """The cells of all experiments, each run once, with the experiment's name if there are several.
 
-    Seed by seed within an experiment, so that a cut leaves whole pairs.
+    Ordered seed by seed within an experiment, so that an interruption leaves complete pairs.
     """
     first: dict[str, Cell] = {}
     for name, cells in made.items():
@@ -90,7 +90,7 @@ def once_each(made: Mapping[str, list[Cell]]) -> list[Cell]:
 
 
 def _check_outputs(db: str, options: Options, figure: str | None) -> None:
-    """Refuse what could not be written before anything is paid for."""
+    """Refuse output files that cannot be written, before anything is paid for."""
     if options.csv is not None:
         writable(options.csv, not_over=db, flag="--csv")
     if figure is not None:
@@ -109,15 +109,15 @@ def _notes(
         yield from (PAPER_IS, PAPER_IS_NOT)
     for name, experiment in chosen.items():
         if unmoved := ", ".join(f"--{flag.replace('_', '-')}" for flag in experiment.unmoved(settings)):
-            yield f"{name} sets {unmoved} itself."
+            yield f"{name} sets {unmoved} itself; your value is ignored."
         if experiment.solved:
-            yield f"{name} asks nobody: all workers best-respond, and the economy is solved."
+            yield f"{name} calls no model: every worker best-responds, and the economy is solved."
     arms, runs = sum(map(len, played.values())), len(once_each(played))
     if runs < arms:
-        yield f"{arms} cells are {runs} runs: what several experiments share is played once, for the first of them."
+        yield f"{arms} cells are {runs} runs: a run that several experiments share is played once, for the first of them."
     for name, cells in played.items():
         if once := ", ".join(dict.fromkeys(cell.arm for cell in cells if _has_one_turn(cell.config))):
-            yield f"{name}: one tax year is all there is of {once}: the planner has no second turn to learn for."
+            yield f"{name}: {once} have only one tax year, so the planner cannot learn from a first turn."
 
 
 def _has_one_turn(config: RunConfig) -> bool:
@@ -133,7 +133,7 @@ def _play(sweep: Sweep, console: Console) -> dict[str, int]:
 
 
 def objectives(settings: Mapping[str, Any], *, paper: bool) -> list[str]:
-    """What a solved experiment judges laws by: the objective that was asked for, or else every welfare function."""
+    """The objectives of a solved experiment: the requested one, or else every welfare function."""
     asked = {**(PAPER if paper else {}), **settings}
     return [str(asked["welfare"])] if "welfare" in asked else list(WELFARE)
 
@@ -149,17 +149,17 @@ def _judged(
 
 
 def _write(findings: list[Finding], console: Console, options: Options, figure: str | None, db: str) -> None:
-    """The files that were asked for."""
+    """Write the requested files."""
     if options.csv is not None:
         write_csv(as_rows(findings), options.csv, db=db)
     if figure is not None:
         _draw(findings, figure, console, db)
     elif not options.json:
-        say(console, "A figure: the same command with --figure FILE.svg")
+        say(console, "For a figure, add --figure FILE.svg")
 
 
 def _draw(findings: list[Finding], figure: str, console: Console, db: str) -> None:
-    """A figure of each experiment; of several, each in a file with its name."""
+    """Draw a figure of each experiment; several go to files with their names."""
     from evals.figures.command import INCH, draw
     from evals.figures.experiment_arms import intervals
     from evals.figures.style import Size

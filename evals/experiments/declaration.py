@@ -1,4 +1,4 @@
-"""What an experiment is: a question, and the arms that answer it. Each is one file in `evals/experiments/declared/`."""
+"""The declaration of an experiment: a question and its arms. Each is one file in `evals/experiments/declared/`."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ PAPER: Mapping[str, Any] = {
     "two_timescale": 25,
     "max_timesteps": 2500,
 }
-"""What `experiments/run_experiments.py` of the LLM Economist's released code sets (Karten et al. 2025, arXiv
-2507.15815), and the economy and welfare of that code. Dissatisfaction lowers the objective as in the paper. Workers
-and brackets are the defaults, 5 and `three`, there and here."""
+"""The settings of `experiments/run_experiments.py` in the LLM Economist's released code (Karten et al. 2025, arXiv
+2507.15815), with that code's economy and welfare. Dissatisfaction lowers the objective, as in the paper. Workers and
+brackets are the defaults, 5 and `three`, in both programs."""
 
 PAPER_IS = (
-    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), where its own flags or "
-    "yours do not say otherwise: 5 workers, 3 brackets, 2,500 years, tax years of 25."
+    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), unless the experiment's flags or "
+    "yours override them: 5 workers, 3 brackets, 2,500 years, tax years of 25."
 )
-"""Which published setting `--paper` is."""
+"""The published setting that `--paper` reproduces."""
 
 PAPER_IS_NOT = (
     "--paper is not the setting of the paper's text, which has up to 100 workers and the federal brackets "
-    "(--num-agents 100 --bracket-setting US_FED); and prompts, personas and the Saez formula are not v1's, whose "
-    "faults docs/v1.md lists."
+    "(--num-agents 100 --bracket-setting US_FED); and prompts, personas and the Saez formula differ from v1, whose "
+    "faults are listed in docs/v1.md."
 )
-"""Which published setting it is not."""
+"""The published setting that `--paper` does not reproduce."""
 
 ALL = "all"
 
@@ -47,12 +47,12 @@ ALL = "all"
 class Experiment:
     """A question and its `arms`: settings by name, the reference first.
 
-    `settings` are what makes the experiment, and no flag changes them; `defaults` give way to a flag. `each`: values of
-    this flag, with commas, become the arms in the place of those declared. `tax_years`: how many of them each arm plays
-    where nobody says how many years. `paired`: all arms have the same people. `by_welfare`: what counts is the law
-    under every welfare function, not the run under one. `solved`: every worker best-responds, so that nothing is
-    played. `shown`: the measures in the figure; those by welfare have their own. `needing`: arms that take part only
-    where a flag is given, `paper` among them.
+    `settings` define the experiment, and no flag changes them; flags override `defaults`. `each`: values of this flag,
+    separated by commas, replace the declared arms. `tax_years`: tax years per arm if no flag sets the years. `paired`:
+    all arms have the same people. `by_welfare`: the experiment judges the law under every welfare function, not the run
+    under one. `solved`: every worker best-responds, so the economy is solved instead of played. `shown`: the measures
+    in the figure; experiments by welfare have their own. `needing`: arms that take part only if a flag is given,
+    including `paper`.
     """
 
     question: str
@@ -68,9 +68,9 @@ class Experiment:
     shown: tuple[str, ...] = ("welfare", "planner_share", "regret_share", "hours")
 
     def common(self, given: Mapping[str, Any], *, paper: bool) -> dict[str, Any]:
-        """What all arms share, by the flags that were `given`."""
+        """The settings that all arms share, from the flags that were `given`."""
         if "," in str(given.get("llm") or "") and self.each != "llm":
-            raise UsageError(f"--llm {given['llm']}: several models are for `experiment llm_comparison`; give one")
+            raise UsageError(f"--llm {given['llm']}: only `experiment llm_comparison` takes several models; give one")
         kept = {name: value for name, value in given.items() if name != self.each}
         return {**self.defaults, **(PAPER if paper else {}), **kept, **self.settings}
 
@@ -84,7 +84,7 @@ class Experiment:
             arms = {value: {self.each: value} for value in values}
             if not arms:
                 raise UsageError(
-                    f"--{self.each} {given[self.each]!r} names nothing; expected e.g. {','.join(self.arms)}"
+                    f"--{self.each} {given[self.each]!r} contains no value; expected e.g. {','.join(self.arms)}"
                 )
         if self.tax_years is not None and "max_timesteps" not in given:
             common = self.common(given, paper=paper)
@@ -94,7 +94,7 @@ class Experiment:
         return arms
 
     def unmoved(self, given: Mapping[str, Any]) -> Iterator[str]:
-        """Settings that were given in vain, because the experiment is about them."""
+        """Given settings that have no effect because the experiment sets them."""
         own = {**self.settings, **{name: None for arm in self.arms.values() for name in arm if name != self.each}}
         for name, value in given.items():
             if name in own and str(own[name]) != str(value):
@@ -108,13 +108,13 @@ def catalog() -> dict[str, Experiment]:
 
 
 def choose(name: str) -> dict[str, Experiment]:
-    """The experiment called `name`, or all. UsageError where there is none."""
+    """The experiment called `name`, or all. UsageError if it does not exist."""
     known, wanted = catalog(), underscored(name)
     if wanted == ALL:
         return known
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(known)}, and {ALL}"
+        meant = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}, or {ALL}"
         raise UsageError(f"no experiment {name!r}{meant}")
     return {wanted: known[wanted]}
 

@@ -1,4 +1,4 @@
-"""What an experiment found: its arms with intervals, from the runs that were played or the economy that was solved."""
+"""The results of an experiment: its arms with intervals, from the runs played or the economy solved."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Row, Store
 
 ELECTED: Mapping[str, Measure] = {name: Measure(name, "of elections") for name in MEANS}
-"""What is known of elections, where there are some."""
+"""The measures of elections, for experiments that hold them."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An experiment and its arms. `labs`: the elections of its runs. `solved`: where nothing was played."""
+    """An experiment and its arms. `labs`: the elections of its runs. `solved`: set if the economy was solved."""
 
     name: str
     experiment: Experiment
@@ -36,7 +36,7 @@ class Finding:
 
     @property
     def drawn(self) -> list[Measure]:
-        """What the figure shows."""
+        """The measures in the figure."""
         if self.solved is not None:
             return [SHARES[f"{name}{SHARE}"] for name in self.solved.objectives]
         return (
@@ -46,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Judge:
-    """How experiments are judged. `runs`: by `Cell.key`; `max_fallback`: a share; `detect`: differences by measure."""
+    """Judges experiments. `runs`: by `Cell.key`; `max_fallback`: a share; `detect`: differences by measure."""
 
     db: str
     runs: Mapping[str, int]
@@ -54,7 +54,7 @@ class Judge:
     detect: Mapping[str, float]
 
     def played(self, name: str, experiment: Experiment, cells: Sequence[Cell]) -> Finding:
-        """An experiment whose runs are there; stored in `evaluations`."""
+        """Judge an experiment whose runs are finished, and store the results in `evaluations`."""
         sweep, welfare = Sweep(cells, self.db), str(cells[0].config.welfare)
         measures = measures_for(cell.config.welfare for cell in cells)
         results = judged(sweep, self.runs, welfare=welfare, measures=measures)
@@ -71,7 +71,7 @@ class Judge:
     def solved(
         self, name: str, experiment: Experiment, cells: Sequence[Cell], objectives: Sequence[str], console: Console
     ) -> Finding:
-        """An experiment in which all best-respond, under each of the `objectives`; stored in `evaluations`."""
+        """Judge a solved experiment under each of the `objectives`, and store the results in `evaluations`."""
         made = solved.solve(cells, objectives, console)
         welfare = objectives[0] if len(objectives) == 1 else "all"
         arms = self._arms(name, experiment, cells, made.results, measures_of(objectives), welfare)
@@ -79,7 +79,7 @@ class Judge:
         return Finding(name, experiment, arms, solved=made)
 
     def _by_welfare(self, sweep: Sweep, results: Sequence[Result]) -> list[Result]:
-        """The results with what the last law is worth under every welfare function."""
+        """The results, with the value of the last law under every welfare function."""
         values = {name: results_of(sweep, self.runs, welfare=name) for name in WELFARE}
         return [
             Result(
@@ -120,7 +120,7 @@ class Judge:
         )
 
     def _labs(self, cells: Sequence[Cell]) -> dict[int, Lab]:
-        """The elections of the runs in which a government has had its turn, by run."""
+        """The elections of the runs in which a government has had a turn, by run."""
         asked = {self.runs[cell.key] for cell in cells if SCENARIOS[cell.config.scenario].elections}
         with ReadOnlyStore(self.db) as reader:
             return {run_id: diagnose(reader, str(run_id)) for run_id in governed(reader) if run_id in asked}

@@ -1,7 +1,7 @@
-"""Planners that need no model, for people who all best-respond: nothing is played, the economy is solved.
+"""Planners without a model, for workers who all best-respond: the economy is solved, not played.
 
-Every objective is judged by itself: ORACLE, ORACLE_GRID and the SAEZ formulas are made for the objective under which
-they are judged, and a share is one of ORACLE's gain over the start.
+Each objective is judged separately: ORACLE, ORACLE_GRID and the SAEZ formulas are computed for the objective that
+judges them, and a share is one of ORACLE's gain over the start.
 """
 
 from __future__ import annotations
@@ -34,43 +34,43 @@ BEST = "ORACLE"
 SHARE, FRESH = "_share_of_gain", "_on_fresh_people"
 
 VALUES: Mapping[str, Measure] = {
-    name: Measure(name, "the law's, if every worker best-responds", outcome=True, head=name) for name in WELFARE
+    name: Measure(name, "of the law, if every worker best-responds", outcome=True, head=name) for name in WELFARE
 }
-"""What a law comes to, by welfare function."""
+"""The value of a law, by welfare function."""
 
 SHARES: Mapping[str, Measure] = {
     f"{name}{SHARE}": Measure(
         f"{name}{SHARE}",
-        f"{name}: of what ORACLE gains over {START_RATE:g} % in every bracket, the share that the law gains",
+        f"{name}: the law's share of ORACLE's gain over {START_RATE:g} % in every bracket",
         percent=True,
         head=f"{name}, share of gain",
     )
     for name in WELFARE
 }
-"""How much of the possible gain that is."""
+"""The share of the possible gain, by welfare function."""
 
 FRESHES: Mapping[str, Measure] = {
     f"{name}{FRESH}": Measure(
         f"{name}{FRESH}",
-        f"{name}: the same law for {FRESH_PEOPLE:,} other people, who best-respond",
+        f"{name}: the same law for {FRESH_PEOPLE:,} other people who best-respond",
         head=f"{name} {ON_FRESH_PEOPLE}",
     )
     for name in WELFARE
 }
-"""What the law comes to among people for whom it was not made."""
+"""The value of the law for people other than those it was computed for."""
 
 
 def measures_of(objectives: Sequence[str]) -> dict[str, Measure]:
-    """The measures of a solved experiment, in the order in which they are shown."""
+    """The measures of a solved experiment, in the order of display."""
     kinds = ((VALUES, ""), (SHARES, SHARE), (FRESHES, FRESH))
     return {f"{name}{end}": kind[f"{name}{end}"] for kind, end in kinds for name in objectives}
 
 
 @dataclass(frozen=True)
 class SolvedBaselines:
-    """Laws by arm and seed. `objectives`: those under which each law was made and judged.
+    """Laws by arm and seed. `objectives`: those for which each law was computed and by which it is judged.
 
-    `cautions`: by seed, those that hold under some objective's ORACLE and not at the first law.
+    `cautions`: by seed, those that hold under some objective's ORACLE but not under the first law.
     """
 
     results: Sequence[Result]
@@ -82,7 +82,7 @@ class SolvedBaselines:
         return len({one.seed for one in self.results})
 
     def firsts(self) -> dict[str, dict[str, int]]:
-        """By objective: in how many populations a planner is above ORACLE, which only one on other brackets can be."""
+        """By objective: the number of populations in which a planner beats ORACLE, possible only on other brackets."""
         best = {one.seed: one.figures for one in self.results if one.arm == BEST}
         found: dict[str, dict[str, int]] = {name: {} for name in self.objectives}
         for one in self.results:
@@ -93,8 +93,8 @@ class SolvedBaselines:
         return found
 
     def notes(self) -> Iterator[str]:
-        """For what each law was made, whether ORACLE is the optimum, and where a column says less than it seems."""
-        yield f"{BOTH_OPTIMA} Both, and the SAEZ formulas, are made for the objective under which they are judged."
+        """What each law was computed for, whether ORACLE is the optimum, and where a column can mislead."""
+        yield f"{BOTH_OPTIMA} Both, and the SAEZ formulas, are computed for the objective that judges them."
         yield from self._ahead()
         yield from self._little_to_gain()
         yield FITTED
@@ -106,10 +106,10 @@ class SolvedBaselines:
     def _ahead(self) -> Iterator[str]:
         ahead = self.firsts()
         if first := [name for name, others in ahead.items() if not others]:
-            yield f"No policy is above ORACLE in any of {self.seeds} populations: {', '.join(first)}."
+            yield f"No policy beats ORACLE in any of {self.seeds} populations: {', '.join(first)}."
         for name, others in ahead.items():
             for arm, times in others.items():
-                yield f"{arm}, on brackets of its own, is above ORACLE under {name} in {times} of {self.seeds}."
+                yield f"{arm}, on its own brackets, beats ORACLE under {name} in {times} of {self.seeds}."
 
     def _little_to_gain(self) -> Iterator[str]:
         for name in self.objectives:
@@ -123,15 +123,15 @@ class SolvedBaselines:
 
     def _about_paper(self) -> Iterator[str]:
         yield (
-            "paper is a sum over people and not dollars a head; on fresh people it is stated for as many as the run "
-            f"has. {WEIGHTS_OF_PAPER}"
+            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people in the run "
+            f". {WEIGHTS_OF_PAPER}"
         )
 
 
 def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) -> SolvedBaselines:
-    """What every cell's planner comes to under each of the `objectives`, with progress.
+    """The value of every cell's planner under each of the `objectives`, with progress.
 
-    UsageError where that changes with the years.
+    UsageError if it changes over the years.
     """
     results, cautions = list[Result](), dict[int, Sequence[Caution]]()
     seeds = list(dict.fromkeys(cell.config.seed for cell in cells))
@@ -149,16 +149,16 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
 
 
 def people_of(config: RunConfig) -> World:
-    """Who is to be taxed. UsageError where that changes with the years."""
+    """The people to be taxed. UsageError if they change over the years."""
     if config.shock:
         raise UsageError(
-            f"--shock {config.shock[0]!r}: nothing happens in this experiment, which is solved and not played"
+            f"--shock {config.shock[0]!r}: this experiment is solved, not played, and takes no shocks"
         )
     return create(replace(config, planner_type="LLM"))
 
 
 def _judged(cells: Sequence[Cell], world: World, name: str) -> dict[str, Figures]:
-    """By arm: its law made for the objective `name`, judged by it."""
+    """By arm: its law computed for the objective `name`, and judged by it."""
     setting, others = replace(world.setting(), welfare=name), fresh_people(world)
     assert others is not None  # there is no shock
     laws = {cell.arm: law_of(cell.config.planner_type, setting) for cell in cells}
@@ -172,11 +172,11 @@ def _judged(cells: Sequence[Cell], world: World, name: str) -> dict[str, Figures
 
 
 def law_of(planner: str, setting: Setting) -> TaxSchedule:
-    """The law of a planner without a model; of one with a model that with which it begins."""
+    """The law of a planner without a model, or the first law of one with a model."""
     return uniform(setting.thresholds, START_RATE) if planner == "LLM" else BASELINES[planner](setting)
 
 
 def _only_there(setting: Setting, best: TaxSchedule) -> list[Caution]:
-    """The cautions on the objective that hold under its ORACLE's law `best` and not at the first law."""
+    """The cautions on the objective that hold under its ORACLE's law `best` but not under the first law."""
     first = uniform(setting.thresholds, START_RATE)
     return added(on_objective(under_law(setting, first)), on_objective(under_law(setting, best)))

@@ -1,4 +1,4 @@
-"""What experiments found as tables, as JSON and as CSV."""
+"""Print the results of experiments as tables, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from evals.policies.share_of_gain import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
 from pipeline.economy.baselines import START_RATE
 
 WIDTH = 160
-"""Columns of the tables where there is no terminal."""
+"""Width of the tables if there is no terminal."""
 
 
 def print_finding(found: Finding, console: Console, *, detect: Mapping[str, float], db: str) -> None:
-    """The question, the tables that answer it, and what a reader needs to know."""
+    """Print the question, the tables that answer it, and the notes."""
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     console.print(Text.assemble((found.name, "bold"), f": {found.experiment.question}"), soft_wrap=True)
@@ -64,25 +64,25 @@ def _tables(found: Finding) -> Iterator[Table]:
         return
     if found.experiment.by_welfare:
         shares = {name: one for name, one in arms.measures.items() if name == OWN_SHARE}
-        title = f"{who}: the law under every welfare function, if every worker best-responds"
+        title = f"{who}: the last law under every welfare function, if every worker best-responds"
         yield matrix(arms, {**VALUES, **shares}, title)
     if found.experiment.by_welfare:
-        yield matrix(arms, VALUES, f"Differences to {arms.reference}, seed by seed", of=_difference, sign=True)
+        yield matrix(arms, VALUES, f"Differences from {arms.reference}, paired by seed", of=_difference, sign=True)
     else:
-        yield means_table(arms, f"{who}, each with people of its own; welfare: {arms.welfare}")
+        yield means_table(arms, f"{who}, each with its own people; welfare: {arms.welfare}")
     yield cost_table(arms)
 
 
 def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Iterator[Table]:
-    """Dollars, shares of ORACLE's gain, and dollars on fresh people: side by side for one objective, else in turn."""
+    """Dollars, shares of ORACLE's gain, and dollars for fresh people: side by side for one objective, else in turn."""
     kinds = ((VALUES, "", "these people"), (SHARES, SHARE, SHARE_OF_GAIN), (FRESHES, FRESH, ON_FRESH_PEOPLE))
     if len(objectives) == 1:
         (name,) = objectives
         columns = {f"{name}{end}": replace(kind[f"{name}{end}"], head=head) for kind, end, head in kinds}
-        yield matrix(arms, columns, f"{who}; laws are made for {name} and judged by it: {unit_of(name)}")
+        yield matrix(arms, columns, f"{who}; laws are computed for {name} and judged by it: {unit_of(name)}")
         return
     titles = (
-        f"{who}; every law is made for the objective of its column. Dollars a head and year (paper: a sum over people)",
+        f"{who}; every law is computed for the objective of its column. Dollars per head and year (paper: a sum over people)",
         f"The same: {SHARE_OF_GAIN} over {START_RATE:g} % in every bracket",
         f"The same laws {ON_FRESH_PEOPLE}",
     )
@@ -106,7 +106,7 @@ def matrix(
     of: Callable[[Estimate], Interval] = _mean,
     sign: bool = False,
 ) -> Table:
-    """Arms by measures: a mean (`sign`: it is a difference), and below it the ends of its interval."""
+    """Arms by measures: a mean (a difference if `sign`), and below it the ends of its interval."""
     table = _table(made, title)
     for name in measures:
         table.add_column((measures[name].head or name).replace("_", "_\n"), justify="right", overflow="fold")
@@ -125,7 +125,7 @@ def _cell(ends: Interval, measure: Measure, *, sign: bool) -> Text:
 
 
 def means_table(made: Comparison, title: str) -> Table:
-    """What came of each arm on its own: the mean over its runs, and the interval of that."""
+    """Each arm on its own: the mean over its runs, with its interval."""
     table = _table(made, title)
     for head in ("runs", "mean", "95 % interval"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -144,22 +144,22 @@ def _table(made: Comparison, title: str) -> Table:
 
 
 def interval_text(ends: Interval, measure: Measure, *, sign: bool = False) -> str:
-    """The ends of an interval; empty where there is none."""
+    """The ends of an interval; empty if there is none."""
     low, high = (shown(end, measure, scale=ends.mean, sign=sign) for end in (ends.low, ends.high))
     return "" if low == "-" else f"{low} .. {high}"
 
 
 def _notes(found: Finding, db: str) -> Iterator[str]:
-    yield "Means over seeds with their 95 % intervals: Student's t, the end of the longer tail moved out for skewness."
+    yield "Means over seeds with their 95 % intervals: Student's t, skewness-corrected on the side of the longer tail."
     if not found.experiment.paired:
-        yield "The arms have other people, so that nothing is paired: see whether intervals overlap."
+        yield "The arms have different people, so nothing is paired: compare the intervals."
     else:
         yield (
-            f"Differences to {found.arms.reference}, seed by seed, are stored with their intervals and p-values; those "
-            f"of the primary outcome, {found.arms.primary}, are corrected over the arms, too."
+            f"Differences from {found.arms.reference}, paired by seed, are stored with their intervals and p-values; those "
+            f"of the primary outcome, {found.arms.primary}, are also adjusted over the arms."
         )
     if OWN_SHARE in found.arms.measures:
-        yield f"{OWN_SHARE}: of ORACLE's gain over 50 %, what the law reached, each arm by its own objective."
+        yield f"{OWN_SHARE}: the law's share of ORACLE's gain over 50 %, each arm by its own objective."
     yield from few_notes(found.arms)
     if found.solved is not None:
         yield from found.solved.notes()
@@ -167,7 +167,7 @@ def _notes(found: Finding, db: str) -> Iterator[str]:
     yield where_stored(found.arms, db)
 
 
-# -- what machines read --------------------------------------------------------------------------------------------
+# -- for machines --------------------------------------------------------------------------------------------------
 
 
 def as_json(found: Finding) -> dict[str, Any]:
@@ -181,5 +181,5 @@ def as_json(found: Finding) -> dict[str, Any]:
 
 
 def as_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """One row an experiment, arm and measure."""
+    """One row per experiment, arm and measure."""
     return [{"experiment": found.name, **row} for found in findings for row in contrast_tables.as_rows(found.arms)]

@@ -1,4 +1,4 @@
-"""`llm-economist figure`: one figure alone, in the size it is printed in."""
+"""`llm-economist figure`: write one figure in print size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.simulation.restore import ReadOnlyStore
 from programs.text_files import underscored
 
 INCH = 96
-"""Pixels of the drawing to an inch; its letters of 11 pixels are then 8 points high."""
+"""Pixels per inch of the drawing; its letters of 11 pixels are then 8 points high."""
 
 DOTS = 300
 """Dots per inch of a PNG."""
@@ -27,7 +27,7 @@ DOTS = 300
 def _pdf(spec: dict[str, Any]) -> bytes:
     import vl_convert
 
-    # the converter takes a pixel for a point, of which an inch has 72
+    # the converter treats a pixel as a point, 1/72 inch
     points = re.sub(
         r'\b(width|height)="([\d.]+)"',
         lambda size: f'{size[1]}="{float(size[2]) * 72 / INCH:g}"',
@@ -46,7 +46,7 @@ def _svg(spec: dict[str, Any]) -> bytes:
 def _png(spec: dict[str, Any]) -> bytes:
     import vl_convert
 
-    # the converter takes 72 pixels for an inch
+    # the converter assumes 72 pixels per inch
     return bytes(vl_convert.vegalite_to_png(spec, scale=72 / INCH, ppi=DOTS))
 
 
@@ -59,12 +59,12 @@ WRITERS: Mapping[str, Callable[[dict[str, Any]], bytes]] = {".pdf": _pdf, ".svg"
 
 
 def listing() -> str:
-    """Every figure with what it shows."""
+    """Every figure with its caption."""
     return "\n".join(f"{name}\n  {figure.caption}" for name, figure in FIGURES.items())
 
 
 def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float | None = None) -> int:
-    """Write one figure of the runs, and return its size in bytes. UsageError where there is nothing to draw."""
+    """Write one figure of the runs, and return its size in bytes. UsageError if there is nothing to draw."""
     figure = _figure(name)
     drawable(output, db=db)
     with ReadOnlyStore(db) as reader:
@@ -77,14 +77,14 @@ def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float
 
 
 def drawable(output: str, *, db: str, flag: str = "--output") -> None:
-    """UsageError unless `output` is the name of a figure that can be written."""
+    """UsageError unless `output` is the name of a figure file that can be written."""
     if Path(output).suffix.lower() not in WRITERS:
         raise UsageError(f"{flag} {output}: expected a file that ends in {', '.join(WRITERS)}")
     writable(output, not_over=db, flag=flag)
 
 
 def draw(drawing: Drawing, size: Size, output: str, *, db: str, flag: str = "--output") -> int:
-    """Write a drawing as the suffix of `output` says; its size in bytes."""
+    """Write a drawing in the format of the suffix of `output`; return its size in bytes."""
     content = WRITERS[Path(output).suffix.lower()](framed(drawing(size), background="white"))
     with whole_file(output, not_over=db, flag=flag) as part:
         part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Figures of how well people decide, how content they are, and what asking them took."""
+"""Figures on decisions: their regret, satisfaction with the tax policy, and the cost of the calls."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def regret(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
 
 def regret_by_wage(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
-    """Mean regret by tenth of the wages, in the first tax year and in the last."""
+    """Mean regret by wage decile, in the first tax year and in the last."""
     found = {
         run.label: [
             {"when": when, **row}
@@ -74,7 +74,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         tenths = len({row["tenth"] for row in found[run.label]})
-        title = "tenth of the wages, lowest first" if tenths == 10 else "workers, lowest wage first"
+        title = "wage decile, lowest first" if tenths == 10 else "workers, lowest wage first"
         chart = alt.Chart(style.data(found[run.label])).encode(
             x=alt.X("tenth:O", axis=style.x_axis(title, labelAngle=0))
         )
@@ -120,7 +120,7 @@ def satisfaction(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
 
 
 def _by_group(rows: Sequence[Row]) -> list[Row]:
-    """Verdicts of occupations as those of their groups, the most satisfied first."""
+    """The verdicts by occupation group, the most satisfied first."""
     groups = occupation_groups()
     found = []
     for group, those in style.grouped(rows, lambda row: groups.get(row["occupation"], "Other")):
@@ -132,7 +132,7 @@ def _by_group(rows: Sequence[Row]) -> list[Row]:
 
 
 def _cut(text: str, characters: int) -> str:
-    """Whole words of `text` within so many characters.
+    """`text` cut to whole words within `characters`.
 
     >>> _cut("Sales and related", 12)
     'Sales and …'
@@ -141,7 +141,7 @@ def _cut(text: str, characters: int) -> str:
 
 
 def satisfaction_over_years(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
-    """The share of satisfied verdicts over the years, of those who pay more than they get back and of the others."""
+    """The share of satisfied verdicts over the years, for those who pay more than they get back and for the others."""
     words = {True: "pay more tax than their rebate", False: "get back as much or more"}
     found = {
         run.label: [
@@ -174,7 +174,7 @@ def satisfaction_over_years(reader: Reader, runs: Sequence[LoadedRun]) -> Drawin
 
 
 def cost(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
-    """Tokens of prompts and replies by what was asked."""
+    """Tokens of prompts and replies by question."""
     found = {run.label: reader.rows(COST, [run.run_id]) for run in runs}
     found = {label: rows for label, rows in found.items() if rows}
     if not found:
@@ -214,7 +214,7 @@ def cost(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
 
 
 def _in_words(row: Row) -> str:
-    """What one kind of question took."""
+    """The cost of one kind of question."""
     tokens = row["prompt"] + row["completion"]
     money = f", ${row['cost_usd']:,.2f}" if row["cost_usd"] else ""
     return f"{row['signature']}: {tokens:,} tokens in {row['calls']:,} calls{money}"

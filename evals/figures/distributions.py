@@ -1,4 +1,4 @@
-"""Figures of the people: their hours, their incomes, and how equal those are."""
+"""Figures of distributions: hours, incomes, and their inequality."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ BEFORE_TAX, AFTER_TAX = "before tax", "after tax and rebate"
 def named(run: LoadedRun) -> list[tuple[str, Years]]:
     """The tax years that are compared, in words."""
     spans = run.tax_years
-    words = ["first tax year", "last tax year"] if len(spans) > 1 else ["the tax year played"]
+    words = ["first tax year", "last tax year"] if len(spans) > 1 else ["the only tax year"]
     return list(zip(words, spans, strict=True))
 
 
 def hours(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
-    """The distribution of weekly hours in the first tax year and in the last, a panel a run."""
+    """The distribution of weekly hours in the first tax year and in the last, one panel per run."""
     found = {run.label: _over_tax_years(reader, run, HOURS) for run in runs}
 
     def draw(size: Size) -> Chart:
@@ -65,7 +65,7 @@ def hours(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
 
 def income(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
-    """The distributions of income before tax and after tax and rebate, first tax year and last."""
+    """The distributions of income before tax and after tax and rebate, in the first tax year and in the last."""
     panels = []
     for run in runs:
         rows = _over_tax_years(reader, run, INCOME)
@@ -93,7 +93,7 @@ def _over_tax_years(reader: Reader, run: LoadedRun, query: str) -> list[Row]:
 
 
 def _outline(rows: Sequence[Row], *, width: int) -> list[Row]:
-    """Counts `n` by `bin` as the corners of steps: the percent of all in each bin, zero where there is none."""
+    """Counts `n` by `bin` as the corners of steps: the percentage in each bin, zero for missing bins."""
     corners: list[Row] = []
     for when, those in style.grouped(rows, lambda row: str(row["when"])):
         share = {int(row["bin"]): 100 * row["n"] / sum(one["n"] for one in those) for row in those}
@@ -104,7 +104,7 @@ def _outline(rows: Sequence[Row], *, width: int) -> list[Row]:
 
 
 def _panels(size: Size, panels: Sequence[tuple[str, list[Row]]], x: alt.X, *, most: int = 3) -> Chart:
-    """Step outlines beside each other, all with the same axes."""
+    """Adjacent step outlines, all with the same axes."""
     columns = size.columns(len(panels), most=most, least_width=230)
     names = list(dict.fromkeys(row["when"] for _, rows in panels for row in rows))
     colours = (BEFORE, AFTER) if len(names) > 1 else (AFTER,)
@@ -148,7 +148,7 @@ def _lorenz_panel(size: Size, columns: int, title: str, names: list[str], rows: 
     side = min(size.inner(columns), size.height + 40)
     equal = [{"people": share, "held": share} for share in (0, 100)]
     x = alt.X("people:Q", axis=style.x_axis("workers, poorest first, %"), scale=alt.Scale(domain=[0, 100]))
-    y = alt.Y("held:Q", axis=style.y_axis("of all income, %"), scale=alt.Scale(domain=[0, 100]))
+    y = alt.Y("held:Q", axis=style.y_axis("share of all income, %"), scale=alt.Scale(domain=[0, 100]))
     diagonal = alt.Chart(style.data(equal)).mark_line(color=RULE, strokeWidth=1, strokeDash=[5, 4]).encode(x=x, y=y)
     legend = style.top_legend(names, columns=1)
     colour = alt.Color("curve:N", scale=style.palette(names, (BEFORE, AFTER)), legend=legend)
@@ -157,7 +157,7 @@ def _lorenz_panel(size: Size, columns: int, title: str, names: list[str], rows: 
 
 
 def best_hours(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
-    """Hours worked against the hours that would have been best, in the last tax year, a panel a run."""
+    """Hours worked against the best hours in the last tax year, one panel per run."""
     found = {run.label: reader.rows(BEST_HOURS, [run.run_id, *run.tax_years[-1]]) for run in runs}
     longest = max(max(row["best"], row["worked"]) for rows in found.values() for row in rows)
     scale = alt.Scale(domain=[0, min(100, -(-longest // 10) * 10)])

@@ -1,4 +1,4 @@
-"""The figure of an experiment: every arm's mean with its interval, and the runs behind it."""
+"""The figure of an experiment: every arm's mean with its interval, and its runs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from evals.figures import style
 from evals.figures.style import BLUE, MUTED, RULE, Chart, Drawing, Row, Size
 
 ROW = 24
-"""Pixels for an arm."""
+"""Pixels per arm."""
 
 LETTER = 6.4
-"""Pixels of a letter, at most, on average."""
+"""Upper bound on the average width of a letter in pixels."""
 
 
 def intervals(made: Comparison, measures: Sequence[Measure]) -> Drawing:
-    """A panel a measure: arms as rows, the mean as a dot with its 95 % interval, each seed as a faint dot; the dashed
-    line is the mean of the reference. An arm whose runs are flagged has a `!`."""
+    """One panel per measure: arms as rows, the mean as a dot with its 95 % interval, each seed as a faint dot; the
+    dashed line is the reference's mean. An arm with flagged runs has a `!`."""
     names = {arm: f"{arm} !" if arm in made.flags else arm for arm in made.arms}
     panels = [measure for measure in measures if any(one.runs for one in made.estimates if one.measure == measure.name)]
 
@@ -62,6 +62,6 @@ def _panel(made: Comparison, measure: Measure, names: dict[str, str], *, width: 
 
 
 def _runs(made: Comparison, measure: Measure, names: dict[str, str]) -> list[Row]:
-    """The value of every run that has one."""
+    """The values of the runs that have one."""
     values = ((names[one.arm], one.figures[measure.name]) for one in made.results)
     return [{"arm": arm, "value": value} for arm, value in values if value is not None]

@@ -1,4 +1,4 @@
-"""The extra `report`: what draws figures and lays out pages is not installed with the rest."""
+"""The extra `report`: the libraries that draw figures and render pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pipeline.errors import UsageError
 
 
 def require() -> None:
-    """UsageError that says how to get the libraries, unless they are here."""
+    """UsageError with the install command if the libraries are missing."""
     try:
         import altair  # noqa: F401
         import jinja2  # noqa: F401

@@ -1,4 +1,4 @@
-"""Figures of the law: which schedules were set, what welfare they brought, and who was elected to set them."""
+"""Figures of the law: the schedules, the welfare that they reached, and who was elected to set them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DASHES = [5, 4]
 
 
 def step(run: LoadedRun) -> int:
-    """Years to a point, so that a line has at most `POINTS`."""
+    """Years per point, so that a line has at most `POINTS`."""
     return -(-run.years // POINTS)
 
 
@@ -60,7 +60,7 @@ def band(thresholds: Sequence[float], bracket: int) -> str:
 
 
 def schedule(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
-    """Marginal rates over the years, a panel a bracket, beside ORACLE's."""
+    """Marginal rates over the years, one panel per bracket, with ORACLE's."""
     laws = {run.label: reader.rows(EVERY_NTH_YEAR, [run.run_id, step(run)]) for run in runs}
     names = [run.label for run in runs]
     panels = [
@@ -83,14 +83,14 @@ def schedule(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
 
 def _rates(runs: Sequence[LoadedRun], laws: dict[str, list[Row]], bracket: int) -> list[Row]:
-    """The rate of a bracket at the points of each run, and up to the run's end."""
+    """The rate of a bracket at the points of each run, and at the run's end."""
     points = [(run, row["year"], row["rates"][bracket]) for run in runs for row in laws[run.label]]
     ends = [(run, run.years, laws[run.label][-1]["rates"][bracket]) for run in runs]
     return [{"run": run.label, "year": year, "rate": rate} for run, year, rate in points + ends]
 
 
 def _bracket(size: Size, columns: int, runs: Sequence[LoadedRun], bracket: int, lines: Chart) -> Chart:
-    """One bracket: the rates of the runs as `lines`, and ORACLE's for their people."""
+    """One bracket: the rates of the runs as `lines`, and ORACLE's rate for their people."""
     oracle = sorted(style.grouped(runs, lambda run: run.oracle.schedule.rates[bracket]))
     whose = {rate: f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else "" for rate, those in oracle}
     labels = [(rate, f"ORACLE {rate:.0f}{whose[rate]}", INK) for rate, _ in oracle]
@@ -106,7 +106,7 @@ def _bracket(size: Size, columns: int, runs: Sequence[LoadedRun], bracket: int, 
 
 
 def welfare(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
-    """Welfare over the years, as played and under best responses, between the planners without a model."""
+    """Welfare over the years, as played and under best responses, with the levels of planners without a model."""
     rows = {run.label: reader.rows(WELFARE, [run.run_id, step(run)]) for run in runs}
     groups = [same for _, same in style.grouped(runs, lambda run: run.people)]
 
@@ -135,7 +135,7 @@ def welfare(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 def _welfare_lines(
     size: Size, same: Sequence[LoadedRun], runs: Sequence[str], found: dict[str, list[Row]]
 ) -> list[Chart]:
-    """Years as played, and above them the schedules under best responses: by colour, or of several runs by weight."""
+    """Years as played, and on top the schedules under best responses: by colour, or by weight for several runs."""
     kinds = {"played": "as played", "best": "if every worker best-responded"}
     rows = {
         kind: [
@@ -156,7 +156,7 @@ def _welfare_lines(
 
 
 def _yardsticks(run: LoadedRun, *, with_value: bool) -> list[style.Label]:
-    """What each baseline and the start reach."""
+    """The welfare of each baseline and of the start."""
     return [
         (one.welfare, one.name + f" {_short(one.welfare)}" * with_value, INK if one.name == "ORACLE" else MUTED)
         for one in (*run.yardsticks, run.start)
@@ -164,18 +164,18 @@ def _yardsticks(run: LoadedRun, *, with_value: bool) -> list[style.Label]:
 
 
 def _short(value: float) -> str:
-    """Four digits, and all of them before the point."""
+    """Four digits, and all digits before the decimal point."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _rule(value: float, colour: str) -> Chart:
-    """A line across the plot, heavier for ORACLE."""
+    """A horizontal line across the plot, heavier for ORACLE."""
     line, heavy = alt.Chart(style.data([{"welfare": value}])), colour == INK
     return line.mark_rule(strokeDash=DASHES, color=INK if heavy else RULE, strokeWidth=1.4 if heavy else 1)
 
 
 def _frame(runs: Sequence[LoadedRun], found: dict[str, list[Row]]) -> tuple[float, float]:
-    """What the plot shows: all schedules under best responses, and years as played up to once that far beyond."""
+    """The range of the plot: all schedules under best responses, and years as played up to the same distance beyond."""
     rows = [row for run in runs for row in found[run.label]]
     judged = [one.welfare for one in (*runs[0].yardsticks, runs[0].start)] + [row["best"] for row in rows]
     low, high = min(judged), max(judged)
@@ -186,15 +186,15 @@ def _frame(runs: Sequence[LoadedRun], found: dict[str, list[Row]]) -> tuple[floa
 
 
 def elections(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
-    """Turnout, the winner's share of the votes, and where the winner stands among the wages."""
+    """Turnout, the winner's share of the votes, and the winner's rank among the wages."""
     rows = [{"run": run.label, **row} for run in runs for row in reader.rows(ELECTED, [run.run_id, POINTS])]
     if not rows:
         return None
     names = [run.label for run in runs if any(row["run"] == run.label for row in rows)]
     last = max(run.years for run in runs)
     panels = (
-        ("turnout", "turnout", "voters who chose somebody, %"),
-        ("won", "votes for the winner", "of the votes cast, %"),
+        ("turnout", "turnout", "voters who named a candidate, %"),
+        ("won", "votes for the winner", "share of the votes cast, %"),
         ("place", "the winner's wage", "workers who earn less, %"),
     )
 

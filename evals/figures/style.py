@@ -1,7 +1,8 @@
-"""How every figure looks: colours, sizes, axes, and the way from a chart to a file.
+"""The common style of figures: colours, sizes, axes, and the conversion of charts to files.
 
-The colours are those of Okabe and Ito ("Color Universal Design", 2008), which people with any colour vision can tell
-apart. A figure is drawn in `INK` on nothing; the page's dark theme maps each colour by the table `DARK`.
+The colours are those of Okabe and Ito ("Color Universal Design", 2008), which are distinguishable with any colour
+vision. A figure is drawn in `INK` on a transparent background; the page's dark theme maps each colour by the table
+`DARK`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ INK, MUTED, GRID, RULE = "#1d2733", "#5b6876", "#e2e7ec", "#8b97a4"
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 
 RUNS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
-"""One colour a run."""
+"""One colour per run."""
 
 BEFORE, AFTER = ORANGE, BLUE
-"""The first tax year, and the last."""
+"""Colours of the first tax year and of the last."""
 
 DARK = {
     INK: "#e8edf2",
@@ -43,18 +44,18 @@ DARK = {
 
 FONT = "Helvetica, Arial, sans-serif"
 LINE = 14
-"""Pixels between two labels that must not touch."""
+"""Minimum pixels between two labels."""
 
 LARGE = "datum.value ? format(datum.value, '~s') : '0'"
 """Ticks like 500k and 1.5M."""
 
 POINTS = 240
-"""A line over the years has no more points than this: more could not be told apart."""
+"""Maximum points in a line over the years: more could not be distinguished."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Pixels of the whole figure's width, and of the height of a panel's plot."""
+    """Pixel width of the whole figure, and height of a panel's plot."""
 
     width: int
     height: int
@@ -64,11 +65,11 @@ class Size:
         return self.width < 420
 
     def columns(self, panels: int, *, most: int, least_width: int = 200) -> int:
-        """How many panels fit beside each other."""
+        """The number of panels that fit in a row."""
         return max(1, min(panels, most, self.width // least_width))
 
     def inner(self, columns: int, *, margin: int = 62) -> int:
-        """The width of each plot of `columns` panels, `margin` of each being taken by axis and gap."""
+        """The width of each plot in `columns` panels, of which axis and gap take `margin` each."""
         return self.width // columns - margin
 
 
@@ -76,13 +77,13 @@ Chart: TypeAlias = Any
 """An Altair chart of any kind; layering, concatenating and naming one makes another kind."""
 
 Drawing = Callable[[Size], Chart]
-"""From a size to a chart: the data are read once, and drawn for desk, phone and print."""
+"""A function from a size to a chart: data are read once and drawn for desktop, phone and print."""
 
 
 def data(rows: Sequence[Row]) -> alt.InlineData:
-    """Rows with six digits: sums of threads differ in the last one, and the same data are to give the same bytes.
+    """Rows rounded to six digits: parallel sums differ in the last digit, and the same data must give the same bytes.
 
-    In a tuple, because Altair copies lists whenever charts are put together.
+    In a tuple, because Altair copies lists whenever charts are combined.
     """
     return alt.InlineData(values=tuple({name: _six_digits(value) for name, value in row.items()} for row in rows))
 
@@ -92,7 +93,7 @@ def _six_digits(value: Any) -> Any:
 
 
 def grouped(things: Iterable[Thing], key: Callable[[Thing], Key]) -> list[tuple[Key, list[Thing]]]:
-    """Things of one key together, in the order in which the keys first come.
+    """Items grouped by key, in the order in which the keys first appear.
 
     >>> grouped("abAB", str.lower)
     [('a', ['a', 'A']), ('b', ['b', 'B'])]
@@ -104,7 +105,7 @@ def grouped(things: Iterable[Thing], key: Callable[[Thing], Key]) -> list[tuple[
 
 
 def panel(*layers: Chart, width: int, height: int | alt.Step, title: str = "") -> Chart:
-    """Layers over each other in a plot of that size in pixels."""
+    """Overlaid layers in a plot of that size in pixels."""
     return alt.layer(*layers).properties(width=width, height=height, title=title)
 
 
@@ -114,12 +115,12 @@ def beside(panels: Iterable[Chart], columns: int) -> Chart:
 
 
 def x_axis(title: str, **more: Any) -> alt.Axis:
-    """Ticks below the plot, without lines through it."""
+    """Ticks below the plot, without grid lines."""
     return alt.Axis(title=title, grid=False, tickCount=more.pop("tickCount", 5), **more)
 
 
 def y_axis(title: str, **more: Any) -> alt.Axis:
-    """Lines through the plot; the title lies on its side."""
+    """Grid lines through the plot; the title is rotated."""
     return alt.Axis(title=title, domain=False, ticks=False, tickCount=more.pop("tickCount", 5), **more)
 
 
@@ -132,7 +133,8 @@ def palette(names: Sequence[str], colours: Sequence[str]) -> alt.Scale:
 
 
 def run_lines(rows: Iterable[Row], runs: Sequence[str], **style: Any) -> Chart:
-    """Lines of rows with a `run`, one colour a run; later ones are thinner, so that those below equal ones show."""
+    """Lines of rows with a `run`, one colour per run; later lines are thinner, so that equal lines below remain
+    visible."""
     last = max(1, len(runs) - 1)
     widths = {run: 2.0 if len(runs) == 1 else 4.2 - 2.8 * i / last for i, run in enumerate(runs)}
     chart = alt.Chart(data([{**row, "width": widths[row["run"]]} for row in rows]))
@@ -143,14 +145,14 @@ def run_lines(rows: Iterable[Row], runs: Sequence[str], **style: Any) -> Chart:
 
 
 def top_legend(names: Sequence[str], *, columns: int = 0, symbol: str = "stroke") -> alt.Legend | None:
-    """A legend above the plot; None where there is only one thing to name."""
+    """A legend above the plot; None if there is only one name."""
     if len(names) < 2:
         return None
     return alt.Legend(orient="top", title=None, columns=columns, labelLimit=400, symbolType=symbol, symbolStrokeWidth=3)
 
 
 def spread(wanted: Sequence[float], *, least: float, low: float, high: float) -> list[float]:
-    """Places in [low, high] in the order of `wanted`, `least` apart and as near to `wanted` as one pass each way gets.
+    """Positions in [low, high] in the order of `wanted`, `least` apart, as close to `wanted` as one pass each way gets.
 
     >>> spread([10, 11, 50], least=10, low=0, high=100)
     [10, 20, 50]
@@ -165,7 +167,7 @@ def spread(wanted: Sequence[float], *, least: float, low: float, high: float) ->
     for i in reversed(range(len(places))):
         places[i] = min(places[i], ceiling)
         ceiling = places[i] - least
-    if places and places[0] < low:  # too many for the room: closer, but evenly
+    if places and places[0] < low:  # too many for the space: evenly spaced, closer together
         places = [low + (high - low) * i / max(1, len(places) - 1) for i in range(len(places))]
     placed = dict(zip(order, places, strict=True))
     return [placed[i] for i in range(len(wanted))]
@@ -176,12 +178,12 @@ Label = tuple[float, str, str]
 
 
 def side_room(labels: Iterable[Label]) -> int:
-    """Pixels that `side_labels` take beside the plot: a letter of 11 pixels is 6.4 wide at most, on average."""
+    """Pixels that `side_labels` take next to the plot: a letter of 11 pixels is at most 6.4 wide on average."""
     return 17 + int(6.4 * max(len(text) for _, text, _ in labels))
 
 
 def side_labels(labels: Sequence[Label], *, low: float, high: float, width: int, height: int) -> Chart:
-    """Labels to the right of a plot over [low, high], none upon another, each with a thread to its value."""
+    """Labels to the right of a plot over [low, high], without overlap, each with a line to its value."""
     least = LINE * (high - low) / height
     places = spread([value for value, _, _ in labels], least=least, low=low, high=high)
     rows = [
@@ -203,7 +205,7 @@ def side_labels(labels: Sequence[Label], *, low: float, high: float, width: int,
 
 
 CONFIG: dict[str, Any] = {
-    "aria": False,  # a label on every mark would outweigh the marks; the figure as a whole has one
+    "aria": False,  # the figure as a whole has a label; one per mark would be too much
     "font": FONT,
     "padding": 2,
     "view": {"stroke": None},
@@ -219,7 +221,7 @@ CONFIG: dict[str, Any] = {
 
 
 def framed(chart: Chart, *, background: str = "transparent") -> dict[str, Any]:
-    """The chart as Vega-Lite in our look."""
-    # its parts were checked when they were made
+    """The chart as Vega-Lite in the common style."""
+    # the parts were validated when they were made
     spec: dict[str, Any] = chart.to_dict(validate=False)
     return {**spec, "config": {**CONFIG, "background": background}}

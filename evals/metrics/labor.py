@@ -1,4 +1,4 @@
-"""How good a worker's hours were: the best whole hours, what others cost in dollars, and why, in words."""
+"""Score a worker's hours: the best whole hours, the regret of other hours in dollars, and the reason in words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from signatures.types import TaxSchedule
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """A worker before it chooses: `wage` in dollars an hour, the schedule, and the part of the rebate that others pay.
+    """A worker before its choice: `wage` in dollars an hour, the schedule, and the rebate from others' taxes.
 
-    `economy`: a name in `ECONOMIES`. `dollars_of`: the year whose dollars all are; None: no single one. `taxpayers`
-    share the revenue, so that one Nth of the worker's own tax comes back to it. Arrays (101,) are by whole hours a
-    week, in dollars a year.
+    `economy`: a name in `ECONOMIES`. `dollars_of`: the year of all dollar amounts; None: no single one. `taxpayers`
+    share the revenue, so that 1/N of the worker's own tax comes back to it. Arrays (101,) are by whole hours a week, in
+    dollars a year.
     """
 
     wage: float
@@ -33,28 +33,28 @@ class Work:
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
-        """From the plain data that an example keeps."""
+        """From the plain data in an example."""
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
-        # examples of older versions were labelled as in a continuum
+        # examples of older versions were labelled for a continuum of taxpayers
         taxpayers = truth.get("taxpayers", CONTINUUM)
         return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), taxpayers)
 
     def after_tax(self) -> FloatArray:
-        """Income less what tax takes for good: all of it but the worker's own share."""
+        """Income minus net tax: the tax without the worker's own share of the rebate."""
         earned = income(self.wage, np.arange(MAX_HOURS + 1))
         return np.asarray(earned - effective_share(self.taxpayers) * tax(self.schedule, earned))
 
     def effort(self) -> FloatArray:
-        """What the hours cost the worker."""
+        """The utility cost of the hours."""
         return effort_cost(economy_in(self.economy, self.dollars_of), np.arange(MAX_HOURS + 1))
 
     def surplus(self) -> FloatArray:
-        """Utility without what others' taxes bring."""
+        """Utility without the rebate from others' taxes."""
         return np.asarray(self.after_tax() - self.effort())
 
 
 def best_hours(work: Work) -> int:
-    """The whole hours a week with the highest utility; of equal ones the fewest.
+    """The whole hours a week with the highest utility; the fewest in case of a tie.
 
     >>> best_hours(Work(20.0, TaxSchedule(thresholds=(0,), rates=(0,))))
     42
@@ -64,11 +64,11 @@ def best_hours(work: Work) -> int:
 
 @dataclass(frozen=True)
 class LaborScore:
-    """What `hours` cost beside the `best` whole hours, in dollars a year; in words by `str`.
+    """The regret of `hours` against the `best` whole hours, in dollars a year; `str` gives it in words.
 
-    `regret`: utility given up. `best_surplus`: the most utility without what others' taxes bring; `best_utility`: with
-    that. `pay`, `effort`: what the hours between the two pay after tax, and what they cost. `keep`: cents kept of the
-    last dollar, or of the next one where more hours are best, and `where` that is.
+    `regret`: utility lost. `best_surplus`: the highest utility without the rebate from others' taxes; `best_utility`:
+    with it. `pay`, `effort`: after-tax pay and utility cost of the hours between the two. `keep`: cents kept of the
+    last dollar, or of the next one if more hours are best; `where`: the income range where that holds.
     """
 
     hours: int
@@ -83,10 +83,10 @@ class LaborScore:
 
     @property
     def score(self) -> float:
-        """1 - regret / best_surplus, at least 0: the share of what work can be worth that the hours were worth.
+        """1 - regret / best_surplus, at least 0: the share of the value of working that the hours realized.
 
-        Utility at the best hours goes with the wage, so shares compare over wages; near the top the score falls as the
-        dollars do. Where no work is worth anything, only the best hours score.
+        Utility at the best hours scales with the wage, so scores are comparable over wages; near the top the score
+        falls in proportion to the dollars lost. If work has no value, only the best hours score 1.
         """
         if self.best_surplus <= 0:
             return float(self.regret <= 0)
@@ -94,7 +94,7 @@ class LaborScore:
 
     @property
     def share(self) -> float:
-        """Regret as a share of the best utility, rebate and all; nan where that is not positive."""
+        """Regret as a share of the best utility, rebate included; nan if that is not positive."""
         return self.regret / self.best_utility if self.best_utility > 0 else float("nan")
 
     def __str__(self) -> str:
@@ -134,8 +134,9 @@ def missed(work: Work, hours: int) -> LaborScore:
 
 
 def _bracket(schedule: TaxSchedule, earned: float, *, more: bool) -> tuple[float, str]:
-    """The rate in percent that the last dollar of an income pays, or the next if `more`, and in words from where on."""
-    dollar = earned if more else earned - 0.01  # a cent less: an income at an edge counts as the upper bracket's
+    """The marginal rate in percent on the last dollar of an income, or on the next if `more`, and where it starts, in
+    words."""
+    dollar = earned if more else earned - 0.01  # one cent less, because an income at an edge belongs to the upper bracket
     rate = float(marginal_rate(schedule, dollar))
     below = [edge for edge in schedule.thresholds if edge <= dollar]
     above = [edge for edge in schedule.thresholds if edge > dollar]

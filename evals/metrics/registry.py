@@ -1,6 +1,6 @@
-"""How good an answer is: a score from 0 to 1, and what a person would say of it. A new metric is one entry in `JUDGES`.
+"""Score answers from 0 to 1, with an explanation in words. A new metric is one entry in `JUDGES`.
 
-Nothing is asked of a model: the economy can be solved, so answers are compared with the best there was.
+No model is called: the economy can be solved, so answers are compared with the best possible ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from signatures.types import Hours, TaxSchedule, rate_changes_type
 
 
 class Score(NamedTuple):
-    """From 0 (as bad as can be, or no answer) to 1 (as good as can be), and why, in words to whoever answered."""
+    """A score from 0 (worst possible, or no answer) to 1 (best possible), and an explanation for the agent that
+    answered."""
 
     score: float
     feedback: str
@@ -36,10 +37,10 @@ Judge = Callable[[dspy.Example, dspy.Prediction | None], Score]
 
 @dataclass(frozen=True)
 class Metric:
-    """A judge of answers to one question, a signature's name, or of whole economies ("Episode").
+    """A judge of answers to one question (the name of its signature), or of whole economies ("Episode").
 
-    `judge` takes an example of `evals.datasets.simulated` (or `evals.datasets.episodes`) and a prediction. None, and a
-    prediction without a usable answer, score 0.
+    `judge` takes an example of `evals.datasets.simulated` (or `evals.datasets.episodes`) and a prediction. None and
+    predictions without a usable answer score 0.
     """
 
     name: str
@@ -49,11 +50,11 @@ class Metric:
 
 
 class NoAnswer(Exception):
-    """The prediction has nothing that can be judged; says what was expected."""
+    """The prediction has no answer that can be judged; the message says what was expected."""
 
 
 def said(prediction: Any, field: str, kind: Any, expected: str) -> Any:
-    """The answer in a prediction, valid by its type. Raises NoAnswer."""
+    """The answer in a prediction, validated by its type. Raises NoAnswer."""
     value = getattr(prediction, field, None)
     if value is None:
         raise NoAnswer(f"There was no answer that could be used; expected {expected}.")
@@ -72,7 +73,7 @@ def _validator(kind: Any) -> TypeAdapter[Any]:
 
 
 def missed(example: dspy.Example, prediction: dspy.Prediction | None) -> hours.LaborScore:
-    """What the worker's hours cost, in dollars a year and as a share of the best utility. Raises NoAnswer."""
+    """The regret of the worker's hours, in dollars a year and as a share of the best utility. Raises NoAnswer."""
     labor = said(prediction, "labor", Hours, "whole hours a week from 0 to 100")
     return hours.missed(hours.Work.of(example.truth), labor)
 
@@ -86,7 +87,7 @@ def _regret(example: dspy.Example, prediction: dspy.Prediction | None, welfare: 
 
 
 def move(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> RateChangeScore:
-    """The planner's change of rates beside what it could have reached. Raises NoAnswer."""
+    """The planner's change of rates and what it could have reached. Raises NoAnswer."""
     people = People.of(example.truth, welfare)
     before = TaxSchedule(thresholds=people.thresholds, rates=tuple(example.truth["rates"]))
     kind, expected = rate_changes_type(len(before.rates)), f"{len(before.rates)} changes of -20, -10, 0, 10 or 20"
@@ -116,7 +117,7 @@ def _vote_quality(example: dspy.Example, prediction: dspy.Prediction | None, wel
 
 
 def _fidelity(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
-    """The share of the checks that are passed."""
+    """The share of the checks that pass."""
     text = said(prediction, "persona", str, "a persona in two or three sentences").strip()
     facts = {name: example[name] for name in ("occupation", "sex", "age")}
     found = checks(text, **facts, neighbours=example.truth["neighbours"])
@@ -158,20 +159,21 @@ class Entry(NamedTuple):
 
 
 JUDGES: Mapping[str, Entry] = {
-    "regret": Entry("ChooseLabor", "hours: 1 - utility given up / most utility before the rebate", _regret),
+    "regret": Entry("ChooseLabor", "hours: 1 - utility lost / highest utility before the rebate", _regret),
     "welfare": Entry("SetTaxRates", "change of rates: from the worst reachable one (0) to the best (1)", _welfare),
     "planner_share": Entry(
-        "SetTaxRates", "change of rates: share of ORACLE's gain over the start that its result reaches", _planner_share
+        "SetTaxRates", "change of rates: share of ORACLE's gain over the start that it reaches", _planner_share
     ),
     "vote_quality": Entry("CastVote", "vote: from the name that serves the voter worst (0) to best (1)", _vote_quality),
     "fidelity": Entry("WritePersona", "persona: share of checks against the census record that it passes", _fidelity),
-    "episode": Entry(EPISODE, "economy as played: 0 nobody works, 1/2 FREE_MARKET or the start, 1 ORACLE", _episode),
+    "episode": Entry(EPISODE, "economy as played: 0 if nobody works, 1/2 FREE_MARKET or the start, 1 ORACLE", _episode),
 }
 
 
 def metric(name: str, *, welfare: str | None = None) -> Metric:
-    """The metric called `name`; where it is about welfare, that of the function `welfare`, else of the one that the
-    example's own planner is told. ValueError names those that exist.
+    """The metric called `name`, with the welfare function `welfare` if given, else with the objective of the example's
+    own
+    planner. ValueError lists the metrics and welfare functions.
     """
     if name not in JUDGES:
         raise ValueError(f"no metric {name!r}: choose one of {', '.join(JUDGES)}")
@@ -195,14 +197,14 @@ def _judged(
 
 
 METRICS: Mapping[str, Metric] = {name: metric(name) for name in JUDGES}
-"""Every metric, by the objective of each example."""
+"""Every metric, with the objective of each example."""
 
 
 def as_dspy(metric: Metric, *, threshold: float = 0.9) -> Callable[..., Any]:
-    """`metric` as every DSPy optimizer takes it.
+    """`metric` in the form that DSPy optimizers call.
 
-    Where a trace is to be kept or not as a demonstration (a `trace`, no `pred_name`): whether the score is above
-    `threshold`. For GEPA's reflection (a `pred_name`): the score with its feedback. Else the score.
+    To accept or reject a trace as a demonstration (a `trace`, no `pred_name`): whether the score exceeds `threshold`.
+    For GEPA's reflection (a `pred_name`): the score with its feedback. Otherwise the score.
     """
 
     def judged(

@@ -1,4 +1,4 @@
-"""How good a planner's change of rates was: beside all that it could have reached, beside ORACLE, and why, in words."""
+"""Score a planner's change of rates against all reachable changes and against ORACLE, with the reason in words."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.simulation.observations import figure, money, platform_in_words
 from signatures.types import TaxSchedule
 
 KEPT = 4096
-"""Answers of the exact search that are kept: a metric judges the same state many times."""
+"""Cached answers of the exact search: a metric judges the same state many times."""
 
 
 @dataclass(frozen=True)
 class People:
-    """Who is taxed, and for what: `wages` in dollars an hour; `economy` and `welfare` by name.
+    """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
 
-    `dollars_of`: the year whose dollars they are; None: no single one.
+    `dollars_of`: the year of the dollar amounts; None: no single one.
     """
 
     wages: tuple[float, ...]
@@ -37,7 +37,7 @@ class People:
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
-        """From the plain data that an example keeps; `welfare` in place of the one that its planner is told."""
+        """From the plain data in an example; `welfare` overrides the objective of its planner."""
         wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
         return cls(
             wages,
@@ -50,12 +50,12 @@ class People:
 
     @property
     def effort(self) -> Economy:
-        """How effort hurts."""
+        """The economy, which gives the utility cost of effort."""
         return economy_in(self.economy, self.dollars_of)
 
     @property
     def setting(self) -> Setting:
-        """What planners without a model read."""
+        """The input of planners without a model."""
         wages = np.array(self.wages)
         return Setting(
             self.effort,
@@ -67,12 +67,12 @@ class People:
         )
 
     def welfare_under(self, schedule: TaxSchedule) -> float:
-        """Welfare when everybody best-responds to `schedule`."""
+        """Welfare if every worker best-responds to `schedule`."""
         return objective(self.setting, schedule)
 
 
 class Yardsticks(NamedTuple):
-    """Welfare of the same people: when nobody works, without taxes, at the first schedule, and at ORACLE's."""
+    """Welfare of the same people: if nobody works, without taxes, at the first schedule, and at ORACLE's."""
 
     idle: float
     free_market: float
@@ -83,7 +83,7 @@ class Yardsticks(NamedTuple):
 
 @lru_cache(KEPT)
 def yardsticks(people: People) -> Yardsticks:
-    """What welfare is measured by; everybody best-responds in all but the first."""
+    """The reference points of welfare; every worker best-responds in all but the first."""
     setting = people.setting
     start, _, best = start_and_oracle(setting)
     nothing = np.zeros(len(people.wages))
@@ -105,7 +105,7 @@ def reachable(people: People, rates: tuple[float, ...]) -> ExtremeSteps:
 
 @dataclass(frozen=True)
 class RateChangeScore:
-    """A change of rates, in percentage points by bracket, made by the planner of `people` at the schedule `before`."""
+    """A change of rates, in percentage points by bracket, by the planner of `people` at the schedule `before`."""
 
     people: People
     before: TaxSchedule
@@ -113,22 +113,23 @@ class RateChangeScore:
 
     @property
     def after(self) -> TaxSchedule:
-        """The schedule that results."""
+        """The resulting schedule."""
         return self.before.changed(self.change)
 
     @cached_property
     def welfare(self) -> float:
-        """What it comes to when everybody best-responds."""
+        """Its welfare if every worker best-responds."""
         return self.people.welfare_under(self.after)
 
     @property
     def reach(self) -> ExtremeSteps:
-        """What could have been reached."""
+        """The range of welfare that changes could have reached."""
         return reachable(self.people, self.before.rates)
 
     @property
     def score(self) -> float:
-        """(welfare - worst) / (best - worst) of the reachable changes, cut to [0, 1]; 1 for as good as the best."""
+        """(welfare - worst) / (best - worst) over the reachable changes, clipped to [0, 1]; 1 if best and worst are
+        equal."""
         highest, lowest = self.reach.highest, self.reach.lowest
         if highest - self.welfare <= ROUNDING * abs(highest):
             return 1.0
@@ -136,14 +137,16 @@ class RateChangeScore:
 
     @property
     def share(self) -> float | None:
-        """Share of ORACLE's gain over the first schedule that the result reaches: below 0 where it is worse than that,
-        None where there is too little to gain."""
+        """Share of ORACLE's gain over the first schedule that the result reaches; negative if the result is worse than
+        the
+        first schedule, None if there is too little to gain."""
         measure = yardsticks(self.people)
         return planner_share(measure.start, self.welfare, measure.oracle)
 
     @property
     def share_score(self) -> float:
-        """`share`, cut to [0, 1]. A gain of less than `LEAST_GAIN` counts as that much: nobody is to fail by a hair."""
+        """`share`, clipped to [0, 1]. A gain below `LEAST_GAIN` counts as `LEAST_GAIN`, so that tiny losses do not
+        score 0."""
         measure = yardsticks(self.people)
         gain = max(measure.oracle - measure.start, LEAST_GAIN * abs(measure.start))
         return float(np.clip(1 - (measure.oracle - self.welfare) / gain, 0, 1))
@@ -152,31 +155,31 @@ class RateChangeScore:
         best, welfare = self.reach, self.welfare
         did = f"{platform_in_words(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
         if self.score == 1.0:
-            return f"{did} once workers have answered: no change reaches more."
+            return f"{did} after workers respond: no change reaches more."
         better = f"{platform_in_words(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
         return (
-            f"{did} once workers have answered. {better} would have reached {figure(best.highest)}, "
+            f"{did} after workers respond. {better} would have reached {figure(best.highest)}, "
             f"the worst change {figure(best.lowest)}. {self._advice()}"
         )
 
     def share_in_words(self) -> str:
-        """How far the result has come from the first schedule to ORACLE's, exactly."""
+        """The exact share of the way from the first schedule to ORACLE's."""
         measure = yardsticks(self.people)
         oracle = f"ORACLE ({rates_in_words(measure.oracle_rates)}: {figure(measure.oracle)})"
         start = f"the start ({START_RATE:g}% everywhere: {figure(measure.start)})"
         if self.share is None:
-            return f"{oracle} gains too little over {start} for a share of it. {self}"
-        return f"The result has {self.share:.1%} of what {oracle} gains over {start}. {self}"
+            return f"{oracle} gains too little over {start} to compute a share. {self}"
+        return f"The result reaches {self.share:.1%} of the gain of {oracle} over {start}. {self}"
 
     def _advice(self) -> str:
-        """The one or two brackets whose rate, changed alone, would have helped most."""
+        """The one or two brackets in which changing only that rate would have helped most."""
         faults = sorted(self._faults(), reverse=True)[:2]
         if not faults:
-            return "No rate is wrong alone: several have to move together."
+            return "No single rate is wrong: several must change together."
         return " ".join(sentence for _, sentence in faults)
 
     def _faults(self) -> Iterator[tuple[float, str]]:
-        """What each bracket's rate costs if the others stay as chosen, where it costs anything: cost and sentence."""
+        """The cost of each bracket's rate with the others fixed, if positive: cost and sentence."""
         economy, wages, welfare = self.people.effort, np.array(self.people.wages), self.welfare
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
@@ -188,7 +191,7 @@ class RateChangeScore:
             wrong = self.after.rates[bracket] - self.before.changed(tuple(others[best].tolist())).rates[bracket]
             side = "high" if wrong > 0 else "low"
             where = bracket_in_words(self.before.thresholds, bracket)
-            yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: that alone costs {figure(cost)}."
+            yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: this costs {figure(cost)}."
 
 
 def rates_in_words(rates: Sequence[float]) -> str:
@@ -197,7 +200,7 @@ def rates_in_words(rates: Sequence[float]) -> str:
 
 
 def bracket_in_words(thresholds: Sequence[float], bracket: int) -> str:
-    """Which incomes a bracket holds.
+    """The incomes of a bracket in words.
 
     >>> [bracket_in_words((0, 90_000, 159_100), bracket) for bracket in range(3)]
     ['up to $90,000', 'from $90,000 to $159,100', 'above $159,100']
@@ -212,10 +215,10 @@ def bracket_in_words(thresholds: Sequence[float], bracket: int) -> str:
 
 
 def welfare_score(welfare: float, measure: Yardsticks) -> float:
-    """Welfare on a scale where 0 is nobody working, 1/2 the lower of FREE_MARKET and the start, and 1 ORACLE.
+    """Welfare on a scale with 0 for nobody working, 1/2 for the lower of FREE_MARKET and the start, and 1 for ORACLE.
 
-    Linear between them and cut at both ends. ORACLE's gain over the start alone would be too short a scale: workers who
-    choose badly fall below the start, and all of them would score nothing.
+    Linear in between and clipped at both ends. ORACLE's gain over the start alone would be too narrow a scale: workers
+    who choose badly fall below the start, and all of them would score zero.
     """
     if welfare >= measure.oracle:
         return 1.0

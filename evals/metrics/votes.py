@@ -1,4 +1,4 @@
-"""How good a vote was for the voter: what each name on the ballot would bring it in dollars, and why, in words."""
+"""Score a vote by what each name on the ballot would bring the voter in dollars, with the reason in words."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from programs.roles.voter import ABSTAIN
 from signatures.types import TaxSchedule
 
 SAME = 0.5
-"""Dollars a year that no voter need care for."""
+"""Dollars a year that a voter treats as no difference."""
 
 Prospect = Mapping[str, float]
-"""What a schedule brings one worker when everybody best-responds: `utility`, `tax`, `rebate`, in dollars a year."""
+"""A worker's `utility`, `tax` and `rebate` under a schedule if every worker best-responds, in dollars a year."""
 
 
 @dataclass(frozen=True)
 class VoteScore:
-    """A ballot as one voter sees it: what each name's platform would bring as law, and today's law (`stay`)."""
+    """A ballot as one voter sees it: the outcome of each name's platform as law, and of today's law (`stay`)."""
 
     ballot: Mapping[str, Prospect]
     stay: Prospect
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> VoteScore:
-        """From the plain data that an example keeps."""
+        """From the plain data in an example."""
         return cls(truth["ballot"], truth["stay"])
 
     @property
     def utilities(self) -> dict[str, float]:
-        """The voter's utility by name. An abstention leaves it to the others: it counts as any name by lot."""
+        """The voter's utility by name. An abstention leaves the choice to others: it counts as a random name."""
         names = {name: prospect["utility"] for name, prospect in self.ballot.items()}
         return {**names, ABSTAIN: float(np.mean(list(names.values())))}
 
     @property
     def best(self) -> str:
-        """The name that brings most, the first of equals; to abstain where every name brings just what there is."""
+        """The name with the highest utility, the first in case of a tie; abstention if every name equals today's
+        law."""
         if all(abs(prospect["utility"] - self.stay["utility"]) <= SAME for prospect in self.ballot.values()):
             return ABSTAIN
         return max(self.ballot, key=lambda name: self.ballot[name]["utility"])
@@ -52,14 +53,14 @@ class VoteScore:
         return max(self.utilities.values()) - self.utilities[vote]
 
     def score(self, vote: str) -> float:
-        """(utility - worst) / (best - worst) over the names; 1 where all names come to the same."""
+        """(utility - worst) / (best - worst) over the names; 1 if all names are equal."""
         lowest, highest = min(self.utilities.values()), max(self.utilities.values())
         if highest - lowest <= SAME:
             return 1.0
         return (self.utilities[vote] - lowest) / (highest - lowest)
 
     def in_words(self, vote: str) -> str:
-        """What the vote is worth to the voter beside the best one, and what makes the difference."""
+        """The value of the vote to the voter against the best one, and the source of the difference."""
         did = "You abstained" if vote == ABSTAIN else f"You voted for {vote}"
         if self.lost(vote) <= SAME:
             why = "no name on the ballot would serve you better"
@@ -74,10 +75,10 @@ class VoteScore:
         return f"worth {signed(self.utilities[vote] - self.stay['utility'])} a year"
 
     def _because(self, name: str) -> str:
-        """What a name would change of the voter's tax and rebate."""
+        """How a name would change the voter's tax and rebate."""
         prospect = self.ballot[name]
         tax, rebate = prospect["tax"] - self.stay["tax"], prospect["rebate"] - self.stay["rebate"]
-        return f"your tax would change by {signed(tax)} and the rebate of all by {signed(rebate)}"
+        return f"your tax would change by {signed(tax)} and everyone's rebate by {signed(rebate)}"
 
 
 def signed(dollars: float) -> str:
@@ -86,9 +87,9 @@ def signed(dollars: float) -> str:
 
 
 def prospects(world: World, schedule: TaxSchedule, voter: int, platforms: Platforms) -> dict[str, Any]:
-    """The plain data of a `VoteScore`: what the platforms would bring `voter`, each enacted from `schedule`.
+    """The plain data of a `VoteScore`: the outcome of each platform for `voter`, each enacted from `schedule`.
 
-    Raises ValueError where candidates have no platforms: then nobody can tell what a vote would bring.
+    Raises ValueError if candidates have no platforms, because then the effect of a vote is unknown.
     """
 
     def prospect(law: TaxSchedule) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What an optimizer tunes: one question of a role as a module, candidates for it, and examples without their truth."""
+"""What an optimizer tunes: a module with one question of a role, its candidates, and examples without exact answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from programs.roles.voter import ballot
 
 
 class Question(dspy.Module):
-    """One question of a role's program, asked synchronously. Its predictors have the names that the program's have."""
+    """One question of a role's program, asked synchronously. Its predictors keep the names they have in the program."""
 
     def __init__(self, question: str, program: dspy.Module) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Question(dspy.Module):
 
 
 class Vote(Question):
-    """The same for `CastVote`, whose answer is typed to the names on each ballot."""
+    """The module for `CastVote`, whose answer is typed to the names on each ballot."""
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         module = getattr(self, self.attribute)
@@ -59,16 +59,16 @@ def question_of(question: str, program: dspy.Module) -> Question:
 
 
 Candidate = dict[str, tuple[str, tuple[Any, ...]]]
-"""Instruction and demonstrations of every predictor, by its name: all that an optimizer may change."""
+"""Instruction and demonstrations of every predictor, by its name: the only parts that an optimizer may change."""
 
 
 def candidate_of(program: dspy.Module) -> Candidate:
-    """What an optimizer has made of a program."""
+    """The candidate in an optimized program."""
     return {name: (p.signature.instructions, tuple(p.demos)) for name, p in program.named_predictors()}
 
 
 def apply(candidate: Candidate, program: dspy.Module) -> None:
-    """Put a candidate into a program; predictors that it does not have stay as they are."""
+    """Apply a candidate to a program; predictors missing from the candidate keep their state."""
     for name, predictor in program.named_predictors():
         if name in candidate:
             instruction, demos = candidate[name]
@@ -77,7 +77,7 @@ def apply(candidate: Candidate, program: dspy.Module) -> None:
 
 
 def as_text(candidate: Candidate) -> str:
-    """A candidate as JSON: the same text, the same candidate."""
+    """A candidate as JSON; equal candidates give equal text."""
     shown = {
         name: {"instruction": instruction, "demos": [{key: demo[key] for key in demo} for demo in demos]}
         for name, (instruction, demos) in candidate.items()
@@ -86,9 +86,9 @@ def as_text(candidate: Candidate) -> str:
 
 
 class BlindedExample(dspy.Example):
-    """An example as optimizers see it: the fields of the question, and nothing of the truth behind them.
+    """An example as optimizers see it: only the fields of the question, without the exact answer.
 
-    Optimizers put whole examples into prompts and demonstrations. `whole` has what a metric needs.
+    Optimizers put whole examples into prompts and demonstrations. `whole` has the data that a metric needs.
     """
 
     def __init__(self, base: Any = None, **fields: Any) -> None:

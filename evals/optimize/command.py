@@ -1,6 +1,6 @@
-"""`llm-economist optimize`: from a role and an optimizer to a program file, with what it is worth on held-out examples.
+"""`llm-economist optimize`: tune a role's program, and save it with its score on held-out examples.
 
-The same command again goes on with a study that was cut off: it asks nothing that the database has the reply to.
+Repeating the command resumes an interrupted study: stored replies are reused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from programs.roles import saved_program
 
 
 def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> int:
-    """Tune a program and print what came of it; the exit code. EconomistError carries what a user must be told."""
+    """Tune a program and print the result; return the exit code. EconomistError has the message for the user."""
     try:
         plan = prepare(order, settings)
         console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
@@ -46,7 +46,7 @@ def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Conso
     check_path(plan.config.db)
     with Store(plan.config.db, serve=True) as store:
         study = open_study(plan, dataset, store, allowance)
-        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        stored = f"; {study.usage.calls:,} of its stored calls are reused" if study.usage.calls else ""
         console.print(
             f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
         )
@@ -78,7 +78,7 @@ def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Conso
 
 
 def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: StudyBudget) -> Study:
-    """The study that this order is: a new one, or as far as it has come."""
+    """The study of this request: a new one, or the stored one to resume."""
     order, config = plan.order, plan.config
     llm, teacher, reflection = plan.names
     identity = {
@@ -111,7 +111,7 @@ def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: StudyBudge
 
 
 def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
-    """Run the study to an end; None if it was interrupted."""
+    """Run the study to its end; None if it was interrupted."""
     study = tuning.study
     with end_told(study, console), TrialProgress(console, study, plan.order.budget) as progress:
         tuning.on_trial = progress.on_trial
@@ -121,7 +121,7 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
 
 @contextmanager
 def end_told(study: Study, console: Console) -> Iterator[None]:
-    """Set the status of a study whatever its end is, and say how one that was interrupted goes on: that is no error."""
+    """Set the status of a study however it ends, and print how to resume an interrupted one."""
     with polite_ends(), noted_interrupts():
         try:
             yield
@@ -140,15 +140,15 @@ def end_told(study: Study, console: Console) -> Iterator[None]:
 
 def _tell_interrupted(study: Study, console: Console) -> None:
     study.save("interrupted")
-    told = "all replies are stored; the same command goes on from here"
+    told = "all replies are stored; repeat the command to resume"
     note_if_lost(f"interrupted: {told}")
     console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
 
 
 def failed(study: Study, error: Exception) -> Exception:
-    """The error to raise for what halted a study, which is marked as failed if its store still works."""
+    """The error to raise for a failed study; marks the study as failed if its store still works."""
     if not isinstance(error, StoreError):
         study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])
     if not isinstance(error, EconomistError):
         return error
-    return type(error)(f"{error}; the study is kept, and the same command goes on from here")
+    return type(error)(f"{error}; the study is stored; repeat the command to resume")

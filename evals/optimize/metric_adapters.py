@@ -1,4 +1,4 @@
-"""A metric as a study needs it: it sees the truth behind an example, and a metric that fails is no bad answer."""
+"""Adapt metrics to a study: they see the exact answer of an example, and an error in a metric halts the study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.studies.study import Study
 
 
 def with_hidden_labels(metric: Metric, study: Study) -> Metric:
-    """`metric` for examples as optimizers see them. If it fails, the study is halted: nothing can be judged then."""
+    """`metric` for examples as optimizers see them. If it fails, the study halts, because nothing can be judged."""
 
     def judge(example: BlindedExample, prediction: dspy.Prediction | None) -> Score:
         try:
@@ -29,7 +29,7 @@ def with_hidden_labels(metric: Metric, study: Study) -> Metric:
 def with_feedback(
     metric: Metric, seen: Callable[[BlindedExample, dspy.Prediction | None, float], None]
 ) -> Callable[[BlindedExample, Any], dspy.Prediction]:
-    """`metric` as SIMBA takes it, with its feedback; `seen` is told of every score."""
+    """`metric` in the form for SIMBA, with its feedback; `seen` receives every score."""
 
     def judged(example: BlindedExample, prediction: Any) -> dspy.Prediction:
         score, feedback = metric.judge(example, prediction)

@@ -1,8 +1,8 @@
-"""Optimizers by name: DSPy's, all made from the same few settings, their sizes from what may be spent.
+"""Optimizers by name: those of DSPy, all configured from the same few settings and sized to the budget.
 
-A new one is a function and an entry in `OPTIMIZERS`. Each yields programs; all that it judges on the whole dev set on
-the way compete, too. Its threads, errors and calls are those of the study (pipeline/studies/dspy_callbacks.py), its
-randomness that of the task's seed, so that it does the same whenever it is started again.
+A new one is a function and an entry in `OPTIMIZERS`. Each yields programs; every program that it judges on the whole
+dev set along the way competes too. Its threads, errors and calls are those of the study
+(pipeline/studies/dspy_callbacks.py), its randomness that of the task's seed, so that a restart does the same.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from evals.optimize.candidates import BlindedExample
 from programs.adapters.repairing import ADAPTERS
 
 MOST = 16
-"""Candidates at most, however much may be spent."""
+"""Maximum number of candidates, whatever the budget."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an optimizer has to do. `answers`: how many answers of the program may be bought for it, as far as known.
+    """The inputs of an optimizer. `answers`: estimated number of program answers that its budget allows.
 
-    `judge` scores; `with_feedback` also explains in words. `demos`: demonstrations at most. `labelled`: whether
-    examples carry the best answers. `teacher` answers where demonstrations are gathered, `reflection` writes
+    `judge` scores; `with_feedback` also explains in words. `demos`: maximum demonstrations. `labelled`: whether
+    examples have the best answers. `teacher` answers when demonstrations are collected, `reflection` writes
     instructions.
     """
 
@@ -48,16 +48,16 @@ class Task:
     labelled: bool = True
 
     def fits(self, cost: float, *, least: int, most: int = MOST, but: float = 0) -> int:
-        """How many times `cost` answers can be bought, `but` some others: from `least` to `most`."""
+        """How often the budget covers `cost` answers after `but` others; between `least` and `most`."""
         return max(least, min(most, int((self.answers - but) // max(1.0, cost))))
 
     def shuffled(self, number: int = 0) -> list[BlindedExample]:
-        """The training examples in an order of their own."""
+        """The training examples in a random order for `number`."""
         return random.Random(f"{self.seed}/{number}").sample(self.train, len(self.train))
 
     @property
     def shots(self) -> dict[str, Any]:
-        """How demonstrations are gathered."""
+        """Settings for collecting demonstrations."""
         return {
             "teacher_settings": {"lm": self.teacher},
             "max_bootstrapped_demos": self.demos,
@@ -66,18 +66,18 @@ class Task:
 
 
 def labeled(task: Task) -> Iterator[dspy.Module]:
-    """Several draws of labelled examples; no call is made but to judge them."""
+    """Several draws of labelled examples; calls are made only to judge them."""
     for number in range(task.fits(len(task.dev), least=1, most=10)):
         yield dspy.LabeledFewShot(k=task.demos).compile(task.student, trainset=task.shuffled(number))
 
 
 def bootstrap(task: Task) -> Iterator[dspy.Module]:
-    """Own answers that were good, filled up with labels."""
+    """The program's own good answers, filled up with labelled examples."""
     yield dspy.BootstrapFewShot(metric=task.judge, **task.shots).compile(task.student, trainset=task.shuffled())
 
 
 def bootstrap_rs(task: Task) -> Iterator[dspy.Module]:
-    """Many such sets; without any and with labels only among them (`seed` -3 to -1 in DSPy)."""
+    """Many such sets, including none and labels only (`seed` -3 to -1 in DSPy)."""
     sets = task.fits(len(task.dev) + 2 * task.demos, least=4, most=MOST + 3) - 3
     search = dspy.BootstrapFewShotWithRandomSearch(
         metric=task.judge, num_candidate_programs=sets, num_threads=task.threads, **task.shots
@@ -86,7 +86,7 @@ def bootstrap_rs(task: Task) -> Iterator[dspy.Module]:
 
 
 def copro(task: Task) -> Iterator[dspy.Module]:
-    """Instructions proposed from what earlier ones scored (Yang et al. 2023), judged on dev."""
+    """Instructions proposed from the scores of earlier ones (Yang et al. 2023), judged on dev."""
     predictors = len(task.student.predictors())
     prompts = task.fits(predictors * (len(task.dev) + 1), least=2, most=30)
     depth = 3 if prompts >= 12 else 2 if prompts >= 6 else 1
@@ -115,12 +115,12 @@ def mipro(task: Task) -> Iterator[dspy.Module]:
         auto=None,
         num_candidates=max(3, min(10, trials // 2)),
         num_threads=task.threads,
-        seed=task.seed + 1,  # it takes 0 for none
+        seed=task.seed + 1,  # it treats 0 as missing
         track_stats=False,
         **task.shots,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna calls the sampler that DSPy chose experimental
+        warnings.simplefilter("ignore")  # optuna warns that DSPy's sampler is experimental
         yield search.compile(
             task.student,
             trainset=task.shuffled(),
@@ -132,7 +132,7 @@ def mipro(task: Task) -> Iterator[dspy.Module]:
 
 
 def simba(task: Task) -> Iterator[dspy.Module]:
-    """Rules and demonstrations from examples on which answers differ most (SIMBA), judged on training examples."""
+    """Rules and demonstrations from examples whose answers differ most (SIMBA), judged on training examples."""
     candidates = 4
     size = min(len(task.train), task.fits(60, least=4))
     pool = task.shuffled()[: 3 * size]
@@ -151,7 +151,7 @@ def simba(task: Task) -> Iterator[dspy.Module]:
 
 
 def gepa(task: Task) -> Iterator[dspy.Module]:
-    """Instructions evolved by reflection on feedback, the best for each dev example kept (Agrawal et al. 2025)."""
+    """Instructions evolved by reflection on feedback, keeping the best for each dev example (Agrawal et al. 2025)."""
     search = dspy.GEPA(
         metric=task.judge,
         max_metric_calls=max(len(task.dev) + 6, int(0.9 * task.answers)),
@@ -167,9 +167,9 @@ def gepa(task: Task) -> Iterator[dspy.Module]:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How to tune. `proposes`: a model writes instructions. `labels`: nothing without examples that say what is best.
+    """A tuning method. `proposes`: a model writes instructions. `labels`: it needs examples with the best answers.
 
-    `finalists`: of so many candidates that were only judged on training examples, the best are judged on dev.
+    `finalists`: the number of candidates, judged only on training examples so far, that are then judged on dev.
     """
 
     tune: Callable[[Task], Iterator[dspy.Module]]
@@ -181,18 +181,18 @@ class Optimizer:
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "labeled": Optimizer(labeled, "labelled examples as demonstrations, the best of several draws", labels=True),
-    "bootstrap": Optimizer(bootstrap, "own good answers as demonstrations"),
-    "bootstrap_rs": Optimizer(bootstrap_rs, "the best of many such sets"),
+    "labeled": Optimizer(labeled, "demonstrations from labelled examples, the best of several draws", labels=True),
+    "bootstrap": Optimizer(bootstrap, "demonstrations from the program's own good answers"),
+    "bootstrap_rs": Optimizer(bootstrap_rs, "the best of many sets of such demonstrations"),
     "mipro": Optimizer(mipro, "instructions and demonstrations by Bayesian search", proposes=True, needs="optuna"),
-    "simba": Optimizer(simba, "rules and demonstrations from what went differently", proposes=True, finalists=3),
+    "simba": Optimizer(simba, "rules and demonstrations from examples whose answers differ", proposes=True, finalists=3),
     "copro": Optimizer(copro, "instructions proposed from scores", proposes=True),
     "gepa": Optimizer(gepa, "instructions evolved by reflection on feedback", proposes=True),
 }
 
 
 def optimizer(name: str) -> Optimizer:
-    """The optimizer called `name`; ValueError names those that exist, or the package that is missing."""
+    """The optimizer called `name`; ValueError lists the optimizers, or names the missing package."""
     if name not in OPTIMIZERS:
         raise ValueError(f"--optimizer {name!r}: choose one of {', '.join(OPTIMIZERS)}")
     found = OPTIMIZERS[name]

@@ -1,4 +1,4 @@
-"""What `optimize` was asked for, checked before anything is opened or paid for."""
+"""Check a request to `optimize` before anything is opened or paid for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from programs.roles import saved_program
 from programs.strategies.registry import strategy
 
 REFLECTION_TOKENS = 2000
-"""Longest reply of the model that writes instructions; its temperature is 1, so that proposals differ."""
+"""Maximum reply of the model that writes instructions; its temperature is 1, so that proposals differ."""
 
 USUAL: Mapping[str, str] = {
     "worker": "regret",
@@ -37,18 +37,18 @@ USUAL: Mapping[str, str] = {
     "voter": "vote_quality",
     "persona": "fidelity",
 }
-"""What a role is tuned for where no metric is named."""
+"""The default metric of a role."""
 
 USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
-"""Examples to train, choose and test on: states, and whole economies, which take many calls each."""
+"""Examples for training, development and test: states, and whole economies, which take many calls each."""
 
 UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *PLACEMENT)
-"""Settings of a run that mean nothing here."""
+"""Settings of a run that do not apply here."""
 
 
 @dataclass(frozen=True)
 class OptimizeRequest:
-    """What `optimize` was asked for beside the settings of a run. `sizes`: examples to train, choose and test on."""
+    """The request, apart from the settings of a run. `sizes`: examples for training, development and test."""
 
     role: str
     optimizer: str
@@ -64,7 +64,7 @@ class OptimizeRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """An order that can be carried out. `model`, and why it was chosen; `path`: the file to write."""
+    """A valid request. `model`, and `why` it was chosen; `path`: the file to write."""
 
     order: OptimizeRequest
     config: RunConfig
@@ -86,11 +86,11 @@ class Plan:
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """The model that is tuned for, the teacher, and the one that writes instructions."""
+        """The model that the program is tuned for, the teacher, and the one that writes instructions."""
         return self.model, self.order.teacher_llm or self.model, self.order.reflection_llm or self.model
 
     def program(self) -> tuple[dspy.Module, list[str]]:
-        """The role's program as it is before tuning, and what to know of the file that it was loaded from."""
+        """The role's program before tuning, and cautions on the file that it was loaded from."""
         role, path = self.order.role, self.config.program.get(self.order.role)
         made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.brackets)
         if path is None:
@@ -104,7 +104,7 @@ class Plan:
         return self.metric.question == EPISODE
 
     def student(self) -> dspy.Module:
-        """What an optimizer tunes: the question alone, or played in economies."""
+        """The module that an optimizer tunes: the question alone, or one that plays economies with it."""
         question = question_of(self.question, self.program()[0])
         return Rollout(self.order.role, question) if self.episodes else question
 
@@ -115,7 +115,7 @@ class Plan:
         )
 
     def dataset(self) -> Dataset:
-        """States of stored runs where a query is given, else of simulated economies; or economies. UsageError."""
+        """States of stored runs if there is a query, else of simulated economies; or economies. UsageError."""
         sizes, seed = sizes_in(self.order.sizes or (FEWER if self.episodes else USUAL_SIZES)), self.config.seed
         if self.episodes:
             return economies(self.order.role, self.config, sizes=sizes, seed=seed)
@@ -125,46 +125,47 @@ class Plan:
 
     @property
     def labelled(self) -> bool:
-        """Whether examples carry the answers that are best."""
+        """Whether examples have the best answers."""
         return not self.episodes and self.order.role != "persona"
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What a usable answer has."""
+        """The fields of a usable answer."""
         return ("welfare",) if self.episodes else tuple(self.signature.output_fields)
 
     @property
     def signature(self) -> type[dspy.Signature]:
-        """The question as declared, typed to the number of brackets."""
+        """The signature of the question, typed to the number of brackets."""
         plain = PROGRAMS[self.order.role](dspy.Predict, self.config.brackets)
         declared: type[dspy.Signature] = question_of(self.question, plain).predictors()[0].signature
         return declared
 
     def models(self) -> Models:
-        """The three models, connected. ValueError where a name cannot be a model."""
+        """The three models, connected. ValueError if a name cannot be a model."""
         lm = connected(self.config, self.model)
         teacher = lm if self.names[1] == self.model else connected(self.config, self.names[1])
         longest = max(REFLECTION_TOKENS, self.config.max_output_tokens)
         return Models(lm, teacher, connected(self.config, self.names[2], temperature=1.0, max_tokens=longest))
 
     def threads(self, models: Models) -> int:
-        """Threads that ask: a model in this process gains nothing from more than one, and an economy asks at once."""
+        """Concurrent threads: a model in this process gains nothing from more than one, and an economy asks
+        concurrently."""
         return self.config.concurrency if is_remote(models.lm) and not self.episodes else 1
 
     def allowance(self) -> StudyBudget:
-        """The caps of the order. UsageError where dollars are capped and a model has no known price."""
+        """The budget of the request. UsageError if dollars are capped and a model has no known price."""
         return capped(self.config, self.names, self.prices, budget=self.order.budget)
 
 
 def connected(config: RunConfig, name: str, **other: Any) -> dspy.LM:
-    """The model called `name` with the settings of `config`, or `other` ones. ValueError where there can be none."""
+    """The model called `name` with the settings of `config`, or `other` ones. ValueError if it cannot exist."""
     return connect(replace(named_model(config, name), **other))
 
 
 def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, budget: int | None = None) -> StudyBudget:
-    """The caps on what the models `names`, the first being the main one, may take.
+    """The budget for the models `names`, of which the first is the main one.
 
-    UsageError where dollars are capped and a model has no known price.
+    UsageError if dollars are capped and a model has no known price.
     """
     known = {name: priced.of(name) for name in names}
     for name, price in known.items():
@@ -179,7 +180,7 @@ def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, bu
 
 
 def prepare(order: OptimizeRequest, settings: Mapping[str, Any]) -> Plan:
-    """Check all that can be checked beforehand. ValueError or UsageError says in one line what is wrong."""
+    """Check all that can be checked in advance. ValueError or UsageError gives the problem in one line."""
     if order.role not in QUESTION_OF:
         raise UsageError(f"role {order.role!r}: choose one of {', '.join(QUESTION_OF)}")
     if order.sizes is not None:
@@ -193,35 +194,35 @@ def prepare(order: OptimizeRequest, settings: Mapping[str, Any]) -> Plan:
     plan = Plan(order, config, model, why, optimizer(order.optimizer), metric, prices.load(config.prices), path)
     if plan.optimizer.proposes and plan.names[2] == RULES:
         raise UsageError(
-            f"--optimizer {order.optimizer} has a model write instructions, which `rules` cannot: give "
+            f"--optimizer {order.optimizer} needs a model that writes instructions, which `rules` cannot do: give "
             "--reflection-llm NAME, or use labeled, bootstrap or bootstrap_rs"
         )
     if not plan.optimizer.proposes and not order.demos:
-        raise UsageError(f"--demos 0: --optimizer {order.optimizer} changes nothing but demonstrations; give 1 or more")
+        raise UsageError(f"--demos 0: --optimizer {order.optimizer} changes only demonstrations; give 1 or more")
     if plan.optimizer.labels and not plan.labelled:
         raise UsageError(
-            f"--optimizer {order.optimizer} shows labelled examples, and there are none for "
+            f"--optimizer {order.optimizer} needs labelled examples, and there are none for "
             f"{'whole economies' if plan.episodes else f'role {order.role}'}; use bootstrap_rs or gepa"
         )
     if plan.episodes and order.from_sql is not None:
         raise UsageError(
-            "--from-sql chooses stored states, and --metric episode plays whole economies; use one of them"
+            "--from-sql selects stored states, but --metric episode plays whole economies; use one of them"
         )
     if how.partition("@")[0] == "knn" and order.optimizer != "labeled":
         raise UsageError(
-            "strategy knn chooses its examples anew for each question: --optimizer labeled gives it some to choose "
-            "from; the others tune io"
+            "strategy knn selects examples for each question: use --optimizer labeled, which gives it examples to select "
+            "from, or strategy io with the other optimizers"
         )
     _check_output(path)
     return plan
 
 
 def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, where `--strategy cot` and `--program FILE` are the role's own."""
+    """The settings of a run, with `--strategy cot` and `--program FILE` applied to the role."""
     given = dict(settings)
     for name in given:
         if name in UNUSED:
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for optimize")
+            raise UsageError(f"--{name.replace('_', '-')} does not apply to optimize")
     for name in ("strategy", "program"):
         if isinstance(given.get(name), str) and "=" not in given[name]:
             given[name] = f"{role}={given[name]}"
@@ -238,21 +239,21 @@ def _metric(order: OptimizeRequest, config: RunConfig) -> Metric:
 
 
 def sizes_in(text: str) -> tuple[int, int, int]:
-    """`60,40,100` as three numbers. UsageError where it is not."""
+    """`60,40,100` as three numbers. UsageError otherwise."""
     parts = text.replace(",", " ").split()
     if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise UsageError(f"--sizes {text!r}: expected examples to train, choose and test on, e.g. 60,40,100")
+        raise UsageError(f"--sizes {text!r}: expected examples for training, development and test, e.g. 60,40,100")
     train, dev, test = map(int, parts)
     return train, dev, test
 
 
 def _check_output(path: str) -> None:
-    """Refuse a file that cannot be written, or that is none of ours, before anything is paid for."""
+    """Refuse a file that cannot be written, or that is not a program file, before anything is paid for."""
     file = Path(path)
     if not file.absolute().parent.is_dir():
-        raise UsageError(f"-o {path}: the folder {file.parent} does not exist; make it first")
+        raise UsageError(f"-o {path}: the folder {file.parent} does not exist; create it first")
     if file.exists():
         try:
             saved_program.read(path)
         except ValueError as error:
-            raise UsageError(f"-o {path} is there already and is no program file; choose another name") from error
+            raise UsageError(f"-o {path} exists and is not a program file; choose another name") from error

@@ -1,4 +1,4 @@
-"""Live progress of an optimization: calls of its budget, trials, the best score on dev, cost; plain lines elsewhere."""
+"""Live progress of an optimization: calls against the budget, trials, best dev score, cost; plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.studies.study import Study
 
 
 class _Used(ProgressColumn):
-    """What the study has used by now: calls come between trials, and from several threads."""
+    """The calls and cost of the study so far, which grow between trials and from several threads."""
 
     max_refresh = 0.5
 
@@ -32,7 +32,7 @@ class _Used(ProgressColumn):
 
 
 class TrialProgress:
-    """Use as a context manager, around everything that prints nothing else; `on_trial` is told of every trial."""
+    """Use as a context manager around code that prints nothing else; `on_trial` is called for every trial."""
 
     def __init__(self, console: Console, study: Study, budget: int) -> None:
         self.console, self.study, self.budget = console, study, budget
@@ -48,7 +48,7 @@ class TrialProgress:
         self.task = self.bar.add_task("", total=budget)
 
     def __enter__(self) -> TrialProgress:
-        self.console.file = self.console.file  # where it is now: what DSPy prints goes elsewhere
+        self.console.file = self.console.file  # keep the current stream: DSPy's prints are redirected
         self.bar.start()
         return self
 
@@ -69,6 +69,6 @@ class TrialProgress:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """DSPy's optimizers print, log and draw bars of their own, which would garble ours."""
+    """Silence DSPy's optimizers, whose prints, logs and bars would garble ours."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield

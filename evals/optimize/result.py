@@ -1,4 +1,4 @@
-"""What an optimization came to: the program file, the figures of its study, and the table at its end."""
+"""The result of an optimization: the program file, the figures of its study, and the final table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DIGITS = 6
 
 
 def write(plan: Plan, outcome: Outcome, data_hash: str) -> None:
-    """The role's program with the best candidate in it, as a file. The same study writes the same bytes."""
+    """Write the role's program with the best candidate to a file. The same study writes the same bytes."""
     program, _ = plan.program()
     apply(plan.named(outcome.best.candidate), program)
     with whole_file(plan.path, not_over=plan.config.db) as part:
@@ -45,7 +45,7 @@ def write(plan: Plan, outcome: Outcome, data_hash: str) -> None:
 
 
 def history(plan: Plan, outcome: Outcome, data_hash: str) -> dict[str, Any]:
-    """How a program was tuned, and its mean scores before and after: plain data."""
+    """How a program was tuned, and its mean scores before and after, as plain data."""
     order, (_, teacher, reflection) = plan.order, plan.names
     splits = {
         "dev": (outcome.before, outcome.best),
@@ -77,20 +77,20 @@ def history(plan: Plan, outcome: Outcome, data_hash: str) -> dict[str, Any]:
 
 
 def difference(outcome: Outcome) -> Interval | None:
-    """The mean gain on the test examples with its interval; None where they were not reached."""
+    """The mean gain on the test examples with its interval; None if they were not judged."""
     if outcome.test_before is None or outcome.test_after is None:
         return None
     return change(outcome.test_before.scores, outcome.test_after.scores)
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> Interval:
-    """The mean of the paired differences, where both are numbers."""
+    """The mean of the paired differences, over pairs in which both are numbers."""
     pairs = [(a, b) for a, b in zip(before, after, strict=True) if not isnan(a) and not isnan(b)]
     return interval([b - a for a, b in pairs])
 
 
 def figures(outcome: Outcome, tuning: Tuning) -> dict[str, Any]:
-    """The columns of `studies` that say what came of it."""
+    """The result columns of `studies`."""
     gain = difference(outcome)
     test = (outcome.test_before, outcome.test_after)
     return {
@@ -105,7 +105,7 @@ def figures(outcome: Outcome, tuning: Tuning) -> dict[str, Any]:
 
 
 def report(plan: Plan, outcome: Outcome, tuning: Tuning, console: Console) -> None:
-    """The table of before and after, what it took, and how to use the file."""
+    """Print the table of before and after, the cost, and how to use the file."""
     console.print(table(plan, outcome))
     for line in notes(plan, outcome, tuning):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -135,7 +135,7 @@ def table(plan: Plan, outcome: Outcome) -> Table:
 
 
 def _measured(made: Table, name: str, values: Sequence[Sequence[float]]) -> None:
-    """A row of means over what has a value, and the change from the third to the fourth."""
+    """A row of means over existing values, and the change from the third to the fourth column."""
     cells = [_number(float(np.nanmean(each))) if not np.isnan(each).all() else "-" for each in values]
     if len(values) == 4:
         gain = change(values[2], values[3])
@@ -152,7 +152,7 @@ Measure = Callable[[dspy.Example, dspy.Prediction, str], float]
 
 
 def _value(measure: Measure, example: dspy.Example, answer: dspy.Prediction, welfare: str) -> float:
-    """What a measure says, nan where there is nothing to say."""
+    """The value of a measure, nan if there is none."""
     try:
         return measure(example, answer, welfare)
     except NoAnswer:
@@ -170,7 +170,7 @@ MEASURES: Mapping[str, Mapping[str, Measure]] = {
         "regret, $ a year": lambda example, answer, welfare: _or_nan(answer.get("mean_regret")),
     },
 }
-"""What is told beside the score, by metric: the mean over all examples for which there is a figure."""
+"""Measures shown with the score, by metric: each a mean over all examples that have the figure."""
 
 
 def _or_nan(value: float | None) -> float:
@@ -178,14 +178,14 @@ def _or_nan(value: float | None) -> float:
 
 
 def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
-    """What a reader has to know beside the figures."""
+    """Notes on the figures for the reader."""
     study, gain = tuning.study, difference(outcome)
     select = f"select trial, split, examples, score, prompt from optimizer_trials where study = '{study.name}'"
     return [
         *([f"Stopped by its budget: {outcome.stopped}."] if outcome.stopped else []),
-        *([f"The optimizer could not go on: {outcome.cut_short}."] if outcome.cut_short else []),
+        *([f"The optimizer had to stop: {outcome.cut_short}."] if outcome.cut_short else []),
         verdict(outcome, gain),
-        f"{len(tuning.trials.all)} trials; {study.usage.calls:,} calls in all, {study.bought:,} of them now; "
+        f"{len(tuning.trials.all)} trials; {study.usage.calls:,} calls in all, {study.bought:,} of them new;  "
         f"tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}.",
         f"Trials: {command('sql', select, '--db', plan.config.db)}",
         f"Use it: {_use(plan)}",
@@ -200,12 +200,12 @@ def _use(plan: Plan) -> str:
 
 
 def verdict(outcome: Outcome, gain: Interval | None) -> str:
-    """Whether it helped, in plain words."""
+    """Whether tuning helped, in plain words."""
     if not outcome.changed:
-        return "No candidate did better on dev than the program as it was: the file holds it unchanged."
+        return "No candidate scored higher on dev than the original program: the file holds it unchanged."
     if gain is None:
-        return "The budget ended before the held-out examples were judged: how the program does there is not known."
-    ends = "of one there is no interval"
+        return "The budget ended before the held-out examples were judged: the test score is unknown."
+    ends = "one example gives no interval"
     if not isnan(gain.low):
         ends = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
     said = f"the mean score changed by {gain.mean:+.4f} on the held-out examples ({ends})"

@@ -1,4 +1,4 @@
-"""Trials of a study: every candidate that was judged, as a row of `optimizer_trials`, and which of them is the best."""
+"""Trials of a study: every judged candidate, as a row of `optimizer_trials`, and the best of them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pipeline.studies.study import Study
 class Trial:
     """A candidate on some examples of a split: `scores` in their order, 0 to 1.
 
-    `answers`: what it answered, where known. `unanswered`: examples without a usable answer. `unparsed`:
-    replies that had to be asked for again. `calls`, `tokens`, `cost_usd`: what it took, stored replies included.
+    `answers`: its answers, if known. `unanswered`: examples without a usable answer. `unparsed`: replies that needed a
+    repair. `calls`, `tokens`, `cost_usd`: the cost, stored replies included.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def answered(self) -> list[tuple[dspy.Example, dspy.Prediction]]:
-        """Each example, with its truth, and its answer."""
+        """Each example, with its exact answer, and the candidate's answer."""
         return [(example.whole, answer) for example, answer in zip(self.examples, self.answers, strict=True)]
 
     @cached_property
@@ -53,7 +53,7 @@ class Trial:
 
 @dataclass
 class Trials:
-    """All trials of a study so far. `splits`: the examples of each. `on_trial` is told of every new one."""
+    """All trials of a study so far. `splits`: the examples of each. `on_trial` is called for every new one."""
 
     study: Study
     student: dspy.Module
@@ -70,7 +70,7 @@ class Trials:
         self._before = {row["trial"]: row for row in self.study.store.rows(query, [self.study.name])}
 
     def evaluated(self, done: Evaluated) -> None:
-        """Take a whole evaluation as a trial. The same one once more is none."""
+        """Record a whole evaluation as a trial; a repeated evaluation is ignored."""
         examples = list(done.taken.examples)
         trial = Trial(
             number=len(self.all),
@@ -98,7 +98,7 @@ class Trials:
         self.on_trial(trial)
 
     def seen(self, program: dspy.Module, example: BlindedExample, answer: dspy.Prediction | None, score: float) -> None:
-        """Take one score of a candidate that is judged example by example; `settle` makes trials of them."""
+        """Record one score of a candidate that is judged example by example; `settle` turns them into trials."""
         candidate = candidate_of(program)
         key = blake2b(as_text(candidate).encode(), digest_size=16).hexdigest()
         with self.study.changed:
@@ -108,7 +108,7 @@ class Trials:
             trial.unanswered += not self._usable(answer)
 
     def settle(self) -> list[Trial]:
-        """Make trials of what was `seen`, the best first; their examples in the order of the split, for threads."""
+        """Turn the scores from `seen` into trials, the best first, with examples in the order of the split."""
         order = {id(example): i for examples in self.splits.values() for i, example in enumerate(examples)}
         settled = sorted(self._seen.values(), key=lambda trial: trial.text)
         self._seen = {}
@@ -120,24 +120,24 @@ class Trials:
         return sorted(settled, key=lambda trial: (-trial.score, -len(trial.scores), trial.text))
 
     def find(self, candidate: Candidate, examples: Sequence[BlindedExample]) -> Trial | None:
-        """The trial of a candidate on just these examples."""
+        """The trial of a candidate on exactly these examples."""
         text, wanted = as_text(candidate), list(map(id, examples))
         same = (trial for trial in self.all if trial.text == text and list(map(id, trial.examples)) == wanted)
         return next(same, None)
 
     @property
     def whole(self) -> list[Trial]:
-        """Trials on the whole dev set, as they came."""
+        """Trials on the whole dev set, in order."""
         wanted = list(map(id, self.splits["dev"]))
         return [trial for trial in self.all if list(map(id, trial.examples)) == wanted]
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest mean on the whole dev set; of equal ones the first, which changes least."""
+        """The trial with the highest mean on the whole dev set; the first in case of a tie, which changes least."""
         return max(self.whole, key=lambda trial: (trial.score, -trial.number))
 
     def prompt(self, candidate: Candidate) -> str:
-        """What a model is shown before the question: instruction and demonstrations of every predictor."""
+        """What a model sees before the question: instruction and demonstrations of every predictor."""
         program = self.student.deepcopy()
         apply(candidate, program)
         inputs = self.splits["dev"][0].inputs().toDict()
@@ -148,7 +148,7 @@ class Trials:
         return "\n\n".join(parts)
 
     def close(self) -> None:
-        """Take away rows of an earlier course of the study (with another budget) that this one did not come to."""
+        """Delete rows from an earlier pass of the study (with another budget) that this pass did not reach."""
         for number in self._before:
             if number >= len(self.all):
                 self.study.store.replace("optimizer_trials", {"study": self.study.name, "trial": number}, [])

@@ -1,4 +1,4 @@
-"""Tuning one program: judged before, tuned, the best on dev chosen, and both judged once on held-out examples."""
+"""Tune one program: judge it, tune it, select the best on dev, and judge both once on held-out examples."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from pipeline.studies.study_budget import Reservation
 from programs.models import without_secrets
 
 SLACK = 1.25
-"""How much more than it took before tuning a program may take after it: demonstrations make prompts longer."""
+"""Allowed growth of a program's cost through tuning: demonstrations make prompts longer."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """The model that is tuned for, and those that help: `teacher` gathers demonstrations, `reflection` writes."""
+    """The model that is tuned for, and its helpers: `teacher` gives demonstrations, `reflection` writes
+    instructions."""
 
     lm: dspy.LM
     teacher: dspy.LM
@@ -37,9 +38,9 @@ class Models:
 
 @dataclass
 class Outcome:
-    """What came of it. The tests are missing where the budget ended before them.
+    """The result. The tests are missing if the budget ended before them.
 
-    `stopped`: why the budget ended it early. `cut_short`: why the optimizer could not go on.
+    `stopped`: why the budget ended it early. `cut_short`: why the optimizer had to stop.
     """
 
     before: Trial
@@ -51,7 +52,7 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """Whether anything did better on dev than the program as it was."""
+        """Whether any candidate scored higher on dev than the original program."""
         return self.best is not self.before
 
 
@@ -80,7 +81,7 @@ class Tuning:
         self.metric = with_hidden_labels(self.metric, self.study)
 
     def run(self) -> Outcome:
-        """All phases of the study. UsageError where its budget is too small for anything to come of it."""
+        """Run all phases of the study. UsageError if its budget is too small for a result."""
         allowance = self.study.allowance
         with silence():
             before = self._judge_before()
@@ -99,7 +100,7 @@ class Tuning:
         return StudyCallbacks(self.study, type(self.student), self.trials.evaluated)
 
     def _judge(self, candidate: Candidate, split: str) -> Trial:
-        """The trial of a candidate on a whole split: a phase of its own."""
+        """The trial of a candidate on a whole split, in its own phase."""
         examples = self.splits[split]
         phase = self._phase()
         with phase.open(lm=self.models.lm, adapter=self.adapter, threads=self.threads):
@@ -121,7 +122,8 @@ class Tuning:
             raise UsageError(f"{cap}: not enough for {examples} dev examples; raise it, or shrink --sizes") from cap
 
     def _answers(self, before: Trial, kept: Reservation) -> int:
-        """How many answers of the program may be bought for tuning, as far as what it took before can tell."""
+        """The estimated number of program answers that the budget leaves for tuning, from the cost of the first
+        trial."""
         allowance, took = self.study.allowance, _share(before, len(before.scores), slack=1)
         caps = (
             (allowance.max_calls, took.calls, kept.calls, "--budget"),
@@ -134,7 +136,7 @@ class Tuning:
                 left.append((cap - spent - held) * len(before.scores) / spent)
                 if left[-1] < len(before.scores):
                     raise UsageError(
-                        f"{flag} {cap:g}: judging the program before and after takes {_number(spent + held)}, and one "
+                        f"{flag} {cap:g}: judging the program before and after takes {_number(spent + held)}, and each "
                         f"candidate {_number(spent)}; give {_number(2 * spent + held)} or more, or shrink --sizes"
                     )
         return int(min(left, default=100 * len(before.scores)))
@@ -174,7 +176,7 @@ class Tuning:
         )
 
     def _judge_finalists(self, outcome: Outcome) -> None:
-        """The best of the candidates that only training examples have judged, on dev."""
+        """Judge on dev the best candidates that were judged only on training examples."""
         for trial in self.trials.settle()[: self.optimizer.finalists]:
             try:
                 self._judge(trial.candidate, "dev")
@@ -183,7 +185,7 @@ class Tuning:
                 return
 
     def _judge_at_last(self, outcome: Outcome) -> None:
-        """Before and after on the test examples, which nothing has seen so far."""
+        """Judge the original and the best program on the test examples, unused so far."""
         try:
             outcome.test_before = self._judge(outcome.before.candidate, "test")
             outcome.test_after = self._judge(outcome.best.candidate, "test")
@@ -192,7 +194,7 @@ class Tuning:
 
 
 def _share(trial: Trial, examples: int, *, slack: float = SLACK) -> Reservation:
-    """What judging so many examples may take, by what a trial took."""
+    """The expected cost of judging `examples` examples, from the cost of a trial."""
     each = examples / len(trial.scores) * slack
     return Reservation(ceil(trial.calls * each), trial.cost_usd * each, ceil(trial.tokens * each))
 

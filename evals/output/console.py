@@ -1,7 +1,7 @@
-"""The one console of the program: nothing that a model, a file or a server says moves a terminal's cursor.
+"""The program's one console: no text from a model, a file or a server can control the terminal.
 
-Rich writes escape sequences of its own for colours and progress; in the texts that it is given, control characters are
-shown by their numbers. All else that is written, by `print` or by other libraries, passes `pipeline.terminal`.
+Rich writes escape sequences for colours and progress; control characters in its input texts are shown by their numbers.
+All other output, by `print` or by other libraries, passes through `pipeline.terminal`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pipeline.terminal import CONTROL, visible
 
 
 class Console(RichConsole):
-    """Rich's console, with control characters in texts by their numbers."""
+    """Rich's console, with control characters in texts shown by their numbers."""
 
     @property
     def file(self) -> IO[str]:
-        """Where to write. What we render has been cleaned here, so the stream need not do it once more."""
+        """The output stream. Rendered text is already clean, so the stream need not clean it again."""
         found: Any = super().file
         while inner := getattr(found, "rich_proxied_file", None):
             found = inner
@@ -34,7 +34,7 @@ class Console(RichConsole):
         self._file = new_file
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Segments of a renderable; those that Rich controls the terminal with stay."""
+        """Segments of a renderable; Rich's own control sequences stay."""
         for segment in super().render(renderable, options):
             if segment.control or not CONTROL.search(segment.text):
                 yield segment
@@ -42,5 +42,5 @@ class Console(RichConsole):
                 yield Segment(visible(segment.text), segment.style)
 
     def render_str(self, text: str, **how: Any) -> Text:
-        """Text of a table's cell, which is as wide as it is shown."""
+        """Text of a table cell, measured as it is shown."""
         return super().render_str(visible(text), **how)

@@ -1,4 +1,4 @@
-"""The answer to a query as a table, Markdown, CSV, JSON or Parquet."""
+"""Write the answer to a query as a table, Markdown, CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from pipeline.temporary_files import draft_of
 from pipeline.terminal import CONTROL, is_unicode, visible
 
 CLIPPED = 400
-"""Characters of a cell shown in a terminal; elsewhere all of them are."""
+"""Maximum characters of a cell in a terminal; elsewhere cells are complete."""
 
 READABLE = 30
-"""Characters that a column of text should have in a terminal, if its values are as long."""
+"""Minimum width of a text column in a terminal, if its values are as long."""
 
 
 def plain(value: Any) -> str:
@@ -50,7 +50,7 @@ def plain(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Six significant digits, and all digits before the point."""
+    """Six significant digits, and all digits before the decimal point."""
     if not math.isfinite(value):
         return str(value)
     if value == int(value) and abs(value) < 1e15:
@@ -59,8 +59,8 @@ def _number(value: float) -> str:
 
 
 def write_table(answer: Answer, out: TextIO, *, fold: bool = False) -> None:
-    """A table, every value whole. In a terminal cells fold, long ones are cut, and a table that would be too narrow
-    to read becomes one block a row (unless `fold`)."""
+    """A table with complete values. In a terminal cells fold, long ones are cut, and a table too narrow to read becomes
+    one block per row (unless `fold`)."""
     rows = list(answer.rows())
     console = Console(file=out, highlight=False)
     show = _clipped if console.is_terminal else plain
@@ -89,7 +89,7 @@ def _cell(value: Any, text: str) -> Text:
 
 
 def _write_blocks(columns: list[str], rows: list[tuple[Any, ...]], cells: list[list[str]], console: Console) -> None:
-    """One block a row and one line a column."""
+    """One block per row and one line per column."""
     for i, (row, texts) in enumerate(zip(rows, cells, strict=True), start=1):
         console.rule(Text(f"row {i}"), align="left")
         table = Table.grid(padding=(0, 2))
@@ -106,7 +106,7 @@ def _clipped(value: Any) -> str:
 
 
 def _wide(text: str) -> int:
-    """Characters of a terminal that the longest line takes."""
+    """Terminal columns of the longest line."""
     return max(cell_len(line) for line in text.split("\n"))
 
 
@@ -134,7 +134,7 @@ def _markdown_cell(text: str) -> str:
 def write_csv(answer: Answer, out: TextIO, *, raw: bool = False) -> None:
     """CSV with a header; NULL is empty (and an empty text is quoted), lists and structures are JSON.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front, unless `raw`.
+    Text that a spreadsheet would read as a formula gets a leading apostrophe, unless `raw`.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -150,7 +150,7 @@ def write_csv(answer: Answer, out: TextIO, *, raw: bool = False) -> None:
 
 
 def _csv_column(column: Any, raw: bool) -> Any:
-    """The column as something that CSV has: nested values as JSON text."""
+    """The column in a type that CSV supports: nested values as JSON text."""
     import pyarrow as pa
 
     if not pa.types.is_nested(column.type):
@@ -160,7 +160,7 @@ def _csv_column(column: Any, raw: bool) -> Any:
 
 
 def _fit(column: Any) -> bool:
-    """Whether decimals without fraction are 64-bit integers."""
+    """Whether decimals without fraction fit into 64-bit integers."""
     import pyarrow as pa
 
     try:
@@ -171,14 +171,14 @@ def _fit(column: Any) -> bool:
 
 
 def _is_longer(column: Any) -> bool:
-    """Whether decimals have more digits than Parquet's."""
+    """Whether decimals have more digits than Parquet allows."""
     return any(value is not None and not -(10**38) < value < 10**38 for value in column.to_pylist())
 
 
 def write_json(answer: Answer, out: TextIO) -> None:
-    """A JSON array of objects, one a line; NULL, NaN and infinities are null, times are text.
+    """A JSON array of objects, one per line; NULL, NaN and infinities are null, times are text.
 
-    Escapes say what the encoding of `out` cannot and, on a terminal, what would move its cursor.
+    Characters that `out` cannot encode are escaped and, on a terminal, control characters.
     """
     separator, escaped = "[\n", not is_unicode(out)
     for row in answer.rows():
@@ -213,13 +213,13 @@ FORMATS: Mapping[str, Callable[[Answer, TextIO], None]] = {
     "csv": write_csv,
     "json": write_json,
 }
-"""Formats of text. Parquet is the one other."""
+"""Text formats. Parquet is the only other one."""
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
 
 
 def write_parquet(answer: Answer, file: Path) -> None:
-    """A Parquet file with zstd; sums of integers become integers again where they fit, and text beyond 38 digits."""
+    """A Parquet file with zstd; sums of integers become integers again if they fit, and text beyond 38 digits."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -236,7 +236,7 @@ def write_parquet(answer: Answer, file: Path) -> None:
 
 
 def writable(path: str, *, not_over: str, flag: str) -> Path:
-    """Where a file called `path` would be written. UsageError where none can be, before there is anything to write."""
+    """The file that `path` names. UsageError if it cannot be written, before any content exists."""
     target = Path(path).resolve()  # a link is followed, not replaced
     if target.exists() and not target.is_file() and not target.is_dir():
         raise UsageError(f"{flag} {path} is not a file; leave {flag} out to write to the terminal or a pipe")
@@ -251,7 +251,7 @@ def writable(path: str, *, not_over: str, flag: str) -> Path:
 
 @contextmanager
 def whole_file(path: str, *, not_over: str, flag: str = "--output") -> Iterator[Path]:
-    """A file to write to, which becomes `path` if nothing fails. UsageError if it cannot be written."""
+    """A temporary file that becomes `path` if nothing fails. UsageError if it cannot be written."""
     target = writable(path, not_over=not_over, flag=flag)
     part = draft_of(target)
     try:

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them, and the tables that hold them."""
+"""Format numbers for readers, and the tables that hold them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MISSING = "-"
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text. The first column names the row; `numeric` columns are set to the right; `marked` cells stand out.
+    """Cells as text. The first column names the row; `numeric` columns are right-aligned; `marked` cells stand out.
 
     `marked` holds (row, column), both from 0.
     """
@@ -23,7 +23,7 @@ class Table:
 
 
 def number(value: float | None) -> str:
-    """Four digits, and no exponents.
+    """Four significant digits, without exponents.
 
     >>> [number(value) for value in (33.9172, 72131.4, 0.61349, None)]
     ['33.92', '72,131', '0.6135', '-']
@@ -35,7 +35,7 @@ def number(value: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """Whole dollars, and cents below ten.
+    """Whole dollars, with cents below ten dollars.
 
     >>> [dollars(value) for value in (1234.5, 3.14159, -20.0)]
     ['$1,234', '$3.14', '-$20']
@@ -47,7 +47,7 @@ def dollars(value: float | None) -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """A share of 1 in percent.
+    """A share as a percentage.
 
     >>> percent(0.7612), percent(0.0004, 1)
     ('76 %', '0.0 %')

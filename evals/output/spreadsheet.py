@@ -1,6 +1,6 @@
-"""Cells of CSV that a spreadsheet must not take for a formula: an apostrophe goes in front of them.
+"""Protect CSV cells that a spreadsheet would read as formulas, with a leading apostrophe.
 
-A reply, a persona or the name of a run may begin like a formula, and a spreadsheet would run it. Numbers stay.
+A reply, a persona or the name of a run may look like a formula, and a spreadsheet would run it. Numbers are unchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 FORMULA = "^[=+\\-@\t\r\n＝＋－＠]"  # noqa: RUF001  some spreadsheets take the wide signs, too
-"""How text begins that a spreadsheet takes for a formula, or cuts until it begins with one."""
+"""First characters of text that a spreadsheet reads as a formula, or strips until it finds one."""
 
 NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|inf|infinity|nan)$"
 """Text that begins with a sign and is a number."""
@@ -19,7 +19,7 @@ _FORMULA, _NUMBER = re.compile(FORMULA), re.compile(NUMBER, re.A | re.I)
 
 
 def safe(value: Any) -> Any:
-    """`value`, or with an apostrophe in front if it is text that looks like a formula.
+    """`value`, with a leading apostrophe if it is text that looks like a formula.
 
     >>> [safe(value) for value in ("=1+1", "-3.5", "@a", "io", -3)]
     ["'=1+1", '-3.5', "'@a", 'io', -3]
@@ -29,7 +29,7 @@ def safe(value: Any) -> Any:
 
 
 def safe_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for every value of a row."""
+    """A row with every value made safe."""
     return {name: safe(value) for name, value in row.items()}
 
 
@@ -38,7 +38,7 @@ def safe_values(values: Iterable[Any]) -> list[Any]:
 
 
 def safe_column(column: Any) -> Any:
-    """The same for an Arrow column of text, all at once where nothing looks like a formula."""
+    """An Arrow text column made safe; unchanged if no value looks like a formula."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

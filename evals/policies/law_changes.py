@@ -1,7 +1,7 @@
-"""Every change of the law of a stored run: what a government decided, what a shock did, what a fork rewrote.
+"""Every change of the law in a stored run: by a government, a shock, or a fork.
 
-A year can hold several changes, one after another. In a year in which a shock lies over the law, a government decides
-about the law beneath, so that its change is that of the law beneath.
+A year can hold several changes, one after another. While a shock overrides the law, a government changes the underlying
+law, and that is its change here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.store.writer import Row
 from signatures.types import TaxSchedule
 
 Cause = Literal["government", "shock", "fork"]
-"""`government`: its turn, whether or not it changed anything. `fork`: the law was rewritten on other brackets."""
+"""`government`: its turn, whether or not it changed the law. `fork`: the law was rewritten on other brackets."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Change:
 
 
 def law_beneath(row: Row) -> TaxSchedule:
-    """The law of a stored year without the shocks that lie over it for a time: governments decide about this one."""
+    """The law of a stored year without temporary shocks: the law that governments change."""
     rates = row.get("rates_beneath")
     return schedule_of(row) if rates is None else schedule_of({**row, "rates": rates})
 
@@ -42,8 +42,8 @@ def changes_of_law(
 ) -> Iterator[Change]:
     """The changes from year `first` on, in order. `years`: rows of the table by year; `thresholds`: the run's brackets.
 
-    Before the first year stands `START_RATE` in every bracket. Where each change's `after` is not the next one's
-    `before`, a shock lies over the law in between.
+    The law before the first year has `START_RATE` in every bracket. If a change's `after` differs from the next one's
+    `before`, a shock overrides the law in between.
     """
     for year in sorted(year for year in years if year >= first):
         row, last = years[year], years.get(year - 1)

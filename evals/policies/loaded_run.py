@@ -1,4 +1,4 @@
-"""Stored runs to look at side by side: settings, people, tax years, and every planner that needs no model."""
+"""Stored runs for side-by-side views: settings, people, tax years, and every planner without a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.store.writer import Reader
 from signatures.types import TaxSchedule
 
 MOST_RUNS = 6
-"""As many as there are colours that everybody can tell apart."""
+"""The number of colours that are distinguishable with any colour vision."""
 
 Years = tuple[int, int]
 """First and last year, both included."""
@@ -36,7 +36,7 @@ class Yardstick:
 
 @dataclass(frozen=True, eq=False)
 class LoadedRun:
-    """A run as it is stored. `years`: how many are whole. `world`: as it was after the last of them."""
+    """A stored run. `years`: the number of complete years. `world`: the state after the last of them."""
 
     row: dict[str, Any]
     config: RunConfig
@@ -53,12 +53,12 @@ class LoadedRun:
 
     @property
     def people(self) -> tuple[str, tuple[float, ...]]:
-        """Runs with the same of this can be compared: the objective, and what every baseline reaches."""
+        """Runs that share this are comparable: it determines the objective and the welfare of every baseline."""
         return self.config.welfare, tuple(round(one.welfare, 9) for one in self.yardsticks)
 
     @property
     def tax_years(self) -> list[Years]:
-        """The first tax year and, where there is another, the last one, as far as it was played."""
+        """The first tax year and, if there is another, the last one, as far as it was played."""
         length, last = self.config.two_timescale, self.years - 1
         latest = last // length * length
         return [(0, min(length - 1, last)), (latest, last)][: 2 if latest else 1]
@@ -78,7 +78,7 @@ class LoadedRun:
 
     @cached_property
     def start(self) -> Yardstick:
-        """Where every planner with a model begins."""
+        """The initial schedule of every planner with a model."""
         law = uniform(self.world.setting().thresholds, START_RATE)
         return Yardstick(f"start ({START_RATE:g} %)", law, self.best_response(law))
 
@@ -93,18 +93,19 @@ class LoadedRun:
 
     @property
     def share(self) -> float | None:
-        """The planner share; None for planners without a model, or where there is too little to gain to tell."""
+        """The planner share; None for planners without a model, or if there is too little to gain."""
         if self.config.planner_type != "LLM":
             return None
         return planner_share(self.start.welfare, self.reached, self.oracle.welfare)
 
 
 def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
-    """The runs of these numbers or names, each once. UsageError for one that is not there, has no year yet, or has
-    years of an older version without yardsticks."""
+    """The runs with these numbers or names, each once. UsageError for one that does not exist, has no year yet, or has
+    years
+    from an older version without yardsticks."""
     rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
     if len(rows) > MOST_RUNS:
-        raise UsageError(f"{len(rows)} runs: at most {MOST_RUNS} can be told apart; name fewer")
+        raise UsageError(f"{len(rows)} runs: a figure shows at most {MOST_RUNS}; name fewer")
     require(reader, rows)
     return [_load(reader, row) for row in rows.values()]
 
@@ -112,5 +113,5 @@ def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
 def _load(reader: Reader, row: dict[str, Any]) -> LoadedRun:
     config, years = config_of(row), years_played(reader, int(row["run_id"]))
     if not years:
-        raise UsageError(f"run {row['run_id']} in {reader.path} has no whole year yet (it is {row['status']})")
+        raise UsageError(f"run {row['run_id']} in {reader.path} has no complete year yet (it is {row['status']})")
     return LoadedRun(row, config, years, restore(reader, int(row["run_id"]), config, years))

@@ -1,7 +1,7 @@
 """Policies for the same people under every welfare function: ranks, and the front of equality and output.
 
-A policy is what a run played, or a law that every worker best-responds to. Everything is exact: utilities and incomes
-come from the trace or from the solved economy, and nothing is sampled.
+A policy is what a run played, or a law to which every worker best-responds. Figures are exact: utilities and incomes
+come from the trace or from the solved economy; nothing is sampled.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from signatures.types import TaxSchedule
 
 @dataclass(frozen=True, eq=False)
 class Years:
-    """Years of a run as they were played, as (Y, N) but for `year` (Y,). `utility` as it counts in the objective.
+    """Years of a run as played, (Y, N) except `year` (Y,). `utility` as it counts in the objective.
 
-    Money in dollars a year; `posttax` has the rebate in it; `regret` is what the worker's own hours cost it. `wage`:
-    dollars an hour, as in force in the year.
+    Money in dollars a year; `posttax` includes the rebate; `regret`: the cost of the worker's own choice of hours.
+    `wage`: dollars an hour, as in force in the year.
     """
 
     year: NDArray[np.int64]
@@ -42,10 +42,10 @@ class Years:
 
 @dataclass(frozen=True)
 class Policy:
-    """One policy, and what it comes to under each welfare function, in its unit.
+    """A policy and its value under each welfare function, in the function's unit.
 
-    `names`: all that it is called, for several rules can set the same law. `run_id`: the run that played it; None for a
-    law that every worker best-responds to. `equality` is 1 - gini of income after tax and rebate, `output` mean income
+    `names`: all its names, because several rules can set the same law. `run_id`: the run that played it; None for a law
+    to which every worker best-responds. `equality` is 1 - gini of income after tax and rebate, `output` mean income
     before tax in dollars a year.
     """
 
@@ -63,7 +63,7 @@ class Policy:
 
 
 def as_played(name: str, run_id: int, years: Years, functions: Sequence[str], setting: Setting) -> Policy:
-    """The mean over `years` of each welfare function, of equality and of output, recomputed from the trace."""
+    """The means over `years` of each welfare function, of equality and of output, recomputed from the trace."""
     welfare = setting.welfare_functions
     values = {one: float(np.mean(welfare[one](years.utility, years.income, years.wage))) for one in functions}
     equality = 1 - float(np.mean(gini(years.posttax)))
@@ -71,7 +71,7 @@ def as_played(name: str, run_id: int, years: Years, functions: Sequence[str], se
 
 
 def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: Sequence[str]) -> Policy:
-    """What `law` comes to if every worker best-responds and is satisfied."""
+    """The value of `law` if every worker best-responds and is satisfied."""
     year = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
     welfare = setting.welfare_functions
     values = {one: float(welfare[one](year.utility, year.income, setting.wages)) for one in functions}
@@ -79,9 +79,9 @@ def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: 
 
 
 def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[str]]:
-    """Every baseline's law for these people, ORACLE's for each welfare function, with all names that the law has.
+    """Every baseline's law for these people and ORACLE's for each welfare function, with all names of the law.
 
-    ORACLE_GRID, the best schedule on the planner's ten-point grid, is that of the objective, where `functions` has it.
+    ORACLE_GRID, the best schedule on the planner's ten-point grid, is for the objective, if `functions` includes it.
     """
     found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
     for name, rule in BASELINE_RULES.items():
@@ -94,8 +94,9 @@ def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[s
 
 
 def oracles(setting: Setting, functions: Sequence[str]) -> dict[str, TaxSchedule]:
-    """ORACLE's law for each welfare function, the optimum at any rates: none is beaten in its own function by that for
-    another one, which would be a better place to polish from.
+    """ORACLE's law for each welfare function, the optimum at any rates. None is beaten in its own function by the law
+    for
+    another one, which would be a better starting point for refinement.
     """
     found = {one: BASELINES["ORACLE"](replace(setting, welfare=one)) for one in functions}
     for one in functions:
@@ -106,7 +107,7 @@ def oracles(setting: Setting, functions: Sequence[str]) -> dict[str, TaxSchedule
 
 
 def ranks(policies: Sequence[Policy], name: str) -> list[int]:
-    """The place of each policy under a welfare function, from 1; what differs by rounding alone shares a place.
+    """The rank of each policy under a welfare function, from 1; differences by rounding error share a rank.
 
     >>> one, two = (Policy((), None, None, {"utilitarian": x}, 0, 0) for x in (1.0, 2.0))
     >>> ranks([one, two, two], "utilitarian")

@@ -1,4 +1,4 @@
-"""Laws compared with ORACLE under one objective: what each is worth, its share of the gain, and to fresh people.
+"""Compare laws with ORACLE under one objective: their value, their share of the gain, and their value for fresh people.
 
 ORACLE is the optimum on the run's brackets at any rates, ORACLE_GRID the best schedule on the planner's ten-point grid.
 """
@@ -25,30 +25,30 @@ ON_FRESH_PEOPLE = f"on {FRESH_PEOPLE:,} fresh people"
 SHARE_OF_GAIN = "share of ORACLE's gain"
 
 TOO_LITTLE = "too little to gain"
-"""What stands where ORACLE is hardly above the start, so that a share of its gain says nothing."""
+"""Shown if ORACLE is barely above the start, so that a share of its gain is meaningless."""
 
 BOTH_OPTIMA = (
     "ORACLE: the optimum on these brackets at any rates. ORACLE_GRID: the best in ten-point steps, the planner's own."
 )
 
-WEIGHTS_OF_PAPER = "paper has no welfare weights: the SAEZ formulas take those of inverse_income for it."
+WEIGHTS_OF_PAPER = "paper has no welfare weights: for it the SAEZ formulas use those of inverse_income."
 
 FITTED = (
-    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for others from the same population, who best-respond. An optimum "
-    "of few people fits their wages; among others a smooth formula can be better."
+    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for other workers from the same population, who best-respond. An optimum "
+    "for few people fits their wages; for others a smooth formula can be better."
 )
 
 
 LAWS = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE")
-"""What a run is compared with, apart from the start."""
+"""The laws that a run is compared with, apart from the start."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A law, and what it comes to under an objective if every worker best-responds, in the objective's unit.
+    """A law and its value under an objective if every worker best-responds, in the objective's unit.
 
-    `share`: of ORACLE's gain over the start, None for too little to gain. `fresh`: its worth to fresh people, None
-    where a shock names workers.
+    `share`: of ORACLE's gain over the start, None if there is too little to gain. `fresh`: its value for fresh people,
+    None if a shock names workers.
     """
 
     label: str
@@ -59,7 +59,7 @@ class Judged:
 
 
 def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged]:
-    """Each of the `laws` under the objective of `world`, for the people, the shocks and the windfall now in force."""
+    """Each of the `laws` under the objective of `world`, for its current people, shocks and windfall."""
     start, _, best = world.start_and_oracle()
     others = fresh_people(world)
     found = []
@@ -71,19 +71,19 @@ def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged
 
 
 def beside(setting: Setting) -> Iterator[tuple[str, TaxSchedule]]:
-    """The start and the `LAWS`, made for the people and the objective of `setting`."""
+    """The start and the `LAWS`, computed for the people and the objective of `setting`."""
     yield f"start ({START_RATE:g} %)", uniform(setting.thresholds, START_RATE)
     for name in LAWS:
         yield name, BASELINES[name](setting)
 
 
 def figure(value: float) -> str:
-    """Dollars without cents, small numbers with four digits."""
+    """Dollars without cents; small numbers with four digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def share_in_words(share: float | None) -> str:
-    """A share of ORACLE's gain in percent; a dash where there is too little to gain.
+    """A share of ORACLE's gain in percent; a dash if there is too little to gain.
 
     >>> share_in_words(0.914), share_in_words(None)
     ('91.4%', '-')
@@ -92,7 +92,7 @@ def share_in_words(share: float | None) -> str:
 
 
 def moves() -> str:
-    """The moves, in points, that ORACLE's certificate has tried.
+    """The moves, in points, that ORACLE's certificate tries.
 
     >>> moves()
     '20, 10, 5, 2 or 1'
@@ -102,33 +102,33 @@ def moves() -> str:
 
 
 def unit_of(welfare: str) -> str:
-    """What the figures of a welfare function are in."""
-    return "a sum over people" if welfare in SUMS else "dollars a head and year"
+    """The unit of a welfare function's figures."""
+    return "a sum over people" if welfare in SUMS else "dollars per head and year"
 
 
 def amount(welfare: str, value: float) -> str:
     """A figure with its unit.
 
     >>> amount("utilitarian", 1234.5), amount("paper", 1234.5)
-    ('1,234 dollars a head', '1,234')
+    ('1,234 dollars per head', '1,234')
     """
-    return figure(value) if welfare in SUMS else f"{figure(value)} dollars a head"
+    return figure(value) if welfare in SUMS else f"{figure(value)} dollars per head"
 
 
 def gain_in_words(welfare: str, start: float, best: float) -> str:
-    """What there is to gain, and where that is too little for a share.
+    """The possible gain, and a note if it is too small for a share.
 
     >>> gain_in_words("utilitarian", 20_000, 30_000)
-    'ORACLE gains 10,000 dollars a head over the start'
+    'ORACLE gains 10,000 dollars per head over the start'
     >>> gain_in_words("utilitarian", 20_000, 20_010)
-    'ORACLE gains 10 dollars a head over the start, less than 0.5% of it'
+    'ORACLE gains 10 dollars per head over the start, less than 0.5% of it'
     """
     little = "" if has_enough_to_gain(start, best) else f", less than {LEAST_GAIN:.1%} of it"
     return f"ORACLE gains {amount(welfare, best - start)} over the start{little}"
 
 
 def objective_table(title: str, rows: Sequence[Judged], *, played: float | None = None) -> Group:
-    """Laws under an objective, and the last year as `played`: worth, share of ORACLE's gain, worth to fresh people.
+    """Laws under an objective, and the last year as `played`: value, share of ORACLE's gain, value for fresh people.
 
     It fits 80 columns.
     """
@@ -149,7 +149,7 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
 def table_notes(world: World) -> Iterator[str]:
     """What the columns of `objective_table` mean, and why one is missing."""
     start, _, best = world.start_and_oracle()
-    yield f"{BOTH_OPTIMA} Both, and SAEZ, are made for the objective."
+    yield f"{BOTH_OPTIMA} Both, and SAEZ, are computed for the objective."
     if world.config.welfare == "paper":
         yield WEIGHTS_OF_PAPER
     if not has_enough_to_gain(start, best):

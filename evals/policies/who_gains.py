@@ -1,6 +1,6 @@
-"""Who gains under the law of a run's last year, and the people in its brackets: for `run`, `eval` and the report.
+"""Who gains under the law of a run's last year, and how many workers are in its brackets: for `run`, `eval` and report.
 
-All three show the rows of one `WhoGains`: each compares the same people under the run's law and under another one.
+All three show the rows of one `WhoGains`: each compares the same people under the run's law and another law.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ Detail = Mapping[str, int]
 """For `BEST` and for `PLAYED`: how finely the workers are grouped."""
 
 NOTE = (
-    "Who gains: mean changes per worker of income after tax and rebate, and of utility, if this law replaces the other "
-    "one and every worker best-responds to each. As played: the hours of the year, with the workers' own mistakes, "
-    "against best responses to the other law. Winners have more utility, losers less."
+    "Who gains: mean change per worker in income after tax and rebate, and in utility, if this law replaces the other "
+    "one and every worker best-responds to each. As played: the actual hours of the year, with the workers' mistakes, "
+    "against best responses to the other law. Winners gain utility, losers lose utility."
 )
 
 PLAYED_YEAR = """
@@ -65,8 +65,9 @@ SELECT labor, income, tax, rebate, posttax, utility FROM panel WHERE run_id = ? 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run's law against the law called `reference`. `hours`: of the run, `BEST` or `PLAYED`; under the reference all
-    best-respond."""
+    """A run's law against the law called `reference`. `hours`: of the run, `BEST` or `PLAYED`; under the reference
+    every
+    worker best-responds."""
 
     reference: str
     hours: str
@@ -75,7 +76,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class WhoGains:
-    """The brackets of a run's law, and what it brings against each other law; with itself no law is compared."""
+    """The brackets of a run's law, and its comparison with each other law; a law is not compared with itself."""
 
     law: tuple[Bracket, ...]
     comparisons: tuple[Comparison, ...]
@@ -96,7 +97,7 @@ class Row:
         return {**where, **asdict(self.gains), "share_of_winners": self.gains.share_of_winners}
 
     def cells(self) -> list[str]:
-        """Under `HEADS`."""
+        """The cells under `HEADS`."""
         one = self.gains
         counts = (f"{count:,}" for count in (one.winners, one.losers, one.unchanged))
         money = (number_format.dollars(value) for value in (one.income, one.utility))
@@ -104,7 +105,7 @@ class Row:
 
 
 def who_gains(setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
-    """`law` for the people of `setting`, who lived through it as `played`."""
+    """Compare `law` for the people of `setting`, whose year was `played`."""
     compared = []
     for name, reference in references(setting).items():
         if reference == law:
@@ -117,13 +118,13 @@ def who_gains(setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
 
 
 def references(setting: Setting) -> dict[str, TaxSchedule]:
-    """What a law is compared with: where every planner with a model begins, and the federal income tax."""
+    """The laws to compare with: the start of every planner with a model, and the federal income tax."""
     start = uniform(setting.thresholds, START_RATE)
     return {f"start ({START_RATE:g} %)": start, "US_FED": BASELINES["US_FED"](setting)}
 
 
 def of_stored_year(reader: Reader, run_id: int, world: World, year: int) -> WhoGains:
-    """The same for a year in the trace of a run. `world`: of that run, in any year."""
+    """The comparison for a stored year of a run. `world`: of that run, in any year."""
     (row,) = reader.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [run_id, year])
     labor, income, tax, rebate, posttax, utility = (
         np.ma.getdata(column) for column in reader.columns(PLAYED_YEAR, [run_id, year]).values()
@@ -160,7 +161,7 @@ def _named(found: Incidence, detail: int) -> dict[str, Gains]:
 
 
 def law_cells(found: WhoGains) -> list[list[str]]:
-    """Rows under `LAW_HEADS`: a dash where there is no worker, and what that means."""
+    """Rows under `LAW_HEADS`: a dash if a bracket has no worker, and a remark."""
     return [
         [
             f"{one.threshold:,.0f}",
@@ -173,9 +174,9 @@ def law_cells(found: WhoGains) -> list[list[str]]:
 
 
 def remark(bracket: Bracket) -> str:
-    """What to think of the rate of a bracket without workers."""
+    """A remark on the rate of a bracket without workers."""
     if bracket.without_meaning:
-        return "without meaning: out of reach"
+        return "no effect: out of reach"
     return "empty at these rates" if bracket.empty else ""
 
 
@@ -183,7 +184,7 @@ def remark(bracket: Bracket) -> str:
 
 
 def for_terminal(found: WhoGains, of: str, detail: Detail) -> Iterator[RenderableType]:
-    """The law of `of` with its people, and who gains under it; no column is cut in 80. `NOTE` belongs to it."""
+    """The law of `of` with its people, and who gains under it, in 80 columns. Print `NOTE` with it."""
     law = _table(f"Law of {of}", LAW_HEADS)
     for cells in law_cells(found):
         law.add_row(*cells)
@@ -237,7 +238,7 @@ def as_json(found: WhoGains) -> dict[str, Any]:
 
 
 def write_csv(found: Iterable[tuple[int, WhoGains]], path: str, *, not_over: str) -> None:
-    """One row for each run, comparison and group. UsageError if the file cannot be written."""
+    """Write one row per run, comparison and group. UsageError if the file cannot be written."""
     made = [{"run_id": run_id, **row.as_dict()} for run_id, one in found for row in rows(one)]
     with whole_file(path, not_over=not_over) as part, part.open("w", encoding="utf-8", newline="") as out:
         heads = ["run_id", "reference", "hours", "group", *Gains.__annotations__, "share_of_winners"]

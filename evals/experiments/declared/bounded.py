@@ -1,9 +1,9 @@
-"""People with a persona who judge the tax policy: what planners are worth where nobody best-responds."""
+"""Workers with a persona who judge the tax policy: the value of planners when workers do not best-respond."""
 
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="Which planner serves people who have a character, and judge the tax policy by it?",
+    question="Which planner serves people who have a persona and judge the tax policy by it?",
     settings={"scenario": "bounded"},
     arms={
         "LLM": {"planner_type": "LLM"},

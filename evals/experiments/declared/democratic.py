@@ -1,9 +1,9 @@
-"""Who makes the law: a planner, or a leader whom the same people elect, with and without promises."""
+"""Who makes the law: a planner, or a leader whom the same people elect, with and without platforms."""
 
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="What changes when the same people elect who sets the taxes?",
+    question="What changes if the same people elect the leader who sets the taxes?",
     settings={"planner_type": "LLM"},
     arms={
         "planner": {"scenario": "bounded"},

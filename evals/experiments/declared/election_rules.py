@@ -1,10 +1,10 @@
-"""How votes are counted: the same people and candidates with platforms under every rule."""
+"""How votes are counted: the same people and candidates with platforms under every election rule."""
 
 from evals.experiments.declaration import Experiment
 from pipeline.simulation.election_rules import ELECTION_RULES
 
 EXPERIMENT = Experiment(
-    question="Does it matter for welfare by which rule a leader is elected?",
+    question="Does the election rule matter for welfare?",
     settings={"scenario": "democratic", "platforms": True},
     defaults={"num_agents": 15},
     arms={rule: {"election_rule": rule} for rule in ELECTION_RULES},

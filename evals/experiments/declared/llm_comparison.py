@@ -1,6 +1,7 @@
-"""Language models in every role, beside `rules`, which knows only what the prompt says.
+"""Language models in every role, compared with `rules`, which knows only what the prompt says.
 
-Without `--llm A,B,C` they are those of the LLM Economist's comparison (Karten et al. 2025, arXiv 2507.15815).
+The default models are those of the LLM Economist's comparison (Karten et al. 2025, arXiv 2507.15815); see `--llm
+A,B,C`.
 """
 
 from evals.experiments.declaration import Experiment

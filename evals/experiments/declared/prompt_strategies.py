@@ -1,6 +1,6 @@
-"""How the same questions are asked.
+"""Prompt strategies for the same questions.
 
-`knn` answers from the decisions that a database of earlier runs holds, so it takes part where one is named: --examples.
+`knn` answers from the decisions of earlier runs in a database, so it takes part only if --examples names one.
 """
 
 from evals.experiments.declaration import Experiment

@@ -1,9 +1,9 @@
-"""Rational workers: a planner that learns, beside planners that know the formula or the law."""
+"""Rational workers: a planner that learns, against planners that know the formula or the economy."""
 
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="How near does a planner that sees only what the economy shows come to those that know it?",
+    question="How close does a planner that only observes the economy come to planners that know it?",
     settings={"scenario": "rational"},
     arms={
         "LLM": {"planner_type": "LLM"},

@@ -1,13 +1,13 @@
-"""More agents: what that does to the planner, and to what a run takes.
+"""More agents: the effect on the planner, and on the cost of a run.
 
-Each size has people of its own, so that nothing is paired; sums over people, as `welfare` under `inverse_income`, grow
-with their number, and the shares are what to read.
+Each size has its own people, so that nothing is paired. Sums over people, such as `welfare` under `inverse_income`,
+grow with their number; compare the shares.
 """
 
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="Does the planner still find its way with more agents, and what does that take?",
+    question="Does the planner still find good laws with more agents, and at what cost?",
     paired=False,
     arms={f"{agents} agents": {"num_agents": agents} for agents in (5, 10, 25, 50, 100)},
     shown=("planner_share", "regret_share", "hours", "tokens"),
