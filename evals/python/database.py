@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.output.formats import plain
 from evals.policies.share_of_gain import figure, share_in_words
-from evals.python.relations import answer, relation
+from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
 from pipeline.simulation.restore import find_run, schedule_of
-from pipeline.store.columns import Columns
-from pipeline.store.query import SECONDS, check_file, select
+from pipeline.store.query import SECONDS, check_file
 from pipeline.terminal import visible
 from signatures.types import TaxSchedule
 
@@ -31,20 +29,6 @@ WHERE s.run_id = ?
 """
 
 
-class _Asked:
-    """A database to ask for rows, each time from outside (`pipeline.store.writer.Reader`)."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        found = select(self.path, query, parameters)
-        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-
-    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
-        return relation(self.path, query, parameters).fetchnumpy()
-
-
 class Run:
     """A stored run, finished or being played: its tables, its figures, its pages.
 
@@ -57,7 +41,7 @@ class Run:
         self._finished: dict[str, Any] | None = None
 
     def _table(self, name: str) -> DuckDBPyRelation:
-        return relation(self.db, f"SELECT * FROM {name} WHERE run_id = $run_id ORDER BY ALL", {"run_id": self.run_id})
+        return own(self.db, f"SELECT * FROM {name} WHERE run_id = $run_id ORDER BY ALL", {"run_id": self.run_id})
 
     @property
     def years(self) -> DuckDBPyRelation:
@@ -145,7 +129,8 @@ class Run:
         """Read once of a run that is finished, for that does not change any more."""
         if self._finished is not None:
             return self._finished
-        found = _Asked(self.db).rows(SUMMARY, [self.run_id])
+        with reading(self.db) as reader:
+            found = reader.rows(SUMMARY, [self.run_id])
         if not found:
             raise UsageError(f"no run {self.run_id} in {self.db}; llm_economist.open(...).runs shows all")
         if found[0]["status"] == "finished":
@@ -202,11 +187,12 @@ class Database:
     @property
     def runs(self) -> DuckDBPyRelation:
         """One row a run with its figures (view `run_summary`)."""
-        return relation(self.path, "FROM run_summary ORDER BY run_id")
+        return own(self.path, "FROM run_summary ORDER BY run_id", {})
 
     def run(self, name: str | int) -> Run:
         """The run of this number, or the newest of this name. UsageError names those there are."""
-        return Run(self.path, int(find_run(_Asked(self.path), str(name))["run_id"]))
+        with reading(self.path) as reader:
+            return Run(self.path, int(find_run(reader, str(name))["run_id"]))
 
     def sql(self, query: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
         """The answer to one SELECT, with `values` for its `$name`. UsageError where it does not run."""

@@ -1,38 +1,45 @@
 """Answers of a stored database as DuckDB relations, which keep no file open.
 
-Every query runs in the box of `llm-economist sql` (pipeline/store/query.py): read-only, and on a copy while a run
-writes the database, so it can neither harm nor block a run. Its rows come back as Arrow, and are what the relation
-reads.
+Rows come back as Arrow, and are what the relation reads. Queries of our own are read in this process; a user's run in
+the box of `llm-economist sql` (pipeline/store/query.py). Both are read-only, and read a copy while a run writes the
+database, so they can neither harm nor block a run.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from evals.sql.saved_queries import question
+from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.query import SECONDS, ask
+from pipeline.store.schema import OPENING, explained
+from pipeline.store.wide_values import shown
 
 _own = threading.local()
 
 
-def relation(
-    db: str,
-    sql: str,
-    parameters: Iterable[Any] | Mapping[str, Any] = (),
-    *,
-    lookups: Mapping[str, str] | None = None,
-    seconds: float = SECONDS,
-) -> duckdb.DuckDBPyRelation:
-    """All rows of one SELECT, in memory. UsageError where it does not run, or its rows take more than 2 GB."""
-    with ask(db, sql, parameters, lookups=lookups, seconds=seconds) as answer:
-        table = pa.Table.from_batches(answer.batches(), schema=answer.schema)
+@contextmanager
+def reading(db: str) -> Iterator[ReadOnlyStore]:
+    """The database for a short query of our own, as of its last commit: no other thread can open one meanwhile."""
+    with OPENING, ReadOnlyStore(db) as reader:
+        yield reader
+
+
+def own(db: str, sql: str, parameters: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
+    """All rows of a SELECT of ours, in memory. StoreError where the database cannot be read."""
+    with reading(db) as reader, explained(db):
+        table = shown(reader.connection.sql(sql, params=dict(parameters) or None)).to_arrow_table()
+    return _relation(table)
+
+
+def _relation(table: pa.Table) -> duckdb.DuckDBPyRelation:
     return _connection().from_arrow(_with_integers(table))
 
 
@@ -67,7 +74,8 @@ def answer(
     wanted = {one.name for one in asked.parameters} | set(re.findall(r"\$(run_id)\b", asked.sql))
     if run_id is not None and "run_id" in wanted:
         values = {"run_id": run_id, **values}
-    if not asked.name:
-        return relation(db, asked.sql, values, seconds=seconds)
-    bound, lookups = asked.bind(f"{name}={'NULL' if value is None else value}" for name, value in values.items())
-    return relation(db, asked.sql, bound, lookups=lookups, seconds=seconds)
+    bound, lookups = values, dict[str, str]()
+    if asked.name:
+        bound, lookups = asked.bind(f"{name}={'NULL' if value is None else value}" for name, value in values.items())
+    with ask(db, asked.sql, bound, lookups=lookups, seconds=seconds) as found:
+        return _relation(pa.Table.from_batches(found.batches(), schema=found.schema))

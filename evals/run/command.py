@@ -324,6 +324,7 @@ class _text_log:
         self.config, self.mode = config, "a" if goes_on else "w"
 
     def __enter__(self) -> None:
+        self.dspy_level = logging.getLogger("dspy").level
         logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
         folder = Path(self.config.log_dir)
         try:
@@ -341,6 +342,7 @@ class _text_log:
     def __exit__(self, *exc: object) -> None:
         log.removeHandler(self.handler)
         self.handler.close()
+        logging.getLogger("dspy").setLevel(self.dspy_level)
 
 
 def _tell_where(simulation: Simulation, console: Console) -> None:
