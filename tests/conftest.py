@@ -69,7 +69,8 @@ VARIANTS = re.compile(
     |test_simulation.*run_finished\[(platforms,|democratic,.(more|all)|bounded.(in|under)|approval|sortition|no.memory)
     |test_satisfaction.*\[report\]
     |test_together.*\[sc\]
-    |test_archetypes.*goes_on_with_the_archetypes_it_had\[1""",
+    |test_archetypes.*goes_on_with_the_archetypes_it_had\[1
+    |test_python.*examples_of_the_page""",
     re.VERBOSE,
 )
 """Tests that do once more, with other settings, what another one does: slow, so that they run in CI, or by -m slow."""
