@@ -44,7 +44,10 @@ MEASURES: Mapping[str, Measure] = {
         Measure("welfare_last_tax_year", "the same over the last tax year", outcome=True),
         Measure("welfare_best_response", "the last schedule if every worker best-responded", outcome=True),
         Measure(
-            "planner_share", "share of ORACLE's gain over 50 % that the last schedule reaches", outcome=True, percent=True
+            "planner_share",
+            "share of ORACLE's gain over 50 % that the last schedule reaches",
+            outcome=True,
+            percent=True,
         ),
         Measure("regret", "dollars a year per decision", outcome=True, decimals=0),
         Measure("regret_share", "all regret over all that was possible", outcome=True, percent=True),

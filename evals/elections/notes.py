@@ -45,7 +45,9 @@ BOUND = "Under --binding-platforms a leader who stays without being elected is n
 
 COVERED = "While a temporary shock overrides the law, governments change the underlying law, which their rows show."
 
-UNJUDGED = "Without --platforms the effect of a vote is unknown: vote quality, Condorcet winners and choice quality are -."
+UNJUDGED = (
+    "Without --platforms the effect of a vote is unknown: vote quality, Condorcet winners and choice quality are -."
+)
 
 MOST_YEARS = 12
 """Maximum years that a note lists one by one."""

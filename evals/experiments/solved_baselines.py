@@ -151,9 +151,7 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
 def people_of(config: RunConfig) -> World:
     """The people to be taxed. UsageError if they change over the years."""
     if config.shock:
-        raise UsageError(
-            f"--shock {config.shock[0]!r}: this experiment is solved, not played, and takes no shocks"
-        )
+        raise UsageError(f"--shock {config.shock[0]!r}: this experiment is solved, not played, and takes no shocks")
     return create(replace(config, planner_type="LLM"))
 
 

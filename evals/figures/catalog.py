@@ -103,8 +103,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "satisfaction": Figure(
         "Satisfaction by occupation group",
-        "Share of satisfied verdicts on the tax policy, by census group of occupations, over "
-        "all years played.",
+        "Share of satisfied verdicts on the tax policy, by census group of occupations, over all years played.",
         decisions.satisfaction,
         absent="no worker with an occupation was asked for a verdict (scenarios bounded and democratic)",
     ),
@@ -117,8 +116,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "elections": Figure(
         "Elections",
-        "Turnout, the winner's share of the votes, and the share of workers who earn less "
-        "an hour than the winner.",
+        "Turnout, the winner's share of the votes, and the share of workers who earn less an hour than the winner.",
         schedules.elections,
         wide=True,
         height=190,

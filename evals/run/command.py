@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +27,14 @@ from pipeline.agents.budget import Capped
 from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel import ray_cluster
-from pipeline.parallel.interrupts import INTERRUPTED, POLITE, polite_ends, run_async
+from pipeline.parallel.interrupts import INTERRUPTED, POLITE, in_main_thread, polite_ends, run_async
 from pipeline.permissions import confirming_flags
 from pipeline.printed_commands import command
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import World, create
 from pipeline.store import shards
+from pipeline.store.import_runs import ImportedRun
 from pipeline.store.lost_database import FileLost
 from pipeline.store.writer import check_path
 from pipeline.terminal import note_if_lost, visible
@@ -80,8 +81,21 @@ def choose_model(config: RunConfig) -> tuple[str, str]:
         raise UsageError(str(error)) from error
 
 
+class Played(NamedTuple):
+    """A run that has ended, well or not: its exit code, the file that it is in now, and its number there."""
+
+    code: int
+    db: str
+    run_id: int
+
+
 def run(settings: Mapping[str, Any], console: Console) -> int:
     """Play a run and print its summary; the exit code. EconomistError carries what a user must be told."""
+    return begin_and_play(settings, console).code
+
+
+def begin_and_play(settings: Mapping[str, Any], console: Console, *, progress: Console | None = None) -> Played:
+    """The same, and where the run is. `progress`: where the progress is shown, if not on `console` like all else."""
     config = configure(settings)
     ray_cluster.require(config)
     model, why = choose_model(config)
@@ -116,8 +130,17 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
                 highlight=False,
                 soft_wrap=True,
             )
-        code = play(Simulation(replace(config, db=store.path), store, llm_agents, world=world), console)
-    return then_merge(code, config.db, console)
+        simulation = Simulation(replace(config, db=store.path), store, llm_agents, world=world)
+        code = play(simulation, console, progress=progress)
+    merged = [] if code == INTERRUPTED else merge_shards(config.db, console)
+    return Played(code, *_whereabouts(store.path, simulation.run_id, config.db, merged))
+
+
+def _whereabouts(path: str, run_id: int, db: str, merged: Sequence[tuple[str, Sequence[ImportedRun]]]) -> tuple[str, int]:
+    """The file and the number of a run that was written to `path`, after shards were `merged` into `db`."""
+    moved = (one.new for shard, runs in merged for one in runs if shard == path and one.old == run_id)
+    new = next(moved, None)
+    return (path, run_id) if new is None else (shards.main_of(db), new)
 
 
 def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
@@ -143,24 +166,26 @@ def then_merge(code: int, db: str, console: Console) -> int:
     return code
 
 
-def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> None:
+def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> list[tuple[str, list[ImportedRun]]]:
     """Take finished shards (`cut_off`: all at rest) into their database, if nobody writes it, and say which runs got
     which numbers."""
     main = shards.main_of(db)
-    for shard, moved in shards.merge(main, cut_off=cut_off):
+    merged = shards.merge(main, cut_off=cut_off)
+    for shard, moved in merged:
         for one in moved:
             console.print(
                 f"Run {one.old} of {escape(Path(shard).name)} is now run [bold]{one.new}[/bold] of {escape(main)}",
                 highlight=False,
                 soft_wrap=True,
             )
+    return merged
 
 
-def play(simulation: Simulation, console: Console) -> int:
+def play(simulation: Simulation, console: Console, *, progress: Console | None = None) -> int:
     """Play a simulation to an end, whatever that is, with progress, text log and summary; the exit code."""
-    with Progress(console, simulation.config, simulation.llm_agents.usage, simulation.start) as progress:
+    with Progress(progress or console, simulation.config, simulation.llm_agents.usage, simulation.start) as years:
         try:
-            ending = carry_out(simulation, progress.on_year)
+            ending = carry_out(simulation, years.on_year)
         except EconomistError as error:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise
@@ -171,7 +196,7 @@ def play(simulation: Simulation, console: Console) -> int:
         told = f"{ending.why}; go on with: {_resume(simulation)}"
         note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}")
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
-    if simulation.world.outcome is not None:
+    if simulation.world.outcome is not None and not console.quiet:
         console.print(summary(simulation))
     simulation.store.flush()
     for line in unanswered.cautions(simulation.store, simulation.run_id, simulation.config.db):
@@ -217,7 +242,8 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
 def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     """Play to an end and set the run's status whatever that end is. KeyboardInterrupt if there is no run yet."""
     store = simulation.store
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *POLITE)}
+    ours = (signal.SIGINT, *POLITE) if in_main_thread() else ()
+    previous = {number: signal.getsignal(number) for number in ours}
     try:
         play()
         store.finish_run(simulation.run_id, "finished")
@@ -298,6 +324,7 @@ class _text_log:
         self.config, self.mode = config, "a" if goes_on else "w"
 
     def __enter__(self) -> None:
+        self.dspy_level = logging.getLogger("dspy").level
         logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
         folder = Path(self.config.log_dir)
         try:
@@ -315,6 +342,7 @@ class _text_log:
     def __exit__(self, *exc: object) -> None:
         log.removeHandler(self.handler)
         self.handler.close()
+        logging.getLogger("dspy").setLevel(self.dspy_level)
 
 
 def _tell_where(simulation: Simulation, console: Console) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
+from contextvars import Context, copy_context
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -44,9 +47,18 @@ def interrupt_by(signum: int) -> KeyboardInterrupt:
     return KeyboardInterrupt()
 
 
+def in_main_thread() -> bool:
+    """Whether Python lets this thread handle signals; in any other one, interrupts reach the main thread alone."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextmanager
 def polite_ends() -> Iterator[None]:
-    """Meanwhile each signal of `POLITE` is an interrupt, unless this process ignores it, as under `nohup`."""
+    """Meanwhile each signal of `POLITE` is an interrupt, unless this process ignores it, as under `nohup`, or this is
+    not its main thread."""
+    if not in_main_thread():
+        yield
+        return
     previous = {number: signal.getsignal(number) for number in POLITE}
     heard = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
     for number in heard:
@@ -82,7 +94,13 @@ def was_interrupted() -> bool:
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """A process that begins meanwhile ignores Ctrl-C, until it says otherwise: that is for its parent to handle."""
+    """A process that begins meanwhile ignores Ctrl-C, until it says otherwise: that is for its parent to handle.
+
+    Begun by another thread than the main one, it ignores Ctrl-C only once it says so itself.
+    """
+    if not in_main_thread():
+        yield
+        return
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -103,13 +121,77 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
 
     asyncio gives up cancelling at the second interrupt. What it leaves behind fails when Python collects it, and prints
     a traceback. Raises what `main` raises.
+
+    Where a loop is running already, as in a notebook, `main` runs in a thread of its own, and this one waits for it.
     """
-    with asyncio.Runner() as runner:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with asyncio.Runner() as runner:
+            return _run_on(runner, main, copy_context())
+    return _run_in_a_thread(main)
+
+
+def _run_on(runner: asyncio.Runner, main: Coroutine[Any, Any, Result], context: Context) -> Result:
+    """What `main` returns; all that it began has ended."""
+    try:
+        return runner.run(main, context=context)
+    except BaseException:
+        _cancel_all(runner.get_loop())
+        raise
+
+
+def _run_in_a_thread(main: Coroutine[Any, Any, Result]) -> Result:
+    """What `main` returns from a loop in a thread of its own. An interrupt of this thread cancels `main`, whose end is
+    waited for, and is raised then."""
+    context, result, ended = copy_context(), Future[Result](), threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def work() -> None:
         try:
-            return runner.run(main)
-        except BaseException:
-            _cancel_all(runner.get_loop())
-            raise
+            with asyncio.Runner() as runner:
+                loops.append(runner.get_loop())
+                result.set_result(_run_on(runner, main, context))
+        except BaseException as error:
+            result.set_exception(error)
+        finally:
+            ended.set()
+
+    interrupted = False
+    with _interruptible_wait():
+        threading.Thread(target=work, name="event loop").start()
+        while not ended.is_set():
+            try:
+                ended.wait()
+            except KeyboardInterrupt:
+                interrupted = True
+                for loop in loops:
+                    with suppress(RuntimeError):  # it has just been closed
+                        loop.call_soon_threadsafe(_cancel_tasks, loop)
+    try:
+        return result.result()
+    except (CancelledError, asyncio.CancelledError):
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+
+
+@contextmanager
+def _interruptible_wait() -> Iterator[None]:
+    """Meanwhile Ctrl-C interrupts the main thread at once: the handler of a loop that waits for us would do nothing."""
+    if not in_main_thread() or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:

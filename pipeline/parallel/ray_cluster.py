@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.parallel.interrupts import interrupt_by
+from pipeline.parallel.interrupts import in_main_thread, interrupt_by
 from pipeline.temporary_files import RAY
 
 log = logging.getLogger("llm_economist")
@@ -94,7 +94,8 @@ def _connect(ray: Any, where: str, folder: str | None) -> None:
     own: dict[str, Any] = {}
     if where == "local":
         own = {"include_dashboard": False, "_temp_dir": folder, "_node_ip_address": "127.0.0.1"}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = (signal.SIGINT, signal.SIGTERM) if in_main_thread() else ()
+    handlers = {number: signal.getsignal(number) for number in ours}
     try:
         _knock(where)
         ray.init(where, log_to_driver=False, logging_level=logging.CRITICAL, **own)

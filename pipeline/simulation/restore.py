@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -24,7 +25,7 @@ from pipeline.simulation.world import World, create
 from pipeline.store.columns import Columns
 from pipeline.store.query import connect
 from pipeline.store.query_worker import Locked
-from pipeline.store.schema import OPENED, explained
+from pipeline.store.schema import OPEN_HERE, OPENED, explained
 from pipeline.store.snapshots import NoAnswer, snapshot
 from pipeline.store.writer import Reader, Row
 from pipeline.temporary_files import temporary_folder
@@ -33,13 +34,15 @@ from signatures.types import TaxSchedule
 
 
 class ReadOnlyStore:
-    """A read-only database, or a copy as of the last commit while another process writes it. A context manager."""
+    """A read-only database, or, while a run writes it in any process, a copy as of the last commit. A context manager."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         OPENED[path] = None
         self._copy: TemporaryDirectory[str] | None = None
         try:
+            if Path(path).absolute() in OPEN_HERE:  # to open and close it would end this process's lock
+                raise Locked(f"{path} is open for writing in this process, which hands out no copies")
             self.connection = connect(path)
         except Locked as locked:
             self._copy = temporary_folder()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,6 +29,10 @@ OWNER = "llm-economist"
 
 OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
+
+OPENING = threading.RLock()
+"""Held by a thread that opens a database for writing, and by one that has one open to read for a moment: DuckDB refuses
+a process both at once, and to close a file that another thread has just opened would end its lock."""
 
 
 OPENED: dict[str, None] = {}

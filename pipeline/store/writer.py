@@ -26,6 +26,7 @@ from pipeline.store.query import refuse_no_file
 from pipeline.store.schema import (
     OPEN_HERE,
     OPENED,
+    OPENING,
     QUERY_INTERRUPTED,
     SCHEMA_VERSION,
     StoreLocked,
@@ -94,6 +95,10 @@ class Store:
     """
 
     def __init__(self, path: str, *, serve: bool = False) -> None:
+        with OPENING:
+            self._open(path, serve=serve)
+
+    def _open(self, path: str, *, serve: bool) -> None:
         self.path = path
         OPENED[path] = None
         self.lock = threading.RLock()

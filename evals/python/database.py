@@ -1,0 +1,207 @@
+"""A stored database and its runs, as Python has them: `llm_economist.open`, `Database` and `Run`."""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.output.formats import plain
+from evals.policies.share_of_gain import figure, share_in_words
+from evals.python.relations import answer, own, reading
+from pipeline.errors import EconomistError, UsageError
+from pipeline.simulation.restore import find_run, schedule_of
+from pipeline.store.query import SECONDS, check_file
+from pipeline.terminal import visible
+from signatures.types import TaxSchedule
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
+
+SUMMARY = """
+SELECT s.name, s.status, s.scenario, s.llm, s.num_agents, s.max_timesteps, s.years_played, s.last_welfare,
+       s.mean_regret, s.cost_usd, y.planner_share, w.thresholds, w.rates
+FROM run_summary s
+LEFT JOIN welfare_by_year w ON w.run_id = s.run_id AND w.year = s.years_played - 1
+LEFT JOIN yardsticks y ON y.run_id = s.run_id AND y.year = s.years_played - 1
+WHERE s.run_id = ?
+"""
+
+
+class Run:
+    """A stored run, finished or being played: its tables, its figures, its pages.
+
+    Every access reads the database as of its last commit. Relations hold their rows in memory and no file open; they
+    have `.df()` (pandas), `.pl()` (polars), `.arrow()`, `.fetchall()` and DuckDB's own methods.
+    """
+
+    def __init__(self, db: str | os.PathLike[str], run_id: int) -> None:
+        self.db, self.run_id = str(Path(db).absolute()), run_id
+        self._finished: dict[str, Any] | None = None
+
+    def _table(self, name: str) -> DuckDBPyRelation:
+        return own(self.db, f"SELECT * FROM {name} WHERE run_id = $run_id ORDER BY ALL", {"run_id": self.run_id})
+
+    @property
+    def years(self) -> DuckDBPyRelation:
+        """One row a year: the law and what came of it (view `welfare_by_year`)."""
+        return self._table("welfare_by_year")
+
+    @property
+    def decisions(self) -> DuckDBPyRelation:
+        """One row a year and worker, as stored (table `decisions`)."""
+        return self._table("decisions")
+
+    @property
+    def calls(self) -> DuckDBPyRelation:
+        """One row an attempt at a model, with prompt and reply as text (view `calls`)."""
+        return self._table("calls")
+
+    @property
+    def panel(self) -> DuckDBPyRelation:
+        """One row a year and worker: who it is, what it decided, what came of it (view `panel`)."""
+        return self._table("panel")
+
+    @property
+    def name(self) -> str:
+        return str(self._summary()["name"])
+
+    @property
+    def status(self) -> str:
+        """`running`, `finished`, `interrupted`, `stopped` by a cap, or `failed`."""
+        return str(self._summary()["status"])
+
+    @property
+    def welfare(self) -> float:
+        """The objective as played in the last year: dollars a head and year (welfare function `paper`: a number)."""
+        return float(self._played()["last_welfare"])
+
+    @property
+    def planner_share(self) -> float | None:
+        """The part of ORACLE's gain over the start that the last schedule reaches; None for too little to gain."""
+        share = self._played()["planner_share"]
+        return None if share is None else float(share)
+
+    @property
+    def regret(self) -> float:
+        """Dollars a year that the best hours would have added to a worker's utility: mean over all decisions."""
+        return float(self._played()["mean_regret"])
+
+    @property
+    def schedule(self) -> TaxSchedule:
+        """The tax schedule of the last year: `thresholds` in dollars a year, `rates` in percent."""
+        return schedule_of(self._played())
+
+    def sql(self, query: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
+        """The answer to one SELECT on the whole database; `$run_id` is this run, other `$name` are in `values`.
+
+        UsageError where it does not run, or takes longer than `seconds`.
+        """
+        return answer(self.db, query, values, run_id=self.run_id, seconds=seconds)
+
+    def question(self, name: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
+        """The answer of this run to a saved question (`llm-economist sql --list`); `values` are its parameters."""
+        return self.sql(name, seconds=seconds, **values)
+
+    def report(self, output: str | os.PathLike[str]) -> Path:
+        """Write the run as one HTML page, and return its path. UsageError without the extra `report`."""
+        from evals.figures.extra import require
+
+        require()
+        from evals.report.command import write
+
+        write([str(self.run_id)], os.fspath(output), db=self.db)
+        return Path(output)
+
+    def figure(self, name: str, output: str | os.PathLike[str]) -> Path:
+        """Write one figure (`llm-economist figure --list`) as .svg, .pdf, .png or .json; its path. UsageError without
+        the extra `report`, or where the run has nothing to draw."""
+        from evals.figures.extra import require
+
+        require()
+        from evals.figures.command import write
+
+        write(name, [str(self.run_id)], os.fspath(output), db=self.db)
+        return Path(output)
+
+    def _summary(self) -> dict[str, Any]:
+        """Read once of a run that is finished, for that does not change any more."""
+        if self._finished is not None:
+            return self._finished
+        with reading(self.db) as reader:
+            found = reader.rows(SUMMARY, [self.run_id])
+        if not found:
+            raise UsageError(f"no run {self.run_id} in {self.db}; llm_economist.open(...).runs shows all")
+        if found[0]["status"] == "finished":
+            self._finished = found[0]
+        return found[0]
+
+    def _played(self) -> dict[str, Any]:
+        """The summary of a run that has something to show."""
+        summary = self._summary()
+        if not summary["years_played"]:
+            raise UsageError(f"run {self.run_id} in {self.db} has no year yet (it is {summary['status']})")
+        return summary
+
+    def _shown(self) -> dict[str, str]:
+        """What a person sees of a run first."""
+        known = self._summary()
+        shown = {
+            "run": f"{self.run_id}, {known['name']}",
+            "status": f"{known['status']}, {known['years_played']} of {known['max_timesteps']} years",
+            "played": f"{known['scenario']}, {known['num_agents']} workers, {known['llm']}",
+        }
+        if known["years_played"]:
+            shown["schedule"] = str(schedule_of(known))
+            shown["welfare"] = figure(known["last_welfare"])
+            shown["planner share"] = share_in_words(known["planner_share"])
+            shown["mean regret"] = figure(known["mean_regret"])
+        return {title: visible(plain(value)) for title, value in shown.items()} | {"database": visible(self.db)}
+
+    def __repr__(self) -> str:
+        """One line; never an error, for debuggers ask for it."""
+        try:
+            told = "; ".join(f"{title}: {value}" for title, value in self._shown().items())
+        except EconomistError as error:
+            told = f"run: {self.run_id}; {visible(str(error))}"
+        return f"<{told}>"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        try:
+            shown = self._shown()
+        except EconomistError as error:
+            shown = {"run": str(self.run_id), "error": visible(str(error))}
+        rows = (f"<tr><th>{escape(title)}</th><td>{escape(value)}</td></tr>" for title, value in shown.items())
+        return f"<table>{''.join(rows)}</table>"
+
+
+class Database:
+    """A DuckDB file of runs, open to questions also while a run is writing it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = str(Path(path).absolute())
+        check_file(self.path)
+
+    @property
+    def runs(self) -> DuckDBPyRelation:
+        """One row a run with its figures (view `run_summary`)."""
+        return own(self.path, "FROM run_summary ORDER BY run_id", {})
+
+    def run(self, name: str | int) -> Run:
+        """The run of this number, or the newest of this name. UsageError names those there are."""
+        with reading(self.path) as reader:
+            return Run(self.path, int(find_run(reader, str(name))["run_id"]))
+
+    def sql(self, query: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
+        """The answer to one SELECT, with `values` for its `$name`. UsageError where it does not run."""
+        return answer(self.path, query, values, seconds=seconds)
+
+    def __repr__(self) -> str:
+        return f"<database: {visible(self.path)}>"
+
+
+def open_database(path: str | os.PathLike[str]) -> Database:
+    """The runs in a DuckDB file. UsageError where there is no such file."""
+    return Database(path)

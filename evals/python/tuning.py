@@ -1,0 +1,116 @@
+"""What a DSPy user needs to evaluate and tune an agent: examples, metrics, and a file that `--program` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dspy
+
+from evals.datasets.exact_answers import QUESTION_OF
+from evals.datasets.simulated import Dataset, sampled
+from evals.metrics.registry import as_dspy
+from evals.metrics.registry import metric as metric_of
+from evals.output.formats import whole_file
+from evals.run.command import configure
+from pipeline.agents.agents import PROGRAMS
+from pipeline.errors import UsageError
+from programs.roles import saved_program
+from programs.strategies.registry import STRATEGIES
+from programs.strategies.registry import strategy as strategy_of
+
+BRACKETS = 3
+"""Of the programs that a module is compared with; a saved program fits any number of brackets."""
+
+
+def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
+    """`n` situations of a role in simulated economies with their exact best answers, as `dspy.Example`.
+
+    30 % are in `train`, 20 % in `dev` and the others in `test`, which share no population; 200 are what
+    `llm-economist optimize` takes. `settings` are those of a run (`pipeline.config.RunConfig`). The same arguments give
+    the same examples. UsageError for an unknown role, or settings under which it is never asked.
+    """
+    if role not in QUESTION_OF:
+        raise UsageError(f"dataset {role!r}: expected a role, one of {', '.join(QUESTION_OF)}")
+    if n < 1:
+        raise UsageError(f"dataset of {n} examples: expected at least 1")
+    config = configure(settings)
+    train, dev = n * 3 // 10, n // 5
+    return sampled(QUESTION_OF[role], config, sizes=(train, dev, n - train - dev), seed=config.seed)
+
+
+def metric(name: str, *, welfare: str | None = None) -> Callable[..., Any]:
+    """A metric as DSPy's evaluation and optimizers call it: 0 is worst, 1 is best; GEPA gets feedback in words, too.
+
+    `welfare` is the function by which taxes are judged, where that is not the one that the planner was told. UsageError
+    names the metrics, or the functions, that exist.
+    """
+    try:
+        return as_dspy(metric_of(name, welfare=welfare))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy: str | None = None) -> None:
+    """Write a tuned module as JSON for `--program ROLE=FILE` and `simulate(program={role: file})`.
+
+    `module` is a strategy over one of the signatures (`dspy.ChainOfThought(ChooseLabor)`), or the program of a role.
+    Other questions of its role keep their own instructions. `strategy` names what made the module; io, cot and reflect
+    are recognized. UsageError where it fits no role, or the file cannot be written.
+    """
+    role, name, program = _place(module, strategy)
+    try:
+        with whole_file(os.fspath(path), not_over="", flag="program") as part:
+            saved_program.save(program, str(part), role=role, strategy=name)
+            saved_program.load(PROGRAMS[role](strategy_of(name), BRACKETS), str(part), role=role, strategy=name)
+    except ValueError as error:
+        raise UsageError(f"{os.fspath(path)} would not be usable: {error}") from error
+
+
+def _place(module: dspy.Module, strategy: str | None) -> tuple[str, str, dspy.Module]:
+    """Role, strategy, and a program of them with the state of `module` in its place. UsageError where it has none."""
+    if not isinstance(module, dspy.Module):
+        raise UsageError(f"save_program: {type(module).__name__} {module!r:.60}: expected a dspy.Module")
+    named = [strategy] if strategy else [name for name, entry in STRATEGIES.items() if entry.count is None]
+    for role, make in PROGRAMS.items():
+        for name in named:
+            try:
+                program = make(strategy_of(name), BRACKETS)
+            except ValueError as error:
+                raise UsageError(f"save_program: {error}") from error
+            for place in (program, *_children(program)):
+                if _fits(module, place) and (strategy or _kinds(module) == _kinds(place)):
+                    _copy(module, place)
+                    return role, name, program
+    made_by = strategy or f"{', '.join(named)} (name any other: strategy='sc@5')"
+    predictors = ", ".join(name for name, _ in module.named_predictors()) or "none"
+    raise UsageError(
+        f"save_program: {type(module).__name__} with predictors {predictors} is no module of strategy {made_by} over a "
+        "question of any role"
+    )
+
+
+def _children(program: dspy.Module) -> Iterator[dspy.Module]:
+    return (value for value in vars(program).values() if isinstance(value, dspy.Module))
+
+
+def _fits(module: dspy.Module, place: dspy.Module) -> bool:
+    """Whether both have predictors of the same names, and those the same fields."""
+    ours, theirs = dict(module.named_predictors()), dict(place.named_predictors())
+    return list(ours) == list(theirs) and all(
+        saved_program.fields_of(one.signature) == saved_program.fields_of(theirs[name].signature)
+        for name, one in ours.items()
+    )
+
+
+def _kinds(module: dspy.Module) -> list[type]:
+    return [type(part) for _, part in module.named_sub_modules()]
+
+
+def _copy(module: dspy.Module, place: dspy.Module) -> None:
+    """Give the predictors of `place` the instructions and demonstrations of `module`."""
+    theirs = dict(place.named_predictors())
+    for name, tuned in module.named_predictors():
+        theirs[name].signature = theirs[name].signature.with_instructions(tuned.signature.instructions)
+        theirs[name].demos = tuned.demos
