@@ -1,6 +1,7 @@
 """Runs go out as Parquet and come in again as they were; damage is named, numbers never clash, nothing comes twice."""
 
 import json
+import os
 import resource
 import shutil
 from pathlib import Path
@@ -301,3 +302,13 @@ def test_a_run_that_goes_out_alone_takes_no_calls_of_studies_along(cli: CommandL
     assert cli("export", "third", "--to", "out", "--db", played).code == 0
     assert cli("import", "out", "--db", "b.duckdb").code == 0
     assert prompts("b.duckdb") == []
+
+
+def test_an_export_is_as_private_as_the_users_other_files(cli: CommandLine) -> None:
+    assert cli("run", *BOUNDED, "--max-timesteps", "1", "--db", "a.duckdb").code == 0
+    before = os.umask(0o077)
+    try:
+        assert cli("export", "1", "--to", "out", "--db", "a.duckdb").code == 0
+    finally:
+        os.umask(before)
+    assert Path("out").stat().st_mode & 0o777 == 0o700

@@ -62,7 +62,7 @@ def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
             raise UsageError(f"--to {to} cannot be made ({error.strerror})") from error
         try:
             yield part
-            part.chmod(0o755)
+            part.chmod(0o777 & ~_umask())
             os.rename(part, target)
         except OSError as error:
             raise StoreError(f"--to {to} cannot be written ({error.strerror})") from error
@@ -73,6 +73,13 @@ def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
             with suppress(OSError):  # it was not made, or another process uses it
                 folder.rmdir()
         raise
+
+
+def _umask() -> int:
+    """The user's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _refuse_target(target: Path, to: str) -> None:
