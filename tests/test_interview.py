@@ -319,7 +319,7 @@ REFUSED = [
     (("1", "  ", "--agent", "1"), "the question has 0 characters; expected 1 to 2000"),
     (("1", "why" * 700, "--agent", "1"), "the question has 2100 characters; expected 1 to 2000"),
     (("9", WHY, "--agent", "1"), "no run '9'"),
-    (("3", WHY, "--agent", "1"), "no model decided for this worker of run 3 (--worker-type ONE_LLM)"),
+    (("3", WHY, "--agent", "1"), "no model decided for this worker in run 3 (--worker-type ONE_LLM)"),
     (("3", WHY, "--planner"), "the planner of run 3 is the baseline SAEZ, not a model"),
     (("1", WHY, "--agent", "1", "--llm", "gpt-4o-mini"), "gpt-4o-mini needs a key"),
     (("1", WHY, "--agent", "1", "--db", "none.duckdb"), "--db none.duckdb does not exist"),
@@ -342,4 +342,4 @@ def test_the_year_that_is_not_whole_yet_cannot_be_asked_about(runs: None, cli: C
     with duckdb.connect(DB) as db:
         db.execute("DELETE FROM years WHERE run_id = 3")
     result = cli("interview", "3", WHY, "--agent", "0", "--db", DB)
-    assert (result.code, result.err) == (2, "error: run 3 has no whole year yet; there is nothing to ask about\n")
+    assert (result.code, result.err) == (2, "error: run 3 has no complete year yet; there is nothing to ask about\n")

@@ -237,7 +237,7 @@ def test_a_limit_ends_rows_without_end() -> None:
 
 def test_an_answer_larger_than_allowed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query, "LARGEST", 2**20)
-    with pytest.raises(UsageError, match=r"^the query failed: its rows take more than [^\n]*$"):
+    with pytest.raises(UsageError, match=r"^the query failed: its result has more than [^\n]*$"):
         select(DB, "SELECT * FROM range(10000000)")
 
 
