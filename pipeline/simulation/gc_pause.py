@@ -7,21 +7,28 @@ times a year: a quarter of a year's processor time, for hardly any garbage that 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from pipeline.parallel.shared_state import Shared
 
 RARELY = (20_000, 20, 50)
 """New objects after which the young are looked through; how often that before the older, and before all are."""
 
 
-@contextmanager
-def rarely_collected() -> Iterator[None]:
-    """Within, garbage is searched for `RARELY`, and what exists now is left alone."""
+def _begin() -> tuple[int, int, int]:
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*RARELY)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+    return before
+
+
+def _end(before: tuple[int, int, int]) -> None:
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+_PAUSE = Shared(_begin, _end)
+
+
+def rarely_collected() -> Shared[tuple[int, int, int]]:
+    """Within, garbage is searched for `RARELY`, and what exists now is left alone."""
+    return _PAUSE
