@@ -15,13 +15,19 @@ OURS = ("signatures", "programs", "pipeline", "evals")
 
 def test_no_other_distribution_owns_our_names():
     owners = packages_distributions()
-    for name in OURS:
+    for name in (*OURS, "llm_economist"):
         assert set(owners.get(name, ["llm-economist"])) == {"llm-economist"}
 
 
 def test_the_console_script_is_ours():
     (script,) = entry_points(group="console_scripts", name="llm-economist")
     assert script.value == "evals.cli.main:main"
+
+
+def test_the_wheel_has_every_package_and_the_public_module():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    assert settings["hatch"]["build"]["targets"]["wheel"]["packages"] == [*OURS, "llm_economist.py"]
+    assert [*settings["mypy"]["packages"], *settings["mypy"]["modules"]] == [*OURS, "llm_economist"]
 
 
 def test_data_is_found_as_resources():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
+import logging
 import os
 import re
 import signal
@@ -25,6 +27,7 @@ import llm_economist as le
 from evals.run import command
 from pipeline.config import ROLES
 from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.gc_pause import RARELY, rarely_collected
 from signatures.planner import SetTaxRates
 from signatures.worker import ChooseLabor
 
@@ -189,6 +192,22 @@ def test_two_threads_that_write_one_database_take_turns() -> None:
     runs = asyncio.run(both())
     assert sorted(run.run_id for run in runs) == [1, 2]
     assert {len(run.decisions) for run in runs} == {16}
+
+
+def test_runs_that_end_in_the_order_in_which_they_began_leave_the_process_as_it_was() -> None:
+    def state() -> Any:
+        return gc.get_threshold(), logging.getLogger("dspy").level
+
+    before = state()
+    first, second = ((rarely_collected(), command._QUIET) for _ in range(2))
+    for one in (*first, *second):
+        one.__enter__()
+    for one in first:
+        one.__exit__(None, None, None)
+    assert state() == (RARELY, logging.ERROR), "the second is still being played"
+    for one in second:
+        one.__exit__(None, None, None)
+    assert state() == before
 
 
 def test_context_and_errors_of_a_coroutine_reach_the_thread_it_runs_in_and_come_back() -> None:

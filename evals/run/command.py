@@ -28,6 +28,7 @@ from pipeline.config import RunConfig, build
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import INTERRUPTED, POLITE, in_main_thread, polite_ends, run_async
+from pipeline.parallel.shared_state import Shared
 from pipeline.permissions import confirming_flags
 from pipeline.printed_commands import command
 from pipeline.simulation.loop import Simulation
@@ -317,6 +318,16 @@ class _Legible(logging.Formatter):
         return visible(super().format(record))
 
 
+def _quieten() -> int:
+    before = logging.getLogger("dspy").level
+    logging.getLogger("dspy").setLevel(logging.ERROR)
+    return before
+
+
+_QUIET = Shared(_quieten, logging.getLogger("dspy").setLevel)
+"""DSPy's warnings would garble the progress bar."""
+
+
 class _text_log:
     """The run's text log, `LOG_DIR/NAME.log`, kept where the run goes on; with --debug every failed call, too."""
 
@@ -324,8 +335,6 @@ class _text_log:
         self.config, self.mode = config, "a" if goes_on else "w"
 
     def __enter__(self) -> None:
-        self.dspy_level = logging.getLogger("dspy").level
-        logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
         folder = Path(self.config.log_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -333,6 +342,7 @@ class _text_log:
             self.handler = logging.FileHandler(file, self.mode, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
+        _QUIET.__enter__()
         self.handler.setFormatter(_Legible("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(self.handler)
         log.propagate = False
@@ -342,7 +352,7 @@ class _text_log:
     def __exit__(self, *exc: object) -> None:
         log.removeHandler(self.handler)
         self.handler.close()
-        logging.getLogger("dspy").setLevel(self.dspy_level)
+        _QUIET.__exit__()
 
 
 def _tell_where(simulation: Simulation, console: Console) -> None:

@@ -8,21 +8,28 @@ counting frees nearly all objects.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from pipeline.parallel.shared_state import Shared
 
 RARELY = (20_000, 20, 50)
 """Thresholds of `gc.set_threshold` for the three generations."""
 
 
-@contextmanager
-def rarely_collected() -> Iterator[None]:
-    """Within the block, garbage collection follows `RARELY` and skips the objects that exist at its start."""
+def _begin() -> tuple[int, int, int]:
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(*RARELY)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+    return before
+
+
+def _end(before: tuple[int, int, int]) -> None:
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+_PAUSE = Shared(_begin, _end)
+
+
+def rarely_collected() -> Shared[tuple[int, int, int]]:
+    """Within, garbage is searched for `RARELY`, and what exists now is left alone."""
+    return _PAUSE
