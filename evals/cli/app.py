@@ -57,7 +57,9 @@ app = _App(
 Db = Annotated[str, typer.Option("--db", help="DuckDB file of the traces")]
 AllowCode = Annotated[
     list[str] | None,
-    typer.Option("--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported; repeatable"),
+    typer.Option(
+        "--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported; repeatable"
+    ),
 ]
 AllowFile = Annotated[
     list[str] | None,

@@ -49,11 +49,11 @@ def resume(
     base_url: Annotated[
         str | None, typer.Option("--base-url", help="the server, if its URL changed or contains a password")
     ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="concurrent model calls")
-    ] = None,
+    concurrency: Annotated[int | None, typer.Option("--concurrency", min=1, help="concurrent model calls")] = None,
     rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="maximum requests a minute to each model")] = None,
-    tpm: Annotated[int | None, typer.Option("--tpm", min=1, help="maximum tokens a minute to and from each model")] = None,
+    tpm: Annotated[
+        int | None, typer.Option("--tpm", min=1, help="maximum tokens a minute to and from each model")
+    ] = None,
     omit: Annotated[str | None, typer.Option("--omit", help="parts of a request to leave out")] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="seconds before a model call counts as failed")
@@ -64,8 +64,12 @@ def resume(
     ] = None,
     shards: Annotated[int | None, typer.Option("--shards", min=1, help="Ray actors, with --engine ray")] = None,
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="the Ray cluster")] = None,
-    max_cost_usd: Annotated[float | None, typer.Option("--max-cost-usd", help="new limit on the cost of the whole run, in dollars")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="new limit on the tokens of the whole run")] = None,
+    max_cost_usd: Annotated[
+        float | None, typer.Option("--max-cost-usd", help="new limit on the cost of the whole run, in dollars")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="new limit on the tokens of the whole run")
+    ] = None,
     log_dir: Annotated[
         str | None, typer.Option("--log-dir", help="folder of the run's text log [default: logs]")
     ] = None,

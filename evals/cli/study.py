@@ -16,10 +16,14 @@ def eval_(
     runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, or `all`")],
     db: Db = DEFAULT_DB,
     welfare: Annotated[
-        str | None, typer.Option("--welfare", help="`all`, or names separated by commas [default: the runs' own objectives]")
+        str | None,
+        typer.Option("--welfare", help="`all`, or names separated by commas [default: the runs' own objectives]"),
     ] = None,
     years: Annotated[
-        str | None, typer.Option("--years", help="years to judge as played, e.g. 20-29 [default: the last tax year, and all years]")
+        str | None,
+        typer.Option(
+            "--years", help="years to judge as played, e.g. 20-29 [default: the last tax year, and all years]"
+        ),
     ] = None,
     csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the policies")] = None,
     gains_csv: Annotated[
@@ -69,7 +73,10 @@ def compare(
         typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
     ] = None,
     max_fallback: Annotated[
-        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged")
+        float,
+        typer.Option(
+            "--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"
+        ),
     ] = 5,
     csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the comparison")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -105,7 +112,10 @@ def experiment(
         typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
     ] = None,
     max_fallback: Annotated[
-        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged")
+        float,
+        typer.Option(
+            "--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"
+        ),
     ] = 5,
     csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the results")] = None,
     figure: Annotated[
@@ -150,7 +160,8 @@ def optimize(
     metric: Annotated[
         str | None,
         typer.Option(
-            "--metric", help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or episode"
+            "--metric",
+            help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or episode",
         ),
     ] = None,
     budget: Annotated[int, typer.Option("--budget", min=1, help="maximum model calls of the whole study")] = 1000,
@@ -162,7 +173,9 @@ def optimize(
     ] = None,
     sizes: Annotated[
         str | None,
-        typer.Option("--sizes", help="examples for training, development and test [default: 60,40,100; 12,8,16 economies]"),
+        typer.Option(
+            "--sizes", help="examples for training, development and test [default: 60,40,100; 12,8,16 economies]"
+        ),
     ] = None,
     from_sql: Annotated[
         str | None, typer.Option("--from-sql", help="SELECT of run_id, year, agent: tune on these stored decisions")
@@ -194,7 +207,9 @@ def optimize(
 @app.command()
 @with_run_options
 def validate(
-    size: Annotated[Literal["full", "small"], typer.Option("--size", help="all questions, or about a third of them")] = "full",
+    size: Annotated[
+        Literal["full", "small"], typer.Option("--size", help="all questions, or about a third of them")
+    ] = "full",
     output: Annotated[str | None, typer.Option("-o", "--output", help="Markdown file for the card")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="compare the cards in this database")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="estimate the calls of a card; call no model")] = False,
@@ -291,7 +306,9 @@ def report(
 def figure(
     name: Annotated[str | None, typer.Argument(help="which figure")] = None,
     runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help=".pdf, .svg, .png or .json file to write")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help=".pdf, .svg, .png or .json file to write")
+    ] = None,
     width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="list the figures")] = False,
     db: Db = DEFAULT_DB,

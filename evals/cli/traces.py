@@ -155,7 +155,9 @@ def bench(
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, help="rounds of each kind (not for prompts, views, years)")
     ] = None,
-    decisions: Annotated[int | None, typer.Option("--decisions", min=1, help="decisions per round, or rows (for views)")] = None,
+    decisions: Annotated[
+        int | None, typer.Option("--decisions", min=1, help="decisions per round, or rows (for views)")
+    ] = None,
     calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (for views)")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

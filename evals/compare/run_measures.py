@@ -44,10 +44,13 @@ MEASURES: Mapping[str, Measure] = {
         Measure("welfare_last_tax_year", "the same over the last tax year", outcome=True),
         Measure("welfare_best_response", "the last schedule if every worker best-responded", outcome=True),
         Measure(
-            "planner_share", "share of ORACLE's gain over 50 % that the last schedule reaches", outcome=True, percent=True
+            "planner_share",
+            "share of ORACLE's gain over 50 % that the last schedule reaches",
+            outcome=True,
+            percent=True,
         ),
         Measure("regret", "dollars a year per decision", outcome=True, decimals=0),
-        Measure("regret_share", "all regret over all that was possible", outcome=True, percent=True),
+        Measure("regret_share", "total regret over total best utility", outcome=True, percent=True),
         Measure("hours", "hours a week", outcome=True, decimals=2),
         Measure("tokens", "tokens of prompts and replies", decimals=0, head="tokens"),
         Measure("cost_usd", "dollars; missing if a price is unknown", head="dollars"),

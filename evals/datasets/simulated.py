@@ -192,7 +192,9 @@ def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dat
 def check_sizes(sizes: Sizes) -> None:
     """UsageError unless every split has 0 or more states, and at least one has some."""
     if min(sizes) < 0 or not any(sizes):
-        raise UsageError(f"sizes {'/'.join(map(str, sizes))}: expected the numbers of states for training, development and test")
+        raise UsageError(
+            f"sizes {'/'.join(map(str, sizes))}: expected the numbers of states for training, development and test"
+        )
 
 
 def divide(

@@ -123,8 +123,8 @@ class SolvedBaselines:
 
     def _about_paper(self) -> Iterator[str]:
         yield (
-            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people in the run "
-            f". {WEIGHTS_OF_PAPER}"
+            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people "
+            f"in the run. {WEIGHTS_OF_PAPER}"
         )
 
 
@@ -151,9 +151,7 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
 def people_of(config: RunConfig) -> World:
     """The people to be taxed. UsageError if they change over the years."""
     if config.shock:
-        raise UsageError(
-            f"--shock {config.shock[0]!r}: this experiment is solved, not played, and takes no shocks"
-        )
+        raise UsageError(f"--shock {config.shock[0]!r}: this experiment is solved, not played, and takes no shocks")
     return create(replace(config, planner_type="LLM"))
 
 

@@ -55,8 +55,8 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "welfare": Figure(
         "Welfare",
-        "The planner's objective over the years, with the levels that planners without a model reach for the same people: "
-        "the bold line judges the schedule alone, the thin one the years as played; no bold line is above "
+        "The planner's objective over the years, with the levels that planners without a model reach for the same "
+        "people: the bold line judges the schedule alone, the thin one the years as played; no bold line is above "
         "ORACLE, the optimum at any rates on these brackets; ORACLE_GRID is the best in the planner's ten-point steps.",
         schedules.welfare,
         wide=True,
@@ -103,8 +103,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "satisfaction": Figure(
         "Satisfaction by occupation group",
-        "Share of satisfied verdicts on the tax policy, by census group of occupations, over "
-        "all years played.",
+        "Share of satisfied verdicts on the tax policy, by census group of occupations, over all years played.",
         decisions.satisfaction,
         absent="no worker with an occupation was asked for a verdict (scenarios bounded and democratic)",
     ),
@@ -117,8 +116,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "elections": Figure(
         "Elections",
-        "Turnout, the winner's share of the votes, and the share of workers who earn less "
-        "an hour than the winner.",
+        "Turnout, the winner's share of the votes, and the share of workers who earn less an hour than the winner.",
         schedules.elections,
         wide=True,
         height=190,

@@ -136,7 +136,9 @@ def missed(work: Work, hours: int) -> LaborScore:
 def _bracket(schedule: TaxSchedule, earned: float, *, more: bool) -> tuple[float, str]:
     """The marginal rate in percent on the last dollar of an income, or on the next if `more`, and where it starts, in
     words."""
-    dollar = earned if more else earned - 0.01  # one cent less, because an income at an edge belongs to the upper bracket
+    dollar = (
+        earned if more else earned - 0.01
+    )  # one cent less, because an income at an edge belongs to the upper bracket
     rate = float(marginal_rate(schedule, dollar))
     below = [edge for edge in schedule.thresholds if edge <= dollar]
     above = [edge for edge in schedule.thresholds if edge > dollar]

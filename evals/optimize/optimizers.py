@@ -185,7 +185,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "bootstrap": Optimizer(bootstrap, "demonstrations from the program's own good answers"),
     "bootstrap_rs": Optimizer(bootstrap_rs, "the best of many sets of such demonstrations"),
     "mipro": Optimizer(mipro, "instructions and demonstrations by Bayesian search", proposes=True, needs="optuna"),
-    "simba": Optimizer(simba, "rules and demonstrations from examples whose answers differ", proposes=True, finalists=3),
+    "simba": Optimizer(
+        simba, "rules and demonstrations from examples whose answers differ", proposes=True, finalists=3
+    ),
     "copro": Optimizer(copro, "instructions proposed from scores", proposes=True),
     "gepa": Optimizer(gepa, "instructions evolved by reflection on feedback", proposes=True),
 }
