@@ -175,7 +175,7 @@ def _cap(situation: Situation) -> Iterator[Caution]:
 def _above(
     situation: Situation, kind: str, measure: FloatArray, limit: float, say: Callable[[int, str], str], way: str
 ) -> Iterator[Caution]:
-    """A caution if `measure` (Y,) exceeds `limit` in any year. `say` makes its text from the worst year and the number of such years."""
+    """A caution if `measure` (Y,) exceeds `limit` in a year; `say` takes the worst year and the count of such years."""
     above = measure > limit
     if above.any():
         worst = int(measure.argmax())
@@ -253,8 +253,8 @@ def _own_hours(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"rawlsian depends on hours, not on laws{when}: the worst-off worker loses {lost[worst]:,.0f} dollars by its own hours, "
-            f"more than the {spread:,.0f} dollars between the laws"
+            f"rawlsian depends on hours, not on laws{when}: the worst-off worker loses {lost[worst]:,.0f} dollars by "
+            f"its own hours, more than the {spread:,.0f} dollars between the laws"
         )
 
     return _above(situation, "rawlsian: hours", lost, spread, say, "judge laws by best responses")

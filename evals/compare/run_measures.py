@@ -50,7 +50,7 @@ MEASURES: Mapping[str, Measure] = {
             percent=True,
         ),
         Measure("regret", "dollars a year per decision", outcome=True, decimals=0),
-        Measure("regret_share", "all regret over all that was possible", outcome=True, percent=True),
+        Measure("regret_share", "total regret over total best utility", outcome=True, percent=True),
         Measure("hours", "hours a week", outcome=True, decimals=2),
         Measure("tokens", "tokens of prompts and replies", decimals=0, head="tokens"),
         Measure("cost_usd", "dollars; missing if a price is unknown", head="dollars"),

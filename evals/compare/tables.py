@@ -118,8 +118,8 @@ def _p(value: float | None) -> str:
 
 def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[str]:
     yield (
-        "Differences are from the first arm, paired by seed. Interval and p are one test (Student's t, skewness-corrected on the "
-        "side of the longer tail): p is below 0.05 exactly if the interval excludes 0. "
+        "Differences are from the first arm, paired by seed. Interval and p are one test (Student's t, "
+        "skewness-corrected on the side of the longer tail): p is below 0.05 exactly if the interval excludes 0. "
         f"Holm: p adjusted over the arms for the primary outcome, {made.primary} ({made.tests} "
         f"test{'s' * (made.tests != 1)}); treat secondary outcomes as exploratory. "
         "Detectable: the true difference that this many pairs detect with 80 % power, at 5 % without adjustment."
@@ -145,7 +145,8 @@ def few_notes(made: Comparison) -> Iterator[str]:
             arms = ", or fewer arms" if made.tests > 1 else ""
             yield (
                 f"{_count(pairs, 'pair')} too few: even a true difference of {LARGE:g} standard deviations of the "
-                f"pairs' differences would be missed with more than 20 % probability. Use {made.fewest} seeds or more{arms}."
+                f"pairs' differences would be missed with more than 20 % probability. Use {made.fewest} seeds or "
+                f"more{arms}."
             )
         return
     runs = min((sum(one.arm == arm for one in made.results) for arm in made.arms), default=0)
@@ -172,8 +173,9 @@ def flag_notes(made: Comparison) -> Iterator[str]:
     for arm, seeds in made.flags.items():
         rates = [one.figures["fallback_rate"] or 0 for one in made.results if one.arm == arm]
         yield (
-            f"! {arm}: up to {max(rates):.0%} of the questions of one kind had no usable answer (seeds {ranges(seeds)}; "
-            f"--max-fallback {made.max_fallback * 100:g}): its figures do not reflect its strategy alone."
+            f"! {arm}: up to {max(rates):.0%} of the questions of one kind had no usable answer (seeds "
+            f"{ranges(seeds)}; --max-fallback {made.max_fallback * 100:g}): its figures do not reflect its strategy "
+            "alone."
         )
 
 

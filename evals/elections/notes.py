@@ -10,9 +10,9 @@ from pipeline.economy.baselines import START_RATE
 from pipeline.simulation.election_rules import ELECTION_RULES
 
 VOTES_EXPLAINED = (
-    "In all figures every worker best-responds. Vote quality: 1 for the voter's best ballot, 0 for the worst. Condorcet "
-    "winner: share of elections in which one platform beats every other by true preferences. Condorcet elected and sincere: "
-    "share of these that the votes cast, or sincere votes under the same rule, elect."
+    "In all figures every worker best-responds. Vote quality: 1 for the voter's best ballot, 0 for the worst. "
+    "Condorcet winner: share of elections in which one platform beats every other by true preferences. Condorcet "
+    "elected and sincere: share of these that the votes cast, or sincere votes under the same rule, elect."
 )
 
 OFFERS_EXPLAINED = (
@@ -37,8 +37,9 @@ OVER_RUNS = "Means over runs, each counting once; ±: standard error by run."
 
 WITHOUT_PLATFORM = (
     "A leader without a platform is asked GovernAsLeader, with `none` as its promise, and weighs the public objective "
-    "against its own interest. Without a leader the planner is asked SetTaxRates, for the objective alone. `rules` answers "
-    "both the same way: it moves to the most promising rates on the welfare record and ignores its own interest."
+    "against its own interest. Without a leader the planner is asked SetTaxRates, for the objective alone. `rules` "
+    "answers both the same way: it moves to the most promising rates on the welfare record and ignores its own "
+    "interest."
 )
 
 BOUND = "Under --binding-platforms a leader who stays without being elected is not asked and changes nothing."

@@ -31,10 +31,10 @@ LONGEST = 40
 
 
 NOTE = (
-    "Years as played are means over years; they can beat ORACLE, because workers who work more than their best hours pay tax "
-    "that everyone shares. Under a law every worker best-responds and is satisfied. Equality: 1 - gini of income after tax "
-    "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has at least as much of both and "
-    "more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are computed for the run's objective."
+    "Years as played are means over years; they can beat ORACLE, because workers who work more than their best hours "
+    "pay tax that everyone shares. Under a law every worker best-responds and is satisfied. Equality: 1 - gini of "
+    "income after tax and rebate; output: mean income before tax, dollars a year; front (*): no policy here has at "
+    "least as much of both and more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are computed for the run's objective."
 )
 
 

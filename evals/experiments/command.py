@@ -114,7 +114,7 @@ def _notes(
             yield f"{name} calls no model: every worker best-responds, and the economy is solved."
     arms, runs = sum(map(len, played.values())), len(once_each(played))
     if runs < arms:
-        yield f"{arms} cells are {runs} runs: a run that several experiments share is played once, for the first of them."
+        yield f"{arms} cells are {runs} runs: experiments share runs, each played once, for the first of them."
     for name, cells in played.items():
         if once := ", ".join(dict.fromkeys(cell.arm for cell in cells if _has_one_turn(cell.config))):
             yield f"{name}: {once} have only one tax year, so the planner cannot learn from a first turn."

@@ -28,8 +28,8 @@ PAPER: Mapping[str, Any] = {
 brackets are the defaults, 5 and `three`, in both programs."""
 
 PAPER_IS = (
-    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), unless the experiment's flags or "
-    "yours override them: 5 workers, 3 brackets, 2,500 years, tax years of 25."
+    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), unless the experiment's "
+    "flags or yours override them: 5 workers, 3 brackets, 2,500 years, tax years of 25."
 )
 """The published setting that `--paper` reproduces."""
 

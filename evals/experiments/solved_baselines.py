@@ -123,8 +123,8 @@ class SolvedBaselines:
 
     def _about_paper(self) -> Iterator[str]:
         yield (
-            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people in the run "
-            f". {WEIGHTS_OF_PAPER}"
+            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people "
+            f"in the run. {WEIGHTS_OF_PAPER}"
         )
 
 

@@ -82,7 +82,8 @@ def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Ite
         yield matrix(arms, columns, f"{who}; laws are computed for {name} and judged by it: {unit_of(name)}")
         return
     titles = (
-        f"{who}; every law is computed for the objective of its column. Dollars per head and year (paper: a sum over people)",
+        f"{who}; every law is computed for the objective of its column. Dollars per head and year (paper: a sum over "
+        "people)",
         f"The same: {SHARE_OF_GAIN} over {START_RATE:g} % in every bracket",
         f"The same laws {ON_FRESH_PEOPLE}",
     )
@@ -155,8 +156,8 @@ def _notes(found: Finding, db: str) -> Iterator[str]:
         yield "The arms have different people, so nothing is paired: compare the intervals."
     else:
         yield (
-            f"Differences from {found.arms.reference}, paired by seed, are stored with their intervals and p-values; those "
-            f"of the primary outcome, {found.arms.primary}, are also adjusted over the arms."
+            f"Differences from {found.arms.reference}, paired by seed, are stored with their intervals and p-values; "
+            f"those of the primary outcome, {found.arms.primary}, are also adjusted over the arms."
         )
     if OWN_SHARE in found.arms.measures:
         yield f"{OWN_SHARE}: the law's share of ORACLE's gain over 50 %, each arm by its own objective."

@@ -55,8 +55,8 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "welfare": Figure(
         "Welfare",
-        "The planner's objective over the years, with the levels that planners without a model reach for the same people: "
-        "the bold line judges the schedule alone, the thin one the years as played; no bold line is above "
+        "The planner's objective over the years, with the levels that planners without a model reach for the same "
+        "people: the bold line judges the schedule alone, the thin one the years as played; no bold line is above "
         "ORACLE, the optimum at any rates on these brackets; ORACLE_GRID is the best in the planner's ten-point steps.",
         schedules.welfare,
         wide=True,

@@ -155,10 +155,10 @@ class RateChangeScore:
         best, welfare = self.reach, self.welfare
         did = f"{platform_in_words(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
         if self.score == 1.0:
-            return f"{did} after workers respond: no change reaches more."
+            return f"{did} once workers have answered: no change reaches more."
         better = f"{platform_in_words(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
         return (
-            f"{did} after workers respond. {better} would have reached {figure(best.highest)}, "
+            f"{did} once workers have answered. {better} would have reached {figure(best.highest)}, "
             f"the worst change {figure(best.lowest)}. {self._advice()}"
         )
 
@@ -168,8 +168,8 @@ class RateChangeScore:
         oracle = f"ORACLE ({rates_in_words(measure.oracle_rates)}: {figure(measure.oracle)})"
         start = f"the start ({START_RATE:g}% everywhere: {figure(measure.start)})"
         if self.share is None:
-            return f"{oracle} gains too little over {start} to compute a share. {self}"
-        return f"The result reaches {self.share:.1%} of the gain of {oracle} over {start}. {self}"
+            return f"{oracle} gains too little over {start} for a share of it. {self}"
+        return f"The result has {self.share:.1%} of what {oracle} gains over {start}. {self}"
 
     def _advice(self) -> str:
         """The one or two brackets in which changing only that rate would have helped most."""
@@ -191,7 +191,7 @@ class RateChangeScore:
             wrong = self.after.rates[bracket] - self.before.changed(tuple(others[best].tolist())).rates[bracket]
             side = "high" if wrong > 0 else "low"
             where = bracket_in_words(self.before.thresholds, bracket)
-            yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: this costs {figure(cost)}."
+            yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: that alone costs {figure(cost)}."
 
 
 def rates_in_words(rates: Sequence[float]) -> str:

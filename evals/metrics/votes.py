@@ -78,7 +78,7 @@ class VoteScore:
         """How a name would change the voter's tax and rebate."""
         prospect = self.ballot[name]
         tax, rebate = prospect["tax"] - self.stay["tax"], prospect["rebate"] - self.stay["rebate"]
-        return f"your tax would change by {signed(tax)} and everyone's rebate by {signed(rebate)}"
+        return f"your tax would change by {signed(tax)} and the rebate of all by {signed(rebate)}"
 
 
 def signed(dollars: float) -> str:

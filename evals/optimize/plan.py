@@ -210,8 +210,8 @@ def prepare(order: OptimizeRequest, settings: Mapping[str, Any]) -> Plan:
         )
     if how.partition("@")[0] == "knn" and order.optimizer != "labeled":
         raise UsageError(
-            "strategy knn selects examples for each question: use --optimizer labeled, which gives it examples to select "
-            "from, or strategy io with the other optimizers"
+            "strategy knn selects examples for each question: use --optimizer labeled, which gives it examples to "
+            "select from, or strategy io with the other optimizers"
         )
     _check_output(path)
     return plan

@@ -34,8 +34,8 @@ BOTH_OPTIMA = (
 WEIGHTS_OF_PAPER = "paper has no welfare weights: for it the SAEZ formulas use those of inverse_income."
 
 FITTED = (
-    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for other workers from the same population, who best-respond. An optimum "
-    "for few people fits their wages; for others a smooth formula can be better."
+    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for other workers from the same population, who best-respond. An "
+    "optimum for few people fits their wages; for others a smooth formula can be better."
 )
 
 

@@ -10,7 +10,7 @@ from evals.policies.loaded_run import LoadedRun
 from pipeline.store.writer import Reader, Row
 
 LONGEST = 12_000
-"""Characters of a prompt or a reply that are shown: more than any prompt of ours has, less than a page can bear."""
+"""Maximum characters of a prompt or reply on the page: more than any prompt has, few enough for a page."""
 
 PROMPTS = """
 WITH asked AS (
@@ -40,7 +40,7 @@ ORDER BY w.regret DESC, w.agent
 
 @dataclass(frozen=True)
 class Call:
-    """A call to open: what it is in a line, more about it, and its texts; both None where no model was asked."""
+    """A call in the report: a one-line summary, more details, and its texts; both None if no model was asked."""
 
     title: str
     note: str
@@ -65,7 +65,7 @@ def prompts(reader: Reader, run: LoadedRun) -> list[Call]:
 
 
 def worst(reader: Reader, run: LoadedRun, *, most: int) -> list[Call]:
-    """Of each worker the decision with the highest regret; of those the `most` highest."""
+    """The decision with the highest regret of each worker; the `most` highest of those."""
     return [
         Call(
             f"{dollars(row['regret'])}: {_who(row['agent'])}, year {row['year']}: {row['labor']:g} hours where "
@@ -80,7 +80,7 @@ def worst(reader: Reader, run: LoadedRun, *, most: int) -> list[Call]:
 def _missed(row: Row) -> str:
     share = row["regret"] / abs(row["best_utility"]) if row["best_utility"] else None
     who = f"{row['occupation'] or 'A worker'} at ${row['wage']:,.2f} an hour"
-    return f"{who}: {percent(share, 1)} of the best utility was missed. "
+    return f"{who}: {percent(share, 1)} of the best utility was lost. "
 
 
 def _who(agent: int | None) -> str:
@@ -89,12 +89,12 @@ def _who(agent: int | None) -> str:
 
 def _source(call_id: int | None, *, fallback: bool) -> str:
     if fallback:
-        return "No reply could be used, so the hours of the year before were kept."
+        return "No reply was usable, so the previous year's hours were kept."
     return "No model was asked." if call_id is None else f"Call {call_id}."
 
 
 def texts(row: Row) -> tuple[str | None, str | None]:
-    """Prompt and reply as shown: control characters spelled out, and of a very long one how much is missing."""
+    """Prompt and reply as shown: control characters spelled out, very long texts cut with a note."""
     prompt, response = (_shown(row[name], row[f"{name}_length"]) for name in ("prompt", "response"))
     return prompt, response
 

@@ -1,11 +1,11 @@
-"""`llm-economist report`: runs as one page that opens anywhere, offline.
+"""`llm-economist report`: runs as one HTML page that opens offline.
 
-Charts are SVG without a script. An interactive Vega bundle would weigh a megabyte, run code beside text that models
-wrote, and print badly; SVG is a few kilobytes a chart, opens without JavaScript, prints well, and follows the page's
-light or dark theme by style rules on its own colours. Each chart is there twice, laid out for a desk and for a phone:
-scaling one down would make its letters too small to read. The page's Content-Security-Policy forbids every script,
-every request, and every style but its own, so even text that escaped its box could do nothing. Same database, same
-bytes.
+Charts are SVG without scripts. An interactive Vega bundle would weigh a megabyte, run code next to text from models,
+and print badly; SVG takes a few kilobytes per chart, opens without JavaScript, prints well, and follows the page's
+light or dark theme through its style rules. Each chart is there twice, laid out for desktop and for phone: a
+scaled-down chart would have letters too small to read. The page's Content-Security-Policy forbids every script, every
+request, and every style but its own, so even text that escaped its box could do nothing. The same database gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store.writer import Reader
 
 WORST = 8
-"""Decisions that are shown of one run; of several, half as many each."""
+"""Worst decisions shown for one run; for several runs, half as many each."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Plot:
 
 
 def write(runs: Sequence[str], output: str, *, db: str) -> tuple[int, int]:
-    """Write the page; how many figures it has, and its size in bytes. EconomistError where it can't be written."""
+    """Write the page; return the number of its figures and its size in bytes. EconomistError if it cannot be
+    written."""
     with whole_file(output, not_over=db) as part:
         with ReadOnlyStore(db) as reader:
             content = gather(reader, runs)
@@ -56,7 +57,7 @@ def write(runs: Sequence[str], output: str, *, db: str) -> tuple[int, int]:
 
 
 def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
-    """All that the page shows, read at one moment."""
+    """The page's whole content, read in one snapshot."""
     runs = load(reader, names)
     measured = [key_figures.measure(reader, run) for run in runs]
     most = WORST if len(runs) == 1 else WORST // 2
@@ -90,7 +91,7 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
 
 
 def title(measured: Sequence[key_figures.Measured]) -> str:
-    """What the page is about."""
+    """The title of the page."""
     runs = [one.run for one in measured]
     if len(runs) > 1:
         return f"{several(len(runs), 'run')} side by side"
@@ -105,12 +106,12 @@ def plot(name: str, drawing: Drawing, runs: int) -> Plot:
 
 
 def svg(drawing: Drawing, size: Size) -> Markup:
-    """The figure as SVG; its texts are escaped by the converter."""
+    """The figure as SVG; the converter escapes its texts."""
     return Markup(vl_convert.vegalite_to_svg(framed(drawing(size))))
 
 
 def render(content: Mapping[str, Any]) -> str:
-    """The page as HTML. Whatever is not marked as markup is escaped."""
+    """The page as HTML. Everything not marked as markup is escaped."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,

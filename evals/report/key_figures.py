@@ -1,4 +1,4 @@
-"""What a reader wants to know of a run first: key figures, a paragraph, and warnings."""
+"""The first part of a report: key figures, a paragraph, and warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evals.report.settings import government
 from pipeline.store.writer import Reader
 
 TOLERATED = 0.05
-"""A larger share of decisions that fell back to the previous action makes a run one to doubt."""
+"""Largest share of decisions that fell back to the previous action without a warning."""
 
 IN_TAX_YEAR = """
 SELECT avg(labor) AS hours, avg(best_labor) AS best_hours, avg(regret) AS regret,
@@ -41,7 +41,7 @@ LAST_YEAR = "SELECT * FROM years WHERE run_id = $1 ORDER BY year DESC LIMIT 1"
 
 @dataclass(frozen=True)
 class Fact:
-    """A key figure. `alarm`: it is one to worry about."""
+    """A key figure. `alarm`: it indicates a problem."""
 
     name: str
     value: str
@@ -51,9 +51,9 @@ class Fact:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A run with what was measured over it: its last year, its first and last tax year, its fallbacks and usage.
+    """A run and its measurements: its last year, its first and last tax year, its fallbacks and usage.
 
-    `cautions`: where its results say less than they seem to.
+    `cautions`: where its results can mislead.
     """
 
     run: LoadedRun
@@ -76,7 +76,7 @@ class Measured:
 
 
 def measure(reader: Reader, run: LoadedRun) -> Measured:
-    """Read it all."""
+    """Read all measurements."""
     spans = [reader.rows(IN_TAX_YEAR, [run.run_id, *span])[0] for span in run.tax_years]
     last, fallbacks, usage = (reader.rows(query, [run.run_id])[0] for query in (LAST_YEAR, FALLBACKS, USAGE))
     told = cautions_told.with_oracle(cautions_told.stored(reader, run.run_id, run.config), run.oracle.schedule)
@@ -84,7 +84,7 @@ def measure(reader: Reader, run: LoadedRun) -> Measured:
 
 
 def facts(measured: Measured) -> list[Fact]:
-    """The key figures, the most telling first."""
+    """The key figures, the most informative first."""
     last, usage = measured.last_tax_year, measured.usage
     found = [
         _share(measured.run),
@@ -119,12 +119,13 @@ def _share(run: LoadedRun) -> Fact:
 
 
 def _welfare(run: LoadedRun) -> Fact:
-    note = f"{run.config.welfare} if all best-respond; ORACLE, the optimum at any rates, {number(run.oracle.welfare)}"
+    optimum = number(run.oracle.welfare)
+    note = f"{run.config.welfare} if every worker best-responds;  ORACLE, the optimum at any rates, {optimum}"
     return Fact("Welfare of the last schedule", number(run.reached), note)
 
 
 def _earlier(measured: Measured, value: str) -> str:
-    """What it was in the first tax year, where there is another one."""
+    """The value, and that of the first tax year if there is another one."""
     first, last = measured.run.tax_years[0], measured.run.tax_years[-1]
     return f"in {span(*last)}; {value} in {span(*first)}" if measured.compared else f"in {span(*last)}"
 
@@ -151,18 +152,18 @@ def _fallbacks(measured: Measured) -> Fact:
 
 
 def warnings(measured: Measured) -> list[str]:
-    """What makes a run one to doubt."""
+    """Reasons to doubt a run's results."""
     run, found = measured.run, []
     for what, words in (("hours", "decisions on hours"), ("laws", "decisions on the tax rates")):
         if measured.missed(what) > TOLERATED:
             found.append(
                 f"{percent(measured.missed(what), 1)} of the {words} fell back to the previous action because no reply "
-                f"could be used: above {percent(TOLERATED)} the results say little about the model."
+                f"was usable: above {percent(TOLERATED)} the results say little about the model."
             )
     if run.row["status"] != "finished":
         error = f" ({run.row['error']})" if run.row["error"] else ""
         going_on = run.row["status"] == "running"
-        status = "is still going on, or was killed" if going_on else f"ended as {run.row['status']}{error}"
+        status = "is still live, or was killed" if going_on else f"ended as {run.row['status']}{error}"
         found.append(f"The run {status}: {run.years:,} of {run.config.max_timesteps:,} years are here.")
     found += [line[0].upper() + line[1:] for line in measured.cautions]
     return found
@@ -178,13 +179,13 @@ def _played(run: LoadedRun) -> str:
     if run.years < config.max_timesteps:
         years = f"{run.years:,} of {config.max_timesteps:,} years"
     who = f"{several(config.num_agents, 'worker')} ({config.scenario}, {run.row['llm']})"
-    return f"{who} lived through {years} under {government(run)}."
+    return f"{who} played {years} under {government(run)}."
 
 
 def _reached(run: LoadedRun) -> str:
-    """How good the last schedule is, beside the start and ORACLE's."""
+    """The welfare of the last schedule, compared with the start and ORACLE's."""
     optimum = f"{number(run.oracle.welfare)} under ORACLE's {rates(run.oracle.schedule.rates)} %"
-    gained = "" if run.share is None or run.share < 0 else f"{percent(run.share)} of what ORACLE gains over the start: "
+    gained = "" if run.share is None or run.share < 0 else f"{percent(run.share)} of ORACLE's gain over the start: "
     start = f"{number(run.start.welfare)} at the start and " if run.config.planner_type == "LLM" else ""
     return (
         f"The last schedule, {rates(run.world.schedule.rates)} %, brings {gained}a welfare ({run.config.welfare}) of "
@@ -195,8 +196,8 @@ def _reached(run: LoadedRun) -> str:
 def _worked(measured: Measured) -> str:
     last = measured.last_tax_year
     missed = f"{dollars(last['regret'])} a year ({percent(last['share_of_best'], 1)} of the best utility)"
-    hours = f"worked {last['hours']:.1f} hours a week where {last['best_hours']:.1f} were best"
-    return f"In {span(*measured.run.tax_years[-1])} people {hours}; not to work the best hours cost them {missed}."
+    hours = f"worked {last['hours']:.1f} hours a week ; the best hours were {last['best_hours']:.1f}"
+    return f"In {span(*measured.run.tax_years[-1])} people {hours}. The difference cost them {missed}."
 
 
 def _fell_back(measured: Measured) -> str:

@@ -1,4 +1,4 @@
-"""What was run: settings by name, of one run or side by side."""
+"""The settings of one run, or of several side by side."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SHOWN = {
     *("planner_type", "bracket_setting", "platforms", "election_rule", "welfare", "economy", "llm", "prompt_algo"),
     *("strategy", "program", "temperature", "seed", "name", "db", "log_dir"),
 }
-"""Settings that have a line of their own below, or do not matter to a reader."""
+"""Settings with their own line below, or without interest for readers."""
 
 
 def settings(run: LoadedRun) -> dict[str, str]:
-    """What was run, by name."""
+    """The settings of a run, by name."""
     config, row = run.config, run.row
     strategies = {role: config.strategy_of(role) for role in ROLES}
     same, mix = len(set(strategies.values())) == 1, config.agent_mix or run.world.scenario.agent_mix
@@ -47,7 +47,7 @@ def settings(run: LoadedRun) -> dict[str, str]:
 
 
 def _others(config: RunConfig) -> str:
-    """Settings without a line of their own that are not the default, as flags."""
+    """The remaining settings that differ from their defaults, as flags."""
     default, public = RunConfig(), config.public()
     changed = [field.name for field in fields(RunConfig) if field.name in NAMES - set(SHOWN)]
     changed = [name for name in changed if public[name] != getattr(default, name)]
@@ -66,9 +66,9 @@ def government(run: LoadedRun) -> str:
 
 
 def settings_table(runs: Sequence[LoadedRun]) -> Table:
-    """Settings side by side; a line is marked where the runs differ."""
+    """Settings side by side; a line is marked if the runs differ."""
     columns = [settings(run) for run in runs]
     names = [name for name in columns[0] if any(column[name] != MISSING for column in columns)]
     rows = [[name, *(column[name] for column in columns)] for name in names]
     marked = {(i, j) for i, row in enumerate(rows) if len(set(row[1:])) > 1 for j in range(1, len(row))}
-    return Table("What was run", ["", *(run.label for run in runs)], rows, marked=frozenset(marked))
+    return Table("Settings", ["", *(run.label for run in runs)], rows, marked=frozenset(marked))

@@ -1,4 +1,4 @@
-"""The report's tables: policies for the same people, elections, changes of the law, people, and what was asked."""
+"""Tables of the report: policies for the same people, elections, changes of the law, people, and model calls."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FROM cost_by_role WHERE run_id = $1 ORDER BY role, signature, strategy, model
 
 
 def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
-    """Welfare of the same people under the schedules of these runs and of every baseline; the best is marked."""
+    """Welfare of the same people under the schedules of these runs and under every baseline; the best is marked."""
     run, several_runs = runs[0], len(runs) > 1
     names = list(WELFARE)
     fresh = [ON_FRESH_PEOPLE] if fresh_people(run.world) is not None else []
@@ -71,8 +71,8 @@ def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
     head = ["policy", "rates, %", *marked_names, SHARE_OF_GAIN, *fresh]
     of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
     caption = (
-        f"Welfare of the same people{of_runs}, dollars a head and year (paper: a sum). * the objective, which the "
-        f"last columns are about. All but years as played: everybody best-responds. {BOTH_OPTIMA} "
+        f"Welfare of the same people{of_runs}, dollars per head and year (paper: a sum). * the objective, to which the "
+        f"last columns refer. All rows except years as played: every worker best-responds. {BOTH_OPTIMA} "
         f"{FITTED if fresh else BY_NUMBER}"
     )
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
@@ -113,8 +113,8 @@ def laws(reader: Reader, run: LoadedRun) -> Table | None:
     rows = [*([before] if len(latest) == len(changed) else []), *latest, *means]
     what = "every change of the law" if len(latest) == len(changed) else f"the latest {len(latest)} changes of the law"
     caption = (
-        f"{run.label}: {what}, of {len(changed)}, also where no candidate stood and where a shock made it. "
-        "A mean is over turns of government; `of` counts those in it."
+        f"{run.label}: {what}, of {len(changed)}, including turns without a candidate and changes by shocks. "
+        "Means are over turns of government; `of` counts the turns in each."
     )
     head = ["year", "made by", "rates", *(name.replace("_", " ") for name in LAWS)]
     return Table(caption, head, rows, numeric=frozenset(range(3, len(head))))
@@ -139,7 +139,7 @@ def _turnout(row: dict[str, Any]) -> str:
 
 
 def people(reader: Reader, run: LoadedRun) -> Table:
-    """Who the workers are and how they fare, lowest wage first; of many, a sample over all wages."""
+    """The workers and their outcomes, lowest wage first; for many workers, a sample over all wages."""
     first, last = run.tax_years[0], run.tax_years[-1]
     rows = reader.rows(PEOPLE, [run.run_id, *first, *last, even_ranks(run.config.num_agents, MOST_PEOPLE)])
     known = any(row["occupation"] for row in rows)
@@ -148,8 +148,8 @@ def people(reader: Reader, run: LoadedRun) -> Table:
         "worker",
         *(["who", "persona"] if known else []),
         "wage",
-        "hours at first",
-        "hours at last",
+        "first hours",
+        "last hours",
         "regret a year",
     ]
     head += ["satisfied"] if judged else []
@@ -169,7 +169,7 @@ def people(reader: Reader, run: LoadedRun) -> Table:
 
 
 def even_ranks(count: int, most: int) -> list[int]:
-    """At most `most` ranks of 0 to `count` - 1 at even distances, the first and the last among them.
+    """At most `most` evenly spaced ranks from 0 to `count` - 1, including the first and the last.
 
     >>> even_ranks(3, 40), even_ranks(101, 5)
     ([0, 1, 2], [0, 25, 50, 75, 100])
@@ -180,7 +180,7 @@ def even_ranks(count: int, most: int) -> list[int]:
 
 
 def cost(reader: Reader, run: LoadedRun) -> Table | None:
-    """What each question took."""
+    """The cost of each question."""
     rows = reader.rows(COST, [run.run_id])
     if not rows:
         return None
@@ -192,7 +192,7 @@ def cost(reader: Reader, run: LoadedRun) -> Table | None:
         + ["?" if row["cost_usd"] is None else f"${row['cost_usd']:,.4f}"]
         for row in rows
     ]
-    return Table(f"{run.label}: what was asked, failed attempts included", head, cells, numeric=frozenset(range(3, 9)))
+    return Table(f"{run.label}: model calls, including failed attempts", head, cells, numeric=frozenset(range(3, 9)))
 
 
 def _count(value: int | None) -> str:

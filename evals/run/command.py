@@ -1,4 +1,4 @@
-"""`llm-economist run`: from settings to a finished run, with progress on the way and a summary at the end."""
+"""`llm-economist run`: play a run from its settings, with progress and a final summary."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ log = logging.getLogger("llm_economist")
 
 
 def configure(settings: Mapping[str, Any]) -> RunConfig:
-    """Settings with a name and, where none is given, none of the model. UsageError in one line."""
+    """Settings with a name, made up if none is given, but without a default model. UsageError in one line."""
     try:
         config = build(settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if config.base_url:  # an address is often copied from an example of a request
+    if config.base_url:  # users often copy the URL of a whole request
         config = replace(config, base_url=",".join(map(cut, each_url(config.base_url))))
     if config.name:
         return config
@@ -61,7 +61,7 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def _file_name(text: str) -> str:
-    """`text` as part of a file name, in letters that this machine's file names can have."""
+    """`text` as part of a file name, in characters that this machine allows."""
     name = re.sub(r"[^\w.-]+", "-", text)
     try:
         os.fsencode(name)
@@ -71,9 +71,9 @@ def _file_name(text: str) -> str:
 
 
 def choose_model(config: RunConfig) -> tuple[str, str]:
-    """The model of a run and why it was chosen. UsageError where none is named and a server has no single one."""
+    """The model of a run and why it was chosen. UsageError if none is named and a server has several."""
     if config.worker_type == "FIXED" and config.planner_type != "LLM":
-        return RULES, f"nobody is asked: workers are FIXED and the planner is {config.planner_type}"
+        return RULES, f"no model is needed: workers are FIXED and the planner is {config.planner_type}"
     if config.llm:
         return config.llm, "--llm"
     try:
@@ -91,7 +91,7 @@ class Played(NamedTuple):
 
 
 def run(settings: Mapping[str, Any], console: Console) -> int:
-    """Play a run and print its summary; the exit code. EconomistError carries what a user must be told."""
+    """Play a run and print its summary; return the exit code. EconomistError has the message for the user."""
     return begin_and_play(settings, console).code
 
 
@@ -103,7 +103,7 @@ def begin_and_play(settings: Mapping[str, Any], console: Console, *, progress: C
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False, soft_wrap=True)
     if config.base_url and config.base_url != ",".join(each_url(settings.get("base_url"))):
         console.print(
-            f"Asked at {escape(shown(config.base_url))}: --base-url ends where requests add their own path.",
+            f"Server: {escape(shown(config.base_url))} (--base-url without the path that requests add)",
             highlight=False,
             soft_wrap=True,
         )
@@ -126,8 +126,8 @@ def begin_and_play(settings: Mapping[str, Any], console: Console, *, progress: C
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
             console.print(
-                f"Another run is writing {escape(config.db)}: this one goes to {escape(store.path)}, "
-                "to be merged when both have ended.",
+                f"Another run is writing {escape(config.db)}: this one writes {escape(store.path)}, "
+                "which is merged when both have ended.",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -137,7 +137,9 @@ def begin_and_play(settings: Mapping[str, Any], console: Console, *, progress: C
     return Played(code, *_whereabouts(store.path, simulation.run_id, config.db, merged))
 
 
-def _whereabouts(path: str, run_id: int, db: str, merged: Sequence[tuple[str, Sequence[ImportedRun]]]) -> tuple[str, int]:
+def _whereabouts(
+    path: str, run_id: int, db: str, merged: Sequence[tuple[str, Sequence[ImportedRun]]]
+) -> tuple[str, int]:
     """The file and the number of a run that was written to `path`, after shards were `merged` into `db`."""
     moved = (one.new for shard, runs in merged for one in runs if shard == path and one.old == run_id)
     new = next(moved, None)
@@ -145,7 +147,7 @@ def _whereabouts(path: str, run_id: int, db: str, merged: Sequence[tuple[str, Se
 
 
 def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
-    """Say whom the shocks hit that begin in year `since` or later."""
+    """Print which workers the shocks from year `since` on hit."""
     for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True):
         if shock.first >= since:
             whom = f": {hit.sum()} of {len(hit)} workers" if shock.condition else ""
@@ -153,23 +155,23 @@ def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
 
 
 def _examples_in_words(pools: examples.Pools, db: str) -> str:
-    """How many examples the strategies have to choose from."""
+    """The number of examples that the strategies can select from."""
     found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
     if not found:
-        return f"Examples: {escape(db)} has no decisions yet to choose from; knn asks without examples"
+        return f"Examples: {escape(db)} has no decisions yet to select from; knn asks without examples"
     return f"Examples from the decisions in {escape(db)}: {found}"
 
 
 def then_merge(code: int, db: str, console: Console) -> int:
-    """Take in the shards that have ended by now, unless the user wants an end at once; `code`."""
+    """Merge the shards that have ended by now, unless the user wants to stop at once; return `code`."""
     if code != INTERRUPTED:
         merge_shards(db, console)
     return code
 
 
 def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> list[tuple[str, list[ImportedRun]]]:
-    """Take finished shards (`cut_off`: all at rest) into their database, if nobody writes it, and say which runs got
-    which numbers."""
+    """Merge finished shards (`cut_off`: all that no process writes) into their database, if no process writes it, and
+    print the new numbers of their runs."""
     main = shards.main_of(db)
     merged = shards.merge(main, cut_off=cut_off)
     for shard, moved in merged:
@@ -183,18 +185,18 @@ def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> list[tu
 
 
 def play(simulation: Simulation, console: Console, *, progress: Console | None = None) -> int:
-    """Play a simulation to an end, whatever that is, with progress, text log and summary; the exit code."""
+    """Play a simulation to its end, with progress, text log and summary; return the exit code."""
     with Progress(progress or console, simulation.config, simulation.llm_agents.usage, simulation.start) as years:
         try:
             ending = carry_out(simulation, years.on_year)
         except EconomistError as error:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise
-            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
+            raise type(error)(f"{error}; resume with: {_resume(simulation)}") from error
     if ending.status == "finished":
         note_if_lost(f"run {simulation.run_id} is finished and stored")
     else:
-        told = f"{ending.why}; go on with: {_resume(simulation)}"
+        told = f"{ending.why}; resume with: {_resume(simulation)}"
         note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}")
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None and not console.quiet:
@@ -214,9 +216,9 @@ class Ending(NamedTuple):
 
 
 def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending:
-    """Play a simulation to an end with its text log, its live state and W&B; prints nothing.
+    """Play a simulation to its end with its text log, its live state and W&B; prints nothing.
 
-    The run's row says how it ended, whatever that is; EconomistError carries what a user must be told.
+    The run's row records how it ended; EconomistError has the message for the user.
     """
     config = simulation.config
 
@@ -241,7 +243,7 @@ def carry_out(simulation: Simulation, on_year: Callable[[Year], None]) -> Ending
 
 @polite_ends()
 def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
-    """Play to an end and set the run's status whatever that end is. KeyboardInterrupt if there is no run yet."""
+    """Play to the end and set the run's status in every case. KeyboardInterrupt if there is no run yet."""
     store = simulation.store
     ours = (signal.SIGINT, *POLITE) if in_main_thread() else ()
     previous = {number: signal.getsignal(number) for number in ours}
@@ -251,7 +253,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     except KeyboardInterrupt:
         if not simulation.run_id:
             raise
-        for number in previous:  # nobody's impatience leaves the run as one that goes on
+        for number in previous:  # further signals must not leave the run marked as running
             signal.signal(number, signal.SIG_IGN)
         store.finish_run(simulation.run_id, "interrupted")
         return Ending("interrupted", "all replies are stored")
@@ -261,7 +263,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     except EconomistError as error:
         if simulation.run_id and (
             isinstance(error, FileLost) or not isinstance(error, StoreError)
-        ):  # a store that failed can't be told how it ended
+        ):  # a failed store cannot record the status
             store.finish_run(simulation.run_id, "failed", str(error))
         raise
     except Exception as error:
@@ -279,7 +281,7 @@ def _resume(simulation: Simulation) -> str:
 
 
 def _tell_live(simulation: Simulation) -> Callable[[Year], None]:
-    """Keep what other processes are told of this run."""
+    """Update the state that other processes see of this run."""
     server = simulation.store.server
     known = {"name": simulation.config.name, "years": simulation.config.max_timesteps}
     if server is not None:
@@ -312,7 +314,7 @@ def _log_year(year: Year) -> None:
 
 
 class _Legible(logging.Formatter):
-    """Lines of a log that may be shown on a terminal: no model and no server moves its cursor."""
+    """Log lines that are safe to show on a terminal, without control characters from models or servers."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
@@ -329,7 +331,7 @@ _QUIET = Shared(_quieten, logging.getLogger("dspy").setLevel)
 
 
 class _text_log:
-    """The run's text log, `LOG_DIR/NAME.log`, kept where the run goes on; with --debug every failed call, too."""
+    """The run's text log, `LOG_DIR/NAME.log`, kept when the run resumes; with --debug also every failed call."""
 
     def __init__(self, config: RunConfig, *, goes_on: bool) -> None:
         self.config, self.mode = config, "a" if goes_on else "w"

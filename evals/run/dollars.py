@@ -1,4 +1,4 @@
-"""What a run says of its money: of which years its amounts are, where those differ enough to matter."""
+"""State the year of a run's dollar amounts, if the years differ enough to matter."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pipeline.economy.population import POPULATIONS
 from pipeline.scenarios import SCENARIOS
 
 NOTICEABLE = 0.05
-"""Growth of prices between wages and thresholds from which on a run says so: a year or two move few people."""
+"""Growth of prices between wages and thresholds above which a run reports it: a year or two move few people."""
 
 
 def tell_dollars(config: RunConfig, console: Console) -> None:
-    """Print the line of `dollars_in_words`, where there is one."""
+    """Print the line of `dollars_in_words`, if there is one."""
     if line := dollars_in_words(config):
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def dollars_in_words(config: RunConfig) -> str | None:
-    """Which year's dollars the run is stated in; without one, that wages and federal thresholds are of different years.
+    """The year of the run's dollars; without one, a note that wages and federal thresholds are of different years.
 
-    None where neither is worth a line.
+    None if neither is worth a line.
     """
     federal = "US_FED" in (config.bracket_setting, config.planner_type)
     wages = POPULATIONS[config.agent_mix or SCENARIOS[config.scenario].agent_mix].dollars_of

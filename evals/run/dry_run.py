@@ -1,6 +1,6 @@
-"""`llm-economist run --dry-run`: how many calls, tokens, dollars and hours a run takes, without a model or a file.
+"""`llm-economist run --dry-run`: estimate a run's calls, tokens, dollars and hours, without a model or a file.
 
-What is asked how often, and how long it is, comes from question_counts.py; here it becomes tokens, money and time.
+question_counts.py gives the number and length of the questions; this module turns them into tokens, money and time.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from programs.calls.rate_limits import least_seconds
 from programs.engines.local_weights import is_local
 
 FEWEST_PER_CHARACTER, MOST_PER_CHARACTER = 1 / 5, 1 / 3
-"""Tokens per character of a prompt, at least and at most."""
+"""Minimum and maximum tokens per character of a prompt."""
 
 SHORTEST_REPLY = 0.4
-"""A reply may have this share of the characters that `rules` needs: models leave out markers."""
+"""Minimum length of a reply relative to that of `rules`: models leave out markers."""
 
 REPAIR_TOKENS = 400
-"""What the failed reply and the error add to the prompt of a repair, at most."""
+"""Maximum characters that the failed reply and the error add to the prompt of a repair."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one signature takes: each an interval of low and high over the whole run."""
+    """The cost of one signature over the whole run, each figure an interval from low to high."""
 
     calls: Interval
     prompt_tokens: Interval
@@ -79,7 +79,7 @@ NOTHING = Line((0, 0), (0, 0), (0, 0))
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take. `repairs`: what comes on top if every reply has to be repaired as often as allowed."""
+    """The estimate of a run. `repairs`: the extra cost if every reply needs as many repairs as allowed."""
 
     model: str
     lines: Mapping[str, Line]
@@ -108,7 +108,7 @@ def _sum(a: Interval, b: Interval) -> Interval:
 
 
 def dry_run(settings: Mapping[str, Any], console: Console, *, latency: float, as_json: bool) -> int:
-    """Print what a run with these settings will take; 0."""
+    """Print the estimate for a run with these settings; return 0."""
     config = configure(settings)
     model, why = choose_model(config)
     made = forecast(config, model, latency)
@@ -126,7 +126,7 @@ def dry_run(settings: Mapping[str, Any], console: Console, *, latency: float, as
 def forecast(config: RunConfig, model: str, latency: float, *, personas_known: bool | None = None) -> Forecast:
     """Calls, tokens, cost and time of a run, from its settings alone.
 
-    `personas_known`: whether the database may hold them; by default, if there is one.
+    `personas_known`: whether the database may have the personas; by default, if it exists.
     """
     try:
         price = prices.load(config.prices).of(model)
@@ -149,7 +149,7 @@ def forecast(config: RunConfig, model: str, latency: float, *, personas_known: b
 
 
 def _longest_reply(config: RunConfig, model: str, price: Price | None) -> int:
-    """Tokens of the longest reply: the limit that is sent, or the model's own where it refuses one."""
+    """Tokens of the longest reply: the limit that is sent, or the model's own if it refuses a limit."""
     from dspy.clients.lm import _is_openai_reasoning_model
 
     if not _is_openai_reasoning_model(model):
@@ -175,7 +175,7 @@ def _repairs(lines: Iterable[Line], longest: int) -> Line:
 def _wall_seconds(
     config: RunConfig, counts: Mapping[str, Interval], sizes: Mapping[str, Size], latency: float, *, preflight: bool
 ) -> tuple[float, float]:
-    """Rounds of `concurrency` calls, one after another; a strategy's calls for one question count one by one."""
+    """Sequential rounds of `concurrency` calls; a strategy's calls for one question count separately."""
     changes = len(governments(config))
     rounds = [int(preflight), int(preflight)]
     for name, interval in counts.items():
@@ -191,7 +191,7 @@ def _wall_seconds(
 
 
 def table(lines: Mapping[str, Line], price: Price | None) -> Table:
-    """What each question takes, and all together."""
+    """The cost of each question, and the total."""
     made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for column in ("signature", "calls", "prompt tokens", "reply tokens", "dollars"):
         made.add_column(column, justify="left" if column == "signature" else "right")
@@ -211,21 +211,21 @@ def dollars(cost: tuple[float, float] | None) -> str:
 
 
 def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
-    """What a reader has to know beside the figures."""
+    """Notes on the figures for the reader."""
     yield (
-        "Low: prompts without memory, the shortest replies. High: full memories, every reply as long as it may be. "
-        "Input that the provider has in its cache costs less."
+        "Low: prompts without memory, shortest replies. High: full memories, every reply at its maximum length. "
+        "Input in the provider's cache costs less."
     )
     yield (
-        f"Repairs: a reply that does not parse is asked again 0 to {REPAIRS} times; if all were, at most "
+        f"Repairs: a question whose reply does not parse is asked again up to {REPAIRS} times; if all were, at most "
         f"{made.repairs.calls[1]:,} calls, {made.repairs.tokens[1]:,} tokens and "
-        f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
+        f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars would be added."
     )
     low, high = (duration(seconds) for seconds in made.wall_seconds)
     limits = "".join(f", --{name} {value:,}" for name in ("rpm", "tpm") if (value := getattr(config, name)))
     yield (
-        f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s an answer (--latency) and "
-        f"{config.concurrency} at once (--concurrency){limits}."
+        f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s per answer (--latency) and "
+        f"{config.concurrency} concurrent calls (--concurrency){limits}."
     )
     if made.price is None:
         yield f"No price is known for {made.model}: give one in prices.toml or with --prices FILE."
@@ -241,7 +241,7 @@ def _caps(made: Forecast, config: RunConfig) -> Iterable[str]:
     for flag, cap, interval in checks:
         if cap is not None and interval is not None and interval[1] > cap:
             word = "will" if interval[0] > cap else "may"
-            yield f"{flag} {cap:g}: the run {word} stop before its end, and can go on with `llm-economist resume`."
+            yield f"{flag} {cap:g}: the run {word} stop before its end; resume it with `llm-economist resume`."
 
 
 def duration(seconds: float) -> str:

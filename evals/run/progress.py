@@ -1,4 +1,4 @@
-"""Live progress of a run or a sweep: how far, tokens, cost, time left; ten plain lines where there is no terminal."""
+"""Live progress of a run or a sweep: years, tokens, cost, time left; ten plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cost_in_words(usage: Usage) -> str:
 
 
 class Waiting(ProgressColumn):
-    """What holds calls up just now."""
+    """The reason why calls are waiting now."""
 
     max_refresh = 0.5
 
@@ -31,7 +31,7 @@ class Waiting(ProgressColumn):
 
 
 def _bar(console: Console, unit: str) -> Bar:
-    """A live line that counts a `unit`; none where there is no terminal."""
+    """A live line that counts a `unit`; None without a terminal."""
     return Bar(
         TextColumn(unit),
         MofNCompleteColumn(),
@@ -79,7 +79,7 @@ class Progress:
 
 
 class News(NamedTuple):
-    """How far a run of a sweep is: years played in this sweep, and what they took. `done`: it is at its end."""
+    """The progress of one run of a sweep: years played in this sweep, and their cost. `done`: it has ended."""
 
     key: str
     years: int
@@ -90,9 +90,10 @@ class News(NamedTuple):
 
 
 class SweepProgress:
-    """Live progress of a sweep, by what its runs tell. Use as a context manager; `hear` is called after every year.
+    """Live progress of a sweep, from the reports of its runs. Use as a context manager; `hear` is called after every
+    year.
 
-    `runs` are to be played, with so many `years` in all.
+    `runs`: the number of runs to play, with `years` in total.
     """
 
     def __init__(self, console: Console, *, runs: int, years: int) -> None:
@@ -112,7 +113,7 @@ class SweepProgress:
         self.bar.stop()
 
     def hear(self, news: News) -> None:
-        """Take the latest of one run, and show all."""
+        """Take the latest report of one run, and update the display."""
         self.latest[news.key] = news
         played, done = sum(run.years for run in self.latest.values()), sum(run.done for run in self.latest.values())
         self.bar.update(self.task, completed=played, description=self._words(done))

@@ -1,7 +1,7 @@
-"""The questions of a run: how often each is asked, and how long its prompts and replies are, from its settings alone.
+"""Estimate how often each question of a run is asked, and how long its prompts and replies are, from the settings.
 
-The questions of a year without memory and of a year with a full one are put to the `rules` engine with the strategies,
-programs and format of the run, in memory: that measures the prompts, however many calls a strategy makes.
+The questions of a year without memory and of a year with full memory go to the `rules` engine with the strategies,
+programs and format of the run, in memory: this measures the prompts, however many calls a strategy makes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from programs.calls.prices import RULES
 from signatures.types import TaxSchedule
 
 SAMPLE = 24
-"""Workers whose prompts are measured, at most: more than fit on a ballot."""
+"""Maximum workers whose prompts are measured: more than fit on a ballot."""
 
 SHORT_PERSONA = "You are a worker."
 LONG_PERSONA = "You are a person of whom there is so much to be told. " * 9
@@ -39,7 +39,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Size:
-    """What one question takes: calls, characters of its prompts and replies, at least and at most."""
+    """Minimum and maximum calls and characters of prompts and replies for one question."""
 
     calls: Interval
     prompt: Interval
@@ -54,7 +54,7 @@ def governments(config: RunConfig) -> list[int]:
 
 
 def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]:
-    """How often each signature is asked in a run, at least and at most."""
+    """Minimum and maximum number of questions of each signature in a run."""
     world = create(config)
     years, changes = config.max_timesteps, len(governments(config))
     asked, people = len(world.voters_asked), len(needs_persona(world))
@@ -75,7 +75,7 @@ def questions(config: RunConfig, *, personas_known: bool) -> dict[str, Interval]
 
 
 def _archetypes_asked(world: World) -> tuple[Interval, Interval]:
-    """Questions a year to archetypes, on hours and on the policy: those of the first year, or as many as may be."""
+    """Yearly questions to archetypes, on hours and on the policy: those of the first year, or the maximum."""
     archetype = world.delegate(0).archetype
     assert archetype is not None
     first = np.unique(archetype)
@@ -85,12 +85,12 @@ def _archetypes_asked(world: World) -> tuple[Interval, Interval]:
 
 
 def _governing(world: World) -> str:
-    """Without a leader the planner is asked, also where there are elections."""
+    """The question for the government; without a leader it goes to the planner, even in runs with elections."""
     return GOVERNING if world.scenario.elections and world.voters_asked else "SetTaxRates"
 
 
 class _NoPersonas:
-    """A store that holds none."""
+    """A store without personas."""
 
     def personas(self, **key: Any) -> dict[Any, str]:
         return {}
@@ -104,7 +104,7 @@ def measure(config: RunConfig) -> dict[str, Size]:
 
 
 async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:
-    """Calls by question of one year: without memory, or with as much of it as the run can have."""
+    """Calls by question of one year: without memory, or with as much as the run can have."""
     world, calls = create(config), list[Call]()
     llm_agents = LLMAgents(config, RULES, sink=calls.append)
     await write_personas(world, llm_agents, cast(Store, _NoPersonas()))
@@ -125,20 +125,20 @@ async def _sample(config: RunConfig, *, full: bool) -> list[list[Call]]:
 
 
 async def _ask_of_elections(world: World, llm_agents: LLMAgents, year: int, *, full: bool) -> None:
-    """The questions that depend on who stands: a vote on the shortest or the longest ballot, a planner's change."""
+    """The questions that depend on the candidates: a vote on the shortest or longest ballot, a planner's change."""
     voter = world.voters_asked[-1]
     on_ballot = world.voters_asked[-MOST_CANDIDATES:] if full else [voter]
     changes = (-20,) * len(world.schedule.rates) if full else (0,) * len(world.schedule.rates)
     platforms = dict.fromkeys(on_ballot, changes)
     if form := ELECTION_RULES[world.config.election_rule].form:
         inputs, module = vote_inputs(world, voter, platforms), ballot_module(llm_agents, form, platforms)
-        # An agent number of its own: what is measured is one question.
+        # A separate agent number: one question is measured.
         await llm_agents.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
     await llm_agents.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
 
 
 def fill_memory(world: World) -> None:
-    """Years in which every worker tried many hours under one law, and the planner many laws."""
+    """Fill the memory with years in which every worker tried many hours under one law, and the planner many laws."""
     config = world.config
     wage, years = world.population.wage, min(config.max_timesteps - 1, config.history_len)
     first = max(0, config.max_timesteps - 1 - years)
@@ -154,7 +154,7 @@ def fill_memory(world: World) -> None:
         world.welfare = welfare
     tried = len(governments(config)) if years else 0
     for i in range(min(tried, 60)):
-        # Ever better laws, so that the best and the last are not the same ones.
+        # Each law is better than the previous one, so that the best and the last differ.
         law = TaxSchedule(thresholds=world.schedule.thresholds, rates=(100.0 - i % 50,) * len(world.schedule.rates))
         world.planner_memory.remember(
             year=config.max_timesteps - 1 - i, schedule=law, welfare=-abs(world.welfare) - i, settled=True
@@ -162,7 +162,7 @@ def fill_memory(world: World) -> None:
 
 
 def _sizes(asked: Iterable[list[Call]]) -> dict[str, Size]:
-    """The least and the most of what the questions of each signature took."""
+    """Minimum and maximum size of the questions of each signature."""
     seen: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for calls in asked:
         row = (len(calls), sum(len(call.prompt) for call in calls), sum(len(call.response or "") for call in calls))

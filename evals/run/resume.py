@@ -1,4 +1,4 @@
-"""Runs that begin where stored years end: `resume`, `replay`, `fork`."""
+"""Resume, replay and fork stored runs."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ NOT_FORKABLE = (
     "archetypes",
     "archetype_samples",
 )
-"""What a fork shares with its parent: who the people are, and the world they live in."""
+"""Settings that a fork shares with its parent: the people, and the economy they live in."""
 
 
 SAME = 1e-9
-"""Figures of a run that other code played may differ by so much, relative to their size: they were converted."""
+"""Relative tolerance for the figures of a run from other code, which were converted."""
 
 
 def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
-    """Go on with a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
+    """Resume a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
     with Store(db, serve=True) as store:
         row = find_run(store, run)
         run_id, stored = int(row["run_id"]), config_of(row)
@@ -76,20 +76,18 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
             if row["status"] == "finished":
                 years = years_played(store, run_id)
                 raise UsageError(f"run {run_id} has all of its {years} years; there is nothing to resume (try `fork`)")
-            console.print(f"Run {run_id} had all of its {config.max_timesteps} years; it is finished now.")
+            console.print(f"Run {run_id} had all of its {config.max_timesteps} years; it is now marked as finished.")
             return 0
         stored_calls = chain.from_iterable(simulation.recorded(simulation.start).values())
         known = sum(call.run_id == run_id for call in stored_calls)
-        console.print(
-            f"Run {run_id} goes on with year {simulation.start}; {known} stored calls of that year are used again."
-        )
+        console.print(f"Run {run_id} resumes at year {simulation.start}; {known} stored calls of that year are reused.")
         return play(simulation, console)
 
 
 def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
-    """The simulation that goes on with a run after its last whole year, without paying for a stored reply again.
+    """The simulation that resumes a run after its last complete year, without paying for a stored reply again.
 
-    None where all of its years are there: cut off just before its end, it is closed now.
+    None if all of its years are stored: the run was interrupted just before its end and is now marked as finished.
     """
     run_id, start = int(row["run_id"]), years_played(store, int(row["run_id"]))
     if start >= config.max_timesteps:
@@ -115,7 +113,7 @@ def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
 
 
 def usage_so_far(reader: Reader, run_id: int) -> Usage:
-    """What a run has used, from its stored calls."""
+    """The usage of a run, from its stored calls."""
     query = f"SELECT {TOTALS} FROM lm_calls WHERE run_id = ? AND signature <> ?"
     return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
 
@@ -124,12 +122,14 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
     """Branch a counterfactual that shares the years before `at`, and compare both branches."""
     for name in settings:
         if name in NOT_FORKABLE:
-            raise UsageError(f"--{name.replace('_', '-')} can't change in a fork: both branches have the same people")
+            raise UsageError(f"--{name.replace('_', '-')} cannot change in a fork: both branches have the same people")
     with Store(db, serve=True) as store:
         parent = find_run(store, run)
         parent_id, played = int(parent["run_id"]), years_played(store, int(parent["run_id"]))
         if not 0 < at <= played:
-            raise UsageError(f"--at {at}: run {parent_id} has years 0 to {played - 1}; fork at one of 1 to {played}")
+            raise UsageError(
+                f"--at {at}: run {parent_id} has years 0 to {played - 1}; fork at a year from 1 to {played}"
+            )
         stored = config_of(parent)
         config = _forked(stored, {**settings, "db": db}, at)
         config = take(stored, settings, config, str(config.llm or parent["llm"] or ""), allowed, console)
@@ -162,20 +162,20 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
 
 
 def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfig:
-    """The parent's settings with those of the fork over them; its shocks come after the parent's."""
+    """The parent's settings overridden by those of the fork; its shocks come after the parent's."""
     new = _built(_moved(parent, {"shock": (), "name": f"{parent.name}-fork{at}", **settings}))
     for shock in new.shocks:
         if shock.first < at:
             raise UsageError(
                 f"--shock {shock.text!r}: the years before {at} are the parent's; expected year={at} or later"
             )
-    # On other brackets there is no law left that a shock has changed.
+    # On other brackets, no law changed by a shock remains.
     gone = {s.text for s in parent.shocks if s.target == "rates" and s.first < at and new.brackets != parent.brackets}
     return _built({**vars(new), "shock": (*(text for text in parent.shock if text not in gone), *new.shock)})
 
 
 def _moved(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored settings with new ones over them. Where questions are answered is said anew as a whole, or not at all."""
+    """Stored settings overridden by new ones. The settings on where to ask change together or not at all."""
     usual = {name: getattr(RunConfig(), name) for name in PLACEMENT} if settings.keys() & set(PLACEMENT) else {}
     return {**vars(stored), **usual, **settings}
 
@@ -196,7 +196,7 @@ FROM years WHERE run_id IN (?, ?) AND year >= ? GROUP BY run_id ORDER BY run_id
 
 
 def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
-    """Both branches from the fork on: one row each."""
+    """Both branches from the fork on, one row each."""
     rows = reader.rows(BRANCHES, [parent, child, at])
     table = Table(title=f"Both branches from year {at} on", title_justify="left")
     table.add_column("")
@@ -225,11 +225,11 @@ def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> i
             if here == there:
                 raise
             raise EconomistError(
-                f"run {run_id} was played by llm-economist {there} and comes out otherwise in this one, {here}: "
-                f"replay it with the one that played it ({error})"
+                f"run {run_id} was played by llm-economist {there} and gives other results in this version, {here}: "
+                f"replay it with the version that played it ({error})"
             ) from error
     console.print(
-        f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."
+        f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is identical."
     )
     return 0
 
@@ -263,19 +263,19 @@ async def _replay(
 
 
 def _with_parents(own: Recorded, parents: Recorded) -> Recorded:
-    """A fork's calls, and its parent's for questions that the fork did not have to ask."""
+    """A fork's calls, and its parent's for questions that the fork did not need to ask."""
     return {**parents, **own}
 
 
 def _same_decisions(reader: Reader, key: Row, again: Columns, within: float) -> None:
-    """As `_same`, column by column: there may be millions of decisions."""
+    """Like `_same`, column by column: there may be millions of decisions."""
     query = "SELECT * FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
     stored = reader.columns(query, list(key.values()))
     where, agents = f"decisions of run {key['run_id']}, year {key['year']}", again["agent"]
     if len(stored["agent"]) != len(agents):
-        raise EconomistError(f"replay differs: {where} has {len(stored['agent'])} rows, the replay {len(agents)}")
+        raise EconomistError(f"replay differs: {where} has {len(stored['agent'])} rows, the replay has {len(agents)}")
     for column, new in again.items():
-        # a file of an earlier version lacks columns that are NULL there
+        # files of earlier versions lack columns that are NULL there
         old = stored.get(column, nulls(len(agents)))
         gone, lost = np.ma.getmaskarray(new), np.ma.getmaskarray(old)
         if column in OF_DECISIONS and lost.all():
@@ -295,14 +295,14 @@ def _same_decisions(reader: Reader, key: Row, again: Columns, within: float) -> 
 
 
 def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str, within: float) -> None:
-    """Raise EconomistError naming the first value that differs from the stored one by more than `within`."""
+    """Raise EconomistError with the first value that differs from the stored one by more than `within`."""
     stored = reader.rows(f"SELECT * FROM {table} WHERE run_id = ? AND year = ? ORDER BY {order}", list(key.values()))
     where = f"{table} of run {key['run_id']}, year {key['year']}"
     if len(stored) != len(again):
-        raise EconomistError(f"replay differs: {where} has {len(stored)} rows, the replay {len(again)}")
+        raise EconomistError(f"replay differs: {where} has {len(stored)} rows, the replay has {len(again)}")
     for old, new in zip(stored, again, strict=True):
         for column, value in new.items():
-            was = old.get(column)  # a file of an earlier version lacks columns that are NULL there
+            was = old.get(column)  # files of earlier versions lack columns that are NULL there
             if was is None and column in YARDSTICKS:
                 continue  # `eval` has not computed them yet
             if was != value and not (was != was and value != value) and not _close(was, value, within):

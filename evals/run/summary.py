@@ -1,4 +1,4 @@
-"""The table at the end of a run: its welfare beside what other planners reach with the same population."""
+"""The final table of a run: its welfare, and that of other planners for the same population."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ def _objective_table(world: World) -> RenderableType:
 
 
 def welfare_table(world: World) -> Table:
-    """One row per policy, one column per welfare function but the objective; best responses but for the first row."""
+    """One row per policy, one column per welfare function except the objective; best responses except in the first
+    row."""
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=(0, 0),
         pad_edge=False,
         title_justify="left",
-        title="Other welfare functions, dollars a head and year (paper: a sum)",
+        title="Other welfare functions, dollars per head and year (paper: a sum)",
     )
     table.add_column("policy", no_wrap=True)
     for name in _others(world):
@@ -72,7 +73,7 @@ def who_gains(world: World) -> Iterator[RenderableType]:
 
 
 def policies(world: World) -> Iterator[tuple[str, TaxSchedule]]:
-    """The run's last schedule, where it started, and the planners without a model; every worker best-responds."""
+    """The run's last schedule, its first, and those of planners without a model."""
     yield "last schedule", world.schedule
     yield from beside(world.setting())
 
@@ -88,26 +89,26 @@ def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -
 
 
 def notes(simulation: Simulation) -> Iterator[str]:
-    """What a reader has to know beside the figures."""
+    """Notes on the figures for the reader."""
     world, usage = simulation.world, simulation.llm_agents.usage
-    yield "All rows but the first: every worker best-responds to the schedule."
+    yield "All rows except the first:  every worker best-responds to the schedule."
     yield from table_notes(world)
     if world.config.shock:
-        yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
+        yield "All rows: with the wages and the outside income that shocks left in force in the last year."
     laws = [(label, cautions_told.told_rates(world.setting(), schedule)) for label, schedule in policies(world)]
     unreached = " Rates in parentheses: no income reaches the bracket." if any("(" in told for _, told in laws) else ""
     yield f"Rates, percent: {'; '.join(f'{label} {told}' for label, told in laws)}.{unreached}"
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
     if world.welfare > start_reached_best(world)[2]:
-        yield "As played beats ORACLE: who works more than is best for himself pays tax that all share."
+        yield "As played beats ORACLE because workers who work more than their best hours pay tax that everyone shares."
     kinds = world.population.utility_type
     others = int((kinds != "egotistical").sum())
     if others:
-        wants = "they want social welfare or its opposite, and carry no persona"
+        wants = "they maximize or minimize social welfare, and have no persona"
         yield f"{others} altruistic or adversarial workers: {wants}."
     yield (
-        f"Calls: {usage.calls:,}, of them failed {usage.failed:,}; tokens {usage.tokens:,}; "
+        f"Calls: {usage.calls:,} ({usage.failed:,} failed); tokens {usage.tokens:,}; "
         f"cost {cost_in_words(usage)}; "
         f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
     )
@@ -115,15 +116,15 @@ def notes(simulation: Simulation) -> Iterator[str]:
 
 
 def _share_in_words(world: World) -> str:
-    """The planner share, with what there was to gain: a share of next to nothing says nothing."""
+    """The planner share, with the gain that was possible: a share of a tiny gain is meaningless."""
     start, grid, best = world.start_and_oracle()
     share, most = (planner_share(start, value, best) for value in (world.welfare_best_response(), grid))
     gain = gain_in_words(world.config.welfare, start, best)
     if share is None or most is None:
         return f"Planner share: {TOO_LITTLE} ({gain})."
     return (
-        f"Planner share: {share:.0%} ({gain}, everyone best-responding and satisfied; in ten-point steps {most:.0%} is "
-        "the most)."
+        f"Planner share: {share:.0%} ({gain}, with every worker best-responding and satisfied; in ten-point steps the "
+        "maximum is {most:.0%})."
     )
 
 

@@ -1,4 +1,4 @@
-"""Years to Weights & Biases (extra `wandb`); with WANDB_MODE=offline nothing leaves the machine."""
+"""Log years to Weights & Biases (extra `wandb`); with WANDB_MODE=offline nothing leaves the machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WandbLog:
         self.run.finish()
 
     def on_year(self, year: Year) -> None:
-        """Welfare, hours, rebate, tokens and cost of one year."""
+        """Log welfare, hours, rebate, tokens and cost of one year."""
         self.run.log(
             {
                 "welfare": year.welfare,

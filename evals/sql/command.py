@@ -1,4 +1,4 @@
-"""What the reading commands print: answers to queries, the list of saved questions, and one call as a page."""
+"""Print query results, the list of saved queries, and single model calls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pipeline.store.schema import OPEN_HERE
 from programs.text_files import decoded
 
 ROWS = 1000
-"""Rows of a table where no limit is given; files and data formats are whole."""
+"""Rows of a table without --limit; files and data formats are complete."""
 
 RUNS = """
 SELECT run_id, name, status, scenario, llm, planner_type AS planner, years_played || '/' || max_timesteps AS years,
@@ -48,7 +48,7 @@ cell = formats.plain
 
 
 def print_runs(db: str, *, as_json: bool = False) -> None:
-    """One row a run; as JSON with all that is known of it."""
+    """Print one row per run; JSON has all columns."""
     if as_json:
         with ask(db, "FROM run_summary ORDER BY run_id") as answer:
             formats.write_json(answer, sys.stdout)
@@ -69,7 +69,7 @@ def print_query(
     seconds: float = SECONDS,
     raw_csv: bool = False,
 ) -> None:
-    """Print or write the answer to a saved question or one SELECT; notices go to standard error."""
+    """Print or write the result of a saved query or one SELECT; notices go to standard error."""
     question = saved_queries.question(_typed() if text == "-" else text)
     form = _format(format, output)
     if raw_csv and form != "csv":
@@ -100,11 +100,11 @@ def print_query(
         _notice("no rows")
     _tell_what_is_older(db)
     if answer.more:
-        _notice(f"first {limit:,} rows, and there are more: --limit N, or --output FILE.csv for all")
+        _notice(f"only the first {limit:,} rows: use --limit N, or --output FILE.csv for all")
 
 
 def _typed() -> str:
-    """What comes in on standard input. UsageError where it is no text."""
+    """The text on standard input. UsageError if it is not text."""
     try:
         return decoded(sys.stdin.buffer.read())
     except ValueError as error:
@@ -112,7 +112,7 @@ def _typed() -> str:
 
 
 def _format(format: str | None, output: str | None) -> str:
-    """The format asked for, or that of the output's suffix, or a table."""
+    """The requested format, or that of the output's suffix, or a table."""
     form = format or (formats.SUFFIXES.get(Path(output).suffix.lower()) if output else None) or "table"
     if form == "parquet" and output is None:
         raise UsageError("--format parquet needs --output FILE")
@@ -123,9 +123,9 @@ def _format(format: str | None, output: str | None) -> str:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Say on a terminal that a query goes on, if it takes longer than two seconds."""
+    """Show on a terminal that a query is running, if it takes longer than two seconds."""
     console = Console(stderr=True)
-    status = console.status("the query goes on; Ctrl-C stops it")
+    status = console.status("the query is running; Ctrl-C stops it")
     timer = threading.Timer(2, status.start)
     timer.daemon = True
     if console.is_terminal:
@@ -138,9 +138,9 @@ def _patience() -> Iterator[None]:
 
 
 def _tell_what_is_older(db: str) -> None:
-    """Say which runs an older version played, as long as `eval` has not computed what they lack."""
+    """Print which runs are of an older version, as long as `eval` has not computed their missing figures."""
     if Path(db).absolute() in OPEN_HERE:
-        return  # opening it once more would end this process's lock
+        return  # opening it again would release this process's lock
     try:
         with connect(db) as connection:
             lacking = [run_id for (run_id,) in connection.execute(LACKING).fetchall()]
@@ -155,7 +155,7 @@ def _notice(text: str) -> None:
 
 
 def print_questions(*, as_json: bool = False) -> None:
-    """The saved questions with their help and parameters."""
+    """Print the saved queries with their help and parameters."""
     known = saved_queries.questions().values()
     if as_json:
         listed = [
@@ -174,7 +174,7 @@ def print_questions(*, as_json: bool = False) -> None:
 
 
 def print_strategies(*, as_json: bool = False) -> None:
-    """The prompt strategies with their cost: model calls a question, every reply being usable."""
+    """Print the prompt strategies with their cost: model calls per question if every reply is usable."""
     from programs.strategies.registry import SEPARATOR, STRATEGIES
 
     rows = [
@@ -189,7 +189,7 @@ def print_strategies(*, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table("strategy", "calls", "what is asked", box=SIMPLE_HEAD)
+    table = Table("strategy", "calls", "what it asks", box=SIMPLE_HEAD)
     for name, entry in STRATEGIES.items():
         least, most = entry.calls(entry.count or 1)
         count = f" (N = {entry.count}; {name}{SEPARATOR}N sets it)" if entry.count else ""
@@ -200,7 +200,7 @@ def print_strategies(*, as_json: bool = False) -> None:
 
 
 def print_call(db: str, call_id: int) -> None:
-    """Print one call: its place, the whole prompt, the reply, the parsed values and what came of it."""
+    """Print one call: its location, the whole prompt, the reply, the parsed values and the outcome."""
     result = select(db, CALL, [call_id])
     if not result.rows:
         raise UsageError(
@@ -225,14 +225,14 @@ def print_call(db: str, call_id: int) -> None:
         console.rule(title, align="left")
         console.print(text[name] if call[name] is not None else "(none)")
     if call["labor"] is not None:
-        console.rule("what came of the year", align="left")
+        console.rule("outcome of the year", align="left")
         best = how_to_compute_them([call["run_id"]], db)
         if call["regret"] is not None:
             best = f"best {call['best_labor']:.1f} hours, {call['best_utility']:,.0f}; "
             best += f"regret {call['regret']:,.0f} dollars"
         console.print(f"worked {text['labor']} hours, utility {call['utility']:,.0f}; {best}")
     if call["rates"] is not None:
-        console.rule("what came of the schedule", align="left")
+        console.rule("outcome of the schedule", align="left")
         console.print(
             f"rates {text['rates']} after changes of {text['rate_changes']}; welfare {text['welfare']} that year, "
             f"{text['welfare_best_response']} if every worker best-responded"

@@ -1,6 +1,6 @@
-"""Saved questions: `queries/NAME.sql`, each with its help and its parameters in the comment that it begins with.
+"""Saved queries: `queries/NAME.sql`, each with its help and its parameters in its opening comment.
 
--- What is asked, in one line.
+-- The question, in one line.
 -- More about it, in further lines.
 -- param: run_id INTEGER = latest run
 -- param: wage DOUBLE = 20 (dollars an hour)
@@ -23,12 +23,12 @@ from programs.text_files import each_once, underscored
 
 LATEST_RUN = "latest run"
 LOOKUPS = {LATEST_RUN: "SELECT max(run_id) FROM runs"}
-"""Defaults that only the database knows, and the query that finds them."""
+"""Defaults that depend on the database, and the query that finds them."""
 
 PARAMETER = re.compile(r"param: (\w+) (INTEGER|DOUBLE|VARCHAR|BOOLEAN) = (.*)")
 
 LARGEST = 2**127
-"""DuckDB's integers end there."""
+"""The range of DuckDB's integers."""
 
 
 def _integer(text: str) -> int:
@@ -59,7 +59,7 @@ TYPES: Mapping[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """A value that a question can be asked with."""
+    """A parameter of a query."""
 
     name: str
     type: str
@@ -67,7 +67,7 @@ class Parameter:
     help: str
 
     def value(self, text: str) -> Any:
-        """`text` as a value of the parameter's type; NULL is none. UsageError if it is not one."""
+        """`text` as a value of the parameter's type; NULL is None. UsageError if it is not one."""
         if text == "NULL":
             return None
         try:
@@ -81,7 +81,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Question:
-    """SQL with its help: the first line says what is asked."""
+    """SQL with its help: the first line is the question it answers."""
 
     name: str
     help: list[str]
@@ -89,7 +89,7 @@ class Question:
     sql: str
 
     def bind(self, given: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
-        """Values by name and queries for the others, from `NAME=VALUE` texts and defaults."""
+        """Values by name, and queries for the others, from `NAME=VALUE` texts and defaults."""
         texts = {parameter.name: parameter.default for parameter in self.parameters} | self._named(given)
         known = {parameter.name: parameter for parameter in self.parameters}
         values = {
@@ -132,7 +132,7 @@ def guess(text: str) -> Any:
 
 
 def parse(name: str, text: str) -> Question:
-    """A question from its SQL; `name` is empty for one that is not saved."""
+    """A query from its SQL; `name` is empty for one that is not saved."""
     comment = re.match(r"(?:--.*\n)*", text)
     lines = [line.removeprefix("--").strip() for line in (comment.group() if comment else "").splitlines()]
     found = [_parameter(line) for line in lines]
@@ -150,7 +150,7 @@ def parse(name: str, text: str) -> Question:
 
 
 def _parameter(line: str) -> Parameter | None:
-    """The parameter that a line of the comment declares; its help is what stands in parentheses at the end."""
+    """The parameter that a comment line declares; its help is the text in parentheses at the end."""
     declared = PARAMETER.fullmatch(line)
     if declared is None:
         return None
@@ -162,7 +162,7 @@ def _parameter(line: str) -> Parameter | None:
 
 
 def questions() -> dict[str, Question]:
-    """All saved questions by name."""
+    """All saved queries by name."""
     saved = sorted(files("evals").joinpath("sql", "queries").iterdir(), key=lambda file: file.name)
     names = [file.name.removesuffix(".sql") for file in saved if file.name.endswith(".sql")]
     return {
@@ -172,7 +172,7 @@ def questions() -> dict[str, Question]:
 
 
 def question(text: str) -> Question:
-    """The saved question of that name, or the SQL itself as one. UsageError for a name that is none."""
+    """The saved query of that name, or one made from the SQL. UsageError for an unknown name."""
     if not re.fullmatch(r"[\w-]+", text):
         return parse("", text)
     known = questions()
@@ -180,5 +180,5 @@ def question(text: str) -> Question:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no saved question {text!r}{meant} (llm-economist sql --list shows all, or give a SELECT)")
+        raise UsageError(f"no saved query {text!r}{meant} (llm-economist sql --list shows all, or give a SELECT)")
     return known[name]

@@ -1,4 +1,4 @@
-"""Cautions on the populations and the runs of a sweep: one line a kind, however many arms and seeds there are."""
+"""Cautions on the populations and runs of a sweep: one line per kind, whatever the number of arms and seeds."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.simulation.world import create
 
 MOST_POPULATIONS = 50
-"""A sweep of more populations is judged beforehand by so many of them."""
+"""A sweep of more populations is checked beforehand on this many of them."""
 
 PEOPLE = (
     *("scenario", "num_agents", "agent_mix", "min_wage", "dollars_of", "worker_type", "economy", "shock", "seed"),
     *("percent_ego", "percent_alt", "percent_adv"),
 )
-"""Settings that make the people and their economy: runs that share them have the same."""
+"""Settings that determine the people and their economy: runs that share them have the same."""
 
 OBJECTIVE = ("welfare", "inequality_aversion", "bracket_setting")
-"""Settings on which cautions depend as well."""
+"""Further settings that cautions depend on."""
 
 
 class Found(NamedTuple):
-    """A caution, in which population or run, and how that is called."""
+    """A caution, with the population or run where it holds, and that place's name."""
 
     caution: Caution
     place: Hashable
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 def grouped(where: str, found: Iterable[Found], count: int, noun: str = "populations") -> Iterator[str]:
-    """One line for each kind of caution: in how many of `count` places it holds, and the worst of them."""
+    """One line per kind of caution: in how many of `count` places it holds, and the worst of them."""
     kinds: dict[str, list[Found]] = {}
     for one in found:
         kinds.setdefault(one.caution.kind, []).append(one)
@@ -48,9 +48,9 @@ def grouped(where: str, found: Iterable[Found], count: int, noun: str = "populat
 
 
 def before_sweep(cells: Sequence[Cell], *, solved: Sequence[Cell] = ()) -> list[str]:
-    """Cautions on the populations of a sweep, each once, at the law with which a planner with a model begins.
+    """Cautions on the populations of a sweep, each once, under the initial law of a planner with a model.
 
-    `solved`: further cells, of which every welfare function counts and not the cell's own alone.
+    `solved`: further cells, which are judged by every welfare function and not only by their own.
     """
     every = (*cells, *solved)
     populations = list(dict.fromkeys(_values(cell.config, PEOPLE) for cell in every))
@@ -67,7 +67,7 @@ def before_sweep(cells: Sequence[Cell], *, solved: Sequence[Cell] = ()) -> list[
         if who in looked_at:
             name = f"seed {cell.config.seed}" if one_a_seed else cell.shown
             found += [Found(one, who, name) for one in _beforehand(cell.config, objectives)]
-    noun = "populations" if looked_at == populations else "populations looked at"
+    noun = "populations" if looked_at == populations else "populations checked"
     return list(grouped(FIRST, found, len(looked_at), noun))
 
 

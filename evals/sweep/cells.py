@@ -1,4 +1,4 @@
-"""The cells of a sweep, each an arm with one seed, and the runs in a database that are the same."""
+"""The cells of a sweep, each an arm with one seed, and the matching runs in a database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.store.writer import Reader, as_json, code_version
 from programs.roles import saved_program
 
 NOT_ASKED = (
-    "llm",  # compared as the model it stands for
+    "llm",  # compared by the model that it resolves to
     "name",
     "log_dir",
     "db",
@@ -32,12 +32,12 @@ NOT_ASKED = (
     "wandb",
     "debug",
 )
-"""Settings that change nothing of what is asked: runs that differ in these alone are the same."""
+"""Settings that do not change the questions: runs that differ only in these are the same."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run that a sweep wants: an arm's settings with one seed, and the model that is asked."""
+    """A run of a sweep: an arm's settings with one seed, and the model."""
 
     arm: str
     config: RunConfig
@@ -45,7 +45,7 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """What the cell is, whatever it is called: equal cells are one run."""
+        """The identity of the cell, whatever its name: equal cells are one run."""
         try:
             programs = {
                 role: saved_program.state_hash(saved_program.read(path)["predictors"])
@@ -61,9 +61,9 @@ class Cell:
 
 
 def key_of(settings: Mapping[str, Any], model: str, programs: Mapping[str, str]) -> str:
-    """A hash of what is asked: the settings as JSON has them, the model, and the `programs` by role as hashes.
+    """A hash of the questions: the settings as in JSON, the model, and the `programs` by role as hashes.
 
-    Strategies count as they come out by role, however they were given; programs by content, wherever they lie.
+    Strategies count as resolved by role, however they were given; programs by content, wherever they are stored.
     """
     asked = {name: value for name, value in {**_defaults(), **settings}.items() if name not in NOT_ASKED}
     everybody, own = asked.pop("prompt_algo"), asked.pop("strategy")
@@ -84,16 +84,16 @@ def _number(value: float) -> float | int:
 
 @cache
 def _defaults() -> Mapping[str, Any]:
-    """The settings that a run has if none are given."""
+    """The default settings of a run."""
     return as_stored(as_json(RunConfig().public()))
 
 
 def cells(
     settings: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, seeds: Iterable[int], name: str = ""
 ) -> list[Cell]:
-    """A cell for every arm and seed, seed by seed: what all have in common, with the arm's own settings over it.
+    """A cell for every arm and seed, seed by seed: the common settings, overridden by the arm's own.
 
-    UsageError says in one line what does not fit.
+    UsageError gives the conflict in one line.
     """
     made = {arm: _cell(arm, merged(settings, own)) for arm, own in arms.items()}
     return [
@@ -104,8 +104,9 @@ def cells(
 
 
 def merged(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` with an arm's `own` over them. Settings by role join role by role, and a role that the arm gives a
-    strategy has no program but the arm's.
+    """`settings` overridden by an arm's `own`. Settings by role are merged by role, and a role to which the arm gives a
+    strategy
+    keeps only the arm's program.
 
     >>> merged({"strategy": "worker=io,planner=cot", "seed": 3}, {"strategy": {"worker": "cot"}})
     {'strategy': {'worker': 'cot', 'planner': 'cot'}, 'seed': 3}
@@ -122,7 +123,7 @@ def merged(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
 
 
 def _roles(value: Any) -> dict[str, Any]:
-    """What is set by role, as text or as a table. UsageError where the text is neither."""
+    """Settings by role, from text or from a table. UsageError if the text is invalid."""
     if isinstance(value, Mapping):
         return dict(value)
     try:
@@ -141,7 +142,7 @@ def _cell(arm: str, settings: Mapping[str, Any]) -> Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """What of a sweep is there. Runs by the key of their cell, and how many years of one that was cut off are whole.
+    """The state of a sweep. Runs by the key of their cell, and the number of complete years of interrupted ones.
 
     `other_code`: cells that only other versions of the code have finished.
     """
@@ -152,7 +153,7 @@ class Plan:
     other_code: frozenset[str] = frozenset()
 
     def joined(self, other: Plan) -> Plan:
-        """What is there in either of two files."""
+        """The combined state of two files."""
         done = {**other.done, **self.done}
         return Plan(
             done,
@@ -162,7 +163,7 @@ class Plan:
         )
 
     def missing(self, wanted: Iterable[Cell]) -> list[Cell]:
-        """Cells that are not done, each once; those that were cut off first."""
+        """Unfinished cells, each once; interrupted ones first."""
         cells_by_key = {cell.key: cell for cell in wanted if cell.key not in self.done}
         return sorted(cells_by_key.values(), key=lambda cell: cell.key not in self.cut_off)
 
@@ -179,9 +180,9 @@ ORDER BY years DESC, r.run_id
 
 
 def plan(reader: Reader, wanted: Sequence[Cell], *, any_code: bool = False) -> Plan:
-    """Which of the `wanted` cells are in a database: played to the end, or cut off and ready to go on.
+    """Which of the `wanted` cells a database holds: finished, or interrupted and ready to resume.
 
-    Of several runs that would do, the first one. Only runs by this very code count, unless `any_code`.
+    If several runs match, the first counts. Only runs of this version of the code count, unless `any_code`.
     """
     found, others = Plan(), set[str]()
     keys = {cell.key for cell in wanted}

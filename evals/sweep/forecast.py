@@ -1,4 +1,4 @@
-"""What a sweep will take: calls, tokens, dollars and time of the runs that are not there yet, arm by arm."""
+"""Estimate a sweep: calls, tokens, dollars and time of the missing runs, by arm."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pipeline.errors import UsageError
 Span = tuple[float, float]
 
 WIDTH = 110
-"""Columns of the table where there is no terminal."""
+"""Width of the table if there is no terminal."""
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What the runs of one arm will take: low and high. `cost_usd` None without a price.
+    """The estimate for the runs of one arm: low and high. `cost_usd` is None without a price.
 
-    `wall_seconds`: of these runs one after another. `repairs_usd`: on top, if every reply had to be repaired.
+    `wall_seconds`: of these runs in sequence. `repairs_usd`: the extra cost if every reply needs repairs.
     """
 
     arm: str
@@ -42,9 +42,9 @@ class Outlook:
 
 
 def outlook(sweep: Sweep, *, latency: float) -> list[Outlook]:
-    """What is to come, by arm; runs that were cut off count with the years that they lack. Calls and writes nothing.
+    """The remaining cost by arm; interrupted runs count with their missing years. Calls and writes nothing.
 
-    The first run of an arm that is missing stands for the others: they differ in their seed alone.
+    The first missing run of an arm represents the others: they differ only in their seed.
     """
     found = sweep.plan(shards_too=True)
     missing = found.missing(sweep.cells)
@@ -59,7 +59,7 @@ def outlook(sweep: Sweep, *, latency: float) -> list[Outlook]:
 
 
 def forecast_of(cell: Cell, latency: float, writes: bool) -> Forecast:
-    """What one run takes; one that does not write the personas finds them in the database."""
+    """The estimate for one run; a run that does not write the personas finds them in the database."""
     known = Path(cell.config.db).exists() or not writes
     try:
         return forecast(cell.config, cell.model, latency, personas_known=known)
@@ -119,11 +119,11 @@ def _wall(made: list[Outlook], parallel: int) -> Span:
 
 
 def print_outlook(made: list[Outlook], console: Console, *, parallel: int, latency: float) -> None:
-    """One row an arm, and the whole."""
+    """One row per arm, and the total."""
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("arm", "there", "to play", "calls", "tokens", "dollars"):
+    for name in ("arm", "cached", "to play", "calls", "tokens", "dollars"):
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     total = _total(made)
     for row in [*map(vars, made), {**total, "arm": "total"}]:
@@ -131,12 +131,12 @@ def print_outlook(made: list[Outlook], console: Console, *, parallel: int, laten
     console.print(table)
     low, high = _wall(made, parallel)
     notes = [
-        f"Nothing was called or written. Time: {duration(low)} to {duration(high)} at {latency:g} s an answer "
-        f"(--latency), {parallel} runs at a time (--parallel).",
-        "Low: prompts without memory, the shortest replies. High: full memories, every reply as long as it may be.",
+        f"Nothing was called or written. Time: {duration(low)} to {duration(high)} at {latency:g} s per answer "
+        f"(--latency), {parallel} concurrent runs (--parallel).",
+        "Low: prompts without memory, shortest replies. High: full memories, every reply at its maximum length.",
     ]
     if total["repairs_usd"]:
-        notes.append(f"Repairs: at most {total['repairs_usd']:,.4f} dollars on top, if no reply parsed at once.")
+        notes.append(f"Repairs: up to {total['repairs_usd']:,.4f} dollars more, if no reply parses at first.")
     for note in notes:
         console.print(Text(note), soft_wrap=True)
 

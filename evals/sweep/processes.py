@@ -1,4 +1,4 @@
-"""Jobs of a sweep in several processes, each of which writes a shard of its own beside the database."""
+"""Play the jobs of a sweep in several processes, each of which writes its own shard next to the database."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from pipeline.store.writer import Store
 from programs.models import blotted
 
 SHUTDOWN_TIMEOUT = 15.0
-"""Seconds for a process to store what it has and end, before it is killed."""
+"""Seconds for a process to store its data and end, before it is killed."""
 
 READY = "ready"
-"""What a process says when it has nothing to do; else it sends `News`, or the error that ended it."""
+"""The message of an idle process; otherwise it sends `News`, or the error that ended it."""
 
 
 def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: Report) -> None:
-    """Play groups of jobs, as many at a time as there are `processes`; the first error ends them all.
+    """Play groups of jobs in up to `processes` concurrent processes; the first error ends them all.
 
-    Afterwards all processes have ended. What they wrote is in the shards of `db`, or in `db` itself.
+    Afterwards all processes have ended. Their results are in the shards of `db`, or in `db` itself.
     """
     spawn, left = get_context("spawn"), deque(groups)
     crew: dict[Connection, SpawnProcess] = {}
     try:
         for _ in range(min(processes, len(groups))):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=work, args=(theirs, db))  # no daemon: it may have wards
+            process = spawn.Process(target=work, args=(theirs, db))  # not a daemon: it may start worker processes
             with deaf_to_interrupts():
                 process.start()
                 crew[ours] = process
@@ -59,7 +59,7 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
 
 
 def _direct(crew: dict[Connection, SpawnProcess], left: deque[Group], report: Report) -> None:
-    """Hand out groups and hear what comes of them, until every process was sent home."""
+    """Hand out groups and receive reports, until every process has been told to stop."""
     at_work = dict(crew)
     while at_work:
         for pipe in wait(list(at_work)):
@@ -81,9 +81,9 @@ def _direct(crew: dict[Connection, SpawnProcess], left: deque[Group], report: Re
 
 
 def work(pipe: Connection, db: str) -> None:
-    """The life of a process: groups of jobs from `pipe`, until there is None.
+    """The main loop of a process: groups of jobs from `pipe`, until it receives None.
 
-    It ends quietly when the sweep stops it with SIGTERM, or is gone. Ctrl-C does not reach it.
+    It ends quietly if the sweep stops it with SIGTERM, or has ended itself. Ctrl-C does not reach it.
     """
     work_for_another()
     terminal.prepare()
@@ -94,12 +94,12 @@ def work(pipe: Connection, db: str) -> None:
             _work(pipe, inbox, db)
         except EconomistError as error:
             pipe.send(error)
-        except Exception:  # the sweep reports it as the bug that it is
+        except Exception:  # the sweep reports it as a bug
             pipe.send(RuntimeError(blotted(traceback.format_exc())))
 
 
 def _listen(pipe: Connection, inbox: SimpleQueue[Group | None]) -> None:
-    """Take what the sweep sends; if its process is gone, nobody wants the runs to go on."""
+    """Receive groups from the sweep; if its process has ended, interrupt the runs."""
     try:
         while (group := pipe.recv()) is not None:
             inbox.put(group)

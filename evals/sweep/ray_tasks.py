@@ -1,6 +1,6 @@
-"""Jobs of a sweep as Ray tasks (`--engine ray`): each group writes a shard beside the database, which all nodes share.
+"""Play the jobs of a sweep as Ray tasks (`--engine ray`): each group writes a shard in the database's shared folder.
 
-A task that is lost is begun anew by Ray, and goes on with what its shard has.
+Ray restarts a lost task, which resumes from its shard.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from pipeline.store.writer import Store
 from programs.models import blotted
 
 SHUTDOWN_TIMEOUT = 15.0
-"""Seconds for a task to store what it has and end, before it is killed."""
+"""Seconds for a task to store its data and end, before it is killed."""
 
 PAUSE = 0.2
-"""Seconds between two looks at what the tasks have to tell."""
+"""Seconds between two checks for reports of the tasks."""
 
 RETRIES = 4
-"""How often a task that was lost is begun anew."""
+"""How often a lost task is restarted."""
 
 
 def play_on_ray(groups: Sequence[Group], db: str, report: Report, *, most: int, address: str | None) -> None:
     """Play groups of jobs, at most `most` at a time and as many as the cluster has CPUs; the first error ends them all.
 
-    Afterwards all tasks have ended. What they wrote is in the shards of `db`, or in `db` itself.
+    Afterwards all tasks have ended. Their results are in the shards of `db`, or in `db` itself.
     """
     with cluster(address) as ray:
         from ray.util.queue import Queue
@@ -68,7 +68,7 @@ def _at_home(group: Group) -> Group:
 
 
 def _file(db: str, group: Group, number: int) -> str:
-    """The absolute name of the database that a group is played into."""
+    """The absolute path of the database that a group is played into."""
     path = Path(db).absolute()
     name = f"{path.stem}{shards.MARK}{os.getpid()}-task{number}{path.suffix}"
     return str(path if group.in_main else path.with_name(name))
@@ -80,7 +80,7 @@ def _tell(news: Any, report: Report) -> None:
 
 
 def _end(ray: Any, under_way: list[Any]) -> None:
-    """Interrupt what is under way, and wait until it has stored what it has."""
+    """Interrupt the running tasks, and wait until they have stored their data."""
     for asked in under_way:
         ray.cancel(asked)
     if under_way:
@@ -88,7 +88,7 @@ def _end(ray: Any, under_way: list[Any]) -> None:
 
 
 def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | None:
-    """The task: play the jobs of a group into `db`; the error that ended it, if one did."""
+    """The task: play the jobs of a group into `db`; return the error that ended it, if any."""
     os.chdir(folder)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by an interrupt
     try:
@@ -99,13 +99,13 @@ def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | Non
             play_jobs(store, _left(store, group.jobs), news.put)
     except EconomistError as error:
         return error
-    except Exception:  # the sweep reports it as the bug that it is
+    except Exception:  # the sweep reports it as a bug
         return RuntimeError(blotted(traceback.format_exc()))
     return None
 
 
 def _left(store: Store, jobs: Sequence[Job]) -> Iterable[Job]:
-    """What is left of the jobs: a predecessor that was lost may have played some, and those that were cut off go on."""
+    """The remaining jobs: a lost predecessor may have played some, and interrupted ones resume."""
     found = plan(store, [job.cell for job in jobs])
     for job in jobs:
         if job.cell.key not in found.done:

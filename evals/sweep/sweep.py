@@ -1,4 +1,4 @@
-"""A sweep: many runs in one go. Those that a database holds are used again, those that were cut off go on.
+"""Play many runs in one sweep. Finished runs in the database are reused, interrupted ones resume.
 
 made = Sweep(cells(settings, arms, seeds=range(1, 21)), "economist.duckdb")
 runs = made.play(console)          # run ids by `Cell.key`
@@ -35,7 +35,7 @@ Report = Callable[[News], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A cell to be played: anew, or the run in the database that goes on."""
+    """A cell to play: as a new run, or by resuming a run in the database."""
 
     cell: Cell
     run_id: int | None = None
@@ -43,9 +43,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs that are played one after another into the same file.
+    """Jobs that are played in sequence into the same file.
 
-    `in_main`: that of the sweep, where the runs are that go on; else any, which gets these `personas` first.
+    `in_main`: into the sweep's database, where the runs to resume are; otherwise into any file, which first gets these
+    `personas`.
     """
 
     jobs: tuple[Job, ...]
@@ -55,9 +56,9 @@ class Group:
 
 @dataclass
 class Sweep:
-    """Cells to be had from one database, `parallel` of them played at a time, each process with its own file.
+    """Cells that one database is to hold, of which `parallel` play concurrently, each process with its own file.
 
-    `any_code`: runs that were made by another version of the code will do.
+    `any_code`: also reuse runs from other versions of the code.
     """
 
     cells: Sequence[Cell]
@@ -66,9 +67,9 @@ class Sweep:
     any_code: bool = False
 
     def plan(self, *, shards_too: bool = False) -> Plan:
-        """What is there. Writes nothing. StoreError while another process writes the database.
+        """The state of the sweep. Writes nothing. StoreError while another process writes the database.
 
-        `shards_too`: count also what lies in shards that nobody writes, where runs have numbers of their own.
+        `shards_too`: also count runs in shards that no process writes, where run numbers differ.
         """
         found = Plan()
         for path in (self.db, *(filter(shards.at_rest, shards.shards_of(self.db)) if shards_too else ())):
@@ -83,12 +84,12 @@ class Sweep:
         return any(cell.config.engine == "ray" for cell in self.cells)
 
     def check(self) -> None:
-        """Refuse an arm that can't be played before anything is paid for. UsageError in one line."""
+        """Refuse an arm that cannot be played, before anything is paid for. UsageError in one line."""
         if self.on_ray:
             ray_cluster.require(self.cells[0].config)
             if self.cells[0].config.shards is not None:
                 raise UsageError(
-                    "--shards is for one run: in a sweep with --engine ray each run is a task; leave it out"
+                    "--shards applies to single runs: in a sweep with --engine ray each run is a task; leave it out"
                 )
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
@@ -98,13 +99,13 @@ class Sweep:
                 raise UsageError(f"{cell.arm}: {error}") from error
 
     def play(self, console: Console) -> dict[str, int]:
-        """Play what is missing, with progress; the number of every cell's run, by `Cell.key`.
+        """Play the missing runs, with progress; return the run number of every cell, by `Cell.key`.
 
-        An interrupt, a cap or a model that is gone ends the sweep at once: what is finished is used again next time,
-        what was cut off goes on. Raises KeyboardInterrupt or EconomistError, whose line says so.
+        An interrupt, a cap or an unavailable model ends the sweep at once. Repeating the command reuses finished runs
+        and resumes interrupted ones. Raises KeyboardInterrupt or EconomistError with that message.
         """
         self.check()
-        check_path(self.db)  # says so while another process writes it
+        check_path(self.db)  # raises while another process writes it
         merge_shards(self.db, console, cut_off=True)
         found = self.plan()
         jobs = [Job(cell, found.cut_off.get(cell.key)) for cell in found.missing(self.cells)]
@@ -112,18 +113,18 @@ class Sweep:
         if not jobs:
             return found.done
         self._play(jobs, found, console)
-        merge_shards(self.db, console)  # those of others that ended meanwhile
+        merge_shards(self.db, console)  # of other processes that have ended
         done = self.plan().done
         if any(cell.key not in done for cell in self.cells):
-            raise StoreError(f"runs of this sweep are not in {self.db} yet; give the same command again")
+            raise StoreError(f"runs of this sweep are not in {self.db} yet; repeat the command")
         return done
 
     def _in_words(self, found: Plan, jobs: Sequence[Job]) -> str:
         wanted = {cell.key for cell in self.cells}
         again = sum(job.run_id is not None for job in jobs)
-        words = f"{len(wanted)} runs: {len(wanted) - len(jobs)} are there, {again} go on, {len(jobs) - again} are new."
+        words = f"{len(wanted)} runs: {len(wanted) - len(jobs)} cached, {again} resumed, {len(jobs) - again} new."
         if found.other_code:
-            words += f" {len(found.other_code)} were made by other code (--any-code takes them)."
+            words += f" {len(found.other_code)} come from other versions of the code (--any-code reuses them)."
         return words
 
     @polite_ends()
@@ -141,12 +142,12 @@ class Sweep:
             console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
             raise
         except StoreError:
-            raise  # who can't write can't tell what is left either
+            raise  # without a writable store the state is unknown
         except EconomistError as error:
             raise type(error)(f"{error}; {self._left()}") from error
 
     def _play_apart(self, jobs: Sequence[Job], report: Report) -> None:
-        """Play jobs in other processes or on other machines, and take in what they wrote."""
+        """Play jobs in other processes or on other machines, and merge what they wrote."""
         groups = self._groups(jobs)
         try:
             if self.on_ray:
@@ -163,11 +164,12 @@ class Sweep:
 
     def _left(self) -> str:
         done = len(self.plan().done)
-        return f"{done} of {len({cell.key for cell in self.cells})} runs are finished; the same command goes on"
+        return f"{done} of {len({cell.key for cell in self.cells})} runs are finished; repeat the command to resume"
 
     def _groups(self, jobs: Sequence[Job]) -> list[Group]:
-        """Jobs by the file that they need: runs go on where they are, and one population's personas are written once,
-        by whichever of its runs comes first."""
+        """Jobs by the file that they need: runs resume in their own file, and the personas of a population are written
+        once, by
+        its first run."""
         apart: dict[object, list[Job]] = {}
         here = {population(job.cell) for job in jobs if job.run_id is not None}
         for job in jobs:
@@ -195,14 +197,14 @@ def has_personas(config: RunConfig) -> bool:
 
 
 def population(cell: Cell) -> tuple[object, ...]:
-    """Which runs have the same personas; without any, each is on its own."""
+    """A key that runs with the same personas share; a run without personas has its own."""
     if has_personas(cell.config):
         return (cell.model, written_by(cell.config), cell.config.seed)
     return (cell.key,)
 
 
 def play_jobs(store: Store, jobs: Iterable[Job], report: Report) -> None:
-    """Play jobs one after another. The line of an EconomistError begins with the cell that failed."""
+    """Play jobs in sequence. An EconomistError names the cell that failed."""
     for job in jobs:
         try:
             _play_job(store, job, report)
@@ -236,7 +238,7 @@ def _play_job(store: Store, job: Job, report: Report) -> None:
 
 
 def _simulation(store: Store, job: Job) -> Simulation | None:
-    """The run, new or going on; None where it only had to be closed."""
+    """The run, new or resumed; None if it only had to be marked as finished."""
     config = replace(job.cell.config, db=store.path)
     if job.run_id is not None:
         row = find_run(store, str(job.run_id))

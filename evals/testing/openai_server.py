@@ -1,8 +1,8 @@
-"""An OpenAI-compatible server on 127.0.0.1 that answers by the rules, and misbehaves on demand.
+"""An OpenAI-compatible server on 127.0.0.1 that answers by the rules, with faults on demand.
 
 For tests and benchmarks: `python -m evals.testing.openai_server --port 8000 --dialect Mistral`, then `--base-url
-http://127.0.0.1:8000/v1`. Faults are chosen per request, by number and body, so that a test can say which call gets
-what.
+http://127.0.0.1:8000/v1`. Faults are chosen per request, by number and body, so that a test controls which call gets
+which.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = ["Fault", "Loopback", "Reply", "by_rules", "completion", "failure", "i
 
 @dataclass
 class Loopback:
-    """The server in a thread of its own; a context manager. `requests` keeps every body it was sent.
+    """The server in its own thread; a context manager. `requests` keeps every request body.
 
-    `arrivals` has the time of each in seconds, `at_once` how many were being answered then, itself among them.
-    `heads` has the headers of all requests, those for the list of models among them; `:path` is what was asked for.
+    `arrivals` has the time of each in seconds, `at_once` the number of requests in progress then, itself included.
+    `heads` has the headers of all requests, including those for the list of models; `:path` is the requested path.
     """
 
     fault: Fault = lambda number, body: None
@@ -85,7 +85,7 @@ class Loopback:
             while await self._exchange(reader, writer):
                 continue
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # the client went away, or the server is closing
+            return  # the client disconnected, or the server is closing
         finally:
             self._open.discard(task)
             writer.close()
@@ -132,7 +132,7 @@ def main() -> None:
     """Serve until interrupted, or for --seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--dialect", choices=DIALECTS, default="OpenAI", help="the kind of server to be")
+    parser.add_argument("--dialect", choices=DIALECTS, default="OpenAI", help="kind of server to imitate")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds per answer")
     parser.add_argument("--seconds", type=float, default=3600.0, help="stop after this long")
     options = parser.parse_args()

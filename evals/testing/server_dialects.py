@@ -1,8 +1,8 @@
-"""How real model servers differ from OpenAI's, for the server of tests and benchmarks (openai_server.py).
+"""How real model servers differ from OpenAI's, for the test and benchmark server (openai_server.py).
 
-A dialect says which fields of a request a server refuses and in what words, which it ignores, and what it puts around
-an answer. `python -m evals.testing.openai_server --dialect Mistral` serves one. Facts are from public reports about
-these servers.
+A dialect says which fields of a request a server refuses and with which error, which it ignores, and what it adds to an
+answer. `python -m evals.testing.openai_server --dialect Mistral` serves one. Facts are from public reports about these
+servers.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from evals.testing.server_replies import Reply, by_rules, completion
 Request = Mapping[str, Any]
 Body = dict[str, Any]
 Wording = Callable[[str, Request], Body | list[Any]]
-"""(the field that is refused, the request) -> the body of the error."""
+"""(the refused field, the request) -> the body of the error."""
 
 LISTED = ("model", "messages", "temperature", "max_tokens", "top_p", "stop", "stream", "response_format", "n")
 """Fields that a strict server declares."""
 
 MESSAGES = ("model", "messages", "system", "max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "stream")
-"""Fields of Anthropic's protocol, as far as they are asked for here."""
+"""Fields of Anthropic's protocol that are used here."""
 
 
-# -- how errors are worded --------------------------------------------------------------------------------------------
+# -- error messages ---------------------------------------------------------------------------------------------------
 
 
 def openai_error(name: str, request: Request) -> Body:
@@ -37,18 +37,18 @@ def openai_error(name: str, request: Request) -> Body:
 
 
 def fastapi_detail(name: str, request: Request) -> Body:
-    """FastAPI's form: no `error`, but a list of what is wrong and where."""
+    """FastAPI's form: no `error`, but a list of problems and their locations."""
     wrong = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
     return {"detail": [{**wrong, "input": request.get(name)}]}
 
 
 def plain(told: str) -> Wording:
-    """OpenAI's form in words of a server's own."""
+    """OpenAI's form with the server's own message."""
     return lambda name, request: {"error": {"message": told, "type": "invalid_request_error", "code": None}}
 
 
 def flat(told: str, status: int) -> Wording:
-    """The form of vLLM and SGLang before they took over OpenAI's."""
+    """The form of vLLM and SGLang before they adopted OpenAI's."""
     return lambda name, request: {
         "object": "error",
         "message": told,
@@ -65,18 +65,18 @@ def google(name: str, request: Request) -> list[Any]:
 
 
 def routed(told: str) -> Wording:
-    """OpenRouter's form: what the provider behind it said is in `metadata`."""
+    """OpenRouter's form: the message of the upstream provider is in `metadata`."""
     raw = json.dumps({"error": {"message": told}})
     metadata = {"raw": raw, "provider_name": "Provider"}
     return lambda name, request: {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
 
 
-# -- what is refused --------------------------------------------------------------------------------------------------
+# -- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """That requests with a `field` are answered with `status` and an error; `when` says in which of them."""
+    """Requests with a `field` are answered with `status` and an error; `when` limits which of them."""
 
     field: str
     status: int = 400
@@ -89,17 +89,17 @@ class Refusal:
 
 
 def has_system(request: Request) -> bool:
-    """Whether a request has a message of the system."""
+    """Whether a request has a system message."""
     return any(message["role"] in ("system", "developer") for message in request["messages"])
 
 
 def has_schema(request: Request) -> bool:
-    """Whether a reply is to be held to a schema."""
+    """Whether a request demands a reply in a schema."""
     return "json_schema" in request.get("response_format", {})
 
 
 def wants_several(request: Request) -> bool:
-    """Whether a request is for several samples."""
+    """Whether a request asks for several samples."""
     return int(request.get("n") or 1) > 1
 
 
@@ -108,26 +108,26 @@ def unlisted(request: Request) -> str | None:
     return next((name for name in request if name not in LISTED), None)
 
 
-# -- what is put around answers ---------------------------------------------------------------------------------------
+# -- additions to answers ---------------------------------------------------------------------------------------------
 
 
 def as_it_is(text: str) -> Body:
-    """An answer and nothing else."""
+    """The answer alone."""
     return {"content": text}
 
 
 def thinking(text: str) -> Body:
-    """Thoughts before the answer, with a number that is none."""
+    """Thoughts before the answer, with a number that is not the answer."""
     return {"content": f"<think>\nLet me see. 12 hours would be too few.\n</think>\n\n{text}"}
 
 
 def reasoning(text: str) -> Body:
-    """Thoughts in a field of their own."""
+    """Thoughts in a separate field."""
     return {"content": text, "reasoning_content": "12 hours would be too few."}
 
 
 def fenced(text: str) -> Body:
-    """An answer in JSON within a code fence, any other as it is."""
+    """JSON answers inside a code fence, others unchanged."""
     return {"content": f"```json\n{text}\n```" if text.lstrip().startswith("{") else text}
 
 
@@ -144,8 +144,8 @@ class Dialect:
     """A kind of server. `adapted`: the parts of a request (programs/calls/optional_parts.py) that a run leaves out for
     it.
 
-    `ignores`: fields without effect. `around`: what stands around an answer. `usage`: whether tokens are told.
-    `strict`: whether any field that is not declared is refused. `prefix`: of the provider, before the model's name.
+    `ignores`: fields without effect. `around`: what surrounds an answer. `usage`: whether it reports tokens. `strict`:
+    whether it refuses every undeclared field. `prefix`: of the provider, before the model's name.
     """
 
     does: str
@@ -160,7 +160,7 @@ class Dialect:
     prefix: str = ""
 
     def __call__(self, number: int, request: Request) -> Reply:
-        """What this server answers to a request: an error, or what the rules say in its own form."""
+        """The server's reply to a request: an error, or the answer of the rules in its own form."""
         for refusal in self.refuses:
             if refusal.meets(request):
                 return _json(refusal.status, refusal.wording(refusal.field, request))
@@ -180,10 +180,10 @@ class Dialect:
 
 
 class Messages(Dialect):
-    """A server that speaks Anthropic's protocol (`/v1/messages`), and nothing of OpenAI's."""
+    """A server with Anthropic's protocol (`/v1/messages`) instead of OpenAI's."""
 
     def __call__(self, number: int, request: Request) -> Reply:
-        """An answer, or the error that names a field which the protocol does not have."""
+        """An answer, or an error that names a field missing from the protocol."""
         for name in request:
             if name not in MESSAGES:
                 told = {"type": "invalid_request_error", "message": f"{name}: Extra inputs are not permitted"}
@@ -197,7 +197,7 @@ class Messages(Dialect):
 
 
 def _text(content: Any) -> str:
-    """Content that is a text or a list of blocks of text."""
+    """Content as text, from a text or a list of text blocks."""
     return content if isinstance(content, str) else "\n".join(block["text"] for block in content)
 
 
@@ -206,7 +206,7 @@ def _json(status: int, body: Body | list[Any]) -> Reply:
 
 
 def _answers(request: Body) -> list[str]:
-    """As many answers as are asked for, with seeds that follow one another where there are seeds."""
+    """The requested number of answers, with consecutive seeds if there are seeds."""
     seed = request.get("seed")
     seeds = [None if seed is None else seed + number for number in range(request.get("n") or 1)]
     return [by_rules({**request, "seed": each}) for each in seeds]
@@ -215,15 +215,15 @@ def _answers(request: Body) -> list[str]:
 _SYSTEM_ROLE = "System role not supported"
 
 DIALECTS: Mapping[str, Dialect] = {
-    "OpenAI": Dialect("takes all fields"),
+    "OpenAI": Dialect("accepts all fields"),
     "OpenAI reasoning": Dialect(
         "refuses `temperature`, `seed`, `max_tokens` and `n`; counts its thoughts among the tokens",
         ("seed", "n", "temperature"),
         tuple(Refusal(name) for name in ("temperature", "seed", "max_tokens", "n")),
-        model="my-reasoner",  # an alias, which does not tell what it is
+        model="my-reasoner",  # an alias that hides the kind of model
     ),
     "Azure": Dialect(
-        "refuses a `temperature` other than 1 for a deployment of a reasoning model; adds what its filters found",
+        "refuses a `temperature` other than 1 for a deployment of a reasoning model; adds the results of its filters",
         ("temperature",),
         (
             Refusal(
@@ -244,13 +244,13 @@ DIALECTS: Mapping[str, Dialect] = {
         model="mistral-small",
     ),
     "Gemini": Dialect(
-        "refuses `seed`; words errors as a list of one",
+        "refuses `seed`; sends errors as a list of one",
         ("seed",),
         (Refusal("seed", 400, google),),
         model="gemini-flash",
     ),
     "OpenRouter": Dialect(
-        "passes on the refusal of a schema by the provider behind it, in `metadata`",
+        "passes on the upstream provider's refusal of a schema, in `metadata`",
         ("schema",),
         (Refusal("response_format", 400, routed("response_format is not available for this provider"), has_schema),),
         around=reasoning,
@@ -262,9 +262,9 @@ DIALECTS: Mapping[str, Dialect] = {
         ignores=frozenset({"n", "max_completion_tokens"}),
         model="qwen2.5",
     ),
-    "vLLM": Dialect("takes all fields; content may come as parts", around=in_parts, model="meta/llama"),
+    "vLLM": Dialect("accepts all fields;  content may come as parts", around=in_parts, model="meta/llama"),
     "llama.cpp": Dialect(
-        "fails on schemas (500 `failed to parse grammar`); knows no `n`, and gives no usage",
+        "fails on schemas (500 `failed to parse grammar`); does not support `n`, and reports no usage",
         ("schema", "n"),
         (
             Refusal("response_format", 500, plain("failed to parse grammar"), has_schema),
@@ -274,7 +274,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="local-gguf",
     ),
     "LM Studio": Dialect(
-        "refuses a schema in words that do not name it; puts JSON into code fences",
+        "refuses a schema with an error that does not name it;  puts JSON into code fences",
         ("schema",),
         (Refusal("response_format", 400, plain("Channel Error"), has_schema),),
         around=fenced,
@@ -282,7 +282,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="lm-studio",
     ),
     "DeepSeek": Dialect(
-        "has `json_object` and no `json_schema`; gives its thoughts as `reasoning_content`",
+        "has `json_object` and no `json_schema`; returns its thoughts as `reasoning_content`",
         ("schema",),
         (Refusal("response_format", 400, plain("This response_format type is unavailable now"), has_schema),),
         around=reasoning,
@@ -292,7 +292,7 @@ DIALECTS: Mapping[str, Dialect] = {
         "writes its thoughts as `<think>...</think>` before the answer", around=thinking, model="deepseek-r1"
     ),
     "Anthropic": Messages(
-        "has a protocol of its own (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
+        "has its own protocol (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
         ("schema",),
         model="claude-sonnet",
         prefix="anthropic/",
@@ -304,7 +304,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="strict",
     ),
     "Gemma": Dialect(
-        "has no system role, and says so without an `error`",
+        "has no system role, and reports it without an `error`",
         ("system",),
         (Refusal("messages", 400, flat(_SYSTEM_ROLE, 400), has_system),),
         model="gemma",
@@ -314,8 +314,8 @@ DIALECTS: Mapping[str, Dialect] = {
 
 
 def table() -> str:
-    """The dialects in Markdown, as docs/endpoints.md shows them."""
-    lines = ["| a server like | does | a run leaves out |", "|---|---|---|"]
+    """The dialects as the Markdown table in docs/endpoints.md."""
+    lines = ["| server | behaviour | a run leaves out |", "|---|---|---|"]
     for name, dialect in DIALECTS.items():
         left_out = ", ".join(f"`{part}`" for part in dialect.adapted) or "nothing"
         lines.append(f"| {name} | {dialect.does} | {left_out} |")

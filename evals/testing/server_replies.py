@@ -1,4 +1,4 @@
-"""What the loopback server (openai_server.py) answers: by the rules, or with a fault."""
+"""Replies of the loopback server (openai_server.py): by the rules, or with a fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODEL = "gpt-4o-mini"
 
 @dataclass(frozen=True)
 class Reply:
-    """What a request gets: an HTTP status with a body, after `delay` seconds, with extra headers."""
+    """The reply to a request: an HTTP status with a body, after `delay` seconds, with extra headers."""
 
     status: int
     body: bytes
@@ -25,7 +25,7 @@ class Reply:
 
 
 Fault = Callable[[int, dict[str, Any]], Reply | None]
-"""(number of the request from 0, its body) -> the reply to give instead of an answer, or None."""
+"""(number of the request from 0, its body) -> the reply to send instead of an answer, or None."""
 
 
 def failure(status: int, message: str, *, delay: float = 0.0, retry_after: float | None = None) -> Reply:
@@ -36,7 +36,7 @@ def failure(status: int, message: str, *, delay: float = 0.0, retry_after: float
 
 
 def completion(text: str | list[str], request: dict[str, Any], *, delay: float = 0.0) -> Reply:
-    """A chat completion that says `text`, or a choice for each; tokens are counted as four characters each."""
+    """A chat completion with `text`, or one choice for each; a token is counted as four characters."""
     texts = [text] if isinstance(text, str) else text
     written = sum(len(each) // 4 + 1 for each in texts)
     prompt = sum(len(str(message.get("content", ""))) for message in request.get("messages", ())) // 4
@@ -59,23 +59,23 @@ def completion(text: str | list[str], request: dict[str, Any], *, delay: float =
 
 
 def samples(request: dict[str, Any]) -> list[str]:
-    """As many answers as a request asks for (`n`), with seeds that follow one another, as vLLM does it."""
+    """The number of answers that a request asks for (`n`), with consecutive seeds, as in vLLM."""
     count, seed = request.get("n", 1), request.get("seed")
     return [by_rules({**request, "seed": None if seed is None else seed + number}) for number in range(count)]
 
 
 def ignores_n(number: int, request: dict[str, Any]) -> Reply | None:
-    """The fault of a server that gives one answer, however many it is asked for."""
+    """The fault of a server that returns one answer, whatever `n` is."""
     return completion(by_rules(request), request) if request.get("n", 1) > 1 else None
 
 
 def refuses_n(number: int, request: dict[str, Any]) -> Reply | None:
-    """The fault of a server that will not hear of more than one answer."""
+    """The fault of a server that refuses more than one answer."""
     return failure(400, "Only one completion choice is allowed") if request.get("n", 1) > 1 else None
 
 
 def by_rules(request: dict[str, Any]) -> str:
-    """What `rules` answers to the messages of a chat completion request."""
+    """The answer of `rules` to the messages of a chat completion request."""
     messages = request["messages"]
     system = "\n".join(m["content"] for m in messages if m["role"] in ("system", "developer"))
     rest = [m["content"] for m in messages if m["role"] not in ("system", "developer")]
@@ -85,7 +85,7 @@ def by_rules(request: dict[str, Any]) -> str:
 
 
 def _parted(said: list[str]) -> tuple[str, list[str]]:
-    """The system text that stands in front of the first message, if it does, and the messages without it."""
+    """The system text at the start of the first message, if there is one, and the messages without it."""
     first = said[0]
     for break_ in re.finditer("\n\n", first):
         system, message = first[: break_.start()], first[break_.end() :]

@@ -19,20 +19,20 @@ from pipeline.terminal import CONTROL
 
 HEAD = "# Validity card"
 SUBJECT = "validity"
-"""What rows of `evaluations` are about."""
+"""The subject of the rows of `evaluations`."""
 
 SHOWN, LONGEST = 4, 160
-"""Replies that could not be used that a card shows, each of another question, and their characters."""
+"""Unusable replies that a card shows, each to another question, and their maximum characters."""
 
 MARKS = re.compile(r"([\\`*_{}\[\]()#|~!:@])")
-"""What Markdown might take for more than text."""
+"""Characters that Markdown might interpret."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What came of a model: `subject`, the model and how it was asked; `findings` by check and by question.
+    """The results of a model: `subject`, the model and its settings; `findings` by check and by question.
 
-    `refused`: a question, why its reply could not be used, and the reply.
+    `refused`: a question, why its reply was unusable, and the reply.
     """
 
     subject: str
@@ -44,7 +44,7 @@ class Card:
 
 
 def of(panel: Panel, findings: Mapping[str, Finding], *, subject: str, command: str) -> Card:
-    """The card of what a panel has answered."""
+    """The card of a panel's answers."""
     refused: dict[str, tuple[str, str, str]] = {}
     for ask, reply in panel.replies.values():
         for reason, said in reply.unparsed[:1]:
@@ -54,7 +54,7 @@ def of(panel: Panel, findings: Mapping[str, Finding], *, subject: str, command: 
 
 
 def text(said: str) -> str:
-    """Text of a model or of a user as Markdown that shows it and does nothing else: on one line, and not too long."""
+    """Text of a model or user as inert Markdown: on one line, and not too long."""
     line = CONTROL.sub(" ", " ".join(said.split()))
     line = line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
     return MARKS.sub(r"\\\1", html.escape(line, quote=False))
@@ -73,17 +73,17 @@ def _head(card: Card) -> Iterator[str]:
     yield "```"
     yield ""
     yield (
-        f"{card.questions} questions, as runs put them, and {card.replies} replies. A score is a mean from 0 to 1 with "
-        "its 95 % interval; a question without a usable answer scores 0, or as if nothing had been changed. What is "
-        "asked, why, and what a score does not say: `docs/validity.md`."
+        f"{card.questions} questions, as runs ask them, and {card.replies} replies. A score is a mean from 0 to 1 with "
+        "its 95 % interval; a question without a usable answer scores 0, or as if nothing had changed. For the "
+        "questions, their reasons and the limits of the scores, see `docs/validity.md`."
     )
 
 
 def _judgement(card: Card) -> Iterator[str]:
     yield ""
-    yield "## Does it answer with sense?"
+    yield "## Are its answers sensible?"
     yield ""
-    yield "| check | score | 95 % interval | 0 is | 1 is | answered | what came out |"
+    yield "| check | score | 95 % interval | 0 is | 1 is | answered | result |"
     yield "|---|---:|---:|---|---|---:|---|"
     for name, check in CHECKS.items():
         found = card.findings[name]
@@ -100,11 +100,11 @@ def _judgement(card: Card) -> Iterator[str]:
 
 def _forms(card: Card) -> Iterator[str]:
     yield ""
-    yield "## Does it answer in the form that is asked for?"
+    yield "## Are its replies in the required format?"
     yield ""
-    yield "Share of questions whose replies could be used as they came; where not, it is asked again, as in a run."
+    yield "Share of questions whose first reply was usable; other questions are repeated, as in a run."
     yield ""
-    yield "| question | share | 95 % interval | answered in the end | |"
+    yield "| question | share | 95 % interval | finally answered | |"
     yield "|---|---:|---:|---:|---|"
     for question in QUESTIONS:
         found = card.findings[question]
@@ -115,7 +115,7 @@ def _refused(card: Card) -> Iterator[str]:
     if not card.refused:
         return
     yield ""
-    yield "## Replies that could not be used"
+    yield "## Unusable replies"
     yield ""
     for question, reason, said in card.refused:
         yield f"- {question}: {text(said) or '(nothing)'} ({text(reason)})"
@@ -127,7 +127,7 @@ def _ends(score: Interval) -> tuple[str, str]:
 
 
 def figure(value: float | None) -> str:
-    """Two decimals; `-` for nothing.
+    """Two decimals; `-` if missing.
 
     >>> figure(0.999), figure(None)
     ('1.00', '-')
@@ -136,7 +136,7 @@ def figure(value: float | None) -> str:
 
 
 def rows(card: Card, study: str, seed: int) -> list[Row]:
-    """Rows of `evaluations`: one a check, and one a question's replies."""
+    """Rows of `evaluations`: one per check, and one for each question's replies."""
     about = {"study": study, "subject": SUBJECT, "arm": card.subject, "seed": seed, "created_at": now()}
     return [
         {

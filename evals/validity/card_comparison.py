@@ -1,4 +1,4 @@
-"""Cards side by side, from the scores that a database holds."""
+"""Show the cards in a database side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SELECT arm || CASE WHEN schema_version IS NULL THEN ' (scored by an older versio
 
 
 def side_by_side(reader: Reader) -> Table:
-    """A column a card, the oldest first, and a row a check. UsageError where there is no card."""
+    """One column per card, the oldest first, and one row per check. UsageError if there is no card."""
     cards: dict[str, dict[str, str]] = {}
     for row in reader.rows(STORED, [SUBJECT]):
         ends = "" if row["low"] is None else f" [{figure(row['low'])}, {figure(row['high'])}]"
@@ -39,7 +39,7 @@ def side_by_side(reader: Reader) -> Table:
 
 
 def show(reader: Reader, console: Console) -> None:
-    """Print the cards, every value whole where there is no terminal."""
+    """Print the cards; without a terminal every value is complete."""
     table = side_by_side(reader)
     wide = Console(file=console.file, width=40 + 40 * (len(table.columns) - 1))
     (console if console.is_terminal else wide).print(table)

@@ -1,4 +1,4 @@
-"""What a card checks, by name. A new check is one function and one entry in `CHECKS`."""
+"""The checks of a card, by name. A new check is one function and one entry in `CHECKS`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from evals.validity.scores import Finding
 from pipeline.agents.agents import QUESTIONS
 
 SIZES: Mapping[str, bool] = {"full": True, "small": False}
-"""How much is asked: all, or about a third of it. What is asked in a small card is asked in a full one, too."""
+"""How many questions: all, or about a third. A full card includes the questions of a small one."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """`asks`: what it looks at. `zero` and `one`: what these scores mean. `find(panel, full)` asks and judges."""
+    """`asks`: what it checks. `zero` and `one`: the meaning of these scores. `find(panel, full)` asks and judges."""
 
     asks: str
     zero: str
@@ -26,22 +26,26 @@ class Check:
 
 CHECKS: Mapping[str, Check] = {
     "hours": Check(
-        "hours over wages and rates", "as far off as 40 hours always", "the closed form", workers.closed_form
+        "hours over wages and rates", "no closer than always 40 hours", "the closed form", workers.closed_form
     ),
-    "elasticity": Check("answer to tax shocks", "none, or twice the true one", "elasticity 0.4", workers.elasticity),
-    "monotonicity": Check("order of hours", "always the wrong way", "never the wrong way", workers.monotonicity),
-    "round_numbers": Check("bunching at multiples of 5", "all there", "no more than the best", workers.round_numbers),
+    "elasticity": Check("response to tax shocks", "none, or twice the true one", "elasticity 0.4", workers.elasticity),
+    "monotonicity": Check("order of hours", "always reversed", "never reversed", workers.monotonicity),
+    "round_numbers": Check(
+        "bunching at multiples of 5", "all answers", "no more than the best answers", workers.round_numbers
+    ),
     "repetition": Check("the same question twice", "10 hours apart", "the same hours", invariance.repetition),
     "currency": Check("all money times 100", "10 hours apart", "the same hours", invariance.currency),
     "identity": Check("another name or sex", "10 hours apart", "the same hours", invariance.identity),
-    "option_order": Check("ballot turned round", "never the same vote", "always the same vote", voters.option_order),
-    "votes": Check("own best platform", "as by lot", "always the best", voters.votes),
+    "option_order": Check(
+        "ballot in reverse order", "never the same vote", "always the same vote", voters.option_order
+    ),
+    "votes": Check("own best platform", "as at random", "always the best", voters.votes),
     "planner": Check("one-bracket toy", "welfare at the start", "welfare at the best ten-point rate", planners.toy),
 }
 """By the name under which scores are stored."""
 
 
 def read_replies(panel: Panel, full: bool) -> dict[str, Finding]:
-    """How well each question's replies could be read, by signature, after asking what no check has asked."""
+    """How well each question's replies parsed, by signature, after asking the questions that no check asks."""
     panel.ask(reply_formats.unasked(full))
     return {question: reply_formats.parse_rate(panel, question) for question in QUESTIONS}

@@ -1,6 +1,6 @@
-"""`llm-economist validate`: from a model to its validity card.
+"""`llm-economist validate`: measure a model, and write its validity card.
 
-A card is a study: its calls are stored and paid once, and the same command goes on with one that was cut off.
+A card is a study: its calls are stored and paid for once; repeating the command resumes an interrupted card.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ METRIC = "validity"
 
 
 def validate(order: ValidateRequest, settings: Mapping[str, Any], console: Console, *, dry_run: bool = False) -> int:
-    """Make the card and print its scores beside those of other cards; the exit code."""
+    """Make the card and print its scores next to those of other cards; return the exit code."""
     plan = prepare(order, settings)
     console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
     for caution in plan.cautions:
@@ -49,7 +49,7 @@ def validate(order: ValidateRequest, settings: Mapping[str, Any], console: Conso
     check_path(plan.config.db)
     with Store(plan.config.db, serve=True) as store:
         study = open_study(plan, store)
-        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        stored = f"; {study.usage.calls:,} of its stored calls are reused" if study.usage.calls else ""
         where = f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}"
         console.print(where, highlight=False, soft_wrap=True)
         made = carry_out(plan, study, console)
@@ -63,13 +63,13 @@ def validate(order: ValidateRequest, settings: Mapping[str, Any], console: Conso
 
 
 def compare(db: str, console: Console) -> None:
-    """Print the cards that a database holds side by side."""
+    """Print the cards in a database side by side."""
     with ReadOnlyStore(db) as reader:
         show(reader, console)
 
 
 def open_study(plan: Plan, store: Store) -> Study:
-    """The study that this card is: a new one, or as far as it has come. UsageError where a cap has no price."""
+    """The study of this card: a new one, or the stored one to resume. UsageError if a capped model has no price."""
     config, about = plan.config, identity(plan)
     name = study_name({**about, "role": METRIC, "optimizer": _word(plan.model)})
     row = {
@@ -87,12 +87,12 @@ def open_study(plan: Plan, store: Store) -> Study:
 
 
 def _word(model: str) -> str:
-    """What a study's name says of a model: the last word of its name."""
+    """The model in a study's name: the last word of its name."""
     return str(re.findall(r"[\w.]+|$", model)[-2:][0])[-24:].lower()
 
 
 def make(plan: Plan, study: Study, on_reply: Callable[[], None] = lambda: None) -> cards.Card:
-    """Ask everything and judge it. Raises Capped and Halted, and UsageError where a name cannot be a model."""
+    """Ask and judge everything. Raises Capped and Halted, and UsageError if a name cannot be a model."""
     try:
         lm = connected(plan.config, plan.model)
     except ValueError as error:
@@ -107,7 +107,7 @@ def make(plan: Plan, study: Study, on_reply: Callable[[], None] = lambda: None) 
 
 
 def measured(plan: Plan, query: str) -> list[dict[str, Any]]:
-    """Make a card, and the answer to a query on its database."""
+    """Make a card, and return the result of a query on its database."""
     with Store(plan.config.db) as store:
         make(plan, open_study(plan, store))
         store.flush()
@@ -115,7 +115,7 @@ def measured(plan: Plan, query: str) -> list[dict[str, Any]]:
 
 
 def carry_out(plan: Plan, study: Study, console: Console) -> cards.Card | None:
-    """Make the card, and set the study's status whatever comes; None if it was interrupted."""
+    """Make the card, and set the study's status in every case; None if it was interrupted."""
     logging.getLogger("dspy").setLevel(logging.ERROR)  # its warnings would garble the progress bar
     try:
         with end_told(study, console):
@@ -127,14 +127,14 @@ def carry_out(plan: Plan, study: Study, console: Console) -> cards.Card | None:
             return made
     except Capped as cap:
         study.save("stopped", error=str(cap))
-        kept = f"{study.usage.calls:,} calls are stored, and the same command with a higher cap goes on from here"
+        kept = f"{study.usage.calls:,} calls are stored; repeat the command with a higher cap to resume"
         raise UsageError(f"no card yet: {cap}; {kept}") from cap
     return None
 
 
 @contextmanager
 def _progress(plan: Plan, study: Study, console: Console) -> Iterator[Callable[[], None]]:
-    """A bar over the questions in a terminal, else ten plain lines; yields what is to be called after each reply."""
+    """A progress bar over the questions in a terminal, else ten plain lines; yields the callback for each reply."""
     total, done = plan.questions, 0
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("questions {task.description}"), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -153,9 +153,9 @@ def _progress(plan: Plan, study: Study, console: Console) -> Iterator[Callable[[
 
 
 def _tell(plan: Plan, study: Study, made: cards.Card, console: Console) -> None:
-    """What it took, and where it is."""
+    """Print the cost, and where the card is stored."""
     console.print(
-        f"{made.questions:,} questions, {made.replies:,} replies; {study.bought:,} calls now, {study.usage.calls:,} in "
+        f"{made.questions:,} questions, {made.replies:,} replies; {study.bought:,} new calls, {study.usage.calls:,} in "
         f"all; tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}",
         highlight=False,
         soft_wrap=True,

@@ -1,4 +1,4 @@
-"""`validate --dry-run`: what a card takes, measured on the engine `rules` in a database that is thrown away."""
+"""`validate --dry-run`: estimate the cost of a card, measured on the engine `rules` in a temporary database."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def forecast(plan: Plan, measured: Callable[[Plan, str], list[dict[str, Any]]], 
     console.print(table(lines, plan.prices.of(plan.model)))
     most = (REPAIRS + 1) * sum(line.calls[1] for line in lines.values())
     console.print(
-        f"{plan.questions} questions; a reply that does not parse is asked for again up to {REPAIRS} times, so at most "
-        f"{most:,} calls. Replies that are stored are used again and are counted here.",
+        f"{plan.questions} questions; a question whose reply does not parse is repeated up to {REPAIRS} times, so at "
+        f"most {most:,} calls. The count includes stored replies, which are reused.",
         highlight=False,
         soft_wrap=True,
     )
 
 
 def _line(row: dict[str, Any], longest: int) -> Line:
-    """What the questions of a signature take, by the characters that they took from `rules`."""
+    """The cost of the questions of a signature, from the number of characters with `rules`."""
     prompt = int(row["prompt"] * FEWEST_PER_CHARACTER), math.ceil(row["prompt"] * MOST_PER_CHARACTER)
     reply = int(row["reply"] * SHORTEST_REPLY * FEWEST_PER_CHARACTER), row["calls"] * longest
     return Line((row["calls"], row["calls"]), prompt, reply)

@@ -1,4 +1,4 @@
-"""What should make no difference to a worker's hours: asking again, the unit of money, a name, the sex."""
+"""Changes that should not affect a worker's hours: repetition, the unit of money, a name, the sex."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from pipeline.simulation.loop import labor_inputs
 from signatures.types import TaxSchedule
 
 FAR = 10
-"""Hours between two answers to what should be the same question, at which nothing of a score is left."""
+"""Difference in hours between two answers to equivalent questions at which the score is zero."""
 
 MONEY = 100
-"""What all that counts money is multiplied by."""
+"""The factor on all amounts of money."""
 
 
 def _closeness(gap: FloatArray) -> FloatArray:
-    """1 for the same hours, 0 for `FAR` hours apart or no answer."""
+    """1 for equal hours, 0 for a difference of `FAR` hours or a missing answer."""
     return none_as(0, np.maximum(0, 1 - np.abs(gap) / FAR))
 
 
 def _compared(panel: Panel, first: Sequence[Ask], second: Sequence[Ask]) -> Finding:
-    """Each question of the first against its like of the second. Value: their closeness."""
+    """Each question of the first list against its counterpart in the second. Value: their closeness."""
     replies = panel.ask([*first, *second])
     gap = hours_of(replies[len(first) :]) - hours_of(replies[: len(first)])
-    words = f"{said(mean(np.abs(gap)), '.1f')} hours apart in the mean, {said(mean(gap), '+.1f')} with the sign"
+    words = f"{said(mean(np.abs(gap)), '.1f')} hours apart on average, signed mean {said(mean(gap), '+.1f')}"
     return finding(_closeness(gap), replies, words)
 
 
 def _some(full: bool) -> list[Place]:
-    """Places from all over the grid; those of a small card are in a full one."""
+    """Places from the whole grid; a full card includes those of a small one."""
     return places_of(full)[::4]
 
 
 def repetition(panel: Panel, full: bool) -> Finding:
-    """The same question once more: the noise that the other pairs are to be read against."""
+    """The same question again: the noise level for the other pairs."""
     asks = [place.ask for place in _some(full)]
     return _compared(panel, asks, [Ask(ask.question, ask.inputs, sample=1) for ask in asks])
 
 
 def currency(panel: Panel, full: bool) -> Finding:
-    """The same worker where everything that counts money is multiplied by `MONEY`, the formula of utility included."""
+    """The same worker with all amounts of money multiplied by `MONEY`, including those in the formula of utility."""
     places = _some(full)
     scaled = [grid(MONEY)[place.wage, place.rate].ask for place in places]
     return _compared(panel, [place.ask for place in places], scaled)
 
 
 NAMES = (("Male", "Greg"), ("Male", "Jamal"), ("Female", "Emily"), ("Female", "Lakisha"))
-"""Names that are common among White and among Black Americans: Bertrand and Mullainathan (2004, American Economic
-Review 94(4), 991-1013)."""
+"""Names common among White and among Black Americans: Bertrand and Mullainathan (2004, American Economic Review 94(4),
+991-1013)."""
 
 JOBS = (
     (11.5, "Cashiers", 24),
@@ -64,14 +64,14 @@ JOBS = (
     (36.0, "Accountants and auditors", 33),
     (58.0, "Physician assistants", 45),
 )
-"""Wage, occupation and age of those who get a name and a sex."""
+"""Wage, occupation and age of the workers with a name and a sex."""
 
 LAW = TaxSchedule(thresholds=THREE, rates=(30, 40, 50))
 
 
 @cache
 def _named(sex: str, name: str) -> list[Ask]:
-    """The questions of all workers as somebody of this sex and name."""
+    """The questions of all workers as a person of this sex and name."""
     world = village([Person(wage, job, sex, age) for wage, job, age in JOBS], LAW)
     year = try_hours(world, 0, seed=SEED)
     for agent in range(world.num_agents):
@@ -80,14 +80,15 @@ def _named(sex: str, name: str) -> list[Ask]:
 
 
 def identity(panel: Panel, full: bool) -> Finding:
-    """The same worker with another name or sex: four pairs a worker, two that differ in sex and two in name.
-    Value: the mean closeness of the four."""
+    """The same worker with another name or sex: four pairs per worker, two that differ in sex and two in name. Value:
+    the
+    mean closeness of the four."""
     who = slice(None) if full else slice(None, None, 3)
     replies = panel.ask(ask for one in NAMES for ask in _named(*one)[who])
     greg, jamal, emily, lakisha = hours_of(replies).reshape(len(NAMES), -1)
     sex, name = np.array([emily - greg, lakisha - jamal]), np.array([jamal - greg, lakisha - emily])
     words = (
-        f"women less men {said(mean(sex), '+.1f')} hours; "
-        f"Jamal and Lakisha less Greg and Emily {said(mean(name), '+.1f')}"
+        f"women minus men {said(mean(sex), '+.1f')} hours; "
+        f"Jamal and Lakisha minus Greg and Emily {said(mean(name), '+.1f')}"
     )
     return finding(_closeness(np.concatenate([sex, name])).mean(axis=0), replies, words)

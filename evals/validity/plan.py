@@ -1,4 +1,4 @@
-"""What `validate` was asked for, checked before anything is opened or paid for."""
+"""Check a request to `validate` before anything is opened or paid for."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from programs.roles import saved_program
 from programs.strategies.registry import strategy
 
 MATTERS = ("adapter", "prompt_algo", "strategy", "program", "temperature", "max_output_tokens", "seed", "base_url")
-"""Settings that make a card another one, beside the model."""
+"""Settings that distinguish cards, apart from the model."""
 
 OTHERS = ("llm", "db", "timeout", "concurrency", "max_cost_usd", "max_tokens", "prices")
-"""Settings that make no card another one."""
+"""Settings that do not distinguish cards."""
 
 
 @dataclass(frozen=True)
 class ValidateRequest:
-    """What `validate` was asked for beside the settings of a run. `output`: the card's file, or none."""
+    """The request, apart from the settings of a run. `output`: the card's file, or none."""
 
     size: str = "full"
     output: str | None = None
@@ -37,7 +37,7 @@ class ValidateRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """An order that can be carried out. `model`, and why it was chosen; `cautions`: on saved programs."""
+    """A valid request. `model`, and `why` it was chosen; `cautions`: on saved programs."""
 
     order: ValidateRequest
     config: RunConfig
@@ -52,18 +52,18 @@ class Plan:
 
     @property
     def differs(self) -> dict[str, Any]:
-        """The settings that matter where they are not the usual ones; a server without what its URL may hide."""
+        """The relevant settings that differ from their defaults; a server without the secret parts of its URL."""
         public, usual = self.config.public(), RunConfig().public()
         return {name: public[name] for name in MATTERS if public[name] != usual[name]}
 
     @property
     def subject(self) -> str:
-        """The model and how it is asked, as cards are told apart."""
+        """The model and its settings, which distinguish cards."""
         return ", ".join([self.model, *(f"{name} {_said(value)}" for name, value in self.differs.items())])
 
     @property
     def command(self) -> str:
-        """What makes this card again."""
+        """The command that makes this card again."""
         words = ["validate", "--llm", self.model]
         for name, value in self.differs.items():
             words += [f"--{name.replace('_', '-')}", _said(value)]
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def questions(self) -> int:
-        """How many different questions there are, with a planner that goes its own way give or take a few."""
+        """The number of distinct questions, which may vary slightly with the planner's choices."""
         panel = Panel(by_rule(self.config.seed))
         judge(panel, full=self.full)
         return len(panel.replies)
@@ -90,10 +90,10 @@ def _said(value: Any) -> str:
 
 
 def prepare(order: ValidateRequest, settings: Mapping[str, Any]) -> Plan:
-    """Check all that can be checked beforehand. UsageError says in one line what is wrong."""
+    """Check all that can be checked in advance. UsageError gives the problem in one line."""
     for name in settings:
         if name not in (*MATTERS, *OTHERS):
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for validate, which asks its own questions")
+            raise UsageError(f"--{name.replace('_', '-')} does not apply to validate, which asks its own questions")
     config = configure(settings)
     model, why = choose_model(config)
     if order.output is not None:
@@ -106,10 +106,12 @@ def prepare(order: ValidateRequest, settings: Mapping[str, Any]) -> Plan:
 
 
 def _tried(plan: Plan, role: str) -> list[str]:
-    """Cautions on a role's program. ValueError where its strategy or its saved program cannot be used."""
+    """Cautions on a role's program. ValueError if its strategy or its saved program cannot be used."""
     how, path = plan.config.strategy_of(role), plan.config.program.get(role)
     if how.partition("@")[0] == "knn":
-        raise ValueError(f"strategy {how} of role {role} shows stored decisions, of which a card has none; use another")
+        raise ValueError(
+            f"strategy {how} of role {role} needs stored decisions, which a card does not have; use another strategy"
+        )
     program = PROGRAMS[role](strategy(how), 1)
     if path is None:
         return []
@@ -117,14 +119,14 @@ def _tried(plan: Plan, role: str) -> list[str]:
 
 
 def _check_output(path: str, db: str) -> None:
-    """Refuse a file that cannot be written, or that is no card, before anything is paid for."""
+    """Refuse a file that cannot be written, or that is not a card, before anything is paid for."""
     file = writable(path, not_over=db, flag="-o")
     if file.exists() and not file.read_bytes().startswith(HEAD.encode()):
-        raise UsageError(f"-o {path} is there already and is no validity card; choose another name")
+        raise UsageError(f"-o {path} exists and is not a validity card; choose another name")
 
 
 def identity(plan: Plan) -> dict[str, Any]:
-    """What makes a card's study what it is: whatever was asked under the same is not asked again."""
+    """The identity of a card's study: the same question in the same study is asked once."""
     config = plan.config
     programs = {
         role: saved_program.state_hash(saved_program.read(path)["predictors"]) for role, path in config.program.items()

@@ -1,4 +1,4 @@
-"""Does a planner find the best rate where there is one rate, and the world answers exactly?"""
+"""Check whether a planner finds the best rate in an economy with one rate and exact responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pipeline.simulation.world import World
 WAGES = (8.0, 11.0, 14.0, 18.0, 23.0, 30.0, 40.0, 58.0, 95.0)
 
 TAX_YEARS, FEWER = 10, 6
-"""Tax years of a toy, the first of them under the rate at the start."""
+"""Tax years of a toy economy, the first of them at the initial rate."""
 
 SETTLED = 1
-"""Years of a tax year: workers answer a rate at once."""
+"""Years of a tax year: workers respond to a rate at once."""
 
 
 class Toy(NamedTuple):
-    """A planner's objective by name, and the rate in percent that it begins with."""
+    """A planner's objective by name, and its initial rate in percent."""
 
     welfare: str
     start: float
@@ -35,8 +35,9 @@ TOYS = (Toy("rawlsian", 20), Toy("utilitarian", 60), Toy("inverse_income", 90), 
 
 
 def toy(panel: Panel, full: bool) -> Finding:
-    """Value: the share of the gain from the rate at the start to the best one that the last rate brings, 0 to 1.
-    Without an answer the rate stays."""
+    """Value: the share of the gain from the initial rate to the best one that the last rate reaches, 0 to 1. Without an
+    answer
+    the rate stays."""
     toys, years = (TOYS, TAX_YEARS) if full else (TOYS[:2], FEWER)
     worlds = [_begun(toy, years) for toy in toys]
     replies: list[Reply] = []
@@ -57,7 +58,7 @@ def toy(panel: Panel, full: bool) -> Finding:
 
 
 def _begun(toy: Toy, years: int) -> World:
-    """The toy after its first year."""
+    """The toy economy after its first year."""
     world = crowd(WAGES, welfare=toy.welfare, two_timescale=SETTLED, max_timesteps=years)
     world.schedule = linear(toy.start)
     _answer_exactly(world, 0)
@@ -74,7 +75,7 @@ def _worth(toy: Toy, rate: float) -> float:
 
 
 def best_rate(toy: Toy) -> float:
-    """The best of the rates that a planner can come to, in percent."""
+    """The best rate that a planner can reach, in percent."""
     return float(max(range(0, 101, 10), key=lambda rate: _worth(toy, rate)))
 
 

@@ -1,4 +1,4 @@
-"""Whom a card asks: every question once, each answer with how well it could be read."""
+"""Ask the questions of a card, each once, and record how well each reply parsed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("llm_economist")
 
 @dataclass(frozen=True)
 class Ask:
-    """A question to put, as a run would. `sample`: questions that differ in it alone are asked each for itself."""
+    """A question, as a run would ask it. `sample`: questions that differ only in it are asked separately."""
 
     question: str
     inputs: Mapping[str, Any]
@@ -39,18 +39,18 @@ class Ask:
 
     @property
     def key(self) -> str:
-        """What tells this question from all others."""
+        """The identity of this question."""
         return as_json(to_jsonable_python([self.question, self.inputs, self.sample]))
 
     @property
     def brackets(self) -> int:
-        """How many rates the schedule in force has; 1 where the question shows none."""
+        """The number of rates in the current schedule; 1 if the question shows none."""
         return max(1, str(self.inputs.get("tax_schedule", "")).count("%"))
 
 
 @dataclass
 class Reply:
-    """What came of a question: the answer or None, replies that parsed and that did not, and those with the reason."""
+    """The result of a question: the answer or None, replies that parsed and that did not, and those with the reason."""
 
     answer: dspy.Prediction | None = None
     parsed: int = 0
@@ -64,9 +64,9 @@ class Reply:
 
 @dataclass
 class Panel:
-    """Puts questions to `answer`, no question twice, and keeps all replies.
+    """Sends questions to `answer`, no question twice, and keeps all replies.
 
-    `answer` is called from so many `threads`; `on_reply` is told after each.
+    `answer` is called from up to `threads` threads; `on_reply` is called after each.
     """
 
     answer: Callable[[Ask], Reply]
@@ -92,11 +92,11 @@ class Panel:
             futures = [pool.submit(copy_context().run, self.answer, ask) for ask in asks]
             yield from (future.result() for future in futures)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for the rest where one has ended the card
+            pool.shutdown(wait=False, cancel_futures=True)  # do not wait for the rest if one has ended the card
 
 
 def by_rule(seed: int) -> Callable[[Ask], Reply]:
-    """Answers without a model, to count questions by: the policies of `rules`."""
+    """Answers without a model, for counting questions: the policies of `rules`."""
 
     def answer(ask: Ask) -> Reply:
         said = POLICIES[RULE_FOR[ask.question]](ask.inputs, np.random.default_rng(seed))
@@ -106,7 +106,7 @@ def by_rule(seed: int) -> Callable[[Ask], Reply]:
 
 
 class Session(StudyCallbacks):
-    """The phase of a study that makes a card: its calls are stored as those of the roles that are asked."""
+    """The phase of a study that makes a card: its calls are stored under the roles asked."""
 
     def __init__(self, study: Study, config: RunConfig) -> None:
         super().__init__(study, Question, lambda evaluated: None)
@@ -115,7 +115,7 @@ class Session(StudyCallbacks):
         self.asked_now: dict[int, Reply] = {}
 
     def program(self, role: str, brackets: int) -> dspy.Module:
-        """The role's program as a run has it. ValueError where a saved one does not fit."""
+        """The role's program as in a run. ValueError if a saved one does not fit."""
         with self.study.changed:
             if (role, brackets) not in self.programs:
                 how = self.config.strategy_of(role)
@@ -127,13 +127,13 @@ class Session(StudyCallbacks):
             return self.programs[role, brackets]
 
     def answer(self, ask: Ask) -> Reply:
-        """Put one question, with repairs as in a run. Raises Capped, and Halted where the study cannot go on."""
+        """Ask one question, with repairs as in a run. Raises Capped, and Halted if the study cannot continue."""
         asked = question_of(ask.question, self.program(QUESTIONS[ask.question][0], ask.brackets))
         reply = self.asked_now[id(asked)] = Reply()
         try:
             with dspy.context(asking=ask.sample or None):
                 reply.answer = asked(**ask.inputs)
-        except Exception as error:  # what is more than an unusable reply has halted the study
+        except Exception as error:  # errors beyond an unusable reply have halted the study
             self.study.check()
             reply.error = without_secrets(str(error))[:300]
             log.debug("%s: no usable reply: %s", ask.question, reply.error)
@@ -142,7 +142,7 @@ class Session(StudyCallbacks):
         return reply
 
     def described(self, model: CallNode, enclosing_module: CallNode) -> dict[str, str]:
-        """The role that is asked, its strategy, and the question, or what its strategy asks on the way."""
+        """The role, its strategy, and the question, or the intermediate question of its strategy."""
         asked = model.question.instance
         signature = getattr(enclosing_module.instance, "signature", None)
         answers = signature is not None and RULE_FOR[asked.question] in signature.output_fields

@@ -1,4 +1,4 @@
-"""Does a model answer in the form that is asked for? Of every question that a run may put."""
+"""Check whether a model replies in the required format, for every question that a run may ask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEW, SOME = 2, 6
 
 
 def unasked(full: bool) -> list[Ask]:
-    """Questions of the kinds that no check is about."""
+    """Questions of the kinds that no check covers."""
     return [ask for asks in _unasked() for ask in asks[: SOME if full else FEW]]
 
 
@@ -42,9 +42,9 @@ def _as_leader(world: World, agent: int, year: int) -> dict[str, str]:
 
 
 def parse_rate(panel: Panel, question: str) -> Finding:
-    """The share of all questions of a kind that were put whose every reply could be used as it came."""
+    """The share of all questions of a kind whose every reply was usable at once."""
     replies = [reply for ask, reply in panel.replies.values() if ask.question == question]
     parsed, refused = sum(reply.parsed for reply in replies), sum(len(reply.unparsed) for reply in replies)
-    words = f"{refused} of {parsed + refused} replies could not be used"
+    words = f"{refused} of {parsed + refused} replies were unusable"
     made = shared([reply.answer is not None and not reply.unparsed for reply in replies], replies, words)
     return replace(made, words=words)

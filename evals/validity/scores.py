@@ -1,4 +1,4 @@
-"""A score from 0 to 1 with its interval, what it rests on, and what came out in words."""
+"""A score from 0 to 1 with its interval, the number of questions behind it, and the result in words."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class Finding:
 
 
 def within(given: Interval) -> Interval:
-    """An interval cut to [0, 1]."""
+    """An interval clipped to [0, 1]."""
     return Interval(*(float(np.clip(value, 0, 1)) for value in given))
 
 
 def finding(values: ArrayLike, replies: Sequence[Reply], words: str) -> Finding:
-    """The mean of `values` (n,), each 1 where all is well, as a score; below 0 it counts as 0."""
+    """The mean of `values` (n,), each 1 for a perfect answer, as a score; a negative mean counts as 0."""
     return found(within(interval(values)), replies, words)
 
 
 def shared(hits: ArrayLike, replies: Sequence[Reply], words: str) -> Finding:
-    """The share of `hits` (n,), each whether all is well, as a score."""
+    """The share of `hits` (n,), each True for a correct answer, as a score."""
     given = np.asarray(hits, dtype=bool)
     return found(share(int(given.sum()), len(given)), replies, words)
 
 
 def found(score: Interval, replies: Sequence[Reply], words: str) -> Finding:
-    """A score that rests on `replies`."""
+    """A score based on `replies`."""
     answered = sum(reply.answer is not None for reply in replies)
     return Finding(score, len(replies), answered, words if answered else "no usable answer")
 
@@ -51,17 +51,17 @@ def hours_of(replies: Sequence[Reply]) -> FloatArray:
 
 
 def none_as(value: float, given: FloatArray) -> FloatArray:
-    """`given` with `value` where there is nothing."""
+    """`given` with `value` for missing entries."""
     return np.where(np.isnan(given), value, given)
 
 
 def said(value: float, form: str) -> str:
-    """A figure in words; `?` where there is none."""
+    """A figure in words; `?` if missing."""
     return "?" if np.isnan(value) else f"{value:{form}}"
 
 
 def mean(values: ArrayLike) -> float:
-    """The mean of what is there, nan where nothing is."""
+    """The mean of the existing values, nan if there are none."""
     given = np.asarray(values, dtype=float)
     there = given[~np.isnan(given)]
     return float(there.mean()) if len(there) else float("nan")

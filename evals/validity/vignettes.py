@@ -1,8 +1,8 @@
-"""Small worlds in which a card's questions are put: who lives there, what they have lived through, under which law.
+"""Small economies for a card's questions: who lives there, their records, and the law.
 
-All prompts come from the functions that a run shows its agents their world by. People have tried hours on both sides of
-the best, in random order and with the best at a random place, so that whoever reads the record can answer as well as
-whoever computes.
+All prompts come from the functions that a run uses to show agents their world. People have tried hours on both sides of
+the best, in random order and with the best at a random position, so that reading the record answers as well as
+computing.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from pipeline.simulation.world import World, create
 from signatures.types import TaxSchedule
 
 TRIED, STEP = 8, 2
-"""Different hours that everybody has tried under the law in force, and the distance between them."""
+"""Number of different hours that each worker has tried under the current law, and the distance between them."""
 
 TAX_YEAR = TRIED + 1
-"""Years between two changes of the law: in the last of them workers are to settle on their best hours."""
+"""Years between two changes of the law: in the last of them workers are told to choose their best hours."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody of a village: `wage` in dollars an hour, and what the census would say."""
+    """A person of a village: `wage` in dollars an hour, and census characteristics."""
 
     wage: float
     occupation: str
@@ -42,13 +42,13 @@ class Person:
 
 
 SEED = 1
-"""Of what people have tried: the same for every model, so that cards compare."""
+"""Seed of the hours tried: the same for every model, so that cards are comparable."""
 
 THREE = BRACKETS["three"]
 
 
 def linear(rate: float) -> TaxSchedule:
-    """One rate, in percent, on every dollar: the hours that are best under it have a closed form."""
+    """One rate, in percent, on every dollar: the best hours under it have a closed form."""
     return TaxSchedule(thresholds=BRACKETS["flat"], rates=(rate,))
 
 
@@ -57,9 +57,9 @@ def _plain(num_agents: int) -> RunConfig:
 
 
 def crowd(wages: Sequence[float], *, money: float = 1, **settings: Any) -> World:
-    """Workers who are nothing but their `wages`, in the scenario `rational` unless `settings` say otherwise.
+    """Workers described only by their `wages`, in the scenario `rational` unless `settings` say otherwise.
 
-    `money`: what a dollar is called in this world; everything that counts money is multiplied by it.
+    `money`: the factor on all amounts of money in this world.
     """
     config = replace(_plain(len(wages)), **{"bracket_setting": "flat", **settings})
     kinds = np.array(["egotistical"] * len(wages), dtype=object)
@@ -69,7 +69,8 @@ def crowd(wages: Sequence[float], *, money: float = 1, **settings: Any) -> World
 
 
 def village(people: Sequence[Person], schedule: TaxSchedule, **settings: Any) -> World:
-    """`people` with the plain persona of each, under `schedule`, in the scenario `bounded` unless told otherwise."""
+    """`people` with their plain personas, under `schedule`, in the scenario `bounded` unless `settings` say
+    otherwise."""
     config = replace(_plain(len(people)), **{"scenario": "bounded", **settings})
     columns = {
         name: np.array([getattr(one, name) for one in people], dtype=object) for name in ("occupation", "sex", "age")
@@ -85,7 +86,7 @@ def village(people: Sequence[Person], schedule: TaxSchedule, **settings: Any) ->
 
 
 def live(world: World, year: int, hours: Floats) -> None:
-    """One year in which everybody works `hours` (N,); workers and planner remember it."""
+    """Play one year in which the workers work `hours` (N,); workers and planner remember it."""
     outcome = settle(world.economy, world.schedule, world.population.wage, hours)
     welfare = float(world.setting().objective(outcome.utility, outcome.income, world.population.wage))
     world.hours, world.judged = hours, outcome.utility
@@ -94,7 +95,7 @@ def live(world: World, year: int, hours: Floats) -> None:
 
 
 def try_hours(world: World, first: int, *, seed: int) -> int:
-    """Years from `first` on in which everybody tries hours around its best; the year after them."""
+    """Play years from `first` on in which workers try hours around their best; return the year after them."""
     rng = np.random.default_rng([seed, crc32(repr(world.schedule).encode()), first])
     best = np.rint(best_response(world.economy, world.schedule, world.population.wage, world.num_agents))
     below = rng.integers(STEP, STEP * (TRIED - 1) - 1, world.num_agents)

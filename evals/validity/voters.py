@@ -1,4 +1,4 @@
-"""What a voter is checked for. What each platform would bring a voter is exact: everybody best-responds to it."""
+"""Checks of voters. The outcome of each platform for a voter is exact: every worker best-responds to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Platforms = dict[int, tuple[int, ...]]
 
 
 class Campaign(NamedTuple):
-    """The rates in force, in percent, and who stands for which changes."""
+    """The current rates, in percent, and the platforms by candidate."""
 
     rates: tuple[float, ...]
     platforms: Platforms
@@ -44,11 +44,11 @@ CAMPAIGNS = (
     Campaign((50, 50, 50), {6: (-20, -20, -20), 1: (10, 10, 10), 5: (10, -10, -20), 3: (-20, 0, 20)}),
     Campaign((20, 30, 40), {5: (10, 0, -10), 3: (20, 10, 10), 6: (-20, -20, -10), 1: (0, 20, 20)}),
 )
-"""Elections, every voter of which has a best platform of its own."""
+"""Elections in which every voter has a single best platform."""
 
 
 class Ballot(NamedTuple):
-    """A voter's question, the same with the candidates in the opposite order, and what each name would bring."""
+    """A voter's question, the same with the candidates in the opposite order, and the outcome of each name."""
 
     ask: Ask
     turned: Ask
@@ -56,7 +56,7 @@ class Ballot(NamedTuple):
 
 
 def settled(rates: tuple[float, ...]) -> tuple[World, int]:
-    """The village under a law that it has lived with, and the year that comes."""
+    """The village under a law that its workers know, and the next year."""
     law = TaxSchedule(thresholds=THREE, rates=rates)
     world = village(VILLAGE, law, scenario="democratic", platforms=True)
     return world, try_hours(world, 0, seed=SEED)
@@ -83,14 +83,14 @@ def ballots(full: bool) -> list[Ballot]:
 
 
 def votes(panel: Panel, full: bool) -> Finding:
-    """Do voters recognise the platform that is best for them? Value: what the vote brings the voter, from the mean of
-    all names (0) to the best (1); below 0 where it is worse than by lot. An abstention and no answer are 0."""
+    """Do voters recognize the platform that is best for them? Value: what the vote brings the voter, from the mean of
+    all names (0) to the best (1); negative if worse than a random vote. An abstention or missing answer is 0."""
     cast = ballots(full)
     replies = panel.ask(ballot.ask for ballot in cast)
     values = [_worth(ballot.choice, reply) for ballot, reply in zip(cast, replies, strict=True)]
     best = sum(_vote(reply) == ballot.choice.best for ballot, reply in zip(cast, replies, strict=True))
     by_lot = sum(1 / len(ballot.choice.ballot) for ballot in cast)
-    words = f"the best name on {best} of {len(cast)} ballots, by lot it would be {by_lot:.0f}"
+    words = f"the best name on {best} of {len(cast)} ballots, {by_lot:.0f} expected at random"
     return finding(values, replies, words)
 
 
@@ -102,7 +102,7 @@ def option_order(panel: Panel, full: bool) -> Finding:
     same = [one.answer is not None and _vote(one) == _vote(two) for one, two in zip(first, second, strict=True)]
     top = sum(_is_first(ballot.ask, one) for ballot, one in zip(cast, first, strict=True))
     top += sum(_is_first(ballot.turned, two) for ballot, two in zip(cast, second, strict=True))
-    words = f"the same vote on {sum(same)} of {len(cast)} ballots; the name at the top in {top} of {len(replies)} votes"
+    words = f"the same vote on {sum(same)} of {len(cast)} ballots; the first name in {top} of {len(replies)} votes"
     return shared(same, replies, words)
 
 

@@ -1,4 +1,4 @@
-"""What a worker's hours are checked for. The truth is the closed form of `pipeline/economy/utility.py`."""
+"""Checks of workers' hours. The exact answer is the closed form in `pipeline/economy/utility.py`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pipeline.simulation.loop import labor_inputs
 
 WAGES = (9.0, 14.0, 22.0, 34.0, 52.0, 80.0)
 RATES = (0.0, 20.0, 40.0, 60.0, 80.0)
-"""The grid: dollars an hour, and percent on every dollar."""
+"""The grid: wages in dollars an hour, and rates in percent on every dollar."""
 
 SHOCKED_WAGES = (10.0, 13.0, 19.0, 27.0, 38.0, 55.0)
 RATE_BEFORE, RATES_AFTER = 40.0, (10.0, 60.0, 75.0)
 """Tax shocks, in percent."""
 
 USUAL = 40
-"""Hours of whoever does not think."""
+"""Hours of a worker who does not think."""
 
 EVERY = 5
-"""Round numbers of hours are its multiples."""
+"""Round numbers of hours are multiples of this."""
 
 
 class Place(NamedTuple):
@@ -47,9 +47,9 @@ def _axes(full: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 @cache
 def grid(money: float = 1) -> dict[tuple[float, float], Place]:
-    """Questions by wage and rate. People of all wages live together, so that the rebate is theirs together.
+    """Questions by wage and rate. Workers of all wages live in one economy and share its rebate.
 
-    `money`: what all that counts money is multiplied by; places keep the wage before that.
+    `money`: the factor on all amounts of money; places keep the wage before that.
     """
     places = {}
     for rate in RATES:
@@ -63,7 +63,8 @@ def grid(money: float = 1) -> dict[tuple[float, float], Place]:
 
 
 def _work(wage: float, rate: float, people: Sequence[float]) -> Work:
-    """The choice of a worker at `wage` dollars an hour under a rate in percent, one of `people` that share revenue."""
+    """The choice of a worker at `wage` dollars an hour under a rate in percent, one of the `people` who share
+    revenue."""
     return Work(wage, linear(rate), taxpayers=len(people))
 
 
@@ -85,14 +86,15 @@ def closed_form(panel: Panel, full: bool) -> Finding:
         if not np.isnan(worked)
     ]
     words = (
-        f"{said(mean(errors), '.1f')} hours off in the mean, where 40 hours always are {usual:.1f} off; "
-        f"{said(mean(lost), '.1%')} of what work can be worth given up"
+        f"{said(mean(errors), '.1f')} hours off on average, against {usual:.1f} for always 40 hours; "
+        f"{said(mean(lost), '.1%')} of the value of working lost"
     )
     return finding(none_as(0, 1 - errors / usual), replies, words)
 
 
 def monotonicity(panel: Panel, full: bool) -> Finding:
-    """Neighbours on the grid: hours do not rise with the rate and do not fall with the wage. No answer: wrong way."""
+    """Neighbours on the grid: hours do not rise with the rate or fall with the wage. Missing answers count as
+    reversed."""
     wages, rates = _axes(full)
     replies = panel.ask(place.ask for place in places_of(full))
     hours = hours_of(replies).reshape(len(wages), len(rates))
@@ -109,7 +111,7 @@ def monotonicity(panel: Panel, full: bool) -> Finding:
 
 @cache
 def _shocked(rate: float) -> list[Place]:
-    """Workers after the rate has gone from `RATE_BEFORE` to `rate`, or before that, who have tried hours since."""
+    """Workers after the rate changed from `RATE_BEFORE` to `rate`, or before that, who have tried hours since."""
     world = crowd(SHOCKED_WAGES)
     world.schedule = linear(RATE_BEFORE)
     year = try_hours(world, 0, seed=SEED)
@@ -135,9 +137,9 @@ def _shocks(full: bool) -> list[list[Place]]:
 
 
 def elasticity(panel: Panel, full: bool) -> Finding:
-    """Log change of hours on log change of what is kept of a dollar (one's own share of one's tax included), the mean
-    over shocks by worker; the score is 1 - |e - 0.4| / 0.4 of their mean e. No answer: hours stay. Hours below 1 count
-    as 1."""
+    """Log change of hours over log change of the net-of-tax share (including one's own share of one's tax), averaged
+    over shocks by worker; the score is 1 - |e - 0.4| / 0.4 of their mean e. Without an answer hours stay. Hours below 1
+    count as 1."""
     rows = _shocks(full)
     replies = panel.ask(place.ask for places in rows for place in places)
     hours = np.maximum(1, hours_of(replies)).reshape(len(rows), -1)
@@ -150,23 +152,23 @@ def elasticity(panel: Panel, full: bool) -> Finding:
 
 
 def _nearness(given: Interval, true: float) -> Interval:
-    """1 - |e - true| / true, at least 0: of the mean, and the least and the most of it over the interval."""
+    """1 - |e - true| / true, at least 0: for the mean, and its minimum and maximum over the interval."""
     mean, low, high = (max(0.0, 1 - abs(value - true) / true) for value in (given.mean, given.low, given.high))
     most = 1.0 if given.low <= true <= given.high else max(low, high)
     return Interval(mean, min(low, high), most)
 
 
 def round_numbers(panel: Panel, full: bool) -> Finding:
-    """Answers at multiples of 5 hours beyond the share of best answers there. Value: 0 there or without an answer,
-    else such that the mean over the best answers is 1."""
+    """Answers at multiples of 5 hours in excess of the share of best answers there. Value: 0 for such or missing
+    answers, otherwise scaled so that the mean over the best answers is 1."""
     places = [*places_of(full), *(place for places in _shocks(full) for place in places)]
     replies = panel.ask(place.ask for place in places)
     expected = float(np.mean([place.best % EVERY == 0 for place in places]))
     hours = hours_of(replies)
     there = hours[~np.isnan(hours)]
     words = (
-        f"{said(mean(there % EVERY == 0), '.0%')} of answers at multiples of 5, of the best {expected:.0%}; "
-        f"{len(np.unique(there))} different answers"
+        f"{said(mean(there % EVERY == 0), '.0%')} of answers at multiples of 5, against {expected:.0%} of the best "
+        f"answers; {len(np.unique(there))} different answers"
     )
     off = none_as(0, hours % EVERY) > 0
     return finding(off / (1 - expected), replies, words)

@@ -34,7 +34,7 @@ from signatures.types import TaxSchedule
 
 
 class ReadOnlyStore:
-    """A read-only database, or, while a run writes it in any process, a copy as of the last commit. A context manager."""
+    """A read-only database, or a copy as of the last commit while a run writes it in any process."""
 
     def __init__(self, path: str) -> None:
         self.path = path
