@@ -195,7 +195,7 @@ def test_nor_for_any_other_command(cli: CommandLine, good: Path, statement: str)
 def test_a_law_that_is_none_is_named_by_its_year(cli: CommandLine, good: Path) -> None:
     hostile.with_statement(good, "UPDATE years SET rates = [50, NULL, 50] WHERE year = 1")
     said = refused(cli, "fork", "1", "--at", "3", "--db", str(good))
-    assert "a.duckdb is damaged: the law of year 1 of run 1 is no tax schedule" in said
+    assert "a.duckdb is damaged: the rates of year 1 of run 1 are not a valid tax schedule" in said
 
 
 @pytest.mark.first_cases(1)

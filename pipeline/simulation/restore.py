@@ -99,7 +99,7 @@ def config_of(row: Row) -> RunConfig:
         stored = {**OLDER_DEFAULTS, **object_in(row["config"], "its settings")}
         return build({name: value for name, value in stored.items() if name in NAMES} | {"given": frozenset()})
     except ValueError as error:
-        raise StoreError(f"the stored settings of run {row['run_id']} cannot be used: {error}") from error
+        raise StoreError(f"run {row['run_id']} has stored settings that cannot be used: {error}") from error
 
 
 def object_in(text: str | None, what: str) -> dict[str, Any]:
