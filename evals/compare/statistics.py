@@ -73,8 +73,8 @@ def interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
     and Slack 1974, Water Resources Research 10(2), 211-219). The other end stays Student's, because g is uncertain too.
 
     For n = 2 to 50, a nominal 95 % interval covers 95 to 97 % on normal values and 93.8 to 96 % on lognormal ones
-    (sigma 0.5): `tests/test_statistics.py`. Plain t covers 91.5 % of the latter at n = 5, the bootstrap 50 % of either
-    at n = 2.
+    (sigma 0.5): `tests/compare/test_statistics.py`. Plain t covers 91.5 % of the latter at n = 5, the
+    bootstrap 50 % of either at n = 2.
 
     One value has no interval; equal values have one of width zero.
 

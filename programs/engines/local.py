@@ -2,7 +2,7 @@
 
 One model and one sequence a process: questions wait their turn, each with all processors to itself. What is common to a
 prompt and the one before is not computed again (the prefix cache), and still the same request with the same seed
-gets the same reply, whatever was asked before. That takes three things, each measured (tests/test_local.py):
+gets the same reply, whatever was asked before. That takes three things, each measured (tests/agents/test_local.py):
 
 - no flash attention and no repacked weights: their sums depend on how many tokens are computed at once;
 - never one prompt token alone, which takes another path through the matrices than two or more do;

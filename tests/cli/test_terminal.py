@@ -1,0 +1,182 @@
+"""Standard output that lacks characters, has no reader, has no room or is closed: real processes, real pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.command_line import CommandLine
+
+from pipeline import terminal
+
+SMALL = ("--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--llm", "rules")
+LONG = ("--num-agents", "3", "--max-timesteps", "50", "--llm", "rules")
+"""It tells of ten years, long after whoever wants the first of them is gone."""
+DB = "a.duckdb"
+ENCODINGS = ("cp932", "ascii", *(pytest.param(e, marks=pytest.mark.slow) for e in ("latin-1", "cp437", "utf-16")))
+
+
+def call(*args: str, encoding: str = "utf-8", **more: object) -> subprocess.CompletedProcess[bytes]:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    return subprocess.run(
+        [sys.executable, "-m", "evals", *args], env=environment, capture_output=not more, check=False, **more
+    )
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `$E` is the program."""
+    environment = {**os.environ, "E": f"{sys.executable} -m evals"}
+    return subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
+
+
+@given(st.text(), st.sampled_from(["cp932", "ascii", "latin-1", "utf-8", "cp1252", "koi8-r"]))
+def test_every_text_has_a_form_in_every_encoding_and_what_can_be_said_stays(text: str, encoding: str) -> None:
+    written = text.encode(encoding, terminal.LEGIBLE).decode(encoding)
+    sayable = text.encode(encoding, "ignore").decode(encoding)
+    left = iter(written)
+    assert all(char in left for char in sayable)  # in their order
+
+
+@given(st.text())
+def test_visible_text_moves_no_cursor(text: str) -> None:
+    assert not terminal.CONTROL.search(terminal.visible(text))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_no_command_fails_for_a_character(encoding: str) -> None:
+    assert call("run", *SMALL, "--db", DB, "--name", "日本 · ±").returncode == 0
+    for args in (
+        ("run", *SMALL, "--db", DB),
+        ("runs", "--db", DB),
+        ("sql", "select name from runs where run_id = 1", "--db", DB, "--format", "csv"),
+        ("strategies",),
+        ("run", "--help"),
+    ):
+        done = call(*args, encoding=encoding)
+        assert done.returncode == 0, (args, done.stderr)
+        done.stdout.decode(encoding)
+        assert b"Traceback" not in done.stderr
+    rows = json.loads(call("sql", "from runs where run_id = 1", "--db", DB, "--json", encoding=encoding).stdout)
+    assert rows[0]["name"] == "日本 · ±"
+    wrong = call("runs", "--db", "日本.duckdb", encoding=encoding)
+    assert wrong.returncode == 2
+    assert wrong.stderr.decode(encoding).startswith("error: ")
+    if encoding == "ascii":
+        assert r"\u65e5\u672c.duckdb does not exist" in wrong.stderr.decode()
+
+
+@pytest.mark.slow
+def test_tables_have_boxes_of_ascii_where_the_encoding_lacks_others() -> None:
+    call("run", *SMALL, "--db", DB)
+    shown = call("runs", "--db", DB, encoding="ascii").stdout.decode("ascii")
+    assert "+---" in shown
+    assert "\\u" not in shown
+
+
+@pytest.mark.slow
+def test_processes_of_a_sweep_do_not_fail_for_a_character() -> None:
+    Path("loud.py").write_text(
+        "import dspy\n"
+        "class Loud(dspy.Module):\n"
+        "    def __init__(self, signature):\n"
+        "        super().__init__()\n"
+        "    async def aforward(self, **inputs):\n"
+        "        print('日本 · ±')\n"
+        "        return dspy.Prediction(labor=40)\n",
+        encoding="utf-8",
+    )
+    arms = ("compare", "worker=io", "worker=loud:Loud", "--seeds", "2", "--parallel", "2", "--db", DB, *SMALL)
+    done = call(*arms, encoding="ascii")
+    assert done.returncode == 0, done.stderr
+    done.stdout.decode("ascii")
+
+
+def statuses(cli: CommandLine) -> list[str]:
+    return [row["status"] for row in cli.sql("select status from runs order by run_id", DB)]
+
+
+@pytest.mark.slow
+def test_a_run_whose_reader_is_gone_is_interrupted_and_goes_on(cli: CommandLine) -> None:
+    done = shell(f"$E run {' '.join(LONG)} --db {DB} | grep -m1 -q ^year; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == 1
+    assert statuses(cli) == ["interrupted"]
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("error: standard output cannot be written (Broken pipe); run 1 is interrupted: ")
+    assert f"llm-economist resume 1 --db {DB}" in told
+    [row] = cli.sql("select count(*) as years from years", DB)
+    assert row["years"] > 0
+    again = shell(f"$E resume 1 --db {DB} | head -1; exit ${{PIPESTATUS[0]}}")
+    assert again.returncode == 1
+    assert statuses(cli) == ["interrupted"]
+    assert cli.sql("select count(*) as years from years", DB)[0]["years"] > row["years"]
+
+
+@pytest.mark.slow
+def test_a_run_whose_last_words_are_lost_is_finished(cli: CommandLine) -> None:
+    done = shell(f"$E run {' '.join(SMALL)} --db {DB} | grep -m1 -q '^year 4/4'; exit ${{PIPESTATUS[0]}}")
+    assert statuses(cli) == ["finished"]
+    assert done.returncode in (0, 1)  # the pipe may take all of the rest before its reader ends
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device without room")
+def test_a_device_without_room_is_one_line_and_no_bug(cli: CommandLine) -> None:
+    cli("run", *SMALL, "--db", DB)
+    for args in (
+        f"run {' '.join(SMALL)} --db b.duckdb",
+        f"runs --db {DB}",
+        f"sql 'from decisions' --db {DB} --format csv",
+        f"export 1 --to out --db {DB}",
+        "strategies --json",
+        "--help",
+        "bench prompts --json --max-timesteps 2",
+        f"compare worker=io worker=cot --seeds 1 --db {DB} {' '.join(SMALL)}",
+    ):
+        done = shell(f"$E {args} > /dev/full")
+        assert (args, done.returncode) == (args, 1)
+        assert done.stderr.splitlines()[-1].startswith("error: standard output cannot be written (No space left on")
+        assert "bug" not in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not Path("llm-economist-crash.log").exists()
+
+
+def test_a_wrong_command_has_its_own_code_wherever_it_is_said() -> None:
+    done = shell("$E runs --db none.duckdb > /dev/full")
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/null 2>/dev/full"])
+def test_what_is_closed_from_the_start_is_like_the_null_device(cli: CommandLine, closed: str) -> None:
+    assert shell(f"$E run {' '.join(SMALL)} --db {DB} {closed}").returncode == 0
+    assert statuses(cli) == ["finished"]
+    assert Path(DB).read_bytes()[8:12] == b"DUCK"  # nothing was written over it
+    assert shell(f"$E sql 'from runs' --json --db {DB} {closed}").returncode == 0
+    assert shell(f"$E runs --db none.duckdb {closed}").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_reader_is_gone_goes_on(cli: CommandLine) -> None:
+    arms = f"compare worker=io worker=cot --seeds 3 --db {DB} {' '.join(SMALL)}"
+    done = shell(f"$E {arms} | grep -m1 -q ^1/6; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == 1
+    assert "running" not in statuses(cli)
+    assert "Traceback" not in done.stderr
+    assert "the same command goes on" in done.stderr
+    assert cli(*arms.split()).code == 0
+    assert set(statuses(cli)) == {"finished"}
+
+
+def test_words_of_a_file_in_an_error_drive_no_terminal(cli: CommandLine) -> None:
+    said = cli("runs", "--db", "\x1b[2J\u202enone.duckdb")
+    assert said.code == 2
+    assert r"\x1b[2J\u202enone.duckdb does not exist" in said.err

@@ -1,0 +1,407 @@
+"""Cautions: known populations give known sentences, and every command says the same ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.command_line import CommandLine
+
+from evals.cautions.messages import added, beforehand, of_years, stored, told_rates
+from evals.cautions.rules import Situation, blind, cautions, on_objective, on_people, under_law
+from evals.evaluate.command import evaluate
+from evals.policies.policy_welfare import Policy, Years, by_law, laws
+from evals.report import tables
+from pipeline.config import build
+from pipeline.economy.baselines import BASELINES, Setting
+from pipeline.economy.equilibrium import settle
+from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, uniform
+from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.welfare import WELFARE, idle_share
+from pipeline.economy.welfare_terms import TERMS, terms_of, workers_by_bracket
+from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
+from pipeline.simulation.world import create
+
+NAMES = list(WELFARE)
+EVEN = np.geomspace(10, 100, 40)
+DB = "a.duckdb"
+SMALL = ("--llm", "rules", "--max-timesteps", "4", "--two-timescale", "2", "--db", DB)
+UNREACHED = "brackets 2 and 3 (from 90,000 and 159,100 dollars) hold no worker: their rates mean nothing"
+ONE = "worker 0, at 1.71 dollars an hour, carries 50% of the sum, two carry 70%"
+
+
+def setting(wages: FloatArray, welfare: str = "inverse_income", economy: str = "weekly", **more: Any) -> Setting:
+    return Setting(ECONOMIES[economy], BRACKETS["three"], np.asarray(wages, dtype=float), welfare=welfare, **more)
+
+
+def situation(
+    welfare: str, *, wages: Any, utility: Any, income: Any, thresholds: tuple[float, ...] = (0.0,), **more: Any
+) -> Situation:
+    """Years given by hand, (Y, N)."""
+    columns = (np.atleast_2d(np.asarray(x, dtype=float)) for x in (wages, utility, income))
+    wage, u, z = columns
+    return Situation(setting(wage[0], welfare), thresholds, np.broadcast_to(wage, u.shape), u, z, **more)
+
+
+def lines(found: Any) -> list[str]:
+    return [one.line for one in found]
+
+
+# -- what is measured ----------------------------------------------------------------------------------------------
+
+
+def test_a_worker_s_share_is_its_term_over_all_terms() -> None:
+    u, z, w = np.array([1_000.0, 3_000.0]), np.array([100.0, 3_000.0]), np.array([1.0, 3.0])
+    found = {name: terms.shares(u, z, w)[0] for name, terms in TERMS.items()}
+    assert found == pytest.approx(
+        {
+            "inverse_income": 1 / 2,
+            "paper": 10 / 11,
+            "utilitarian": 1 / 4,
+            "atkinson": 3 / 4,
+            "equality_productivity": 100 / 3_100,
+        }
+    )
+    assert terms_of("rawlsian") is None
+    strong = terms_of("atkinson", 2.0)
+    assert strong is not None
+    assert strong.shares(u, z, w)[0] == pytest.approx(9 / 10)
+
+
+utilities = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
+
+
+@given(utilities, st.sampled_from(sorted(TERMS)), st.data())
+def test_shares_are_of_one_whole_and_reach_idle_workers_as_idle_share_does(
+    u: list[float], name: str, data: st.DataObject
+) -> None:
+    z = data.draw(st.lists(st.sampled_from([0.0, 50_000.0, 2e5]), min_size=len(u), max_size=len(u)))
+    w = data.draw(st.lists(st.floats(0.01, 200), min_size=len(u), max_size=len(u)))
+    shares = TERMS[name].shares(u, z, w)
+    assert (shares >= 0).all()
+    assert shares.sum() == pytest.approx(1) or not shares.any()
+    if name == "paper":
+        assert shares[np.array(z) == 0].sum() == pytest.approx(idle_share(u, z))
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30), st.sampled_from(sorted(BRACKETS)))
+def test_every_income_is_in_one_bracket(incomes: list[float], name: str) -> None:
+    edges = BRACKETS[name]
+    counts = workers_by_bracket(edges, incomes)
+    assert counts.sum() == len(incomes)
+    if all(min(abs(z - edge) for edge in edges[1:]) > 1 for z in incomes if len(edges) > 1):
+        expected = np.histogram(incomes, bins=[*edges, np.inf])[0]
+        assert counts.tolist() == expected.tolist()
+
+
+def test_who_bunches_at_a_threshold_is_held_by_the_upper_rate() -> None:
+    assert workers_by_bracket((0, 90_000), [90_000 * (1 - 1e-12), 10]).tolist() == [1, 1]
+
+
+# -- populations made by hand --------------------------------------------------------------------------------------
+
+
+def test_nothing_is_said_of_a_plain_economy() -> None:
+    here = setting(EVEN)
+    for name in NAMES:
+        played = settle(here.economy, US_FED, EVEN, np.full(40, 40.0))
+        one = situation(name, wages=EVEN, utility=played.utility, income=played.income, thresholds=(0.0, 90_000.0))
+        assert lines(cautions(one)) == []
+
+
+def test_brackets_above_all_incomes_and_between_incomes_are_told_apart() -> None:
+    edges = BRACKETS["three"]
+    low = situation("rawlsian", wages=[10, 20], utility=[1, 1], income=[20_000, 80_000], thresholds=edges)
+    assert lines(on_people(low)) == [f"{UNREACHED}; use more workers (--num-agents 100)."]
+    split = situation("rawlsian", wages=[10, 90], utility=[1, 1], income=[20_000, 200_000], thresholds=edges)
+    assert lines(on_people(split)) == [
+        "bracket 2 (from 90,000 dollars) holds no worker, only some above: its rate moves no hours; "
+        "use more workers (--num-agents 100)."
+    ]
+    other_year = [[20_000, 200_000], [20_000, 100_000]]
+    both = situation("rawlsian", wages=[10, 90], utility=np.ones((2, 2)), income=other_year, thresholds=edges)
+    assert lines(on_people(both)) == [], "each bracket holds somebody in one of the years"
+
+
+@pytest.mark.parametrize(("workers", "way"), [(5, "100"), (100, "1000")])
+def test_the_way_out_of_empty_brackets_is_a_number_that_is_not_reached_yet(workers: int, way: str) -> None:
+    poor = setting(np.full(workers, 10.0))
+    (line,) = lines(on_people(under_law(poor, uniform(poor.thresholds, 50))))
+    assert f"--num-agents {way})" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "said"),
+    [
+        ("utilitarian", {"utility": [3, 1, 1, 1, 1, 1, 1, 1]}, "30% of the sum of utilities"),
+        ("equality_productivity", {"income": [3, 1, 1, 1, 1, 1, 1, 1]}, "30% of all income"),
+        ("atkinson", {"utility": [10, 30, 30, 30, 30, 30, 30, 30]}, "30% of the weight on a dollar"),
+        ("paper", {"income": [20_000, *[60_000] * 7]}, "30% of the sum"),
+        ("inverse_income", {"wages": [10, 30, 30, 30, 30, 30, 30, 30]}, "30% of the sum, two carry 40%"),
+    ],
+)
+def test_one_worker_above_a_fifth_is_said_with_its_figure(name: str, figures: dict[str, Any], said: str) -> None:
+    given_ = {"wages": [20] * 8, "utility": [100] * 8, "income": [100] * 8, **figures}
+    (line,) = lines(on_objective(situation(name, **given_)))
+    assert f"{name} rests on few workers: worker 0, at {given_['wages'][0]:.2f} dollars an hour, carries {said}" in line
+    assert "--num-agents 100" in line
+
+
+def test_two_terms_above_a_quarter_are_said_of_inverse_income_and_of_no_other_function() -> None:
+    wages = [10, 10, *[10 / 0.4] * 10]  # terms 1, 1 and ten times 0.4: a sixth each, a third both
+    (line,) = lines(on_objective(situation("inverse_income", wages=wages, utility=[100] * 12, income=[100] * 12)))
+    assert "two, at 10.00 and 10.00 dollars an hour, carry 33% of the sum; use --num-agents 100." in line
+    terms = [1, 1, *[0.4] * 10]
+    assert lines(on_objective(situation("utilitarian", wages=[20] * 12, utility=terms, income=[100] * 12))) == []
+
+
+def test_the_two_lowest_wages_of_a_hundred_workers_carry_half() -> None:
+    world = create(build({"num_agents": 100}))
+    (line,) = lines(on_objective(beforehand(world)))
+    assert "carries 26% of the sum, two carry 49%; use --min-wage 7.25." in line
+    raised = create(build({"num_agents": 100, "min_wage": 7.25}))
+    assert lines(on_objective(beforehand(raised))) == []
+
+
+def test_who_works_fewer_than_ten_hours_is_as_good_as_idle() -> None:
+    hours = np.r_[np.full(5, 9.9), np.full(35, 40.0)]
+    income = 52 * 20 * hours
+    few = situation("paper", wages=np.full(40, 20.0), utility=10 * income.max() / np.sqrt(hours), income=income)
+    terms = few.utility[0] / income
+    assert terms[:5].sum() / terms.sum() > 0.5
+    (line,) = lines(on_objective(few))
+    assert "workers of fewer than 10 hours (5 of 40) carry 54% of the sum" in line
+
+
+def test_idle_workers_are_said_instead_of_the_one_who_carries_the_sum() -> None:
+    income = [[0, 30_000, 30_000], [30_000, 30_000, 30_000]]
+    idle = situation("paper", wages=[20] * 3, utility=np.full((2, 3), 20_000), income=income)
+    (line,) = lines(on_objective(idle))
+    assert line == (
+        "paper divides by income in 1 of 2 years: workers of fewer than 10 hours (1 of 3) carry 100% of the sum; "
+        "use --welfare inverse_income."
+    )
+
+
+def test_the_cap_of_hours_is_said_in_economy_v1_alone() -> None:
+    law = uniform(BRACKETS["three"], 50)
+    (line,) = (one.line for one in on_people(under_law(setting(EVEN, economy="v1"), law)) if one.kind == "cap")
+    assert line == "40 of 40 workers are at the cap of 100 hours, where taxes move no hours; use --economy weekly."
+    rich = setting(np.full(40, 500.0))
+    assert (under_law(rich, law).income == 52 * 500 * 100).all()
+    assert [one.kind for one in on_people(under_law(rich, law))] == ["passed"], "weekly workers that rich are no fault"
+    poor = setting(np.full(40, 1.0), economy="v1")
+    assert "cap" not in [one.kind for one in on_people(under_law(poor, law))]
+
+
+def test_rawls_is_told_of_where_the_worst_off_are_so_by_their_own_hours() -> None:
+    year = {"wages": [10, 20], "utility": [1_000, 9_000], "income": [20_000, 30_000]}
+    own = np.array([[500.0, 0.0]])
+    (line,) = lines(on_objective(situation("rawlsian", **year, regret=own, spread=400.0)))
+    assert "gives up 500 dollars by its own hours, more than the 400 between the laws" in line
+    assert lines(on_objective(situation("rawlsian", **year, regret=own, spread=600.0))) == []
+    assert lines(on_objective(situation("rawlsian", **year, regret=own[:, ::-1], spread=400.0))) == []
+    assert lines(on_objective(situation("rawlsian", **year))) == [], "one worker carries it by definition"
+
+
+@pytest.mark.parametrize(("name", "floor"), [("atkinson", 1.0), ("equality_productivity", 0.0)])
+def test_floors_are_told_of_where_utilities_are_below_them(name: str, floor: float) -> None:
+    utility = np.r_[floor - 0.5, np.full(39, 20_000.0)]
+    found = [one for one in on_objective(situation(name, wages=EVEN, utility=utility, income=np.full(40, 40_000)))]
+    assert [one.kind for one in found] == [f"{name}: floor"]
+    assert "1 of 40 workers are there" in found[0].line
+    utility[0] = floor
+    again = on_objective(situation(name, wages=EVEN, utility=utility, income=np.full(40, 40_000)))
+    assert f"{name}: floor" not in [one.kind for one in again]
+
+
+def test_a_function_that_no_law_moves_is_told_of() -> None:
+    assert lines(blind("rawlsian", [100.0, 100.2])) == [
+        "rawlsian does not tell the laws apart: they differ by 0.20%; compare --welfare all."
+    ]
+    assert lines(blind("rawlsian", [100.0, 101.0])) == []
+
+
+def test_played_years_are_judged_under_every_function_and_people_once() -> None:
+    wages = np.array([1.71, 5.04, 8.27, 15.66, 31.70])
+    here = setting(wages)
+    played = settle(here.economy, US_FED, wages, np.full(5, 40.0))
+    rows = (np.broadcast_to(x, (2, 5)) for x in (wages, played.utility, played.income, played.posttax, np.zeros(5)))
+    years = Years(np.arange(2), *rows)
+    policies: list[Policy] = [by_law(called, here, law, NAMES) for law, called in laws(here, NAMES).items()]
+    kinds = [one.kind for one in of_years(here, US_FED, years, policies, NAMES)]
+    assert kinds.count("unreached") == 1
+    assert {"inverse_income: few", "utilitarian: few", "equality_productivity: few"} <= set(kinds)
+    assert len(kinds) == len(set(kinds))
+
+
+def test_a_law_adds_only_what_was_not_known() -> None:
+    here = setting(np.geomspace(10, 100, 100), "paper")
+    first = list(on_objective(under_law(here, uniform(here.thresholds, 50))))
+    best = list(on_objective(under_law(here, BASELINES["ORACLE"](here))))
+    assert [one.kind for one in added(first, best)] == ["paper: idle"]
+    assert added(best, best) == []
+    assert added([replace(best[0], measure=0.6)], best) == best, "three workers are not ninety"
+
+
+def test_a_rate_that_no_income_reaches_is_in_parentheses() -> None:
+    here = setting(np.array([10.0, 40.0]))
+    assert told_rates(here, uniform(here.thresholds, 50)) == "50/50/(50)"
+    assert told_rates(here, US_FED).endswith("/(35)/(37)")
+
+
+# -- what the commands say -----------------------------------------------------------------------------------------
+
+
+def test_a_first_run_says_before_and_after_what_it_cannot_tell(cli: CommandLine) -> None:
+    out = cli("run", *SMALL).out
+    before, after = out.split("The objective, ")
+    first = [line for line in before.splitlines() if line.startswith("Caution")]
+    assert first == [
+        f"Caution, first law: {UNREACHED}; use more workers (--num-agents 100).",
+        f"Caution, first law: inverse_income rests on few workers: {ONE}; use --num-agents 100 and --min-wage 7.25.",
+    ]
+    said = " ".join(after.split())
+    assert f"Caution, last year as played: {UNREACHED}; use more workers" in said
+    assert "Caution, last year as played: inverse_income rests on few workers: worker 0, at 1.71" in said
+    assert "start (50 %) 50/(50)/(50)" in said
+    assert "Rates in parentheses: no income reaches the bracket." in said
+
+
+def test_a_run_of_enough_workers_with_a_wage_floor_says_nothing(cli: CommandLine) -> None:
+    fixed = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
+    out = cli("run", *SMALL, *fixed, "--num-agents", "100", "--min-wage", "7.25").out
+    assert "Planner" in out or "The objective, " in out
+    assert "Caution" not in out
+
+
+def test_workers_of_fixed_hours_are_judged_by_those_hours_before_the_run() -> None:
+    world = create(build({"worker_type": "FIXED", "num_agents": 5}))
+    assert (beforehand(world).income[0] == 52 * world.population.wage * world.fixed_hours).all()
+
+
+def test_a_dry_run_says_it_too_and_writes_nothing(cli: CommandLine) -> None:
+    out = cli("run", *SMALL, "--dry-run").out
+    assert f"Caution, first law: {UNREACHED}" in out
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.slow
+def test_eval_report_and_fork_say_the_same(cli: CommandLine) -> None:
+    cli("run", *SMALL)
+    out = cli("eval", "1", "--db", DB).out
+    assert f"Caution, run 1, years 2-3: {UNREACHED}" in out
+    (people,) = evaluate(["1"], DB, welfare=None, years=None).people
+    assert people.warnings[0].startswith(f"run 1, years 2-3: {UNREACHED}")
+    assert cli("report", "1", "--db", DB, "-o", "r.html").code == 0
+    assert f"Last year as played: {UNREACHED}" in Path("r.html").read_text(encoding="utf-8")
+    forked = cli("fork", "1", "--at", "2", "--planner-type", "SAEZ", "--db", DB).out
+    assert f"Caution, law of year 2: {UNREACHED}" in forked
+
+
+def test_what_is_stored_of_the_last_year_gives_the_cautions_of_the_run(cli: CommandLine) -> None:
+    out = cli("run", *SMALL, "--welfare", "utilitarian").out
+    with ReadOnlyStore(DB) as reader:
+        row = find_run(reader, "1")
+        found = lines(cautions(stored(reader, 1, config_of(row))))
+    said = " ".join(out.split("The objective, ")[1].split())
+    assert len(found) == 2
+    assert all(f"Caution, last year as played: {line}" in said for line in found)
+
+
+def test_a_sweep_says_each_caution_once_however_many_arms_there_are(cli: CommandLine) -> None:
+    arms = ("setting:planner_type=SAEZ", "setting:planner_type=US_FED")
+    result = cli("compare", *arms, "--seeds", "2", "--num-agents", "5", *SMALL, "--json")
+    assert result.code == 0, result.err
+    told = [line for line in result.err.splitlines() if line.startswith("Caution, first law")]
+    kinds = [line.split(": ", 1)[1].split(" ")[0] for line in told]
+    assert sum("inverse_income rests on few" in line for line in told) == 1
+    assert len(kinds) == len(told)
+    assert any(line.startswith("Caution, first law in 2 of 2 populations, e.g. seed ") for line in told)
+    found = json.loads(result.out)["cautions"]
+    assert any(line.startswith("last year as played in 4 of 4 runs, e.g. setting:planner_type=") for line in found)
+    assert len({line.split(": ", 1)[1].split(" (")[0] for line in found}) == len(found)
+    assert all(f"Caution, {line}" in result.err for line in found)
+
+
+def test_arms_of_other_sizes_are_counted_as_populations_of_their_own(cli: CommandLine) -> None:
+    result = cli("experiment", "scalability", "--seeds", "2", *SMALL, "--dry-run")
+    assert result.code == 0, result.err
+    (line,) = (line for line in result.out.splitlines() if "inverse_income rests on few" in line)
+    assert "of 10 populations, e.g. " in line
+    assert " agents, seed " in line
+
+
+def test_solved_baselines_are_judged_under_every_function_and_under_its_oracle(cli: CommandLine) -> None:
+    out = cli("experiment", "baselines", "--seeds", "1", "--num-agents", "20", "--db", DB).out
+    told = [line for line in out.splitlines() if line.startswith("Caution")]
+    assert any(line.startswith("Caution, that function's ORACLE: paper divides by income: workers") for line in told)
+    assert len(told) == len({line.split(": ", 2)[1] for line in told}), "each caution once"
+
+
+# -- experiment --paper --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_paper_says_which_setting_it_is_and_has_the_paper_s_saez(cli: CommandLine) -> None:
+    args = ("experiment", "rational", "--paper", "--seeds", "1", "--num-agents", "5", *SMALL)
+    result = cli(*args, "--json")
+    assert result.code == 0, result.err
+    said = " ".join(result.err.split())
+    assert "--paper: the settings of the experiment script in the LLM Economist's released code (v1)" in said
+    assert (
+        "--paper is not the setting of the paper's text, which has up to 100 workers and the federal brackets" in said
+    )
+    assert "Caution, first law: 5 of 5 workers are at the cap of 100 hours" in said
+    assert "use --economy weekly" in said
+    assert "Caution, first law: paper rests on few workers" in said
+    (found,) = json.loads(result.out)["experiments"]
+    assert [arm["arm"] for arm in found["arms"]][-1] == "SAEZ_THREE"
+    with duckdb.connect(DB, read_only=True) as connection:
+        query = "SELECT DISTINCT config ->> 'satisfaction', config ->> 'welfare', config ->> 'economy' FROM runs"
+        assert connection.execute(query).fetchall() == [("objective", "paper", "v1")]
+    assert "--paper" not in cli("experiment", "rational", "--dry-run", "--seeds", "1", *SMALL).out
+
+
+@pytest.mark.slow
+def test_a_flag_beats_the_settings_of_the_paper(cli: CommandLine) -> None:
+    args = ("experiment", "bounded", "--paper", "--seeds", "1", "--num-agents", "3", *SMALL, "--satisfaction", "report")
+    assert cli(*args, "--economy", "weekly").code == 0
+    with duckdb.connect(DB, read_only=True) as connection:
+        query = "SELECT DISTINCT config ->> 'satisfaction', config ->> 'economy' FROM runs"
+        assert connection.execute(query).fetchall() == [("report", "weekly")]
+
+
+# -- the report's sample of people ---------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 5_000), st.integers(2, 60))
+def test_ranks_are_even_and_have_both_ends(count: int, most: int) -> None:
+    ranks = tables.even_ranks(count, most)
+    assert len(ranks) == len(set(ranks)) == min(count, most)
+    assert (ranks[0], ranks[-1]) == (0, count - 1)
+    steps = np.diff(ranks)
+    assert not len(steps) or steps.max() - steps.min() <= 1
+
+
+def test_the_report_shows_people_of_all_wages(cli: CommandLine) -> None:
+    fixed = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
+    cli("run", *SMALL, *fixed, "--num-agents", "90")
+    from evals.policies.loaded_run import load
+
+    with ReadOnlyStore(DB) as reader:
+        (run,) = load(reader, ["1"])
+        table = tables.people(reader, run)
+    wages = np.sort(run.world.population.wage)
+    shown = [row[table.head.index("wage")] for row in table.rows]
+    assert len(shown) == tables.MOST_PEOPLE
+    assert (shown[0], shown[-1]) == (f"${wages[0]:,.2f}", f"${wages[-1]:,.2f}")
+    assert shown == [f"${wages[rank]:,.2f}" for rank in tables.even_ranks(90, tables.MOST_PEOPLE)]
+    assert table.caption == "run 1: 40 of 90 workers, at evenly spaced ranks from the lowest to the highest wage"

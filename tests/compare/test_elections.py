@@ -1,0 +1,549 @@
+"""The figures of elections and of changes of the law: by hand on a flat tax, whose outcome has a closed form, and
+through the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.command_line import CommandLine
+
+from evals.elections.ballots import VOTES
+from evals.elections.diagnosis import MEANS, Figures, Lab, diagnose, estimates
+from pipeline.config import build
+from pipeline.errors import UsageError
+from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.records import run_row
+from pipeline.simulation.restore import ReadOnlyStore
+from pipeline.store.writer import Store
+
+DB = "a.duckdb"
+WAGES = [10.0, 60.0, 10.5, 22.0, 30.0]
+"""Thirds of five: the poor are workers 0 and 2, the middle 3 and 4, and worker 1 is rich; worker 3 has the median."""
+
+CANDIDATES = {0: 20, 1: -20, 3: 10}
+"""Percentage points on the flat rate, which is 50 at first."""
+
+
+def utility(rate: float) -> np.ndarray:
+    """Dollars a year of everybody when everybody best-responds to a flat tax of `rate` percent: the closed form."""
+    wage, tax = np.array(WAGES), rate / 100
+    kept = 1 - tax * (1 - 1 / len(WAGES))  # of the next dollar, one's own share of its tax included
+    hours = (kept * wage / (0.0005 * 3.5)) ** 0.4
+    income = 52 * wage * hours
+    return (1 - tax) * income + tax * income.mean() - kept * income / 3.5
+
+
+def written(
+    ballots: Sequence[tuple[int, ...] | None] = (),
+    *,
+    leader: int | None = 0,
+    enacted: float = 70,
+    before: int | None = None,
+    offers: dict[int, int] | None = CANDIDATES,
+    asked: Sequence[bool] = (True,) * 5,
+    kinds: Sequence[str] = ("egotistical",) * 5,
+    **more: Any,
+) -> Figures:
+    """The figures of one turn of government by these ballots in year 1 (None: withheld), on a flat tax, as stored.
+
+    `before`: who governed before, if a leader did. `offers`: changes by candidate; None: without platforms.
+    """
+    given = {"scenario": "democratic", "platforms": True, "num_agents": 5, "max_timesteps": 2, "two_timescale": 1}
+    config = build({**given, "bracket_setting": "flat", "welfare": "utilitarian", "warmup": 1, **more})
+    with Store(DB) as store:
+        run = store.start_run(run_row(config, "rules"))
+        store.write(
+            {
+                "agents": [
+                    {"run_id": run, "agent": i, "wage": wage, "utility_type": kinds[i], "asked": asked[i]}
+                    for i, wage in enumerate(WAGES)
+                ],
+                "votes": [
+                    {"run_id": run, "year": 1, "voter": i, "candidate": vote[0] if vote else None, "ballot": list(vote)}
+                    if vote is not None
+                    else {"run_id": run, "year": 1, "voter": i, "candidate": None, "ballot": []}
+                    for i, vote in enumerate(ballots)
+                ],
+                "platforms": [
+                    {
+                        "run_id": run,
+                        "year": 1,
+                        "candidate": agent,
+                        "rate_changes": None if offers is None else [offers[agent]],
+                        "elected": agent == leader,
+                    }
+                    for agent in (CANDIDATES if offers is None else offers)
+                ],
+                "years": [
+                    {
+                        "run_id": run,
+                        "year": year,
+                        "thresholds": [0.0],
+                        "rates": [rate],
+                        "leader": governs,
+                        "rate_changes": changes,
+                    }
+                    for year, rate, governs, changes in (
+                        (0, 50.0, before, None),
+                        (1, enacted, leader, [round(enacted - 50)]),
+                    )
+                ],
+            }
+        )
+    with ReadOnlyStore(DB) as reader:
+        (figures,) = diagnose(reader, str(run)).changes
+    return figures
+
+
+def test_gains_are_those_of_the_law_against_the_one_before_by_thirds() -> None:
+    figures = written([(0,)] * 5)
+    gain = utility(70) - utility(50)
+    assert figures.gain_poor == pytest.approx(gain[[0, 2]].mean())
+    assert figures.gain_middle == pytest.approx(gain[[3, 4]].mean())
+    assert figures.gain_rich == pytest.approx(gain[1])
+    assert (figures.leader_gain, figures.leader_tercile) == (pytest.approx(gain[0]), 1)
+    assert (figures.rates_before, figures.rates) == ((50,), (70,))
+    assert figures.gain_rich < 0
+
+
+def test_the_planner_share_is_the_share_of_the_gain_from_the_first_schedule_to_oracle() -> None:
+    """Mean utility is highest without a tax, and the first schedule is 50 percent."""
+    for rate in (70, 50, 30, 0):
+        figures = written([(0,)] * 5, enacted=rate)
+        start, reached, best = (utility(one).mean() for one in (50, rate, 0))
+        assert (figures.welfare_start, figures.welfare_oracle) == pytest.approx((start, best))
+        assert figures.planner_share == pytest.approx((reached - start) / (best - start))
+        assert figures.welfare_gain == pytest.approx(reached - start)
+        assert (figures.welfare_before, figures.welfare) == pytest.approx((start, reached))
+
+
+def test_a_choice_is_placed_between_the_worst_and_the_best_on_offer() -> None:
+    """Of 70, 30 and 60 percent the lowest is best for mean utility and the highest worst."""
+    best, worst = utility(30).mean(), utility(70).mean()
+    for leader, rate in ((0, 70), (1, 30), (3, 60)):
+        figures = written([(leader,)] * 5, leader=leader, enacted=rate)
+        assert figures.choice_quality == pytest.approx((utility(rate).mean() - worst) / (best - worst))
+        assert figures.welfare_forgone == pytest.approx(best - utility(rate).mean(), abs=1e-6)
+        assert figures.promise_kept
+
+
+def test_a_leader_who_breaks_a_promise_for_a_better_law_made_no_better_choice_of_the_voters() -> None:
+    """The law is better than everything on offer: that is the leader's merit, and shows in the welfare of the law."""
+    figures = written([(0,)] * 5, enacted=10)
+    assert (figures.promise_kept, figures.choice_quality) == (False, 0)
+    assert figures.welfare_forgone == pytest.approx(utility(30).mean() - utility(70).mean())
+    assert figures.welfare == pytest.approx(utility(10).mean())
+    assert figures.welfare > utility(30).mean(), "above all that was on offer"
+
+
+def test_a_leader_who_stays_because_no_ballot_named_a_candidate_was_not_elected_even_if_it_stood() -> None:
+    figures = written([None] * 5, leader=0, before=0, enacted=10)
+    assert (figures.made_by, figures.elected, figures.leader, figures.standing) == ("incumbent", None, 0, 3)
+    assert (figures.choice_quality, figures.welfare_forgone, figures.promise_kept) == (None, None, None)
+    assert "no ballot named a candidate" in figures.untold["choice_quality"]
+    assert (figures.turnout, figures.condorcet_elected) == (0, False)
+    assert figures.leader_gain == pytest.approx((utility(10) - utility(50))[0])
+    with ReadOnlyStore(DB) as reader:
+        assert reader.rows("SELECT count_if(elected) AS winners FROM elections") == [{"winners": 0}]
+
+
+def test_a_turn_without_a_candidate_is_the_planners_or_the_leaders_who_stays() -> None:
+    for leader, maker in ((None, "planner"), (4, "incumbent")):
+        figures = written([], leader=leader, before=leader, enacted=70, offers={})
+        assert (figures.made_by, figures.standing, figures.elected, figures.leader) == (maker, 0, None, leader)
+        assert {figures.untold[name] for name in VOTES} == {"no candidate stood"}
+        assert figures.gain_rich == pytest.approx((utility(70) - utility(50))[1])
+        assert figures.planner_share is not None
+        assert figures.planner_share < 0
+
+
+def test_where_platforms_come_to_nearly_the_same_welfare_no_choice_is_judged() -> None:
+    assert written([(0,)] * 5, offers={0: 20, 1: 30, 3: 20}).choice_quality == 1
+    near = written([(0,)] * 5, offers={0: -50, 1: -49, 3: -50}, enacted=0)
+    assert near.choice_quality is None
+    assert "less than 0.5%" in near.untold["choice_quality"]
+    assert near.welfare_forgone == 0
+
+
+def test_there_is_a_planner_share_where_oracle_gains_enough_on_the_first_schedule_to_tell() -> None:
+    """The best flat tax by trying them all: it gains 0.5 % of the objective or more under one of these two, not under
+    the other."""
+    told = []
+    for welfare, worth in (("utilitarian", np.mean), ("atkinson", lambda u: np.exp(np.log(u).mean()))):
+        best = max(worth(utility(rate)) for rate in np.linspace(0, 95, 951))
+        start = worth(utility(50))
+        figures = written([(0,)] * 5, welfare=welfare)
+        told.append(figures.planner_share is not None)
+        assert told[-1] == (best - start >= 0.005 * start)
+        assert told[-1] or "ORACLE gains less than 0.5%" in figures.untold["planner_share"]
+    assert told == [True, False]
+
+
+@pytest.mark.slow
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_every_figure_is_told_or_its_absence_explained_and_no_share_of_the_offers_passes_one(
+    data: st.DataObject,
+) -> None:
+    rule = data.draw(st.sampled_from(list(ELECTION_RULES)))
+    standing = data.draw(st.sets(st.integers(0, 4)))
+    platforms = data.draw(st.booleans())
+    offers = {agent: data.draw(st.sampled_from((-20, -10, 0, 10, 20))) for agent in sorted(standing)}
+    ballot = (
+        st.none() | st.permutations(sorted(standing)).map(lambda names: tuple(names[:2])) if standing else st.none()
+    )
+    ballots = [data.draw(ballot) for _ in WAGES] if ELECTION_RULES[rule].form else []
+    figures = written(
+        [None if ballot == () else ballot for ballot in ballots],
+        leader=data.draw(st.none() | st.integers(0, 4)),
+        enacted=data.draw(st.sampled_from((0, 30, 50, 60, 100))),
+        offers=offers,
+        platforms=platforms,
+        election_rule=rule,
+    )
+    assert set(figures.untold) == {name for name in MEANS if getattr(figures, name) is None}
+    for name in ("turnout", "vote_quality", "choice_quality"):
+        value = getattr(figures, name)
+        assert value is None or 0 <= value <= 1, name
+    assert figures.welfare_forgone is None or figures.welfare_forgone >= 0
+    assert figures.planner_share is None or figures.planner_share <= 1 + 1e-9
+    assert (figures.made_by == "elected") == (figures.elected is not None)
+
+
+def test_turnout_counts_ballots_with_a_name() -> None:
+    assert written([(0,), None, (1,), None, (3,)]).turnout == 0.6
+    assert written([None] * 5, leader=None, enacted=50).turnout == 0
+
+
+def test_a_vote_is_as_good_as_its_candidate_between_the_best_and_the_worst_on_the_ballot() -> None:
+    on_offer = np.array([utility(70), utility(30), utility(60)])
+    span = on_offer.max(axis=0) - on_offer.min(axis=0)
+    for i, choice in enumerate(CANDIDATES):
+        expected = (on_offer[i] - on_offer.min(axis=0)) / span
+        assert written([(choice,)] * 5).vote_quality == pytest.approx(expected.mean())
+    assert written([None, (1,), None, None, None]).vote_quality == pytest.approx(1), "the rich want the lowest rate"
+
+
+def test_a_set_and_a_ranking_are_judged_as_a_whole() -> None:
+    rich: tuple[None, ...] = (None,)
+    best_first = [None, (1, 3, 0), None, None, None]
+    assert written(best_first, election_rule="borda").vote_quality == pytest.approx(1)
+    worst_first = [None, (0, 3, 1), None, None, None]
+    assert written(worst_first, election_rule="irv").vote_quality == pytest.approx(0)
+    two_of_three = written([*rich, (3, 1), None, None, None], election_rule="approval")
+    assert two_of_three.vote_quality == pytest.approx(1), "the two best, in any order"
+    everybody = written([*rich, (0, 1, 3), None, None, None], election_rule="approval")
+    assert everybody.vote_quality is None, "who approves of everybody says nothing"
+
+
+def test_votes_of_workers_without_a_mind_count_for_turnout_and_not_for_quality() -> None:
+    figures = written([(0,), (0,), (0,), (0,), (0,)], asked=(True, False, False, False, False))
+    assert figures.turnout == 1
+    assert figures.vote_quality == written([(0,), None, None, None, None]).vote_quality
+
+
+def test_who_wants_welfare_or_its_opposite_votes_well_by_that() -> None:
+    """Mean utility is highest under worker 1's 30 percent, and lowest under worker 0's 70."""
+    kinds = ("altruistic", "adversarial", "egotistical", "egotistical", "egotistical")
+    assert written([(1,), (0,), None, None, None], kinds=kinds).vote_quality == pytest.approx(1)
+    assert written([(0,), (1,), None, None, None], kinds=kinds).vote_quality == pytest.approx(0)
+
+
+def test_the_condorcet_winner_is_the_median_earners_favourite() -> None:
+    """On a flat tax wishes line up with wages (Roberts 1977)."""
+    under = {0: utility(70)[3], 1: utility(30)[3], 3: utility(60)[3]}
+    favourite = max(under, key=lambda agent: under[agent])
+    rates = {0: 70, 1: 30, 3: 60}
+    for leader in CANDIDATES:
+        figures = written([(leader,)] * 5, leader=leader, enacted=rates[leader])
+        assert figures.condorcet_winner
+        assert figures.condorcet_elected == (leader == favourite)
+
+
+@pytest.mark.slow
+def test_a_rule_is_judged_by_whom_it_elects_if_all_vote_by_true_preferences() -> None:
+    """Two of the five want 70 percent, two 30, and the one with the median wage 60, which beats both in pairs."""
+    favourites = np.argmax([utility(70), utility(30), utility(60)], axis=0).tolist()
+    assert favourites == [0, 1, 0, 2, 1]
+    sincere = {rule: written(election_rule=rule).condorcet_sincere for rule in ELECTION_RULES}
+    assert sincere == {
+        "plurality": False,
+        "approval": sincere["approval"],  # 70 and 60 percent are approved by three each: the lot decides
+        "borda": True,
+        "irv": False,
+        "condorcet": True,
+        "sortition": sincere["sortition"],
+        "median_voter": True,
+    }
+
+
+def test_where_all_offers_come_to_the_same_there_is_nothing_to_win_and_no_vote_to_judge() -> None:
+    figures = written([(0,)] * 5, offers=dict.fromkeys(CANDIDATES, 20))
+    assert (figures.condorcet_winner, figures.condorcet_elected, figures.condorcet_sincere) == (False, None, None)
+    assert figures.vote_quality is None
+
+
+def test_a_platform_that_is_the_same_as_the_condorcet_winners_is_as_good() -> None:
+    for leader in (0, 3):
+        figures = written([(leader,)] * 5, leader=leader, offers={0: 20, 1: -10, 3: 20}, enacted=70)
+        assert (figures.condorcet_winner, figures.condorcet_elected) == (True, True)
+
+
+def test_without_platforms_votes_and_offers_cannot_be_judged() -> None:
+    figures = written([(0,)] * 5, offers=None, platforms=False)
+    assert (figures.vote_quality, figures.condorcet_winner, figures.condorcet_elected) == (None, None, None)
+    assert (figures.choice_quality, figures.welfare_forgone, figures.promise_kept) == (None, None, None)
+    assert "--platforms" in figures.untold["choice_quality"]
+    assert (figures.turnout, figures.elected, figures.leader_tercile, figures.platform) == (1, 0, 1, None)
+    assert figures.planner_share is not None
+
+
+def test_under_a_rule_without_ballots_there_is_no_turnout_and_no_quality() -> None:
+    figures = written(election_rule="sortition")
+    assert (figures.turnout, figures.vote_quality) == (None, None)
+    assert figures.condorcet_winner
+
+
+def test_a_leader_who_stayed_without_standing_was_not_elected() -> None:
+    figures = written([None] * 5, leader=4, enacted=50)
+    assert (figures.elected, figures.leader_gain, figures.condorcet_elected) == (None, 0, False)
+
+
+def test_means_leave_out_what_cannot_be_told_and_each_run_counts_once() -> None:
+    told, untold = written([(0,), None, None, None, None]), written([None] * 5, leader=None, enacted=50)
+    labs = [Lab(1, "plurality", "free", [told, untold]), Lab(2, "plurality", "free", [told])]
+    assert labs[0].means()["vote_quality"] == told.vote_quality
+    found = estimates(labs)["turnout"]
+    assert found.mean == pytest.approx((0.1 + 0.2) / 2)
+    assert (found.error, found.turns) == (pytest.approx(0.05), 3)
+    assert estimates(labs)["vote_quality"].turns == 2
+    assert estimates(labs[:1])["turnout"].error is None
+    assert estimates([Lab(1, "sortition", "free", [])])["turnout"].mean is None
+
+
+# -- the command ----------------------------------------------------------------------------------------------------
+
+
+SMALL = (
+    "--llm",
+    "rules",
+    "--scenario",
+    "democratic",
+    "--num-agents",
+    "5",
+    "--max-timesteps",
+    "6",
+    "--two-timescale",
+    "2",
+)
+
+
+@pytest.mark.slow
+def test_one_run_is_shown_by_election_and_several_by_rule(cli: CommandLine) -> None:
+    assert cli("run", *SMALL, "--platforms", "--binding-platforms", "--db", DB, "--name", "bound").code == 0
+    for more in (("--platforms",), ("--election-rule", "sortition"), ("--election-rule", "approval")):
+        assert cli("run", *SMALL, *more, "--db", DB).code == 0
+    one = cli("elections", "bound", "--db", DB)
+    assert one.code == 0, one.err
+    assert "Elections of run 1: plurality, platforms binding" in one.out
+    held = [str(row["year"]) for row in cli.sql("select distinct year from platforms where run_id = 1 order by 1", DB)]
+    turns = [
+        str(row["year"]) for row in cli.sql("select year from years where rate_changes is not null and run_id = 1", DB)
+    ]
+    assert held
+    assert [line.split()[0] for line in one.out.splitlines() if line.lstrip()[:1].isdigit()] == [*held, *turns]
+    several = cli("elections", "all", "--db", DB)
+    assert several.code == 0, several.err
+    rows = [line.split()[:2] for line in several.out.splitlines()]
+    rules = [head for head, label in (row for row in rows if len(row) == 2) if label == "mean"]
+    assert rules == ["plurality", "plurality", "approval", "sortition"] * 2
+    assert [row[0] for row in rows if row[1:] == ["of"] and row[0].islower()] == ["binding", "free", "none", "none"] * 2
+    assert "Without --platforms what a vote would have brought is unknown" in several.out
+    assert "No citizen votes under sortition" in several.out
+    assert max(map(len, several.out.split("All workers")[0].splitlines())) <= 100
+
+
+@pytest.mark.slow
+def test_turns_without_a_candidate_are_shown_and_count_in_the_means_of_gains(cli: CommandLine) -> None:
+    """With this seed no candidate stands in year 0, so that the planner has its turn."""
+    many = (
+        "--llm",
+        "rules",
+        "--scenario",
+        "democratic",
+        "--platforms",
+        "--two-timescale",
+        "2",
+        "--max-timesteps",
+        "24",
+    )
+    assert cli("run", *many, "--num-agents", "5", "--seed", "5", "--db", DB).code == 0
+    turns = cli.sql("select year, leader, rate_changes from years where rate_changes is not null order by year", DB)
+    stood = {row["year"] for row in cli.sql("select distinct year from platforms", DB)}
+    without = [row["year"] for row in turns if row["year"] not in stood]
+    assert without
+    made = json.loads(cli("elections", "1", "--db", DB, "--json").out)
+    assert [row["year"] for row in made["changes"]] == [row["year"] for row in turns]
+    assert [row["year"] for row in made["changes"] if not row["standing"]] == without
+    for row, stored in zip(made["changes"], turns, strict=True):
+        assert row["leader"] == stored["leader"]
+        assert (row["made_by"] == "planner") == (stored["leader"] is None)
+    (rule,) = made["rules"]
+    assert rule["turns_in_mean"]["gain_poor"] == len(turns) == rule["turns"]
+    assert rule["turns_in_mean"]["promise_kept"] == rule["made_by"]["elected"] <= len(stood) == rule["elections"]
+    assert rule["means"]["gain_poor"] == pytest.approx(np.mean([row["gain_poor"] for row in made["changes"]]))
+    said = cli("elections", "1", "--db", DB).out
+    assert "is asked GovernAsLeader" in said
+    assert f"{len(without)} without a candidate" in said
+
+
+@pytest.mark.slow
+def test_the_gains_of_all_changes_add_up_to_what_the_last_law_is_worth_against_the_first(cli: CommandLine) -> None:
+    """Shocks change the law for good (in year 3, and in year 4 after a government had its turn) and for a time (7 to
+    9): what lies over the law and is lifted again leaves it as it is beneath."""
+    shocks = ("year=3: rates+7", "year=4: rates=10/20/90", "years=7-9: rates=0/0/0")
+    given_ = [word for shock in shocks for word in ("--shock", shock)]
+    played = (
+        "--platforms",
+        "--max-timesteps",
+        "12",
+        "--two-timescale",
+        "2",
+        "--num-agents",
+        "6",
+        "--welfare",
+        "utilitarian",
+    )
+    assert cli("run", "--llm", "rules", "--scenario", "democratic", *played, *given_, "--db", DB).code == 0
+    made = json.loads(cli("elections", "1", "--db", DB, "--json").out)["changes"]
+    shocked = [row["year"] for row in made if row["made_by"] == "shock"]
+    assert shocked == [3, 4, 7, 10]
+    assert [row["year"] for row in made if row["made_by"] != "shock"] == [0, 2, 4, 6, 8, 10]
+    law = {row["year"]: row for row in cli.sql("from welfare_by_year", DB)}
+    (turn,) = (row for row in made if row["year"] == 8)
+    assert law[8]["rates"] == [0, 0, 0]
+    assert turn["rates"] == law[8]["rates_beneath"]
+    after = {row["year"]: row["rates"] for row in made}
+    assert [after[year] for year in (3, 4, 7, 10)] == [law[year]["rates"] for year in (3, 4, 7, 10)]
+    assert after[4] == [10, 20, 90]
+    lasting = [row for row in made if row["made_by"] != "shock" or row["year"] in (3, 4)]
+    for row, following in pairwise(lasting):
+        assert row["rates"] == following["rates_before"]
+    total = sum(row["welfare_gain"] for row in lasting)
+    stored = cli.sql("select welfare_start, welfare_best_response as last from yardsticks where year = 11", DB)[0]
+    assert total == pytest.approx(stored["last"] - stored["welfare_start"])
+    assert sum(row["gain_rich"] + row["gain_middle"] + row["gain_poor"] for row in lasting) == pytest.approx(3 * total)
+    (rule,) = json.loads(cli("elections", "1", "--db", DB, "--json").out)["rules"]
+    assert (rule["turns"], rule["made_by"]["shock"]) == (6, 4)
+    said = cli("elections", "1", "--db", DB).out
+    assert "governments decide about the law beneath" in said
+
+
+def test_figures_are_those_of_the_people_as_a_shock_on_wages_left_them(cli: CommandLine) -> None:
+    assert (
+        cli(
+            "run", *SMALL, "--platforms", "--shock", "year=3: wages*3", "--shock", "year=3: rebate+500", "--db", DB
+        ).code
+        == 0
+    )
+    made = json.loads(cli("elections", "1", "--db", DB, "--json").out)["changes"]
+    stored = {row["year"]: row for row in cli.sql("from yardsticks", DB)}
+    assert [row["year"] for row in made] == [0, 2, 4]
+    for row in made:
+        year = stored[row["year"]]
+        for name in ("start", "oracle"):
+            assert row[f"welfare_{name}"] == pytest.approx(year[f"welfare_{name}"])
+        assert row["welfare"] == pytest.approx(year["welfare_best_response"])
+    assert made[1]["welfare_start"] != pytest.approx(made[2]["welfare_start"])
+
+
+@pytest.mark.slow
+def test_json_has_every_election_and_the_means_by_rule(cli: CommandLine) -> None:
+    for seed in ("1", "2"):
+        assert cli("run", *SMALL, "--platforms", "--seed", seed, "--election-rule", "irv", "--db", DB).code == 0
+    made = json.loads(cli("elections", "1", "2", "1", "--db", DB, "--json").out)
+    turns = cli.sql("select run_id, year from years where rate_changes is not null order by all", DB)
+    assert [(row["run_id"], row["year"]) for row in made["changes"]] == [(row["run_id"], row["year"]) for row in turns]
+    held = cli.sql("select distinct run_id, year from platforms", DB)
+    (rule,) = made["rules"]
+    assert (rule["rule"], rule["platforms"], rule["runs"]) == ("irv", "free", 2)
+    assert (rule["turns"], rule["elections"]) == (len(turns), len(held))
+    by_run = [np.mean([row["gain_rich"] for row in made["changes"] if row["run_id"] == run]) for run in (1, 2)]
+    assert rule["means"]["gain_rich"] == pytest.approx(np.mean(by_run))
+    assert rule["standard_errors"]["gain_rich"] == pytest.approx(abs(by_run[0] - by_run[1]) / 2)
+    yardsticks = "select y.*, leader from yardsticks y join years using (run_id, year)"
+    stored = {(row["run_id"], row["year"]): row for row in cli.sql(yardsticks, DB)}
+    for row in made["changes"]:
+        year = stored[row["run_id"], row["year"]]
+        assert row["welfare"] == pytest.approx(year["welfare_best_response"])
+        assert row["planner_share"] is None or row["planner_share"] == pytest.approx(year["planner_share"])
+        assert row["leader"] == year["leader"]
+
+
+def test_a_fork_is_judged_by_its_own_elections_under_its_own_rule(cli: CommandLine) -> None:
+    """Its brackets are others, so that the law is rewritten when it branches, before its first government."""
+    assert cli("run", *SMALL, "--platforms", "--db", DB).code == 0
+    fork = ("--election-rule", "condorcet", "--binding-platforms", "--bracket-setting", "flat")
+    assert cli("fork", "1", "--at", "3", *fork, "--db", DB).code == 0
+    made = json.loads(cli("elections", "2", "--db", DB, "--json").out)
+    assert [(row["rule"], row["platforms"], row["year"], row["made_by"]) for row in made["changes"]] == [
+        ("condorcet", "binding", 3, "fork"),
+        ("condorcet", "binding", 4, "elected"),
+    ]
+    rewritten, elected = made["changes"]
+    assert rewritten["rates"] == rewritten["rates_before"][:1] == elected["rates_before"]
+    assert made["rules"][0]["turns_in_mean"]["gain_poor"] == 1
+    assert cli("replay", "2", "--db", DB).code == 0
+
+
+def test_a_society_in_which_no_worker_can_stand_is_governed_by_the_planner(cli: CommandLine) -> None:
+    assert cli("run", *SMALL, "--worker-type", "FIXED", "--db", DB).code == 0
+    made = json.loads(cli("elections", "all", "--db", DB, "--json").out)
+    assert [(row["year"], row["made_by"]) for row in made["changes"]] == [
+        (0, "planner"),
+        (2, "planner"),
+        (4, "planner"),
+    ]
+    assert made["rules"][0]["elections"] == 0
+    said = cli("elections", "1", "--db", DB)
+    assert said.code == 0, said.err
+    assert "Elections of run" not in said.out
+    assert "3 by the planner (years 0, 2, 4)" in said.out
+
+
+@pytest.mark.slow
+def test_what_has_no_elections_is_refused_in_one_line(cli: CommandLine) -> None:
+    assert cli("run", "--llm", "rules", "--num-agents", "2", "--max-timesteps", "1", "--db", DB).code == 0
+    assert cli("run", *SMALL, "--warmup", "9", "--db", DB).code == 0
+    for args, said in (
+        (("1",), "run 1 has no elections: its scenario is rational"),
+        (("2",), "run 2 has held no election yet"),
+        (("9",), "no run '9'"),
+        (("all",), "no run in a.duckdb has held an election"),
+    ):
+        result = cli("elections", *args, "--db", DB)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert said in result.err
+
+
+def test_votes_of_files_without_ballots_are_read_by_their_candidate() -> None:
+    figures = written([(0,), None, None, None, None])
+    with Store(DB) as store:
+        store.connection.execute("UPDATE votes SET ballot = NULL")
+    with ReadOnlyStore(DB) as reader:
+        assert diagnose(reader, "1").changes == [figures]
+
+
+def test_a_run_that_was_cut_off_before_its_people_were_stored_has_no_elections() -> None:
+    config = build({"scenario": "democratic"})
+    with Store(DB) as store:
+        store.start_run(run_row(config, "rules"))
+    with ReadOnlyStore(DB) as reader, pytest.raises(UsageError, match="held no election yet"):
+        diagnose(reader, "1")
