@@ -181,7 +181,7 @@ class LLMAgents:
         examples.learn(self.modules, pools)
 
     def _budget(self) -> Budget:
-        """The caps, and what a run that goes on has spent. UsageError where dollars are capped and have no price."""
+        """The budget, counting what a resumed run has already spent. UsageError where capped dollars have no price."""
         config, known = self.config, {name: self.prices.of(name) for name in self.lms}
         for name, price in known.items():
             if config.max_cost_usd is not None and price is None and not self.offline:
@@ -302,7 +302,7 @@ class LLMAgents:
     async def preflight(self, *, year: int = 0, earlier: Sequence[Call] = ()) -> None:
         """One tiny call to each model before anything is spent; ModelError says in one line why one cannot be used.
 
-        `earlier`: the stored preflights of this year, when a run goes on.
+        `earlier`: the stored preflights of this year, when a run is resumed.
         """
         for number, (name, lm) in enumerate(self.lms.items()):
             if name != RULES:

@@ -108,7 +108,7 @@ class Budget:
     def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
         """Put what a request took in the place of what was reserved for it.
 
-        Where nobody knows what was billed (a reply without its usage, an attempt that was given up), the worst case is.
+        Where the bill is unknown (a reply without usage, an attempt that was given up), the worst case counts.
         """
         self._in_flight -= 1
         self.reserved -= reserved
@@ -165,7 +165,7 @@ class Budget:
         return worst
 
     def _idle(self, question: object) -> bool:
-        """Whether nothing but waiting is going on: no request under way, no question at work on a reply."""
+        """Whether everything waits: no request is in flight, and no question is processing a reply."""
         waiting = set(self._waiting) | {id(question)}
         return self._in_flight == 0 and self._asking <= len(waiting)
 

@@ -35,7 +35,7 @@ SIGNATURES = (
 """In the order in which a year asks them: the order of call ids."""
 
 INTERVIEW = "AnswerInterview"
-"""What is asked when a year is over, and belongs to no run: a run that goes on or is played again looks past it."""
+"""What is asked when a year is over. It belongs to no run: a resumed or replayed run ignores it."""
 
 MOST_ATTEMPTS = 1000
 BRANCH_ATTEMPTS = 50
@@ -268,7 +268,7 @@ class Trace:
 
 
 def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
-    """The columns of `lm_calls` that an attempt itself tells, whoever made it."""
+    """The columns of `lm_calls` that follow from the attempt itself."""
     request, response, error = attempt.request, attempt.response, attempt.error
     usage = response.usage if response is not None else None
     used = count(model, usage)

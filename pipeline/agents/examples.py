@@ -25,7 +25,7 @@ Pools = Mapping[str, Sequence[Mapping[str, Any]]]
 """Examples by question (a signature's name), each with its inputs and outputs by name."""
 
 POOL = "pool"
-"""Where a role's examples are in `programs.state`: a run that goes on has those that it began with."""
+"""Where a role's examples are in `programs.state`: a resumed run has those that it began with."""
 
 MOST = 200
 """Examples that are kept of a question."""

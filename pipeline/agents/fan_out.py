@@ -1,4 +1,4 @@
-"""The questions of a year to many agents, asked at once; those who are shown the very same are told so."""
+"""Ask the questions of a year to many agents concurrently, and mark those that get identical prompts."""
 
 from __future__ import annotations
 

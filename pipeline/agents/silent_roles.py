@@ -41,7 +41,7 @@ class Hearing:
         self.failures |= other.failures
 
     def forget(self) -> None:
-        """Begin anew; the last failures are kept."""
+        """Start counting again; the last failures are kept."""
         self.asked, self.heard = set(), set()
 
     def failure(self, role: str | None = None) -> str:

@@ -1,7 +1,8 @@
-"""More than one process answers the questions of a run: each worker's by the ward that it belongs to.
+"""More than one process answers the questions of a run: each worker's by the worker process that it belongs to.
 
-The run's process keeps the economy and the store. Questions that are asked at once reach a ward as one message, and its
-calls come back as files (pipeline/store/call_files.py) that are taken into the store at the end of the year.
+The run's process keeps the economy and the store. Questions that are asked at once reach a worker process as one
+message, and its calls come back as files (pipeline/store/call_files.py) that are taken into the store at the end of
+the year.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ log = logging.getLogger("llm_economist")
 
 
 class Transport(Protocol):
-    """The way to the wards: `Processes` of this machine, or `Actors` of a Ray cluster."""
+    """The way to the worker processes: `Processes` of this machine, or `Actors` of a Ray cluster."""
 
     @property
     def count(self) -> int: ...
@@ -35,7 +36,7 @@ class Transport(Protocol):
 
 @contextmanager
 def divided(llm_agents: LLMAgents, store: Store) -> Iterator[WorkerPool | None]:
-    """The wards of a run that is being played; None where its settings say that this process answers."""
+    """The worker processes of a run that is being played; None where its settings say that this process answers."""
     if not llm_agents.config.divided:
         yield None
         return
@@ -74,7 +75,7 @@ class WorkerPool:
         agent: int | None,
         module: dspy.Module | None = None,
     ) -> Answer:
-        """As `LLMAgents.ask`, in the ward of `agent`; the planner's questions go to the first."""
+        """As `LLMAgents.ask`, in the worker process of `agent`; the planner's questions go to the first."""
         known = self.llm_agents.recorded.pop((year, question, agent), [])
         paper = module.on_ballot if module is not None else None
         alike = dspy.settings.get("alike")
@@ -83,7 +84,7 @@ class WorkerPool:
         return Answer(prediction, [], call_id=reply.call_id, error=reply.error)
 
     def _post(self, ask: Ask) -> asyncio.Future[Reply]:
-        """Put a question into its ward's batch, which is sent when all who ask at once have asked."""
+        """Put a question into its worker process's batch, which is sent when all who ask at once have asked."""
         loop = asyncio.get_running_loop()
         self.transport = self.transport or self._begin(self)
         number = partition_of(ask.agent, self.llm_agents.config.num_agents, self.transport.count)
@@ -121,11 +122,11 @@ class WorkerPool:
             log.handle(record)
 
     def ingest_calls(self) -> None:
-        """Take the calls that the wards have written into the store, and count them."""
+        """Take the calls that the worker processes have written into the store, and count them."""
         self.llm_agents.usage.join(ingest_calls(self.store, self.llm_agents.run_id))
 
     def close(self) -> None:
-        """End the wards; what they have written is in the store then."""
+        """End the worker processes; what they have written is in the store then."""
         if self.transport is not None:
             self.transport.close()
             self.ingest_calls()
@@ -133,7 +134,7 @@ class WorkerPool:
 
 
 def partition_of(agent: int | None, num_agents: int, wards: int) -> int:
-    """The ward of an agent: contiguous ranges of about the same length.
+    """The worker process of an agent: contiguous ranges of about the same length.
 
     >>> [partition_of(agent, 5, 2) for agent in (None, 0, 1, 2, 3, 4)]
     [0, 0, 0, 0, 1, 1]
@@ -142,7 +143,7 @@ def partition_of(agent: int | None, num_agents: int, wards: int) -> int:
 
 
 def setups(llm_agents: LLMAgents, store: Store, wards: int) -> list[WorkerSetup]:
-    """What each of so many wards must know; there are no more than there are agents, or calls to share."""
+    """What each of so many worker processes must know; there are no more than there are agents, or calls to share."""
     config = llm_agents.config
     wards = min(wards, *(n for n in (config.num_agents, config.concurrency, config.rpm, config.tpm) if n is not None))
     folder = calls_folder(store.path) / str(llm_agents.run_id)

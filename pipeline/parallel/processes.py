@@ -21,7 +21,7 @@ from programs.models import blotted
 
 
 class Processes:
-    """A process a ward. One that is lost is begun anew, and goes on from its journal."""
+    """One process for each part of the population. A lost one restarts and continues from its call files."""
 
     def __init__(self, setups: Sequence[WorkerSetup]) -> None:
         self.setups = setups
@@ -37,11 +37,11 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """How many wards there are."""
+        """The number of worker processes."""
         return len(self.setups)
 
     async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
-        """The report of ward `number`. EconomistError where it was lost `LIVES` times."""
+        """The report of worker process `number`. EconomistError where it was lost `LIVES` times."""
         loop = asyncio.get_running_loop()
         async with self.turns[number]:
             for _ in range(LIVES):

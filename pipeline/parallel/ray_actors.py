@@ -14,7 +14,7 @@ from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Ask, 
 
 
 class Actor:
-    """A ward on some node."""
+    """A worker process on some node."""
 
     def __init__(self, setup: WorkerSetup, folder: str) -> None:
         self.ward = AgentWorker(setup)
@@ -27,18 +27,18 @@ class Actor:
         return Path(self.ward.setup.folder).parent.is_dir()
 
     async def answer(self, batch: Sequence[Ask]) -> Report:
-        """The report of the ward."""
+        """The report of the worker process."""
         return await self.ward.answer(batch)
 
 
 class Actors:
-    """An actor a ward, on the cluster at `address` (pipeline/parallel/ray_cluster.py)."""
+    """One actor for each part of the population, on the cluster at `address` (pipeline/parallel/ray_cluster.py)."""
 
     def __init__(
         self, setups: Callable[[int], Sequence[WorkerSetup]], *, wards: int | None, address: str | None
     ) -> None:
-        """`setups`: from the number of wards; without `wards`, there is one for each CPU. UsageError where they can't
-        work."""
+        """`setups`: from the number of processes; without a count, there is one for each CPU. UsageError where they
+        cannot work."""
         with ExitStack() as stack:
             self.ray = stack.enter_context(cluster(address))
             count = wards or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
@@ -59,11 +59,11 @@ class Actors:
 
     @property
     def count(self) -> int:
-        """How many wards there are."""
+        """The number of worker processes."""
         return len(self.members)
 
     async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
-        """The report of ward `number`. EconomistError where it was lost `LIVES` times."""
+        """The report of worker process `number`. EconomistError where it was lost `LIVES` times."""
         asked = self.members[number].answer.remote(batch)
         self.under_way.add(asked)
         try:

@@ -1,7 +1,7 @@
 """A worker process: it answers for a contiguous part of the population, with language-model agents of its own.
 
-Prompts are rendered and replies are parsed here, so that is what runs on several cores. What a ward answers does not
-depend on which ward it is: seeds, ids and keys of calls are those of the question (pipeline/agents/call_trace.py).
+Prompts are rendered and replies are parsed here: that is what runs on several cores. The answers do not depend on
+which process gives them: seeds, ids and keys of calls are those of the question (pipeline/agents/call_trace.py).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("llm_economist")
 
 LIVES = 5
-"""How often a ward may be lost over one batch of questions before the run gives up."""
+"""How often a worker process may be lost over one batch of questions before the run gives up."""
 
 SHUTDOWN_TIMEOUT = 15.0
-"""Seconds for a ward to store what it has and end, before it is killed."""
+"""Seconds for a worker process to store what it has and end, before it is killed."""
 
 BallotPaper = tuple[tuple[str, ...], str]
 """The names on a ballot, and its form."""
@@ -44,7 +44,7 @@ BallotPaper = tuple[tuple[str, ...], str]
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a ward needs to know before it is asked. `config` has its share of the limits; `folder`: of its journal."""
+    """What a worker process needs at the start. `config` has its share of the limits; `folder`: its call files."""
 
     number: int
     config: RunConfig
@@ -56,9 +56,9 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class Ask:
-    """One question to a ward. `ballot`: who stands, where it is a vote. `recorded`: stored calls to be used again.
+    """One question to a worker process. `ballot`: the candidates of a vote. `recorded`: stored calls to reuse.
 
-    `alike`: who else asks the very same, whatever their wards.
+    `alike`: who else asks the same, whatever their worker processes.
     """
 
     question: str
@@ -83,7 +83,7 @@ class Reply:
 class Report:
     """What came of a batch: a reply for each question, in order, or the `failure` that ends the run.
 
-    `hearing`: as in `LLMAgents`. `logged`: what the ward has to say in the run's text log.
+    `hearing`: as in `LLMAgents`. `logged`: what the worker process writes to the run's text log.
     """
 
     replies: list[Reply] = field(default_factory=list)
@@ -166,7 +166,7 @@ class AgentWorker:
 
 
 def share(config: RunConfig, number: int, wards: int) -> RunConfig:
-    """The settings of one of so many wards: its part of what is limited, so that all together keep the limits."""
+    """The settings of one of so many worker processes, with its part of each limit, so that together they keep it."""
 
     def part(limit: int | None) -> int | None:
         return None if limit is None else limit // wards + (number < limit % wards)

@@ -1,4 +1,4 @@
-"""A phase of a study as DSPy sees it: lineage and purse of every model call, and callback of modules and evaluations.
+"""A study as DSPy sees it: recorder and budget of every model call, and callback of modules and evaluations.
 
 What is asked is told from everything else by its key: the model, the messages and the settings, DSPy's rollout, and
 how often one and the same question (one call of a program) has asked just that before. So the reply to a request does
@@ -63,7 +63,7 @@ def _guarded(handler: Handler) -> Handler:
 
 
 class StudyCallbacks(BaseCallback):
-    """Put into `dspy.context` as lineage, purse and callback at once, by `open`.
+    """Recorder, budget and callback at once; `open` puts it into `dspy.context`.
 
     `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
     evaluation. `asked` is the program that this thread has called last.
@@ -78,7 +78,7 @@ class StudyCallbacks(BaseCallback):
 
     @contextmanager
     def open(self, *, lm: dspy.LM, adapter: dspy.Adapter, threads: int) -> Iterator[StudyCallbacks]:
-        """Within, DSPy asks `lm` by `adapter` in at most `threads` threads. Whoever asks later finds the phase closed.
+        """Within, DSPy asks `lm` by `adapter` in at most `threads` threads. Later questions are refused.
 
         DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
         """

@@ -37,8 +37,8 @@ class Study:
 
     `row`: the columns of `studies` that tell it from all others; `output`: the field by which its question is known,
     however an optimizer has changed it. `replies`: stored calls by what was asked. `usage`
-    holds what the study took in all, of which `bought` calls are new. Threads share a study: whoever waits for a reply
-    that another thread has asked for waits on `changed`.
+    holds what the study took in all, of which `bought` calls are new. Threads share a study: a thread that waits for
+    another thread's reply waits on `changed`.
     """
 
     store: Store

@@ -1,4 +1,4 @@
-"""Questions that are the same to the letter, asked at once: one request for several samples (OpenAI's `n`).
+"""Identical prompts asked at once become one request for several samples (OpenAI's `n`).
 
 The prompt is then computed and paid once. Each asker keeps a request of its own, with a seed of its own, and gets a
 response of its own: who replays, resumes or repairs need not know. Servers with `n` count the seed up from choice to

@@ -1,4 +1,4 @@
-"""What engines report to: the lineage of a question, the purse that pays, and an attempt as both are told of it.
+"""What engines report to: a question's call recorder and its budget, and the attempt that both receive.
 
 And what askers tell engines: that the same is asked by others at once (`SharedPrompt`).
 """
@@ -14,7 +14,7 @@ from dspy import lm15
 
 @dataclass(frozen=True)
 class SharedPrompt:
-    """That the very same is asked by several at once, so that one request may do for all (programs/calls/batching.py).
+    """A prompt that several agents ask at once, so that one request can serve all (programs/calls/batching.py).
 
     `number`: which of the `count` of `group` this one is, from 0. `lead`: in whose name number 0 is asked. A hint: no
     answer depends on it but by its sampling seed, which is that of number 0 plus `number`.

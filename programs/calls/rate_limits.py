@@ -228,7 +228,7 @@ class RateLimiter:
         return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0) if self.tpm else 0.0
 
     def _settle(self, entry: Permit, error: BaseException | None) -> None:
-        """Put the tokens that a request took in the place of those reserved; of one that was given up, nobody knows."""
+        """Replace the reserved tokens by those that a request took; for one that was given up they are unknown."""
         if self.tpm is None:
             return
         if entry.response is not None:

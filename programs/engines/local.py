@@ -145,7 +145,7 @@ class LocalEngine(_Local):
 
 
 class AsyncLocalEngine(_Local):
-    """The same for the event loop, which goes on while the model computes in a thread of its own."""
+    """The same for the event loop, which continues while the model computes in its own thread."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)

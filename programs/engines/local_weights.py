@@ -76,7 +76,7 @@ def intact(file: Path) -> bool:
 def smollm2() -> Path:
     """The weights of smollm2, verified once a process and fetched where they are missing or broken.
 
-    Whoever fetches does so in a folder of its own and renames the file when it is whole and verified: a process that is
+    A download uses its own folder and renames the file once it is complete and verified: a process that is
     killed leaves nothing that counts, and two at once do not meet.
     """
     file = cached()

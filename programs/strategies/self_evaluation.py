@@ -20,7 +20,7 @@ from programs.engines.rules.policies import (
     Floats,
     changes_in,
     dollars,
-    purse,
+    finances,
     rates_in,
     static_gains,
 )
@@ -51,7 +51,7 @@ def reward(inputs: Inputs, answer: Any) -> float:
 def hours_worth(inputs: Inputs, answer: Any) -> float:
     """Own utility of the hours as a share of the best, by the formula, the wage and the schedule in the prompt.
 
-    Whoever wants social welfare or its opposite cannot compute it, and goes by the record.
+    A worker who wants social welfare or its opposite cannot compute it, and uses the record.
     """
     effort, wage = EFFORT.search(inputs["objective"]), HOURLY.findall(inputs["identity"])
     if not effort or not wage or "social welfare" in inputs["objective"]:
@@ -87,8 +87,8 @@ def _share(value: float, among: Floats) -> float:
 def rates_worth(inputs: Inputs, answer: Any) -> float:
     """How well the schedule that results did by the record; one that the record lacks counts as its nearest.
 
-    While exploring, a schedule that was tried is worth half. Whoever stands for office is judged by its own purse, and
-    whoever promised is worth half if it breaks its word.
+    While exploring, a schedule that was tried is worth half. A candidate is judged by its own income, and a
+    broken promise halves the score.
     """
     if "economy" not in inputs:
         return _own_platform(inputs, answer)
@@ -111,7 +111,7 @@ def rates_worth(inputs: Inputs, answer: Any) -> float:
 
 
 def _own_platform(inputs: Inputs, answer: Any) -> float:
-    """Whoever does not stand loses nothing; whoever does should gain by its platform, hours being as they are."""
+    """Not standing loses nothing; a candidate should gain from its platform at unchanged hours."""
     if not answer["stand"]:
         return UNKNOWN
     gain = static_gains(inputs, [list(answer["rate_changes"] or ())])[0]
@@ -119,7 +119,7 @@ def _own_platform(inputs: Inputs, answer: Any) -> float:
 
 
 def vote_worth(inputs: Inputs, answer: Any) -> float:
-    """The gain of one's purse by the platform voted for, from the worst to the best on the ballot, hours as they are.
+    """Gain in one's income from the platform voted for, from the worst to the best on the ballot, at unchanged hours.
 
     Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention
     counts as no change.
@@ -129,7 +129,7 @@ def vote_worth(inputs: Inputs, answer: Any) -> float:
     if lines[0][-1].startswith("platform "):
         gains = static_gains(inputs, [changes_in(line[-1].removeprefix("platform ")) for line in lines])
     else:
-        own = purse(inputs)[0]
+        own = finances(inputs)[0]
         gains = -np.abs(np.array([dollars(line[-1])[0] for line in lines]) - own)
     said = answer["vote"]
     first = next(iter(said), None) if isinstance(said, list | tuple) else said

@@ -1,7 +1,7 @@
 """How `rules` answers: small bandits over what a prompt shows, and nothing else.
 
 Workers hill-climb over hours, the planner climbs a response surface over schedules, citizens follow their
-own purse. None of them knows the economy: each reads the record that its prompt carries.
+own income. None of them knows the economy: each reads the record that its prompt carries.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def changes_in(platform: str) -> list[int]:
     return [int(change) for change in platform.split("/")] if re.match(r"[+-]?\d", platform) else []
 
 
-def purse(inputs: Inputs) -> tuple[float, float, float]:
+def finances(inputs: Inputs) -> tuple[float, float, float]:
     """Own income, own tax and the rebate, as far as the prompt tells them."""
     last = LAST_YEAR.findall(inputs["record"])
     income, tax = (float(last[-1][1]), float(last[-1][2])) if last else (dollars(inputs["identity"])[-1], 0.0)
@@ -163,7 +163,7 @@ def _above(inputs: Inputs, income: float) -> Floats:
 
 def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Stand if the budget matters much to you: payers would cut the rates that they pay, receivers raise the others."""
-    income, tax, rebate = purse(inputs)
+    income, tax, rebate = finances(inputs)
     own = _above(inputs, income) > 0
     if abs(tax - rebate) <= 0.15 * income and rng.random() > 0.15:
         return {"stand": False, "rate_changes": None}
@@ -172,7 +172,7 @@ def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Vote for what helps your purse, or, without platforms, for those who earn most like you, other than yourself."""
+    """Vote for what raises your income, or, without platforms, for the others whose earnings are nearest to yours."""
     lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
     if lines[0][-1].startswith("platform "):
         gain = static_gains(inputs, [changes_in(line[-1].removeprefix("platform ")) for line in lines])
@@ -185,7 +185,7 @@ def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def _on_ballot(ballot: str, names: list[str], gain: Floats, rng: Rng) -> str | list[str]:
-    """The best, all above the mean, or all from best to worst, as the ballot asks; equals by lot. Nothing to gain from
+    """The best, all above the mean, or all from best to worst, as the ballot asks; ties at random. Nothing to gain from
     anybody, no vote."""
     order = sorted(rng.permutation(len(names)), key=lambda i: -gain[i]) if gain.any() else []
     if "best to worst" in ballot:
@@ -196,7 +196,7 @@ def _on_ballot(ballot: str, names: list[str], gain: Floats, rng: Rng) -> str | l
 
 
 def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
-    """What each platform brings one's purse with everybody's hours as they are, in cents; no changes bring nothing.
+    """What each platform adds to one's income with everybody's hours as they are, in cents; no changes bring nothing.
 
     The rebate moves by what those on the ballot would pay more at 40 hours, in the mean, and one's own tax by what one
     would pay oneself. Where nobody else is known, who pays more than he gets back looks at his own tax alone, and the
@@ -209,7 +209,7 @@ def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
         own = _above(inputs, dollars(inputs["identity"])[-1])
         gains: Floats = np.array(moved) @ (np.mean([_above(inputs, other) for other in others], axis=0) - own)
         return gains
-    income, tax, rebate = purse(inputs)
+    income, tax, rebate = finances(inputs)
     mine = _above(inputs, income)
     paid: Floats = np.array(moved) @ mine
     return -paid if tax > rebate else np.array(moved)[:, mine == 0].sum(axis=1) * 1000 - paid
