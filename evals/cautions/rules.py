@@ -136,8 +136,8 @@ def _brackets(situation: Situation) -> Iterator[Caution]:
     unreached, passed = np.flatnonzero(~reached), np.flatnonzero(reached & (counts == 0))
     if unreached.size:
         what = _brackets_in_words(situation.thresholds, unreached, "holds no worker", "hold no worker")
-        rate = "its rate has" if len(unreached) == 1 else "their rates have"
-        yield Caution("unreached", f"{what}: {rate} no effect", _more_workers(situation), len(unreached))
+        rate = "its rate means" if len(unreached) == 1 else "their rates mean"
+        yield Caution("unreached", f"{what}: {rate} nothing", _more_workers(situation), len(unreached))
     if passed.size:
         what = _brackets_in_words(situation.thresholds, passed, "holds no worker", "hold no worker")
         rate = "its rate moves" if len(passed) == 1 else "their rates move"
@@ -237,7 +237,7 @@ def _idle(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"paper divides by income{when}: workers with fewer than {HARDLY_WORKS} hours "
+            f"paper divides by income{when}: workers of fewer than {HARDLY_WORKS} hours "
             f"({int(idle[worst].sum())} of {situation.workers}) carry {shares[worst]:.0%} of the sum"
         )
 
@@ -253,8 +253,8 @@ def _own_hours(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"rawlsian depends on hours, not on laws{when}: the worst-off worker loses {lost[worst]:,.0f} dollars by "
-            f"its own hours, more than the {spread:,.0f} dollars between the laws"
+            f"rawlsian sees hours, not laws{when}: the worst off gives up {lost[worst]:,.0f} dollars by its own hours, "
+            f"more than the {spread:,.0f} between the laws"
         )
 
     return _above(situation, "rawlsian: hours", lost, spread, say, "judge laws by best responses")
@@ -286,5 +286,5 @@ def blind(name: str, values: Sequence[float]) -> Iterator[Caution]:
     """A caution if welfare function `name` takes nearly the same of its `values` under every law."""
     spread, largest = max(values) - min(values), max(map(abs, values))
     if spread < BLIND * largest:
-        text = f"{name} cannot rank the laws: they differ by only {spread / largest:.2%}"
+        text = f"{name} does not tell the laws apart: they differ by {spread / largest:.2%}"
         yield Caution(f"{name}: blind", text, "compare --welfare all", 1 - spread / largest)

@@ -1,6 +1,6 @@
-"""The root of the command line, and what its commands share.
+"""The command line's root, and what its commands share.
 
-Commands are thin; heavy imports sit inside them, so that --help answers at once.
+Commands are thin; heavy imports sit inside, so that --help answers at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class EachOnce(TyperCommand):
-    """A command that refuses an option given twice; otherwise the last one would silently win."""
+    """A command that refuses an option given twice, of which the last one would win in silence."""
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)
@@ -36,7 +36,7 @@ class EachOnce(TyperCommand):
 
 
 def _spellings(option: Any) -> list[str]:
-    """The long names of an option; a switch also has its --no- form."""
+    """The long names of an option: a switch has one that turns it off."""
     return [name for name in (*option.opts, *option.secondary_opts) if name.startswith("--")]
 
 
@@ -57,12 +57,10 @@ app = _App(
 Db = Annotated[str, typer.Option("--db", help="DuckDB file of the traces")]
 AllowCode = Annotated[
     list[str] | None,
-    typer.Option(
-        "--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported; repeatable"
-    ),
+    typer.Option("--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported"),
 ]
 AllowFile = Annotated[
     list[str] | None,
-    typer.Option("--allow-file", metavar="FILE", help="file named in the database that may be opened; repeatable"),
+    typer.Option("--allow-file", metavar="FILE", help="file named in the database that may be opened"),
 ]
 DEFAULT_DB = "economist.duckdb"

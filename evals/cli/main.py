@@ -1,4 +1,4 @@
-"""Entry point of the command line. The commands are in evals/cli, one function each."""
+"""The command line. Its commands are in evals/cli, one function each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CRASH_FILE = "llm-economist-crash.log"
 
 
 def main() -> None:
-    """Entry point: an error that a user can act on becomes one line, and a signal becomes its exit code."""
+    """Entry point: errors that a user can act on become one line, and a signal becomes its exit code."""
     forget()
     with terminal.prepared(), polite_ends():
         code = _exit_code()
@@ -35,9 +35,9 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    """Run the given command and return its exit code."""
+    """Run the command that was given; its exit code."""
     if known := sys.modules.get("pipeline.store.schema"):
-        known.OPENED.clear()  # for processes that run several commands
+        known.OPENED.clear()  # where one process runs several commands
     try:
         _commands()(args=gather_elasticities(sys.argv[1:]))
     except SystemExit as ended:
@@ -60,7 +60,7 @@ def _exit_code() -> int:
 
 
 def _not_ours(error: Exception) -> str | None:
-    """The message for an error that is not a bug of this program: too little memory, or rows that no run writes."""
+    """What to tell of an error that is none of this program: too little memory, or rows that no run of ours writes."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's, if it is loaded
         return "there is not enough memory for this; ask for fewer agents, years or runs, or use a larger machine"
     if "pipeline.store.schema" not in sys.modules:
@@ -71,25 +71,25 @@ def _not_ours(error: Exception) -> str | None:
 
 
 def _is_interrupt(error: Exception) -> bool:
-    """Whether this is Ctrl-C, as DuckDB or pydantic reports it."""
+    """Whether this is Ctrl-C in the words of a library that is no Python: of DuckDB, or of pydantic, which names it."""
     return KeyboardInterrupt.__name__ in str(error) or (
         isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED
     )
 
 
 def _say(error: str) -> None:
-    """Print one line to standard error, without control characters from models or files."""
+    """One line on standard error, in which no model and no file moves the cursor."""
     print(f"error: {terminal.visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
 
 
 @cache
 def _commands() -> Any:
-    """All commands with their flags, built once for programs that call `main` many times."""
+    """All commands with their flags: read off the functions once, for a program that calls `main` many times."""
     return get_command(app)
 
 
 def _report_bug(error: Exception) -> None:
-    """Report an unexpected failure: one line for the user, the traceback in a file to send with a bug report."""
+    """A failure that nobody foresaw: one line for the user, the traceback in a file to send along."""
     import traceback
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Commands that play, resume, replay and fork runs."""
+"""Commands that play runs, and play them again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pipeline.errors import UsageError
 def run(
     config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="estimate calls, tokens, dollars and time; call no model")
+        bool, typer.Option("--dry-run", help="only say what the run would take: calls, tokens, dollars, time")
     ] = False,
-    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds per answer, for --dry-run")] = 1.0,
-    json: Annotated[bool, typer.Option("--json", help="print JSON, with --dry-run")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="as JSON, with --dry-run")] = False,
     **settings: Any,
 ) -> None:
     """Play an economy and store every trace.
@@ -47,36 +47,32 @@ def resume(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
     db: Db = DEFAULT_DB,
     base_url: Annotated[
-        str | None, typer.Option("--base-url", help="the server, if its URL changed or contains a password")
+        str | None, typer.Option("--base-url", help="the server, if it moved or its URL holds a password")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option("--concurrency", min=1, help="concurrent model calls")] = None,
-    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="maximum requests a minute to each model")] = None,
-    tpm: Annotated[
-        int | None, typer.Option("--tpm", min=1, help="maximum tokens a minute to and from each model")
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", min=1, help="model calls in flight at once")
     ] = None,
-    omit: Annotated[str | None, typer.Option("--omit", help="parts of a request to leave out")] = None,
+    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="requests a minute to each model, at most")] = None,
+    tpm: Annotated[int | None, typer.Option("--tpm", min=1, help="tokens a minute to and from each model")] = None,
+    omit: Annotated[str | None, typer.Option("--omit", help="parts of a request that are never sent")] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="seconds before a model call counts as failed")
     ] = None,
-    processes: Annotated[int | None, typer.Option("--processes", min=1, help="processes on this machine")] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, help="processes of this machine")] = None,
     engine: Annotated[
         Literal["local", "ray"] | None, typer.Option("--engine", help="where questions are answered")
     ] = None,
     shards: Annotated[int | None, typer.Option("--shards", min=1, help="Ray actors, with --engine ray")] = None,
     ray_address: Annotated[str | None, typer.Option("--ray-address", help="the Ray cluster")] = None,
-    max_cost_usd: Annotated[
-        float | None, typer.Option("--max-cost-usd", help="new limit on the cost of the whole run, in dollars")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="new limit on the tokens of the whole run")
-    ] = None,
+    max_cost_usd: Annotated[float | None, typer.Option("--max-cost-usd", help="a new cap on the whole run")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="a new cap on the whole run")] = None,
     log_dir: Annotated[
         str | None, typer.Option("--log-dir", help="folder of the run's text log [default: logs]")
     ] = None,
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
 ) -> None:
-    """Resume a run that has not finished. No reply is paid for twice.
+    """Go on with a run that was killed, interrupted, stopped or failed; no reply is paid for twice.
 
     Example: llm-economist resume 3
     """
@@ -100,7 +96,7 @@ def replay(
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
 ) -> None:
-    """Replay a run from its stored replies. Calls no model, and checks that every row comes out the same.
+    """Play a run again from its stored replies, without a model, and check that every row comes out the same.
 
     Example: llm-economist replay 3
     """
@@ -115,12 +111,12 @@ def replay(
 @with_run_options
 def fork(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
-    at: Annotated[int, typer.Option("--at", help="first year to play differently")],
+    at: Annotated[int, typer.Option("--at", help="the first year that is played anew")],
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
     **settings: Any,
 ) -> None:
-    """Fork a run at a year. Both branches share their past; the command compares them.
+    """Branch a counterfactual that shares the past of a run, and compare both branches.
 
     Example: llm-economist fork 3 --at 25 --planner-type ORACLE
     """
@@ -138,7 +134,7 @@ def fork(
 @app.command()
 @with_run_options
 def personas(**settings: Any) -> None:
-    """Write and print a population's personas. A later run with this seed and model reuses them.
+    """Write and print the personas of a population; a later run with this seed and model uses them again.
 
     Example: llm-economist personas --num-agents 5 --llm rules
     """
@@ -151,10 +147,10 @@ def personas(**settings: Any) -> None:
 @app.command()
 def watch(
     db: Db = DEFAULT_DB,
-    once: Annotated[bool, typer.Option("--once", help="print the current state and exit")] = False,
-    interval: Annotated[float, typer.Option("--interval", min=0.1, help="seconds between updates")] = 1,
+    once: Annotated[bool, typer.Option("--once", help="print the state now and end")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.1, help="seconds between two looks")] = 1,
 ) -> None:
-    """Watch live runs in a database and its shards. Ends when the last run ends.
+    """Watch the runs that are being written into a database and its shards, until the last one ends.
 
     Example: llm-economist watch --once
     """
@@ -165,7 +161,7 @@ def watch(
 
 
 @app.command()
-def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
     """List the runs in a database.
 
     Example: llm-economist runs --db economist.duckdb

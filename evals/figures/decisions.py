@@ -74,7 +74,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         tenths = len({row["tenth"] for row in found[run.label]})
-        title = "wage decile, lowest first" if tenths == 10 else "workers, lowest wage first"
+        title = "tenth of the wages, lowest first" if tenths == 10 else "workers, lowest wage first"
         chart = alt.Chart(style.data(found[run.label])).encode(
             x=alt.X("tenth:O", axis=style.x_axis(title, labelAngle=0))
         )

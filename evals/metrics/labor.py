@@ -35,7 +35,7 @@ class Work:
     def of(cls, truth: Mapping[str, Any]) -> Work:
         """From the plain data in an example."""
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
-        # examples of older versions were labelled for a continuum of taxpayers
+        # examples of older versions were labelled as in a continuum
         taxpayers = truth.get("taxpayers", CONTINUUM)
         return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), taxpayers)
 
@@ -136,9 +136,7 @@ def missed(work: Work, hours: int) -> LaborScore:
 def _bracket(schedule: TaxSchedule, earned: float, *, more: bool) -> tuple[float, str]:
     """The marginal rate in percent on the last dollar of an income, or on the next if `more`, and where it starts, in
     words."""
-    dollar = (
-        earned if more else earned - 0.01
-    )  # one cent less, because an income at an edge belongs to the upper bracket
+    dollar = earned if more else earned - 0.01  # a cent less: an income at an edge counts as the upper bracket's
     rate = float(marginal_rate(schedule, dollar))
     below = [edge for edge in schedule.thresholds if edge <= dollar]
     above = [edge for edge in schedule.thresholds if edge > dollar]

@@ -175,7 +175,7 @@ class RateChangeScore:
         """The one or two brackets in which changing only that rate would have helped most."""
         faults = sorted(self._faults(), reverse=True)[:2]
         if not faults:
-            return "No single rate is wrong: several must change together."
+            return "No rate is wrong alone: several have to move together."
         return " ".join(sentence for _, sentence in faults)
 
     def _faults(self) -> Iterator[tuple[float, str]]:

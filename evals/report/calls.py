@@ -80,7 +80,7 @@ def worst(reader: Reader, run: LoadedRun, *, most: int) -> list[Call]:
 def _missed(row: Row) -> str:
     share = row["regret"] / abs(row["best_utility"]) if row["best_utility"] else None
     who = f"{row['occupation'] or 'A worker'} at ${row['wage']:,.2f} an hour"
-    return f"{who}: {percent(share, 1)} of the best utility was lost. "
+    return f"{who}: {percent(share, 1)} of the best utility was missed. "
 
 
 def _who(agent: int | None) -> str:
@@ -89,7 +89,7 @@ def _who(agent: int | None) -> str:
 
 def _source(call_id: int | None, *, fallback: bool) -> str:
     if fallback:
-        return "No reply was usable, so the previous year's hours were kept."
+        return "No reply could be used, so the hours of the year before were kept."
     return "No model was asked." if call_id is None else f"Call {call_id}."
 
 

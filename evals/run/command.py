@@ -51,7 +51,7 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
         config = build(settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if config.base_url:  # users often copy the URL of a whole request
+    if config.base_url:  # an address is often copied from an example of a request
         config = replace(config, base_url=",".join(map(cut, each_url(config.base_url))))
     if config.name:
         return config
@@ -73,7 +73,7 @@ def _file_name(text: str) -> str:
 def choose_model(config: RunConfig) -> tuple[str, str]:
     """The model of a run and why it was chosen. UsageError if none is named and a server has several."""
     if config.worker_type == "FIXED" and config.planner_type != "LLM":
-        return RULES, f"no model is needed: workers are FIXED and the planner is {config.planner_type}"
+        return RULES, f"nobody is asked: workers are FIXED and the planner is {config.planner_type}"
     if config.llm:
         return config.llm, "--llm"
     try:
@@ -103,7 +103,7 @@ def begin_and_play(settings: Mapping[str, Any], console: Console, *, progress: C
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False, soft_wrap=True)
     if config.base_url and config.base_url != ",".join(each_url(settings.get("base_url"))):
         console.print(
-            f"Server: {escape(shown(config.base_url))} (--base-url without the path that requests add)",
+            f"Asked at {escape(shown(config.base_url))}: --base-url ends where requests add their own path.",
             highlight=False,
             soft_wrap=True,
         )
@@ -126,8 +126,8 @@ def begin_and_play(settings: Mapping[str, Any], console: Console, *, progress: C
     with shards.open_store(config.db, personas=config.scenario != "rational") as store:
         if store.path != config.db:
             console.print(
-                f"Another run is writing {escape(config.db)}: this one writes {escape(store.path)}, "
-                "which is merged when both have ended.",
+                f"Another run is writing {escape(config.db)}: this one goes to {escape(store.path)}, "
+                "to be merged when both have ended.",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -158,7 +158,7 @@ def _examples_in_words(pools: examples.Pools, db: str) -> str:
     """The number of examples that the strategies can select from."""
     found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
     if not found:
-        return f"Examples: {escape(db)} has no decisions yet to select from; knn asks without examples"
+        return f"Examples: {escape(db)} has no decisions yet to choose from; knn asks without examples"
     return f"Examples from the decisions in {escape(db)}: {found}"
 
 
@@ -192,11 +192,11 @@ def play(simulation: Simulation, console: Console, *, progress: Console | None =
         except EconomistError as error:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise
-            raise type(error)(f"{error}; resume with: {_resume(simulation)}") from error
+            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
     if ending.status == "finished":
         note_if_lost(f"run {simulation.run_id} is finished and stored")
     else:
-        told = f"{ending.why}; resume with: {_resume(simulation)}"
+        told = f"{ending.why}; go on with: {_resume(simulation)}"
         note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}")
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None and not console.quiet:
@@ -253,7 +253,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     except KeyboardInterrupt:
         if not simulation.run_id:
             raise
-        for number in previous:  # further signals must not leave the run marked as running
+        for number in previous:  # nobody's impatience leaves the run as one that goes on
             signal.signal(number, signal.SIG_IGN)
         store.finish_run(simulation.run_id, "interrupted")
         return Ending("interrupted", "all replies are stored")
@@ -263,7 +263,7 @@ def _see_through(simulation: Simulation, play: Callable[[], None]) -> Ending:
     except EconomistError as error:
         if simulation.run_id and (
             isinstance(error, FileLost) or not isinstance(error, StoreError)
-        ):  # a failed store cannot record the status
+        ):  # a store that failed can't be told how it ended
             store.finish_run(simulation.run_id, "failed", str(error))
         raise
     except Exception as error:

@@ -213,19 +213,19 @@ def dollars(cost: tuple[float, float] | None) -> str:
 def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
     """Notes on the figures for the reader."""
     yield (
-        "Low: prompts without memory, shortest replies. High: full memories, every reply at its maximum length. "
-        "Input in the provider's cache costs less."
+        "Low: prompts without memory, the shortest replies. High: full memories, every reply as long as it may be. "
+        "Input that the provider has in its cache costs less."
     )
     yield (
-        f"Repairs: a question whose reply does not parse is asked again up to {REPAIRS} times; if all were, at most "
+        f"Repairs: a reply that does not parse is asked again 0 to {REPAIRS} times; if all were, at most "
         f"{made.repairs.calls[1]:,} calls, {made.repairs.tokens[1]:,} tokens and "
-        f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars would be added."
+        f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
     )
     low, high = (duration(seconds) for seconds in made.wall_seconds)
     limits = "".join(f", --{name} {value:,}" for name in ("rpm", "tpm") if (value := getattr(config, name)))
     yield (
-        f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s per answer (--latency) and "
-        f"{config.concurrency} concurrent calls (--concurrency){limits}."
+        f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s an answer (--latency) and "
+        f"{config.concurrency} at once (--concurrency){limits}."
     )
     if made.price is None:
         yield f"No price is known for {made.model}: give one in prices.toml or with --prices FILE."
@@ -241,7 +241,7 @@ def _caps(made: Forecast, config: RunConfig) -> Iterable[str]:
     for flag, cap, interval in checks:
         if cap is not None and interval is not None and interval[1] > cap:
             word = "will" if interval[0] > cap else "may"
-            yield f"{flag} {cap:g}: the run {word} stop before its end; resume it with `llm-economist resume`."
+            yield f"{flag} {cap:g}: the run {word} stop before its end, and can go on with `llm-economist resume`."
 
 
 def duration(seconds: float) -> str:

@@ -43,11 +43,7 @@ def take(
     refuse(config, model)
     usual = log_folder(config)
     if usual.log_dir != config.log_dir:
-        _say(
-            console,
-            f"The log goes to {usual.log_dir}; the database names --log-dir {config.log_dir}, which is not used unless "
-            "you give it.",
-        )
+        _say(console, f"The log goes to {usual.log_dir}; --log-dir {config.log_dir} comes out of the database.")
     tell_address(usual, model, console)
     return usual
 
@@ -60,10 +56,10 @@ def tell_address(config: RunConfig, model: str, console: Console) -> None:
     stored = [url for url in each_url(config.base_url) if url not in given]
     if config.given is None or not asked or not stored:
         return
-    _say(console, f"The database names the server: {shown(','.join(stored))}")
+    _say(console, f"The database names the server that is asked: {shown(','.join(stored))}")
     keyless = dict.fromkeys(url for name in asked for url in without_key(name, config.base_url, config.given))
     for url in keyless:
-        _say(console, f"No key is sent to {shown(url)}; give --base-url {shown(url)} to send your key there.")
+        _say(console, f"No key goes to {shown(url)}; give --base-url {shown(url)} again to send your key there.")
 
 
 def _say(console: Console, text: str) -> None:

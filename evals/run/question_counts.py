@@ -132,7 +132,7 @@ async def _ask_of_elections(world: World, llm_agents: LLMAgents, year: int, *, f
     platforms = dict.fromkeys(on_ballot, changes)
     if form := ELECTION_RULES[world.config.election_rule].form:
         inputs, module = vote_inputs(world, voter, platforms), ballot_module(llm_agents, form, platforms)
-        # A separate agent number: one question is measured.
+        # An agent number of its own: what is measured is one question.
         await llm_agents.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
     await llm_agents.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
 
@@ -154,7 +154,7 @@ def fill_memory(world: World) -> None:
         world.welfare = welfare
     tried = len(governments(config)) if years else 0
     for i in range(min(tried, 60)):
-        # Each law is better than the previous one, so that the best and the last differ.
+        # Ever better laws, so that the best and the last are not the same ones.
         law = TaxSchedule(thresholds=world.schedule.thresholds, rates=(100.0 - i % 50,) * len(world.schedule.rates))
         world.planner_memory.remember(
             year=config.max_timesteps - 1 - i, schedule=law, welfare=-abs(world.welfare) - i, settled=True

@@ -76,11 +76,13 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
             if row["status"] == "finished":
                 years = years_played(store, run_id)
                 raise UsageError(f"run {run_id} has all of its {years} years; there is nothing to resume (try `fork`)")
-            console.print(f"Run {run_id} had all of its {config.max_timesteps} years; it is now marked as finished.")
+            console.print(f"Run {run_id} had all of its {config.max_timesteps} years; it is finished now.")
             return 0
         stored_calls = chain.from_iterable(simulation.recorded(simulation.start).values())
         known = sum(call.run_id == run_id for call in stored_calls)
-        console.print(f"Run {run_id} resumes at year {simulation.start}; {known} stored calls of that year are reused.")
+        console.print(
+            f"Run {run_id} goes on with year {simulation.start}; {known} stored calls of that year are used again."
+        )
         return play(simulation, console)
 
 
@@ -122,14 +124,12 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
     """Branch a counterfactual that shares the years before `at`, and compare both branches."""
     for name in settings:
         if name in NOT_FORKABLE:
-            raise UsageError(f"--{name.replace('_', '-')} cannot change in a fork: both branches have the same people")
+            raise UsageError(f"--{name.replace('_', '-')} can't change in a fork: both branches have the same people")
     with Store(db, serve=True) as store:
         parent = find_run(store, run)
         parent_id, played = int(parent["run_id"]), years_played(store, int(parent["run_id"]))
         if not 0 < at <= played:
-            raise UsageError(
-                f"--at {at}: run {parent_id} has years 0 to {played - 1}; fork at a year from 1 to {played}"
-            )
+            raise UsageError(f"--at {at}: run {parent_id} has years 0 to {played - 1}; fork at one of 1 to {played}")
         stored = config_of(parent)
         config = _forked(stored, {**settings, "db": db}, at)
         config = take(stored, settings, config, str(config.llm or parent["llm"] or ""), allowed, console)
@@ -169,7 +169,7 @@ def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfi
             raise UsageError(
                 f"--shock {shock.text!r}: the years before {at} are the parent's; expected year={at} or later"
             )
-    # On other brackets, no law changed by a shock remains.
+    # On other brackets there is no law left that a shock has changed.
     gone = {s.text for s in parent.shocks if s.target == "rates" and s.first < at and new.brackets != parent.brackets}
     return _built({**vars(new), "shock": (*(text for text in parent.shock if text not in gone), *new.shock)})
 
@@ -225,11 +225,11 @@ def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> i
             if here == there:
                 raise
             raise EconomistError(
-                f"run {run_id} was played by llm-economist {there} and gives other results in this version, {here}: "
-                f"replay it with the version that played it ({error})"
+                f"run {run_id} was played by llm-economist {there} and comes out otherwise in this one, {here}: "
+                f"replay it with the one that played it ({error})"
             ) from error
     console.print(
-        f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is identical."
+        f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."
     )
     return 0
 
@@ -273,9 +273,9 @@ def _same_decisions(reader: Reader, key: Row, again: Columns, within: float) -> 
     stored = reader.columns(query, list(key.values()))
     where, agents = f"decisions of run {key['run_id']}, year {key['year']}", again["agent"]
     if len(stored["agent"]) != len(agents):
-        raise EconomistError(f"replay differs: {where} has {len(stored['agent'])} rows, the replay has {len(agents)}")
+        raise EconomistError(f"replay differs: {where} has {len(stored['agent'])} rows, the replay {len(agents)}")
     for column, new in again.items():
-        # files of earlier versions lack columns that are NULL there
+        # a file of an earlier version lacks columns that are NULL there
         old = stored.get(column, nulls(len(agents)))
         gone, lost = np.ma.getmaskarray(new), np.ma.getmaskarray(old)
         if column in OF_DECISIONS and lost.all():
@@ -299,10 +299,10 @@ def _same(reader: Reader, table: str, key: Row, again: Sequence[Row], order: str
     stored = reader.rows(f"SELECT * FROM {table} WHERE run_id = ? AND year = ? ORDER BY {order}", list(key.values()))
     where = f"{table} of run {key['run_id']}, year {key['year']}"
     if len(stored) != len(again):
-        raise EconomistError(f"replay differs: {where} has {len(stored)} rows, the replay has {len(again)}")
+        raise EconomistError(f"replay differs: {where} has {len(stored)} rows, the replay {len(again)}")
     for old, new in zip(stored, again, strict=True):
         for column, value in new.items():
-            was = old.get(column)  # files of earlier versions lack columns that are NULL there
+            was = old.get(column)  # a file of an earlier version lacks columns that are NULL there
             if was is None and column in YARDSTICKS:
                 continue  # `eval` has not computed them yet
             if was != value and not (was != was and value != value) and not _close(was, value, within):

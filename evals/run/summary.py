@@ -49,7 +49,7 @@ def welfare_table(world: World) -> Table:
         padding=(0, 0),
         pad_edge=False,
         title_justify="left",
-        title="Other welfare functions, dollars per head and year (paper: a sum)",
+        title="Other welfare functions, dollars a head and year (paper: a sum)",
     )
     table.add_column("policy", no_wrap=True)
     for name in _others(world):
@@ -91,24 +91,24 @@ def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -
 def notes(simulation: Simulation) -> Iterator[str]:
     """Notes on the figures for the reader."""
     world, usage = simulation.world, simulation.llm_agents.usage
-    yield "All rows except the first:  every worker best-responds to the schedule."
+    yield "All rows but the first: every worker best-responds to the schedule."
     yield from table_notes(world)
     if world.config.shock:
-        yield "All rows: with the wages and the outside income that shocks left in force in the last year."
+        yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
     laws = [(label, cautions_told.told_rates(world.setting(), schedule)) for label, schedule in policies(world)]
     unreached = " Rates in parentheses: no income reaches the bracket." if any("(" in told for _, told in laws) else ""
     yield f"Rates, percent: {'; '.join(f'{label} {told}' for label, told in laws)}.{unreached}"
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
     if world.welfare > start_reached_best(world)[2]:
-        yield "As played beats ORACLE because workers who work more than their best hours pay tax that everyone shares."
+        yield "As played beats ORACLE: who works more than is best for himself pays tax that all share."
     kinds = world.population.utility_type
     others = int((kinds != "egotistical").sum())
     if others:
-        wants = "they maximize or minimize social welfare, and have no persona"
+        wants = "they want social welfare or its opposite, and carry no persona"
         yield f"{others} altruistic or adversarial workers: {wants}."
     yield (
-        f"Calls: {usage.calls:,} ({usage.failed:,} failed); tokens {usage.tokens:,}; "
+        f"Calls: {usage.calls:,}, of them failed {usage.failed:,}; tokens {usage.tokens:,}; "
         f"cost {cost_in_words(usage)}; "
         f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
     )
@@ -123,8 +123,8 @@ def _share_in_words(world: World) -> str:
     if share is None or most is None:
         return f"Planner share: {TOO_LITTLE} ({gain})."
     return (
-        f"Planner share: {share:.0%} ({gain}, with every worker best-responding and satisfied; in ten-point steps the "
-        "maximum is {most:.0%})."
+        f"Planner share: {share:.0%} ({gain}, everyone best-responding and satisfied; in ten-point steps {most:.0%} is "
+        "the most)."
     )
 
 

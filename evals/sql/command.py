@@ -100,7 +100,7 @@ def print_query(
         _notice("no rows")
     _tell_what_is_older(db)
     if answer.more:
-        _notice(f"only the first {limit:,} rows: use --limit N, or --output FILE.csv for all")
+        _notice(f"first {limit:,} rows, and there are more: --limit N, or --output FILE.csv for all")
 
 
 def _typed() -> str:
@@ -125,7 +125,7 @@ def _format(format: str | None, output: str | None) -> str:
 def _patience() -> Iterator[None]:
     """Show on a terminal that a query is running, if it takes longer than two seconds."""
     console = Console(stderr=True)
-    status = console.status("the query is running; Ctrl-C stops it")
+    status = console.status("the query goes on; Ctrl-C stops it")
     timer = threading.Timer(2, status.start)
     timer.daemon = True
     if console.is_terminal:
@@ -140,7 +140,7 @@ def _patience() -> Iterator[None]:
 def _tell_what_is_older(db: str) -> None:
     """Print which runs are of an older version, as long as `eval` has not computed their missing figures."""
     if Path(db).absolute() in OPEN_HERE:
-        return  # opening it again would release this process's lock
+        return  # opening it once more would end this process's lock
     try:
         with connect(db) as connection:
             lacking = [run_id for (run_id,) in connection.execute(LACKING).fetchall()]
@@ -189,7 +189,7 @@ def print_strategies(*, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table("strategy", "calls", "what it asks", box=SIMPLE_HEAD)
+    table = Table("strategy", "calls", "what is asked", box=SIMPLE_HEAD)
     for name, entry in STRATEGIES.items():
         least, most = entry.calls(entry.count or 1)
         count = f" (N = {entry.count}; {name}{SEPARATOR}N sets it)" if entry.count else ""
@@ -225,14 +225,14 @@ def print_call(db: str, call_id: int) -> None:
         console.rule(title, align="left")
         console.print(text[name] if call[name] is not None else "(none)")
     if call["labor"] is not None:
-        console.rule("outcome of the year", align="left")
+        console.rule("what came of the year", align="left")
         best = how_to_compute_them([call["run_id"]], db)
         if call["regret"] is not None:
             best = f"best {call['best_labor']:.1f} hours, {call['best_utility']:,.0f}; "
             best += f"regret {call['regret']:,.0f} dollars"
         console.print(f"worked {text['labor']} hours, utility {call['utility']:,.0f}; {best}")
     if call["rates"] is not None:
-        console.rule("outcome of the schedule", align="left")
+        console.rule("what came of the schedule", align="left")
         console.print(
             f"rates {text['rates']} after changes of {text['rate_changes']}; welfare {text['welfare']} that year, "
             f"{text['welfare_best_response']} if every worker best-responded"

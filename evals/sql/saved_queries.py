@@ -180,5 +180,5 @@ def question(text: str) -> Question:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no saved query {text!r}{meant} (llm-economist sql --list shows all, or give a SELECT)")
+        raise UsageError(f"no saved question {text!r}{meant} (llm-economist sql --list shows all, or give a SELECT)")
     return known[name]

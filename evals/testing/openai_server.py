@@ -85,7 +85,7 @@ class Loopback:
             while await self._exchange(reader, writer):
                 continue
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # the client disconnected, or the server is closing
+            return  # the client went away, or the server is closing
         finally:
             self._open.discard(task)
             writer.close()
@@ -132,7 +132,7 @@ def main() -> None:
     """Serve until interrupted, or for --seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--dialect", choices=DIALECTS, default="OpenAI", help="kind of server to imitate")
+    parser.add_argument("--dialect", choices=DIALECTS, default="OpenAI", help="the kind of server to be")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds per answer")
     parser.add_argument("--seconds", type=float, default=3600.0, help="stop after this long")
     options = parser.parse_args()

@@ -26,7 +26,7 @@ MESSAGES = ("model", "messages", "system", "max_tokens", "temperature", "top_p",
 """Fields of Anthropic's protocol that are used here."""
 
 
-# -- error messages ---------------------------------------------------------------------------------------------------
+# -- how errors are worded --------------------------------------------------------------------------------------------
 
 
 def openai_error(name: str, request: Request) -> Body:
@@ -71,7 +71,7 @@ def routed(told: str) -> Wording:
     return lambda name, request: {"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}
 
 
-# -- refusals ---------------------------------------------------------------------------------------------------------
+# -- what is refused --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def unlisted(request: Request) -> str | None:
     return next((name for name in request if name not in LISTED), None)
 
 
-# -- additions to answers ---------------------------------------------------------------------------------------------
+# -- what is put around answers ---------------------------------------------------------------------------------------
 
 
 def as_it_is(text: str) -> Body:
@@ -215,15 +215,15 @@ def _answers(request: Body) -> list[str]:
 _SYSTEM_ROLE = "System role not supported"
 
 DIALECTS: Mapping[str, Dialect] = {
-    "OpenAI": Dialect("accepts all fields"),
+    "OpenAI": Dialect("takes all fields"),
     "OpenAI reasoning": Dialect(
         "refuses `temperature`, `seed`, `max_tokens` and `n`; counts its thoughts among the tokens",
         ("seed", "n", "temperature"),
         tuple(Refusal(name) for name in ("temperature", "seed", "max_tokens", "n")),
-        model="my-reasoner",  # an alias that hides the kind of model
+        model="my-reasoner",  # an alias, which does not tell what it is
     ),
     "Azure": Dialect(
-        "refuses a `temperature` other than 1 for a deployment of a reasoning model; adds the results of its filters",
+        "refuses a `temperature` other than 1 for a deployment of a reasoning model; adds what its filters found",
         ("temperature",),
         (
             Refusal(
@@ -244,13 +244,13 @@ DIALECTS: Mapping[str, Dialect] = {
         model="mistral-small",
     ),
     "Gemini": Dialect(
-        "refuses `seed`; sends errors as a list of one",
+        "refuses `seed`; words errors as a list of one",
         ("seed",),
         (Refusal("seed", 400, google),),
         model="gemini-flash",
     ),
     "OpenRouter": Dialect(
-        "passes on the upstream provider's refusal of a schema, in `metadata`",
+        "passes on the refusal of a schema by the provider behind it, in `metadata`",
         ("schema",),
         (Refusal("response_format", 400, routed("response_format is not available for this provider"), has_schema),),
         around=reasoning,
@@ -262,9 +262,9 @@ DIALECTS: Mapping[str, Dialect] = {
         ignores=frozenset({"n", "max_completion_tokens"}),
         model="qwen2.5",
     ),
-    "vLLM": Dialect("accepts all fields;  content may come as parts", around=in_parts, model="meta/llama"),
+    "vLLM": Dialect("takes all fields; content may come as parts", around=in_parts, model="meta/llama"),
     "llama.cpp": Dialect(
-        "fails on schemas (500 `failed to parse grammar`); does not support `n`, and reports no usage",
+        "fails on schemas (500 `failed to parse grammar`); knows no `n`, and gives no usage",
         ("schema", "n"),
         (
             Refusal("response_format", 500, plain("failed to parse grammar"), has_schema),
@@ -274,7 +274,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="local-gguf",
     ),
     "LM Studio": Dialect(
-        "refuses a schema with an error that does not name it;  puts JSON into code fences",
+        "refuses a schema in words that do not name it; puts JSON into code fences",
         ("schema",),
         (Refusal("response_format", 400, plain("Channel Error"), has_schema),),
         around=fenced,
@@ -282,7 +282,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="lm-studio",
     ),
     "DeepSeek": Dialect(
-        "has `json_object` and no `json_schema`; returns its thoughts as `reasoning_content`",
+        "has `json_object` and no `json_schema`; gives its thoughts as `reasoning_content`",
         ("schema",),
         (Refusal("response_format", 400, plain("This response_format type is unavailable now"), has_schema),),
         around=reasoning,
@@ -292,7 +292,7 @@ DIALECTS: Mapping[str, Dialect] = {
         "writes its thoughts as `<think>...</think>` before the answer", around=thinking, model="deepseek-r1"
     ),
     "Anthropic": Messages(
-        "has its own protocol (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
+        "has a protocol of its own (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
         ("schema",),
         model="claude-sonnet",
         prefix="anthropic/",
@@ -304,7 +304,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="strict",
     ),
     "Gemma": Dialect(
-        "has no system role, and reports it without an `error`",
+        "has no system role, and says so without an `error`",
         ("system",),
         (Refusal("messages", 400, flat(_SYSTEM_ROLE, 400), has_system),),
         model="gemma",
@@ -315,7 +315,7 @@ DIALECTS: Mapping[str, Dialect] = {
 
 def table() -> str:
     """The dialects as the Markdown table in docs/endpoints.md."""
-    lines = ["| server | behaviour | a run leaves out |", "|---|---|---|"]
+    lines = ["| a server like | does | a run leaves out |", "|---|---|---|"]
     for name, dialect in DIALECTS.items():
         left_out = ", ".join(f"`{part}`" for part in dialect.adapted) or "nothing"
         lines.append(f"| {name} | {dialect.does} | {left_out} |")
