@@ -1,6 +1,7 @@
 """No test spends money, reads a user's files, or is moved by another test."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ settings.load_profile("unhurried")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The cases of a test after its `first_cases` repeat it with other settings: they are slow."""
     seen: Counter[str] = Counter()
+    for module in {item.module for item in items if isinstance(item, pytest.Function)}:
+        sys.modules.setdefault(module.__name__.rpartition(".")[2], module)  # `--llm engine:test_minds:Leisurely`
     for item in items:
         marker, test = item.get_closest_marker("first_cases"), item.nodeid.partition("[")[0]
         if marker is not None and seen[test] >= marker.args[0]:

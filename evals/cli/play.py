@@ -72,7 +72,7 @@ def resume(
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
 ) -> None:
-    """Go on with a run that was killed, interrupted, stopped or failed; no reply is paid for twice.
+    """Resume a run. No stored reply is paid for twice, whether the run was killed, interrupted, stopped or failed.
 
     Example: llm-economist resume 3
     """
@@ -111,7 +111,7 @@ def replay(
 @with_run_options
 def fork(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
-    at: Annotated[int, typer.Option("--at", help="the first year that is played anew")],
+    at: Annotated[int, typer.Option("--at", help="the first year that is played again")],
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
     **settings: Any,

@@ -119,7 +119,7 @@ def experiment(
     list_all: Annotated[bool, typer.Option("--list", help="show the experiments")] = False,
     **settings: Any,
 ) -> None:
-    """Run a declared experiment, or all; runs that exist are used again, and what was cut off goes on.
+    """Run a declared experiment, or all. Finished runs are reused, and interrupted ones resume.
 
     Example: llm-economist experiment baselines --seeds 1-10 --num-agents 100
 
@@ -174,7 +174,7 @@ def optimize(
     config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
     **settings: Any,
 ) -> None:
-    """Tune how a role is asked, and judge it on held-out economies; the same command again goes on with it.
+    """Tune the prompt of a role. It is judged on held-out economies; repeat the command to resume.
 
     Example: llm-economist optimize worker --optimizer labeled --llm rules --budget 200 --sizes 10,10,20
     """

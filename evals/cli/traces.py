@@ -31,7 +31,7 @@ def sql(
         float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="seconds after which the query is stopped")
     ] = 60,
 ) -> None:
-    """Query the traces in SQL, read-only, also while a run goes on.
+    """Query the traces in SQL, read-only, also during a run.
 
     Example: llm-economist sql "select year, avg(regret) from decisions group by year order by year"
 

@@ -68,7 +68,7 @@ BAD = [
     (["run", "--percent-ego", "90"], 2, "must add to 100"),
     (["run", "--num-agents", "0"], 2, "--num-agents 0"),
     (["run", "--max-timesteps", "-3"], 2, "--max-timesteps -3"),
-    (["run", "--elasticity", "0.1", "0.2"], 2, "wants 1 or 3"),
+    (["run", "--elasticity", "0.1", "0.2"], 2, "needs 1 or 3"),
     (["run", "--elasticity", "high"], 2, "--elasticity"),
     (["run", "--strategy", "worker=oracle"], 2, "unknown strategy 'oracle'"),
     (["run", "--strategy", "boss=io"], 2, "unknown role 'boss'"),

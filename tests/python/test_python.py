@@ -233,7 +233,7 @@ def test_context_and_errors_of_a_coroutine_reach_the_thread_it_runs_in_and_come_
         ({"agents": 3}, r"unknown setting 'agents'"),
         ({"strategy": {"king": "cot"}}, r"--strategy: unknown role 'king'"),
         ({"strategy": {"worker": "magic"}}, r"unknown strategy 'magic'"),
-        ({"scenario": "democratic", "planner_type": "SAEZ"}, r"--planner-type SAEZ with --scenario democratic"),
+        ({"scenario": "democratic", "planner_type": "SAEZ"}, r"--planner-type SAEZ does not fit --scenario democratic"),
         ({"db": "no/such/folder.duckdb"}, r"--db no/such/folder.duckdb"),
     ],
 )

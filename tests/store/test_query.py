@@ -171,7 +171,9 @@ def test_a_writer_may_come_as_soon_as_a_query_is_answered() -> None:
 
 
 def test_a_missing_file_is_one_line_and_is_not_made() -> None:
-    with pytest.raises(UsageError, match=r"^--db none.duckdb does not exist; `llm-economist run` makes it[^\n]*$"):
+    with pytest.raises(
+        UsageError, match=r"^--db none.duckdb does not exist; create it with `llm-economist run`[^\n]*$"
+    ):
         select("none.duckdb", "SELECT 1")
     assert not Path("none.duckdb").exists()
 
