@@ -66,7 +66,7 @@ class Silence:
         return {role: years for role, years in self.years.items() if years >= self.patience(role)}
 
     def patience(self, role: str) -> int:
-        """How many silent years a run tolerates: `SILENT_YEARS_ALLOWED`, or all in which it asks the role, if they are fewer."""
+        """How many silent years a run tolerates: `SILENT_YEARS_ALLOWED`, or all years in which it asks, if fewer."""
         left = range(self.start, self.config.max_timesteps)
         asking = len(left) if role == "worker" else sum(governs(self.config, year) for year in left)
         return max(1, min(SILENT_YEARS_ALLOWED, asking))
