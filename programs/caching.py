@@ -1,4 +1,4 @@
-"""What is worked out once per signature, or per object, instead of once per question."""
+"""Caches of values that are computed once per signature or per object."""
 
 from __future__ import annotations
 

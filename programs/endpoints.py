@@ -1,4 +1,4 @@
-"""From a model's name to its servers: which address, which name is sent there, and whose key."""
+"""Resolve a model's name to its servers: address, the name sent to the server, and API key."""
 
 from __future__ import annotations
 

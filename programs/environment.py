@@ -1,4 +1,4 @@
-"""Environment variables and the `.env` of the current folder: where keys and addresses come from, read once."""
+"""Read API keys and addresses from environment variables and the `.env` file of the current folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The models that a server lists (`GET /models`), which OpenAI's protocol and most servers have."""
+"""List a server's models (`GET /models`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a name to a `dspy.LM`: OpenAI names, any OpenAI-compatible server, any DSPy model string, local ones, `rules`.
+"""Create a `dspy.LM` from a name: OpenAI-compatible servers, DSPy model strings, local models, `rules`.
 
 Every attempt at a model is reported to the `lineage` of the current `dspy.context`, if there is one: that is how
 calls are traced, failures included, without the engines knowing of a store.
@@ -21,7 +21,7 @@ from dspy.clients.lm import _is_openai_reasoning_model
 
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.calls.prices import RULES, cost_usd
-from programs.calls.rate_limits import RateLimiter, gate_of
+from programs.calls.rate_limits import RateLimiter, limiter_of
 from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
@@ -89,7 +89,7 @@ def connect(model: Model) -> dspy.LM:
         if model.offline and not (model.given and is_given(model.name, model.given)):
             return _lm(model, Silent())
         engine = _custom_engine(model.name.removeprefix(ENGINE_PREFIX))
-        return _lm(model, engine, gate=_gate(model, ()) if model.rpm or model.tpm else None)
+        return _lm(model, engine, limiter=_limiter(model, ()) if model.rpm or model.tpm else None)
     if is_local(model.name) and model.base_url is None:
         return _local(model)
     found = endpoints(
@@ -104,14 +104,14 @@ def connect(model: Model) -> dspy.LM:
     seeded = found[0].route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
     engines = [RemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
     async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
-    gate = None if model.offline else _gate(model, tuple(endpoint.base_url or "" for endpoint in found))
-    return _lm(model, *engines, async_engines=async_engines, gate=gate)
+    limiter = None if model.offline else _limiter(model, tuple(endpoint.base_url or "" for endpoint in found))
+    return _lm(model, *engines, async_engines=async_engines, limiter=limiter)
 
 
-def _gate(model: Model, urls: tuple[str, ...]) -> RateLimiter:
+def _limiter(model: Model, urls: tuple[str, ...]) -> RateLimiter:
     """What all calls of `model` to these servers pass. Without a URL it is the provider's, or the engine's own."""
     names = tuple(map(shown, urls)) or (model.name,)
-    return gate_of(model.name, urls, names=names, concurrency=model.concurrency, rpm=model.rpm, tpm=model.tpm)
+    return limiter_of(model.name, urls, names=names, concurrency=model.concurrency, rpm=model.rpm, tpm=model.tpm)
 
 
 def _local(model: Model) -> dspy.LM:
@@ -124,13 +124,13 @@ def _local(model: Model) -> dspy.LM:
     return _lm(model, LocalEngine(file), async_engines=[AsyncLocalEngine(file)])
 
 
-def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), gate: RateLimiter | None = None) -> dspy.LM:
+def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), limiter: RateLimiter | None = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
     thinking = _is_openai_reasoning_model(model.name)
-    asynchronous = AsyncObservedEngine(*(async_engines or engines), timeout=model.timeout, gate=gate)
+    asynchronous = AsyncObservedEngine(*(async_engines or engines), timeout=model.timeout, limiter=limiter)
     return dspy.LM(
         model.name,
-        engine=ObservedEngine(*engines, asynchronous=asynchronous, gate=gate),
+        engine=ObservedEngine(*engines, asynchronous=asynchronous, limiter=limiter),
         async_engine=asynchronous,
         cache=False,
         num_retries=model.retries,

@@ -1,4 +1,4 @@
-"""Whether a persona is true to the census record that it was written from: checks that need record and text only.
+"""Check a persona against its census record.
 
 No model is asked. A strategy may use them as its reward, and `evals/metrics/registry.py` does as its metric.
 """
@@ -15,7 +15,7 @@ SHORTEST, LONGEST = 40, 450
 """Characters of a persona."""
 
 TOO_ALIKE = 0.8
-"""Share of common words (`similarity`) from which on two personas count as one and the same."""
+"""Share of common words (`similarity`) from which on two personas count as the same."""
 
 
 class Check(NamedTuple):

@@ -1,4 +1,4 @@
-"""A user's own code by name: strategies and engines as `module:Name`."""
+"""Load a user's strategies and engines by name (`module:Name`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must never be seen: keys, values of `.env`, and what addresses hide, blotted out of every text."""
+"""Redact API keys, values of `.env` and credentials in URLs from any text."""
 
 from __future__ import annotations
 

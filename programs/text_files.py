@@ -1,4 +1,4 @@
-"""What users write: text, TOML and JSON in UTF-8, whatever the locale of the machine; and names, each given once."""
+"""Read users' text, TOML and JSON files as UTF-8, and reject duplicate names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What names out of a database may do: a file from somebody else is a proposal, never an order.
+"""Decide whether settings from a database may receive an API key or load code.
 
 `given` is what a user named himself: addresses, code and files. None: all settings are his own.
 """

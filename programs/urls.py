@@ -1,4 +1,4 @@
-"""Addresses of servers: several in one text, checked, and as they may be shown."""
+"""Parse, check and redact the addresses of servers."""
 
 from __future__ import annotations
 

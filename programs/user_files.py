@@ -1,4 +1,4 @@
-"""The one place that opens files which a user, a stored run or an export names: regular files of a known size.
+"""Open files that a user, a stored run or an export names: only regular files of limited size.
 
 A pipe, a device, a socket or a folder is refused before a byte is read, so nothing waits for a writer that never comes.
 """

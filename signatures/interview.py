@@ -1,4 +1,4 @@
-"""What an agent of a run that was played is asked afterwards: any question about one of its years."""
+"""The interview signature: any question to an agent about one year of a finished run."""
 
 import dspy
 

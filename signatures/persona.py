@@ -1,4 +1,4 @@
-"""What is asked to turn a census record into a person."""
+"""The persona signature: describe a person from a census record."""
 
 import dspy
 

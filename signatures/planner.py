@@ -1,4 +1,4 @@
-"""What the planner is asked: one change of rate per bracket."""
+"""The planner's signature: one rate change per bracket."""
 
 from functools import cache
 from typing import Any

@@ -1,6 +1,6 @@
-"""The values that questions and answers are made of: frozen, and valid or not there at all.
+"""Validated types of the signatures' fields: tax schedules, hours, rate changes, votes and personas.
 
-No dspy in here: the economy reads `TaxSchedule`, too.
+This module does not import dspy, because the economy uses `TaxSchedule`.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def ranking_type(names: tuple[str, ...]) -> type[tuple[str, ...]]:
 def _each_once(order: tuple[str, ...]) -> tuple[str, ...]:
     twice = [name for name in dict.fromkeys(order) if order.count(name) > 1]
     if twice:
-        raise ValueError(f"{', '.join(twice)} stands in the ranking more than once")
+        raise ValueError(f"{', '.join(twice)} appears in the ranking more than once")
     return order
 
 

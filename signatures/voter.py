@@ -1,4 +1,4 @@
-"""What a citizen is asked: to stand, to vote, and, once elected, to govern."""
+"""The citizen's signatures: stand for office, vote and, once elected, set tax rates."""
 
 import dspy
 

@@ -1,4 +1,4 @@
-"""What a worker is asked: how long to work, and whether the tax policy is fair to it."""
+"""The worker's signatures: how many hours to work, and whether the tax policy is satisfactory."""
 
 from typing import Literal
 

@@ -60,7 +60,7 @@ FATAL = (
     dspy_errors.LMConfigurationError,
     dspy_errors.LMUnsupportedFeatureError,
 )
-"""What no retry and no other prompt can mend."""
+"""Errors that neither a retry nor another prompt can fix."""
 
 
 QUIET = {"disable_history": True, "trace": None, "warn_on_type_mismatch": False}
@@ -160,7 +160,7 @@ class LLMAgents:
             raise UsageError(str(error)) from error
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
-        self.pace = Pacer()
+        self.pacer = Pacer()
         self.budget = self._budget()
 
     def model_of(self, role: str) -> str:
@@ -196,8 +196,8 @@ class LLMAgents:
         )
 
     @property
-    def purse(self) -> Budget | None:
-        """What pays for calls; None where nothing is capped or nothing is called."""
+    def budget_guard(self) -> Budget | None:
+        """The budget that admits calls; None without caps or in a replay."""
         return self.budget if self.budget.capped and not self.offline else None
 
     @property
@@ -231,10 +231,12 @@ class LLMAgents:
         asked, lm = module or self.module(question), self.lms[self.model_of(role)]
         async with self.semaphore:
             if is_remote(lm):
-                await self.pace.turn()
+                await self.pacer.turn()
             with self.budget.question():
                 try:
-                    with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, purse=self.purse, **QUIET):
+                    with dspy.context(
+                        lm=lm, adapter=self.adapter, lineage=trace, budget_guard=self.budget_guard, **QUIET
+                    ):
                         answer = await _attempt(asked, inputs, trace)
                         if answer.prediction is not None:  # also by a stored reply
                             self.hearing.heard.add(role)
@@ -245,7 +247,7 @@ class LLMAgents:
     async def interview(self, inputs: Mapping[str, Any], *, year: int, agent: int | None, number: int) -> Answer:
         """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
         trace = replace(self._trace(INTERVIEW, "interview", year, agent), interview=number)
-        lm = self.lms[self.model].copy(num_retries=1)  # somebody waits
+        lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
             with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, **QUIET):
                 return await _attempt(Interviewee().answer_interview, inputs, trace)
@@ -318,7 +320,7 @@ class LLMAgents:
             config=lm15.Config(max_tokens=lm.kwargs.get("max_tokens"), temperature=lm.kwargs.get("temperature")),
         )
         try:
-            with dspy.context(lineage=trace, purse=self.purse):
+            with dspy.context(lineage=trace, budget_guard=self.budget_guard):
                 # Where there are several servers, one that works is enough.
                 await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
         except Capped as capped:

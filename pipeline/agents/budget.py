@@ -1,4 +1,4 @@
-"""Caps that hold: before each request its worst case is reserved, and a run stops before a cap could be passed.
+"""Enforce spending caps: reserve each request's worst case, and stop the run before it can exceed a cap.
 
 A request that does not fit waits while others may still give back what they reserved. Once nothing else is under way
 and it still does not fit, the run stops: every reply that was paid for is stored by then.
@@ -31,7 +31,7 @@ DOLLARS, TOKENS = "dollars (--max-cost-usd)", "tokens (--max-tokens)"
 class Capped(BaseException):
     """The next request could pass --max-cost-usd or --max-tokens.
 
-    Not an Exception: a strategy that catches every error must not go on without its answer.
+    Not an Exception: a strategy that catches every error must not continue without its answer.
     """
 
 
@@ -54,7 +54,7 @@ class Budget:
     """What a run may spend, and what it has spent or reserved. One event loop at a time.
 
     `price` None: dollars are not counted. `spent` starts with what a resumed run spent before. `others`: prices of the
-    models, by name, that answer beside `model`.
+    models, by name, that answer besides `model`.
     """
 
     max_cost_usd: float | None = None
@@ -192,7 +192,7 @@ class Budget:
                 self._wakers.remove(waker)
 
     def _wake_if_idle(self) -> None:
-        """The last to begin waiting wakes all: nobody else would."""
+        """The last request to start waiting wakes all others, because nothing else would."""
         if self._in_flight == 0 and self._asking <= len(self._waiting):
             self._wake()
 

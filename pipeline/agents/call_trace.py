@@ -1,4 +1,4 @@
-"""Every attempt of a run at a model as a row of `lm_calls`; those of studies meet the store in dspy_callbacks.py.
+"""Record each attempt of a run to call a model as a row of `lm_calls` (studies: dspy_callbacks.py).
 
 A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
 to it (programs/calls/observed_engine.py) and adapters report what they could parse (programs/adapters/repairing.py).
@@ -129,7 +129,7 @@ class Trace:
 
     @property
     def alike(self) -> SharedPrompt | None:
-        """Who else makes this request at once. After a reply nobody does: a repair quotes it."""
+        """The agents that make this request concurrently. None after a reply, because a repair quotes it."""
         return None if self.replies else self.same
 
     @property
@@ -179,7 +179,7 @@ class Trace:
         return (drawn + (same.number if same is not None else 0)) & 0x7FFFFFFF
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
-        """The stored reply to this very request, if there is one: what was paid for is not paid for again.
+        """The stored reply to an identical request, if there is one, so that no call is paid for twice.
 
         In a replay (`offline`) a stored failure fails again, and a request that was never made ends the replay.
         """

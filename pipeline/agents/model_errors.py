@@ -1,4 +1,4 @@
-"""Why a model cannot be used, and the way out: one line, from what the server, the client or the network said."""
+"""Turn an error from a model into one line that says why the model cannot be used and what to do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ WORDS = (
     ),
     (r"the server answers with", "what {address} sends is no reply of a model; check --base-url"),
 )
-"""What the words of an error say, in the order in which they are looked for."""
+"""Reasons by a pattern in the error's text; the first match counts."""
 
 
 def cannot_use(model: str, error: BaseException, place: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Which roles were asked and which were heard: years in which a role gets no reply are no result of that role."""
+"""Detect roles whose model has stopped replying, and end the run after several such years."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class Silence:
     years: Counter[str] = field(default_factory=Counter)
 
     def after(self, hearing: Hearing) -> Mapping[str, int]:
-        """Count a year; the roles that were in vain for as many years as a run bears, with these numbers."""
+        """Count a year; return the roles that reached their limit, with their silent years."""
         for role in hearing.heard:
             del self.years[role]
         self.years.update(hearing.asked - hearing.heard)
         return {role: years for role, years in self.years.items() if years >= self.patience(role)}
 
     def patience(self, role: str) -> int:
-        """How many years a run bears: `SILENT_YEARS_ALLOWED`, or all in which it asks the role, if they are fewer."""
+        """How many silent years a run tolerates: `SILENT_YEARS_ALLOWED`, or all years in which it asks, if fewer."""
         left = range(self.start, self.config.max_timesteps)
         asking = len(left) if role == "worker" else sum(governs(self.config, year) for year in left)
         return max(1, min(SILENT_YEARS_ALLOWED, asking))

@@ -1,4 +1,4 @@
-"""Interrupts where several processes work for one: the first of them decides what Ctrl-C, SIGTERM and SIGHUP mean."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP in a run's main process and in its worker processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _received: set[int] = set()
 
 
 def forget() -> None:
-    """A command begins: no signal has been received."""
+    """Reset the record of received signals at the start of a command."""
     _received.clear()
 
 
@@ -42,7 +42,7 @@ def as_interrupt(signum: int, frame: object) -> None:
 
 
 def interrupt_by(signum: int) -> KeyboardInterrupt:
-    """What to raise for a signal that somebody else's handler received."""
+    """The exception to raise for a signal that another library's handler received."""
     _received.add(signum)
     return KeyboardInterrupt()
 

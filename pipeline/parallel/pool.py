@@ -1,4 +1,4 @@
-"""More than one process answers the questions of a run: each worker's by the worker process that it belongs to.
+"""Distribute a run's questions over several worker processes, each of which serves a fixed range of agents.
 
 The run's process keeps the economy and the store. Questions that are asked at once reach a worker process as one
 message, and its calls come back as files (pipeline/store/call_files.py) that are taken into the store at the end of
@@ -40,11 +40,11 @@ def divided(llm_agents: LLMAgents, store: Store) -> Iterator[WorkerPool | None]:
     if not llm_agents.config.divided:
         yield None
         return
-    wards = WorkerPool(llm_agents, store)
+    pool = WorkerPool(llm_agents, store)
     try:
-        yield wards
+        yield pool
     finally:
-        wards.close()
+        pool.close()
 
 
 class WorkerPool:
@@ -84,7 +84,7 @@ class WorkerPool:
         return Answer(prediction, [], call_id=reply.call_id, error=reply.error)
 
     def _post(self, ask: Ask) -> asyncio.Future[Reply]:
-        """Put a question into its worker process's batch, which is sent when all who ask at once have asked."""
+        """Add a question to its worker process's batch; the batch is sent on the event loop's next round."""
         loop = asyncio.get_running_loop()
         self.transport = self.transport or self._begin(self)
         number = partition_of(ask.agent, self.llm_agents.config.num_agents, self.transport.count)
@@ -107,7 +107,7 @@ class WorkerPool:
             self._hear(report)
             if report.failure is not None:
                 raise report.failure
-        except Exception as error:  # whoever asked is told
+        except Exception as error:  # every caller gets the error
             for _, reply in batch:
                 if not reply.done():
                     reply.set_exception(error)
@@ -133,42 +133,42 @@ class WorkerPool:
             remove_call_files(self.store.path)
 
 
-def partition_of(agent: int | None, num_agents: int, wards: int) -> int:
+def partition_of(agent: int | None, num_agents: int, processes: int) -> int:
     """The worker process of an agent: contiguous ranges of about the same length.
 
     >>> [partition_of(agent, 5, 2) for agent in (None, 0, 1, 2, 3, 4)]
     [0, 0, 0, 0, 1, 1]
     """
-    return 0 if agent is None else agent * wards // num_agents
+    return 0 if agent is None else agent * processes // num_agents
 
 
-def setups(llm_agents: LLMAgents, store: Store, wards: int) -> list[WorkerSetup]:
+def setups(llm_agents: LLMAgents, store: Store, count: int) -> list[WorkerSetup]:
     """What each of so many worker processes must know; there are no more than there are agents, or calls to share."""
     config = llm_agents.config
-    wards = min(wards, *(n for n in (config.num_agents, config.concurrency, config.rpm, config.tpm) if n is not None))
+    count = min(count, *(n for n in (config.num_agents, config.concurrency, config.rpm, config.tpm) if n is not None))
     folder = calls_folder(store.path) / str(llm_agents.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     return [
         WorkerSetup(
             number,
-            share(config, number, wards),
+            share(config, number, count),
             llm_agents.model,
             llm_agents.run_id,
             str(folder / str(number)),
             llm_agents.pools,
         )
-        for number in range(wards)
+        for number in range(count)
     ]
 
 
-def _transport(wards: WorkerPool) -> Transport:
-    config = wards.llm_agents.config
+def _transport(pool: WorkerPool) -> Transport:
+    config = pool.llm_agents.config
     if config.engine == "ray":
         from pipeline.parallel.ray_actors import Actors
 
         return Actors(
-            lambda count: setups(wards.llm_agents, wards.store, count), wards=config.shards, address=config.ray_address
+            lambda count: setups(pool.llm_agents, pool.store, count), count=config.shards, address=config.ray_address
         )
     from pipeline.parallel.processes import Processes
 
-    return Processes(setups(wards.llm_agents, wards.store, config.processes))
+    return Processes(setups(pool.llm_agents, pool.store, config.processes))

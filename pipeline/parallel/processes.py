@@ -1,4 +1,4 @@
-"""WorkerPool as processes of this machine (`--processes`), asked through pipes."""
+"""Worker processes on this machine, which receive their questions through pipes (`--processes`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Processes:
 
     def __init__(self, setups: Sequence[WorkerSetup]) -> None:
         self.setups = setups
-        self.threads = ThreadPoolExecutor(len(setups), thread_name_prefix="ward")
+        self.threads = ThreadPoolExecutor(len(setups), thread_name_prefix="process")
         self.turns = [asyncio.Lock() for _ in setups]
         self.members: list[tuple[SpawnProcess, Connection]] = []
         try:
@@ -65,7 +65,7 @@ class Processes:
 def _begin(setup: WorkerSetup) -> tuple[SpawnProcess, Connection]:
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=work, args=(theirs, setup), name=f"ward {setup.number}", daemon=True)
+    process = spawn.Process(target=work, args=(theirs, setup), name=f"process {setup.number}", daemon=True)
     with deaf_to_interrupts():
         process.start()
     theirs.close()
@@ -91,31 +91,31 @@ def _exchange(pipe: Connection, batch: Sequence[Ask]) -> Report:
 
 
 def work(pipe: Connection, setup: WorkerSetup) -> None:
-    """The life of a process: batches from `pipe`, until the run's process ends it with SIGTERM, or is gone."""
+    """Answer batches from `pipe` until the run's main process sends SIGTERM or ends."""
     work_for_another()
     terminal.prepare()
     with suppress(KeyboardInterrupt, EOFError, ConnectionError), asyncio.Runner() as runner:
-        ward = AgentWorker(setup)
-        ward.take_log()
-        threading.Thread(target=_outlive_nobody, args=(ward,), daemon=True).start()
+        agent_worker = AgentWorker(setup)
+        agent_worker.take_log()
+        threading.Thread(target=_exit_with_parent, args=(agent_worker,), daemon=True).start()
         while True:
-            pipe.send(_answered(runner, ward, pipe.recv()))
+            pipe.send(_answered(runner, agent_worker, pipe.recv()))
 
 
-def _answered(runner: asyncio.Runner, ward: AgentWorker, batch: Sequence[Ask]) -> Report | Exception:
+def _answered(runner: asyncio.Runner, agent_worker: AgentWorker, batch: Sequence[Ask]) -> Report | Exception:
     try:
-        return runner.run(ward.answer(batch))
+        return runner.run(agent_worker.answer(batch))
     except EconomistError as error:
         return error
     except Exception:  # the run reports it as the bug that it is
         return RuntimeError(blotted(traceback.format_exc()))
 
 
-def _outlive_nobody(ward: AgentWorker) -> None:
-    """When the run's process is gone, however it went: keep the replies that are here, and end."""
+def _exit_with_parent(agent_worker: AgentWorker) -> None:
+    """Once the run's main process has ended for any reason, store the replies received so far and exit."""
     parent = parent_process()
     assert parent is not None
     parent.join()
     with suppress(StoreError):
-        ward.journal.flush()
+        agent_worker.journal.flush()
     os._exit(1)

@@ -17,31 +17,31 @@ class Actor:
     """A worker process on some node."""
 
     def __init__(self, setup: WorkerSetup, folder: str) -> None:
-        self.ward = AgentWorker(setup)
-        self.ward.take_log()
+        self.agent_worker = AgentWorker(setup)
+        self.agent_worker.take_log()
         with suppress(OSError):  # saved programs and prices may have names that are relative to it
             os.chdir(folder)
 
     async def is_at_home(self) -> bool:
         """Whether the journals of the run can be written here."""
-        return Path(self.ward.setup.folder).parent.is_dir()
+        return Path(self.agent_worker.setup.folder).parent.is_dir()
 
     async def answer(self, batch: Sequence[Ask]) -> Report:
         """The report of the worker process."""
-        return await self.ward.answer(batch)
+        return await self.agent_worker.answer(batch)
 
 
 class Actors:
     """One actor for each part of the population, on the cluster at `address` (pipeline/parallel/ray_cluster.py)."""
 
     def __init__(
-        self, setups: Callable[[int], Sequence[WorkerSetup]], *, wards: int | None, address: str | None
+        self, setups: Callable[[int], Sequence[WorkerSetup]], *, count: int | None, address: str | None
     ) -> None:
         """`setups`: from the number of processes; without a count, there is one for each CPU. UsageError where they
         cannot work."""
         with ExitStack() as stack:
             self.ray = stack.enter_context(cluster(address))
-            count = wards or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+            count = count or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
             # An actor waits more than it computes: it is no node's business how many there are.
             kind = self.ray.remote(
                 num_cpus=0, max_restarts=-1, max_task_retries=LIVES - 1, scheduling_strategy="SPREAD"

@@ -1,4 +1,4 @@
-"""Ray: the cluster that a run or a sweep may use (extra `ray`). Quiet, at home, and gone when it was begun here."""
+"""Connect to a Ray cluster, or start a local one and stop it at the end (extra `ray`)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = {
 }
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for a cluster to be reached."""
+"""Seconds to wait for a connection to a cluster."""
 
 LONGEST = 22
 """Characters of a folder for temporary files with which Ray's sockets have names that are short enough."""
@@ -52,7 +52,7 @@ def _where(address: str | None) -> str:
 
 def _unusable(where: str, error: Exception) -> UsageError:
     why = " ".join(str(error).split())[:200]
-    return UsageError(f"--ray-address {where}: no Ray cluster there ({why}); begin one with `ray start --head`")
+    return UsageError(f"--ray-address {where}: no Ray cluster there ({why}); start one with `ray start --head`")
 
 
 def imported() -> Any:
@@ -73,7 +73,7 @@ def _log_instead(said: Mapping[str, Any], ignore_prefix: bool) -> None:
 def cluster(address: str | None) -> Iterator[Any]:
     """The module `ray`, connected: to `address`, else RAY_ADDRESS, else to a cluster of this machine that ends here.
 
-    What is connected already stays so.
+    An existing connection stays open.
     """
     ray = imported()
     if ray.is_initialized():
@@ -109,7 +109,7 @@ def _connect(ray: Any, where: str, folder: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """OSError where nobody listens: Ray itself would try for eight minutes, and print each time."""
+    """Raise OSError if nothing listens there. Ray itself would retry for eight minutes and print each attempt."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()

@@ -1,4 +1,4 @@
-"""State of the whole process that runs change while they are played: changed by the first, restored after the last."""
+"""Process-wide settings that the first concurrent run changes and the last one restores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker process: it answers for a contiguous part of the population, with language-model agents of its own.
+"""One worker process: it asks the questions of a contiguous range of agents.
 
 Prompts are rendered and replies are parsed here: that is what runs on several cores. The answers do not depend on
 which process gives them: seeds, ids and keys of calls are those of the question (pipeline/agents/call_trace.py).
@@ -58,7 +58,7 @@ class WorkerSetup:
 class Ask:
     """One question to a worker process. `ballot`: the candidates of a vote. `recorded`: stored calls to reuse.
 
-    `alike`: who else asks the same, whatever their worker processes.
+    `alike`: the group of agents with the same prompt, in all worker processes.
     """
 
     question: str
@@ -72,7 +72,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a question: the fields of the prediction, or None and the last error."""
+    """The outcome of a question: the fields of the prediction, or None and the last error."""
 
     fields: dict[str, Any] | None
     call_id: int | None = None
@@ -81,7 +81,7 @@ class Reply:
 
 @dataclass
 class Report:
-    """What came of a batch: a reply for each question, in order, or the `failure` that ends the run.
+    """The outcome of a batch: a reply for each question, in order, or the `failure` that ends the run.
 
     `hearing`: as in `LLMAgents`. `logged`: what the worker process writes to the run's text log.
     """
@@ -165,11 +165,11 @@ class AgentWorker:
         return self.ballots[paper]
 
 
-def share(config: RunConfig, number: int, wards: int) -> RunConfig:
+def share(config: RunConfig, number: int, count: int) -> RunConfig:
     """The settings of one of so many worker processes, with its part of each limit, so that together they keep it."""
 
     def part(limit: int | None) -> int | None:
-        return None if limit is None else limit // wards + (number < limit % wards)
+        return None if limit is None else limit // count + (number < limit % count)
 
     limits: dict[str, Any] = {name: part(getattr(config, name)) for name in ("concurrency", "rpm", "tpm")}
     return replace(config.undivided(), **limits)

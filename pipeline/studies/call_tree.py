@@ -1,4 +1,4 @@
-"""The tree of calls that DSPy's callbacks tell of: evaluations, modules, models, parsers, and what each is part of."""
+"""The nested calls that DSPy's callbacks report: evaluations, modules, models and parsers."""
 
 from __future__ import annotations
 

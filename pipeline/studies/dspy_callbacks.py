@@ -1,7 +1,7 @@
-"""A study as DSPy sees it: recorder and budget of every model call, and callback of modules and evaluations.
+"""DSPy callbacks of a study: record every model call, enforce the budget and follow modules and evaluations.
 
 What is asked is told from everything else by its key: the model, the messages and the settings, DSPy's rollout, and
-how often one and the same question (one call of a program) has asked just that before. So the reply to a request does
+how often the same question (one call of a program) has made this request before. So the reply to a request does
 not depend on which thread came first, a request that is made twice is paid once, and samples that DSPy wants to
 differ do differ.
 """
@@ -38,7 +38,7 @@ from programs.engines.connections import hang_up
 from programs.models import without_secrets
 
 MANY = 10**9
-"""Errors that DSPy is to bear: an answer that cannot be used is a score of 0, and no reason to give up."""
+"""Errors after which DSPy gives up: practically never, because an unusable answer just scores 0."""
 
 LAST_REPLIES = 1.0
 """Seconds that an interrupted study waits for replies that are on their way."""
@@ -56,7 +56,7 @@ def _guarded(handler: Handler) -> Handler:
     def guarded(self: StudyCallbacks, *args: Any, **kwargs: Any) -> None:
         try:
             handler(self, *args, **kwargs)
-        except Exception as error:  # whatever it is, the study must not go on without this
+        except Exception as error:  # without this callback the study would be wrong
             self.study.halt(error)
 
     return cast(Handler, guarded)
@@ -82,7 +82,7 @@ class StudyCallbacks(BaseCallback):
 
         DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
         """
-        here = {"lineage": self, "purse": self, "callbacks": [self], "max_errors": MANY, "num_threads": threads}
+        here = {"lineage": self, "budget_guard": self, "callbacks": [self], "max_errors": MANY, "num_threads": threads}
         try:
             with dspy.context(lm=lm, adapter=adapter, **{**QUIET, **here}):
                 yield self
@@ -345,7 +345,7 @@ class StudyCallbacks(BaseCallback):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Nobody need wait for this request any more."""
+        """Release the threads that wait for this request."""
         with self.study.changed:
             self.study.in_flight.pop(self._here.key, None)
             self.study.changed.notify_all()

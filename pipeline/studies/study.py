@@ -1,4 +1,4 @@
-"""A study: one optimization of a program, whose every model call is a row, is paid once, and is within its allowance.
+"""A study: one optimization of a program, which stores every model call, pays for it once and keeps to a budget.
 
 A study that was cut off is done again from its start: what was asked before is answered from the store, so that it
 comes to the same point without paying, and continues. `StudyCallbacks` (dspy_callbacks.py) is the part that DSPy sees.
@@ -21,9 +21,9 @@ from programs.calls.prices import KNOWN, Prices
 
 
 class Halted(BaseException):
-    """The study cannot go on: its model or its store cannot be used. `error` says why.
+    """The study cannot continue: its model or its store cannot be used. `error` says why.
 
-    Not an Exception: optimizers catch those, score the example 0 and go on.
+    Not an Exception: optimizers catch those, score the example 0 and continue.
     """
 
     def __init__(self, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What a study may spend, over all of its models and threads: calls, dollars and tokens, none of which is ever passed.
+"""A study's budget of calls, dollars and tokens over all of its models and threads.
 
 A `Budget` (pipeline/agents/budget.py) does the counting; it lives in one event loop and cannot make a thread wait,
 which this can.

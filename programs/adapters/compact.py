@@ -1,6 +1,6 @@
-"""A short prompt format: all that never changes first, then `name: value` lines, and one JSON object as the reply.
+"""The compact prompt format: constant instructions, `name: value` lines, and one JSON object as the reply.
 
-The system part says what to do, which fields come and what JSON to reply with: the same text for everybody who is
+The system part says what to do, which fields come and what JSON to reply with: the same text for every agent that is
 asked the same question. The user part has the values alone, in the signature's order. Demonstrations, instructions
 and descriptions are read on every call, so DSPy's optimizers work on this format as on its own.
 """

@@ -1,4 +1,4 @@
-"""How questions become text and replies become values: DSPy's formats, with the error told to the model on failure."""
+"""Prompt formats with repair: if a reply does not parse, show the model the error and ask again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a signature's reply must be, as a JSON schema for servers and in plain words for models.
+"""Describe a signature's expected reply: a JSON schema for servers, plain words for models.
 
 Both come from pydantic's schema of each output's type, so a type that validates itself is described by itself.
 """

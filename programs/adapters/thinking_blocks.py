@@ -1,4 +1,4 @@
-"""A reply without the thoughts that models write around their answers: `<think>...</think>{"labor": 40}`.
+"""Remove a model's reasoning from its reply: `<think>...</think>{"labor": 40}`.
 
 One place before every format's parser. The reply itself stays whole in the trace.
 """

@@ -1,4 +1,4 @@
-"""Text from outside in a prompt: whatever it says, it stays the value of its one field.
+"""Neutralize untrusted text in prompts, so that it cannot pose as another field or message.
 
 Personas, occupations, questions of interviews and words of models may hold line breaks, field names, tags and tokens
 that a format or a chat template reads as its own. Which inputs are such text is part of a signature's types (`Outside`

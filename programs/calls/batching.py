@@ -1,4 +1,4 @@
-"""Identical prompts asked at once become one request for several samples (OpenAI's `n`).
+"""Combine identical concurrent prompts into one request for several samples (OpenAI's `n`).
 
 The prompt is then computed and paid once. Each asker keeps a request of its own, with a seed of its own, and gets a
 response of its own: who replays, resumes or repairs need not know. Servers with `n` count the seed up from choice to
@@ -18,7 +18,7 @@ from dspy import lm15
 from programs.calls.protocols import SharedPrompt
 
 WINDOW = 0.02
-"""Seconds without a newcomer after which nobody is waited for: some were answered before, or wait for their turn."""
+"""Seconds without another request after which a group is sent, even if it is incomplete."""
 
 COUNT = "n"
 """The field of a request that says how many samples it is for, and of lm15's extensions."""

@@ -1,7 +1,7 @@
-"""The short way from a prompt to the model: what DSPy's model layer does for a plain question, without its detours.
+"""A fast path from a prompt to the model, which bypasses DSPy's model layer for plain questions.
 
 DSPy hands each call to worker threads twice and reads the messages into a request as if a stranger had written them;
-that is half of what a decision costs here. Where anybody listens, or something is asked for that only DSPy can do
+that is half of what a decision costs here. With callbacks, or where something is asked for that only DSPy can do
 (callbacks, history, streams, its cache, several generations, its own types), the call takes DSPy's way. Requests,
 replies and errors are the same on both.
 """

@@ -1,4 +1,4 @@
-"""Replies with several choices, past lm15: it reads one choice of a body, and refuses a body that has more.
+"""Read replies with several choices, which lm15 refuses.
 
 Between lm15 and its connections all choices but the first move to a field that lm15 leaves alone and hands on.
 """

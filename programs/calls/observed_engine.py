@@ -1,4 +1,4 @@
-"""Engines under observation: each attempt is seeded, paid for, timed, and reported to the lineage of its context.
+"""Wrap engines so that each attempt gets a seed, is charged to the budget, timed and recorded.
 
 That is how calls are traced, failures included, without the engines knowing of a store.
 """
@@ -32,8 +32,8 @@ def current_lineage() -> CallRecorder | None:
     return dspy.settings.get("lineage")  # type: ignore[no-any-return]
 
 
-def _purse() -> BudgetGuard | None:
-    return dspy.settings.get("purse")  # type: ignore[no-any-return]
+def _budget_guard() -> BudgetGuard | None:
+    return dspy.settings.get("budget_guard")  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -60,11 +60,11 @@ class _Sent:
 class _Observed:
     """Seeds each request from the lineage of the current context, and reports each attempt to it.
 
-    `engines`: one for each server of the model, like the `gate`; what they can do is what the first can.
+    `engines`: one for each server of the model, like the `limiter`. Their capabilities are those of the first.
     """
 
-    def __init__(self, *engines: Any, gate: RateLimiter | None = None) -> None:
-        self.inner, self.engines, self.gate = engines[0], engines, gate
+    def __init__(self, *engines: Any, limiter: RateLimiter | None = None) -> None:
+        self.inner, self.engines, self.limiter = engines[0], engines, limiter
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner" or name.startswith("__"):  # copying asks before there is an inner engine
@@ -89,7 +89,7 @@ class _Observed:
         return request if bounded is None else bounded(request)
 
     @contextmanager
-    def observed(self, request: lm15.Request, purse: BudgetGuard | None, reserved: Any) -> Iterator[_Sent]:
+    def observed(self, request: lm15.Request, budget: BudgetGuard | None, reserved: Any) -> Iterator[_Sent]:
         """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
         sent, outcome = _Sent(), NOT_SENT
         try:
@@ -106,8 +106,8 @@ class _Observed:
             outcome = error if sent.started is not None else NOT_SENT
             raise
         finally:
-            if purse is not None:
-                purse.settle(reserved, request, outcome)
+            if budget is not None:
+                budget.settle(reserved, request, outcome)
 
     def report(self, attempt: Attempt) -> None:
         lineage = current_lineage()
@@ -123,9 +123,9 @@ class ObservedEngine(_Observed):
     """
 
     def __init__(
-        self, *engines: Any, asynchronous: AsyncObservedEngine | None = None, gate: RateLimiter | None = None
+        self, *engines: Any, asynchronous: AsyncObservedEngine | None = None, limiter: RateLimiter | None = None
     ) -> None:
-        super().__init__(*engines, gate=gate)
+        super().__init__(*engines, limiter=limiter)
         self.asynchronous = asynchronous
 
     def complete(self, request: lm15.Request) -> lm15.Response:
@@ -136,18 +136,18 @@ class ObservedEngine(_Observed):
         request, known = self.begin(request)
         if known is not None:
             return known
-        purse = _purse()
-        reserved = purse.admit_now(self.bounded(request)) if purse is not None else None
-        with self.observed(request, purse, reserved) as sent:
-            sent.response = _as_text(self._send(request, sent, purse))
+        budget = _budget_guard()
+        reserved = budget.admit_now(self.bounded(request)) if budget is not None else None
+        with self.observed(request, budget, reserved) as sent:
+            sent.response = _as_text(self._send(request, sent, budget))
         return sent.response
 
-    def _send(self, request: lm15.Request, sent: _Sent, purse: BudgetGuard | None) -> lm15.Response:
-        if self.gate is None:
+    def _send(self, request: lm15.Request, sent: _Sent, budget: BudgetGuard | None) -> lm15.Response:
+        if self.limiter is None:
             sent.begin()
             response: lm15.Response = self.inner.complete(request)
             return response
-        with self.gate.enter_now(request, purse.check if purse is not None else lambda: None) as entry:
+        with self.limiter.enter_now(request, budget.check if budget is not None else lambda: None) as entry:
             sent.begin()
             entry.response = self.engines[entry.server].complete(request)
             return entry.response
@@ -160,8 +160,8 @@ class AsyncObservedEngine(_Observed):
     there is no time limit, since what it computes cannot be given up.
     """
 
-    def __init__(self, *engines: Any, timeout: float, gate: RateLimiter | None = None) -> None:
-        super().__init__(*engines, gate=gate)
+    def __init__(self, *engines: Any, timeout: float, limiter: RateLimiter | None = None) -> None:
+        super().__init__(*engines, limiter=limiter)
         self.timeout = timeout
         self.together = SampleBatcher(self._several)
         self._ready: Callable[[], Awaitable[None]] | None = getattr(self.inner, "ready", None)
@@ -174,10 +174,10 @@ class AsyncObservedEngine(_Observed):
             await self._ready()
             self._ready = None
         async with self._turn():
-            purse, lineage = _purse(), current_lineage()
+            budget, lineage = _budget_guard(), current_lineage()
             question = lineage.question if lineage is not None else None
-            reserved = await purse.admit(self.bounded(request), question) if purse is not None else None
-            with self.observed(request, purse, reserved) as sent:
+            reserved = await budget.admit(self.bounded(request), question) if budget is not None else None
+            with self.observed(request, budget, reserved) as sent:
                 shared = await self._share(request, sent)
                 sent.response = _as_text(shared if shared is not None else await self._send(request, sent))
         return sent.response
@@ -186,7 +186,7 @@ class AsyncObservedEngine(_Observed):
         """The response out of one request for all who ask this, or None where it has to be asked for alone."""
         lineage = current_lineage()
         alike = lineage.alike if lineage is not None else None
-        if alike is None or self.gate is None or not self.gate.several:
+        if alike is None or self.limiter is None or not self.limiter.several:
             return None
         if not all(getattr(engine, "takes_several", False) for engine in self.engines):
             return None
@@ -206,15 +206,15 @@ class AsyncObservedEngine(_Observed):
             raise
 
     async def _attempt_several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
-        assert self.gate is not None
+        assert self.limiter is not None
         wanted = samples(request)
-        with await self.gate.enter(request) as entry:
+        with await self.limiter.enter(request) as entry:
             begin()
             engine = self.engines[entry.server]
             entry.response = await self._in_time(engine.several(request))
             found = unfolded(entry.response, wanted)
             if len(found) < wanted and engine.takes_several:
-                self.gate.only_one(entry, f"gave {len(found)} of {wanted} samples in one request")
+                self.limiter.only_one(entry, f"gave {len(found)} of {wanted} samples in one request")
             return found
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
@@ -222,10 +222,10 @@ class AsyncObservedEngine(_Observed):
         return turn() if turn is not None else nullcontext()
 
     async def _send(self, request: lm15.Request, sent: _Sent) -> lm15.Response:
-        if self.gate is None:
+        if self.limiter is None:
             sent.begin()
             return await self._attempt(self.inner, request)
-        with await self.gate.enter(request) as entry:
+        with await self.limiter.enter(request) as entry:
             sent.begin()
             entry.response = await self._attempt(self.engines[entry.server], request)
             return entry.response

@@ -1,4 +1,4 @@
-"""The parts of a request that a server may refuse: their names, what errors call them, and `--omit`."""
+"""Optional parts of a request: their names, how errors refer to them, and the flag `--omit`."""
 
 from __future__ import annotations
 

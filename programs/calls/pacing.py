@@ -1,4 +1,4 @@
-"""Questions to a server set out a few at a time: the first are on their way while the others are still written."""
+"""Start questions a few at a time, so that the first requests leave while later prompts are still rendered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model costs: a dated table of our own, DSPy's where it has no entry, and a user's `prices.toml` over both.
+"""Model prices: the user's `prices.toml`, then this package's dated table, then DSPy's.
 
 Dollars per million tokens. A model that no table knows has no price: its calls cost NULL, never a guess.
 """

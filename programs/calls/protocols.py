@@ -1,6 +1,6 @@
-"""What engines report to: a question's call recorder and its budget, and the attempt that both receive.
+"""Interfaces between engines and their callers: call recorder, budget guard, attempt and shared prompt.
 
-And what askers tell engines: that the same is asked by others at once (`SharedPrompt`).
+A `SharedPrompt` tells an engine that other agents ask the same question concurrently.
 """
 
 from __future__ import annotations

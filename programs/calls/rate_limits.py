@@ -1,6 +1,6 @@
-"""How fast a model may be asked, and which of its servers is asked next.
+"""Limit the rate of requests to a model, and choose the server for each request.
 
-Requests and tokens a minute (--rpm, --tpm) by token buckets, calls in flight by what each server bears
+Requests and tokens a minute (--rpm, --tpm) by token buckets, calls in flight by what each server can handle
 (server_health.py); of several servers the one with the fewest in flight. All who ask the same model at the same servers
 in one process share one `RateLimiter`, from threads and event loops alike, run after run.
 """
@@ -73,7 +73,7 @@ class Bucket:
 class Permit:
     """Leave to ask `server` (by its place) once. Use as a context manager; `response` is what came of it."""
 
-    gate: RateLimiter
+    limiter: RateLimiter
     server: int
     number: int
     worst: float
@@ -84,7 +84,7 @@ class Permit:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.gate.leave(self, error)
+        self.limiter.leave(self, error)
 
 
 class RateLimiter:
@@ -276,11 +276,11 @@ def least_seconds(calls: int, tokens: int, *, rpm: int | None, tpm: int | None) 
     return MINUTE * max(calls / (rpm or inf), tokens / (tpm or inf))
 
 
-_gates: dict[tuple[object, ...], RateLimiter] = {}
+_limiters: dict[tuple[object, ...], RateLimiter] = {}
 _making = threading.Lock()
 
 
-def gate_of(
+def limiter_of(
     model: str,
     urls: tuple[str, ...],
     *,
@@ -289,15 +289,15 @@ def gate_of(
     rpm: int | None,
     tpm: int | None,
 ) -> RateLimiter:
-    """The gate of a model at its servers: one a process for the same limits, whatever role asks and whichever run."""
+    """The rate limiter of a model at its servers; all roles and runs of a process share it."""
     with _making:
         key = (model, urls, concurrency, rpm, tpm)
-        if key not in _gates:
-            _gates[key] = RateLimiter(names, concurrency, rpm, tpm)
-        return _gates[key]
+        if key not in _limiters:
+            _limiters[key] = RateLimiter(names, concurrency, rpm, tpm)
+        return _limiters[key]
 
 
 def waiting_in_words() -> str:
     """Which limits hold calls up just now, for a progress line; empty if none does."""
-    held = sorted({gate.held_by for gate in list(_gates.values()) if gate.waiting and gate.held_by})
+    held = sorted({limiter.held_by for limiter in list(_limiters.values()) if limiter.waiting and limiter.held_by})
     return f"waiting for {' and '.join(held)}" if held else ""

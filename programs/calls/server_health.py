@@ -1,4 +1,4 @@
-"""What is known of one of a model's servers: how much it bears, and whether it works.
+"""Track one server: how many concurrent calls it can handle, and whether it works.
 
 Calls in flight by additive increase and multiplicative decrease (Chiu and Jain 1989); a server that fails is left out
 and let in again by a probe, which is a question like any other.

@@ -1,4 +1,4 @@
-"""What a server's reply says, whatever shape it has: read before lm15 reads it, and told when it is no answer.
+"""Normalize servers' replies before lm15 reads them, and explain those that hold no answer.
 
 `readable` puts the body of a chat completion into the form that lm15 takes: text alone, tokens that can be, one word
 for each reason to end. What is no chat completion raises an error that says what the server does.

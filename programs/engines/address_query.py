@@ -1,4 +1,4 @@
-"""Requests with what lm15's clients have no place for: a query that belongs to the address, another key header."""
+"""Add a URL query or a different API-key header to lm15's requests."""
 
 from __future__ import annotations
 

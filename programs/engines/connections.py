@@ -1,4 +1,4 @@
-"""lm15's connections with two things more: interim answers are skipped, and chat completions come as lm15 reads them.
+"""lm15's HTTP transport with fixes: skip interim responses, limit body size, normalize chat completions.
 
 A server may send answers of the kind of `103 Early Hints` before the one that counts (RFC 9110, 15.2); lm15 takes the
 first for the whole. It refuses a body for a figure of tokens, or loses what an error in a body says

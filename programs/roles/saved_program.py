@@ -1,7 +1,7 @@
-"""Saved programs: plain JSON that a person can review, checked against the program that it is loaded into.
+"""Save programs as readable JSON, and check a file against the program that loads it.
 
 Never pickle. A file holds, for every predictor of a role, its instruction, its demonstrations as objects, and the
-fields of its question with a fingerprint; beside them how it was tuned. Loading compares field by field: DSPy alone
+fields of its question with a fingerprint, and how it was tuned. Loading compares field by field: DSPy alone
 would zip a wrong file's fields by position and say nothing. No model and no key is ever in a file.
 """
 

@@ -1,4 +1,4 @@
-"""The citizen's mind: stands for office, votes, and governs if elected."""
+"""The citizen's program: stand for office, vote, and govern if elected."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The worker's mind: chooses hours, judges the tax policy."""
+"""The worker's program: choose hours and judge the tax policy."""
 
 import dspy
 

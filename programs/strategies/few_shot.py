@@ -1,4 +1,4 @@
-"""Few-shot prompts whose examples are chosen for each question: the stored decisions in the nearest situations."""
+"""Few-shot prompting with the stored decisions from the most similar situations (`knn`)."""
 
 from __future__ import annotations
 

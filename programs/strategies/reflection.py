@@ -1,4 +1,4 @@
-"""Reflection: a draft, a critique of it from the agent's own record, and the answer."""
+"""The reflection strategy: a draft, a critique of it, and a final answer."""
 
 from __future__ import annotations
 

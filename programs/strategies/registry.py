@@ -43,7 +43,7 @@ STRATEGIES: Mapping[str, Entry] = {
     "best_of_n": Entry(
         BestOfN,
         lambda n: (1, n),
-        "up to N answers, kept: the first that is as good as the prompt lets one tell, else the best",
+        "up to N answers, kept: the first that scores at least 0.995 by what the prompt shows, else the best",
         count=3,
     ),
     "refine": Entry(

@@ -27,7 +27,7 @@ log = logging.getLogger("llm_economist")
 Result = TypeVar("Result")
 
 NO_ANSWER = (AdapterParseError, LMError)
-"""What a sample may fail with while others go on."""
+"""What a sample may fail with while the other samples continue."""
 
 
 class SelfConsistency(dspy.Module):
@@ -177,7 +177,7 @@ class _Attempt(dspy.Module):
 
 
 def worth(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
-    """How good an answer is as far as the asked one can know, from 0 to 1; -1 for none."""
+    """An answer's score from 0 to 1 by what the prompt shows; -1 for a failure."""
     return -1.0 if "failure" in answer else reward(inputs, answer)
 
 

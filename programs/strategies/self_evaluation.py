@@ -1,4 +1,4 @@
-"""What an answer is worth as far as the asked one can tell: from the fields that the prompt shows, and nothing else.
+"""Score an answer by the information in its prompt alone, for strategies that keep the best of several.
 
 Strategies that draw several answers keep the best by these; no oracle is asked, so that a run with `best_of_n` is
 played by agents who know what any agent knows. A new question is one function and one entry in `REWARDS`.

@@ -21,7 +21,7 @@ from pipeline.parallel import ray_cluster
 
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # read when Ray is imported: nodes listen on 127.0.0.1 alone
 
-ARGS = (*SMALL, "--num-agents", "20", "--llm", "engine:support.deadly:Deadly", "--concurrency", "4")
+ARGS = (*SMALL, "--num-agents", "20", "--llm", "engine:deadly:Deadly", "--concurrency", "4")
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +101,14 @@ def test_an_actor_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: Co
     assert ended.err.strip().count("\n") == 0
     deadly.to_die(0, after=0)
     assert (
-        cli("resume", "1", "--db", "b.duckdb", "--engine", "local", "--allow-code", "support.deadly:Deadly").code == 0
+        cli("resume", "1", "--db", "b.duckdb", "--engine", "local", "--allow-code", "deadly:Deadly").code == 0
     )
     assert rows("b.duckdb") == whole
 
 
 @pytest.mark.slow
 def test_a_sweep_on_ray_has_the_runs_of_one_process_even_when_a_task_is_lost(cli: CommandLine, two_nodes: str) -> None:
-    args = ("compare", "worker=io", "worker=cot", "--seeds", "1", *SMALL, "--llm", "engine:support.deadly:Deadly")
+    args = ("compare", "worker=io", "worker=cot", "--seeds", "1", *SMALL, "--llm", "engine:deadly:Deadly")
     assert cli(*args, "--db", "a.duckdb", "--csv", "a.csv").code == 0
     deadly.to_die(1, after=12)
     on_ray = ("--engine", "ray", "--ray-address", two_nodes)

@@ -393,8 +393,8 @@ def test_models_share_a_gate_by_name_server_and_limits() -> None:
 
     def gate(name: str = "llama", base_url: str = here, **settings: Any) -> RateLimiter:
         lm = connect(Model(name, base_url=base_url, **settings))
-        assert lm.engine.gate is lm.engine.asynchronous.gate
-        return lm.engine.gate  # type: ignore[no-any-return]
+        assert lm.engine.limiter is lm.engine.asynchronous.limiter
+        return lm.engine.limiter  # type: ignore[no-any-return]
 
     assert gate(rpm=5) is gate(rpm=5, temperature=0.1, max_tokens=7)
     others = [
@@ -410,7 +410,7 @@ def test_models_share_a_gate_by_name_server_and_limits() -> None:
 
 def test_what_is_computed_here_has_no_gate() -> None:
     for lm in (connect(Model("rules", rpm=1, tpm=1)), connect(Model("gpt-4o-mini", offline=True, rpm=1))):
-        assert lm.engine.gate is lm.engine.asynchronous.gate is None
+        assert lm.engine.limiter is lm.engine.asynchronous.limiter is None
     for sync in (True, False):
         for _ in range(3):
             lm = connect(Model("rules", rpm=1))
@@ -596,7 +596,7 @@ def test_ctrl_c_ends_a_wait_for_a_limit_at_once(cli: CommandLine, command: tuple
 def test_who_waits_for_a_limit_is_told_of() -> None:
     async def scene() -> None:
         lm = connect(Model("told", base_url="http://127.0.0.1:9/v1", rpm=1))
-        gate = lm.engine.gate
+        gate = lm.engine.limiter
         leave(gate, await gate.enter(HELLO), said())
         waiting = asyncio.ensure_future(gate.enter(HELLO))
         await asyncio.sleep(0.01)
@@ -613,10 +613,10 @@ class Own(RulesEngine):
 
 def test_an_engine_of_ones_own_keeps_to_limits_too() -> None:
     name = f"engine:{__name__}:Own"
-    assert connect(Model(name)).engine.gate is None
+    assert connect(Model(name)).engine.limiter is None
     lm = connect(Model(name, rpm=1))
     assert ask(module_of("ChooseLabor"), inputs_of("ChooseLabor"), lm=lm).labor >= 0
-    assert 50 < lm.engine.gate.rpm.wait() <= 60
+    assert 50 < lm.engine.limiter.rpm.wait() <= 60
 
 
 # -- settings ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`rules`: no language model at all, but the same prompts in and the same replies out.
+"""The `rules` engine: answers the same prompts by simple rules, without a language model.
 
 It reads nothing but the prompt text, finds which question is asked by the output fields that the prompt names,
 lets a policy (policies.py) answer, and writes the reply in the format that the prompt demands (prompt_parser.py). It is

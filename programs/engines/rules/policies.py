@@ -1,4 +1,4 @@
-"""How `rules` answers: small bandits over what a prompt shows, and nothing else.
+"""Decision rules of the `rules` engine: simple bandits that use only what the prompt shows.
 
 Workers hill-climb over hours, the planner climbs a response surface over schedules, citizens follow their
 own income. None of them knows the economy: each reads the record that its prompt carries.

@@ -1,4 +1,4 @@
-"""Reading a prompt back and writing the reply to it, in each format that programs/adapters/repairing.py can ask in.
+"""Parse a prompt and write a reply in each prompt format of programs/adapters/repairing.py.
 
 A new adapter is answered by `rules` once it has an entry here.
 """

@@ -1,4 +1,4 @@
-"""A response surface: what a planner may expect of tax schedules, from the few that it has tried.
+"""Estimate the welfare of tax schedules from the few that a planner has tried (a response surface).
 
 Bayesian linear regression of welfare on each rate, its square and the products of two rates (the response surface of
 Box and Wilson 1951), with a prior that says what any planner knows before its first year: along every rate welfare
