@@ -100,9 +100,7 @@ def test_an_actor_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: Co
     assert "shard 0 was lost 5 times in a year" in ended.err
     assert ended.err.strip().count("\n") == 0
     deadly.to_die(0, after=0)
-    assert (
-        cli("resume", "1", "--db", "b.duckdb", "--engine", "local", "--allow-code", "deadly:Deadly").code == 0
-    )
+    assert cli("resume", "1", "--db", "b.duckdb", "--engine", "local", "--allow-code", "deadly:Deadly").code == 0
     assert rows("b.duckdb") == whole
 
 
