@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evals.python.simulate import simulate
     from evals.python.tuning import dataset, metric, save_program
     from pipeline.errors import EconomistError, ModelError, StoreError, UsageError
+    from pipeline.stackelberg import Stackelberg
 
 __all__ = [
     "Database",
@@ -24,6 +25,7 @@ __all__ = [
     "EconomistError",
     "ModelError",
     "Run",
+    "Stackelberg",
     "StoreError",
     "UsageError",
     "dataset",
@@ -40,6 +42,7 @@ _FOUND_IN = {
     "ModelError": "pipeline.errors",
     "Run": "evals.python.database",
     "StoreError": "pipeline.errors",
+    "Stackelberg": "pipeline.stackelberg",
     "UsageError": "pipeline.errors",
     "dataset": "evals.python.tuning",
     "metric": "evals.python.tuning",

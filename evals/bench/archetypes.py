@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from evals.datasets.rule_agents import RuleAgents
 from evals.output.console import Console
+from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import START_RATE
 from pipeline.economy.equilibrium import settle

@@ -14,10 +14,11 @@ from typing import Any
 import dspy
 
 from evals.metrics.labor import Work, best_hours
-from evals.metrics.tax_rates import People, reachable
+from evals.metrics.tax_rates import reachable
 from evals.metrics.votes import VoteScore, prospects
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.yardsticks import People
 from pipeline.errors import UsageError
 from pipeline.simulation.government import Platforms
 from pipeline.simulation.world import World
@@ -134,12 +135,3 @@ def game(question: str, config: RunConfig) -> RunConfig:
     if question == "WritePersona" and config.scenario == "rational":
         return replace(config, scenario="bounded")
     return config
-
-
-QUESTION_OF: Mapping[str, str] = {
-    "worker": "ChooseLabor",
-    "planner": "SetTaxRates",
-    "voter": "CastVote",
-    "persona": "WritePersona",
-}
-"""The question for which a role's program is tuned."""

@@ -17,12 +17,13 @@ import numpy as np
 
 from evals.datasets import from_traces
 from evals.datasets.exact_answers import Asked, answer_of, example, game
-from evals.datasets.rule_agents import RandomisedAgents, assign_personas
+from evals.datasets.random_agents import RandomisedAgents
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.government import Platforms
 from pipeline.simulation.loop import play_year
+from pipeline.simulation.personas import assign_personas
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import World, create
 

@@ -15,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from evals.datasets.episodes import EPISODE
 from evals.metrics import labor as hours
-from evals.metrics.tax_rates import People, RateChangeScore, welfare_score, yardsticks
+from evals.metrics.tax_rates import RateChangeScore, welfare_score
 from evals.metrics.votes import VoteScore
 from pipeline.economy.welfare import WELFARE
+from pipeline.economy.yardsticks import People, yardsticks
 from pipeline.simulation.observations import figure, money
 from programs.persona_checks import checks
 from programs.roles.voter import ABSTAIN

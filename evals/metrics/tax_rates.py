@@ -2,98 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective, start_and_oracle
-from pipeline.economy.dollars import economy_in
+from pipeline.economy.baselines import START_RATE
 from pipeline.economy.one_step_reforms import MOVES, ROUNDING, ExtremeSteps, extreme_steps, welfare_after
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
-from pipeline.economy.utility import Economy
+from pipeline.economy.tax import rates_in_words
+from pipeline.economy.yardsticks import People, Yardsticks, yardsticks
 from pipeline.simulation.observations import figure, money, platform_in_words
 from signatures.types import TaxSchedule
 
 KEPT = 4096
 """Cached answers of the exact search: a metric judges the same state many times."""
-
-
-@dataclass(frozen=True)
-class People:
-    """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
-
-    `dollars_of`: the year of the dollar amounts; None: no single one.
-    """
-
-    wages: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    welfare: str = "inverse_income"
-    economy: str = "weekly"
-    dollars_of: int | None = None
-    inequality_aversion: float = 1.0
-
-    @classmethod
-    def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
-        """From the plain data in an example; `welfare` overrides the objective of its planner."""
-        wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
-        return cls(
-            wages,
-            thresholds,
-            welfare or truth["welfare"],
-            truth["economy"],
-            truth.get("dollars_of"),
-            truth.get("inequality_aversion", 1.0),
-        )
-
-    @property
-    def effort(self) -> Economy:
-        """The economy, which gives the utility cost of effort."""
-        return economy_in(self.economy, self.dollars_of)
-
-    @property
-    def setting(self) -> Setting:
-        """The input of planners without a model."""
-        wages = np.array(self.wages)
-        return Setting(
-            self.effort,
-            self.thresholds,
-            wages,
-            self.welfare,
-            dollars_of=self.dollars_of,
-            inequality_aversion=self.inequality_aversion,
-        )
-
-    def welfare_under(self, schedule: TaxSchedule) -> float:
-        """Welfare if every worker best-responds to `schedule`."""
-        return objective(self.setting, schedule)
-
-
-class Yardsticks(NamedTuple):
-    """Welfare of the same people: if nobody works, without taxes, at the first schedule, and at ORACLE's."""
-
-    idle: float
-    free_market: float
-    start: float
-    oracle: float
-    oracle_rates: tuple[float, ...]
-
-
-@lru_cache(KEPT)
-def yardsticks(people: People) -> Yardsticks:
-    """The reference points of welfare; every worker best-responds in all but the first."""
-    setting = people.setting
-    start, _, best = start_and_oracle(setting)
-    nothing = np.zeros(len(people.wages))
-    return Yardsticks(
-        idle=float(setting.objective(nothing, nothing, setting.wages)),
-        free_market=people.welfare_under(BASELINES["FREE_MARKET"](setting)),
-        start=people.welfare_under(start),
-        oracle=people.welfare_under(best),
-        oracle_rates=best.rates,
-    )
 
 
 @lru_cache(KEPT)
@@ -192,11 +116,6 @@ class RateChangeScore:
             side = "high" if wrong > 0 else "low"
             where = bracket_in_words(self.before.thresholds, bracket)
             yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: that alone costs {figure(cost)}."
-
-
-def rates_in_words(rates: Sequence[float]) -> str:
-    """`50/40/60`, percent, lowest bracket first."""
-    return "/".join(f"{rate:g}" for rate in rates)
 
 
 def bracket_in_words(thresholds: Sequence[float], bracket: int) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 import dspy
 
-from evals.datasets.episodes import EPISODE, Rollout, economies
-from evals.datasets.exact_answers import QUESTION_OF
+from evals.datasets.episodes import EPISODE, economies
 from evals.datasets.simulated import Dataset, mined, sampled
 from evals.metrics.registry import METRICS, Metric
 from evals.metrics.registry import metric as metric_of
@@ -22,6 +21,7 @@ from pipeline.agents.agents import PROGRAMS, named_model
 from pipeline.agents.budget import Budget
 from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
+from pipeline.stackelberg import MAIN_QUESTION, rules_but
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
 from programs.models import RULES, connect, is_remote
@@ -78,7 +78,7 @@ class Plan:
     @property
     def question(self) -> str:
         """The question that is tuned, by its signature's name."""
-        return QUESTION_OF[self.order.role]
+        return MAIN_QUESTION[self.order.role]
 
     @property
     def strategy(self) -> str:
@@ -106,19 +106,18 @@ class Plan:
     def student(self) -> dspy.Module:
         """The module that an optimizer tunes: the question alone, or one that plays economies with it."""
         question = question_of(self.question, self.program()[0])
-        return Rollout(self.order.role, question) if self.episodes else question
+        return rules_but(**{self.order.role: question}) if self.episodes else question
 
     def named(self, candidate: Candidate) -> Candidate:
         """A candidate with its predictors named as in the role's program."""
-        return (
-            {name.removeprefix("program."): state for name, state in candidate.items()} if self.episodes else candidate
-        )
+        prefix = f"{self.order.role}." if self.episodes else ""
+        return {name.removeprefix(prefix): state for name, state in candidate.items()}
 
     def dataset(self) -> Dataset:
         """States of stored runs if there is a query, else of simulated economies; or economies. UsageError."""
         sizes, seed = sizes_in(self.order.sizes or (FEWER if self.episodes else USUAL_SIZES)), self.config.seed
         if self.episodes:
-            return economies(self.order.role, self.config, sizes=sizes, seed=seed)
+            return economies([self.order.role], self.config, sizes=sizes, seed=seed)
         if self.order.from_sql is not None:
             return mined(self.question, self.config.db, self.order.from_sql, sizes=sizes, seed=seed)
         return sampled(self.question, self.config, sizes=sizes, seed=seed)
@@ -181,8 +180,8 @@ def capped(config: RunConfig, names: Sequence[str], priced: prices.Prices, *, bu
 
 def prepare(order: OptimizeRequest, settings: Mapping[str, Any]) -> Plan:
     """Check all that can be checked in advance. ValueError or UsageError gives the problem in one line."""
-    if order.role not in QUESTION_OF:
-        raise UsageError(f"role {order.role!r}: choose one of {', '.join(QUESTION_OF)}")
+    if order.role not in MAIN_QUESTION:
+        raise UsageError(f"role {order.role!r}: choose one of {', '.join(MAIN_QUESTION)}")
     if order.sizes is not None:
         sizes_in(order.sizes)
     config = configure(_of_role(order.role, settings))
@@ -230,7 +229,7 @@ def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _metric(order: OptimizeRequest, config: RunConfig) -> Metric:
-    name, question = order.metric or USUAL[order.role], QUESTION_OF[order.role]
+    name, question = order.metric or USUAL[order.role], MAIN_QUESTION[order.role]
     found = metric_of(name, welfare=config.welfare)
     if found.question not in (question, EPISODE):
         fitting = [name for name, known in METRICS.items() if known.question in (question, EPISODE)]

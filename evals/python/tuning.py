@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from evals.datasets.exact_answers import QUESTION_OF
+from evals.datasets.episodes import economies
 from evals.datasets.simulated import Dataset, sampled
 from evals.metrics.registry import as_dspy
 from evals.metrics.registry import metric as metric_of
@@ -16,9 +16,13 @@ from evals.output.formats import whole_file
 from evals.run.command import configure
 from pipeline.agents.agents import PROGRAMS
 from pipeline.errors import UsageError
+from pipeline.stackelberg import MAIN_QUESTION
 from programs.roles import saved_program
 from programs.strategies.registry import STRATEGIES
 from programs.strategies.registry import strategy as strategy_of
+
+ECONOMY = "economy"
+"""In place of a role: whole economies."""
 
 BRACKETS = 3
 """Of the programs that a module is compared with; a saved program fits any number of brackets."""
@@ -27,17 +31,22 @@ BRACKETS = 3
 def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
     """`n` situations of a role in simulated economies with their exact best answers, as `dspy.Example`.
 
+    For `"economy"`, `n` whole economies, which a `Stackelberg` plays and the metric `episode` judges.
+
     30 % are in `train`, 20 % in `dev` and the others in `test`, which share no population; 200 are what
     `llm-economist optimize` takes. `settings` are those of a run (`pipeline.config.RunConfig`). The same arguments give
     the same examples. UsageError for an unknown role, or settings under which it is never asked.
     """
-    if role not in QUESTION_OF:
-        raise UsageError(f"dataset {role!r}: expected a role, one of {', '.join(QUESTION_OF)}")
+    if role not in (*MAIN_QUESTION, ECONOMY):
+        raise UsageError(f"dataset {role!r}: expected one of {', '.join((*MAIN_QUESTION, ECONOMY))}")
     if n < 1:
         raise UsageError(f"dataset of {n} examples: expected at least 1")
     config = configure(settings)
     train, dev = n * 3 // 10, n // 5
-    return sampled(QUESTION_OF[role], config, sizes=(train, dev, n - train - dev), seed=config.seed)
+    sizes = (train, dev, n - train - dev)
+    if role == ECONOMY:
+        return economies((), config, sizes=sizes, seed=config.seed)
+    return sampled(MAIN_QUESTION[role], config, sizes=sizes, seed=config.seed)
 
 
 def metric(name: str, *, welfare: str | None = None) -> Callable[..., Any]:

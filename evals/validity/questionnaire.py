@@ -13,9 +13,9 @@ import dspy
 import numpy as np
 from pydantic_core import to_jsonable_python
 
-from evals.datasets.rule_agents import RULE_FOR
 from evals.optimize.candidates import Question, question_of
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
+from pipeline.agents.rule_agents import RULE_FOR
 from pipeline.config import RunConfig
 from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import CallNode

@@ -37,6 +37,7 @@ from programs.roles.planner import Planner
 from programs.roles.voter import Voter
 from programs.roles.worker import Worker
 from programs.strategies.registry import strategy
+from programs.strategies.sampling import answer_of
 
 log = logging.getLogger("llm_economist")
 
@@ -348,7 +349,7 @@ def named_model(config: RunConfig, name: str) -> Model:
 
 async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:
     try:
-        prediction = await module.acall(**inputs)
+        prediction = await answer_of(module, inputs)
     except FATAL as error:
         raise ModelError(cannot_use(trace.model, error, place_of(dspy.settings.lm))) from error
     except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:

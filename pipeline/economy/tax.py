@@ -6,6 +6,8 @@ an upper limit. The revenue is returned in equal parts, the rebate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -94,3 +96,8 @@ def rebate(taxes: ArrayLike) -> float:
     1000.0
     """
     return float(np.mean(np.asarray(taxes, dtype=float)))
+
+
+def rates_in_words(rates: Sequence[float]) -> str:
+    """`50/40/60`, percent, lowest bracket first."""
+    return "/".join(f"{rate:g}" for rate in rates)

@@ -87,3 +87,16 @@ def persona_inputs(world: World, agent: int) -> dict[str, Any]:
         "age": person.age,
         "wage": f"${wage:.2f} an hour, {see.money(wage * 40 * 52)} a year at 40 hours a week",
     }
+
+
+async def assign_personas(world: World, llm_agents: Answerer) -> int:
+    """Have the personas that `world` needs written; return the number of failures.
+
+    These people have no persona and are described only by their pay.
+    """
+    people = needs_persona(world)
+    answers = await asyncio.gather(*(ask_persona(world, llm_agents, agent) for agent in people))
+    for agent, answer in zip(people, answers, strict=True):
+        if answer.prediction is not None:
+            world.personas[agent] = str(answer.prediction.persona)
+    return sum(answer.prediction is None for answer in answers)

@@ -83,8 +83,10 @@ def _own(name: str, make: Strategy) -> Strategy:
     return made
 
 
-def strategy(name: str) -> Strategy:
-    """The strategy called `name`, or `name@count`; ValueError names those that exist."""
+def strategy(name: str | Strategy) -> Strategy:
+    """The strategy called `name`, or `name@count`, or one that is given itself; ValueError names those that exist."""
+    if not isinstance(name, str):
+        return _own(getattr(name, "__qualname__", repr(name)), name)
     if ":" in name:
         return _own(name, load_object(name, "--strategy "))
     known, separator, count = name.partition(SEPARATOR)

@@ -247,6 +247,14 @@ async def in_thread(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Pred
         raise
 
 
+async def answer_of(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:
+    """What a module answers; one that has only `forward` is called in a thread."""
+    if not hasattr(module, "aforward"):
+        return await in_thread(module, inputs)
+    answer: dspy.Prediction = await module.acall(**inputs)
+    return answer
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     """Threads of their own: the loop's default ones are few, and DSPy needs them for each call."""

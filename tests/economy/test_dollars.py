@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evals.datasets.exact_answers import Asked, answer_of
 from evals.metrics.labor import Work, best_hours
-from evals.metrics.tax_rates import People, reachable
+from evals.metrics.tax_rates import reachable
 from evals.run.dollars import dollars_in_words
 from pipeline.config import build
 from pipeline.economy.baselines import BASELINES, objective
@@ -24,6 +24,7 @@ from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response
+from pipeline.economy.yardsticks import People
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import World, create

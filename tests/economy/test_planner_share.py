@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from support.command_line import CommandLine
 
 from evals.compare.run_measures import outcomes
-from evals.metrics.tax_rates import People, RateChangeScore, yardsticks
+from evals.metrics.tax_rates import RateChangeScore
 from pipeline.config import RunConfig, build
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
+from pipeline.economy.yardsticks import People, yardsticks
 from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import create
 

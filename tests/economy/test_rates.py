@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from evals.metrics import tax_rates as judged
-from evals.metrics.tax_rates import People, RateChangeScore, welfare_score, yardsticks
+from evals.metrics.tax_rates import RateChangeScore, welfare_score
 from pipeline.economy import one_step_reforms as steps
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.wages import wages_us_income
 from pipeline.economy.welfare import WELFARE
+from pipeline.economy.yardsticks import People, yardsticks
 from signatures.types import TaxSchedule
 
 WEEKLY = ECONOMIES["weekly"]

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from support.village import module_of
 
 from evals.datasets import simulated
-from evals.datasets.exact_answers import HIDDEN, QUESTION_OF, bare, game
+from evals.datasets.exact_answers import HIDDEN, bare, game
 from evals.datasets.from_traces import TraceLocation
 from evals.datasets.simulated import Dataset, divide, economy_seeds, sampled
 from pipeline.agents.agents import QUESTIONS
@@ -23,6 +23,7 @@ from pipeline.config import RunConfig, build
 from pipeline.economy.population import draw_population
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create
+from pipeline.stackelberg import MAIN_QUESTION
 from programs.adapters.repairing import ADAPTERS
 
 SIZES = (9, 4, 4)
@@ -162,7 +163,7 @@ def test_seeds_of_economies_are_apart_from_those_of_runs() -> None:
 
 
 def test_every_role_has_a_question_with_an_answer() -> None:
-    for role, question in QUESTION_OF.items():
+    for role, question in MAIN_QUESTION.items():
         assert QUESTIONS[question][0] == role
 
 

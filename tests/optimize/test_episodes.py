@@ -12,17 +12,19 @@ from dspy import lm15
 from dspy.teleprompt import BootstrapFewShot
 from support.village import CallRecorder, Scripted, scripted_lm
 
-from evals.datasets.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, Rollout, economies
-from evals.datasets.rule_agents import RuleAgents
+from evals.datasets.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, economies
 from evals.datasets.simulated import Dataset
 from evals.metrics.registry import METRICS, as_dspy, metric
-from evals.metrics.tax_rates import People, yardsticks
+from evals.optimize.candidates import question_of
 from pipeline.agents.agents import PROGRAMS, QUIET
+from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import build
 from pipeline.economy.utility import ECONOMIES, best_response
 from pipeline.economy.welfare import WELFARE
+from pipeline.economy.yardsticks import People, yardsticks
 from pipeline.errors import ModelError
 from pipeline.simulation.world import create
+from pipeline.stackelberg import Stackelberg, rules_but
 from programs.adapters.repairing import ADAPTERS
 from programs.calls.protocols import Attempt
 from programs.engines.rules.engine import RulesEngine
@@ -34,16 +36,20 @@ SHORT = {"max_timesteps": 4, "two_timescale": 2, "num_agents": 3}
 
 
 def data(role: str, count: int = 1, **settings: Any) -> Dataset:
-    return economies(role, build({**SHORT, **settings}), sizes=(count, 0, 0), seed=2)
+    return economies([role], build({**SHORT, **settings}), sizes=(count, 0, 0), seed=2)
 
 
-def rollout(role: str, brackets: int = 3) -> Rollout:
-    return Rollout(role, PROGRAMS[role](strategy("io"), brackets))
+def rollout(role: str, brackets: int = 3) -> Stackelberg:
+    return rules_but(**{role: PROGRAMS[role](strategy("io"), brackets)})
 
 
-def play(program: Rollout, example: dspy.Example, lm: dspy.LM | None = None, **context: Any) -> dspy.Prediction:
+def play(program: Stackelberg, example: dspy.Example, lm: dspy.LM | None = None, **context: Any) -> dspy.Prediction:
     with dspy.context(lm=lm or connect(Model("rules")), adapter=ADAPTERS["chat"](), **{**QUIET, **context}):
         return program(**example.inputs())
+
+
+def score(example: dspy.Example, played: dspy.Prediction) -> float:
+    return METRICS["episode"].judge(example, played).score
 
 
 class Fixed(dspy.Module):
@@ -114,7 +120,7 @@ def test_the_same_economy_is_played_the_same_way_however_it_is_called(role: str)
 
 def test_programs_meet_the_same_people_and_the_same_luck() -> None:
     example = data("worker").train[0]
-    lazy, busy = (play(Rollout("worker", Fixed(labor=hours)), example) for hours in (20, 45))
+    lazy, busy = (play(rules_but(worker=Fixed(labor=hours)), example) for hours in (20, 45))
     assert lazy.people == busy.people
     assert lazy.mean_hours == 20
     assert busy.mean_hours == 45
@@ -125,14 +131,14 @@ def test_programs_meet_the_same_people_and_the_same_luck() -> None:
 
 
 def test_a_planner_that_changes_nothing_gains_nothing() -> None:
-    played = play(Rollout("planner", Fixed(rate_changes=(0, 0, 0))), data("planner", num_agents=12).train[0])
+    played = play(rules_but(planner=Fixed(rate_changes=(0, 0, 0))), data("planner", num_agents=12).train[0])
     assert played.planner_share == pytest.approx(0, abs=1e-12)
     assert played.story.startswith("50/50/50 until year 3")
 
 
 def test_the_share_is_that_of_the_last_schedule() -> None:
     example = data("planner", num_agents=12).train[0]
-    played = play(Rollout("planner", Fixed(rate_changes=(10, 0, -10))), example)
+    played = play(rules_but(planner=Fixed(rate_changes=(10, 0, -10))), example)
     world = create(build({**example.settings, "seed": example.seed}))
     last = world.schedule.changed((20, 0, -20))
     people = People(**played.people)
@@ -152,16 +158,16 @@ def test_workers_at_their_best_reach_what_the_schedule_is_worth() -> None:
             return dspy.Prediction(labor=round(float(best)))
 
     example = data("worker", planner_type="UNIFORM").train[0]
-    played = play(Rollout("worker", Best()), example)
+    played = play(rules_but(worker=Best()), example)
     people = People(**played.people)
     assert played.regret_share < 0.001
     assert played.mean_hours == pytest.approx(played.best_hours, abs=0.5)
     assert played.welfares["inverse_income"] == pytest.approx(yardsticks(people).start, rel=0.01)
-    idle = play(Rollout("worker", Fixed(labor=0)), example)
-    assert idle.welfare == 0
+    idle = play(rules_but(worker=Fixed(labor=0)), example)
+    assert score(example, idle) == 0
     assert idle.welfares["utilitarian"] == 0
-    slaves = play(Rollout("worker", Fixed(labor=100)), example)
-    assert slaves.welfare < played.welfare
+    slaves = play(rules_but(worker=Fixed(labor=100)), example)
+    assert score(example, slaves) < score(example, played)
 
 
 def test_a_model_that_talks_nonsense_fails_and_the_economy_goes_on() -> None:
@@ -181,8 +187,10 @@ def test_a_model_that_cannot_be_used_ends_the_episode() -> None:
 def test_a_program_may_be_the_module_of_its_question_alone() -> None:
     example = data("worker", scenario="bounded").train[0]
     module = PROGRAMS["worker"](strategy("io"), 3).choose_labor
-    alone, whole = play(Rollout("worker", module), example), play(rollout("worker"), example)
-    assert (alone.asked, whole.asked) == (12, 24), "the rules judge tax policy for the one that cannot"
+    alone, whole = play(rules_but(worker=module), example), play(rollout("worker"), example)
+    assert (alone.asked, whole.asked) == (24, 24), "the other question of its role is asked in io"
+    one = question_of("ChooseLabor", PROGRAMS["worker"](strategy("io"), 3))
+    assert play(rules_but(worker=one), example).asked == 12, "rules judge the tax policy for a program that cannot"
 
 
 @pytest.mark.first_cases(3)
@@ -205,7 +213,7 @@ def test_a_good_episode_leaves_demonstrations_even_of_votes(role: str, predictor
     optimizer = BootstrapFewShot(metric=keep_all, max_labeled_demos=0, max_bootstrapped_demos=2)
     with dspy.context(lm=connect(Model("rules")), adapter=ADAPTERS["chat"](), **{**QUIET, "trace": []}):
         tuned = optimizer.compile(rollout(role), trainset=data(role, 2).train)
-    demos = dict(tuned.named_predictors())[f"program.{predictor}"].demos
+    demos = dict(tuned.named_predictors())[f"{role}.{predictor}"].demos
     assert demos
     assert all("record" in demo and demo.get("labor", demo.get("vote")) is not None for demo in demos)
 
@@ -218,12 +226,12 @@ def test_an_episode_is_judged_by_any_welfare_function(name: str) -> None:
     assert 0 <= score <= 1
     assert f"Welfare ({name}) was" in feedback
     if name == "inverse_income":
-        assert score == played.welfare == METRICS["episode"].judge(example, played).score
+        assert score == METRICS["episode"].judge(example, played).score
 
 
 def test_economies_are_short_plain_and_apart() -> None:
     long = build({"max_timesteps": 1000, "two_timescale": 25, "welfare": "rawlsian", "elasticity": (0.1, 0.2, 0.3)})
-    made = economies("worker", long, sizes=(3, 2, 1), seed=0)
+    made = economies(["worker"], long, sizes=(3, 2, 1), seed=0)
     assert made.question == EPISODE == METRICS["episode"].question
     everything = made.train + made.dev + made.test
     assert len({example.seed for example in everything}) == 6
@@ -232,8 +240,8 @@ def test_economies_are_short_plain_and_apart() -> None:
         assert (config.max_timesteps, config.two_timescale) == (MOST_YEARS, LONGEST_TAX_YEAR)
         assert (config.welfare, config.elasticity) == ("rawlsian", (0.1, 0.2, 0.3))
         assert set(example.inputs().keys()) == {"seed", "settings"}
-    assert economies("worker", long, sizes=(3, 2, 1), seed=0).hash == made.hash
-    assert economies("worker", long, sizes=(3, 2, 1), seed=1).hash != made.hash
+    assert economies(["worker"], long, sizes=(3, 2, 1), seed=0).hash == made.hash
+    assert economies(["worker"], long, sizes=(3, 2, 1), seed=1).hash != made.hash
 
 
 @pytest.mark.parametrize(
@@ -241,13 +249,13 @@ def test_economies_are_short_plain_and_apart() -> None:
     [("voter", "rational", "democratic"), ("planner", "democratic", "bounded"), ("persona", "rational", "bounded")],
 )
 def test_the_game_is_one_in_which_the_role_is_asked(role: str, scenario: str, becomes: str) -> None:
-    (example,) = economies(role, build({"scenario": scenario}), sizes=(1, 0, 0), seed=0).train
+    (example,) = economies([role], build({"scenario": scenario}), sizes=(1, 0, 0), seed=0).train
     assert example.settings["scenario"] == becomes
 
 
 def test_welfare_rises_as_workers_come_nearer_to_their_best() -> None:
     example = data("worker", planner_type="UNIFORM").train[0]
-    played = [play(Rollout("worker", Fixed(labor=hours)), example) for hours in (0, 4, 8, 12)]
+    played = [play(rules_but(worker=Fixed(labor=hours)), example) for hours in (0, 4, 8, 12)]
     for key in ("inverse_income", "utilitarian"):
         assert sorted(p.welfares[key] for p in played) == [p.welfares[key] for p in played]
-    assert np.all(np.diff([p.welfare for p in played]) > 0)
+    assert np.all(np.diff([score(example, p) for p in played]) > 0)

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from evals.datasets.from_traces import TraceDataset
-from evals.datasets.rule_agents import RuleAgents
 from pipeline.agents.agents import Answer
+from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.utility import Economy

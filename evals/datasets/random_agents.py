@@ -1,69 +1,19 @@
-"""Agents that answer by rule in an economy played in memory, without a model or a store.
-
-The loop of a run asks them (`pipeline.simulation.loop.play_year`), with the same inputs as language-model agents.
-"""
+"""Agents that answer by rule or at random: the records of their economies are as varied as those of models."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from zlib import crc32
 
 import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer, Answerer
-from pipeline.simulation.personas import ask_persona
-from pipeline.simulation.world import World, needs_persona
-from programs.engines.rules.engine import POLICIES
+from pipeline.agents.agents import Answer
+from pipeline.agents.rule_agents import RuleAgents
 from programs.engines.rules.policies import CHANGES
 
 Rng = np.random.Generator
-
-RULE_FOR: Mapping[str, str] = {
-    "WritePersona": "persona",
-    "StandForOffice": "stand",
-    "CastVote": "vote",
-    "GovernAsLeader": "rate_changes",
-    "SetTaxRates": "rate_changes",
-    "ChooseLabor": "labor",
-    "JudgeTaxPolicy": "satisfied",
-}
-"""The output field by which the engine `rules` identifies a question."""
-
-
-@dataclass
-class RuleAgents:
-    """Agents that use the policies of the engine `rules`, called here with the inputs instead of a prompt.
-
-    Their random draws depend only on `seed`, question, year and agent, never on others' answers: two programs tried in
-    the same economy face the same draws.
-    """
-
-    seed: int
-
-    def rng(self, question: str, year: int, agent: int | None) -> Rng:
-        """The random generator of one question."""
-        return np.random.default_rng([self.seed, crc32(question.encode()), year, 0 if agent is None else agent + 1])
-
-    def module(self, question: str) -> dspy.Module:
-        """An empty module, which the loop may narrow to a ballot."""
-        return dspy.Module()
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
-        """The rule's answer."""
-        policy = POLICIES[RULE_FOR[question]]
-        return Answer(dspy.Prediction(**policy(inputs, self.rng(question, year, agent))), [])
 
 
 @dataclass
@@ -126,16 +76,3 @@ AT_RANDOM: Mapping[str, Callable[[Mapping[str, Any], Rng], dict[str, Any]]] = {
     "StandForOffice": any_platform,
 }
 """Random answers by question; all other questions are answered by rule."""
-
-
-async def assign_personas(world: World, llm_agents: Answerer) -> int:
-    """Have the personas that `world` needs written; return the number of failures.
-
-    These people have no persona and are described only by their pay.
-    """
-    people = needs_persona(world)
-    answers = await asyncio.gather(*(ask_persona(world, llm_agents, agent) for agent in people))
-    for agent, answer in zip(people, answers, strict=True):
-        if answer.prediction is not None:
-            world.personas[agent] = str(answer.prediction.persona)
-    return sum(answer.prediction is None for answer in answers)

@@ -1,0 +1,96 @@
+"""Reference points of welfare for the same people: nobody works, no taxes, the first schedule, and ORACLE's.
+
+They are the scale on which a planner or a whole economy is judged (docs/yardsticks.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.economy.baselines import BASELINES, Setting, objective, start_and_oracle
+from pipeline.economy.dollars import economy_in
+from pipeline.economy.utility import Economy
+from signatures.types import TaxSchedule
+
+KEPT = 4096
+"""Cached results: the same people are judged many times."""
+
+
+@dataclass(frozen=True)
+class People:
+    """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
+
+    `dollars_of`: the year of the dollar amounts; None: no single one.
+    """
+
+    wages: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    welfare: str = "inverse_income"
+    economy: str = "weekly"
+    dollars_of: int | None = None
+    inequality_aversion: float = 1.0
+
+    @classmethod
+    def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
+        """From the plain data in an example; `welfare` overrides the objective of its planner."""
+        wages, thresholds = tuple(truth["wages"]), tuple(truth["thresholds"])
+        return cls(
+            wages,
+            thresholds,
+            welfare or truth["welfare"],
+            truth["economy"],
+            truth.get("dollars_of"),
+            truth.get("inequality_aversion", 1.0),
+        )
+
+    @property
+    def effort(self) -> Economy:
+        """The economy, which gives the utility cost of effort."""
+        return economy_in(self.economy, self.dollars_of)
+
+    @property
+    def setting(self) -> Setting:
+        """The input of planners without a model."""
+        wages = np.array(self.wages)
+        return Setting(
+            self.effort,
+            self.thresholds,
+            wages,
+            self.welfare,
+            dollars_of=self.dollars_of,
+            inequality_aversion=self.inequality_aversion,
+        )
+
+    def welfare_under(self, schedule: TaxSchedule) -> float:
+        """Welfare if every worker best-responds to `schedule`."""
+        return objective(self.setting, schedule)
+
+
+class Yardsticks(NamedTuple):
+    """Welfare of the same people: if nobody works, without taxes, at the first schedule, and at ORACLE's."""
+
+    idle: float
+    free_market: float
+    start: float
+    oracle: float
+    oracle_rates: tuple[float, ...]
+
+
+@lru_cache(KEPT)
+def yardsticks(people: People) -> Yardsticks:
+    """The reference points of welfare; every worker best-responds in all but the first."""
+    setting = people.setting
+    start, _, best = start_and_oracle(setting)
+    nothing = np.zeros(len(people.wages))
+    return Yardsticks(
+        idle=float(setting.objective(nothing, nothing, setting.wages)),
+        free_market=people.welfare_under(BASELINES["FREE_MARKET"](setting)),
+        start=people.welfare_under(start),
+        oracle=people.welfare_under(best),
+        oracle_rates=best.rates,
+    )
