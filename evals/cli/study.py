@@ -195,7 +195,7 @@ def optimize(
     order = OptimizeRequest(
         role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output
     )
-    raise typer.Exit(tune(order, given, Console()))
+    raise typer.Exit(tune(order, given, Console()).code)
 
 
 @app.command()

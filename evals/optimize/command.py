@@ -14,7 +14,7 @@ from evals.datasets.simulated import Dataset
 from evals.optimize.candidates import shown
 from evals.optimize.plan import OptimizeRequest, Plan, prepare
 from evals.optimize.progress import TrialProgress
-from evals.optimize.result import figures, report, write
+from evals.optimize.result import Optimized, figures, report, write
 from evals.optimize.study_end import end_told
 from evals.optimize.together_command import optimize_together
 from evals.optimize.tuning import Outcome, Tuning
@@ -28,8 +28,8 @@ from programs.adapters.repairing import ADAPTERS
 from programs.roles import saved_program
 
 
-def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> int:
-    """Tune a program and print the result; return the exit code. EconomistError has the message for the user."""
+def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> Optimized:
+    """Tune a program and print the result. EconomistError has the message for the user."""
     if "," in order.role:
         return optimize_together(order, settings, console)
     try:
@@ -69,13 +69,13 @@ def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Conso
         )
         outcome = _carry_out(tuning, plan, console)
         if outcome is None:
-            return INTERRUPTED
+            return Optimized(INTERRUPTED, plan.config.db, (study.name,))
         tuning.trials.close()
         write(plan, outcome, dataset.hash)
         status = "stopped" if outcome.stopped else "finished"
         study.save(status, error=outcome.stopped or outcome.cut_short, **figures(outcome, tuning), program=plan.path)
     report(plan, outcome, tuning, console)
-    return 0
+    return Optimized(0, plan.config.db, (study.name,), {order.role: plan.path})
 
 
 def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: StudyBudget) -> Study:

@@ -13,7 +13,7 @@ from rich.table import Table
 from evals.compare.statistics import Interval
 from evals.optimize.candidates import Candidate, apply
 from evals.optimize.plan import OptimizeRequest, Plan, prepare
-from evals.optimize.result import DIGITS
+from evals.optimize.result import DIGITS, Optimized
 from evals.optimize.together import METHODS, Findings, Interrupted, Together
 from evals.output.console import Console
 from evals.output.formats import whole_file
@@ -28,8 +28,8 @@ ROLE = "{role}"
 """What `-o` must hold where several files are written."""
 
 
-def optimize_together(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> int:
-    """Tune several roles and print the comparison; the exit code. EconomistError has the message for the user."""
+def optimize_together(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> Optimized:
+    """Tune several roles and print the comparison. EconomistError has the message for the user."""
     try:
         plans = prepare_together(order, settings)
         first = next(iter(plans.values()))
@@ -45,12 +45,12 @@ def optimize_together(order: OptimizeRequest, settings: Mapping[str, Any], conso
         with Store(first.config.db, serve=True) as store:
             findings = together.run(store)
     except Interrupted:
-        return INTERRUPTED
+        return Optimized(INTERRUPTED, first.config.db, tuple(together.used))
     except Capped as cap:
         raise UsageError(f"{cap}: the comparison is not complete; raise the cap and repeat the command") from cap
     write(plans, findings, together.data.hash)
     report(plans, findings, together, console)
-    return 0
+    return Optimized(0, first.config.db, tuple(together.used), {role: plan.path for role, plan in plans.items()})
 
 
 def prepare_together(order: OptimizeRequest, settings: Mapping[str, Any]) -> dict[str, Plan]:
