@@ -368,7 +368,7 @@ def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
     columns = "metric, arm, seed, score, low, high"
     rows = cli.sql(f"SELECT {columns} FROM evaluations ORDER BY ALL", "b.duckdb")
     assert found.evaluations.select(columns).order("ALL").fetchall() == [tuple(row.values()) for row in rows]
-    with pytest.raises(le.UsageError, match="are the same"):
+    with pytest.raises(le.UsageError, match="given twice"):
         le.compare("worker=io", "worker=io", db="a.duckdb", **few)
 
 
