@@ -1,7 +1,7 @@
 """Create a `dspy.LM` from a name: OpenAI-compatible servers, DSPy model strings, local models, `rules`.
 
-Every attempt at a model is reported to the `lineage` of the current `dspy.context`, if there is one: that is how
-calls are traced, failures included, without the engines knowing of a store.
+Every attempt at a model is reported to the recorder of the current context (programs/calls/context.py), if there is
+one: that is how calls are traced, failures included, without the engines knowing of a store.
 """
 
 from __future__ import annotations

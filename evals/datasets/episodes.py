@@ -28,6 +28,7 @@ from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import play_year
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import World, create
+from programs.calls.context import call_context, entered
 
 EPISODE = "Episode"
 """The name that stands for a question in a dataset of economies."""
@@ -77,7 +78,7 @@ class Rollout(dspy.Module):
 
     `program`: the role's program as `pipeline.agents.agents.PROGRAMS` makes it, or only the module of its tuned
     question; the rules answer the rest. Called with the `seed` and `settings` of an example of `economies`. Every
-    question is asked in its own task, in a `dspy.context` whose `asking` holds its signature, year and agent. A
+    question is asked in its own task, in a `CallContext` whose `asked` holds its signature, year and agent. A
     question without a usable answer is answered as in a run: by the previous action.
 
     The prediction has `welfare` from 0 to 1 (`welfare_score`: 0 if nobody works, 1/2 for the lower of FREE_MARKET and
@@ -155,7 +156,8 @@ class OnTrial(RuleAgents):
         if own is None:
             return await super().ask(question, inputs, year=year, agent=agent)
         self.asked += 1
-        with dspy.context(asking={"signature": question, "year": year, "agent": agent}):
+        asked = {"signature": question, "year": year, "agent": agent}
+        with entered(replace(call_context(), asked=asked)):
             try:
                 answer, steps = await _traced(own, module or own, inputs)
                 self.steps[year, question, -1 if agent is None else agent] = steps

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -21,6 +21,7 @@ from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import CallNode
 from pipeline.studies.dspy_callbacks import StudyCallbacks
 from pipeline.studies.study import Study
+from programs.calls.context import call_context, entered
 from programs.engines.rules.engine import POLICIES
 from programs.models import without_secrets
 from programs.roles import saved_program
@@ -131,7 +132,7 @@ class Session(StudyCallbacks):
         asked = question_of(ask.question, self.program(QUESTIONS[ask.question][0], ask.brackets))
         reply = self.asked_now[id(asked)] = Reply()
         try:
-            with dspy.context(asking=ask.sample or None):
+            with entered(replace(call_context(), asked=ask.sample or None)):
                 reply.answer = asked(**ask.inputs)
         except Exception as error:  # what is more than an unusable reply has halted the study
             self.study.check()

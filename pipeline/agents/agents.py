@@ -26,6 +26,7 @@ from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
+from programs.calls.context import CallContext, entered
 from programs.calls.optional_parts import parse_omitted
 from programs.calls.pacing import Pacer
 from programs.calls.protocols import SharedPrompt
@@ -234,9 +235,8 @@ class LLMAgents:
                 await self.pacer.turn()
             with self.budget.question():
                 try:
-                    with dspy.context(
-                        lm=lm, adapter=self.adapter, lineage=trace, budget_guard=self.budget_guard, **QUIET
-                    ):
+                    context = CallContext.recorded_by(trace, self.budget_guard)
+                    with entered(context, lm=lm, adapter=self.adapter, **QUIET):
                         answer = await _attempt(asked, inputs, trace)
                         if answer.prediction is not None:  # also by a stored reply
                             self.hearing.heard.add(role)
@@ -249,7 +249,7 @@ class LLMAgents:
         trace = replace(self._trace(INTERVIEW, "interview", year, agent), interview=number)
         lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
-            with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, **QUIET):
+            with entered(CallContext.recorded_by(trace), lm=lm, adapter=self.adapter, **QUIET):
                 return await _attempt(Interviewee().answer_interview, inputs, trace)
         finally:
             trace.report()
@@ -320,7 +320,7 @@ class LLMAgents:
             config=lm15.Config(max_tokens=lm.kwargs.get("max_tokens"), temperature=lm.kwargs.get("temperature")),
         )
         try:
-            with dspy.context(lineage=trace, budget_guard=self.budget_guard):
+            with entered(CallContext.recorded_by(trace, self.budget_guard)):
                 # Where there are several servers, one that works is enough.
                 await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
         except Capped as capped:

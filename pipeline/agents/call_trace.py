@@ -1,7 +1,7 @@
 """Record each attempt of a run to call a model as a row of `lm_calls` (studies: dspy_callbacks.py).
 
-A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
-to it (programs/calls/observed_engine.py) and adapters report what they could parse (programs/adapters/repairing.py).
+A `Trace` follows one question to its answer. It is the recorder of the question's `CallContext`: engines report
+attempts to it (programs/calls/observed_engine.py), and adapters what they could parse (programs/adapters/repairing.py).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Trace:
     same: SharedPrompt | None = None
 
     @property
-    def alike(self) -> SharedPrompt | None:
+    def shared(self) -> SharedPrompt | None:
         """The agents that make this request concurrently. None after a reply, because a repair quotes it."""
         return None if self.replies else self.same
 
@@ -171,7 +171,7 @@ class Trace:
         if self.offline and self.recorded and all(call.sampling_seed is None for call in self.recorded):
             return None
         signature = self.signature if self.interview is None else f"{self.signature} {self.interview}"
-        same, asker, attempt = self.alike, self.agent, self.first + self.replies
+        same, asker, attempt = self.shared, self.agent, self.first + self.replies
         if same is not None:
             asker, attempt = same.lead, 0
         place = f"{self.seed}/{self.year}/{signature}/{asker}/{attempt}"

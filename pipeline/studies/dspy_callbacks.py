@@ -8,9 +8,8 @@ differ do differ.
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -33,6 +32,7 @@ from pipeline.parallel.interrupts import was_interrupted
 from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
+from programs.calls.context import CallContext, call_context, entered
 from programs.calls.protocols import Attempt
 from programs.engines.connections import hang_up
 from programs.models import without_secrets
@@ -63,7 +63,7 @@ def _guarded(handler: Handler) -> Handler:
 
 
 class StudyCallbacks(BaseCallback):
-    """Recorder, budget and callback at once; `open` puts it into `dspy.context`.
+    """Recorder, budget and callback at once; `open` has DSPy use it.
 
     `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
     evaluation. `asked` is the program that this thread has called last.
@@ -73,7 +73,6 @@ class StudyCallbacks(BaseCallback):
         self.study, self.kind, self.on_evaluated = study, kind, on_evaluated
         self.nodes: dict[str, CallNode] = {}
         self.ended = threading.Event()
-        self.branches: tuple[int, ...] = ()
         self.thread = threading.local()
 
     @contextmanager
@@ -82,9 +81,10 @@ class StudyCallbacks(BaseCallback):
 
         DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
         """
-        here = {"lineage": self, "budget_guard": self, "callbacks": [self], "max_errors": MANY, "num_threads": threads}
+        context = CallContext(attempts=self, replies=self, budget=self)
+        here = {"callbacks": [self], "max_errors": MANY, "num_threads": threads}
         try:
-            with dspy.context(lm=lm, adapter=adapter, **{**QUIET, **here}):
+            with entered(context, lm=lm, adapter=adapter, **QUIET, **here):
                 yield self
             self.study.check()
         finally:
@@ -172,7 +172,7 @@ class StudyCallbacks(BaseCallback):
         if isinstance(exception, dspy_errors.LMError) and not _of_the_prompt(exception):
             self.study.halt(ModelError(cannot_use(node.instance.model, exception)))
 
-    # CallRecorder
+    # AttemptRecorder and ReplyRecorder
 
     @property
     def failures(self) -> int:
@@ -183,25 +183,9 @@ class StudyCallbacks(BaseCallback):
         return self._here.question
 
     @property
-    def alike(self) -> None:
+    def shared(self) -> None:
         """Studies call from threads, which do not wait for one another."""
         return None
-
-    def branch(self, number: int, of: int = 1) -> StudyCallbacks:
-        """The same phase for one of several samples that a question draws at once."""
-        branch = copy.copy(self)
-        branch.branches = (*self.branches, number)
-        return branch
-
-    def join(self, branches: Sequence[Any]) -> None: ...
-
-    def use(self, call_id: int | None) -> None: ...
-
-    @property
-    def answered_by(self) -> int | None:
-        return None
-
-    def report(self) -> None: ...
 
     def sampling_seed(self, request: lm15.Request) -> int:
         return self.study.seed_of(self._key(request))
@@ -209,8 +193,8 @@ class StudyCallbacks(BaseCallback):
     def _key(self, request: lm15.Request) -> str:
         """What tells this request of this question from all others, as 16 hexadecimal digits."""
         model = self._here
-        plain = replace(request, config=replace(request.config, seed=None))
-        asked = as_json([request_key(request.model, plain), str(model.rollout), self.branches, _asking()])
+        context, plain = call_context(), replace(request, config=replace(request.config, seed=None))
+        asked = as_json([request_key(request.model, plain), str(model.rollout), context.sample, context.asked])
         with self.study.changed:
             claims = model.question.claims.setdefault(asked, [])
             claim = (model.id, model.replies)  # a repetition after a failure is the same request
@@ -349,12 +333,6 @@ class StudyCallbacks(BaseCallback):
         with self.study.changed:
             self.study.in_flight.pop(self._here.key, None)
             self.study.changed.notify_all()
-
-
-def _asking() -> Any:
-    """Whom a question is put to, where a program asks several (evals/datasets/episodes.py): each is a sample of its
-    own."""
-    return dspy.settings.get("asking")
 
 
 def _prediction(said: Any) -> dspy.Prediction:

@@ -15,25 +15,16 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dspy
 from dspy import lm15
 
 from programs.calls.batching import Begin, Sample, SampleBatcher, samples
+from programs.calls.context import call_context
 from programs.calls.multi_choice import unfolded
-from programs.calls.protocols import Attempt, BudgetGuard, CallRecorder
+from programs.calls.protocols import Attempt, BudgetGuard
 from programs.calls.rate_limits import LONGEST_WAIT, RETRYABLE, RateLimiter
 from programs.secrets import without_known
 
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
-
-
-def current_lineage() -> CallRecorder | None:
-    """What attempts of the current context are reported to."""
-    return dspy.settings.get("lineage")  # type: ignore[no-any-return]
-
-
-def _budget_guard() -> BudgetGuard | None:
-    return dspy.settings.get("budget_guard")  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -58,7 +49,7 @@ class _Sent:
 
 
 class _Observed:
-    """Seeds each request from the lineage of the current context, and reports each attempt to it.
+    """Seeds each request by the recorder of the current context, and reports each attempt to it.
 
     `engines`: one for each server of the model, like the `limiter`. Their capabilities are those of the first.
     """
@@ -76,12 +67,12 @@ class _Observed:
 
     def begin(self, request: lm15.Request) -> tuple[lm15.Request, lm15.Response | None]:
         """The request with its own seed, and the reply that it got before: paid once is paid."""
-        lineage = current_lineage()
-        if lineage is None:
+        recorder = call_context().attempts
+        if recorder is None:
             return request, None
         if "seed" in getattr(self.inner, "supported_params", ()):
-            request = replace(request, config=replace(request.config, seed=lineage.sampling_seed(request)))
-        return request, lineage.recall(request)
+            request = replace(request, config=replace(request.config, seed=recorder.sampling_seed(request)))
+        return request, recorder.recall(request)
 
     def bounded(self, request: lm15.Request) -> lm15.Request:
         """`request` with the limit of tokens that the engine keeps to, where it says so."""
@@ -110,9 +101,9 @@ class _Observed:
                 budget.settle(reserved, request, outcome)
 
     def report(self, attempt: Attempt) -> None:
-        lineage = current_lineage()
-        if lineage is not None:
-            lineage.attempted(attempt)
+        recorder = call_context().attempts
+        if recorder is not None:
+            recorder.attempted(attempt)
 
 
 class ObservedEngine(_Observed):
@@ -129,14 +120,13 @@ class ObservedEngine(_Observed):
         self.asynchronous = asynchronous
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        loop = dspy.settings.get("loop")
-        if loop is not None and self.asynchronous is not None:
-            answer: lm15.Response = loop.run(self.asynchronous.complete(request))
-            return answer
+        context = call_context()
+        if context.loop is not None and self.asynchronous is not None:
+            return context.loop.run(self.asynchronous.complete(request))
         request, known = self.begin(request)
         if known is not None:
             return known
-        budget = _budget_guard()
+        budget = context.budget
         reserved = budget.admit_now(self.bounded(request)) if budget is not None else None
         with self.observed(request, budget, reserved) as sent:
             sent.response = _as_text(self._send(request, sent, budget))
@@ -174,8 +164,9 @@ class AsyncObservedEngine(_Observed):
             await self._ready()
             self._ready = None
         async with self._turn():
-            budget, lineage = _budget_guard(), current_lineage()
-            question = lineage.question if lineage is not None else None
+            context = call_context()
+            budget, recorder = context.budget, context.attempts
+            question = recorder.question if recorder is not None else None
             reserved = await budget.admit(self.bounded(request), question) if budget is not None else None
             with self.observed(request, budget, reserved) as sent:
                 shared = await self._share(request, sent)
@@ -184,15 +175,15 @@ class AsyncObservedEngine(_Observed):
 
     async def _share(self, request: lm15.Request, sent: _Sent) -> lm15.Response | None:
         """The response out of one request for all who ask this, or None where it has to be asked for alone."""
-        lineage = current_lineage()
-        alike = lineage.alike if lineage is not None else None
-        if alike is None or self.limiter is None or not self.limiter.several:
+        recorder = call_context().attempts
+        shared = recorder.shared if recorder is not None else None
+        if shared is None or self.limiter is None or not self.limiter.several:
             return None
         if not all(getattr(engine, "takes_several", False) for engine in self.engines):
             return None
         sample = Sample(request, sent.begin, asyncio.get_running_loop().create_future())
         try:
-            response = await self.together.ask(sample, alike)
+            response = await self.together.ask(sample, shared)
         finally:
             sent.choice = sample.choice
         return response
@@ -270,11 +261,11 @@ def _part_as_text(part: Any) -> Any:
 def _spread_retries(error: Exception, more: int = 0) -> None:
     """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep.
 
-    `more`: failures that the lineage has not been told of yet.
+    `more`: failures that the recorder has not been told of yet.
     """
     if isinstance(error, RETRYABLE) and error.retry_after is not None:
         error.retry_after = min(error.retry_after, LONGEST_WAIT)
     elif isinstance(error, RETRYABLE):
-        lineage = current_lineage()
-        failures = lineage.failures + more if lineage is not None else 1
+        recorder = call_context().attempts
+        failures = recorder.failures + more if recorder is not None else 1
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)
