@@ -20,6 +20,7 @@ import openai
 from dspy import lm15
 
 from pipeline.agents.agents import LLMAgents
+from pipeline.agents.question import Question
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, labor_inputs
@@ -160,7 +161,7 @@ def _ours(folder: str, *, strategy: str = "io", **settings: Any) -> Way:
             llm_agents.enter(1, lambda call: store.post(row_of(call)))
 
             async def one(number: int, agent: int, shown: dict[str, str]) -> None:
-                answer = await llm_agents.ask("ChooseLabor", shown, year=number // config.num_agents, agent=agent)
+                answer = await llm_agents.ask(Question("ChooseLabor", shown, number // config.num_agents, agent))
                 assert answer.prediction is not None
 
             spent = await _timed(one(number, *asked) for number, asked in enumerate(inputs))

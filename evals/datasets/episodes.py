@@ -18,8 +18,9 @@ from evals.datasets.exact_answers import QUESTION_OF, game
 from evals.datasets.rule_agents import RuleAgents, assign_personas
 from evals.datasets.simulated import Dataset, Sizes, check_sizes, dataset, economy_seeds
 from evals.metrics.tax_rates import People, rates_in_words, welfare_score, yardsticks
-from pipeline.agents.agents import FATAL, QUESTIONS, Answer
+from pipeline.agents.agents import FATAL, QUESTIONS
 from pipeline.agents.model_errors import cannot_use
+from pipeline.agents.question import Answer, Question
 from pipeline.config import PLACEMENT, RunConfig, build
 from pipeline.economy.equilibrium import regret
 from pipeline.economy.planner_share import planner_share
@@ -29,6 +30,7 @@ from pipeline.simulation.loop import play_year
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import World, create
 from programs.calls.context import call_context, entered
+from programs.roles.voter import BallotModules
 
 EPISODE = "Episode"
 """The name that stands for a question in a dataset of economies."""
@@ -121,6 +123,7 @@ class OnTrial(RuleAgents):
     asked: int = 0
     failed: int = 0
     steps: dict[tuple[int, str, int], list[Any]] = field(default_factory=dict)
+    ballots: BallotModules = field(default_factory=BallotModules)
 
     def trace(self) -> None:
         """Give DSPy the steps of a year in the order of the questions, not in the order of the replies."""
@@ -138,29 +141,18 @@ class OnTrial(RuleAgents):
             return self.program if question == QUESTION_OF[self.role] else None
         return getattr(self.program, attribute, None)
 
-    def module(self, question: str) -> dspy.Module:
-        """The program's module, which the loop may narrow to a ballot; for a rule, an empty one."""
-        return self.own(question) or super().module(question)
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The program's answer, None if it is unusable; or the rule's answer."""
-        own = self.own(question)
+        own, year, agent = self.own(question.name), question.year, question.agent
         if own is None:
-            return await super().ask(question, inputs, year=year, agent=agent)
+            return await super().ask(question)
         self.asked += 1
-        asked = {"signature": question, "year": year, "agent": agent}
+        module = own if question.ballot is None else self.ballots.of(own, question.ballot)
+        asked = {"signature": question.name, "year": year, "agent": agent}
         with entered(replace(call_context(), asked=asked)):
             try:
-                answer, steps = await _traced(own, module or own, inputs)
-                self.steps[year, question, -1 if agent is None else agent] = steps
+                answer, steps = await _traced(own, module, question.inputs)
+                self.steps[year, question.name, -1 if agent is None else agent] = steps
                 return Answer(answer, [])
             except FATAL as error:
                 raise ModelError(cannot_use(str(dspy.settings.lm.model), error)) from error

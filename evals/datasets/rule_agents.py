@@ -14,7 +14,7 @@ from zlib import crc32
 import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer, Answerer
+from pipeline.agents.question import Answer, Answerer, Question
 from pipeline.simulation.personas import ask_persona
 from pipeline.simulation.world import World, needs_persona
 from programs.engines.rules.engine import POLICIES
@@ -48,22 +48,10 @@ class RuleAgents:
         """The random generator of one question."""
         return np.random.default_rng([self.seed, crc32(question.encode()), year, 0 if agent is None else agent + 1])
 
-    def module(self, question: str) -> dspy.Module:
-        """An empty module, which the loop may narrow to a ballot."""
-        return dspy.Module()
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The rule's answer."""
-        policy = POLICIES[RULE_FOR[question]]
-        return Answer(dspy.Prediction(**policy(inputs, self.rng(question, year, agent))), [])
+        policy, rng = POLICIES[RULE_FOR[question.name]], self.rng(question.name, question.year, question.agent)
+        return Answer(dspy.Prediction(**policy(question.inputs, rng)), [])
 
 
 @dataclass
@@ -79,23 +67,15 @@ class RandomisedAgents(RuleAgents):
     watched: str = ""
     seen: list[tuple[int | None, Mapping[str, Any]]] = field(default_factory=list)
 
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The rule's answer, or a random one."""
-        if question == self.watched:
-            self.seen.append((agent, dict(inputs)))
-        rng = self.rng(f"whim {question}", year, agent)
-        wanders = rng.random() < (1.0 if question == "SetTaxRates" else self.whim)
-        if wanders and question in AT_RANDOM:
-            return Answer(dspy.Prediction(**AT_RANDOM[question](inputs, rng)), [])
-        return await super().ask(question, inputs, year=year, agent=agent, module=module)
+        if question.name == self.watched:
+            self.seen.append((question.agent, dict(question.inputs)))
+        rng = self.rng(f"whim {question.name}", question.year, question.agent)
+        wanders = rng.random() < (1.0 if question.name == "SetTaxRates" else self.whim)
+        if wanders and question.name in AT_RANDOM:
+            return Answer(dspy.Prediction(**AT_RANDOM[question.name](question.inputs, rng)), [])
+        return await super().ask(question)
 
 
 def any_hours(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:

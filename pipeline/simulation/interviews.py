@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.agents.agents import Answer, LLMAgents
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import INTERVIEW, next_interview
+from pipeline.agents.question import Answer, Question
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError, UsageError
 from pipeline.simulation import observations as see
@@ -147,7 +148,7 @@ class Interview:
         llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
         query = f"SELECT min(call_id) FROM lm_calls WHERE run_id = ? AND signature = '{INTERVIEW}'"
         number = next_interview(self.run_id, self.store.one(query, [self.run_id]))
-        answer = await llm_agents.interview(inputs, year=self.year, agent=self.agent, number=number)
+        answer = await llm_agents.interview(Question(INTERVIEW, inputs, self.year, self.agent), number=number)
         if answer.prediction is None:
             raise ModelError(f"{llm_agents.shown_model} gave no answer ({llm_agents.hearing.failure()})")
         return answer

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.agents.agents import Answer, Answerer, LLMAgents
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import Recorded
 from pipeline.agents.fan_out import ask_all
+from pipeline.agents.question import Answer, Answerer
 from pipeline.agents.silent_roles import Silence, governs
 from pipeline.config import RunConfig
 from pipeline.economy.census import IntArray
