@@ -153,11 +153,11 @@ class Session(StudyCallbacks):
 
     def parsed(self, fields: dict[str, Any]) -> None:
         with self.study.changed:
-            self.asked_now[id(self._here.question.instance)].parsed += 1
+            self.asked_now[id(self.here.question.instance)].parsed += 1
         super().parsed(fields)
 
     def unparsed(self, reason: str) -> None:
-        here = self._here
+        here = self.here
         said = here.enclosing_module.call.response if here.enclosing_module.call is not None else None
         with self.study.changed:
             self.asked_now[id(here.question.instance)].unparsed.append((reason, said or ""))

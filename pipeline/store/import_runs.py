@@ -82,7 +82,7 @@ def import_into(store: Store, path: str, *, again: bool = False) -> Imported:
             raise AlreadyHere(
                 f"all runs of {path} are in {store.path} already ({here}); --again imports them once more"
             )
-        store._transact(lambda: _insert(store.connection, source, moved))
+        store.transact(lambda: _insert(store.connection, source, moved))
     return Imported(moved, new)
 
 
@@ -242,7 +242,7 @@ def copy_personas(store: Store, path: str) -> None:
     """Import only the personas of another database."""
     with _source(store, path) as source:
         columns = tables(store.connection)["personas"]
-        store._transact(lambda: _insert_shared(store.connection, source, "personas", columns))
+        store.transact(lambda: _insert_shared(store.connection, source, "personas", columns))
 
 
 def _common(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> list[str]:

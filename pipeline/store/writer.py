@@ -226,7 +226,7 @@ class Store:
             if posted or any(tables.values()):
                 calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
                 try:
-                    self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                    self.transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
                 except KeyboardInterrupt:  # keep the calls, to be written when the store closes
                     with self._pending_lock:
                         self._pending = [*posted, *self._pending]
@@ -242,7 +242,7 @@ class Store:
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
                 appender.flush()
 
-    def _transact(self, work: Callable[[], object]) -> None:
+    def transact(self, work: Callable[[], object]) -> None:
         """Do `work` in one transaction. StoreError if it fails and is rolled back."""
         with self.lock:
             if self._lost is not None:
@@ -300,7 +300,7 @@ class Store:
             self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
             self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
-        self._transact(replace)
+        self.transact(replace)
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running` and return its number, the next one in this file."""
@@ -318,7 +318,7 @@ class Store:
             self._append_all({"runs": [started], "programs": [{**program, "run_id": run_id} for program in programs]})
             self._copy_years(row["parent_run_id"], run_id, row["fork_year"])
 
-        self._transact(fork)
+        self.transact(fork)
         return run_id
 
     def _started(self, row: Row) -> dict[str, Any]:
@@ -334,12 +334,12 @@ class Store:
     def reopen_run(self, run_id: int) -> None:
         """Reset a run's status to `running`."""
         statement = "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL WHERE run_id = ?"
-        self._transact(lambda: self.connection.execute(statement, [run_id]))
+        self.transact(lambda: self.connection.execute(statement, [run_id]))
 
     def finish_run(self, run_id: int, status: str, error: str | None = None) -> None:
         """Set how a run ended: finished, failed, interrupted or stopped."""
         statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
-        self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
+        self.transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
 
     def replace(self, table: str, key: Row, rows: Sequence[Row]) -> None:
         """Replace the rows that have the values of `key` by `rows`."""
@@ -349,7 +349,7 @@ class Store:
             self.connection.execute(f"DELETE FROM {table} WHERE {where}", list(key.values()))
             self._append_all({table: rows})
 
-        self._transact(put)
+        self.transact(put)
 
     def put_scores(self, rows: Sequence[Row]) -> None:
         """Insert rows of `evaluations`, replacing earlier ones of the same run, subject and metric."""
@@ -360,7 +360,7 @@ class Store:
             self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
         if rows:
-            self._transact(put)
+            self.transact(put)
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict."""

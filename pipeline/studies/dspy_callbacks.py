@@ -113,7 +113,8 @@ class StudyCallbacks(BaseCallback):
         return node
 
     @property
-    def _here(self) -> CallNode:
+    def here(self) -> CallNode:
+        """The call of DSPy's tree that is being made now."""
         return self.nodes[ACTIVE_CALL_ID.get()]
 
     @_guarded
@@ -176,11 +177,11 @@ class StudyCallbacks(BaseCallback):
 
     @property
     def failures(self) -> int:
-        return self._here.failures
+        return self.here.failures
 
     @property
     def question(self) -> object:
-        return self._here.question
+        return self.here.question
 
     @property
     def shared(self) -> None:
@@ -192,7 +193,7 @@ class StudyCallbacks(BaseCallback):
 
     def _key(self, request: lm15.Request) -> str:
         """What tells this request of this question from all others, as 16 hexadecimal digits."""
-        model = self._here
+        model = self.here
         context, plain = call_context(), replace(request, config=replace(request.config, seed=None))
         asked = as_json([request_key(request.model, plain), str(model.rollout), context.sample, context.asked])
         with self.study.changed:
@@ -204,7 +205,7 @@ class StudyCallbacks(BaseCallback):
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
         """The reply to this request if it has been made, or is being made by another thread: then it is awaited."""
-        model = self._here
+        model = self.here
         self._store(model.enclosing_module)
         model.key = self._key(request)
         with self.study.changed:
@@ -235,7 +236,7 @@ class StudyCallbacks(BaseCallback):
                 taken.cost_usd += call.cost_usd or 0.0
 
     def attempted(self, attempt: Attempt) -> None:
-        model = self._here
+        model = self.here
         enclosing_module = model.enclosing_module
         call = self._call(model, enclosing_module, attempt)
         model.attempts += 1
@@ -277,13 +278,13 @@ class StudyCallbacks(BaseCallback):
         )
 
     def parsed(self, fields: dict[str, Any]) -> None:
-        enclosing_module = self._here.enclosing_module
+        enclosing_module = self.here.enclosing_module
         if enclosing_module.call is not None:
             enclosing_module.call.parsed = as_json(to_jsonable_python(fields, fallback=str))
             self._store(enclosing_module)
 
     def unparsed(self, reason: str) -> None:
-        enclosing_module = self._here.enclosing_module
+        enclosing_module = self.here.enclosing_module
         with self.study.changed:
             for taken in (node.taken for node in enclosing_module.above if node.taken is not None):
                 taken.unparsed += 1
@@ -331,7 +332,7 @@ class StudyCallbacks(BaseCallback):
     def _let_go(self) -> None:
         """Release the threads that wait for this request."""
         with self.study.changed:
-            self.study.in_flight.pop(self._here.key, None)
+            self.study.in_flight.pop(self.here.key, None)
             self.study.changed.notify_all()
 
 

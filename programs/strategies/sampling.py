@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -14,11 +14,10 @@ from copy import copy
 from dataclasses import replace
 from functools import cache
 from statistics import median_low
+from types import FunctionType
 from typing import Any, TypeVar
 
 import dspy
-from dspy.predict import best_of_n as dspys_best_of_n
-from dspy.predict import refine as dspys_refine
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from programs.calls.context import CallContext, call_context, entered
@@ -147,13 +146,19 @@ class _Attempts(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         search = copy(self.search)  # it counts failures on itself, and would stop when all agents together had enough
+        recorder, judged = call_context().samples, list[tuple[dspy.Prediction, int | None]]()
+
+        def judge(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
+            judged.append((answer, recorder.answered_by if recorder is not None else None))
+            return worth(inputs, answer)
+
+        search.reward_fn = judge
         with dspy.context(trace=[] if dspy.settings.trace is None else dspy.settings.trace):
             best: dspy.Prediction = search(**inputs)
         if "failure" in best:
             raise best.failure
-        recorder = call_context().samples
         if recorder is not None:
-            recorder.use(best._call)
+            recorder.use(next(call for answer, call in judged if answer is best))
         return best
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
@@ -169,12 +174,9 @@ class _Attempt(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         try:
-            answer = self.answer(**inputs)
+            return self.answer(**inputs)
         except NO_ANSWER as error:
-            answer = dspy.Prediction(failure=error)
-        recorder = call_context().samples
-        answer._call = recorder.answered_by if recorder is not None else None  # no field: nobody is to be shown it
-        return answer
+            return dspy.Prediction(failure=error)
 
 
 def worth(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
@@ -254,22 +256,31 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=256, thread_name_prefix="strategy")
 
 
+def _log_instead(*words: object) -> None:
+    log.debug(" ".join(map(str, words)))
+
+
+def _logged(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Prediction]:
+    """A method of DSPy's that logs what it would print of failed attempts, which would garble the progress bar."""
+    own = {**forward.__globals__, "print": _log_instead}
+    return FunctionType(forward.__code__, own, forward.__name__, forward.__defaults__, forward.__closure__)
+
+
+class _QuietBestOfN(dspy.BestOfN):
+    forward = _logged(dspy.BestOfN.forward)
+
+
+class _QuietRefine(dspy.Refine):
+    forward = _logged(dspy.Refine.forward)
+
+
 class BestOfN(_Attempts):
     """Up to `count` answers; the first that is good enough, else the best (`dspy.BestOfN`)."""
 
-    kind = dspy.BestOfN
+    kind = _QuietBestOfN
 
 
 class Refined(_Attempts):
     """The same, with advice of the model to itself between two answers (`dspy.Refine`)."""
 
-    kind = dspy.Refine
-
-
-def _log_instead(*words: object) -> None:
-    log.debug(" ".join(map(str, words)))
-
-
-# Both print what failed, which would garble the progress bar.
-dspys_best_of_n.print = _log_instead
-dspys_refine.print = _log_instead
+    kind = _QuietRefine
