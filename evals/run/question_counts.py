@@ -25,7 +25,7 @@ from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import write_personas
 from pipeline.simulation.world import World, create, needs_persona
 from pipeline.store.writer import Store
-from programs.calls.prices import RULES
+from programs.calls.model_names import RULES
 from signatures.types import TaxSchedule
 
 SAMPLE = 24

@@ -28,9 +28,10 @@ from pipeline.errors import ModelError, UsageError
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
 from programs.calls.context import CallContext, entered
+from programs.calls.model_names import RULES
 from programs.calls.optional_parts import parse_omitted
 from programs.calls.pacing import Pacer
-from programs.models import RULES, Model, connect, is_remote, place_of, without_secrets
+from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
 from programs.roles.persona import PersonaWriter
