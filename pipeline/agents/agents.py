@@ -19,12 +19,13 @@ from dspy.utils import exceptions as dspy_errors
 from pipeline import permissions as proposals
 from pipeline.agents import examples
 from pipeline.agents.budget import Amount, Budget, Capped
-from pipeline.agents.call_trace import RUN_STRIDE, Call, Recorded, Trace
+from pipeline.agents.call_trace import Recorded, Trace
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
+from pipeline.store.call_rows import RUN_STRIDE, Call
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
 from programs.calls.context import CallContext, entered
@@ -238,7 +239,7 @@ class LLMAgents:
             model=self.model_of(role),
             num_agents=self.config.num_agents,
             seed=self.config.seed,
-            on_call=self._keep,
+            on_call=self.keep,
             recorded=list(recorded),
             offline=self.offline,
             prices=self.prices,
@@ -256,8 +257,8 @@ class LLMAgents:
                 sink(call)
         self.hearing.forget()  # the preflight's reply is none to a question of the run
 
-    def _keep(self, call: Call) -> None:
-        """Count a call whose outcome is known, and hand it on."""
+    def keep(self, call: Call) -> None:
+        """Count a call whose outcome is known, and store it."""
         self.usage.add([call])
         self.hearing.take(call)
         if call.status != "ok":

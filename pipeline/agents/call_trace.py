@@ -15,6 +15,7 @@ from typing import Any
 from dspy import lm15
 from pydantic_core import to_jsonable_python
 
+from pipeline.store.call_rows import RUN_STRIDE, Call
 from pipeline.store.writer import as_json
 from programs.caching import PerObject
 from programs.calls.prices import KNOWN, Prices, count
@@ -40,7 +41,6 @@ INTERVIEW = "AnswerInterview"
 MOST_ATTEMPTS = 1000
 BRANCH_ATTEMPTS = 50
 """Attempts of one branch of a question at most; a question has room for twenty branches."""
-RUN_STRIDE = 10**13
 
 KINDS = (
     (lm15.RateLimitError, "rate_limit"),
@@ -52,39 +52,6 @@ KINDS = (
     (lm15.ContextLengthError, "context_length"),
     (lm15.InvalidRequestError, "invalid_request"),
 )
-
-
-@dataclass
-class Call:
-    """One row of `lm_calls`; field names are its columns."""
-
-    call_id: int
-    run_id: int
-    request_key: str
-    year: int
-    agent: int | None
-    role: str
-    signature: str
-    strategy: str
-    program: str | None
-    model: str
-    temperature: float | None
-    sampling_seed: int | None
-    prompt: str
-    response: str | None
-    parsed: str | None
-    status: str
-    error: str | None
-    attempt: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached_tokens: int | None
-    reasoning_tokens: int | None
-    cost_usd: float | None
-    latency_ms: float
-    started_at: datetime
-    choice: int | None = None
-    finish_reason: str | None = None
 
 
 Recorded = dict[tuple[int, str, int | None], list[Call]]

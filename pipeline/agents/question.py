@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import dspy
 
-from pipeline.agents.call_trace import Call
+from pipeline.store.call_rows import Call
 from programs.calls.protocols import SharedPrompt
 from programs.roles.voter import BallotPaper
 

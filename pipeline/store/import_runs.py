@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import older_schema
+from pipeline.store.call_rows import RUN_STRIDE
 from pipeline.store.export import quoted, tables
 from pipeline.store.manifest import flaw_of_runs, read_manifest
 from pipeline.store.schema import SCHEMA_VERSION, StoreLocked, explain, schema_version

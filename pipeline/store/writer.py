@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,6 +19,7 @@ import duckdb
 from pipeline.code_version import code_version
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import incoming_calls
+from pipeline.store.call_rows import Call
 from pipeline.store.columns import Columns, append
 from pipeline.store.lost_database import FileLost, FileWatch, rescue
 from pipeline.store.query import refuse_no_file
@@ -190,14 +190,14 @@ class Store:
             failure, self._failure = self._failure, None
             raise failure
 
-    def post(self, call: Row) -> None:
+    def post(self, call: Call | Row) -> None:
         """Add a row of `lm_calls`, committed within `GROUP` seconds. Raises the failure of an earlier commit."""
         self._raise_failure()
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
             self._writer.start()
         with self._pending_lock:
-            self._pending.append(call)
+            self._pending.append(vars(call) if isinstance(call, Call) else call)
         self._wake.set()
 
     def flush(self) -> None:
@@ -405,8 +405,3 @@ def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
 def as_json(value: Any) -> str:
     """JSON text for a JSON column, with sorted keys."""
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def row_of(value: Any) -> dict[str, Any]:
-    """A dataclass as a row; values are not copied."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -28,7 +28,6 @@ from support.stored_rows import rows
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call
 from pipeline.agents.question import Question
 from pipeline.config import RunConfig, build
 from pipeline.parallel.pool import WorkerPool, partition_of, setups
@@ -36,6 +35,7 @@ from pipeline.parallel.worker import AgentWorker, Report, share
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.world import create
 from pipeline.store.call_files import CallFileWriter
+from pipeline.store.call_rows import Call
 from pipeline.store.incoming_calls import calls_folder, ingest_calls
 from pipeline.store.writer import Store
 
