@@ -129,6 +129,9 @@ class LLMAgents:
             self.programs = {
                 role: PROGRAMS[role](strategy(config.strategy_of(role)), config.brackets) for role in ROLES
             }
+            self.modules: dict[str, dspy.Module] = {
+                question: getattr(self.programs[role], attribute) for question, (role, attribute) in QUESTIONS.items()
+            }
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
                 self.cautions += saved_program.load(self.programs[role], path, role=role, **known)
@@ -147,11 +150,6 @@ class LLMAgents:
 
     def _connect(self, name: str) -> dspy.LM:
         return connect(replace(named_model(self.config, name), offline=self.offline))
-
-    @property
-    def modules(self) -> dict[str, dspy.Module]:
-        """The module of every question."""
-        return {question: self.module(question) for question in QUESTIONS}
 
     def learn(self, pools: examples.Pools) -> None:
         """Take the examples from which strategies choose (pipeline/agents/examples.py)."""
@@ -188,16 +186,11 @@ class LLMAgents:
         url = self.config.public()["base_url"]
         return model if url is None or model == RULES else f"{model} at {url}"
 
-    def module(self, question: str) -> dspy.Module:
-        """The module that asks `question` (a signature's name)."""
-        role, attribute = QUESTIONS[question]
-        return getattr(self.programs[role], attribute)
-
     async def ask(self, question: Question) -> Answer:
         """Ask `question`; at most `concurrency` are in flight at once."""
         role, _ = QUESTIONS[question.name]
         trace = self._trace(question, role)
-        module, lm = self.module(question.name), self.lms[trace.model]
+        module, lm = self.modules[question.name], self.lms[trace.model]
         if question.ballot is not None:
             module = self.ballots.of(module, question.ballot)
         async with self.semaphore:

@@ -151,6 +151,8 @@ class Trace:
         In a replay (`offline`) a stored failure fails again, and a request that was never made ends the replay.
         """
         self.report()
+        if not (self.recorded or self.offline):
+            return None
         key = self._key(request)
         for i, call in enumerate(self.recorded):
             if call.response is not None and call.request_key == key:

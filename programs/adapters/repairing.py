@@ -91,7 +91,7 @@ class _Repairing:
     def _answer(self, signature: Any, completion: str) -> dict[str, Any]:
         """The values in a reply without thoughts."""
         plain, bounded = _texts(signature) if self.repairs_texts else (None, {})
-        if any(_is_tangled(text) for text in self.repaired(plain or signature, completion)):
+        if self.repairs_texts and any(map(_is_tangled, self.repaired(plain or signature, completion))):
             raise self._refused(signature, completion, "it is no JSON, and too tangled to be mended")
         try:
             with PARSING:
@@ -291,9 +291,7 @@ class JSONAdapter(_Repairing, dspy.JSONAdapter):
     def repaired(self, signature: Any, completion: str) -> Iterable[str]:
         return (completion,)
 
-    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
-        reply_schema.hold(lm, lm_kwargs, signature)
-
+    hold = staticmethod(reply_schema.hold)
     _prepare_response_format = hold
 
 
@@ -302,9 +300,7 @@ class CompactAdapter(_Repairing, compact.CompactAdapter):
     repair."""
 
     repairs_texts = False
-
-    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
-        reply_schema.hold(lm, lm_kwargs, signature)
+    hold = staticmethod(reply_schema.hold)
 
 
 ADAPTERS: Mapping[str, Callable[[], dspy.Adapter]] = {

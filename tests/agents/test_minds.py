@@ -529,7 +529,7 @@ def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() 
     assert set(QUESTIONS) == set(DECLARED) == set(SIGNATURES) - {"Preflight"}
     llm_agents = LLMAgents(build(SMALL), "rules")
     for question in QUESTIONS:
-        [predictor] = llm_agents.module(question).predictors()
+        [predictor] = llm_agents.modules[question].predictors()
         assert predictor.signature.instructions == DECLARED[question].instructions
 
 
