@@ -9,7 +9,8 @@ from evals.output.console import Console
 from evals.output.formats import plain
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.run.progress import cost_in_words
-from pipeline.agents.agents import Answer, LLMAgents
+from pipeline.agents.agents import LLMAgents
+from pipeline.agents.question import Answer
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.printed_commands import command

@@ -21,7 +21,7 @@ from pipeline.simulation.personas import write_personas
 from pipeline.simulation.records import run_row
 from pipeline.simulation.restore import ReadOnlyStore, recorded_calls
 from pipeline.simulation.world import World, create, needs_persona
-from pipeline.store.writer import Row, Store, check_path, row_of
+from pipeline.store.writer import Row, Store, check_path
 
 
 def print_personas(settings: Mapping[str, Any], console: Console) -> None:
@@ -39,7 +39,7 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
     with Store(config.db) as store:
         if run_id:
             store.reopen_run(run_id)
-        llm_agents.enter(run_id or store.start_run(run_row(config, model)), lambda call: store.post(row_of(call)))
+        llm_agents.enter(run_id or store.start_run(run_row(config, model)), store.post)
         llm_agents.recorded = recorded
         rows = _written(world, llm_agents, store, console)
     for agent in needs_persona(world):

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NoReturn, TypeAlias
 
 import dspy
 import numpy as np
 from dspy.utils import exceptions as dspy_errors
 
-from pipeline.agents.agents import FATAL, PROGRAMS, QUESTIONS, Answer
+from pipeline.agents.agents import FATAL, PROGRAMS, QUESTIONS
 from pipeline.agents.model_errors import cannot_use
+from pipeline.agents.question import Answer, Question
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import PLACEMENT, ROLES, RunConfig, build
 from pipeline.economy.equilibrium import regret
@@ -29,7 +30,9 @@ from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import assign_personas
 from pipeline.simulation.records import Year
 from pipeline.simulation.world import World, create
-from programs.models import RULES
+from programs.calls.context import call_context, entered
+from programs.calls.model_names import RULES
+from programs.roles.voter import BallotModules
 from programs.strategies.registry import Strategy, strategy
 from programs.strategies.sampling import answer_of
 
@@ -202,7 +205,7 @@ def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
 class GameAgents(RuleAgents):
     """The modules of a game answer, rules where there is none. Counts the questions `asked` and the `failed` ones.
 
-    Every question is asked in its own task, in a `dspy.context` whose `asking` holds its signature, year and agent.
+    Every question is asked in its own task, in a `CallContext` whose `asked` holds its signature, year and agent.
     """
 
     own: Callable[[str], dspy.Module | None]
@@ -210,6 +213,7 @@ class GameAgents(RuleAgents):
     asked: int = 0
     failed: int = 0
     steps: dict[tuple[int, str, int], list[Any]] = field(default_factory=dict)
+    ballots: BallotModules = field(default_factory=BallotModules)
 
     def extend_trace(self) -> None:
         """Give DSPy the steps of a year in the order of the questions, not in the order of the replies."""
@@ -217,29 +221,19 @@ class GameAgents(RuleAgents):
             dspy.settings.trace.extend(step for place in sorted(self.steps) for step in self.steps[place])
         self.steps = {}
 
-    def module(self, question: str) -> dspy.Module:
-        """The game's module, which the loop may narrow to a ballot; for a rule, an empty one."""
-        return self.own(question) or super().module(question)
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The module's answer, None if it is unusable; or the rule's answer."""
-        own = self.own(question)
+        own, year, agent = self.own(question.name), question.year, question.agent
         if own is None:
-            return await super().ask(question, inputs, year=year, agent=agent)
+            return await super().ask(question)
         self.asked += 1
+        module = own if question.ballot is None else self.ballots.of(own, question.ballot)
+        asked = {"signature": question.name, "year": year, "agent": agent}
         async with self.free:
-            with dspy.context(asking={"signature": question, "year": year, "agent": agent}):
+            with entered(replace(call_context(), asked=asked)):
                 try:
-                    answer, steps = await _traced(own, module or own, inputs)
-                    self.steps[year, question, -1 if agent is None else agent] = steps
+                    answer, steps = await _traced(own, module, question.inputs)
+                    self.steps[year, question.name, -1 if agent is None else agent] = steps
                     return Answer(answer, [])
                 except FATAL as error:
                     raise ModelError(cannot_use(str(_model_of(own)), error)) from error

@@ -1,7 +1,7 @@
 """Create a `dspy.LM` from a name: OpenAI-compatible servers, DSPy model strings, local models, `rules`.
 
-Every attempt at a model is reported to the `lineage` of the current `dspy.context`, if there is one: that is how
-calls are traced, failures included, without the engines knowing of a store.
+Every attempt at a model is reported to the recorder of the current context (programs/calls/context.py), if there is
+one: that is how calls are traced, failures included, without the engines knowing of a store.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import dspy
 from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
 
+from programs.calls.model_names import RULES, is_local
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
-from programs.calls.prices import RULES, cost_usd
+from programs.calls.prices import cost_usd
 from programs.calls.rate_limits import RateLimiter, limiter_of
 from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
-from programs.engines.local_weights import is_local, weights
+from programs.engines.local_weights import weights
 from programs.engines.rules.engine import RulesEngine
 from programs.environment import environment
 from programs.plugins import load_object
@@ -34,7 +35,7 @@ from programs.secrets import blotted, without_secrets
 from programs.trust import ENGINE_PREFIX, Given, is_given
 from programs.urls import shown
 
-__all__ = ["RULES", "blotted", "cost_usd", "environment", "without_secrets"]  # where they used to be
+__all__ = ["blotted", "cost_usd", "environment", "without_secrets"]  # where they used to be
 
 OPENAI_KEYS = OPENAI.keys
 USUAL = "gpt-4o-mini"

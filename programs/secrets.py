@@ -25,8 +25,8 @@ LONGEST = 20_000
 
 _url_secrets: set[str] = set()
 
-_found: tuple[Mapping[str, str], frozenset[str]] | None = None
-"""The environment that was searched last, and its keys."""
+_found: tuple[Mapping[str, str], frozenset[str], frozenset[str]] | None = None
+"""The environment and the values of `.env` that were searched last, and the secrets in them."""
 
 
 def without_secrets(text: str) -> str:
@@ -49,18 +49,18 @@ def without_known(text: str) -> str:
     return text
 
 
-def _secrets() -> set[str]:
-    """Values of the environment that are or may be keys, and all of `.env` that could be one."""
-    return {value for value in (*_keys(known_environment()), *values_of_env_file()) if len(value) >= 8}
+def _secrets() -> frozenset[str]:
+    """Values of the environment whose names say that they are keys, and all of `.env` that could be one.
 
-
-def _keys(known: Mapping[str, str]) -> frozenset[str]:
-    """Values whose names say that they are keys; found once for an environment that was read once."""
+    Found once for an environment that was read once.
+    """
     global _found
-    if _found is None or _found[0] is not known or known is os.environ:
+    known, of_file = known_environment(), values_of_env_file()
+    if _found is None or _found[0] is not known or _found[1] is not of_file or known is os.environ:
         names = [name for name in known if name == "ECON_OPENAI" or re.search("KEY|TOKEN|SECRET|PASSWORD", name)]
-        _found = known, frozenset(known[name] for name in names)
-    return _found[1]
+        values = (*(known[name] for name in names), *of_file)
+        _found = known, of_file, frozenset(value for value in values if len(value) >= 8)
+    return _found[2]
 
 
 def hide_url(url: str) -> None:

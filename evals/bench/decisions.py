@@ -20,10 +20,11 @@ import openai
 from dspy import lm15
 
 from pipeline.agents.agents import LLMAgents
+from pipeline.agents.question import Question
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, labor_inputs
-from pipeline.store.writer import Store, row_of
+from pipeline.store.writer import Store
 from programs.engines.rules.engine import RulesEngine
 from signatures.worker import ChooseLabor
 
@@ -157,10 +158,10 @@ def _ours(folder: str, *, strategy: str = "io", **settings: Any) -> Way:
     async def ask(inputs: Inputs) -> float:
         with tempfile.TemporaryDirectory(dir=folder) as place, Store(f"{place}/traces.duckdb") as store:
             llm_agents = LLMAgents(config, str(config.llm))
-            llm_agents.enter(1, lambda call: store.post(row_of(call)))
+            llm_agents.enter(1, store.post)
 
             async def one(number: int, agent: int, shown: dict[str, str]) -> None:
-                answer = await llm_agents.ask("ChooseLabor", shown, year=number // config.num_agents, agent=agent)
+                answer = await llm_agents.ask(Question("ChooseLabor", shown, number // config.num_agents, agent))
                 assert answer.prediction is not None
 
             spent = await _timed(one(number, *asked) for number, asked in enumerate(inputs))

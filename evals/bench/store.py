@@ -15,13 +15,14 @@ from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
+from pipeline.store.call_rows import Call
 from pipeline.store.writer import Row, Rows, Store
 
 
 class Forgetful(Store):
     """A store that keeps no rows: the same run without the cost of its traces."""
 
-    def post(self, call: Row) -> None:
+    def post(self, call: Call | Row) -> None:
         return None
 
     def write(self, tables: Mapping[str, Rows]) -> None:

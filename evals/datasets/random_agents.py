@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer
+from pipeline.agents.question import Answer, Question
 from pipeline.agents.rule_agents import RuleAgents
 from programs.engines.rules.policies import CHANGES
 
@@ -29,23 +29,15 @@ class RandomisedAgents(RuleAgents):
     watched: str = ""
     seen: list[tuple[int | None, Mapping[str, Any]]] = field(default_factory=list)
 
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The rule's answer, or a random one."""
-        if question == self.watched:
-            self.seen.append((agent, dict(inputs)))
-        rng = self.rng(f"whim {question}", year, agent)
-        wanders = rng.random() < (1.0 if question == "SetTaxRates" else self.whim)
-        if wanders and question in AT_RANDOM:
-            return Answer(dspy.Prediction(**AT_RANDOM[question](inputs, rng)), [])
-        return await super().ask(question, inputs, year=year, agent=agent, module=module)
+        if question.name == self.watched:
+            self.seen.append((question.agent, dict(question.inputs)))
+        rng = self.rng(f"whim {question.name}", question.year, question.agent)
+        wanders = rng.random() < (1.0 if question.name == "SetTaxRates" else self.whim)
+        if wanders and question.name in AT_RANDOM:
+            return Answer(dspy.Prediction(**AT_RANDOM[question.name](question.inputs, rng)), [])
+        return await super().ask(question)
 
 
 def any_hours(inputs: Mapping[str, Any], rng: Rng) -> dict[str, Any]:

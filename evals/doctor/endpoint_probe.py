@@ -79,7 +79,7 @@ async def _limit(engine: AsyncRemoteEngine, request: lm15.Request) -> dict[str, 
     long = lm15.Message.user("Count from one to two hundred in words, each number on a line of its own.")
     asked = lm15.Request(model=request.model, messages=(long,), config=lm15.Config(max_tokens=LIMIT))
     answer = await engine.complete(replace(asked, config=replace(asked.config, temperature=request.config.temperature)))
-    sent = next((name for name in engine.parts.names() if name not in engine.parts.refused), None)
+    sent = next((name for name in engine.parts.limits if name not in engine.parts.refused), None)
     said = {name: _said(engine, name, True) for name in LIMITS if name in engine.parts.refused}
     if sent is not None:
         void = (answer.usage.output_tokens or 0) > LIMIT or len(answer.text or "") > MOST_CHARACTERS

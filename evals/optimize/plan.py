@@ -24,7 +24,8 @@ from pipeline.errors import UsageError
 from pipeline.stackelberg import MAIN_QUESTION, rules_but
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
-from programs.models import RULES, connect, is_remote
+from programs.calls.model_names import RULES
+from programs.models import connect, is_remote
 from programs.roles import saved_program
 from programs.strategies.registry import strategy
 

@@ -39,7 +39,8 @@ from pipeline.store.import_runs import ImportedRun
 from pipeline.store.lost_database import FileLost
 from pipeline.store.writer import check_path
 from pipeline.terminal import note_if_lost, visible
-from programs.models import RULES, default_model, without_secrets
+from programs.calls.model_names import RULES
+from programs.models import default_model, without_secrets
 from programs.urls import cut, each_url, shown
 
 log = logging.getLogger("llm_economist")

@@ -11,8 +11,8 @@ from rich.markup import escape
 from evals.output.console import Console
 from pipeline.config import ROLES, RunConfig
 from pipeline.permissions import confirmed, log_folder, refuse
+from programs.calls.model_names import RULES
 from programs.endpoints import without_key
-from programs.models import RULES
 from programs.trust import ENGINE_PREFIX
 from programs.urls import each_url, shown
 

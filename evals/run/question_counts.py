@@ -14,17 +14,18 @@ from typing import Any, cast
 import numpy as np
 
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call
+from pipeline.agents.question import Question
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.election_rules import ELECTION_RULES, MOST_CANDIDATES
-from pipeline.simulation.government import ballot_module, planner_inputs, vote_inputs
+from pipeline.simulation.government import ballot_paper, planner_inputs, vote_inputs
 from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import write_personas
 from pipeline.simulation.world import World, create, needs_persona
+from pipeline.store.call_rows import Call
 from pipeline.store.writer import Store
-from programs.calls.prices import RULES
+from programs.calls.model_names import RULES
 from signatures.types import TaxSchedule
 
 SAMPLE = 24
@@ -131,10 +132,10 @@ async def _ask_of_elections(world: World, llm_agents: LLMAgents, year: int, *, f
     changes = (-20,) * len(world.schedule.rates) if full else (0,) * len(world.schedule.rates)
     platforms = dict.fromkeys(on_ballot, changes)
     if form := ELECTION_RULES[world.config.election_rule].form:
-        inputs, module = vote_inputs(world, voter, platforms), ballot_module(llm_agents, form, platforms)
+        inputs, paper = vote_inputs(world, voter, platforms), ballot_paper(form, platforms)
         # An agent number of its own: what is measured is one question.
-        await llm_agents.ask("CastVote", inputs, year=year + 1, agent=voter, module=module)
-    await llm_agents.ask("SetTaxRates", planner_inputs(world, year), year=year + 1, agent=None)
+        await llm_agents.ask(Question("CastVote", inputs, year + 1, voter, ballot=paper))
+    await llm_agents.ask(Question("SetTaxRates", planner_inputs(world, year), year + 1))
 
 
 def fill_memory(world: World) -> None:

@@ -13,7 +13,7 @@ from evals.run.dry_run import FEWEST_PER_CHARACTER, MOST_PER_CHARACTER, SHORTEST
 from evals.validity.plan import Plan
 from pipeline.temporary_files import temporary_folder
 from programs.adapters.repairing import REPAIRS
-from programs.models import RULES
+from programs.calls.model_names import RULES
 
 MEASURED = """
 SELECT signature, count(*)::INTEGER AS calls, sum(length(prompt))::INTEGER AS prompt,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -21,6 +21,7 @@ from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import CallNode
 from pipeline.studies.dspy_callbacks import StudyCallbacks
 from pipeline.studies.study import Study
+from programs.calls.context import call_context, entered
 from programs.engines.rules.engine import POLICIES
 from programs.models import without_secrets
 from programs.roles import saved_program
@@ -131,7 +132,7 @@ class Session(StudyCallbacks):
         asked = question_of(ask.question, self.program(QUESTIONS[ask.question][0], ask.brackets))
         reply = self.asked_now[id(asked)] = Reply()
         try:
-            with dspy.context(asking=ask.sample or None):
+            with entered(replace(call_context(), asked=ask.sample or None)):
                 reply.answer = asked(**ask.inputs)
         except Exception as error:  # what is more than an unusable reply has halted the study
             self.study.check()
@@ -152,11 +153,11 @@ class Session(StudyCallbacks):
 
     def parsed(self, fields: dict[str, Any]) -> None:
         with self.study.changed:
-            self.asked_now[id(self._here.question.instance)].parsed += 1
+            self.asked_now[id(self.here.question.instance)].parsed += 1
         super().parsed(fields)
 
     def unparsed(self, reason: str) -> None:
-        here = self._here
+        here = self.here
         said = here.enclosing_module.call.response if here.enclosing_module.call is not None else None
         with self.study.changed:
             self.asked_now[id(here.question.instance)].unparsed.append((reason, said or ""))

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import dspy
 from dspy import lm15
@@ -19,22 +19,25 @@ from dspy.utils import exceptions as dspy_errors
 from pipeline import permissions as proposals
 from pipeline.agents import examples
 from pipeline.agents.budget import Amount, Budget, Capped
-from pipeline.agents.call_trace import INTERVIEW, RUN_STRIDE, Call, Recorded, Trace
+from pipeline.agents.call_trace import Recorded, Trace
 from pipeline.agents.model_errors import cannot_use
+from pipeline.agents.question import Answer, Question
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
+from pipeline.store.call_rows import RUN_STRIDE, Call
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
+from programs.calls.context import CallContext, entered
+from programs.calls.model_names import RULES
 from programs.calls.optional_parts import parse_omitted
 from programs.calls.pacing import Pacer
-from programs.calls.protocols import SharedPrompt
-from programs.models import RULES, Model, connect, is_remote, place_of, without_secrets
+from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
 from programs.roles.persona import PersonaWriter
 from programs.roles.planner import Planner
-from programs.roles.voter import Voter
+from programs.roles.voter import BallotModules, Voter
 from programs.roles.worker import Worker
 from programs.strategies.registry import strategy
 from programs.strategies.sampling import answer_of
@@ -66,32 +69,6 @@ FATAL = (
 
 QUIET = {"disable_history": True, "trace": None, "warn_on_type_mismatch": False}
 """DSPy's own bookkeeping is off: it would keep every prompt in memory, and the store has them."""
-
-
-@dataclass
-class Answer:
-    """What came of a question: the prediction or None, the attempts made, and the last error."""
-
-    prediction: dspy.Prediction | None
-    calls: list[Call]
-    call_id: int | None = None
-    error: str | None = None
-
-
-class Answerer(Protocol):
-    """Answers the questions of a year: the `LLMAgents` of a run, or those of an economy that is only in memory."""
-
-    def module(self, question: str) -> dspy.Module: ...
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer: ...
 
 
 @dataclass
@@ -153,6 +130,9 @@ class LLMAgents:
             self.programs = {
                 role: PROGRAMS[role](strategy(config.strategy_of(role)), config.brackets) for role in ROLES
             }
+            self.modules: dict[str, dspy.Module] = {
+                question: getattr(self.programs[role], attribute) for question, (role, attribute) in QUESTIONS.items()
+            }
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
                 self.cautions += saved_program.load(self.programs[role], path, role=role, **known)
@@ -162,6 +142,7 @@ class LLMAgents:
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
         self.pacer = Pacer()
+        self.ballots = BallotModules()
         self.budget = self._budget()
 
     def model_of(self, role: str) -> str:
@@ -170,11 +151,6 @@ class LLMAgents:
 
     def _connect(self, name: str) -> dspy.LM:
         return connect(replace(named_model(self.config, name), offline=self.offline))
-
-    @property
-    def modules(self) -> dict[str, dspy.Module]:
-        """The module of every question."""
-        return {question: self.module(question) for question in QUESTIONS}
 
     def learn(self, pools: examples.Pools) -> None:
         """Take the examples from which strategies choose (pipeline/agents/examples.py)."""
@@ -211,71 +187,57 @@ class LLMAgents:
         url = self.config.public()["base_url"]
         return model if url is None or model == RULES else f"{model} at {url}"
 
-    def module(self, question: str) -> dspy.Module:
-        """The module that asks `question` (a signature's name)."""
-        role, attribute = QUESTIONS[question]
-        return getattr(self.programs[role], attribute)
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
-        """Ask `question` for `agent` (None: the planner); at most `concurrency` are in flight at once."""
-        role, _ = QUESTIONS[question]
-        trace = self._trace(question, role, year, agent)
-        trace.same = self._same()
-        asked, lm = module or self.module(question), self.lms[self.model_of(role)]
+    async def ask(self, question: Question) -> Answer:
+        """Ask `question`; at most `concurrency` are in flight at once."""
+        role, _ = QUESTIONS[question.name]
+        trace = self._trace(question, role)
+        module, lm = self.modules[question.name], self.lms[trace.model]
+        if question.ballot is not None:
+            module = self.ballots.of(module, question.ballot)
         async with self.semaphore:
             if is_remote(lm):
                 await self.pacer.turn()
             with self.budget.question():
                 try:
-                    with dspy.context(
-                        lm=lm, adapter=self.adapter, lineage=trace, budget_guard=self.budget_guard, **QUIET
-                    ):
-                        answer = await _attempt(asked, inputs, trace)
+                    context = CallContext.recorded_by(trace, self.budget_guard)
+                    with entered(context, lm=lm, adapter=self.adapter, **QUIET):
+                        answer = await _attempt(module, question.inputs, trace)
                         if answer.prediction is not None:  # also by a stored reply
                             self.hearing.heard.add(role)
                         return answer
                 finally:
                     trace.report()
 
-    async def interview(self, inputs: Mapping[str, Any], *, year: int, agent: int | None, number: int) -> Answer:
+    async def interview(self, question: Question, *, number: int) -> Answer:
         """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
-        trace = replace(self._trace(INTERVIEW, "interview", year, agent), interview=number)
+        trace = replace(self._trace(question, "interview"), interview=number)
         lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
-            with dspy.context(lm=lm, adapter=self.adapter, lineage=trace, **QUIET):
-                return await _attempt(Interviewee().answer_interview, inputs, trace)
+            with entered(CallContext.recorded_by(trace), lm=lm, adapter=self.adapter, **QUIET):
+                return await _attempt(Interviewee().answer_interview, question.inputs, trace)
         finally:
             trace.report()
 
-    def _same(self) -> SharedPrompt | None:
-        """Who else is asked this, of those who can be under way together."""
-        alike: SharedPrompt | None = dspy.settings.get("alike")
-        return alike and replace(alike, count=min(alike.count, self.config.concurrency))
-
-    def _trace(self, question: str, role: str, year: int, agent: int | None) -> Trace:
+    def _trace(self, question: Question, role: str) -> Trace:
+        shared, recorded = question.shared, question.recorded or self.recorded.pop(question.place, ())
+        if shared is not None:  # of those who can be under way together
+            shared = replace(shared, count=min(shared.count, self.config.concurrency))
         return Trace(
             run_id=self.run_id,
-            year=year,
-            agent=agent,
+            year=question.year,
+            agent=question.agent,
             role=role,
-            signature=question,
+            signature=question.name,
             strategy=self.config.strategy_of(role) if role in ROLES else "io",
             program=self.config.program.get(role),
             model=self.model_of(role),
             num_agents=self.config.num_agents,
             seed=self.config.seed,
-            on_call=self._keep,
-            recorded=self.recorded.pop((year, question, agent), []),
+            on_call=self.keep,
+            recorded=list(recorded),
             offline=self.offline,
             prices=self.prices,
+            same=shared,
         )
 
     def enter(self, run_id: int, sink: Callable[[Call], None] | None = None) -> None:
@@ -289,8 +251,8 @@ class LLMAgents:
                 sink(call)
         self.hearing.forget()  # the preflight's reply is none to a question of the run
 
-    def _keep(self, call: Call) -> None:
-        """Count a call whose outcome is known, and hand it on."""
+    def keep(self, call: Call) -> None:
+        """Count a call whose outcome is known, and store it."""
         self.usage.add([call])
         self.hearing.take(call)
         if call.status != "ok":
@@ -309,7 +271,7 @@ class LLMAgents:
         """
         for number, (name, lm) in enumerate(self.lms.items()):
             if name != RULES:
-                trace = replace(self._trace("Preflight", "preflight", year, None), model=name).branch(number)
+                trace = replace(self._trace(Question("Preflight", {}, year), "preflight"), model=name).branch(number)
                 trace.calls = [call for call in earlier if call.attempt in trace.attempts]
                 trace.reported = len(trace.calls)
                 await self._preflight(lm, trace)
@@ -321,7 +283,7 @@ class LLMAgents:
             config=lm15.Config(max_tokens=lm.kwargs.get("max_tokens"), temperature=lm.kwargs.get("temperature")),
         )
         try:
-            with dspy.context(lineage=trace, budget_guard=self.budget_guard):
+            with entered(CallContext.recorded_by(trace, self.budget_guard)):
                 # Where there are several servers, one that works is enough.
                 await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
         except Capped as capped:

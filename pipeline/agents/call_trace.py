@@ -1,7 +1,7 @@
 """Record each attempt of a run to call a model as a row of `lm_calls` (studies: dspy_callbacks.py).
 
-A `Trace` follows one question to its answer. It is put into `dspy.context(lineage=...)`; engines report attempts
-to it (programs/calls/observed_engine.py) and adapters report what they could parse (programs/adapters/repairing.py).
+A `Trace` follows one question to its answer. It is the recorder of the question's `CallContext`: engines report
+attempts to it (programs/calls/observed_engine.py), and adapters what they could parse (programs/adapters/repairing.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from dspy import lm15
 from pydantic_core import to_jsonable_python
 
+from pipeline.store.call_rows import RUN_STRIDE, Call
 from pipeline.store.writer import as_json
 from programs.caching import PerObject
 from programs.calls.prices import KNOWN, Prices, count
@@ -40,7 +41,6 @@ INTERVIEW = "AnswerInterview"
 MOST_ATTEMPTS = 1000
 BRANCH_ATTEMPTS = 50
 """Attempts of one branch of a question at most; a question has room for twenty branches."""
-RUN_STRIDE = 10**13
 
 KINDS = (
     (lm15.RateLimitError, "rate_limit"),
@@ -52,39 +52,6 @@ KINDS = (
     (lm15.ContextLengthError, "context_length"),
     (lm15.InvalidRequestError, "invalid_request"),
 )
-
-
-@dataclass
-class Call:
-    """One row of `lm_calls`; field names are its columns."""
-
-    call_id: int
-    run_id: int
-    request_key: str
-    year: int
-    agent: int | None
-    role: str
-    signature: str
-    strategy: str
-    program: str | None
-    model: str
-    temperature: float | None
-    sampling_seed: int | None
-    prompt: str
-    response: str | None
-    parsed: str | None
-    status: str
-    error: str | None
-    attempt: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cached_tokens: int | None
-    reasoning_tokens: int | None
-    cost_usd: float | None
-    latency_ms: float
-    started_at: datetime
-    choice: int | None = None
-    finish_reason: str | None = None
 
 
 Recorded = dict[tuple[int, str, int | None], list[Call]]
@@ -128,7 +95,7 @@ class Trace:
     same: SharedPrompt | None = None
 
     @property
-    def alike(self) -> SharedPrompt | None:
+    def shared(self) -> SharedPrompt | None:
         """The agents that make this request concurrently. None after a reply, because a repair quotes it."""
         return None if self.replies else self.same
 
@@ -171,7 +138,7 @@ class Trace:
         if self.offline and self.recorded and all(call.sampling_seed is None for call in self.recorded):
             return None
         signature = self.signature if self.interview is None else f"{self.signature} {self.interview}"
-        same, asker, attempt = self.alike, self.agent, self.first + self.replies
+        same, asker, attempt = self.shared, self.agent, self.first + self.replies
         if same is not None:
             asker, attempt = same.lead, 0
         place = f"{self.seed}/{self.year}/{signature}/{asker}/{attempt}"
@@ -184,6 +151,8 @@ class Trace:
         In a replay (`offline`) a stored failure fails again, and a request that was never made ends the replay.
         """
         self.report()
+        if not (self.recorded or self.offline):
+            return None
         key = self._key(request)
         for i, call in enumerate(self.recorded):
             if call.response is not None and call.request_key == key:

@@ -6,16 +6,14 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import dspy
-
-from pipeline.agents.agents import Answer, Answerer
+from pipeline.agents.question import Answer, Answerer, Question
 from programs.calls.protocols import SharedPrompt
 
 
 async def ask_all(
-    llm_agents: Answerer, question: str, asked: Iterable[tuple[int, Mapping[str, Any]]], *, year: int
+    llm_agents: Answerer, name: str, asked: Iterable[tuple[int, Mapping[str, Any]]], *, year: int
 ) -> list[Answer]:
-    """The answers to `question`, put to each agent with what it is shown, in the order of `asked`.
+    """The answers to the question `name`, put to each agent with what it is shown, in the order of `asked`.
 
     Agents with identical inputs follow each other, so that their requests are under way together (`SharedPrompt`).
     """
@@ -29,7 +27,7 @@ async def ask_all(
     for key, members in groups.items():
         lead, count = members[0][1], len(members)
         for number, (place, agent) in enumerate(members):
-            alike = SharedPrompt((year, question, lead), count, number, lead) if count > 1 else None
-            with dspy.context(alike=alike):
-                tasks[place] = asyncio.ensure_future(llm_agents.ask(question, shown[key], year=year, agent=agent))
+            shared = SharedPrompt((year, name, lead), count, number, lead) if count > 1 else None
+            question = Question(name, shown[key], year, agent, shared=shared)
+            tasks[place] = asyncio.ensure_future(llm_agents.ask(question))
     return await asyncio.gather(*(tasks[place] for place in sorted(tasks)))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from zlib import crc32
 
 import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer
+from pipeline.agents.question import Answer, Question
 from programs.engines.rules.engine import POLICIES
 
 Rng = np.random.Generator
@@ -44,19 +43,7 @@ class RuleAgents:
         """The random generator of one question."""
         return np.random.default_rng([self.seed, crc32(question.encode()), year, 0 if agent is None else agent + 1])
 
-    def module(self, question: str) -> dspy.Module:
-        """An empty module, which the loop may narrow to a ballot."""
-        return dspy.Module()
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
+    async def ask(self, question: Question) -> Answer:
         """The rule's answer."""
-        policy = POLICIES[RULE_FOR[question]]
-        return Answer(dspy.Prediction(**policy(inputs, self.rng(question, year, agent))), [])
+        policy, rng = POLICIES[RULE_FOR[question.name]], self.rng(question.name, question.year, question.agent)
+        return Answer(dspy.Prediction(**policy(question.inputs, rng)), [])

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import dspy
 
-from pipeline.agents.agents import Answer, LLMAgents
-from pipeline.parallel.worker import Ask, Reply, Report, WorkerSetup, share
+from pipeline.agents.agents import LLMAgents
+from pipeline.agents.question import Answer, Question
+from pipeline.parallel.worker import Reply, Report, WorkerSetup, share
 from pipeline.store.incoming_calls import calls_folder, ingest_calls, remove_call_files
 from pipeline.store.writer import Store
 
@@ -29,7 +31,7 @@ class Transport(Protocol):
     @property
     def count(self) -> int: ...
 
-    async def ask(self, number: int, batch: Sequence[Ask]) -> Report: ...
+    async def ask(self, number: int, batch: Sequence[Question]) -> Report: ...
 
     def close(self) -> None: ...
 
@@ -50,7 +52,7 @@ def divided(llm_agents: LLMAgents, store: Store) -> Iterator[WorkerPool | None]:
 class WorkerPool:
     """`Answerer` of many processes. They begin with the first question, and end with `close`.
 
-    `llm_agents`, those of the run's process, give the modules and are told what was used and heard.
+    `llm_agents`, those of the run's process, are told what was used and heard.
     """
 
     def __init__(
@@ -59,40 +61,26 @@ class WorkerPool:
         self.llm_agents, self.store = llm_agents, store
         self.transport: Transport | None = None
         self._begin = transport or _transport
-        self._batches: dict[int, list[tuple[Ask, asyncio.Future[Reply]]]] = {}
+        self._batches: dict[int, list[tuple[Question, asyncio.Future[Reply]]]] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
-    def module(self, question: str) -> dspy.Module:
-        """The module that asks `question`."""
-        return self.llm_agents.module(question)
-
-    async def ask(
-        self,
-        question: str,
-        inputs: Mapping[str, Any],
-        *,
-        year: int,
-        agent: int | None,
-        module: dspy.Module | None = None,
-    ) -> Answer:
-        """As `LLMAgents.ask`, in the worker process of `agent`; the planner's questions go to the first."""
-        known = self.llm_agents.recorded.pop((year, question, agent), [])
-        paper = module.on_ballot if module is not None else None
-        alike = dspy.settings.get("alike")
-        reply = await self._post(Ask(question, dict(inputs), year, agent, paper, tuple(known), alike))
+    async def ask(self, question: Question) -> Answer:
+        """As `LLMAgents.ask`, in the worker process of its agent; the planner's questions go to the first."""
+        known = self.llm_agents.recorded.pop(question.place, ())
+        reply = await self._post(replace(question, recorded=tuple(known)))
         prediction = dspy.Prediction(**reply.fields) if reply.fields is not None else None
         return Answer(prediction, [], call_id=reply.call_id, error=reply.error)
 
-    def _post(self, ask: Ask) -> asyncio.Future[Reply]:
+    def _post(self, question: Question) -> asyncio.Future[Reply]:
         """Add a question to its worker process's batch; the batch is sent on the event loop's next round."""
         loop = asyncio.get_running_loop()
         self.transport = self.transport or self._begin(self)
-        number = partition_of(ask.agent, self.llm_agents.config.num_agents, self.transport.count)
+        number = partition_of(question.agent, self.llm_agents.config.num_agents, self.transport.count)
         if number not in self._batches:
             self._batches[number] = []
             loop.call_soon(self._send, number)
         reply: asyncio.Future[Reply] = loop.create_future()
-        self._batches[number].append((ask, reply))
+        self._batches[number].append((question, reply))
         return reply
 
     def _send(self, number: int) -> None:
@@ -100,10 +88,10 @@ class WorkerPool:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _deliver(self, number: int, batch: list[tuple[Ask, asyncio.Future[Reply]]]) -> None:
+    async def _deliver(self, number: int, batch: list[tuple[Question, asyncio.Future[Reply]]]) -> None:
         assert self.transport is not None
         try:
-            report = await self.transport.ask(number, [ask for ask, _ in batch])
+            report = await self.transport.ask(number, [question for question, _ in batch])
             self._hear(report)
             if report.failure is not None:
                 raise report.failure

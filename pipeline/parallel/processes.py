@@ -14,9 +14,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from pipeline import terminal
+from pipeline.agents.question import Question
 from pipeline.errors import EconomistError, StoreError
 from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another
-from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Ask, Report, WorkerSetup
+from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Report, WorkerSetup
 from programs.models import blotted
 
 
@@ -40,7 +41,7 @@ class Processes:
         """The number of worker processes."""
         return len(self.setups)
 
-    async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
+    async def ask(self, number: int, batch: Sequence[Question]) -> Report:
         """The report of worker process `number`. EconomistError where it was lost `LIVES` times."""
         loop = asyncio.get_running_loop()
         async with self.turns[number]:
@@ -81,7 +82,7 @@ def _end(process: SpawnProcess, pipe: Connection) -> int | None:
     return process.exitcode
 
 
-def _exchange(pipe: Connection, batch: Sequence[Ask]) -> Report:
+def _exchange(pipe: Connection, batch: Sequence[Question]) -> Report:
     pipe.send(batch)
     said = pipe.recv()
     if isinstance(said, Exception):
@@ -102,7 +103,7 @@ def work(pipe: Connection, setup: WorkerSetup) -> None:
             pipe.send(_answered(runner, agent_worker, pipe.recv()))
 
 
-def _answered(runner: asyncio.Runner, agent_worker: AgentWorker, batch: Sequence[Ask]) -> Report | Exception:
+def _answered(runner: asyncio.Runner, agent_worker: AgentWorker, batch: Sequence[Question]) -> Report | Exception:
     try:
         return runner.run(agent_worker.answer(batch))
     except EconomistError as error:

@@ -8,9 +8,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.agents.question import Question
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel.ray_cluster import cluster
-from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Ask, Report, WorkerSetup
+from pipeline.parallel.worker import LIVES, SHUTDOWN_TIMEOUT, AgentWorker, Report, WorkerSetup
 
 
 class Actor:
@@ -26,7 +27,7 @@ class Actor:
         """Whether the journals of the run can be written here."""
         return Path(self.agent_worker.setup.folder).parent.is_dir()
 
-    async def answer(self, batch: Sequence[Ask]) -> Report:
+    async def answer(self, batch: Sequence[Question]) -> Report:
         """The report of the worker process."""
         return await self.agent_worker.answer(batch)
 
@@ -62,7 +63,7 @@ class Actors:
         """The number of worker processes."""
         return len(self.members)
 
-    async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
+    async def ask(self, number: int, batch: Sequence[Question]) -> Report:
         """The report of worker process `number`. EconomistError where it was lost `LIVES` times."""
         asked = self.members[number].answer.remote(batch)
         self.under_way.add(asked)

@@ -16,16 +16,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-import dspy
-
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call, Recorded
+from pipeline.agents.call_trace import Recorded
 from pipeline.agents.examples import Pools
+from pipeline.agents.question import Question
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
-from programs.calls.protocols import SharedPrompt
-from programs.roles.voter import ballot
+from pipeline.store.call_rows import Call
 
 if TYPE_CHECKING:
     from pipeline.store.call_files import CallFileWriter
@@ -38,9 +36,6 @@ LIVES = 5
 SHUTDOWN_TIMEOUT = 15.0
 """Seconds for a worker process to store what it has and end, before it is killed."""
 
-BallotPaper = tuple[tuple[str, ...], str]
-"""The names on a ballot, and its form."""
-
 
 @dataclass(frozen=True)
 class WorkerSetup:
@@ -52,22 +47,6 @@ class WorkerSetup:
     run_id: int
     folder: str
     pools: Pools
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question to a worker process. `ballot`: the candidates of a vote. `recorded`: stored calls to reuse.
-
-    `alike`: the group of agents with the same prompt, in all worker processes.
-    """
-
-    question: str
-    inputs: dict[str, Any]
-    year: int
-    agent: int | None
-    ballot: BallotPaper | None = None
-    recorded: tuple[Call, ...] = ()
-    alike: SharedPrompt | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +79,6 @@ class AgentWorker:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self.setup = setup
-        self.ballots: dict[BallotPaper, dspy.Module] = {}
         self.logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
 
     def take_log(self) -> None:
@@ -127,7 +105,7 @@ class AgentWorker:
         llm_agents.enter(self.setup.run_id, self.journal.post)
         return llm_agents
 
-    async def answer(self, batch: Sequence[Ask]) -> Report:
+    async def answer(self, batch: Sequence[Question]) -> Report:
         """Ask all of a batch at once. An error that ends the run is told in the report."""
         try:
             report = await self._answer(batch)
@@ -136,9 +114,9 @@ class AgentWorker:
         report.logged = [self.logged.get_nowait() for _ in range(self.logged.qsize())]
         return report
 
-    async def _answer(self, batch: Sequence[Ask]) -> Report:
+    async def _answer(self, batch: Sequence[Question]) -> Report:
         self.llm_agents.hearing = Hearing()
-        tasks = [asyncio.create_task(self._ask(ask)) for ask in batch]
+        tasks = [asyncio.create_task(self._ask(question)) for question in batch]
         try:
             replies = await asyncio.gather(*tasks)
         finally:
@@ -148,21 +126,12 @@ class AgentWorker:
             self.journal.flush()
         return Report(replies, self.llm_agents.hearing)
 
-    async def _ask(self, ask: Ask) -> Reply:
-        key = (ask.year, ask.question, ask.agent)
-        known = {call.call_id: call for call in (*ask.recorded, *self.left.pop(key, ()))}
-        if known:
-            self.llm_agents.recorded[key] = [known[call_id] for call_id in sorted(known)]
-        module = self._ballot(ask.ballot) if ask.ballot is not None else None
-        with dspy.context(alike=ask.alike):
-            answer = await self.llm_agents.ask(ask.question, ask.inputs, year=ask.year, agent=ask.agent, module=module)
+    async def _ask(self, question: Question) -> Reply:
+        known = {call.call_id: call for call in (*question.recorded, *self.left.pop(question.place, ()))}
+        recorded = tuple(known[call_id] for call_id in sorted(known))
+        answer = await self.llm_agents.ask(replace(question, recorded=recorded))
         said = dict(answer.prediction.items()) if answer.prediction is not None else None
         return Reply(said, answer.call_id, answer.error)
-
-    def _ballot(self, paper: BallotPaper) -> dspy.Module:
-        if paper not in self.ballots:
-            self.ballots = {paper: ballot(self.llm_agents.module("CastVote"), *paper)}
-        return self.ballots[paper]
 
 
 def share(config: RunConfig, number: int, count: int) -> RunConfig:

@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import dspy
 import numpy as np
 
-from pipeline.agents.agents import Answer, Answerer
+from pipeline.agents.question import Answer, Answerer, Question
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.policy_support import prospects
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Form, Poll, Rule, ballot_names, sincere_ballot
 from pipeline.simulation.world import World
-from programs.roles.voter import ballot, names_in
+from programs.roles.voter import BallotPaper, names_in
 from signatures.types import TaxSchedule
 
 Platforms = Mapping[int, tuple[int, ...] | None]
@@ -54,12 +53,12 @@ async def govern(world: World, llm_agents: Answerer, year: int) -> Government:
     campaign = await _elect(world, llm_agents, year, government) if world.scenario.elections else Campaign()
     inputs = planner_inputs(world, year)
     if world.leader is None:
-        _apply(world, government, await llm_agents.ask("SetTaxRates", inputs, year=year, agent=None))
+        _apply(world, government, await llm_agents.ask(Question("SetTaxRates", inputs, year)))
     elif world.config.binding_platforms:
         _keep_promise(world, government, campaign)
     else:
         inputs |= leader_inputs(world, campaign.platforms)
-        _apply(world, government, await llm_agents.ask("GovernAsLeader", inputs, year=year, agent=world.leader))
+        _apply(world, government, await llm_agents.ask(Question("GovernAsLeader", inputs, year, world.leader)))
     return government
 
 
@@ -165,7 +164,7 @@ async def _nominate(
 ) -> tuple[Platforms, Mapping[int, int | None]]:
     eligible = world.voters_asked
     questions = (
-        llm_agents.ask("StandForOffice", citizen_inputs(world, agent), year=year, agent=agent) for agent in eligible
+        llm_agents.ask(Question("StandForOffice", citizen_inputs(world, agent), year, agent)) for agent in eligible
     )
     answers = dict(zip(eligible, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))
@@ -179,9 +178,9 @@ async def _nominate(
     return platforms, {agent: a.call_id for agent, a in standing.items()}
 
 
-def ballot_module(llm_agents: Answerer, form: Form, platforms: Platforms) -> dspy.Module:
-    """The module that asks for a vote, with the candidates as the permitted answers."""
-    return ballot(llm_agents.module("CastVote"), [see.candidate_name(agent) for agent in platforms], form)
+def ballot_paper(form: Form, platforms: Platforms) -> BallotPaper:
+    """The paper of a vote, with the candidates as the permitted answers."""
+    return BallotPaper(tuple(see.candidate_name(agent) for agent in platforms), form)
 
 
 def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
@@ -202,9 +201,9 @@ async def _vote(
     world: World, llm_agents: Answerer, year: int, platforms: Platforms, government: Government, form: Form
 ) -> list[Ballot]:
     """The ballots of all agents, in order: from the model, or, for workers without one, sincere ballots."""
-    asked, module = world.voters_asked, ballot_module(llm_agents, form, platforms)
+    asked, paper = world.voters_asked, ballot_paper(form, platforms)
     questions = (
-        llm_agents.ask("CastVote", vote_inputs(world, voter, platforms), year=year, agent=voter, module=module)
+        llm_agents.ask(Question("CastVote", vote_inputs(world, voter, platforms), year, voter, ballot=paper))
         for voter in asked
     )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))

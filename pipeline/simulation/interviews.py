@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.agents.agents import Answer, LLMAgents
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import INTERVIEW, next_interview
+from pipeline.agents.question import Answer, Question
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError, UsageError
 from pipeline.simulation import observations as see
@@ -20,7 +21,7 @@ from pipeline.simulation.government import planner_inputs
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.restore import config_of, restore, schedule_of, settings_of_year, years_played
 from pipeline.simulation.world import World
-from pipeline.store.writer import Row, Store, row_of
+from pipeline.store.writer import Row, Store
 
 LONGEST_QUESTION = 2000
 """The most characters in a question."""
@@ -144,10 +145,10 @@ class Interview:
     async def ask(self, question: str, llm_agents: LLMAgents) -> Answer:
         """Ask the question. ModelError in one line if there is no answer; all attempts are stored in any case."""
         inputs = self.inputs(question)
-        llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        llm_agents.enter(self.run_id, self.store.post)
         query = f"SELECT min(call_id) FROM lm_calls WHERE run_id = ? AND signature = '{INTERVIEW}'"
         number = next_interview(self.run_id, self.store.one(query, [self.run_id]))
-        answer = await llm_agents.interview(inputs, year=self.year, agent=self.agent, number=number)
+        answer = await llm_agents.interview(Question(INTERVIEW, inputs, self.year, self.agent), number=number)
         if answer.prediction is None:
             raise ModelError(f"{llm_agents.shown_model} gave no answer ({llm_agents.hearing.failure()})")
         return answer

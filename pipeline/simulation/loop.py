@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.agents.agents import Answer, Answerer, LLMAgents
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import Recorded
 from pipeline.agents.fan_out import ask_all
+from pipeline.agents.question import Answer, Answerer
 from pipeline.agents.silent_roles import Silence, governs
 from pipeline.config import RunConfig
 from pipeline.economy.census import IntArray
@@ -40,7 +41,7 @@ from pipeline.simulation.records import (
     year_tables,
 )
 from pipeline.simulation.world import World, create
-from pipeline.store.writer import Store, row_of
+from pipeline.store.writer import Store
 
 WORKER_EXPLOIT_FROM = 0.9
 """Workers exploit in the last tenth of the run, and in the last year of every tax year."""
@@ -77,7 +78,7 @@ class Simulation:
             self.store.reopen_run(self.run_id)
         else:
             self.run_id = self.store.start_run(run_row(self.config, self.llm_agents.model))
-        self.llm_agents.enter(self.run_id, lambda call: self.store.post(row_of(call)))
+        self.llm_agents.enter(self.run_id, self.store.post)
         self.llm_agents.recorded = self.recorded(self.start)
         with rarely_collected(), divided(self.llm_agents, self.store) as pool:
             await self._play(pool)

@@ -112,7 +112,7 @@ def put(store: Store, run_id: int, found: Sequence[Yardsticks]) -> None:
         _update(store, "decisions", run_id, decisions, OF_DECISIONS)
         _update(store, "years", run_id, years, YARDSTICKS)
 
-    store._transact(write)
+    store.transact(write)
 
 
 def _update(store: Store, table: str, run_id: int, columns: Columns, names: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
-from pipeline.agents.agents import Answer, Answerer, LLMAgents
+from pipeline.agents.agents import LLMAgents
+from pipeline.agents.question import Answer, Answerer, Question
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError
 from pipeline.simulation import observations as see
@@ -73,7 +74,7 @@ async def write_personas(
 
 async def ask_persona(world: World, llm_agents: Answerer, agent: int) -> Answer:
     """Ask the model for one agent's persona."""
-    return await llm_agents.ask("WritePersona", persona_inputs(world, agent), year=0, agent=agent)
+    return await llm_agents.ask(Question("WritePersona", persona_inputs(world, agent), 0, agent))
 
 
 def persona_inputs(world: World, agent: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.agents.call_trace import INTERVIEW, Call, Recorded
+from pipeline.agents.call_trace import INTERVIEW, Recorded
 from pipeline.agents.examples import POOL, Pools
 from pipeline.config import NAMES, RunConfig, build
 from pipeline.economy.dollars import brackets_in
@@ -22,6 +22,7 @@ from pipeline.economy.tax import marginal_rate
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.memory import PlannerMemory
 from pipeline.simulation.world import World, create
+from pipeline.store.call_rows import Call
 from pipeline.store.columns import Columns
 from pipeline.store.query import connect
 from pipeline.store.query_worker import Locked

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import older_schema
+from pipeline.store.call_rows import RUN_STRIDE
 from pipeline.store.export import quoted, tables
 from pipeline.store.manifest import flaw_of_runs, read_manifest
 from pipeline.store.schema import SCHEMA_VERSION, StoreLocked, explain, schema_version
@@ -82,7 +82,7 @@ def import_into(store: Store, path: str, *, again: bool = False) -> Imported:
             raise AlreadyHere(
                 f"all runs of {path} are in {store.path} already ({here}); --again imports them once more"
             )
-        store._transact(lambda: _insert(store.connection, source, moved))
+        store.transact(lambda: _insert(store.connection, source, moved))
     return Imported(moved, new)
 
 
@@ -242,7 +242,7 @@ def copy_personas(store: Store, path: str) -> None:
     """Import only the personas of another database."""
     with _source(store, path) as source:
         columns = tables(store.connection)["personas"]
-        store._transact(lambda: _insert_shared(store.connection, source, "personas", columns))
+        store.transact(lambda: _insert_shared(store.connection, source, "personas", columns))
 
 
 def _common(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> list[str]:

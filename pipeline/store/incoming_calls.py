@@ -42,7 +42,7 @@ def ingest_calls(store: Store, run_id: int) -> Mapping[str, Any]:
         store.connection.execute(f"INSERT INTO lm_calls BY NAME SELECT * FROM {new} ORDER BY call_id", [written])
 
     if files:
-        store._transact(take)
+        store.transact(take)
     for file in files:
         file.unlink(missing_ok=True)
     return totals

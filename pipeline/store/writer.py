@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -20,6 +19,7 @@ import duckdb
 from pipeline.code_version import code_version
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import incoming_calls
+from pipeline.store.call_rows import Call
 from pipeline.store.columns import Columns, append
 from pipeline.store.lost_database import FileLost, FileWatch, rescue
 from pipeline.store.query import refuse_no_file
@@ -190,14 +190,14 @@ class Store:
             failure, self._failure = self._failure, None
             raise failure
 
-    def post(self, call: Row) -> None:
+    def post(self, call: Call | Row) -> None:
         """Add a row of `lm_calls`, committed within `GROUP` seconds. Raises the failure of an earlier commit."""
         self._raise_failure()
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_posted, name="store", daemon=True)
             self._writer.start()
         with self._pending_lock:
-            self._pending.append(call)
+            self._pending.append(vars(call) if isinstance(call, Call) else call)
         self._wake.set()
 
     def flush(self) -> None:
@@ -226,7 +226,7 @@ class Store:
             if posted or any(tables.values()):
                 calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
                 try:
-                    self._transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                    self.transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
                 except KeyboardInterrupt:  # keep the calls, to be written when the store closes
                     with self._pending_lock:
                         self._pending = [*posted, *self._pending]
@@ -242,7 +242,7 @@ class Store:
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
                 appender.flush()
 
-    def _transact(self, work: Callable[[], object]) -> None:
+    def transact(self, work: Callable[[], object]) -> None:
         """Do `work` in one transaction. StoreError if it fails and is rolled back."""
         with self.lock:
             if self._lost is not None:
@@ -300,7 +300,7 @@ class Store:
             self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
             self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
-        self._transact(replace)
+        self.transact(replace)
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running` and return its number, the next one in this file."""
@@ -318,7 +318,7 @@ class Store:
             self._append_all({"runs": [started], "programs": [{**program, "run_id": run_id} for program in programs]})
             self._copy_years(row["parent_run_id"], run_id, row["fork_year"])
 
-        self._transact(fork)
+        self.transact(fork)
         return run_id
 
     def _started(self, row: Row) -> dict[str, Any]:
@@ -334,12 +334,12 @@ class Store:
     def reopen_run(self, run_id: int) -> None:
         """Reset a run's status to `running`."""
         statement = "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL WHERE run_id = ?"
-        self._transact(lambda: self.connection.execute(statement, [run_id]))
+        self.transact(lambda: self.connection.execute(statement, [run_id]))
 
     def finish_run(self, run_id: int, status: str, error: str | None = None) -> None:
         """Set how a run ended: finished, failed, interrupted or stopped."""
         statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
-        self._transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
+        self.transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
 
     def replace(self, table: str, key: Row, rows: Sequence[Row]) -> None:
         """Replace the rows that have the values of `key` by `rows`."""
@@ -349,7 +349,7 @@ class Store:
             self.connection.execute(f"DELETE FROM {table} WHERE {where}", list(key.values()))
             self._append_all({table: rows})
 
-        self._transact(put)
+        self.transact(put)
 
     def put_scores(self, rows: Sequence[Row]) -> None:
         """Insert rows of `evaluations`, replacing earlier ones of the same run, subject and metric."""
@@ -360,7 +360,7 @@ class Store:
             self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
         if rows:
-            self._transact(put)
+            self.transact(put)
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         """All rows of a query, each as a dict."""
@@ -405,8 +405,3 @@ def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
 def as_json(value: Any) -> str:
     """JSON text for a JSON column, with sorted keys."""
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def row_of(value: Any) -> dict[str, Any]:
-    """A dataclass as a row; values are not copied."""
-    return {field.name: getattr(value, field.name) for field in fields(value)}

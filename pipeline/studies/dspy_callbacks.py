@@ -8,9 +8,8 @@ differ do differ.
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -26,13 +25,15 @@ from pydantic_core import to_jsonable_python
 
 from pipeline.agents.agents import QUIET
 from pipeline.agents.budget import Amount, Capped
-from pipeline.agents.call_trace import Call, as_response, measured, refuse, request_key
+from pipeline.agents.call_trace import as_response, measured, refuse, request_key
 from pipeline.agents.model_errors import cannot_use
 from pipeline.errors import ModelError
 from pipeline.parallel.interrupts import was_interrupted
+from pipeline.store.call_rows import Call
 from pipeline.store.writer import as_json
 from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
+from programs.calls.context import CallContext, call_context, entered
 from programs.calls.protocols import Attempt
 from programs.engines.connections import hang_up
 from programs.models import without_secrets
@@ -63,7 +64,7 @@ def _guarded(handler: Handler) -> Handler:
 
 
 class StudyCallbacks(BaseCallback):
-    """Recorder, budget and callback at once; `open` puts it into `dspy.context`.
+    """Recorder, budget and callback at once; `open` has DSPy use it.
 
     `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
     evaluation. `asked` is the program that this thread has called last.
@@ -73,7 +74,6 @@ class StudyCallbacks(BaseCallback):
         self.study, self.kind, self.on_evaluated = study, kind, on_evaluated
         self.nodes: dict[str, CallNode] = {}
         self.ended = threading.Event()
-        self.branches: tuple[int, ...] = ()
         self.thread = threading.local()
 
     @contextmanager
@@ -82,9 +82,10 @@ class StudyCallbacks(BaseCallback):
 
         DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
         """
-        here = {"lineage": self, "budget_guard": self, "callbacks": [self], "max_errors": MANY, "num_threads": threads}
+        context = CallContext(attempts=self, replies=self, budget=self)
+        here = {"callbacks": [self], "max_errors": MANY, "num_threads": threads}
         try:
-            with dspy.context(lm=lm, adapter=adapter, **{**QUIET, **here}):
+            with entered(context, lm=lm, adapter=adapter, **QUIET, **here):
                 yield self
             self.study.check()
         finally:
@@ -113,7 +114,8 @@ class StudyCallbacks(BaseCallback):
         return node
 
     @property
-    def _here(self) -> CallNode:
+    def here(self) -> CallNode:
+        """The call of DSPy's tree that is being made now."""
         return self.nodes[ACTIVE_CALL_ID.get()]
 
     @_guarded
@@ -172,45 +174,29 @@ class StudyCallbacks(BaseCallback):
         if isinstance(exception, dspy_errors.LMError) and not _of_the_prompt(exception):
             self.study.halt(ModelError(cannot_use(node.instance.model, exception)))
 
-    # CallRecorder
+    # AttemptRecorder and ReplyRecorder
 
     @property
     def failures(self) -> int:
-        return self._here.failures
+        return self.here.failures
 
     @property
     def question(self) -> object:
-        return self._here.question
+        return self.here.question
 
     @property
-    def alike(self) -> None:
+    def shared(self) -> None:
         """Studies call from threads, which do not wait for one another."""
         return None
-
-    def branch(self, number: int, of: int = 1) -> StudyCallbacks:
-        """The same phase for one of several samples that a question draws at once."""
-        branch = copy.copy(self)
-        branch.branches = (*self.branches, number)
-        return branch
-
-    def join(self, branches: Sequence[Any]) -> None: ...
-
-    def use(self, call_id: int | None) -> None: ...
-
-    @property
-    def answered_by(self) -> int | None:
-        return None
-
-    def report(self) -> None: ...
 
     def sampling_seed(self, request: lm15.Request) -> int:
         return self.study.seed_of(self._key(request))
 
     def _key(self, request: lm15.Request) -> str:
         """What tells this request of this question from all others, as 16 hexadecimal digits."""
-        model = self._here
-        plain = replace(request, config=replace(request.config, seed=None))
-        asked = as_json([request_key(request.model, plain), str(model.rollout), self.branches, _asking()])
+        model = self.here
+        context, plain = call_context(), replace(request, config=replace(request.config, seed=None))
+        asked = as_json([request_key(request.model, plain), str(model.rollout), context.sample, context.asked])
         with self.study.changed:
             claims = model.question.claims.setdefault(asked, [])
             claim = (model.id, model.replies)  # a repetition after a failure is the same request
@@ -220,7 +206,7 @@ class StudyCallbacks(BaseCallback):
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
         """The reply to this request if it has been made, or is being made by another thread: then it is awaited."""
-        model = self._here
+        model = self.here
         self._store(model.enclosing_module)
         model.key = self._key(request)
         with self.study.changed:
@@ -251,7 +237,7 @@ class StudyCallbacks(BaseCallback):
                 taken.cost_usd += call.cost_usd or 0.0
 
     def attempted(self, attempt: Attempt) -> None:
-        model = self._here
+        model = self.here
         enclosing_module = model.enclosing_module
         call = self._call(model, enclosing_module, attempt)
         model.attempts += 1
@@ -297,13 +283,13 @@ class StudyCallbacks(BaseCallback):
         )
 
     def parsed(self, fields: dict[str, Any]) -> None:
-        enclosing_module = self._here.enclosing_module
+        enclosing_module = self.here.enclosing_module
         if enclosing_module.call is not None:
             enclosing_module.call.parsed = as_json(to_jsonable_python(fields, fallback=str))
             self._store(enclosing_module)
 
     def unparsed(self, reason: str) -> None:
-        enclosing_module = self._here.enclosing_module
+        enclosing_module = self.here.enclosing_module
         with self.study.changed:
             for taken in (node.taken for node in enclosing_module.above if node.taken is not None):
                 taken.unparsed += 1
@@ -351,14 +337,8 @@ class StudyCallbacks(BaseCallback):
     def _let_go(self) -> None:
         """Release the threads that wait for this request."""
         with self.study.changed:
-            self.study.in_flight.pop(self._here.key, None)
+            self.study.in_flight.pop(self.here.key, None)
             self.study.changed.notify_all()
-
-
-def _asking() -> Any:
-    """Whom a question is put to, where a program asks several (evals/datasets/episodes.py): each is a sample of its
-    own."""
-    return dspy.settings.get("asking")
 
 
 def _prediction(said: Any) -> dspy.Prediction:

@@ -182,10 +182,10 @@ _outputs = PerSignature(_make_outputs)
 
 def _said(reply: str, outputs: Mapping[str, Output]) -> dict[str, Any]:
     """What the reply says for each output, decoded. ValueError: no object, or several that differ."""
-    body = reply[reply.find("{") : reply.rfind("}") + 1]
-    for text in (reply, _mended(body)):
+    for mended in (False, True):
+        text = _mended(reply[reply.find("{") : reply.rfind("}") + 1]) if mended else reply
         found = [each for each in _objects(text) if not outputs.keys().isdisjoint(each)]
-        if any(each != found[0] for each in found):
+        if len(found) > 1 and any(each != found[0] for each in found):
             raise ValueError("it holds more than one JSON object")
         if found:
             return {name: found[0][name] for name in outputs if name in found[0]}

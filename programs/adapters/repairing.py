@@ -19,6 +19,7 @@ from programs.adapters import compact, reply_schema, untrusted_text
 from programs.adapters.thinking_blocks import without_thoughts
 from programs.caching import PerSignature
 from programs.calls import direct
+from programs.calls.context import call_context
 from signatures.types import Hours
 
 REPAIRS = 2
@@ -44,8 +45,8 @@ _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 class _Repairing:
     """Mixed into an adapter: on a reply that does not parse, ask again and say what was wrong.
 
-    Outcomes are reported to the `lineage` of the current `dspy.context` (programs/calls/observed_engine.py). The system
-    message is put together once per signature.
+    Outcomes are reported to the recorder of the current context (programs/calls/context.py). The system message is put
+    together once per signature.
     """
 
     repairs_texts = True
@@ -78,9 +79,9 @@ class _Repairing:
             why = UNFINISHED if spoken.cut_off else EMPTY
             raise AdapterParseError(type(self).__name__, signature, "", why)
         fields = self._answer(signature, spoken.answer)
-        lineage = dspy.settings.get("lineage")
-        if lineage is not None:
-            lineage.parsed(fields)
+        recorder = call_context().replies
+        if recorder is not None:
+            recorder.parsed(fields)
         return fields
 
     def tags(self, signature: Any) -> Collection[str]:
@@ -90,7 +91,7 @@ class _Repairing:
     def _answer(self, signature: Any, completion: str) -> dict[str, Any]:
         """The values in a reply without thoughts."""
         plain, bounded = _texts(signature) if self.repairs_texts else (None, {})
-        if any(_is_tangled(text) for text in self.repaired(plain or signature, completion)):
+        if self.repairs_texts and any(map(_is_tangled, self.repaired(plain or signature, completion))):
             raise self._refused(signature, completion, "it is no JSON, and too tangled to be mended")
         try:
             with PARSING:
@@ -162,9 +163,9 @@ class _Repairing:
 def _failed(error: AdapterParseError) -> None:
     """Report the failure and set the next request to carry it."""
     what = untrusted_text.one_line(reason(error), 300)
-    lineage = dspy.settings.get("lineage")
-    if lineage is not None:
-        lineage.unparsed(what)
+    recorder = call_context().replies
+    if recorder is not None:
+        recorder.unparsed(what)
     reply = untrusted_text.quoted(error.signature, _sendable(error.lm_response or "(empty)")[:500])
     _feedback.set(
         [
@@ -290,9 +291,7 @@ class JSONAdapter(_Repairing, dspy.JSONAdapter):
     def repaired(self, signature: Any, completion: str) -> Iterable[str]:
         return (completion,)
 
-    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
-        reply_schema.hold(lm, lm_kwargs, signature)
-
+    hold = staticmethod(reply_schema.hold)
     _prepare_response_format = hold
 
 
@@ -301,9 +300,7 @@ class CompactAdapter(_Repairing, compact.CompactAdapter):
     repair."""
 
     repairs_texts = False
-
-    def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
-        reply_schema.hold(lm, lm_kwargs, signature)
+    hold = staticmethod(reply_schema.hold)
 
 
 ADAPTERS: Mapping[str, Callable[[], dspy.Adapter]] = {

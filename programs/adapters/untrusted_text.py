@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from programs.caching import PerSignature
@@ -84,7 +84,7 @@ def part(text: str, most: int) -> str:
 def lines(text: str, names: Iterable[str]) -> str:
     """`text` with its lines, none of which begins like a field: one of `names` with a colon, or a marker."""
     apart = _colons(tuple(names)).sub(r"\1 ", _seen(text))
-    return _spaced(MARKERS, apart) if any(mark in apart for mark in ("<", "[[", "##", "]]>")) else apart
+    return _spaced(MARKERS, apart) if any(map(apart.__contains__, ("<", "[[", "##", "]]>"))) else apart
 
 
 def quoted(signature: Any, reply: str) -> str:
@@ -126,9 +126,8 @@ def _frames_of(signature: Any) -> dict[str, Frame]:
     def frame_of(field: Any) -> Frame:
         mark = next((each for each in field.metadata if isinstance(each, Outside)), None)
         if mark is None:
-            return lambda text: lines(text, inputs)
-        most = mark.most
-        return lambda text: one_line(text, most, every)
+            return partial(lines, names=inputs)
+        return partial(one_line, most=mark.most, names=every)
 
     return {name: frame_of(field) for name, field in signature.input_fields.items()}
 

@@ -15,25 +15,19 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-import dspy
 from dspy import lm15
 
 from programs.calls.batching import Begin, Sample, SampleBatcher, samples
+from programs.calls.context import call_context
 from programs.calls.multi_choice import unfolded
-from programs.calls.protocols import Attempt, BudgetGuard, CallRecorder
+from programs.calls.protocols import Attempt, BudgetGuard, SharedPrompt
 from programs.calls.rate_limits import LONGEST_WAIT, RETRYABLE, RateLimiter
 from programs.secrets import without_known
 
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
-
-def current_lineage() -> CallRecorder | None:
-    """What attempts of the current context are reported to."""
-    return dspy.settings.get("lineage")  # type: ignore[no-any-return]
-
-
-def _budget_guard() -> BudgetGuard | None:
-    return dspy.settings.get("budget_guard")  # type: ignore[no-any-return]
+AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
+"""In place of a turn where an engine answers several questions at a time."""
 
 
 @dataclass
@@ -58,7 +52,7 @@ class _Sent:
 
 
 class _Observed:
-    """Seeds each request from the lineage of the current context, and reports each attempt to it.
+    """Seeds each request by the recorder of the current context, and reports each attempt to it.
 
     `engines`: one for each server of the model, like the `limiter`. Their capabilities are those of the first.
     """
@@ -76,12 +70,12 @@ class _Observed:
 
     def begin(self, request: lm15.Request) -> tuple[lm15.Request, lm15.Response | None]:
         """The request with its own seed, and the reply that it got before: paid once is paid."""
-        lineage = current_lineage()
-        if lineage is None:
+        recorder = call_context().attempts
+        if recorder is None:
             return request, None
         if "seed" in getattr(self.inner, "supported_params", ()):
-            request = replace(request, config=replace(request.config, seed=lineage.sampling_seed(request)))
-        return request, lineage.recall(request)
+            request = replace(request, config=replace(request.config, seed=recorder.sampling_seed(request)))
+        return request, recorder.recall(request)
 
     def bounded(self, request: lm15.Request) -> lm15.Request:
         """`request` with the limit of tokens that the engine keeps to, where it says so."""
@@ -91,15 +85,17 @@ class _Observed:
     @contextmanager
     def observed(self, request: lm15.Request, budget: BudgetGuard | None, reserved: Any) -> Iterator[_Sent]:
         """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
-        sent, outcome = _Sent(), NOT_SENT
+        sent, outcome, recorder = _Sent(), NOT_SENT, call_context().attempts
         try:
             yield sent
             assert sent.response is not None
             outcome = sent.response
-            self.report(sent.attempt(request))
+            if recorder is not None:
+                recorder.attempted(sent.attempt(request))
         except Exception as error:
             outcome = error
-            self.report(sent.attempt(request, error))
+            if recorder is not None:
+                recorder.attempted(sent.attempt(request, error))
             _spread_retries(error)
             raise
         except BaseException as error:  # cancelled
@@ -108,11 +104,6 @@ class _Observed:
         finally:
             if budget is not None:
                 budget.settle(reserved, request, outcome)
-
-    def report(self, attempt: Attempt) -> None:
-        lineage = current_lineage()
-        if lineage is not None:
-            lineage.attempted(attempt)
 
 
 class ObservedEngine(_Observed):
@@ -129,14 +120,13 @@ class ObservedEngine(_Observed):
         self.asynchronous = asynchronous
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        loop = dspy.settings.get("loop")
-        if loop is not None and self.asynchronous is not None:
-            answer: lm15.Response = loop.run(self.asynchronous.complete(request))
-            return answer
+        context = call_context()
+        if context.loop is not None and self.asynchronous is not None:
+            return context.loop.run(self.asynchronous.complete(request))
         request, known = self.begin(request)
         if known is not None:
             return known
-        budget = _budget_guard()
+        budget = context.budget
         reserved = budget.admit_now(self.bounded(request)) if budget is not None else None
         with self.observed(request, budget, reserved) as sent:
             sent.response = _as_text(self._send(request, sent, budget))
@@ -164,6 +154,7 @@ class AsyncObservedEngine(_Observed):
         super().__init__(*engines, limiter=limiter)
         self.timeout = timeout
         self.together = SampleBatcher(self._several)
+        self._turn: Callable[[], AbstractAsyncContextManager[None]] | None = getattr(self.inner, "turn", None)
         self._ready: Callable[[], Awaitable[None]] | None = getattr(self.inner, "ready", None)
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
@@ -173,26 +164,26 @@ class AsyncObservedEngine(_Observed):
         if self._ready is not None:
             await self._ready()
             self._ready = None
-        async with self._turn():
-            budget, lineage = _budget_guard(), current_lineage()
-            question = lineage.question if lineage is not None else None
+        async with self._turn() if self._turn is not None else AT_ONCE:
+            context = call_context()
+            budget, recorder = context.budget, context.attempts
+            question = recorder.question if recorder is not None else None
             reserved = await budget.admit(self.bounded(request), question) if budget is not None else None
             with self.observed(request, budget, reserved) as sent:
-                shared = await self._share(request, sent)
-                sent.response = _as_text(shared if shared is not None else await self._send(request, sent))
+                shared = recorder.shared if recorder is not None else None
+                answer = None if shared is None else await self._share(request, sent, shared)
+                sent.response = _as_text(answer if answer is not None else await self._send(request, sent))
         return sent.response
 
-    async def _share(self, request: lm15.Request, sent: _Sent) -> lm15.Response | None:
+    async def _share(self, request: lm15.Request, sent: _Sent, shared: SharedPrompt) -> lm15.Response | None:
         """The response out of one request for all who ask this, or None where it has to be asked for alone."""
-        lineage = current_lineage()
-        alike = lineage.alike if lineage is not None else None
-        if alike is None or self.limiter is None or not self.limiter.several:
+        if self.limiter is None or not self.limiter.several:
             return None
         if not all(getattr(engine, "takes_several", False) for engine in self.engines):
             return None
         sample = Sample(request, sent.begin, asyncio.get_running_loop().create_future())
         try:
-            response = await self.together.ask(sample, alike)
+            response = await self.together.ask(sample, shared)
         finally:
             sent.choice = sample.choice
         return response
@@ -211,37 +202,33 @@ class AsyncObservedEngine(_Observed):
         with await self.limiter.enter(request) as entry:
             begin()
             engine = self.engines[entry.server]
-            entry.response = await self._in_time(engine.several(request))
+            entry.response = await self._attempt(engine.several, request)
             found = unfolded(entry.response, wanted)
             if len(found) < wanted and engine.takes_several:
                 self.limiter.only_one(entry, f"gave {len(found)} of {wanted} samples in one request")
             return found
 
-    def _turn(self) -> AbstractAsyncContextManager[None]:
-        turn = getattr(self.inner, "turn", None)
-        return turn() if turn is not None else nullcontext()
-
     async def _send(self, request: lm15.Request, sent: _Sent) -> lm15.Response:
         if self.limiter is None:
             sent.begin()
-            return await self._attempt(self.inner, request)
+            return await self._attempt(self.inner.complete, request)
         with await self.limiter.enter(request) as entry:
             sent.begin()
-            entry.response = await self._attempt(self.engines[entry.server], request)
+            entry.response = await self._attempt(self.engines[entry.server].complete, request)
             return entry.response
 
-    async def _attempt(self, engine: Any, request: lm15.Request) -> lm15.Response:
-        if not inspect.iscoroutinefunction(engine.complete):
-            response: lm15.Response = engine.complete(request)
+    async def _attempt(self, ask: Callable[[lm15.Request], Any], request: lm15.Request) -> lm15.Response:
+        """What an engine's method answers, in time if it is asynchronous and its engine has no turns."""
+        if not inspect.iscoroutinefunction(ask):
+            response: lm15.Response = ask(request)
             return response
-        if hasattr(engine, "turn"):
-            return await engine.complete(request)
-        return await self._in_time(engine.complete(request))
-
-    async def _in_time(self, answer: Awaitable[lm15.Response]) -> lm15.Response:
+        if self._turn is not None:
+            response = await ask(request)
+            return response
         try:
             async with asyncio.timeout(self.timeout):  # `wait_for` would make a task for it
-                return await answer
+                response = await ask(request)
+                return response
         except TimeoutError as error:
             raise lm15.TimeoutError(f"no answer within {self.timeout:g} s (--timeout)") from error
 
@@ -270,11 +257,11 @@ def _part_as_text(part: Any) -> Any:
 def _spread_retries(error: Exception, more: int = 0) -> None:
     """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep.
 
-    `more`: failures that the lineage has not been told of yet.
+    `more`: failures that the recorder has not been told of yet.
     """
     if isinstance(error, RETRYABLE) and error.retry_after is not None:
         error.retry_after = min(error.retry_after, LONGEST_WAIT)
     elif isinstance(error, RETRYABLE):
-        lineage = current_lineage()
-        failures = lineage.failures + more if lineage is not None else 1
+        recorder = call_context().attempts
+        failures = recorder.failures + more if recorder is not None else 1
         error.retry_after = min(60.0, 2.0**failures) * random.uniform(0.25, 0.75)

@@ -1,4 +1,4 @@
-"""Interfaces between engines and their callers: call recorder, budget guard, attempt and shared prompt.
+"""Interfaces between the code that asks a model and its callers: recorders, budget guard, attempt and shared prompt.
 
 A `SharedPrompt` tells an engine that other agents ask the same question concurrently.
 """
@@ -26,23 +26,45 @@ class SharedPrompt:
     lead: int | None = None
 
 
-class CallRecorder(Protocol):
-    """What an attempt is reported to (pipeline/agents/call_trace.py).
+class AttemptRecorder(Protocol):
+    """What an engine tells of its requests, and asks before it sends one.
 
     `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
-    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end; `of`: how
-    many there are. `alike`: whether the next request is asked by others at once.
+    `shared`: the others who make the next request at once. `question`: what the request is part of, for the budget.
     """
 
-    failures: int
+    @property
+    def failures(self) -> int: ...
 
     @property
-    def alike(self) -> SharedPrompt | None: ...
+    def shared(self) -> SharedPrompt | None: ...
 
     @property
     def question(self) -> object: ...
 
-    def branch(self, number: int, of: int = 1) -> Any: ...
+    def sampling_seed(self, request: lm15.Request) -> int | None: ...
+
+    def recall(self, request: lm15.Request) -> lm15.Response | None: ...
+
+    def attempted(self, attempt: Attempt) -> None: ...
+
+
+class ReplyRecorder(Protocol):
+    """What an adapter tells of the last reply: its fields, or why it could not be used."""
+
+    def parsed(self, fields: dict[str, Any]) -> None: ...
+
+    def unparsed(self, reason: str) -> None: ...
+
+
+class SampleRecorder(Protocol):
+    """What a strategy needs that draws several answers: a recorder for each, and a way to say which one is used.
+
+    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end; `of`: how
+    many there are. `report` hands over what is known by now.
+    """
+
+    def branch(self, number: int, of: int = 1) -> QuestionRecorder: ...
 
     def join(self, branches: Sequence[Any]) -> None: ...
 
@@ -53,11 +75,9 @@ class CallRecorder(Protocol):
 
     def report(self) -> None: ...
 
-    def sampling_seed(self, request: lm15.Request) -> int | None: ...
 
-    def recall(self, request: lm15.Request) -> lm15.Response | None: ...
-
-    def attempted(self, attempt: Attempt) -> None: ...
+class QuestionRecorder(AttemptRecorder, ReplyRecorder, SampleRecorder, Protocol):
+    """What follows one question of a run to its answer (pipeline/agents/call_trace.py)."""
 
 
 class BudgetGuard(Protocol):

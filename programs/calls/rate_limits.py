@@ -103,6 +103,7 @@ class RateLimiter:
         self.servers = [Server(concurrency) for _ in names]
         self.rpm = Bucket(rpm, clock) if rpm is not None else None
         self.tpm = Bucket(tpm, clock) if tpm is not None else None
+        self.limited = rpm is not None or tpm is not None
         self.waiting = 0
         self.held_by: str | None = None
         self._share = 1.0  # of the worst case, what requests take
@@ -113,7 +114,7 @@ class RateLimiter:
 
     async def enter(self, request: lm15.Request) -> Permit:
         """Wait for the turn of `request`. A cancelled wait ends at once and has taken nothing."""
-        worst = self._worst_case(request)
+        worst = self._worst_case(request) if self.tpm else 0.0
         start = self._start(worst, None) if not self.waiting else 0.0
         if isinstance(start, Permit):
             return start
@@ -130,7 +131,7 @@ class RateLimiter:
 
     def enter_now(self, request: lm15.Request, check: Callable[[], None] = lambda: None) -> Permit:
         """The same for a thread. `check` raises where the request is not wanted any more."""
-        worst = self._worst_case(request)
+        worst = self._worst_case(request) if self.tpm else 0.0
         start = self._start(worst, None) if not self.waiting else 0.0
         if isinstance(start, Permit):
             return start
@@ -153,7 +154,8 @@ class RateLimiter:
         """Learn from what came of an entry. An error that another server may mend at once says so: nobody waits."""
         with self._lock:
             now, server = self.clock(), self.servers[entry.server]
-            self._settle(entry, error)
+            if self.tpm is not None:
+                self._settle(self.tpm, entry, error)
             if entry.response is not None:
                 if server.answered(entry.number):
                     self._tell(entry, "answers again")
@@ -185,21 +187,22 @@ class RateLimiter:
         """An entry, or the seconds until there may be one; `wake` is called if that may be earlier."""
         with self._lock:
             reserved = self._share * worst
-            seconds = self._wait_for_limits(reserved)
+            seconds = self._wait_for_limits(reserved) if self.limited else 0.0
             server = None if seconds else self._next()
             if server is None:
                 if wake is not None:
                     self._wakers.add(wake)
                 return seconds or inf
-            self._take(reserved)
+            if self.rpm:
+                self.rpm.take()
+            if self.tpm:
+                self.tpm.take(reserved)
             chosen = self.servers[server]
             chosen.in_flight, chosen.latest = chosen.in_flight + 1, self._entries
             self._entries += 1
             return Permit(self, server, chosen.latest, worst, reserved)
 
     def _wait_for_limits(self, tokens: float) -> float:
-        if self.rpm is None and self.tpm is None:
-            return 0.0
         waits = {
             "--rpm": self.rpm.wait() if self.rpm else 0.0,
             "--tpm": self.tpm.wait(tokens) if self.tpm else 0.0,
@@ -208,14 +211,10 @@ class RateLimiter:
         self.held_by = longest if waits[longest] else None
         return waits[longest]
 
-    def _take(self, tokens: float) -> None:
-        if self.rpm:
-            self.rpm.take()
-        if self.tpm:
-            self.tpm.take(tokens)
-
     def _next(self) -> int | None:
         """The place of the server to be asked: the fewest in flight, and of those who was not asked for longest."""
+        if len(self.servers) == 1:  # it is asked even if it was left out: there is no other
+            return 0 if self.servers[0].in_flight + 1 <= min(self.servers[0].allowed, self.concurrency) else None
         if sum(server.in_flight for server in self.servers) >= self.concurrency:
             return None
         now = self.clock()
@@ -225,20 +224,18 @@ class RateLimiter:
 
     def _worst_case(self, request: lm15.Request) -> float:
         """Tokens of a request and its reply, at most."""
-        return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0) if self.tpm else 0.0
+        return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0)
 
-    def _settle(self, entry: Permit, error: BaseException | None) -> None:
+    def _settle(self, tpm: Bucket, entry: Permit, error: BaseException | None) -> None:
         """Replace the reserved tokens by those that a request took; for one that was given up they are unknown."""
-        if self.tpm is None:
-            return
         if entry.response is not None:
             used = count(entry.response.model or "", entry.response.usage)
             if used is not None:
                 took = used.input + used.output
-                self.tpm.give_back(entry.reserved - took)
+                tpm.give_back(entry.reserved - took)
                 self._share += LEARNING * (took / max(1.0, entry.worst) - self._share)
         elif isinstance(error, Exception) and not isinstance(error, lm15.TimeoutError):
-            self.tpm.give_back(entry.reserved)
+            tpm.give_back(entry.reserved)
 
     def _tell(self, entry: Permit, what: str) -> None:
         if len(self.names) > 1:

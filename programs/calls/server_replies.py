@@ -48,12 +48,9 @@ def readable(body: bytes, media: str = "") -> bytes:
     its figures of tokens stays an answer: they are unknown.
     """
     try:
-        return _readable(json.loads(body))
+        said = json.loads(body)
     except (ValueError, RecursionError):
         _no_answer(_no_json(body, media))
-
-
-def _readable(said: Any) -> bytes:
     if not isinstance(said, dict):
         _no_answer(f"the server answers with a JSON {_kind(said)} where a chat completion, an object, was expected")
     choices = said.get("choices")
@@ -62,7 +59,7 @@ def _readable(said: Any) -> bytes:
     if not isinstance(choices, list) or not choices:
         _no_answer(_no_choices(said))
     first = _choice(choices[0])
-    read = [first, *_others(choices[1:])]
+    read = [first, *_others(choices[1:])] if len(choices) > 1 else [first]
     kept = {name: said[name] for name in ("id", "object", "created", "model") if isinstance(said.get(name), str | int)}
     return json.dumps({**kept, "choices": read, "usage": usage(said.get("usage"))}).encode()
 
@@ -103,7 +100,7 @@ def _choice(choice: Any) -> Json:
     apart = _parts(message.get("reasoning_content") or message.get("reasoning"))
     called = message.get("tool_calls") or message.get("function_call")
     read = {"role": "assistant", "content": text, "refusal": None if text else _parts(message.get("refusal"))[0]}
-    thoughts = "\n".join(each for each in (thought, *apart) if each)
+    thoughts = "\n".join(filter(None, (thought, *apart)))
     if thoughts:
         read["reasoning_content"] = thoughts
     return {"index": 0, "finish_reason": "tool_calls" if called and not text else reason, "message": read}
@@ -183,16 +180,19 @@ def text_of(response: lm15.Response) -> str:
     parts = response.message.parts
     thoughts = [part.text for part in parts if isinstance(part, lm15.ThinkingPart) and part.text]
     before = "".join(f"<think>{text}</think>\n" for text in thoughts)
-    refused = [part.text for part in parts if isinstance(part, lm15.RefusalPart) and part.text]
-    return before + (response.text or "\n".join(refused))
+    if response.text:
+        return before + str(response.text)
+    return before + "\n".join(part.text for part in parts if isinstance(part, lm15.RefusalPart) and part.text)
 
 
 def finish_reason(response: lm15.Response | None, error: Exception | None) -> str | None:
     """Why the reply ended: stop, length, content_filter, tool_call or error, and refusal where the model says so."""
     if response is None:
         return getattr(error, "finish_reason", None)
+    if response.text:
+        return str(response.finish_reason)
     refused = any(isinstance(part, lm15.RefusalPart) for part in response.message.parts)
-    return "refusal" if refused and not response.text else response.finish_reason
+    return "refusal" if refused else response.finish_reason
 
 
 def stored(text: str, finish: str | None, *, model: str, usage: lm15.Usage) -> lm15.Response:

@@ -101,19 +101,17 @@ def _limited(head: Any) -> Any:
     return head
 
 
-def _size(size: int, more: bytes, reply: Any) -> int:
-    """The size of a body with `more` of it. Raises lm15.ServerError where that is too large."""
-    if size + len(more) > LARGEST:
-        what = f"the server answers with more than {LARGEST // 2**20} MB"
-        raise lm15.ServerError(what, status=reply.status)
-    return size + len(more)
+def _too_large(reply: Any) -> lm15.ServerError:
+    return lm15.ServerError(f"the server answers with more than {LARGEST // 2**20} MB", status=reply.status)
 
 
 def _read_now(reply: Any) -> bytes:
     """The whole body of a reply. Raises lm15.ServerError where it is too large."""
     size, body = 0, []
     for chunk in reply:
-        size = _size(size, chunk, reply)
+        size += len(chunk)
+        if size > LARGEST:
+            raise _too_large(reply)
         body.append(chunk)
     return b"".join(body)
 
@@ -122,20 +120,18 @@ async def _read(reply: Any) -> bytes:
     """The same for an event loop."""
     size, body = 0, []
     async for chunk in reply:
-        size = _size(size, chunk, reply)
+        size += len(chunk)
+        if size > LARGEST:
+            raise _too_large(reply)
         body.append(chunk)
     return b"".join(body)
 
 
-def _is_interim(head: Any, number: int) -> bool:
-    """Whether another answer follows. Raises lm15.ServerError where none will."""
-    if head.status // 100 != 1:
-        return False
+def _refuse_endless(head: Any, number: int) -> None:
+    """Raise lm15.ServerError where no other answer will follow the `number`th interim one, from 0."""
     if head.status == 101 or number >= MOST_INTERIM:
-        raise lm15.ServerError(
-            f"the server sends interim answers (HTTP {head.status}) and no other", status=head.status
-        )
-    return True
+        what = f"the server sends interim answers (HTTP {head.status}) and no other"
+        raise lm15.ServerError(what, status=head.status)
 
 
 _waiting: dict[int, Any] = {}
@@ -156,7 +152,8 @@ class SyncWire(SyncTransport):
         _waiting[threading.get_ident()] = conn
         try:
             head, number = super()._read_head(conn, read_timeout=read_timeout), 0
-            while _is_interim(head, number):
+            while head.status // 100 == 1:
+                _refuse_endless(head, number)
                 head = super()._read_head(_Ahead(conn, head.leftover), read_timeout=read_timeout)
                 number += 1
         finally:
@@ -180,7 +177,8 @@ class AsyncWire(AsyncTransport):
 
     async def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
         head, number = await super()._read_head(conn, read_timeout=read_timeout), 0
-        while _is_interim(head, number):
+        while head.status // 100 == 1:
+            _refuse_endless(head, number)
             head = await super()._read_head(_Ahead(conn, head.leftover), read_timeout=read_timeout)
             number += 1
         return _limited(head)

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import filterfalse
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -51,7 +52,10 @@ def memory_of(place: Hashable) -> Memory:
 
 def forget() -> None:
     """Forget everything about all endpoints."""
-    _memories.clear()
+    for memory in _memories.values():
+        memory.told.clear()
+        memory.taken.clear()
+        memory.in_vain.clear()
 
 
 @dataclass
@@ -62,9 +66,10 @@ class Parts:
     omitted: frozenset[str] = frozenset()
     limit: str = NEW_LIMIT
 
-    @property
-    def memory(self) -> Memory:
-        return memory_of(self.endpoint.place)
+    def __post_init__(self) -> None:
+        self.memory = memory_of(self.endpoint.place)
+        self.limits = sorted(LIMITS, key=lambda name: name != self.limit)
+        """The fields for the token limit, in the order in which they are tried."""
 
     @property
     def refused(self) -> frozenset[str]:
@@ -94,13 +99,9 @@ class Parts:
         request = replace(request, config=replace(config, **changes, extensions=extensions or None))
         return _without_system(request) if SYSTEM in without else request
 
-    def names(self) -> list[str]:
-        """The fields for the token limit, in the order in which they are tried."""
-        return sorted(LIMITS, key=lambda name: name != self.limit)
-
     def _limit(self, without: frozenset[str]) -> str | None:
         """The field that the token limit is sent in."""
-        return next((name for name in self.names() if name not in without), None)
+        return next(filterfalse(without.__contains__, self.limits), None)
 
     def of(self, request: lm15.Request, without: frozenset[str]) -> dict[str, Hashable]:
         """The parts of a request that is sent `without` some, each with what tells it from others of its kind."""
@@ -125,7 +126,7 @@ class Parts:
             without = self.refused  # learned from another request meanwhile
             outcome = yield self.sent(request, without)
         if isinstance(outcome, lm15.Response):
-            self._take(request, without)
+            self.memory.taken.update(self.of(request, without).items())
             return outcome
         first, vain = outcome, (getattr(outcome, "status", None), tuple(self.of(request, without)))
         if not is_refusal(first) or (vain in self.memory.in_vain and not self._named(first, request, without)):
@@ -144,7 +145,7 @@ class Parts:
             words[part] = " ".join(str(outcome).partition("To fix:")[0].split())
             outcome = yield self.sent(request, without.union(dropped))
         needed, outcome = yield from self._needed(request, without, dropped, outcome, first)
-        self._take(request, without.union(needed))
+        self.memory.taken.update(self.of(request, without.union(needed)).items())
         for part in needed:
             self._refuse(part, words[part])
         return outcome
@@ -184,9 +185,6 @@ class Parts:
 
     def _untried(self, parts: Mapping[str, Hashable]) -> dict[str, Hashable]:
         return {name: value for name, value in parts.items() if (name, value) not in self.memory.taken}
-
-    def _take(self, request: lm15.Request, without: frozenset[str]) -> None:
-        self.memory.taken.update(self.of(request, without).items())
 
     def _refuse(self, part: str, words: str) -> None:
         if part not in self.memory.told:

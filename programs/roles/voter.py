@@ -1,6 +1,7 @@
 """The citizen's program: stand for office, vote, and govern if elected."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import dspy
@@ -30,18 +31,35 @@ class Voter(dspy.Module):
         self.govern_as_leader = strategy(for_brackets(GovernAsLeader, brackets))
 
 
-def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> dspy.Module:
-    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist and to the ballot's form.
+@dataclass(frozen=True)
+class BallotPaper:
+    """The names of the candidates, and the form of the answer: one of `VOTES`."""
 
-    Its `on_ballot` is what it takes to make it again, in another process.
-    """
+    names: tuple[str, ...]
+    form: str = "name"
+
+
+def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> dspy.Module:
+    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist and to the ballot's form."""
     kind = VOTES[form](tuple(names))
     narrowed = cast_vote.deepcopy()
     for predictor in narrowed.predictors():
         if "vote" in predictor.signature.output_fields:
             predictor.signature = predictor.signature.with_updated_fields("vote", type_=kind)
-    narrowed.on_ballot = (tuple(names), form)
     return narrowed
+
+
+class BallotModules:
+    """Narrows a module to the ballot paper of an election once for all of its voters; it keeps the last one."""
+
+    def __init__(self) -> None:
+        self._last: tuple[BallotPaper, dspy.Module, dspy.Module] | None = None
+
+    def of(self, cast_vote: dspy.Module, paper: BallotPaper) -> dspy.Module:
+        """`cast_vote` for the candidates on `paper`."""
+        if self._last is None or self._last[0] != paper or self._last[1] is not cast_vote:
+            self._last = paper, cast_vote, ballot(cast_vote, paper.names, paper.form)
+        return self._last[2]
 
 
 def names_in(vote: str | Sequence[str]) -> tuple[str, ...]:

@@ -6,21 +6,21 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
+from dataclasses import replace
 from functools import cache
 from statistics import median_low
+from types import FunctionType
 from typing import Any, TypeVar
 
 import dspy
-from dspy.predict import best_of_n as dspys_best_of_n
-from dspy.predict import refine as dspys_refine
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from programs.calls.observed_engine import current_lineage
+from programs.calls.context import CallContext, call_context, entered
 from programs.strategies.self_evaluation import GOOD_ENOUGH, reward
 
 log = logging.getLogger("llm_economist")
@@ -42,9 +42,9 @@ class SelfConsistency(dspy.Module):
         self.sample = dspy.ChainOfThought(signature)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
-        """Ask all samples at once, each in a branch of the question's lineage."""
-        lineage = current_lineage()
-        branches: list[Any] = [lineage and lineage.branch(i, self.count) for i in range(self.count)]
+        """Ask all samples at once, each in a branch of the question."""
+        recorder = call_context().samples
+        branches = [call_context().branch(i, self.count) for i in range(self.count)]
         tasks = [asyncio.ensure_future(self._ask(branch, inputs)) for branch in branches]
         try:
             outcomes = await asyncio.gather(*tasks)
@@ -52,22 +52,22 @@ class SelfConsistency(dspy.Module):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if lineage is not None:
-                lineage.join(branches)
+            if recorder is not None:
+                recorder.join([branch.samples for branch in branches])
         chosen, answer = self._settle(outcomes)
-        if lineage is not None:
-            lineage.use(branches[chosen].answered_by)
+        if recorder is not None and (kept := branches[chosen].samples) is not None:
+            recorder.use(kept.answered_by)
         return answer
 
-    async def _ask(self, branch: Any, inputs: Mapping[str, Any]) -> dspy.Prediction | Exception:
-        with dspy.context(lineage=branch) if branch is not None else nullcontext():
+    async def _ask(self, branch: CallContext, inputs: Mapping[str, Any]) -> dspy.Prediction | Exception:
+        with entered(branch):
             try:
                 return await self.sample.acall(**inputs)
             except NO_ANSWER as error:
                 return error
             finally:
-                if branch is not None:
-                    branch.report()
+                if branch.samples is not None:
+                    branch.samples.report()
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """The same, one sample after the other: for optimizers, which call synchronously."""
@@ -146,13 +146,19 @@ class _Attempts(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         search = copy(self.search)  # it counts failures on itself, and would stop when all agents together had enough
+        recorder, judged = call_context().samples, list[tuple[dspy.Prediction, int | None]]()
+
+        def judge(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
+            judged.append((answer, recorder.answered_by if recorder is not None else None))
+            return worth(inputs, answer)
+
+        search.reward_fn = judge
         with dspy.context(trace=[] if dspy.settings.trace is None else dspy.settings.trace):
             best: dspy.Prediction = search(**inputs)
         if "failure" in best:
             raise best.failure
-        lineage = current_lineage()
-        if lineage is not None:
-            lineage.use(best._call)
+        if recorder is not None:
+            recorder.use(next(call for answer, call in judged if answer is best))
         return best
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
@@ -168,12 +174,9 @@ class _Attempt(dspy.Module):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         try:
-            answer = self.answer(**inputs)
+            return self.answer(**inputs)
         except NO_ANSWER as error:
-            answer = dspy.Prediction(failure=error)
-        lineage = current_lineage()
-        answer._call = lineage.answered_by if lineage is not None else None  # no field: nobody is to be shown it
-        return answer
+            return dspy.Prediction(failure=error)
 
 
 def worth(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
@@ -233,7 +236,7 @@ async def in_thread(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Pred
     for a loop that is gone waits for ever.
     """
     calls = LoopCalls()
-    with dspy.context(loop=calls):
+    with entered(replace(call_context(), loop=calls)):
         context = copy_context()
     answer = calls.loop.run_in_executor(_threads(), lambda: context.run(module, **inputs))
     try:
@@ -261,22 +264,31 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=256, thread_name_prefix="strategy")
 
 
+def _log_instead(*words: object) -> None:
+    log.debug(" ".join(map(str, words)))
+
+
+def _logged(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Prediction]:
+    """A method of DSPy's that logs what it would print of failed attempts, which would garble the progress bar."""
+    own = {**forward.__globals__, "print": _log_instead}
+    return FunctionType(forward.__code__, own, forward.__name__, forward.__defaults__, forward.__closure__)
+
+
+class _QuietBestOfN(dspy.BestOfN):
+    forward = _logged(dspy.BestOfN.forward)
+
+
+class _QuietRefine(dspy.Refine):
+    forward = _logged(dspy.Refine.forward)
+
+
 class BestOfN(_Attempts):
     """Up to `count` answers; the first that is good enough, else the best (`dspy.BestOfN`)."""
 
-    kind = dspy.BestOfN
+    kind = _QuietBestOfN
 
 
 class Refined(_Attempts):
     """The same, with advice of the model to itself between two answers (`dspy.Refine`)."""
 
-    kind = dspy.Refine
-
-
-def _log_instead(*words: object) -> None:
-    log.debug(" ".join(map(str, words)))
-
-
-# Both print what failed, which would garble the progress bar.
-dspys_best_of_n.print = _log_instead
-dspys_refine.print = _log_instead
+    kind = _QuietRefine

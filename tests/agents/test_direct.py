@@ -16,6 +16,7 @@ from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import QUESTIONS, QUIET
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import direct
+from programs.calls.context import CallContext, entered
 from programs.models import Model, connect
 from programs.roles.worker import Worker
 from signatures.worker import ChooseLabor
@@ -42,7 +43,8 @@ def put(module: dspy.Module, inputs: dict[str, Any], lm: dspy.LM, *, adapter: st
     lineage = CallRecorder()
 
     async def asked() -> Any:
-        with dspy.context(lm=lm, adapter=ADAPTERS[adapter](), lineage=lineage, **{**QUIET, **settings}):
+        context = CallContext.recorded_by(lineage)
+        with entered(context, lm=lm, adapter=ADAPTERS[adapter](), **{**QUIET, **settings}):
             try:
                 return (await module.acall(**inputs)).toDict()
             except dspy.LMError as error:

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dspy
 import pytest
 from dspy import lm15
 from support import tiny_model
 from support.village import CallRecorder, ask, inputs_of, module_of
 
+from programs.calls.context import CallContext, entered
 from programs.engines import local
 from programs.engines.local import AsyncLocalEngine, LocalEngine, LocalModel, model_of
 from programs.models import Model, connect, cost_usd
@@ -282,7 +282,7 @@ def test_waiting_for_ones_turn_is_neither_latency_nor_a_timeout(file: Path) -> N
 
     async def all_at_once() -> None:
         async def one(lineage: CallRecorder) -> None:
-            with dspy.context(lineage=lineage):
+            with entered(CallContext.recorded_by(lineage)):
                 await lm.acall(question)
 
         await asyncio.gather(*map(one, lineages))

@@ -17,8 +17,9 @@ from support.village import inputs_of
 
 from evals.run.command import run as run_command
 from evals.testing.openai_server import Loopback, completion, failure
-from pipeline.agents.agents import QUESTIONS, Answer, LLMAgents
+from pipeline.agents.agents import QUESTIONS, LLMAgents
 from pipeline.agents.call_trace import SIGNATURES
+from pipeline.agents.question import Answer, Question
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
 from pipeline.simulation.loop import Simulation
@@ -440,7 +441,7 @@ def test_the_first_questions_are_under_way_while_others_are_still_written(monkey
         llm_agents = LLMAgents(config, "gpt-4o-mini")
 
         async def ask_all() -> list[Answer]:
-            asked = (llm_agents.ask("ChooseLabor", inputs_of("ChooseLabor"), year=0, agent=n) for n in range(400))
+            asked = (llm_agents.ask(Question("ChooseLabor", inputs_of("ChooseLabor"), 0, n)) for n in range(400))
             return await asyncio.gather(*asked)
 
         assert all(answer.prediction for answer in asyncio.run(ask_all()))
@@ -468,7 +469,7 @@ def test_calls_are_handed_over_in_the_order_of_their_ids_however_answers_arrive(
     inputs = {"occupation": "Carpenters", "sex": "Male", "age": 30, "wage": "$20.00 an hour"}
 
     async def ask_all() -> None:
-        await asyncio.gather(*(llm_agents.ask("WritePersona", inputs, year=0, agent=agent) for agent in range(4)))
+        await asyncio.gather(*(llm_agents.ask(Question("WritePersona", inputs, 0, agent)) for agent in range(4)))
 
     asyncio.run(ask_all())
     assert [call.agent for call in llm_agents.calls] == [3, 2, 1, 0]
@@ -528,7 +529,7 @@ def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() 
     assert set(QUESTIONS) == set(DECLARED) == set(SIGNATURES) - {"Preflight"}
     llm_agents = LLMAgents(build(SMALL), "rules")
     for question in QUESTIONS:
-        [predictor] = llm_agents.module(question).predictors()
+        [predictor] = llm_agents.modules[question].predictors()
         assert predictor.signature.instructions == DECLARED[question].instructions
 
 

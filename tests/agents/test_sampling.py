@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy import lm15
+from dspy.predict import refine as dspys_refine
 from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from support.village import PLATFORMS, CallRecorder, Scripted, ask, inputs_of, m
 from evals.testing.openai_server import Loopback, completion
 from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import BRANCH_ATTEMPTS, MOST_ATTEMPTS
+from programs.adapters.repairing import REPAIRS
 from programs.strategies.few_shot import NearestShots
 from programs.strategies.reflection import LONGEST_CRITIQUE
 from programs.strategies.registry import MOST, STRATEGIES, strategy
@@ -202,6 +204,18 @@ def test_refine_advises_itself_after_an_answer_that_falls_short() -> None:
     answer = ask(module_of("ChooseLabor", "refine"), inputs_of("ChooseLabor"), lm=scripted_lm(engine))
     assert answer.labor == best_hours()
     assert "Work MORE." in (engine.requests[2].messages[-1].text or "")
+
+
+def test_advice_that_fails_is_logged_and_not_printed(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = Scripted([hours(5), *["no advice"] * (REPAIRS + 1), hours(best_hours())])
+    with caplog.at_level("DEBUG", logger="llm_economist"):
+        answer = ask(module_of("ChooseLabor", "refine"), inputs_of("ChooseLabor"), lm=scripted_lm(engine))
+    assert answer.labor == best_hours()
+    assert "Attempt failed" in caplog.text
+    assert capsys.readouterr().out == ""
+    assert not hasattr(dspys_refine, "print"), "DSPy's own module is as it was"
 
 
 # -- what an answer is worth --------------------------------------------------------------------------------------

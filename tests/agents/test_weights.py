@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from programs.calls.model_names import SMOLLM2, is_local
 from programs.engines import local_weights
 
 CONTENT = local_weights.MAGIC + bytes(range(256)) * 40
@@ -56,7 +57,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local_weights.smollm2.cache_clear()
 
 
-def refusal(name: str = local_weights.SMOLLM2) -> str:
+def refusal(name: str = SMOLLM2) -> str:
     with pytest.raises(ValueError) as refused:  # noqa: PT011 (the texts are what the tests look at)
         local_weights.weights(name)
     assert "\n" not in str(refused.value)
@@ -160,9 +161,9 @@ def test_a_gguf_file_is_known_by_its_first_bytes(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["smollm2", "gguf:a.gguf", "gguf:"])
 def test_local_names(name: str) -> None:
-    assert local_weights.is_local(name)
+    assert is_local(name)
 
 
 @pytest.mark.parametrize("name", ["rules", "gpt-4o-mini", "smollm2:135m", "ollama_chat/smollm2", "a.gguf"])
 def test_other_names(name: str) -> None:
-    assert not local_weights.is_local(name)
+    assert not is_local(name)

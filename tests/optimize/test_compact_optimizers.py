@@ -14,6 +14,7 @@ from support.village import CallRecorder, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.agents import QUIET
 from programs.adapters.repairing import CompactAdapter
+from programs.calls.context import CallContext, entered
 from programs.models import Model, connect
 
 KEYWORD = "Mind your record."
@@ -60,7 +61,7 @@ def advised(*args: Any) -> dspy.Prediction:
 
 def asked(program: dspy.Module, lm: dspy.LM) -> lm15.Request:
     lineage = CallRecorder()
-    with dspy.context(lm=lm, adapter=CompactAdapter(), lineage=lineage, **QUIET):
+    with entered(CallContext.recorded_by(lineage), lm=lm, adapter=CompactAdapter(), **QUIET):
         program(**inputs_of("ChooseLabor"))
     assert all(isinstance(outcome, dict) for outcome in lineage.outcomes)
     return lineage.attempts[-1].request
@@ -98,7 +99,8 @@ def test_refine_gives_its_hint_to_the_same_format() -> None:
     worker.set_lm(rules)
     lineage = CallRecorder()
     refined = dspy.Refine(worker, N=2, reward_fn=lambda args, prediction: 0.0, threshold=1.0)
-    with dspy.context(lm=scripted_lm(Obedient()), adapter=CompactAdapter(), lineage=lineage, **{**QUIET, "trace": []}):
+    context, lm = CallContext.recorded_by(lineage), scripted_lm(Obedient())
+    with entered(context, lm=lm, adapter=CompactAdapter(), **{**QUIET, "trace": []}):
         assert refined(**inputs_of("ChooseLabor")).labor in range(101)
     first, advice, second = [attempt.request for attempt in lineage.attempts]
     assert '"advice": {...}' in str(advice.system)

@@ -26,6 +26,7 @@ from pipeline.errors import ModelError
 from pipeline.simulation.world import create
 from pipeline.stackelberg import Stackelberg, rules_but
 from programs.adapters.repairing import ADAPTERS
+from programs.calls.context import CallContext, call_context, entered
 from programs.calls.protocols import Attempt
 from programs.engines.rules.engine import RulesEngine
 from programs.models import Model, connect
@@ -43,8 +44,15 @@ def rollout(role: str, brackets: int = 3) -> Stackelberg:
     return rules_but(**{role: PROGRAMS[role](strategy("io"), brackets)})
 
 
-def play(program: Stackelberg, example: dspy.Example, lm: dspy.LM | None = None, **context: Any) -> dspy.Prediction:
-    with dspy.context(lm=lm or connect(Model("rules")), adapter=ADAPTERS["chat"](), **{**QUIET, **context}):
+def play(
+    program: Stackelberg,
+    example: dspy.Example,
+    lm: dspy.LM | None = None,
+    lineage: CallRecorder | None = None,
+    **context: Any,
+) -> dspy.Prediction:
+    recorded = CallContext() if lineage is None else CallContext.recorded_by(lineage)
+    with entered(recorded, lm=lm or connect(Model("rules")), adapter=ADAPTERS["chat"](), **{**QUIET, **context}):
         return program(**example.inputs())
 
 
@@ -68,7 +76,7 @@ class Everywhere(CallRecorder):
 
     def attempted(self, attempt: Attempt) -> None:
         super().attempted(attempt)
-        self.outcomes.append(dspy.settings.get("asking"))
+        self.outcomes.append(call_context().asked)
 
     def parsed(self, fields: dict[str, Any]) -> None: ...
 
@@ -198,7 +206,8 @@ def test_a_program_may_be_the_module_of_its_question_alone() -> None:
 def test_episodes_are_evaluated_in_threads_with_every_call_in_the_lineage(role: str) -> None:
     lineage = Everywhere()
     examples, program = data(role, 3).train, rollout(role)
-    with dspy.context(lm=connect(Model("rules")), adapter=ADAPTERS["chat"](), lineage=lineage, **QUIET):
+    context = CallContext.recorded_by(lineage)
+    with entered(context, lm=connect(Model("rules")), adapter=ADAPTERS["chat"](), **QUIET):
         result = dspy.Evaluate(devset=examples, metric=as_dspy(METRICS["episode"]), num_threads=3)(program)
     assert len(lineage.attempts) == sum(prediction.asked for _, prediction, _ in result.results)
     assert all(set(asking) == {"signature", "year", "agent"} for asking in lineage.outcomes)

@@ -28,13 +28,14 @@ from support.stored_rows import rows
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call
+from pipeline.agents.question import Question
 from pipeline.config import RunConfig, build
 from pipeline.parallel.pool import WorkerPool, partition_of, setups
-from pipeline.parallel.worker import AgentWorker, Ask, Report, share
+from pipeline.parallel.worker import AgentWorker, Report, share
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.world import create
 from pipeline.store.call_files import CallFileWriter
+from pipeline.store.call_rows import Call
 from pipeline.store.incoming_calls import calls_folder, ingest_calls
 from pipeline.store.writer import Store
 
@@ -46,13 +47,13 @@ class Here:
 
     def __init__(self, wards: WorkerPool, count: int) -> None:
         self.wards = [AgentWorker(setup) for setup in setups(wards.llm_agents, wards.store, count)]
-        self.sent: list[tuple[int, Sequence[Ask]]] = []
+        self.sent: list[tuple[int, Sequence[Question]]] = []
 
     @property
     def count(self) -> int:
         return len(self.wards)
 
-    async def ask(self, number: int, batch: Sequence[Ask]) -> Report:
+    async def ask(self, number: int, batch: Sequence[Question]) -> Report:
         self.sent.append((number, batch))
         return await self.wards[number].answer(batch)
 
@@ -91,7 +92,7 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
         async def two_years() -> list[list[Any]]:
             def asks(year: int) -> list[Any]:
                 inputs = (labor_inputs(world, agent, year) for agent in range(10))
-                return [wards.ask("ChooseLabor", shown, year=year, agent=i) for i, shown in enumerate(inputs)]
+                return [wards.ask(Question("ChooseLabor", shown, year, i)) for i, shown in enumerate(inputs)]
 
             return [await asyncio.gather(*asks(year)) for year in range(2)]
 
@@ -106,7 +107,7 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
         whole = LLMAgents(replace(config, processes=1), "rules", run_id=1)
         for year, answers in enumerate(divided):
             for agent, answer in enumerate(answers):
-                one = asyncio.run(whole.ask("ChooseLabor", labor_inputs(world, agent, year), year=year, agent=agent))
+                one = asyncio.run(whole.ask(Question("ChooseLabor", labor_inputs(world, agent, year), year, agent)))
                 assert one.prediction is not None
                 assert (answer.call_id, answer.prediction.labor) == (one.call_id, one.prediction.labor)
 
@@ -121,7 +122,7 @@ def calls_of(count: int) -> list[Call]:
 
     async def ask() -> None:
         shown = [labor_inputs(world, agent, 0) for agent in range(count)]
-        await asyncio.gather(*(llm_agents.ask("ChooseLabor", s, year=0, agent=i) for i, s in enumerate(shown)))
+        await asyncio.gather(*(llm_agents.ask(Question("ChooseLabor", s, 0, i)) for i, s in enumerate(shown)))
 
     asyncio.run(ask())
     calls = llm_agents.drain()

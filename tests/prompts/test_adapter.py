@@ -183,7 +183,7 @@ def test_agents_asked_at_once_get_their_own_corrections() -> None:
     lm, module, inputs = scripted_lm(Stubborn()), module_of("ChooseLabor"), inputs_of("ChooseLabor")
 
     async def all_at_once() -> list[int]:
-        with dspy.context(lm=lm, adapter=ADAPTERS["chat"](), lineage=None, **QUIET):
+        with dspy.context(lm=lm, adapter=ADAPTERS["chat"](), **QUIET):
             answers = await asyncio.gather(
                 *(module.acall(**{**inputs, "identity": f"You are number {number}."}) for number in range(1, 30))
             )

@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from evals.datasets.from_traces import TraceDataset
-from pipeline.agents.agents import Answer
+from pipeline.agents.question import Answer, Question
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import Population, draw_population
@@ -261,10 +260,10 @@ class Speechless(RuleAgents):
 
     agent: int = 0
 
-    async def ask(self, question: str, inputs: Mapping[str, Any], **place: Any) -> Answer:
-        if question == "ChooseLabor" and place["agent"] == self.agent and place["year"]:
+    async def ask(self, question: Question) -> Answer:
+        if question.name == "ChooseLabor" and question.agent == self.agent and question.year:
             return Answer(None, [], error="nothing")
-        return await super().ask(question, inputs, **place)
+        return await super().ask(question)
 
 
 def test_without_an_answer_all_who_would_have_followed_it_do_as_last_year() -> None:

@@ -378,7 +378,7 @@ def test_what_is_not_committed_is_not_seen_by_a_reader() -> None:
             store._append_all({"votes": [vote(0)]})
             seen.append(reader.execute("SELECT count(*) FROM votes").fetchall()[0][0])
 
-        store._transact(half)
+        store.transact(half)
         seen.append(reader.execute("SELECT count(*) FROM votes").fetchall()[0][0])
     assert seen == [0, 1]
 

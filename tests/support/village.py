@@ -22,6 +22,7 @@ from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.adapters.repairing import ADAPTERS
+from programs.calls.context import CallContext, entered
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.calls.protocols import Attempt
 from programs.models import Model, connect
@@ -194,7 +195,7 @@ class CallRecorder:
         return self
 
     @property
-    def alike(self) -> None:
+    def shared(self) -> None:
         return None
 
     def branch(self, number: int, of: int = 1) -> CallRecorder:
@@ -264,8 +265,8 @@ def ask(
 ) -> dspy.Prediction:
     """Put a question as a run does (or by a synchronous call), to `rules` unless another `lm` is given.
 
-    `context` of a run: nothing of DSPy's own is kept, and `lineage` hears of every attempt.
+    As in a run, DSPy keeps nothing of its own, and `lineage` hears of every attempt.
     """
-    context = {"lm": lm or connect(Model("rules")), "adapter": ADAPTERS[adapter](), "lineage": lineage, **QUIET}
-    with dspy.context(**context):
+    context = CallContext() if lineage is None else CallContext.recorded_by(lineage)
+    with entered(context, lm=lm or connect(Model("rules")), adapter=ADAPTERS[adapter](), **QUIET):
         return module(**inputs) if sync else asyncio.run(module.acall(**inputs))

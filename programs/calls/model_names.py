@@ -1,0 +1,17 @@
+"""Names of models that this process computes by itself."""
+
+RULES = "rules"
+"""The rules of programs/engines/rules, in place of a language model."""
+
+SMOLLM2 = "smollm2"
+GGUF_PREFIX = "gguf:"
+"""Before the path of a file with weights."""
+
+
+def is_local(name: str) -> bool:
+    """Whether the weights of the model `name` are evaluated in this process.
+
+    >>> is_local("smollm2"), is_local("gguf:/models/a.gguf"), is_local("gpt-4o-mini"), is_local("rules")
+    (True, True, False, False)
+    """
+    return name == SMOLLM2 or name.startswith(GGUF_PREFIX)
