@@ -19,13 +19,14 @@ import dspy
 from dspy import lm15
 from dspy.clients.lm import _is_openai_reasoning_model
 
+from programs.calls.model_names import is_local
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.calls.prices import RULES, cost_usd
 from programs.calls.rate_limits import RateLimiter, limiter_of
 from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
-from programs.engines.local_weights import is_local, weights
+from programs.engines.local_weights import weights
 from programs.engines.rules.engine import RulesEngine
 from programs.environment import environment
 from programs.plugins import load_object

@@ -23,7 +23,8 @@ from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, labor_inputs
-from pipeline.store.writer import Store, row_of
+from pipeline.store.columns import row_of
+from pipeline.store.writer import Store
 from programs.engines.rules.engine import RulesEngine
 from signatures.worker import ChooseLabor
 

@@ -15,7 +15,8 @@ from pipeline.agents.agents import LLMAgents
 from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
-from pipeline.store.writer import Row, Rows, Store
+from pipeline.store.columns import Row, Rows
+from pipeline.store.writer import Store
 
 
 class Forgetful(Store):

@@ -24,8 +24,8 @@ from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell, cells
 from evals.sweep.sweep import Sweep
 from pipeline.errors import UsageError
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.simulation.world import create
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.writer import Store
 
 

@@ -17,10 +17,11 @@ from evals.run.command import choose_model, configure
 from pipeline.agents.agents import LLMAgents
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel.interrupts import run_async
-from pipeline.store.query import connect
+from pipeline.store.reader import connect
+from programs.calls.model_names import SMOLLM2, is_local
 from programs.endpoints import endpoints
 from programs.engines.local import GET_EXTRA, installed
-from programs.engines.local_weights import SIZE, SMOLLM2, cached, is_local
+from programs.engines.local_weights import SIZE, cached
 from programs.listed_models import models_at
 from programs.models import OPENAI_KEYS, RULES, environment, without_secrets
 from programs.providers import BY_PREFIX, addresses_in

@@ -18,9 +18,11 @@ from evals.optimize.progress import TrialProgress
 from evals.optimize.result import figures, report, write
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
+from pipeline.code_version import code_version
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel.interrupts import INTERRUPTED, noted_interrupts, polite_ends, was_interrupted
-from pipeline.store.writer import Store, as_json, check_path, code_version, now
+from pipeline.store.columns import as_json, now
+from pipeline.store.writer import Store, check_path
 from pipeline.studies.study import Halted, Study, study_name
 from pipeline.studies.study_budget import StudyBudget
 from pipeline.terminal import note_if_lost

@@ -9,9 +9,9 @@ from typing import Any
 
 import dspy
 
-from evals.datasets.episodes import EPISODE, economies
+from evals.datasets.episodes import economies
 from evals.datasets.simulated import Dataset, mined, sampled
-from evals.metrics.registry import METRICS, Metric
+from evals.metrics.registry import EPISODE, METRICS, Metric
 from evals.metrics.registry import metric as metric_of
 from evals.optimize.candidates import Candidate, question_of
 from evals.optimize.optimizers import Optimizer, optimizer

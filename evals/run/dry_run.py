@@ -26,9 +26,9 @@ from pipeline.errors import UsageError
 from pipeline.simulation.world import create
 from programs.adapters.repairing import REPAIRS
 from programs.calls import prices
+from programs.calls.model_names import is_local
 from programs.calls.prices import LONGEST, RULES, Price
 from programs.calls.rate_limits import least_seconds
-from programs.engines.local_weights import is_local
 
 FEWEST_PER_CHARACTER, MOST_PER_CHARACTER = 1 / 5, 1 / 3
 """Minimum and maximum tokens per character of a prompt."""

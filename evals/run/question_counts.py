@@ -14,7 +14,6 @@ from typing import Any, cast
 import numpy as np
 
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
 from pipeline.parallel.interrupts import run_async
@@ -23,6 +22,7 @@ from pipeline.simulation.government import ballot_module, planner_inputs, vote_i
 from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import write_personas
 from pipeline.simulation.world import World, create, needs_persona
+from pipeline.store.call_rows import Call
 from pipeline.store.writer import Store
 from programs.calls.prices import RULES
 from signatures.types import TaxSchedule

@@ -20,27 +20,22 @@ from evals.run.permissions import NOTHING, Allowed, take
 from evals.sql.command import cell
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents, Usage
-from pipeline.agents.call_trace import INTERVIEW, Recorded
+from pipeline.agents.examples import stored_pools
+from pipeline.code_version import code_version
 from pipeline.config import PLACEMENT, RunConfig, build
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation, play_year
 from pipeline.simulation.records import decision_columns, platform_rows, program_rows, run_row, vote_rows, year_row
-from pipeline.simulation.restore import (
-    ReadOnlyStore,
-    config_of,
-    find_run,
-    known_calls,
-    recorded_calls,
-    restore,
-    stored_pools,
-    years_played,
-)
-from pipeline.store.columns import Columns, nulls
+from pipeline.simulation.restore import restore
+from pipeline.store.call_rows import INTERVIEW, Recorded
+from pipeline.store.columns import Columns, Reader, Row, nulls
 from pipeline.store.incoming_calls import TOTALS
 from pipeline.store.older_schema import OF_DECISIONS, YARDSTICKS
-from pipeline.store.writer import Reader, Row, Store, code_version
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run, known_calls, recorded_calls, years_played
+from pipeline.store.writer import Store
 
 NOT_FORKABLE = (
     "scenario",

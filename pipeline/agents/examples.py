@@ -17,6 +17,7 @@ import dspy
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from pipeline.store.columns import Reader
 from pipeline.store.query import select
 from programs.engines.rules import prompt_parser
 from programs.strategies.few_shot import NearestShots
@@ -95,3 +96,9 @@ def learn(modules: Mapping[str, dspy.Module], known: Pools) -> None:
     for question, module in modules.items():
         if isinstance(module, NearestShots):
             module.learn(known.get(question, ()))
+
+
+def stored_pools(reader: Reader, run_id: int) -> Pools:
+    """The pools of examples of a run's strategies."""
+    rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
+    return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}

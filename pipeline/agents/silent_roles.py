@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig
+from pipeline.store.call_rows import Call
 
 SILENT_YEARS_ALLOWED = 3
 """Years in a row in which a role may be asked without one reply to any of its questions; with them the run ends.

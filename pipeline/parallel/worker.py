@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call, Recorded
 from pipeline.agents.examples import Pools
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
+from pipeline.store.call_rows import Call, Recorded
 from programs.calls.protocols import SharedPrompt
 from programs.roles.voter import ballot
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.agents.agents import Answer, Answerer, LLMAgents
-from pipeline.agents.call_trace import Recorded
 from pipeline.agents.fan_out import ask_all
 from pipeline.agents.silent_roles import Silence, governs
 from pipeline.config import RunConfig
@@ -40,7 +39,9 @@ from pipeline.simulation.records import (
     year_tables,
 )
 from pipeline.simulation.world import World, create
-from pipeline.store.writer import Store, row_of
+from pipeline.store.call_rows import Recorded
+from pipeline.store.columns import row_of
+from pipeline.store.writer import Store
 
 WORKER_EXPLOIT_FROM = 0.9
 """Workers exploit in the last tenth of the run, and in the last year of every tax year."""

@@ -16,8 +16,8 @@ from uuid import uuid4
 import pyarrow as pa
 from pyarrow import parquet
 
-from pipeline.agents.call_trace import Call
 from pipeline.errors import StoreError
+from pipeline.store.call_rows import Call
 
 GROUP = 0.08
 """Seconds during which calls are collected into one file."""

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import snapshots
 from pipeline.store.import_runs import AlreadyHere, ImportedRun, copy_personas, import_into
 from pipeline.store.incoming_calls import calls_folder
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.schema import StoreLocked, remove_files
 from pipeline.store.writer import Store
 from pipeline.temporary_files import temporary_folder

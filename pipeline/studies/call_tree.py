@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from pipeline.agents.call_trace import Call
+from pipeline.store.call_rows import Call
 
 
 @dataclass(eq=False)

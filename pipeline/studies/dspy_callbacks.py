@@ -26,11 +26,12 @@ from pydantic_core import to_jsonable_python
 
 from pipeline.agents.agents import QUIET
 from pipeline.agents.budget import Amount, Capped
-from pipeline.agents.call_trace import Call, as_response, measured, refuse, request_key
+from pipeline.agents.call_trace import as_response, measured, refuse, request_key
 from pipeline.agents.model_errors import cannot_use
 from pipeline.errors import ModelError
 from pipeline.parallel.interrupts import was_interrupted
-from pipeline.store.writer import as_json
+from pipeline.store.call_rows import Call
+from pipeline.store.columns import as_json
 from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
 from programs.calls.protocols import Attempt

@@ -21,7 +21,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 from dspy import lm15
 from dspy.clients.model_metadata import model_info, rate
 
-from programs.engines.local_weights import is_local
+from programs.calls.model_names import is_local
 from programs.text_files import each_once, read_toml
 
 RULES = "rules"

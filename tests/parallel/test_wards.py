@@ -28,13 +28,13 @@ from support.stored_rows import rows
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Call
 from pipeline.config import RunConfig, build
 from pipeline.parallel.pool import WorkerPool, partition_of, setups
 from pipeline.parallel.worker import AgentWorker, Ask, Report, share
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.world import create
 from pipeline.store.call_files import CallFileWriter
+from pipeline.store.call_rows import Call
 from pipeline.store.incoming_calls import calls_folder, ingest_calls
 from pipeline.store.writer import Store
 

@@ -25,7 +25,7 @@ import pytest
 from support.paid_twice import paid_twice
 
 from evals.testing.openai_server import Loopback
-from pipeline.agents.call_trace import RUN_STRIDE
+from pipeline.store.call_rows import RUN_STRIDE
 from programs.strategies.registry import STRATEGIES
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

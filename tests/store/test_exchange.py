@@ -11,9 +11,9 @@ import duckdb
 import pytest
 from support.command_line import CommandLine
 
-from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.errors import StoreError
 from pipeline.store import export
+from pipeline.store.call_rows import RUN_STRIDE
 from pipeline.store.schema import SCHEMA_VERSION
 from pipeline.store.writer import Store
 

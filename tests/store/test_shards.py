@@ -10,8 +10,8 @@ import pytest
 from support.command_line import CommandLine
 from support.live_runs import DB, running, started, until, year_of
 
-from pipeline.agents.call_trace import RUN_STRIDE
 from pipeline.store import shards
+from pipeline.store.call_rows import RUN_STRIDE
 from pipeline.store.import_runs import import_into
 from pipeline.store.writer import Store
 
