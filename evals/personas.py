@@ -9,8 +9,8 @@ from typing import Any
 from rich.markup import escape
 
 from evals.output.console import Console
-from evals.run.command import choose_model, configure
 from pipeline.agents.agents import LLMAgents
+from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError
 from pipeline.parallel import ray_cluster

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any
 
-from evals.run.command import choose_model
+from pipeline.agents.model_choice import choose_model
 from pipeline.code_version import code_version
 from pipeline.config import PLACEMENT, ROLES, RunConfig, build, by_role
 from pipeline.errors import UsageError

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from evals.run.command import carry_out
 from evals.run.progress import News
-from evals.run.resume import take_up
+from evals.run.wandb_log import wandb_log
 from evals.sweep.cells import Cell
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents
 from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import run_async
+from pipeline.simulation.lifecycle import carry_out, take_up
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import Year
 from pipeline.store.columns import Row
@@ -67,7 +67,7 @@ def _play_job(store: Store, job: Job, report: Report) -> None:
             years += 1
             report(news())
 
-        ending = carry_out(simulation, on_year)
+        ending = carry_out(simulation, on_year, observers=[wandb_log(simulation)])
         if ending.status == "interrupted":
             raise KeyboardInterrupt
         if ending.status == "stopped":

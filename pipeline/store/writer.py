@@ -45,15 +45,18 @@ GROUP = 0.02
 
 def check_path(path: str) -> None:
     """UsageError or StoreError for a path that cannot be opened, before any call is paid for. Creates nothing."""
+    check_name(path)
+    if Path(path).exists():
+        Store(path).close()
+
+
+def check_name(path: str) -> None:
+    """UsageError for a path that no database can have. Neither opens nor creates a file."""
     file = Path(path)
     if path.startswith(":"):
         raise UsageError(f"--db {path} has a special meaning in DuckDB; expected a file, e.g. --db economist.duckdb")
     refuse_no_file(path)
-    if file.exists():
-        Store(path).close()
-        return
-    parent = file.absolute().parent
-    if not parent.is_dir():
+    if not file.absolute().parent.is_dir():
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; create it first")
 
 
@@ -333,9 +336,10 @@ class Store:
             self.transaction(put)
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        """All rows of a query, each as a dict."""
+        """All rows of a query, each as a dict. `parameters`: values for `?`, or by name for `$name`."""
         with self.lock, explained(self.path), interruptible():
-            cursor = self.connection.execute(query, list(parameters))
+            values = parameters if isinstance(parameters, Mapping) else list(parameters)
+            cursor = self.connection.execute(query, values)
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 

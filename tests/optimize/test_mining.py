@@ -21,7 +21,7 @@ from evals.datasets.exact_answers import bare
 from evals.datasets.from_traces import TraceDataset
 from evals.datasets.simulated import Dataset, mined
 from evals.metrics.registry import METRICS, missed
-from evals.run.resume import fork
+from evals.run.fork import fork
 from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import prompt_text
 from pipeline.config import build
