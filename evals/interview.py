@@ -15,8 +15,8 @@ from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.printed_commands import command
 from pipeline.simulation.interviews import Interview
-from pipeline.simulation.restore import find_run
-from pipeline.store.query import check_file
+from pipeline.store.reader import check_file
+from pipeline.store.run_lookup import find_run
 from pipeline.store.writer import Store
 
 

@@ -9,9 +9,8 @@ from typing import Any
 from rich.markup import escape
 
 from evals.output.console import Console
-from evals.run.command import choose_model, configure
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Recorded
+from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError
 from pipeline.parallel import ray_cluster
@@ -19,9 +18,12 @@ from pipeline.parallel.interrupts import run_async
 from pipeline.parallel.pool import divided
 from pipeline.simulation.personas import write_personas
 from pipeline.simulation.records import run_row
-from pipeline.simulation.restore import ReadOnlyStore, recorded_calls
 from pipeline.simulation.world import World, create, needs_persona
-from pipeline.store.writer import Row, Store, check_path
+from pipeline.store.call_rows import Recorded
+from pipeline.store.columns import Row
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import recorded_calls
+from pipeline.store.writer import Store, check_path
 
 
 def print_personas(settings: Mapping[str, Any], console: Console) -> None:

@@ -16,7 +16,8 @@ from pipeline.config import RunConfig
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.loop import Simulation
 from pipeline.store.call_rows import Call
-from pipeline.store.writer import Row, Rows, Store
+from pipeline.store.columns import Row, Rows
+from pipeline.store.writer import Store
 
 
 class Forgetful(Store):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.store.query import connect
+from pipeline.store.reader import connect
 from pipeline.store.writer import Store
 
 VIEWS: Mapping[str, str] = {

@@ -19,7 +19,7 @@ from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare_terms import workers_by_bracket
 from pipeline.simulation.world import World
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 from signatures.types import TaxSchedule
 
 FIRST, LAST, BEST = "first law", "last year as played", "ORACLE's law"

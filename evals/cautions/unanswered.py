@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.printed_commands import command
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 NOTICEABLE = 0.05
 """Share of a role's questions without a usable answer from which a summary reports it."""

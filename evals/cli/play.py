@@ -102,7 +102,7 @@ def replay(
     """
     from evals.output.console import Console
     from evals.run.permissions import Allowed
-    from evals.run.resume import replay as play_again
+    from evals.run.replay import replay as play_again
 
     raise typer.Exit(play_again(run, db, Console(), Allowed(allow_code or (), allow_file or ())))
 
@@ -122,8 +122,8 @@ def fork(
     """
     from evals.output.console import Console
     from evals.run.command import then_merge
+    from evals.run.fork import fork as branch
     from evals.run.permissions import Allowed
-    from evals.run.resume import fork as branch
 
     given = {name: value for name, value in settings.items() if value is not None}
     db = str(given.pop("db", DEFAULT_DB))

@@ -18,14 +18,14 @@ from evals.compare.run_measures import BY_OBJECTIVE, OWN, Measure, measures_for,
 from evals.compare.tables import as_json, as_rows, print_comparison, write_csv
 from evals.output.console import Console
 from evals.output.formats import writable
-from evals.run.command import choose_model
 from evals.sweep import forecast as sweep_forecast
 from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell, cells
 from evals.sweep.sweep import Sweep
+from pipeline.agents.model_choice import choose_model
 from pipeline.errors import UsageError
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.simulation.world import create
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.writer import Store
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.compare.run_measures import BY_OBJECTIVE, MEASURES, OWN, Figures, Measure
 from evals.compare.statistics import Interval, detectable, holm, interval, p_value, pairs_for, pairs_needed
-from pipeline.store.writer import Row, now
+from pipeline.store.columns import Row, now
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.planner_share import planner_share
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 from signatures.types import TaxSchedule
 
 Figures = dict[str, float | None]

@@ -10,11 +10,9 @@ import dspy
 
 from evals.datasets.exact_answers import game
 from evals.datasets.simulated import Dataset, Sizes, check_sizes, dataset, economy_seeds
+from evals.metrics.registry import EPISODE
 from pipeline.config import RunConfig
 from pipeline.stackelberg import MAIN_QUESTION, NOT_OF_THE_ECONOMY
-
-EPISODE = "Episode"
-"""The name that stands for a question in a dataset of economies."""
 
 MOST_YEARS, LONGEST_TAX_YEAR = 12, 4
 """Maximum years of an economy and of its tax years: longer ones cost more calls and add little."""

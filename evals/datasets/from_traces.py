@@ -13,9 +13,11 @@ from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.government import Platforms, planner_inputs, vote_inputs
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.personas import persona_inputs
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, schedule_of, worlds
+from pipeline.simulation.restore import worlds
 from pipeline.simulation.world import World
 from pipeline.store.query import select
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run, schedule_of
 
 COLUMNS = ("run_id", "year", "agent")
 

@@ -13,11 +13,11 @@ from rich.markup import escape
 
 from evals.doctor.endpoint_probe import engines_of, what_it_takes
 from evals.output.console import Console
-from evals.run.command import choose_model, configure
 from pipeline.agents.agents import LLMAgents
+from pipeline.agents.model_choice import choose_model, configure
 from pipeline.errors import EconomistError, UsageError
 from pipeline.parallel.interrupts import run_async
-from pipeline.store.query import connect
+from pipeline.store.reader import connect
 from programs.calls.model_names import RULES, SMOLLM2, is_local
 from programs.endpoints import endpoints
 from programs.engines.local import GET_EXTRA, installed

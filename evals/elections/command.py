@@ -18,8 +18,7 @@ from evals.output.console import Console
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.observations import money
-from pipeline.simulation.restore import ReadOnlyStore
-from pipeline.store.export import readable
+from pipeline.store.reader import ReadOnlyStore, readable
 
 WIDTH = 100
 """Width of the tables if there is no terminal."""

@@ -22,9 +22,10 @@ from pipeline.economy.dollars import brackets_in
 from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.errors import UsageError
 from pipeline.scenarios import SCENARIOS
-from pipeline.simulation.restore import config_of, find_run, population_of
+from pipeline.simulation.restore import population_of
 from pipeline.simulation.world import World, create
-from pipeline.store.writer import Reader, Row
+from pipeline.store.columns import Reader, Row
+from pipeline.store.run_lookup import config_of, find_run
 
 Maker = Literal["elected", "incumbent", "planner", "shock", "fork"]
 """Who made a law: an elected leader, a leader who stayed without election, the planner, a shock, or a fork."""

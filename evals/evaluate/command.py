@@ -24,8 +24,11 @@ from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import StoreError, UsageError
 from pipeline.simulation.missing_benchmarks import Yardsticks, missing, put
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, restore, schedule_of
-from pipeline.store.writer import Reader, Row, Store, now
+from pipeline.simulation.restore import restore
+from pipeline.store.columns import Reader, Row, now
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run, schedule_of
+from pipeline.store.writer import Store
 from signatures.types import TaxSchedule
 
 

@@ -17,8 +17,9 @@ from evals.sweep.cells import Cell
 from evals.sweep.sweep import Sweep
 from pipeline.economy.welfare import WELFARE
 from pipeline.scenarios import SCENARIOS
-from pipeline.simulation.restore import ReadOnlyStore
-from pipeline.store.writer import Row, Store
+from pipeline.store.columns import Row
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.writer import Store
 
 ELECTED: Mapping[str, Measure] = {name: Measure(name, "of elections") for name in MEANS}
 """The measures of elections, for experiments that hold them."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evals.figures import decisions, distributions, schedules
 from evals.figures.style import Drawing, Size
 from evals.policies.loaded_run import LoadedRun
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 PAGE, PHONE = 1040, 340
 """Width of a page in pixels on a desktop and on a phone."""

@@ -14,7 +14,7 @@ from evals.figures.style import Drawing, Size, framed
 from evals.output.formats import whole_file, writable
 from evals.policies.loaded_run import load
 from pipeline.errors import UsageError
-from pipeline.simulation.restore import ReadOnlyStore
+from pipeline.store.reader import ReadOnlyStore
 from programs.text_files import underscored
 
 INCH = 96

@@ -12,7 +12,7 @@ from evals.figures.schedules import step
 from evals.figures.style import AFTER, BEFORE, INK, MUTED, Chart, Drawing, Row, Size
 from evals.policies.loaded_run import LoadedRun
 from pipeline.economy.census import occupation_groups
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 REGRET = """
 SELECT year // $2 * $2 AS year, avg(regret) AS regret FROM decisions WHERE run_id = $1 GROUP BY ALL ORDER BY year

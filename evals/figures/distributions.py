@@ -9,7 +9,7 @@ import altair as alt
 from evals.figures import style
 from evals.figures.style import AFTER, BEFORE, INK, RULE, Chart, Drawing, Row, Size
 from evals.policies.loaded_run import LoadedRun, Years
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 HOURS = """
 SELECT least(floor(labor / 5) * 5, 95) AS bin, count(*) AS n FROM decisions

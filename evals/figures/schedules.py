@@ -10,7 +10,7 @@ import altair as alt
 from evals.figures import style
 from evals.figures.style import AFTER, INK, MUTED, POINTS, RULE, SKY, Chart, Drawing, Row, Size
 from evals.policies.loaded_run import LoadedRun
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 EVERY_NTH_YEAR = """
 SELECT year, rates, welfare_best_response FROM years WHERE run_id = $1 AND year % $2 = 0 ORDER BY year

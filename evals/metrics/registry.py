@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
-from evals.datasets.episodes import EPISODE
 from evals.metrics import labor as hours
 from evals.metrics.tax_rates import RateChangeScore, welfare_score
 from evals.metrics.votes import VoteScore
@@ -23,6 +22,9 @@ from pipeline.simulation.observations import figure, money
 from programs.persona_checks import checks
 from programs.roles.voter import ABSTAIN
 from signatures.types import Hours, TaxSchedule, rate_changes_type
+
+EPISODE = "Episode"
+"""The name that stands for a question in a dataset of economies."""
 
 
 class Score(NamedTuple):

@@ -19,9 +19,11 @@ from evals.optimize.study_end import end_told
 from evals.optimize.together_command import optimize_together
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
+from pipeline.code_version import code_version
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import INTERRUPTED
-from pipeline.store.writer import Store, as_json, check_path, code_version, now
+from pipeline.store.columns import as_json, now
+from pipeline.store.writer import Store, check_path
 from pipeline.studies.study import Study, study_name
 from pipeline.studies.study_budget import StudyBudget
 from programs.adapters.repairing import ADAPTERS

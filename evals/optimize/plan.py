@@ -9,16 +9,16 @@ from typing import Any
 
 import dspy
 
-from evals.datasets.episodes import EPISODE, economies
+from evals.datasets.episodes import economies
 from evals.datasets.simulated import Dataset, mined, sampled
-from evals.metrics.registry import METRICS, Metric
+from evals.metrics.registry import EPISODE, METRICS, Metric
 from evals.metrics.registry import metric as metric_of
 from evals.optimize.candidates import Candidate, question_of
 from evals.optimize.optimizers import Optimizer, optimizer
 from evals.optimize.tuning import Models
-from evals.run.command import choose_model, configure
 from pipeline.agents.agents import PROGRAMS, named_model
 from pipeline.agents.budget import Budget
+from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
 from pipeline.stackelberg import MAIN_QUESTION, rules_but

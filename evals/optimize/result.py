@@ -21,8 +21,8 @@ from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
 from evals.output.formats import whole_file
 from evals.run.progress import cost_in_words
+from pipeline.code_version import code_version
 from pipeline.printed_commands import command
-from pipeline.store.writer import code_version
 from programs.roles import saved_program
 
 

@@ -18,10 +18,11 @@ from evals.optimize.together import METHODS, Findings, Interrupted, Together
 from evals.output.console import Console
 from evals.output.formats import whole_file
 from pipeline.agents.budget import Capped
+from pipeline.code_version import code_version
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.printed_commands import command
-from pipeline.store.writer import Store, check_path, code_version
+from pipeline.store.writer import Store, check_path
 from programs.roles import saved_program
 
 ROLE = "{role}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from evals.optimize.candidates import BlindedExample, Candidate, apply, as_text, candidate_of
 from pipeline.agents.call_trace import storable
-from pipeline.store.writer import now
+from pipeline.store.columns import now
 from pipeline.studies.call_tree import Evaluated
 from pipeline.studies.study import Study
 

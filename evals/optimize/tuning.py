@@ -9,8 +9,7 @@ from math import ceil
 import dspy
 from dspy.utils import exceptions as dspy_errors
 
-from evals.datasets.episodes import EPISODE
-from evals.metrics.registry import Metric, as_dspy
+from evals.metrics.registry import EPISODE, Metric, as_dspy
 from evals.optimize.candidates import BlindedExample, Candidate, apply, candidate_of
 from evals.optimize.metric_adapters import with_feedback, with_hidden_labels
 from evals.optimize.optimizers import Optimizer, Task

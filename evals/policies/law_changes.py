@@ -12,9 +12,10 @@ from typing import Literal
 
 from pipeline.economy.baselines import START_RATE
 from pipeline.economy.tax import uniform
-from pipeline.simulation.restore import on_brackets, schedule_of
+from pipeline.simulation.restore import on_brackets
 from pipeline.simulation.shock_effects import Exposure
-from pipeline.store.writer import Row
+from pipeline.store.columns import Row
+from pipeline.store.run_lookup import schedule_of
 from signatures.types import TaxSchedule
 
 Cause = Literal["government", "shock", "fork"]

@@ -13,9 +13,10 @@ from pipeline.economy.planner_share import planner_share
 from pipeline.economy.tax import uniform
 from pipeline.errors import UsageError
 from pipeline.simulation.missing_benchmarks import require
-from pipeline.simulation.restore import config_of, find_run, restore, years_played
+from pipeline.simulation.restore import restore
 from pipeline.simulation.world import World
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
+from pipeline.store.run_lookup import config_of, find_run, years_played
 from signatures.types import TaxSchedule
 
 MOST_RUNS = 6

@@ -24,9 +24,9 @@ from pipeline.economy.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
 from pipeline.economy.tax import uniform
-from pipeline.simulation.restore import schedule_of
 from pipeline.simulation.world import World
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
+from pipeline.store.run_lookup import schedule_of
 from signatures.types import TaxSchedule
 
 BEST, PLAYED = "best responses", "as played"

@@ -11,8 +11,8 @@ from evals.output.formats import plain
 from evals.policies.share_of_gain import figure, share_in_words
 from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
-from pipeline.simulation.restore import find_run, schedule_of
-from pipeline.store.query import SECONDS, check_file
+from pipeline.store.reader import SECONDS, check_file
+from pipeline.store.run_lookup import find_run, schedule_of
 from pipeline.terminal import visible
 from signatures.types import TaxSchedule
 

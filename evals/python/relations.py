@@ -17,8 +17,8 @@ import duckdb
 import pyarrow as pa
 
 from evals.sql.saved_queries import question
-from pipeline.simulation.restore import ReadOnlyStore
-from pipeline.store.query import SECONDS, ask
+from pipeline.store.query import ask
+from pipeline.store.reader import SECONDS, ReadOnlyStore
 from pipeline.store.schema import OPENING, explained
 from pipeline.store.wide_values import shown
 

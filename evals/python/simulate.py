@@ -11,10 +11,11 @@ from typing import Any
 
 from evals.output.console import Console
 from evals.python.database import Run
-from evals.run.command import begin_and_play, configure
-from pipeline.parallel.interrupts import INTERRUPTED
+from evals.run.command import play_with_progress
 from pipeline.printed_commands import command
-from pipeline.store.shards import main_of
+from pipeline.simulation.lifecycle import new_run, prepare
+from pipeline.simulation.world import create
+from pipeline.store.shards import main_of, merge
 
 _writing: defaultdict[Path, Lock] = defaultdict(Lock)
 """By database: two threads of a process would share one connection's transactions, so one waits for the other."""
@@ -35,12 +36,16 @@ def simulate(*, progress: bool = False, **settings: Any) -> Run:
     resume the run.
     """
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
-    silent = Console(file=io.StringIO(), quiet=True)
-    with _writing[Path(main_of(configure(given).db)).absolute()]:
-        played = begin_and_play(given, silent, progress=Console(stderr=True) if progress else None)
-    if played.code == INTERRUPTED:
-        again = command("resume", played.run_id, "--db", played.db)
-        raise KeyboardInterrupt(
-            f"run {played.run_id} is interrupted, and all replies are stored; resume it with: {again}"
-        )
-    return Run(played.db, played.run_id)
+    config, model, _ = prepare(given)
+    world, main = create(config), main_of(config.db)
+    console = Console(stderr=True) if progress else Console(file=io.StringIO(), quiet=True)
+    with _writing[Path(main).absolute()]:
+        merge(main)
+        with new_run(config, model, world, tell=lambda notice: None) as simulation:
+            ending = play_with_progress(simulation, console)
+        db, run_id = simulation.config.db, simulation.run_id
+        if ending.status == "interrupted":
+            again = command("resume", run_id, "--db", db)
+            raise KeyboardInterrupt(f"run {run_id} is interrupted, and all replies are stored; resume it with: {again}")
+        moved = [one.new for shard, runs in merge(main) for one in runs if shard == db and one.old == run_id]
+    return Run(main, moved[0]) if moved else Run(db, run_id)

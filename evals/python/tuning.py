@@ -13,8 +13,8 @@ from evals.datasets.simulated import Dataset, sampled
 from evals.metrics.registry import as_dspy
 from evals.metrics.registry import metric as metric_of
 from evals.output.formats import whole_file
-from evals.run.command import configure
 from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.model_choice import configure
 from pipeline.errors import UsageError
 from pipeline.stackelberg import MAIN_QUESTION
 from programs.roles import saved_program

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from evals.output.formats import plain
 from evals.output.number_format import dollars, percent, several
 from evals.policies.loaded_run import LoadedRun
-from pipeline.store.writer import Reader, Row
+from pipeline.store.columns import Reader, Row
 
 LONGEST = 12_000
 """Maximum characters of a prompt or reply on the page: more than any prompt has, few enough for a page."""

@@ -28,8 +28,8 @@ from evals.output.number_format import several
 from evals.policies import who_gains
 from evals.policies.loaded_run import load
 from evals.report import calls, key_figures, settings, tables
-from pipeline.simulation.restore import ReadOnlyStore
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
+from pipeline.store.reader import ReadOnlyStore
 
 WORST = 8
 """Worst decisions shown for one run; for several runs, half as many each."""

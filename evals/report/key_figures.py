@@ -11,7 +11,7 @@ from evals.output.number_format import MISSING, Table, dollars, number, percent,
 from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import TOO_LITTLE, gain_in_words
 from evals.report.settings import government
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 TOLERATED = 0.05
 """Largest share of decisions that fell back to the previous action without a warning."""

@@ -13,7 +13,7 @@ from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, S
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.fresh_people import BY_NUMBER, fresh_people
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 from signatures.types import TaxSchedule
 
 LATEST_ELECTIONS, LATEST_LAWS, MOST_PEOPLE = 20, 20, 40

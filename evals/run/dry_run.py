@@ -19,8 +19,8 @@ from rich.table import Table
 
 from evals.cautions.messages import before, tell
 from evals.output.console import Console
-from evals.run.command import choose_model, configure
 from evals.run.question_counts import Interval, Size, governments, measure, questions
+from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create

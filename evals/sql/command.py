@@ -21,7 +21,8 @@ from evals.sql import saved_queries
 from pipeline.errors import StoreError, UsageError
 from pipeline.printed_commands import command
 from pipeline.store.older_schema import LACKING, how_to_compute_them
-from pipeline.store.query import SECONDS, Answer, ask, connect, select
+from pipeline.store.query import Answer, ask, select
+from pipeline.store.reader import SECONDS, connect
 from pipeline.store.schema import OPEN_HERE
 from programs.text_files import decoded
 

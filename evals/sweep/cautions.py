@@ -11,8 +11,8 @@ from evals.cautions.rules import Caution, cautions, on_objective, on_people
 from evals.sweep.cells import Cell
 from pipeline.config import RunConfig
 from pipeline.economy.welfare import WELFARE
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.simulation.world import create
+from pipeline.store.reader import ReadOnlyStore
 
 MOST_POPULATIONS = 50
 """A sweep of more populations is checked beforehand on this many of them."""

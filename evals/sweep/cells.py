@@ -9,10 +9,11 @@ from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any
 
-from evals.run.command import choose_model
+from pipeline.agents.model_choice import choose_model
+from pipeline.code_version import code_version
 from pipeline.config import PLACEMENT, ROLES, RunConfig, build, by_role
 from pipeline.errors import UsageError
-from pipeline.store.writer import Reader, as_json, code_version
+from pipeline.store.columns import Reader, as_json
 from programs.roles import saved_program
 
 NOT_ASKED = (

@@ -15,7 +15,7 @@ from multiprocessing.context import SpawnProcess
 from queue import SimpleQueue
 
 from evals.run.progress import News
-from evals.sweep.sweep import Group, Report, play_jobs
+from evals.sweep.jobs import Group, Report, play_jobs
 from pipeline import terminal
 from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import deaf_to_interrupts, work_for_another

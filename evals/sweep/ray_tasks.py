@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.sweep.cells import plan
-from evals.sweep.sweep import Group, Job, Report, play_jobs
+from evals.sweep.jobs import Group, Job, Report, play_jobs
 from pipeline.errors import EconomistError
 from pipeline.parallel.ray_cluster import cluster
 from pipeline.store import shards

@@ -14,7 +14,7 @@ from evals.validity.checks import CHECKS
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
 from pipeline.agents.agents import QUESTIONS
-from pipeline.store.writer import Row, now
+from pipeline.store.columns import Row, now
 from pipeline.terminal import CONTROL
 
 HEAD = "# Validity card"

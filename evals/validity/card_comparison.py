@@ -12,7 +12,7 @@ from evals.validity.card import SUBJECT, figure
 from evals.validity.checks import CHECKS
 from pipeline.agents.agents import QUESTIONS
 from pipeline.errors import UsageError
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
 
 STORED = """
 SELECT arm || CASE WHEN schema_version IS NULL THEN ' (scored by an older version)' ELSE '' END AS arm,

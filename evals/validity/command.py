@@ -25,11 +25,13 @@ from evals.validity.forecast import forecast
 from evals.validity.plan import Plan, ValidateRequest, identity, judge, prepare
 from evals.validity.questionnaire import Panel, Session
 from pipeline.agents.budget import Capped
+from pipeline.code_version import code_version
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.printed_commands import command
-from pipeline.simulation.restore import ReadOnlyStore
-from pipeline.store.writer import Store, as_json, check_path, code_version, now
+from pipeline.store.columns import as_json, now
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.writer import Store, check_path
 from pipeline.studies.study import Study, study_name
 from programs.adapters.repairing import ADAPTERS
 from programs.models import is_remote

@@ -17,7 +17,7 @@ from evals.optimize.candidates import Question, question_of
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
 from pipeline.agents.rule_agents import RULE_FOR
 from pipeline.config import RunConfig
-from pipeline.store.writer import as_json
+from pipeline.store.columns import as_json
 from pipeline.studies.call_tree import CallNode
 from pipeline.studies.dspy_callbacks import StudyCallbacks
 from pipeline.studies.study import Study

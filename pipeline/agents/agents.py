@@ -19,13 +19,13 @@ from dspy.utils import exceptions as dspy_errors
 from pipeline import permissions as proposals
 from pipeline.agents import examples
 from pipeline.agents.budget import Amount, Budget, Capped
-from pipeline.agents.call_trace import Recorded, Trace
+from pipeline.agents.call_trace import Trace
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
-from pipeline.store.call_rows import RUN_STRIDE, Call
+from pipeline.store.call_rows import RUN_STRIDE, Call, Recorded
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
 from programs.calls.context import CallContext, entered

@@ -15,32 +15,13 @@ from typing import Any
 from dspy import lm15
 from pydantic_core import to_jsonable_python
 
-from pipeline.store.call_rows import RUN_STRIDE, Call
-from pipeline.store.writer import as_json
+from pipeline.store.call_rows import BRANCH_ATTEMPTS, MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES, Call
+from pipeline.store.columns import as_json
 from programs.caching import PerObject
 from programs.calls.prices import KNOWN, Prices, count
 from programs.calls.protocols import Attempt, SharedPrompt
 from programs.calls.server_replies import finish_reason, stored, text_of, told
 from programs.models import without_secrets
-
-SIGNATURES = (
-    "Preflight",
-    "WritePersona",
-    "StandForOffice",
-    "CastVote",
-    "GovernAsLeader",
-    "SetTaxRates",
-    "ChooseLabor",
-    "JudgeTaxPolicy",
-)
-"""In the order in which a year asks them: the order of call ids."""
-
-INTERVIEW = "AnswerInterview"
-"""What is asked when a year is over. It belongs to no run: a resumed or replayed run ignores it."""
-
-MOST_ATTEMPTS = 1000
-BRANCH_ATTEMPTS = 50
-"""Attempts of one branch of a question at most; a question has room for twenty branches."""
 
 KINDS = (
     (lm15.RateLimitError, "rate_limit"),
@@ -52,10 +33,6 @@ KINDS = (
     (lm15.ContextLengthError, "context_length"),
     (lm15.InvalidRequestError, "invalid_request"),
 )
-
-
-Recorded = dict[tuple[int, str, int | None], list[Call]]
-"""Stored calls by (year, signature, agent), each list in the order in which they were made."""
 
 
 @dataclass
@@ -264,15 +241,6 @@ def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
 def refuse(call: Call, reason: str) -> None:
     """Take note that the reply of `call` could not be used, and what its end says about it."""
     call.status, call.error = "parse_error", told(reason, call.finish_reason, call.response)[:400]
-
-
-def next_interview(run_id: int, lowest: int | None) -> int:
-    """The number of a run's next interview, from the lowest call id of its interviews so far.
-
-    >>> next_interview(1, None), next_interview(1, 19_999_999_998_000)
-    (0, 2)
-    """
-    return 0 if lowest is None else ((run_id + 1) * RUN_STRIDE - lowest) // MOST_ATTEMPTS
 
 
 def kind(error: Exception) -> str:

@@ -17,6 +17,7 @@ import dspy
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from pipeline.store.columns import Reader
 from pipeline.store.query import select
 from programs.engines.rules import prompt_parser
 from programs.strategies.few_shot import NearestShots
@@ -33,16 +34,17 @@ MOST = 200
 PARTS = re.compile(r"(?:^|\n\n)### (system|user|assistant)\n")
 
 
-def pools(modules: Mapping[str, dspy.Module], config: RunConfig) -> Pools:
+def pools(modules: Mapping[str, dspy.Module], config: RunConfig, store: Reader | None = None) -> Pools:
     """Examples for each of the `modules`, by question, that wants some; from `--examples`, else the run's database.
 
+    `store` is the run's database where this process has it open already.
     Only runs of the same economy, objective, brackets and dollars count: elsewhere other decisions were good.
     UsageError where the database that is named is not there.
     """
     if config.examples is not None and not Path(config.examples).exists():
         raise UsageError(f"--examples {config.examples} does not exist; expected a database of llm-economist")
     return {
-        question: _pool(question, module.answer.signature, config)
+        question: _pool(question, module.answer.signature, config, store)
         for question, module in modules.items()
         if _wants(module)
     }
@@ -62,14 +64,17 @@ def fixed_pools(modules: Mapping[str, dspy.Module], config: RunConfig) -> Pools:
     return pools(modules, config)
 
 
-def _pool(question: str, signature: type[dspy.Signature], config: RunConfig) -> Sequence[Mapping[str, Any]]:
+def _pool(
+    question: str, signature: type[dspy.Signature], config: RunConfig, store: Reader | None
+) -> Sequence[Mapping[str, Any]]:
     path = config.examples or config.db
     if not Path(path).exists():
         return ()
     query = files("pipeline").joinpath("agents", "examples.sql").read_text(encoding="utf-8")
     wanted = {"question": question, "most": MOST, "economy": config.economy, "welfare": config.welfare}
     wanted |= {"brackets": config.bracket_setting, "dollars_of": str(config.dollars_of or "")}
-    rows = select(path, query, wanted).rows
+    own = store if store is not None and store.path == path else None
+    rows = [tuple(row.values()) for row in own.rows(query, wanted)] if own else select(path, query, wanted).rows
     return tuple(_read(rows, signature))
 
 
@@ -95,3 +100,9 @@ def learn(modules: Mapping[str, dspy.Module], known: Pools) -> None:
     for question, module in modules.items():
         if isinstance(module, NearestShots):
             module.learn(known.get(question, ()))
+
+
+def stored_pools(reader: Reader, run_id: int) -> Pools:
+    """The pools of examples of a run's strategies."""
+    rows = reader.rows("SELECT state FROM programs WHERE run_id = ? AND state IS NOT NULL", [run_id])
+    return {question: pool for row in rows for question, pool in json.loads(row["state"]).get(POOL, {}).items()}

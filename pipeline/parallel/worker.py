@@ -17,13 +17,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Recorded
 from pipeline.agents.examples import Pools
 from pipeline.agents.question import Question
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError
-from pipeline.store.call_rows import Call
+from pipeline.store.call_rows import Call, Recorded
 
 if TYPE_CHECKING:
     from pipeline.store.call_files import CallFileWriter

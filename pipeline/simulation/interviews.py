@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import INTERVIEW, next_interview
 from pipeline.agents.question import Answer, Question
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError, UsageError
 from pipeline.simulation import observations as see
 from pipeline.simulation.government import planner_inputs
 from pipeline.simulation.loop import labor_inputs
-from pipeline.simulation.restore import config_of, restore, schedule_of, settings_of_year, years_played
+from pipeline.simulation.restore import restore
 from pipeline.simulation.world import World
-from pipeline.store.writer import Row, Store
+from pipeline.store.call_rows import INTERVIEW, next_interview
+from pipeline.store.columns import Row
+from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year, years_played
+from pipeline.store.writer import Store
 
 LONGEST_QUESTION = 2000
 """The most characters in a question."""

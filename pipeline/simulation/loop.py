@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.agents.agents import LLMAgents
-from pipeline.agents.call_trace import Recorded
 from pipeline.agents.fan_out import ask_all
 from pipeline.agents.question import Answer, Answerer
 from pipeline.agents.silent_roles import Silence, governs
@@ -41,6 +40,7 @@ from pipeline.simulation.records import (
     year_tables,
 )
 from pipeline.simulation.world import World, create
+from pipeline.store.call_rows import Recorded
 from pipeline.store.writer import Store
 
 WORKER_EXPLOIT_FROM = 0.9

@@ -17,11 +17,11 @@ from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.equilibrium import Regret, regret, settle
 from pipeline.economy.tax import FloatArray
 from pipeline.errors import UsageError
-from pipeline.simulation.restore import config_of, schedule_of, settings_of_year
 from pipeline.simulation.world import setting_of
-from pipeline.store.columns import Columns, append
+from pipeline.store.columns import Columns, Reader, Row, append
 from pipeline.store.older_schema import LACKING, MISSING, OF_DECISIONS, YARDSTICKS, how_to_compute_them
-from pipeline.store.writer import Reader, Row, Store
+from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year
+from pipeline.store.writer import Store
 from signatures.types import TaxSchedule
 
 PLAYED = """
@@ -112,7 +112,7 @@ def put(store: Store, run_id: int, found: Sequence[Yardsticks]) -> None:
         _update(store, "decisions", run_id, decisions, OF_DECISIONS)
         _update(store, "years", run_id, years, YARDSTICKS)
 
-    store.transact(write)
+    store.transaction(write)
 
 
 def _update(store: Store, table: str, run_id: int, columns: Columns, names: Sequence[str]) -> None:

@@ -13,7 +13,8 @@ from pipeline.errors import ModelError
 from pipeline.simulation import observations as see
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.world import World, needs_persona
-from pipeline.store.writer import Row, Store
+from pipeline.store.columns import Row
+from pipeline.store.writer import Store
 from programs.roles import saved_program
 
 log = logging.getLogger("llm_economist")

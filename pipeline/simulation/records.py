@@ -16,8 +16,7 @@ from pipeline.economy.welfare import gini, idle_share
 from pipeline.simulation.government import Government
 from pipeline.simulation.memory import Floats
 from pipeline.simulation.world import World
-from pipeline.store.columns import Columns, nulls
-from pipeline.store.writer import Row, Rows, as_json
+from pipeline.store.columns import Columns, Row, Rows, as_json, nulls
 from programs.roles import saved_program
 
 NO_CALL = -1

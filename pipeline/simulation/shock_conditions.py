@@ -32,7 +32,7 @@ def agents_matching(condition: str, population: Population) -> NDArray[np.bool_]
     """Which agents (N,) satisfy a condition. UsageError in one line if it is not valid."""
     import duckdb
 
-    from pipeline.store.query_worker import LOCKDOWN
+    from pipeline.store.reader import LOCKDOWN
 
     with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "1GB"}) as box:
         for setting in LOCKDOWN:

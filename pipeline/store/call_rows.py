@@ -1,12 +1,31 @@
-"""Model calls as they are stored."""
+"""Rows of `lm_calls`: a model call, and the numbers that identify it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+SIGNATURES = (
+    "Preflight",
+    "WritePersona",
+    "StandForOffice",
+    "CastVote",
+    "GovernAsLeader",
+    "SetTaxRates",
+    "ChooseLabor",
+    "JudgeTaxPolicy",
+)
+"""In the order in which a year asks them: the order of call ids."""
+
+
+INTERVIEW = "AnswerInterview"
+"""What is asked when a year is over. It belongs to no run: a resumed or replayed run ignores it."""
+
+
+MOST_ATTEMPTS = 1000
+BRANCH_ATTEMPTS = 50
+"""Attempts of one branch of a question at most; a question has room for twenty branches."""
 RUN_STRIDE = 10**13
-"""Call ids of run n lie between n and n + 1 times this."""
 
 
 @dataclass
@@ -40,3 +59,16 @@ class Call:
     started_at: datetime
     choice: int | None = None
     finish_reason: str | None = None
+
+
+Recorded = dict[tuple[int, str, int | None], list[Call]]
+"""Stored calls by (year, signature, agent), each list in the order in which they were made."""
+
+
+def next_interview(run_id: int, lowest: int | None) -> int:
+    """The number of a run's next interview, from the lowest call id of its interviews so far.
+
+    >>> next_interview(1, None), next_interview(1, 19_999_999_998_000)
+    (0, 2)
+    """
+    return 0 if lowest is None else ((run_id + 1) * RUN_STRIDE - lowest) // MOST_ATTEMPTS

@@ -55,7 +55,7 @@ FLAWS: Mapping[str, str] = {
 
 def flaw() -> str | None:
     """One line about the first damage in a database that this process has read, or None."""
-    from pipeline.simulation.restore import ReadOnlyStore
+    from pipeline.store.reader import ReadOnlyStore
 
     for path in OPENED:
         if Path(path).absolute() in OPEN_HERE:

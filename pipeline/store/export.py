@@ -13,15 +13,14 @@ from typing import Any
 
 import duckdb
 
+from pipeline.code_version import code_version
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import ReadOnlyStore, find_run, with_ancestors
+from pipeline.store.columns import Reader, Row
 from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, RUN_KEYS
-from pipeline.store.query import connect
-from pipeline.store.query_worker import Locked
+from pipeline.store.reader import ReadOnlyStore, readable
+from pipeline.store.run_lookup import find_run, with_ancestors
 from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today
-from pipeline.store.snapshots import NoAnswer, snapshot
-from pipeline.store.writer import Reader, Row, code_version
-from pipeline.temporary_files import draft_folder_of, temporary_folder
+from pipeline.temporary_files import draft_folder_of
 from programs.user_files import LARGEST_MANIFEST
 
 BASE_TABLES = """
@@ -88,22 +87,6 @@ def _refuse_target(target: Path, to: str) -> None:
             raise UsageError(f"--to {to} is not empty; name a new folder")
     elif target.exists():
         raise UsageError(f"--to {to} is a file; name a new folder")
-
-
-@contextmanager
-def readable(db: str) -> Iterator[str]:
-    """A database that can be read: `db` itself, or a copy made by the process that is writing it."""
-    try:
-        connect(db).close()
-    except Locked as locked:
-        with temporary_folder() as folder:
-            try:
-                copy = snapshot(db, folder)
-            except NoAnswer:
-                raise locked from None  # which names the process
-            yield copy
-        return
-    yield db
 
 
 def _chosen(reader: Reader, runs: str) -> Sequence[Row]:

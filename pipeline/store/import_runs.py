@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import duckdb
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import older_schema
 from pipeline.store.call_rows import RUN_STRIDE
 from pipeline.store.export import quoted, tables
 from pipeline.store.manifest import flaw_of_runs, read_manifest
-from pipeline.store.schema import SCHEMA_VERSION, StoreLocked, explain, schema_version
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.schema import SCHEMA_VERSION, explain, not_opened, schema_version
 from pipeline.store.writer import Store
 from pipeline.temporary_files import temporary_folder
 
@@ -82,7 +82,7 @@ def import_into(store: Store, path: str, *, again: bool = False) -> Imported:
             raise AlreadyHere(
                 f"all runs of {path} are in {store.path} already ({here}); --again imports them once more"
             )
-        store.transact(lambda: _insert(store.connection, source, moved))
+        store.transaction(lambda: _insert(store.connection, source, moved))
     return Imported(moved, new)
 
 
@@ -174,7 +174,7 @@ def _of_database(store: Store, path: str) -> Iterator[Source]:
         try:
             store.connection.execute(f"ATTACH {quoted(path)} AS source (READ_ONLY)")
         except (duckdb.Error, OSError, RuntimeError) as error:
-            raise (StoreLocked if "Conflicting lock" in str(error) else StoreError)(explain(path, error)) from error
+            raise not_opened(path, error) from error
         try:
             yield Source(schema_version(store.connection, "source"), runs, tables(store.connection, "source"), "source")
         finally:
@@ -242,7 +242,7 @@ def copy_personas(store: Store, path: str) -> None:
     """Import only the personas of another database."""
     with _source(store, path) as source:
         columns = tables(store.connection)["personas"]
-        store.transact(lambda: _insert_shared(store.connection, source, "personas", columns))
+        store.transaction(lambda: _insert_shared(store.connection, source, "personas", columns))
 
 
 def _common(connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[str]) -> list[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from pipeline.store.writer import Store
+import duckdb
 
 TOTALS = """count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
             coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens,
@@ -19,12 +18,21 @@ TOTALS = """count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed,
 """Totals over calls: the fields of `pipeline.agents.agents.Usage`."""
 
 
+class Writer(Protocol):
+    """A database that is open for writing (writer.py)."""
+
+    path: str
+    connection: duckdb.DuckDBPyConnection
+
+    def transaction(self, work: Callable[[], object]) -> None: ...
+
+
 def calls_folder(path: str) -> Path:
     """The folder for calls that wait to be moved into the database `path`; one subfolder per run and worker process."""
     return Path(f"{path}.calls").absolute()
 
 
-def ingest_calls(store: Store, run_id: int) -> Mapping[str, Any]:
+def ingest_calls(store: Writer, run_id: int) -> Mapping[str, Any]:
     """Move the waiting calls of a run into `lm_calls`; returns their `TOTALS`, or nothing if none is waiting.
 
     Files are deleted after the commit. If the process was killed in between, no call is inserted twice.
@@ -42,13 +50,13 @@ def ingest_calls(store: Store, run_id: int) -> Mapping[str, Any]:
         store.connection.execute(f"INSERT INTO lm_calls BY NAME SELECT * FROM {new} ORDER BY call_id", [written])
 
     if files:
-        store.transact(take)
+        store.transaction(take)
     for file in files:
         file.unlink(missing_ok=True)
     return totals
 
 
-def ingest_leftover_calls(store: Store) -> None:
+def ingest_leftover_calls(store: Writer) -> None:
     """Move the calls of killed runs into the store, because their replies are paid for."""
     root = calls_folder(store.path)
     for folder in root.iterdir() if root.is_dir() else ():

@@ -1,7 +1,7 @@
 """Run one SELECT query in a sandboxed child process that can read only the database file.
 
-`ask` and `select` accept untrusted queries; `connect` is for our own queries, in this process. `ask` never opens the
-database in this process, because closing it would release DuckDB's lock if this process also writes it.
+`ask` and `select` accept untrusted queries; reader.py is for our own, in this process. `ask` never opens the database
+in this process, because closing it would release DuckDB's lock if this process also writes it.
 """
 
 from __future__ import annotations
@@ -19,24 +19,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.temporary_files import temporary_folder
-from programs.user_files import refuse_other_kinds
-
-if TYPE_CHECKING:
-    import duckdb
-
-SECONDS = 60.0
-"""The default time limit of a query."""
+from pipeline.store.reader import SECONDS, check_file, copied_by_writer, too_long, too_much_memory
+from pipeline.store.schema import StoreLocked
 
 LOCK_TIMEOUT = 10.0
 """Additional seconds for the child process to start and to end by itself."""
 
-MEMORY = "2GB"
-"""The memory limit of a query."""
 
 IN_MEMORY = 64 * 2**20
 """Answers up to this size, in bytes, stay in memory; larger ones go to disk."""
@@ -102,13 +93,6 @@ def _values(column: Any) -> list[Any]:
     return values
 
 
-def connect(path: str) -> duckdb.DuckDBPyConnection:
-    """A read-only connection in this process, without access to files, network or settings, for our own queries."""
-    from pipeline.store import query_worker
-
-    return query_worker.connect(path)
-
-
 def select(
     path: str,
     query: str,
@@ -155,8 +139,8 @@ def ask(
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
         try:
             _put(request, rows)
-        except _Locked:
-            _ask_the_writer(request, rows)
+        except StoreLocked as error:
+            _ask_the_writer(request, rows, error)
         yield Answer(rows, limit)
 
 
@@ -166,16 +150,13 @@ def _refuse_invalid_unicode(text: object, what: str) -> None:
         raise UsageError(f"{what} has a character that is not valid Unicode ({half.group()!a}); expected UTF-8")
 
 
-def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes]) -> None:
+def _ask_the_writer(request: Mapping[str, Any], rows: IO[bytes], error: StoreLocked) -> None:
     """Query a copy that the writing process makes. If it does not answer, try the file again: it may have ended."""
-    from pipeline.store.snapshots import NoAnswer, snapshot
-
-    with temporary_folder() as folder:
-        try:
-            copy = snapshot(request["path"], folder)
-        except NoAnswer:
-            return _put(request, rows)  # its error names the process
-        _put({**request, "path": copy}, rows)
+    try:
+        with copied_by_writer(request["path"], error) as copy:
+            _put({**request, "path": copy}, rows)
+    except StoreLocked:
+        _put(request, rows)
 
 
 def _put(request: Mapping[str, Any], rows: IO[bytes]) -> None:
@@ -188,36 +169,12 @@ def _put(request: Mapping[str, Any], rows: IO[bytes]) -> None:
         _run_child({**request, "as_text": json.loads(str(error))}, rows)
 
 
-def check_file(path: str) -> None:
-    """UsageError unless the file exists. Does not open it."""
-    refuse_no_file(path)
-    if not Path(path).exists():
-        raise UsageError(f"--db {path} does not exist; create it with `llm-economist run`, or name another file")
-
-
-def refuse_no_file(path: str) -> None:
-    """UsageError if `path` is not a regular file: DuckDB would wait for a pipe. Does not open it."""
-    try:
-        refuse_other_kinds(os.stat(path), path)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "no file has such a name"
-        said = why.removeprefix("it ") if why.startswith("it is ") else f"cannot be a file ({why})"
-        shown = path if len(path) < 200 else f"{path[:60]}..."
-        raise UsageError(f"--db {shown} {said}; expected a DuckDB file, e.g. --db economist.duckdb") from error
-
-
-class _Locked(StoreError):
-    """Another process is writing the database."""
-
-
 class _Beyond(StoreError):
     """Columns, given by number, have values outside Python's range."""
 
 
 KINDS: Mapping[str, type[EconomistError]] = {
-    "Locked": _Locked,
+    "StoreLocked": StoreLocked,
     "Beyond": _Beyond,
     "StoreError": StoreError,
     "UsageError": UsageError,
@@ -285,16 +242,3 @@ def _failure(code: int, said: bytes, seconds: float, *, late: bool) -> Economist
     except (ValueError, KeyError, TypeError):
         last = (said.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1][:200]
         return UsageError(f"the query failed: its process ended with exit code {code} ({last})")
-
-
-def too_long(seconds: float) -> str:
-    return (
-        f"the query failed: it took more than {seconds:g} seconds and was stopped; "
-        "narrow it (run_id, year), or allow more time with --timeout-seconds"
-    )
-
-
-def too_much_memory() -> str:
-    return (
-        f"the query failed: it needs more than {MEMORY} of memory; narrow it (run_id, year), or ask for fewer columns"
-    )

@@ -20,61 +20,20 @@ from typing import Any, BinaryIO
 import duckdb
 
 from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.store.query import MEMORY, SECONDS, check_file, too_long, too_much_memory
-from pipeline.store.schema import check_owner, explain, read_as_of_today, refuse_other_formats
+from pipeline.store.reader import THREADS, connect, too_long, too_much_memory
 from pipeline.store.wide_values import beyond, shown
 
 GRACE = 2.0
 """Seconds after the time limit until the process is killed, if DuckDB could not stop the query."""
 
-THREADS = 2
 ADDRESS_SPACE = 3 * 2**30
 """A memory limit, in bytes, that the operating system enforces: DuckDB does not count single large values."""
 
 BATCH_ROWS = 2048
 
-LOCKDOWN = (
-    "temp_directory = ''",
-    "autoinstall_known_extensions = false",
-    "autoload_known_extensions = false",
-    "allow_community_extensions = false",
-    "python_enable_replacements = false",
-    "allow_persistent_secrets = false",
-    "enable_external_access = false",
-    # DuckDB still allows the database's own path: `WITH x AS (COPY ... TO 'economist.duckdb')` would overwrite it.
-    "disabled_filesystems = 'LocalFileSystem,PipeFileSystem'",
-    "lock_configuration = true",
-)
-"""The order matters: later settings lock earlier ones."""
-
-
-class Locked(StoreError):
-    """Another process is writing the database."""
-
 
 class Beyond(StoreError):
     """Columns have values outside Python's range; the message holds their numbers as JSON."""
-
-
-def connect(path: str, *, seconds: float = SECONDS) -> duckdb.DuckDBPyConnection:
-    """A read-only connection without access to files, network or settings. EconomistError if that fails."""
-    check_file(path)
-    refuse_other_formats(path)
-    try:
-        connection = duckdb.connect(path, read_only=True, config={"memory_limit": MEMORY, "threads": THREADS})
-    except (duckdb.Error, OSError, RuntimeError) as error:
-        raise (Locked if "Conflicting lock" in str(error) else StoreError)(explain(path, error)) from error
-    try:
-        check_owner(connection, path)
-        read_as_of_today(connection)
-        for setting in ("TimeZone = 'UTC'", f"max_execution_time = {int(seconds * 1000)}", *LOCKDOWN):
-            connection.execute(f"SET {setting}")
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, duckdb.Error):
-            raise StoreError(explain(path, error)) from error
-        raise
-    return connection
 
 
 def reader(

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import duckdb
 
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, UsageError
 from pipeline.store import allowed_definitions, older_schema, views
-from pipeline.store.query import refuse_no_file
+from programs.user_files import refuse_other_kinds
 
 QUERY_INTERRUPTED = "Query interrupted"
 """The message of DuckDB's RuntimeError after Ctrl-C in a query."""
@@ -40,7 +40,7 @@ OPENED: dict[str, None] = {}
 
 
 class StoreLocked(StoreError):
-    """Another process has the database open."""
+    """A database is open elsewhere, whether it was to be read, written or merged. `locked` writes the message."""
 
 
 class Catalog(NamedTuple):
@@ -176,6 +176,19 @@ def remove_files(path: str) -> None:
         Path(file).unlink(missing_ok=True)
 
 
+def refuse_no_file(path: str) -> None:
+    """UsageError if `path` is not a regular file: DuckDB would wait for a pipe. Does not open it."""
+    try:
+        refuse_other_kinds(os.stat(path), path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file has such a name"
+        said = why.removeprefix("it ") if why.startswith("it is ") else f"cannot be a file ({why})"
+        shown = path if len(path) < 200 else f"{path[:60]}..."
+        raise UsageError(f"--db {shown} {said}; expected a DuckDB file, e.g. --db economist.duckdb") from error
+
+
 def refuse_other_formats(path: str) -> None:
     """StoreError for files of other formats, which DuckDB would read through an in-memory database.
 
@@ -243,6 +256,16 @@ def _refuse_other_types(connection: duckdb.DuckDBPyConnection, path: str) -> Non
             raise StoreError(f"{path} has {table}.{column} as {kind}, expected {expected}; choose another --db")
 
 
+def locked(path: str, by: str) -> StoreLocked:
+    """The error for a file that `by`, e.g. "another process (PID 7)", has open."""
+    return StoreLocked(f"{path} is in use by {by}; wait for it, close the file there, or choose another --db")
+
+
+def not_opened(path: str, error: Exception) -> StoreError:
+    """The error for a file that DuckDB could not open: StoreLocked if another process has it open."""
+    return (StoreLocked if "Conflicting lock" in str(error) else StoreError)(explain(path, error))
+
+
 def holder(text: str) -> str:
     """The process that has the file open, according to DuckDB's message.
 
@@ -263,7 +286,7 @@ def explain(path: str, error: Exception) -> str:
     if isinstance(error, duckdb.FatalException | duckdb.InternalException) or "checksum" in text:
         return f"{path} is damaged ({text[:160]}); take a copy from a backup, or choose another --db"
     if "Conflicting lock" in text:
-        return f"{path} is in use by {holder(text)}; wait for it, close the file there, or choose another --db"
+        return str(locked(path, holder(text)))
     if "not a valid DuckDB database" in text:
         return f"{path} is not a DuckDB database; choose another --db"
     if "newer version" in text:

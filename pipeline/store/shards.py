@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import duckdb
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import snapshots
 from pipeline.store.import_runs import AlreadyHere, ImportedRun, copy_personas, import_into
 from pipeline.store.incoming_calls import calls_folder
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.schema import StoreLocked, remove_files
 from pipeline.store.writer import Store
 from pipeline.temporary_files import temporary_folder
@@ -91,16 +91,15 @@ def unless_live(db: str, work: Callable[[], T]) -> T | None:
         time.sleep(0.1)
 
 
-def open_store(db: str, *, personas: bool) -> Store:
-    """Open the database, or a new shard while another run writes it; `personas`: copy its personas to the shard."""
-    store = unless_live(db, lambda: Store(db, serve=True))
-    if store is not None:
-        return store
-    store = Store(new_shard(db), serve=True)
-    if personas:
-        with suppress(StoreError), temporary_folder() as folder:
-            copy_personas(store, snapshots.snapshot(db, folder))
-    return store
+def open_store(db: str) -> Store:
+    """Open the database, or a new shard while another run writes it."""
+    return unless_live(db, lambda: Store(db, serve=True)) or Store(new_shard(db), serve=True)
+
+
+def take_personas(shard: Store, db: str) -> None:
+    """Copy the personas of a database that another run is writing to a shard of it, if that run answers."""
+    with suppress(StoreError), temporary_folder() as folder:
+        copy_personas(shard, snapshots.snapshot(db, folder))
 
 
 def merge(db: str, *, cut_off: bool = False) -> list[tuple[str, list[ImportedRun]]]:

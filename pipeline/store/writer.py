@@ -5,14 +5,12 @@ One process owns a file while it writes. A year is one transaction, and its `yea
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import duckdb
 
@@ -20,70 +18,47 @@ from pipeline.code_version import code_version
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import incoming_calls
 from pipeline.store.call_rows import Call
-from pipeline.store.columns import Columns, append
+from pipeline.store.columns import Columns, Row, Rows, append, now
 from pipeline.store.lost_database import FileLost, FileWatch, rescue
-from pipeline.store.query import refuse_no_file
 from pipeline.store.schema import (
     OPEN_HERE,
     OPENED,
     OPENING,
     QUERY_INTERRUPTED,
     SCHEMA_VERSION,
-    StoreLocked,
     check_owner,
     create_database,
     explain,
     explained,
     has_rows,
     make_schema,
+    not_opened,
+    refuse_no_file,
     refuse_other_formats,
     remove_files,
 )
 from pipeline.store.snapshots import Server
 from pipeline.temporary_files import sweep_for
 
-__all__ = [
-    "StoreLocked",
-    "check_owner",
-    "code_version",
-    "explain",
-    "refuse_other_formats",
-]
-
 GROUP = 0.02
 """Seconds during which model calls are collected into one commit."""
-
-Row = Mapping[str, Any]
-Rows = Sequence[Row] | Columns
-
-
-def now() -> datetime:
-    """The current time in UTC, without a time zone, as in all tables."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def check_path(path: str) -> None:
     """UsageError or StoreError for a path that cannot be opened, before any call is paid for. Creates nothing."""
+    check_name(path)
+    if Path(path).exists():
+        Store(path).close()
+
+
+def check_name(path: str) -> None:
+    """UsageError for a path that no database can have. Neither opens nor creates a file."""
     file = Path(path)
     if path.startswith(":"):
         raise UsageError(f"--db {path} has a special meaning in DuckDB; expected a file, e.g. --db economist.duckdb")
     refuse_no_file(path)
-    if file.exists():
-        Store(path).close()
-        return
-    parent = file.absolute().parent
-    if not parent.is_dir():
+    if not file.absolute().parent.is_dir():
         raise UsageError(f"--db {path}: the folder {file.parent} does not exist; create it first")
-
-
-class Reader(Protocol):
-    """A source of rows: the store that is being written, or a read-only file."""
-
-    path: str
-
-    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]: ...
-
-    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns: ...
 
 
 class Store:
@@ -113,8 +88,7 @@ class Store:
             # An absolute path, because names like `sqlite:x` have a special meaning in DuckDB.
             self.connection = duckdb.connect(str(Path(path).absolute()))
         except (duckdb.Error, OSError, RuntimeError) as error:
-            kind = StoreLocked if "Conflicting lock" in str(error) else StoreError
-            raise kind(explain(path, error)) from error
+            raise not_opened(path, error) from error
         try:
             self._adopt(new=self._new)
         except (StoreError, duckdb.Error) as error:
@@ -226,7 +200,7 @@ class Store:
             if posted or any(tables.values()):
                 calls = [*posted, *cast(Sequence[Row], tables.get("lm_calls", ()))]
                 try:
-                    self.transact(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
+                    self.transaction(lambda: self._append_all({"lm_calls": calls, **_without_calls(tables)}))
                 except KeyboardInterrupt:  # keep the calls, to be written when the store closes
                     with self._pending_lock:
                         self._pending = [*posted, *self._pending]
@@ -242,7 +216,7 @@ class Store:
                 appender.append_rows([tuple(row[column] for column in columns) for row in rows])
                 appender.flush()
 
-    def transact(self, work: Callable[[], object]) -> None:
+    def transaction(self, work: Callable[[], object]) -> None:
         """Do `work` in one transaction. StoreError if it fails and is rolled back."""
         with self.lock:
             if self._lost is not None:
@@ -300,7 +274,7 @@ class Store:
             self.connection.execute("DELETE FROM evaluations WHERE study = ?", [study])
             self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
-        self.transact(replace)
+        self.transaction(replace)
 
     def start_run(self, row: Row) -> int:
         """Insert a run with status `running` and return its number, the next one in this file."""
@@ -318,7 +292,7 @@ class Store:
             self._append_all({"runs": [started], "programs": [{**program, "run_id": run_id} for program in programs]})
             self._copy_years(row["parent_run_id"], run_id, row["fork_year"])
 
-        self.transact(fork)
+        self.transaction(fork)
         return run_id
 
     def _started(self, row: Row) -> dict[str, Any]:
@@ -334,12 +308,12 @@ class Store:
     def reopen_run(self, run_id: int) -> None:
         """Reset a run's status to `running`."""
         statement = "UPDATE runs SET status = 'running', error = NULL, finished_at = NULL WHERE run_id = ?"
-        self.transact(lambda: self.connection.execute(statement, [run_id]))
+        self.transaction(lambda: self.connection.execute(statement, [run_id]))
 
     def finish_run(self, run_id: int, status: str, error: str | None = None) -> None:
         """Set how a run ended: finished, failed, interrupted or stopped."""
         statement = "UPDATE runs SET status = ?, error = ?, finished_at = ? WHERE run_id = ?"
-        self.transact(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
+        self.transaction(lambda: self.connection.execute(statement, [status, error, now(), run_id]))
 
     def replace(self, table: str, key: Row, rows: Sequence[Row]) -> None:
         """Replace the rows that have the values of `key` by `rows`."""
@@ -349,7 +323,7 @@ class Store:
             self.connection.execute(f"DELETE FROM {table} WHERE {where}", list(key.values()))
             self._append_all({table: rows})
 
-        self.transact(put)
+        self.transaction(put)
 
     def put_scores(self, rows: Sequence[Row]) -> None:
         """Insert rows of `evaluations`, replacing earlier ones of the same run, subject and metric."""
@@ -360,12 +334,13 @@ class Store:
             self._append_all({"evaluations": [{**row, "schema_version": SCHEMA_VERSION} for row in rows]})
 
         if rows:
-            self.transact(put)
+            self.transaction(put)
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
-        """All rows of a query, each as a dict."""
+        """All rows of a query, each as a dict. `parameters`: values for `?`, or by name for `$name`."""
         with self.lock, explained(self.path), interruptible():
-            cursor = self.connection.execute(query, list(parameters))
+            values = parameters if isinstance(parameters, Mapping) else list(parameters)
+            cursor = self.connection.execute(query, values)
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
@@ -400,8 +375,3 @@ def interruptible() -> Iterator[None]:
 
 def _without_calls(tables: Mapping[str, Rows]) -> dict[str, Rows]:
     return {table: rows for table, rows in tables.items() if table != "lm_calls"}
-
-
-def as_json(value: Any) -> str:
-    """JSON text for a JSON column, with sorted keys."""
-    return json.dumps(value, sort_keys=True, default=str)

@@ -30,7 +30,7 @@ from pipeline.agents.model_errors import cannot_use
 from pipeline.errors import ModelError
 from pipeline.parallel.interrupts import was_interrupted
 from pipeline.store.call_rows import Call
-from pipeline.store.writer import as_json
+from pipeline.store.columns import as_json
 from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
 from programs.calls.context import CallContext, call_context, entered

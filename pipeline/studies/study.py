@@ -15,7 +15,8 @@ from typing import Any
 from pipeline.agents.agents import Usage
 from pipeline.agents.budget import Amount
 from pipeline.store.call_rows import Call
-from pipeline.store.writer import Row, Store, as_json, now
+from pipeline.store.columns import Row, as_json, now
+from pipeline.store.writer import Store
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls.prices import KNOWN, Prices
 

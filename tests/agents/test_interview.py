@@ -15,9 +15,8 @@ from support.village import ask, inputs_of
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import PROGRAMS, QUESTIONS
-from pipeline.agents.call_trace import MOST_ATTEMPTS, next_interview
 from pipeline.agents.examples import inputs_of as shown_in
-from pipeline.store.call_rows import RUN_STRIDE
+from pipeline.store.call_rows import MOST_ATTEMPTS, RUN_STRIDE, next_interview
 from programs.adapters.repairing import ADAPTERS
 from programs.engines.rules.engine import RulesEngine
 from programs.roles.interview import Interviewee

@@ -18,12 +18,12 @@ from support.village import inputs_of
 from evals.run.command import run as run_command
 from evals.testing.openai_server import Loopback, completion, failure
 from pipeline.agents.agents import QUESTIONS, LLMAgents
-from pipeline.agents.call_trace import SIGNATURES
 from pipeline.agents.question import Answer, Question
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import create
+from pipeline.store.call_rows import SIGNATURES
 from pipeline.store.writer import Store
 from programs.adapters import compact
 from programs.engines.rules.engine import RulesEngine

@@ -19,7 +19,7 @@ from support.village import PLATFORMS, CallRecorder, Scripted, ask, inputs_of, m
 
 from evals.testing.openai_server import Loopback, completion
 from pipeline.agents.agents import QUESTIONS
-from pipeline.agents.call_trace import BRANCH_ATTEMPTS, MOST_ATTEMPTS
+from pipeline.store.call_rows import BRANCH_ATTEMPTS, MOST_ATTEMPTS
 from programs.adapters.repairing import REPAIRS
 from programs.strategies.few_shot import NearestShots
 from programs.strategies.reflection import LONGEST_CRITIQUE

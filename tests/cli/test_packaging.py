@@ -35,15 +35,6 @@ def test_data_is_found_as_resources():
     assert files("pipeline").joinpath("data", "occupations.csv").is_file()
 
 
-def test_imports_go_leftwards_only():
-    for i, package in enumerate(OURS):
-        for path in (ROOT / package).rglob("*.py"):
-            text = path.read_text()
-            for right in OURS[i + 1 :]:
-                assert f"\nfrom {right}" not in text, (path, right)
-                assert f"\nimport {right}" not in text, (path, right)
-
-
 def test_the_economy_knows_neither_dspy_nor_duckdb():
     code = "import sys, pipeline.economy.baselines; print([m for m in ('dspy', 'duckdb') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

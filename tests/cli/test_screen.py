@@ -26,8 +26,8 @@ from support.hostile import HOSTILE
 
 from evals.output import formats
 from evals.output.console import Console
-from evals.run.command import _Legible
 from evals.watch import _table, line
+from pipeline.simulation.lifecycle import _Legible
 from pipeline.store.query import ask
 from pipeline.terminal import CONTROL, _Screen
 

@@ -26,8 +26,9 @@ from pipeline.economy.tax import BRACKETS, US_FED, FloatArray, uniform
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE, idle_share
 from pipeline.economy.welfare_terms import TERMS, terms_of, workers_by_bracket
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import create
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 
 NAMES = list(WELFARE)
 EVEN = np.geomspace(10, 100, 40)

@@ -20,7 +20,7 @@ from pipeline.config import build
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.records import run_row
-from pipeline.simulation.restore import ReadOnlyStore
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.writer import Store
 
 DB = "a.duckdb"

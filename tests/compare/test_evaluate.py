@@ -32,7 +32,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Run 1: rational. 2: the same people under the federal tax. 3: run 1, from year 4 on under ORACLE. 4: bounded,
     with altruists, on seven brackets."""
     from evals.run.command import run
-    from evals.run.resume import fork
+    from evals.run.fork import fork
 
     folder = tmp_path_factory.mktemp("played")
     db, quiet = str(folder / DB), Console(file=io.StringIO())

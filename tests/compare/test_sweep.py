@@ -23,13 +23,14 @@ from evals.compare.statistics import holm
 from evals.compare.tables import shown
 from evals.run.progress import News
 from evals.sweep.cells import Cell, cells, key_of, merged, plan
+from evals.sweep.jobs import Group, Job
 from evals.sweep.processes import play_in_processes
-from evals.sweep.sweep import Group, Job, Sweep
+from evals.sweep.sweep import Sweep
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.simulation.personas import written_by
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import shards, snapshots
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.writer import Store
 from programs.roles import saved_program
 from programs.roles.persona import PersonaWriter

@@ -26,8 +26,9 @@ from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response
 from pipeline.economy.yardsticks import People
 from pipeline.simulation.persona_template import template_persona
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import World, create
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 
 YEARS = sorted(CPI_U)
 years = st.sampled_from(YEARS)

@@ -27,7 +27,7 @@ from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, inci
 from pipeline.economy.policy_support import INDIFFERENT, quantile_groups
 from pipeline.economy.tax import BRACKETS, US_FED, bracket_of, people_in_brackets, uniform
 from pipeline.economy.utility import ECONOMIES, best_response
-from pipeline.simulation.restore import ReadOnlyStore
+from pipeline.store.reader import ReadOnlyStore
 from signatures.types import TaxSchedule
 
 ECONOMY = ECONOMIES["weekly"]

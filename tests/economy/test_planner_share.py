@@ -16,8 +16,9 @@ from evals.metrics.tax_rates import RateChangeScore
 from pipeline.config import RunConfig, build
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
 from pipeline.economy.yardsticks import People, yardsticks
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
 from pipeline.simulation.world import create
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 
 LITTLE = ("--welfare", "atkinson", "--bracket-setting", "flat", "--num-agents", "20", "--seed", "7")
 """Of all flat taxes the geometric mean of utility is within half a percent of its best at 50 percent."""

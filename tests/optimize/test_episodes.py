@@ -12,9 +12,9 @@ from dspy import lm15
 from dspy.teleprompt import BootstrapFewShot
 from support.village import CallRecorder, Scripted, scripted_lm
 
-from evals.datasets.episodes import EPISODE, LONGEST_TAX_YEAR, MOST_YEARS, economies
+from evals.datasets.episodes import LONGEST_TAX_YEAR, MOST_YEARS, economies
 from evals.datasets.simulated import Dataset
-from evals.metrics.registry import METRICS, as_dspy, metric
+from evals.metrics.registry import EPISODE, METRICS, as_dspy, metric
 from evals.optimize.candidates import question_of
 from pipeline.agents.agents import PROGRAMS, QUIET
 from pipeline.agents.rule_agents import RuleAgents

@@ -21,7 +21,7 @@ from evals.datasets.exact_answers import bare
 from evals.datasets.from_traces import TraceDataset
 from evals.datasets.simulated import Dataset, mined
 from evals.metrics.registry import METRICS, missed
-from evals.run.resume import fork
+from evals.run.fork import fork
 from pipeline.agents.agents import LLMAgents
 from pipeline.agents.call_trace import prompt_text
 from pipeline.config import build
@@ -29,7 +29,9 @@ from pipeline.economy.tax import BRACKETS
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.loop import Simulation
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run, restore, worlds
+from pipeline.simulation.restore import restore, worlds
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 from pipeline.store.writer import Store
 from programs.roles.voter import ballot
 

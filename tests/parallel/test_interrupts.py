@@ -22,16 +22,16 @@ from support.command_line import CommandLine
 from evals.cli import main as command_line_program
 from evals.optimize.tuning import Tuning
 from evals.run.command import play
-from evals.run.resume import take_up
 from evals.testing.openai_server import Fault, Loopback
 from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.errors import StoreError
 from pipeline.parallel.interrupts import INTERRUPTED, TERMINATED, run_async
+from pipeline.simulation.lifecycle import take_up
 from pipeline.simulation.loop import Simulation
-from pipeline.simulation.restore import config_of
 from pipeline.store import import_runs
 from pipeline.store import schema as database
+from pipeline.store.run_lookup import config_of
 from pipeline.store.writer import Store
 
 DB = "a.duckdb"

@@ -24,9 +24,9 @@ from support.command_line import CommandLine
 from support.pages import blocks
 
 import llm_economist as le
-from evals.run import command
 from pipeline.config import ROLES
 from pipeline.parallel.interrupts import run_async
+from pipeline.simulation import lifecycle
 from pipeline.simulation.gc_pause import RARELY, rarely_collected
 from signatures.planner import SetTaxRates
 from signatures.worker import ChooseLabor
@@ -71,14 +71,14 @@ def in_a_script(work: Callable[[], Any]) -> Any:
 
 def in_year(monkeypatch: pytest.MonkeyPatch, number: int, work: Callable[[], object]) -> None:
     """Do `work` once the year `number` of a run is stored."""
-    told = command._log_year
+    told = lifecycle._log_year
 
     def on_year(year: Any) -> None:
         told(year)
         if year.year == number:
             work()
 
-    monkeypatch.setattr(command, "_log_year", on_year)
+    monkeypatch.setattr(lifecycle, "_log_year", on_year)
 
 
 def differing(one: str, other: str) -> dict[str, int]:
@@ -199,7 +199,7 @@ def test_runs_that_end_in_the_order_in_which_they_began_leave_the_process_as_it_
         return gc.get_threshold(), logging.getLogger("dspy").level
 
     before = state()
-    first, second = ((rarely_collected(), command._QUIET) for _ in range(2))
+    first, second = ((rarely_collected(), lifecycle._QUIET) for _ in range(2))
     for one in (*first, *second):
         one.__enter__()
     for one in first:

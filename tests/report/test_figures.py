@@ -27,8 +27,8 @@ from evals.report.command import svg
 from evals.run.summary import start_reached_best
 from pipeline.economy.baselines import BASELINES
 from pipeline.economy.planner_share import planner_share
-from pipeline.simulation.restore import ReadOnlyStore
-from pipeline.store.writer import Reader
+from pipeline.store.columns import Reader
+from pipeline.store.reader import ReadOnlyStore
 
 ELSEWHERE = {"satisfaction": RATIONAL, "satisfaction_over_years": RATIONAL, "elections": BOUNDED}
 """Figures that a run has nothing for."""

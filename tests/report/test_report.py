@@ -27,7 +27,7 @@ from evals.report.calls import LONGEST
 from pipeline.economy.baselines import objective, oracle_grid
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.fresh_people import fresh_people
-from pipeline.simulation.restore import ReadOnlyStore
+from pipeline.store.reader import ReadOnlyStore
 
 HOSTILE = (
     "</pre></details><script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>]]>&lt;b&gt; {{ 7*7 }}"

@@ -225,7 +225,7 @@ def test_a_bug_stays_a_bug_where_the_file_is_sound(
     def wrong(*_: object, **__: object) -> None:
         raise TypeError("ours")
 
-    monkeypatch.setattr("evals.run.resume.restore", wrong)
+    monkeypatch.setattr("evals.run.fork.restore", wrong)
     assert "this is a bug: TypeError: ours" in cli("fork", "1", "--at", "2", "--db", str(good)).err
 
 

@@ -291,7 +291,7 @@ def test_a_failure_nobody_foresaw_ends_the_run_as_failed_and_tells_no_key(cli, m
     def broken(year):
         raise RuntimeError("it said sk-canary-0123456789abcdef")
 
-    monkeypatch.setattr("evals.run.command._log_year", broken)
+    monkeypatch.setattr("pipeline.simulation.lifecycle._log_year", broken)
     result = cli("run", "--num-agents", "2", "--max-timesteps", "3", "--llm", "rules", "--db", "a.duckdb")
     assert result.code == 1
     (run,) = cli.sql("select status, error from runs", "a.duckdb")

@@ -13,7 +13,8 @@ from support.command_line import CommandLine, Result
 from pipeline.config import build
 from pipeline.economy.utility import adjusted_utility
 from pipeline.economy.welfare import WELFARE, welfare_functions
-from pipeline.simulation.restore import ReadOnlyStore, config_of, find_run
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 
 DB = "a.duckdb"
 SMALL = ("--scenario", "bounded", "--llm", "rules", "--num-agents", "6", "--two-timescale", "2", "--db", DB)

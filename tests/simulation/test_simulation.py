@@ -15,9 +15,9 @@ import pytest
 from dspy import lm15
 from numpy.typing import NDArray
 
-from evals.run.command import configure
 from evals.testing.openai_server import Loopback, by_rules, completion
 from pipeline.agents.agents import LLMAgents
+from pipeline.agents.model_choice import configure
 from pipeline.config import RunConfig, build
 from pipeline.economy.tax import BRACKETS, US_FED
 from pipeline.errors import ModelError

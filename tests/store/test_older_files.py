@@ -22,9 +22,9 @@ from rich.console import Console
 from support.command_line import CommandLine
 from support.older_files import degrade
 
-from pipeline.simulation.restore import ReadOnlyStore
 from pipeline.store import export
 from pipeline.store.query import select
+from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.shards import merge
 from pipeline.store.writer import Store
 
@@ -51,7 +51,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cut off in its fifth year. And the scores of an evaluation and of a study."""
     from evals.evaluate.command import evaluate, keep
     from evals.run.command import run
-    from evals.run.resume import fork
+    from evals.run.fork import fork
 
     folder = tmp_path_factory.mktemp("played")
     db, quiet = str(folder / DB), Console(file=io.StringIO())

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.store import query_worker
+from pipeline.store import query_worker, reader
 from pipeline.store.query import select
 from pipeline.store.schema import OWNER
 from pipeline.store.writer import Store
@@ -37,7 +37,7 @@ def traces(nobody_pays: None, five_runs: bytes) -> None:
 @pytest.fixture
 def box() -> Iterator[duckdb.DuckDBPyConnection]:
     """What a query runs on, without the child process around it."""
-    connection = query_worker.connect(DB)
+    connection = reader.connect(DB)
     yield connection
     connection.close()
 

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from pipeline.agents.agents import LLMAgents
+from pipeline.code_version import code_version
 from pipeline.config import ROLES, RunConfig, build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import run_row
-from pipeline.store.writer import Store, code_version
+from pipeline.store.writer import Store
 from programs.roles import saved_program
 from programs.roles.worker import Worker
 from programs.strategies.registry import strategy

@@ -17,7 +17,7 @@ import pytest
 from support.command_line import CommandLine
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.store import query, query_worker, snapshots
+from pipeline.store import query, query_worker, reader, snapshots
 from pipeline.store.query import ask, select
 from pipeline.store.writer import Store
 
@@ -121,7 +121,7 @@ def here(text: str) -> str:
 def test_a_breakout_fails_inside_the_box(name: str) -> None:
     """On the connection itself, without the process and its limits around it."""
     before = Path(DB).read_bytes()
-    connection = query_worker.connect(DB)
+    connection = reader.connect(DB)
     with pytest.raises((UsageError, duckdb.Error)) as refusal:
         query_worker.reader(connection, here(BREAKOUTS[name])).read_all()
     connection.close()
@@ -373,7 +373,7 @@ def test_a_writer_that_ends_meanwhile_is_no_longer_in_the_way(monkeypatch: pytes
         writer.communicate("")
         raise snapshots.NoAnswer("no answer")
 
-    monkeypatch.setattr(snapshots, "snapshot", ended)
+    monkeypatch.setattr(reader, "snapshot", ended)
     assert select(DB, "SELECT count(*) FROM runs").rows == [(4,)]
 
 

@@ -14,9 +14,10 @@ import duckdb
 import pytest
 
 from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.store.columns import as_json
 from pipeline.store.query import select
 from pipeline.store.schema import OWNER, SCHEMA_VERSION
-from pipeline.store.writer import Store, as_json, check_path
+from pipeline.store.writer import Store, check_path
 
 DB = "traces.duckdb"
 
@@ -378,7 +379,7 @@ def test_what_is_not_committed_is_not_seen_by_a_reader() -> None:
             store._append_all({"votes": [vote(0)]})
             seen.append(reader.execute("SELECT count(*) FROM votes").fetchall()[0][0])
 
-        store.transact(half)
+        store.transaction(half)
         seen.append(reader.execute("SELECT count(*) FROM votes").fetchall()[0][0])
     assert seen == [0, 1]
 

@@ -13,8 +13,9 @@ from pipeline.economy.baselines import Setting, start_and_oracle
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.utility import CONTINUUM, best_response
 from pipeline.economy.wages import FULL_TIME_HOURS
-from pipeline.simulation.restore import ReadOnlyStore, config_of, schedule_of, settings_of_year
 from pipeline.simulation.world import setting_of
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year
 from signatures.types import TaxSchedule
 
 UNKNOWN_THEN = {"satisfaction", "inequality_aversion", "dollars_of", "min_wage"}

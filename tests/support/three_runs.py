@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evals.policies.loaded_run import LoadedRun, load
 from evals.run.command import run
-from pipeline.simulation.restore import ReadOnlyStore
+from pipeline.store.reader import ReadOnlyStore
 
 DB = "traces.duckdb"
 BOUNDED, DEMOCRATIC, RATIONAL = "1", "2", "3"

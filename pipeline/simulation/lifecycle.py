@@ -1,0 +1,259 @@
+"""The life of a run, the same for the command line, Python and sweeps."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.agents import examples
+from pipeline.agents.agents import LLMAgents, Usage
+from pipeline.agents.budget import Capped
+from pipeline.agents.examples import stored_pools
+from pipeline.agents.model_choice import choose_model, configure, file_name
+from pipeline.config import RunConfig
+from pipeline.errors import EconomistError, StoreError, UsageError
+from pipeline.parallel import ray_cluster
+from pipeline.parallel.interrupts import POLITE, in_main_thread, polite_ends, run_async
+from pipeline.parallel.shared_state import Shared
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.records import Year
+from pipeline.simulation.restore import restore
+from pipeline.simulation.world import World
+from pipeline.store import shards
+from pipeline.store.call_rows import INTERVIEW
+from pipeline.store.columns import Reader, Row
+from pipeline.store.incoming_calls import TOTALS
+from pipeline.store.lost_database import FileLost
+from pipeline.store.run_lookup import known_calls, years_played
+from pipeline.store.writer import Store, check_name
+from pipeline.terminal import visible
+from programs.models import without_secrets
+
+log = logging.getLogger("llm_economist")
+
+
+OnYear = Callable[[Year], None]
+"""Called after every year of a run."""
+
+
+class Ending(NamedTuple):
+    """How a run ended without an error: `finished`, `interrupted` or `stopped` by a cap, and why."""
+
+    status: str
+    why: str = ""
+
+
+def prepare(settings: Mapping[str, Any]) -> tuple[RunConfig, str, str]:
+    """Valid settings of a new run that name its model, the model, and why it was chosen. UsageError in one line."""
+    config = configure(settings)
+    ray_cluster.require(config)
+    model, why = choose_model(config)
+    return replace(config, llm=config.llm or model), model, why
+
+
+@contextmanager
+def new_run(config: RunConfig, model: str, world: World, tell: Callable[[str], None]) -> Iterator[Simulation]:
+    """A run that is ready to be played: its database is open, and its model has answered.
+
+    The database stays open for as long as the context lasts. While another process writes it, the run goes to a shard
+    (shards.py). `tell` gets each notice for the user, as plain text in one line. EconomistError if the run cannot
+    begin; a database that was created for it is removed then.
+    """
+    check_name(config.db)
+    with polite_ends(), shards.open_store(config.db) as store:
+        llm_agents = LLMAgents(config, model)
+        for caution in llm_agents.cautions:
+            tell(f"Caution: {caution}")
+        llm_agents.learn(examples.pools(llm_agents.modules, config, store))
+        if llm_agents.pools:
+            tell(_examples_in_words(llm_agents.pools, config.examples or config.db))
+        run_async(llm_agents.preflight())
+        if store.path != config.db:
+            if config.scenario != "rational":
+                shards.take_personas(store, config.db)
+            tell(
+                f"Another run is writing {config.db}: this one goes to {store.path}, to be merged when both have ended."
+            )
+        yield Simulation(replace(config, db=store.path), store, llm_agents, world=world)
+
+
+def _examples_in_words(pools: examples.Pools, db: str) -> str:
+    """The number of examples that the strategies can select from."""
+    found = ", ".join(f"{question} {len(pool)}" for question, pool in pools.items() if pool)
+    if not found:
+        return f"Examples: {db} has no decisions yet to choose from; knn asks without examples"
+    return f"Examples from the decisions in {db}: {found}"
+
+
+def carry_out(
+    simulation: Simulation, on_year: OnYear, *, observers: Iterable[AbstractContextManager[OnYear]] = ()
+) -> Ending:
+    """Play a simulation to its end, with its text log and its live state; prints nothing.
+
+    `observers` are entered after the log is open and yield functions that are called after every year, as `on_year` is.
+    The run's row records how it ended; EconomistError has the message for the user.
+    """
+
+    def play() -> None:
+        with ExitStack() as stack:
+            stack.enter_context(_text_log(simulation.config, resumed=simulation.start > 0))
+            told = [on_year, _log_year, _tell_live(simulation), *map(stack.enter_context, observers)]
+
+            def observe(year: Year) -> None:
+                for tell in told:
+                    tell(year)
+
+            simulation.on_year = observe
+            run_async(simulation.play())
+
+    return _with_status(simulation, play)
+
+
+@polite_ends()
+def _with_status(simulation: Simulation, play: Callable[[], None]) -> Ending:
+    """Play to the end and set the run's status in every case. KeyboardInterrupt if there is no run yet."""
+    store = simulation.store
+    ours = (signal.SIGINT, *POLITE) if in_main_thread() else ()
+    previous = {number: signal.getsignal(number) for number in ours}
+    try:
+        play()
+        store.finish_run(simulation.run_id, "finished")
+    except KeyboardInterrupt:
+        if not simulation.run_id:
+            raise
+        for number in previous:  # a second Ctrl-C must not leave the run with the status `running`
+            signal.signal(number, signal.SIG_IGN)
+        store.finish_run(simulation.run_id, "interrupted")
+        return Ending("interrupted", "all replies are stored")
+    except Capped as cap:
+        store.finish_run(simulation.run_id, "stopped", str(cap))
+        return Ending("stopped", str(cap))
+    except EconomistError as error:
+        if simulation.run_id and (
+            isinstance(error, FileLost) or not isinstance(error, StoreError)
+        ):  # a store that failed can't be told how it ended
+            store.finish_run(simulation.run_id, "failed", str(error))
+        raise
+    except Exception as error:
+        store.finish_run(simulation.run_id, "failed", without_secrets(f"{type(error).__name__}: {error}")[:300])
+        raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return Ending("finished")
+
+
+def _tell_live(simulation: Simulation) -> OnYear:
+    """Update the state that other processes see of this run."""
+    server = simulation.store.server
+    known = {"name": simulation.config.name, "years": simulation.config.max_timesteps}
+    if server is not None:
+        server.progress = {**known, "year": simulation.start}
+
+    def on_year(year: Year) -> None:
+        if server is not None:
+            usage = simulation.llm_agents.usage
+            server.progress = {
+                **known,
+                "run_id": simulation.run_id,
+                "year": year.year + 1,
+                "welfare": year.welfare,
+                "calls": usage.calls,
+                "tokens": usage.tokens,
+                "cost_usd": usage.cost_usd,
+            }
+
+    return on_year
+
+
+def _log_year(year: Year) -> None:
+    log.info(
+        "year %d: welfare %.6g, mean hours %.1f, failed %d",
+        year.year,
+        year.welfare,
+        year.outcome.labor.mean(),
+        year.failed,
+    )
+
+
+class _Legible(logging.Formatter):
+    """Log lines that are safe to show on a terminal, without control characters from models or servers."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def _quieten() -> int:
+    before = logging.getLogger("dspy").level
+    logging.getLogger("dspy").setLevel(logging.ERROR)
+    return before
+
+
+_QUIET = Shared(_quieten, logging.getLogger("dspy").setLevel)
+"""DSPy's warnings would garble the progress bar."""
+
+
+class _text_log:
+    """The run's text log, `LOG_DIR/NAME.log`, kept when the run resumes; with --debug also every failed call."""
+
+    def __init__(self, config: RunConfig, *, resumed: bool) -> None:
+        self.config, self.mode = config, "a" if resumed else "w"
+
+    def __enter__(self) -> None:
+        folder = Path(self.config.log_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{file_name(self.config.name)}.log"
+            self.handler = logging.FileHandler(file, self.mode, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UsageError(f"--log-dir {self.config.log_dir} cannot be written ({error.strerror})") from error
+        _QUIET.__enter__()
+        self.handler.setFormatter(_Legible("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(self.handler)
+        log.propagate = False
+        log.setLevel(logging.DEBUG if self.config.debug else logging.INFO)
+        log.info("run %s: %s", self.config.name, self.config.public())
+
+    def __exit__(self, *exc: object) -> None:
+        log.removeHandler(self.handler)
+        self.handler.close()
+        _QUIET.__exit__()
+
+
+def take_up(store: Store, row: Row, config: RunConfig) -> Simulation | None:
+    """The simulation that resumes a run after its last complete year, without paying for a stored reply again.
+
+    None if all of its years are stored: the run was interrupted just before its end and is now marked as finished.
+    """
+    run_id, start = int(row["run_id"]), years_played(store, int(row["run_id"]))
+    if start >= config.max_timesteps:
+        if row["status"] != "finished":
+            store.finish_run(run_id, "finished")
+        return None
+    recorded = known_calls(store, row, start)
+    llm_agents = LLMAgents(config, row["llm"], usage=usage_so_far(store, run_id))
+    llm_agents.learn(stored_pools(store, run_id))
+    llm_agents.enter(run_id)
+    earlier = recorded.pop((start, "Preflight", None), [])
+    run_async(llm_agents.preflight(year=start, earlier=earlier))
+    return Simulation(
+        config,
+        store,
+        llm_agents,
+        run_id=run_id,
+        world=restore(store, run_id, config, start),
+        start=start,
+        recorded=lambda year: recorded if year == start else known_calls(store, row, year),
+        fallbacks=int(store.one("SELECT count(*) FROM decisions WHERE run_id = ? AND fallback", [run_id])),
+    )
+
+
+def usage_so_far(reader: Reader, run_id: int) -> Usage:
+    """The usage of a run, from its stored calls."""
+    query = f"SELECT {TOTALS} FROM lm_calls WHERE run_id = ? AND signature <> ?"
+    return Usage(**reader.rows(query, [run_id, INTERVIEW])[0])
