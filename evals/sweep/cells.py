@@ -16,7 +16,7 @@ from pipeline.store.writer import Reader, as_json, code_version
 from programs.roles import saved_program
 
 NOT_ASKED = (
-    "llm",  # compared as the model it stands for
+    "llm",  # compared by the model that it resolves to
     "name",
     "log_dir",
     "db",
