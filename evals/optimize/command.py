@@ -46,7 +46,7 @@ def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Conso
     check_path(plan.config.db)
     with Store(plan.config.db, serve=True) as store:
         study = open_study(plan, dataset, store, allowance)
-        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        stored = f"; {study.usage.calls:,} of its stored calls are reused" if study.usage.calls else ""
         console.print(
             f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
         )
@@ -140,7 +140,7 @@ def end_told(study: Study, console: Console) -> Iterator[None]:
 
 def _tell_interrupted(study: Study, console: Console) -> None:
     study.save("interrupted")
-    told = "all replies are stored; the same command goes on from here"
+    told = "all replies are stored; repeat the command to resume"
     note_if_lost(f"interrupted: {told}")
     console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
 
@@ -151,4 +151,4 @@ def failed(study: Study, error: Exception) -> Exception:
         study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])
     if not isinstance(error, EconomistError):
         return error
-    return type(error)(f"{error}; the study is kept, and the same command goes on from here")
+    return type(error)(f"{error}; the study is stored; repeat the command to resume")
