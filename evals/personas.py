@@ -51,7 +51,7 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
             )
         console.print(escape(world.personas[agent] or ""), highlight=False)
     console.print(
-        f"\n{len(rows)} written by {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
+        f"\n{len(rows)} new from {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
     )
 
 
@@ -63,7 +63,7 @@ def _written(world: World, llm_agents: LLMAgents, store: Store, console: Console
         store.write({"personas": rows})
     except KeyboardInterrupt:
         store.finish_run(llm_agents.run_id, "interrupted")
-        console.print("[bold]interrupted[/bold]: all replies are stored; the same command continues")
+        console.print("[bold]interrupted[/bold]: all replies are stored; repeat the command to continue")
         raise
     except EconomistError as error:
         if not isinstance(error, StoreError):
