@@ -51,7 +51,7 @@ def print_personas(settings: Mapping[str, Any], console: Console) -> None:
             )
         console.print(escape(world.personas[agent] or ""), highlight=False)
     console.print(
-        f"\n{len(rows)} new from {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
+        f"\n{len(rows)} written by {escape(model)}, {len(needs_persona(world)) - len(rows)} from {escape(config.db)}"
     )
 
 

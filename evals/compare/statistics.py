@@ -250,7 +250,7 @@ def pairs_needed(differences: ArrayLike, x: float, *, power: float = 0.8, level:
     None if fewer than two differences give no spread, or if more than `MOST` pairs are needed. ValueError for `x` = 0.
     """
     if not (math.isfinite(x) and x != 0):
-        raise ValueError(f"a difference to detect must not be 0, but is {x:g}")
+        raise ValueError(f"a difference to detect must be a finite number other than 0, not {x:g}")
     given = np.asarray(differences, dtype=float)
     if len(given) < 2:
         return None
