@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evals.python.database import Database, Run
     from evals.python.database import open_database as open
     from evals.python.simulate import simulate
+    from evals.python.studies import compare, optimize
     from evals.python.tuning import dataset, metric, save_program
     from pipeline.errors import EconomistError, ModelError, StoreError, UsageError
     from pipeline.stackelberg import Stackelberg
@@ -28,9 +29,11 @@ __all__ = [
     "Stackelberg",
     "StoreError",
     "UsageError",
+    "compare",
     "dataset",
     "metric",
     "open",
+    "optimize",
     "save_program",
     "simulate",
 ]
@@ -44,9 +47,11 @@ _FOUND_IN = {
     "StoreError": "pipeline.errors",
     "Stackelberg": "pipeline.stackelberg",
     "UsageError": "pipeline.errors",
+    "compare": "evals.python.studies",
     "dataset": "evals.python.tuning",
     "metric": "evals.python.tuning",
     "open": "evals.python.database:open_database",
+    "optimize": "evals.python.studies",
     "save_program": "evals.python.tuning",
     "simulate": "evals.python.simulate",
 }

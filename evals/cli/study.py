@@ -153,7 +153,9 @@ def experiment(
 @app.command()
 @with_run_options
 def optimize(
-    role: Annotated[str, typer.Argument(help="worker, planner, voter or persona")],
+    role: Annotated[
+        str, typer.Argument(help="worker, planner, voter or persona; several of one game as in worker,planner")
+    ],
     optimizer: Annotated[
         str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro or gepa")
     ] = "bootstrap_rs",
@@ -182,7 +184,12 @@ def optimize(
     ] = None,
     demos: Annotated[int, typer.Option("--demos", min=0, max=32, help="maximum demonstrations in a prompt")] = 4,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", help="file to write [default: ROLE.STRATEGY.json]")
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="file to write; {role} in it for several roles [default: ROLE.STRATEGY.json]",
+        ),
     ] = None,
     config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
     **settings: Any,
@@ -201,7 +208,7 @@ def optimize(
     order = OptimizeRequest(
         role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output
     )
-    raise typer.Exit(tune(order, given, Console()))
+    raise typer.Exit(tune(order, given, Console()).code)
 
 
 @app.command()

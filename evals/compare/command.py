@@ -45,18 +45,24 @@ class Options:
     primary: str = "welfare"
 
 
-def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Options) -> None:
-    """Run the command with arms as texts and their shared settings. EconomistError in one line."""
+def run_compare(
+    texts: Sequence[str], settings: Mapping[str, Any], options: Options, console: Console | None = None
+) -> tuple[Comparison, str] | None:
+    """Run the command with arms as texts and their shared settings. EconomistError in one line.
+
+    The comparison and its database; None if only a forecast was asked for.
+    """
     made = prepare(settings, parse_arms(texts), seeds=parse_seeds(options.seeds))
     config, measures = made[0].config, measures_for(cell.config.welfare for cell in made)
     detect, primary = parse_detect(options.detect, measures), parse_primary(options.primary, measures)
     sweep = Sweep(made, config.db, parallel=options.parallel, any_code=options.any_code)
     if options.csv is not None:
         writable(options.csv, not_over=config.db, flag="--csv")
-    console = Console(stderr=options.json)
+    console = console or Console(stderr=options.json)
     tell(before_sweep(made), console)
     if options.dry_run:
-        return forecast(sweep, console, options)
+        forecast(sweep, console, options)
+        return None
     tell_models(made, console)
     compared = compare(sweep, console, primary=primary, max_fallback=options.max_fallback, detect=detect)
     runs = {cell.key: one.run_id for cell, one in zip(made, compared.results, strict=True) if one.run_id is not None}
@@ -68,6 +74,7 @@ def run_compare(texts: Sequence[str], settings: Mapping[str, Any], options: Opti
     else:
         print_comparison(compared, console, detect=detect, db=config.db)
     tell(cautions, console)
+    return compared, config.db
 
 
 def tell_models(wanted: Iterable[Cell], console: Console) -> None:

@@ -5,8 +5,7 @@ Repeating the command resumes an interrupted study: stored replies are reused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
@@ -15,22 +14,24 @@ from evals.datasets.simulated import Dataset
 from evals.optimize.candidates import shown
 from evals.optimize.plan import OptimizeRequest, Plan, prepare
 from evals.optimize.progress import TrialProgress
-from evals.optimize.result import figures, report, write
+from evals.optimize.result import Optimized, figures, report, write
+from evals.optimize.study_end import end_told
+from evals.optimize.together_command import optimize_together
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
-from pipeline.errors import EconomistError, StoreError, UsageError
-from pipeline.parallel.interrupts import INTERRUPTED, noted_interrupts, polite_ends, was_interrupted
+from pipeline.errors import UsageError
+from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.store.writer import Store, as_json, check_path, code_version, now
-from pipeline.studies.study import Halted, Study, study_name
+from pipeline.studies.study import Study, study_name
 from pipeline.studies.study_budget import StudyBudget
-from pipeline.terminal import note_if_lost
 from programs.adapters.repairing import ADAPTERS
-from programs.models import without_secrets
 from programs.roles import saved_program
 
 
-def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> int:
-    """Tune a program and print the result; return the exit code. EconomistError has the message for the user."""
+def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> Optimized:
+    """Tune a program and print the result. EconomistError has the message for the user."""
+    if "," in order.role:
+        return optimize_together(order, settings, console)
     try:
         plan = prepare(order, settings)
         console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
@@ -68,13 +69,13 @@ def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Conso
         )
         outcome = _carry_out(tuning, plan, console)
         if outcome is None:
-            return INTERRUPTED
+            return Optimized(INTERRUPTED, plan.config.db, (study.name,))
         tuning.trials.close()
         write(plan, outcome, dataset.hash)
         status = "stopped" if outcome.stopped else "finished"
         study.save(status, error=outcome.stopped or outcome.cut_short, **figures(outcome, tuning), program=plan.path)
     report(plan, outcome, tuning, console)
-    return 0
+    return Optimized(0, plan.config.db, (study.name,), {order.role: plan.path})
 
 
 def open_study(plan: Plan, dataset: Dataset, store: Store, allowance: StudyBudget) -> Study:
@@ -117,38 +118,3 @@ def _carry_out(tuning: Tuning, plan: Plan, console: Console) -> Outcome | None:
         tuning.on_trial = progress.on_trial
         return tuning.run()
     return None
-
-
-@contextmanager
-def end_told(study: Study, console: Console) -> Iterator[None]:
-    """Set the status of a study however it ends, and print how to resume an interrupted one."""
-    with polite_ends(), noted_interrupts():
-        try:
-            yield
-        except KeyboardInterrupt:
-            _tell_interrupted(study, console)
-        except Halted as halted:
-            raise failed(study, halted.error) from halted.error
-        except UsageError as error:
-            study.save("failed", error=str(error))
-            raise
-        except Exception:
-            if not was_interrupted():  # DSPy has "Execution cancelled due to errors or interruption."
-                raise
-            _tell_interrupted(study, console)
-
-
-def _tell_interrupted(study: Study, console: Console) -> None:
-    study.save("interrupted")
-    told = "all replies are stored; repeat the command to resume"
-    note_if_lost(f"interrupted: {told}")
-    console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
-
-
-def failed(study: Study, error: Exception) -> Exception:
-    """The error to raise for a failed study; marks the study as failed if its store still works."""
-    if not isinstance(error, StoreError):
-        study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])
-    if not isinstance(error, EconomistError):
-        return error
-    return type(error)(f"{error}; the study is stored; repeat the command to resume")

@@ -99,6 +99,11 @@ class Plan:
         return made, saved_program.load(made, path, role=role, **known)
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The numbers of examples for training, development and test."""
+        return sizes_in(self.order.sizes or (FEWER if self.episodes else USUAL_SIZES))
+
+    @property
     def episodes(self) -> bool:
         """Whether whole economies are judged."""
         return self.metric.question == EPISODE
@@ -115,7 +120,7 @@ class Plan:
 
     def dataset(self) -> Dataset:
         """States of stored runs if there is a query, else of simulated economies; or economies. UsageError."""
-        sizes, seed = sizes_in(self.order.sizes or (FEWER if self.episodes else USUAL_SIZES)), self.config.seed
+        sizes, seed = self.sizes, self.config.seed
         if self.episodes:
             return economies([self.order.role], self.config, sizes=sizes, seed=seed)
         if self.order.from_sql is not None:

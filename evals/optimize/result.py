@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan, nan
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import dspy
 import numpy as np
@@ -23,6 +24,16 @@ from evals.run.progress import cost_in_words
 from pipeline.printed_commands import command
 from pipeline.store.writer import code_version
 from programs.roles import saved_program
+
+
+class Optimized(NamedTuple):
+    """What a request has led to: the exit code, the studies by name, and the program file of each role."""
+
+    code: int
+    db: str
+    studies: tuple[str, ...] = ()
+    programs: Mapping[str, str] = MappingProxyType({})
+
 
 DIGITS = 6
 """Decimals of a score in a file."""

@@ -9,6 +9,7 @@ from math import ceil
 import dspy
 from dspy.utils import exceptions as dspy_errors
 
+from evals.datasets.episodes import EPISODE
 from evals.metrics.registry import Metric, as_dspy
 from evals.optimize.candidates import BlindedExample, Candidate, apply, candidate_of
 from evals.optimize.metric_adapters import with_feedback, with_hidden_labels
@@ -58,7 +59,11 @@ class Outcome:
 
 @dataclass
 class Tuning:
-    """An optimization. `splits`: examples of train, dev and test. `outputs`: the fields of a usable answer."""
+    """An optimization. `splits`: examples of train, dev and test. `outputs`: the fields of a usable answer.
+
+    `accepted`: the score above which an answer may become a demonstration; for whole economies, the untuned program's
+    mean if that is lower.
+    """
 
     study: Study
     student: dspy.Module
@@ -73,6 +78,7 @@ class Tuning:
     threads: int = 1
     labelled: bool = True
     on_trial: Callable[[Trial, Trials], None] = lambda trial, trials: None
+    accepted: float = 0.9
     trials: Trials = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +91,8 @@ class Tuning:
         allowance = self.study.allowance
         with silence():
             before = self._judge_before()
+            if self.metric.question == EPISODE:  # whole economies rarely come near the optimum
+                self.accepted = min(self.accepted, before.score)
             outcome = Outcome(before, before)
             for_test = _share(before, 2 * len(self.splits["test"]))
             for_dev = _share(before, self.optimizer.finalists * len(self.splits["dev"]))
@@ -99,7 +107,7 @@ class Tuning:
     def _phase(self) -> StudyCallbacks:
         return StudyCallbacks(self.study, type(self.student), self.trials.evaluated)
 
-    def _judge(self, candidate: Candidate, split: str) -> Trial:
+    def judge(self, candidate: Candidate, split: str) -> Trial:
         """The trial of a candidate on a whole split, in its own phase."""
         examples = self.splits[split]
         phase = self._phase()
@@ -116,7 +124,7 @@ class Tuning:
 
     def _judge_before(self) -> Trial:
         try:
-            return self._judge(candidate_of(self.student), "dev")
+            return self.judge(candidate_of(self.student), "dev")
         except Capped as cap:
             examples = len(self.splits["dev"])
             raise UsageError(f"{cap}: not enough for {examples} dev examples; raise it, or shrink --sizes") from cap
@@ -163,7 +171,7 @@ class Tuning:
             student=self.student.deepcopy(),
             train=self.splits["train"],
             dev=self.splits["dev"],
-            judge=as_dspy(self.metric),
+            judge=as_dspy(self.metric, threshold=self.accepted),
             with_feedback=with_feedback(self.metric, seen),
             lm=self.models.lm,
             teacher=self.models.teacher,
@@ -179,16 +187,18 @@ class Tuning:
         """Judge on dev the best candidates that were judged only on training examples."""
         for trial in self.trials.settle()[: self.optimizer.finalists]:
             try:
-                self._judge(trial.candidate, "dev")
+                self.judge(trial.candidate, "dev")
             except Capped as cap:
                 outcome.stopped = str(cap)
                 return
 
     def _judge_at_last(self, outcome: Outcome) -> None:
-        """Judge the original and the best program on the test examples, unused so far."""
+        """Judge the original and the best program on the test examples, unused so far, if there are any."""
+        if not self.splits["test"]:
+            return
         try:
-            outcome.test_before = self._judge(outcome.before.candidate, "test")
-            outcome.test_after = self._judge(outcome.best.candidate, "test")
+            outcome.test_before = self.judge(outcome.before.candidate, "test")
+            outcome.test_after = self.judge(outcome.best.candidate, "test")
         except Capped as cap:
             outcome.stopped = str(cap)
 

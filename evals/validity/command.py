@@ -14,8 +14,8 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from evals.optimize.command import end_told
 from evals.optimize.plan import capped, connected
+from evals.optimize.study_end import end_told
 from evals.output.console import Console
 from evals.output.formats import whole_file
 from evals.run.progress import cost_in_words

@@ -269,6 +269,10 @@ class StudyCallbacks(BaseCallback):
         signature = getattr(enclosing_module.instance, "signature", None)
         answers = signature is not None and self.study.output in signature.output_fields
         own = isinstance(model.question.instance, self.kind)
+        fields = signature.output_fields if signature is not None else ()
+        known = next((known for name, known in self.study.questions.items() if name in fields), None)
+        if own and known is not None:
+            return {"role": known[0], "signature": known[1], "strategy": self.study.row["strategy"]}
         return {
             "role": self.study.row["role"] if own else OPTIMIZER,
             "signature": self.study.row["question"] if answers else getattr(signature, "__name__", "Text"),

@@ -36,7 +36,8 @@ class Study:
     """Rows of a study in `store`, and the replies that it has. One study is open at a time in a process.
 
     `row`: the columns of `studies` that tell it from all others; `output`: the field by which its question is known,
-    however an optimizer has changed it. `replies`: stored calls by what was asked. `usage`
+    however an optimizer has changed it; `questions`: role and signature by such a field, where several roles are tuned
+    together. `replies`: stored calls by what was asked. `usage`
     holds what the study took in all, of which `bought` calls are new. Threads share a study: a thread that waits for
     another thread's reply waits on `changed`.
     """
@@ -53,6 +54,7 @@ class Study:
     bought: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
     halted: Exception | None = None
+    questions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.name: str = self.row["study"]

@@ -56,7 +56,8 @@ def _saved(predictor: dspy.Predict) -> dict[str, Any]:
         "fingerprint": fingerprint(fields),
         "fields": fields,
         "instruction": predictor.signature.instructions,
-        "demos": [demo_of(predictor.signature, demo) for demo in predictor.demos],
+        # DSPy gives every predictor of a game whole economies as labelled examples, which no prompt shows.
+        "demos": [shown for demo in predictor.demos if (shown := demo_of(predictor.signature, demo))],
     }
 
 

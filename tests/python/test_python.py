@@ -352,3 +352,34 @@ def test_the_examples_of_the_page_run_in_order() -> None:
         exec(compile(code, f"docs/python.md, example {number}", "exec"), names)
     assert Path("run.html").exists()
     assert Path("schedule.svg").exists()
+
+
+# -- comparing and tuning ---------------------------------------------------------------------------------------
+
+
+def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
+    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules"}
+    found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db="a.duckdb", **few)
+    args = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--llm", "rules")
+    printed = cli("compare", "worker=io", "worker=cot", "--seeds", "1,2", *args, "--db", "b.duckdb")
+    assert printed.code == 0
+    figures = [line.split() for line in printed.out.splitlines() if " .. " in line]
+    assert figures == [line.split() for line in str(found).splitlines() if " .. " in line] != []
+    columns = "metric, arm, seed, score, low, high"
+    rows = cli.sql(f"SELECT {columns} FROM evaluations ORDER BY ALL", "b.duckdb")
+    assert found.evaluations.select(columns).order("ALL").fetchall() == [tuple(row.values()) for row in rows]
+    with pytest.raises(le.UsageError, match="given twice"):
+        le.compare("worker=io", "worker=io", db="a.duckdb", **few)
+
+
+def test_optimize_writes_the_program_of_each_role() -> None:
+    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": "a.duckdb"}
+    one = le.optimize("worker", optimizer="labeled", budget=60, sizes=(4, 4, 4), **few)
+    assert one.programs == {"worker": "worker.io.json"}
+    assert one.trials.fetchall()
+    both = le.optimize("worker,planner", budget=1500, sizes="3,3,4", output="{role}.json", **few)
+    assert both.programs == {"worker": "worker.json", "planner": "planner.json"}
+    assert all(Path(path).exists() for path in both.programs.values())
+    assert "Games compared" in str(both)
+    with pytest.raises(le.UsageError, match="choose one of"):
+        le.optimize("boss", **few)

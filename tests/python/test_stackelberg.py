@@ -286,3 +286,10 @@ def test_tuned_roles_are_saved_for_the_command_line(cli: CommandLine) -> None:
     args = ("--program", "worker=worker.json", "--program", "planner=planner.json", "--strategy", "planner=cot")
     ran = cli("run", *args, "--llm", "rules", "--num-agents", "3", "--max-timesteps", "2", "--two-timescale", "2")
     assert ran.code == 0, ran.err
+
+
+def test_examples_of_whole_economies_are_no_demonstrations_of_a_role() -> None:
+    tuned = game()
+    tuned.planner.set_tax_rates.demos = [*economies(2), dspy.Example(rate_changes=[0, 10, 0], record="none")]
+    le.save_program(tuned.planner, "planner.json")
+    assert len(saved_program.read("planner.json")["predictors"]["set_tax_rates"]["demos"]) == 1

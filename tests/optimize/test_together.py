@@ -1,0 +1,108 @@
+"""Several roles of one game are tuned jointly, in turn and alone, and compared on held-out economies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command_line import CommandLine
+
+from evals.optimize.plan import OptimizeRequest
+from evals.optimize.together import METHODS, Together
+from evals.optimize.together_command import prepare_together
+from evals.output.console import Console
+
+SMALL = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--sizes", "3,3,4", "--llm", "rules")
+DB = "economist.duckdb"
+COMMAND = ("optimize", "worker,planner", *SMALL, "--budget", "1500")
+
+
+@pytest.fixture
+def tuned(cli: CommandLine) -> Any:
+    result = cli(*COMMAND)
+    assert result.code == 0, result.err
+    return result
+
+
+def test_the_games_are_compared_on_held_out_economies_and_files_are_written(cli: CommandLine, tuned: Any) -> None:
+    for name in ("untuned", *METHODS):
+        assert f"\n  {name}" in tuned.out
+    assert "Alternating rounds: " in tuned.out
+    records = [json.loads(Path(f"{role}.io.json").read_text()) for role in ("worker", "planner")]
+    assert [record["role"] for record in records] == ["worker", "planner"]
+    assert records[0]["tuned"]["scores"] == records[1]["tuned"]["scores"]
+    assert records[0]["tuned"]["scores"]["test"]["examples"] == 4
+    args = ("--program", "worker=worker.io.json,planner=planner.io.json", "--num-agents", "2", "--max-timesteps", "2")
+    assert cli("run", *args, "--llm", "rules").code == 0
+
+
+def test_every_search_is_a_study_whose_calls_name_their_role(cli: CommandLine, tuned: Any) -> None:
+    studies = cli.sql("SELECT study, role, question, status FROM studies", DB)
+    assert {(row["role"], row["question"], row["status"]) for row in studies} == {
+        ("worker,planner", "Episode", "finished")
+    }
+    assert len(studies) >= 6, "comparison, two alone, joint, and a round of two"
+    asked = cli.sql("SELECT DISTINCT role, signature FROM lm_calls WHERE study IS NOT NULL", DB)
+    assert {tuple(row.values()) for row in asked} == {("worker", "ChooseLabor"), ("planner", "SetTaxRates")}
+
+
+def test_repeating_the_command_asks_nothing_and_writes_the_same_bytes(cli: CommandLine, tuned: Any) -> None:
+    written = {path.name: path.read_bytes() for path in Path().glob("*.json")}
+    again = cli(*COMMAND)
+    assert again.code == 0
+    assert ", 0 of them now" in again.out
+    assert {path.name: path.read_bytes() for path in Path().glob("*.json")} == written
+    assert again.out.partition("Games compared")[2].partition("calls in all")[0].count("\n") > 5
+
+
+def test_an_optimizer_changes_only_the_free_roles() -> None:
+    order = OptimizeRequest("worker,planner", "bootstrap_rs", sizes="1,1,1")
+    plans = prepare_together(order, {"llm": "rules", "num_agents": 2, "max_timesteps": 2, "two_timescale": 2})
+    together = Together(plans, Console(quiet=True))
+    free = {
+        roles: {name for name, _ in together.game({}, free=roles).named_predictors()}
+        for roles in (("worker",), ("planner",), ("worker", "planner"))
+    }
+    assert free["worker",] == {"worker.choose_labor", "worker.judge_tax_policy"}
+    assert free["planner",] == {"planner.set_tax_rates"}
+    assert free["worker", "planner"] == free["worker",] | free["planner",]
+    alone = together.game({}, free=("worker",), others=False)
+    assert alone.own_module("SetTaxRates") is None, "rules answer for the planner"
+    assert together.game({}, free=("worker",)).own_module("SetTaxRates") is not None
+
+
+def test_an_interrupted_search_is_resumed_without_paying_twice(cli: CommandLine) -> None:
+    small = cli(*COMMAND[:-1], "1500", "--max-tokens", "9000")
+    assert small.code == 2
+    assert "--max-tokens" in small.err
+    whole = cli(*COMMAND)
+    assert whole.code == 0
+    ids = cli.sql("SELECT count(*) AS n, count(DISTINCT call_id) AS ids FROM lm_calls", DB)[0]
+    assert ids["n"] == ids["ids"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("worker,worker",), "expected each role once"),
+        (("worker,plannner",), "role 'plannner': choose one of"),
+        (("planner,voter",), "no economy has both a planner and elections"),
+        (("worker,planner", "--metric", "regret"), "several roles are tuned with --metric episode"),
+        (("worker,planner", "-o", "best.json"), "put {role} into its name"),
+        (("worker,planner", "--optimizer", "labeled"), "use bootstrap_rs or gepa"),
+        (("worker,planner", "--optimizer", "gepa"), "--reflection-llm"),
+        (("worker,planner", "--program", "x.json"), "say for which role"),
+        (("worker,planner", "--role-llm", "planner=rules"), "are asked by one model"),
+        (("worker,planner", "--budget", "60"), "give --budget "),
+    ],
+)
+def test_what_cannot_be_tuned_together_is_refused_in_one_line(
+    cli: CommandLine, args: tuple[str, ...], words: str
+) -> None:
+    refused = cli("optimize", *args, *SMALL)
+    assert refused.code == 2
+    assert words in refused.err
+    assert refused.err.strip().count("\n") == 0
+    assert not list(Path().glob("*.json"))
