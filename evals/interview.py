@@ -35,13 +35,13 @@ class Asked:
 def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: bool = False) -> None:
     """Ask, store the calls, and print the answer. EconomistError in one line if there is none."""
     check_file(db)
-    with Store(db, serve=True) as store:  # an answer may take its time: others can read meanwhile
+    with Store(db, serve=True) as store:  # other processes can read while the model answers
         with_whom = Interview(store, find_run(store, run), agent=asked.agent, year=asked.year)
         config, model = with_whom.answering(asked.llm, asked.base_url)
         said = {"llm": asked.llm, "base_url": asked.base_url}
         config = take(with_whom.config, said, config, model, asked.allowed, console)
         llm_agents = LLMAgents(config, model)
-        with console.status("asking; Ctrl-C ends it"):
+        with console.status("asking; Ctrl-C stops"):
             answer = run_async(with_whom.ask(asked.question, llm_agents))
     if as_json:
         print(json.dumps(_as_json(with_whom, llm_agents, answer, asked.question)))
@@ -59,7 +59,7 @@ def interview(db: str, run: str, asked: Asked, console: Console, *, as_json: boo
 def chosen(agent: int | None, *, planner: bool) -> int | None:
     """The agent to ask, None for the planner. UsageError unless exactly one is named."""
     if planner == (agent is not None):
-        raise UsageError("who is asked? expected either --agent N or --planner")
+        raise UsageError("give either --agent N or --planner")
     return agent
 
 

@@ -65,7 +65,7 @@ def _written(world: World, llm_agents: LLMAgents, store: Store, console: Console
         store.write({"personas": rows})
     except KeyboardInterrupt:
         store.finish_run(llm_agents.run_id, "interrupted")
-        console.print("[bold]interrupted[/bold]: all replies are stored; the same command continues")
+        console.print("[bold]interrupted[/bold]: all replies are stored; repeat the command to continue")
         raise
     except EconomistError as error:
         if not isinstance(error, StoreError):

@@ -23,7 +23,7 @@ def watch(db: str, console: Console, *, once: bool, interval: float) -> None:
     """Show the runs of a database and its shards until none is live; on a terminal, as a table that updates itself."""
     states = live_runs(db)
     if not states:
-        console.print(f"No run is being written in {db} or a shard of it.", highlight=False, markup=False)
+        console.print(f"No run is live in {db} or its shards.", highlight=False, markup=False)
     elif console.is_terminal and not once:
         with Live(_table(states), console=console, auto_refresh=False) as display:
             while states := _next(db, interval):
@@ -44,7 +44,7 @@ def live_runs(db: str) -> list[dict[str, Any]]:
         try:
             states.append({**snapshots.status(path), "path": path})
         except StoreError:
-            continue  # it ended meanwhile, or was killed and left its socket
+            continue  # it has ended, or was killed and left its socket
     return states
 
 
@@ -109,7 +109,7 @@ def _tell_cut_off(db: str, console: Console) -> None:
         for row in shards.runs_of(shard) or ():
             if row["status"] != "finished":
                 console.print(
-                    f"{Path(shard).name} holds run {row['run_id']} ({row['name']}), {row['status']} when it was left: "
+                    f"{Path(shard).name} holds run {row['run_id']} ({row['name']}), status {row['status']}; resume it: "
                     f"{command('resume', row['run_id'], '--db', shard)}",
                     highlight=False,
                     markup=False,

@@ -133,7 +133,7 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def tell(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print one line for each number of archetypes."""
     table = Table(title=title, title_justify="left")
-    for head in ("archetypes", "hours a worker", "mean hours", "welfare", "best rates", "gain lost"):
+    for head in ("archetypes", "hours per worker", "mean hours", "welfare", "best rates", "gain lost"):
         table.add_column(head, justify="right")
     for row in rows:
         table.add_row(

@@ -45,28 +45,28 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "archetypes": Benchmark(
         bench_archetypes.measure,
         {"num_agents": 200, "years": 20, "rounds": 3},
-        "some asked for all, beside asking everybody",
+        "the error from asking archetypes instead of every worker",
         bench_archetypes.tell,
     ),
     "economy": Benchmark(
         economy.measure,
         {"num_agents": 1_000_000, "rounds": 3},
-        "a year's arithmetic without questions",
+        "the arithmetic of a year, without model calls",
         economy.tell,
     ),
     "decisions": Benchmark(
         bench_decisions.measure,
         {"decisions": 2000, "rounds": 5},
-        "processor time of one, beside bare DSPy and openai",
+        "processor time per decision, against bare DSPy and openai",
     ),
-    "years": Benchmark(years.measure, {"years": 3}, "a year with a slow server, beside the least possible"),
-    "prompts": Benchmark(prompts.measure, {"years": 1000}, "tokens late in a long run, and what is shared"),
+    "years": Benchmark(years.measure, {"years": 3}, "a year with a slow server, against the minimum"),
+    "prompts": Benchmark(prompts.measure, {"years": 1000}, "tokens late in a long run, and the shared prefix"),
     "store": Benchmark(
-        store.measure, {"num_agents": 100, "years": 50, "rounds": 3}, "a run with traces beside one without"
+        store.measure, {"num_agents": 100, "years": 50, "rounds": 3}, "a run with traces against a run without"
     ),
-    "memory": Benchmark(bench_memory.measure, {"num_agents": 10_000, "years": 3}, "what an agent takes of it"),
+    "memory": Benchmark(bench_memory.measure, {"num_agents": 10_000, "years": 3}, "bytes per agent"),
     "views": Benchmark(
-        bench_views.measure, {"decisions": 10_000_000, "calls": 1_000_000}, "seconds that views take on large data"
+        bench_views.measure, {"decisions": 10_000_000, "calls": 1_000_000}, "seconds per view on large data"
     ),
 }
 
@@ -81,7 +81,7 @@ def run(name: str, given: Mapping[str, int], console: Console) -> Any:
     for size in given:
         if size not in benchmark.sizes:
             has = ", ".join(map(_flag, benchmark.sizes))
-            raise UsageError(f"{_flag(size)} means nothing for bench {name}, which has {has}")
+            raise UsageError(f"{_flag(size)} does not apply to bench {name}; its sizes are {has}")
     sizes = {**benchmark.sizes, **given}
     figures = benchmark.measure(**sizes)
     told = ", ".join(f"{_flag(size)} {value:,}" for size, value in sizes.items())

@@ -84,7 +84,7 @@ def tell(console: Console, title: str, figures: Mapping[str, Any]) -> None:
         table.add_row(f"{row['workers']:,}", *(f"{row[name] * 1e3:,.2f}" for name in row if name != "workers"))
     console.print(table)
     console.print(
-        f"Line: {figures['per_worker_ns']:.0f} ns a worker + {figures['fixed_ms']:.2f} ms; "
-        f"cost grows with workers to the power {figures['exponent']:.2f}.",
+        f"Line: {figures['per_worker_ns']:.0f} ns per worker + {figures['fixed_ms']:.2f} ms; "
+        f"cost grows with the number of workers to the power {figures['exponent']:.2f}.",
         highlight=False,
     )

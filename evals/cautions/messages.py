@@ -112,7 +112,7 @@ def stored(reader: Reader, run_id: int, config: RunConfig) -> Situation:
     columns = reader.columns(LAST_PANEL.format(counts=counts), [run_id, law["year"]])
     wage, utility, income, own = (np.ma.getdata(columns[name]) for name in ("wage", "utility", "income", "regret"))
     edges = tuple(law["thresholds"])
-    start, best = law.get("welfare_start"), law.get("welfare_oracle")  # older files lack them
+    start, best = law.get("welfare_start"), law.get("welfare_oracle")  # missing in older files
     setting = Setting(
         economy_in(config.economy, config.dollars_of),
         edges,

@@ -136,12 +136,14 @@ def _brackets(situation: Situation) -> Iterator[Caution]:
     unreached, passed = np.flatnonzero(~reached), np.flatnonzero(reached & (counts == 0))
     if unreached.size:
         what = _brackets_in_words(situation.thresholds, unreached, "holds no worker", "hold no worker")
-        rate = "its rate means" if len(unreached) == 1 else "their rates mean"
-        yield Caution("unreached", f"{what}: {rate} nothing", _more_workers(situation), len(unreached))
+        rate = "its rate has" if len(unreached) == 1 else "their rates have"
+        yield Caution("unreached", f"{what}: {rate} no effect", _more_workers(situation), len(unreached))
     if passed.size:
         what = _brackets_in_words(situation.thresholds, passed, "holds no worker", "hold no worker")
-        rate = "its rate moves" if len(passed) == 1 else "their rates move"
-        yield Caution("passed", f"{what}, only some above: {rate} no hours", _more_workers(situation), len(passed))
+        rate = "its rate changes" if len(passed) == 1 else "their rates change"
+        yield Caution(
+            "passed", f"{what}, though higher brackets do: {rate} no hours", _more_workers(situation), len(passed)
+        )
 
 
 def _brackets_in_words(thresholds: Sequence[float], which: NDArray[np.intp], one: str, several: str) -> str:
@@ -157,7 +159,7 @@ def _listed(words: Sequence[str]) -> str:
 
 def _more_workers(situation: Situation) -> str:
     enough = next((n for n in (ENOUGH_WORKERS, MANY_WORKERS) if n > situation.workers), None)
-    return f"use more workers (--num-agents {enough})" if enough else "read the other rates only"
+    return f"use more workers (--num-agents {enough})" if enough else "interpret only the other rates"
 
 
 def _cap(situation: Situation) -> Iterator[Caution]:
@@ -167,7 +169,7 @@ def _cap(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         who = f"{int(capped[worst].sum())} of {situation.workers} workers"
-        return f"{who} are at the cap of {MAX_HOURS} hours{when}, where taxes move no hours"
+        return f"{who} are at the cap of {MAX_HOURS} hours{when}, where taxes do not change hours"
 
     return _above(situation, "cap", capped.mean(axis=-1), AT_THE_CAP, say, "use --economy weekly")
 
@@ -237,7 +239,7 @@ def _idle(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"paper divides by income{when}: workers of fewer than {HARDLY_WORKS} hours "
+            f"paper divides by income{when}: workers with fewer than {HARDLY_WORKS} hours "
             f"({int(idle[worst].sum())} of {situation.workers}) carry {shares[worst]:.0%} of the sum"
         )
 
@@ -253,8 +255,8 @@ def _own_hours(situation: Situation) -> Iterator[Caution]:
 
     def say(worst: int, when: str) -> str:
         return (
-            f"rawlsian sees hours, not laws{when}: the worst off gives up {lost[worst]:,.0f} dollars by its own hours, "
-            f"more than the {spread:,.0f} between the laws"
+            f"rawlsian depends on hours, not on laws{when}: the worst-off worker loses {lost[worst]:,.0f} dollars by "
+            f"its own hours, more than the {spread:,.0f} dollars between the laws"
         )
 
     return _above(situation, "rawlsian: hours", lost, spread, say, "judge laws by best responses")
@@ -268,7 +270,7 @@ def _floor(situation: Situation) -> Iterator[Caution]:
     below = situation.utility < floor
 
     def say(worst: int, when: str) -> str:
-        return f"{name} counts {what}: {int(below[worst].sum())} of {situation.workers} workers are there{when}"
+        return f"{name} counts {what}, which affects {int(below[worst].sum())} of {situation.workers} workers{when}"
 
     return _above(situation, f"{name}: floor", below.mean(axis=-1), 0.0, say, "compare --welfare utilitarian")
 
@@ -286,5 +288,5 @@ def blind(name: str, values: Sequence[float]) -> Iterator[Caution]:
     """A caution if welfare function `name` takes nearly the same of its `values` under every law."""
     spread, largest = max(values) - min(values), max(map(abs, values))
     if spread < BLIND * largest:
-        text = f"{name} does not tell the laws apart: they differ by {spread / largest:.2%}"
+        text = f"{name} cannot rank the laws: they differ by only {spread / largest:.2%}"
         yield Caution(f"{name}: blind", text, "compare --welfare all", 1 - spread / largest)

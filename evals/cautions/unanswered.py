@@ -32,7 +32,7 @@ def cautions(reader: Reader, run_id: int, db: str) -> Iterator[str]:
             found = True
             yield (
                 f"Caution, run {run_id}, role {row['role']}: {row['unanswered']:,} of {row['questions']:,} questions "
-                f"({share:.0%}) got no usable answer, and what was there before was kept"
+                f"({share:.0%}) got no usable answer; the previous action was kept"
             )
     if found:
         yield f"Why: {command('sql', WHY.format(run_id=run_id), '--db', db)}"

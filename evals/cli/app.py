@@ -57,10 +57,12 @@ app = _App(
 Db = Annotated[str, typer.Option("--db", help="DuckDB file of the traces")]
 AllowCode = Annotated[
     list[str] | None,
-    typer.Option("--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported"),
+    typer.Option(
+        "--allow-code", metavar="MODULE:NAME", help="code named in the database that may be imported; repeatable"
+    ),
 ]
 AllowFile = Annotated[
     list[str] | None,
-    typer.Option("--allow-file", metavar="FILE", help="file named in the database that may be opened"),
+    typer.Option("--allow-file", metavar="FILE", help="file named in the database that may be opened; repeatable"),
 ]
 DEFAULT_DB = "economist.duckdb"

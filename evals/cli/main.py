@@ -37,7 +37,7 @@ def main() -> None:
 def _exit_code() -> int:
     """Run the command that was given; its exit code."""
     if known := sys.modules.get("pipeline.store.schema"):
-        known.OPENED.clear()  # where one process runs several commands
+        known.OPENED.clear()  # for processes that run several commands
     try:
         _commands()(args=gather_elasticities(sys.argv[1:]))
     except SystemExit as ended:
@@ -62,7 +62,7 @@ def _exit_code() -> int:
 def _not_ours(error: Exception) -> str | None:
     """What to tell of an error that is none of this program: too little memory, or rows that no run of ours writes."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's, if it is loaded
-        return "there is not enough memory for this; ask for fewer agents, years or runs, or use a larger machine"
+        return "not enough memory; use fewer agents, years or runs, or a larger machine"
     if "pipeline.store.schema" not in sys.modules:
         return None
     from pipeline.store.damage import flaw

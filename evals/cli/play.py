@@ -1,4 +1,4 @@
-"""Commands that play runs, and play them again."""
+"""Commands that play, resume, replay and fork runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pipeline.errors import UsageError
 @app.command()
 @with_run_options
 def run(
-    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="only say what the run would take: calls, tokens, dollars, time")
+        bool, typer.Option("--dry-run", help="estimate calls, tokens, dollars and time; call no model")
     ] = False,
-    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
-    json: Annotated[bool, typer.Option("--json", help="as JSON, with --dry-run")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds per answer, for --dry-run")] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="print JSON, with --dry-run")] = False,
     **settings: Any,
 ) -> None:
     """Play an economy and store every trace.
@@ -47,25 +47,31 @@ def resume(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
     db: Db = DEFAULT_DB,
     base_url: Annotated[
-        str | None, typer.Option("--base-url", help="the server, if it moved or its URL holds a password")
+        str | None, typer.Option("--base-url", help="the server, if its URL changed or contains a password")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="model calls in flight at once")
+        int | None, typer.Option("--concurrency", min=1, help="maximum concurrent model calls")
     ] = None,
-    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="requests a minute to each model, at most")] = None,
-    tpm: Annotated[int | None, typer.Option("--tpm", min=1, help="tokens a minute to and from each model")] = None,
-    omit: Annotated[str | None, typer.Option("--omit", help="parts of a request that are never sent")] = None,
+    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="maximum requests per minute to each model")] = None,
+    tpm: Annotated[
+        int | None, typer.Option("--tpm", min=1, help="maximum tokens per minute, sent and received, for each model")
+    ] = None,
+    omit: Annotated[str | None, typer.Option("--omit", help="request parameters that are never sent")] = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="seconds before a model call counts as failed")
     ] = None,
-    processes: Annotated[int | None, typer.Option("--processes", min=1, help="processes of this machine")] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, help="processes on this machine")] = None,
     engine: Annotated[
         Literal["local", "ray"] | None, typer.Option("--engine", help="where questions are answered")
     ] = None,
     shards: Annotated[int | None, typer.Option("--shards", min=1, help="Ray actors, with --engine ray")] = None,
-    ray_address: Annotated[str | None, typer.Option("--ray-address", help="the Ray cluster")] = None,
-    max_cost_usd: Annotated[float | None, typer.Option("--max-cost-usd", help="a new cap on the whole run")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="a new cap on the whole run")] = None,
+    ray_address: Annotated[str | None, typer.Option("--ray-address", help="address of the Ray cluster")] = None,
+    max_cost_usd: Annotated[
+        float | None, typer.Option("--max-cost-usd", help="new limit on the cost of the whole run, in dollars")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="new limit on the tokens of the whole run")
+    ] = None,
     log_dir: Annotated[
         str | None, typer.Option("--log-dir", help="folder of the run's text log [default: logs]")
     ] = None,
@@ -96,7 +102,7 @@ def replay(
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
 ) -> None:
-    """Play a run again from its stored replies, without a model, and check that every row comes out the same.
+    """Replay a run from its stored replies, without a model, and check that every row is the same.
 
     Example: llm-economist replay 3
     """
@@ -111,7 +117,7 @@ def replay(
 @with_run_options
 def fork(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
-    at: Annotated[int, typer.Option("--at", help="the first year that is played again")],
+    at: Annotated[int, typer.Option("--at", help="first year to play with the new settings")],
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
     **settings: Any,
@@ -134,7 +140,7 @@ def fork(
 @app.command()
 @with_run_options
 def personas(**settings: Any) -> None:
-    """Write and print the personas of a population; a later run with this seed and model uses them again.
+    """Write and print the personas of a population; later runs with the same seed and model reuse them.
 
     Example: llm-economist personas --num-agents 5 --llm rules
     """
@@ -147,10 +153,10 @@ def personas(**settings: Any) -> None:
 @app.command()
 def watch(
     db: Db = DEFAULT_DB,
-    once: Annotated[bool, typer.Option("--once", help="print the state now and end")] = False,
-    interval: Annotated[float, typer.Option("--interval", min=0.1, help="seconds between two looks")] = 1,
+    once: Annotated[bool, typer.Option("--once", help="print the current state and exit")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=0.1, help="seconds between updates")] = 1,
 ) -> None:
-    """Watch the runs that are being written into a database and its shards, until the last one ends.
+    """Watch the live runs of a database and its shards until the last one ends.
 
     Example: llm-economist watch --once
     """
@@ -161,7 +167,7 @@ def watch(
 
 
 @app.command()
-def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+def runs(db: Db = DEFAULT_DB, json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """List the runs in a database.
 
     Example: llm-economist runs --db economist.duckdb

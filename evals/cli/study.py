@@ -1,4 +1,4 @@
-"""Commands that judge, compare, tune and show what was played."""
+"""Commands that judge, compare, tune and show runs."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from pipeline.errors import UsageError
 
 @app.command(name="eval")
 def eval_(
-    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, or all")],
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, or `all`")],
     db: Db = DEFAULT_DB,
     welfare: Annotated[
-        str | None, typer.Option("--welfare", help="all, or names with commas [default: the runs' own objectives]")
+        str | None,
+        typer.Option("--welfare", help="`all`, or names separated by commas [default: the runs' own objectives]"),
     ] = None,
     years: Annotated[
-        str | None, typer.Option("--years", help="years as played, e.g. 20-29 [default: the last tax year, and all]")
+        str | None,
+        typer.Option(
+            "--years", help="years to judge as played, e.g. 20-29 [default: the last tax year, and all years]"
+        ),
     ] = None,
-    csv: Annotated[str | None, typer.Option("--csv", help="file to write the policies to")] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the policies")] = None,
     gains_csv: Annotated[
-        str | None, typer.Option("--gains-csv", help="file to write who gains to, by third and decile of the wages")
+        str | None, typer.Option("--gains-csv", help="CSV file for who gains, by third and decile of wages")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Judge runs from their traces: any welfare function, planner share, ORACLE's certificate, and who gains.
 
-    Runs of an older version get the regret and the ORACLE that they lack (docs/store.md): eval all.
+    `eval all` also adds the regret and ORACLE figures that runs of older versions lack (docs/store.md).
 
     Example: llm-economist eval 1 2 --welfare all
     """
@@ -57,29 +61,32 @@ def eval_(
 def compare(
     arms: Annotated[
         list[str],
-        typer.Argument(help="the reference first: role=strategy, role=FILE.json, setting:KEY=VALUE, with commas"),
+        typer.Argument(help="reference first: role=strategy, role=FILE.json or setting:KEY=VALUE, joined by commas"),
     ],
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="concurrent runs, each in its own process")] = 1,
     primary: Annotated[
-        str, typer.Option("--primary", help="the outcome that is tested; all others are shown as secondary")
+        str, typer.Option("--primary", help="outcome to test; the others are shown as secondary")
     ] = "welfare",
     detect: Annotated[
         list[str] | None,
-        typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
+        typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
     ] = None,
     max_fallback: Annotated[
-        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")
+        float,
+        typer.Option(
+            "--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"
+        ),
     ] = 5,
-    csv: Annotated[str | None, typer.Option("--csv", help="file to write the comparison to")] = None,
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
-    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
-    any_code: Annotated[bool, typer.Option("--any-code", help="use runs by other versions of the code, too")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what missing runs would take")] = False,
-    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
+    csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the comparison")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="also reuse runs of other code versions")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="estimate the missing runs; call no model")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds per answer, for --dry-run")] = 1.0,
     **settings: Any,
 ) -> None:
-    """Compare strategies, programs or settings on the same people; runs that exist are used again.
+    """Compare strategies, programs or settings on the same people. Finished runs are reused.
 
     Example: llm-economist compare worker=io worker=cot --seeds 20 --num-agents 5 --max-timesteps 50
     """
@@ -94,29 +101,32 @@ def compare(
 @app.command()
 @with_run_options
 def experiment(
-    which: Annotated[str | None, typer.Argument(metavar="NAME", help="which experiment, or all")] = None,
+    which: Annotated[str | None, typer.Argument(metavar="NAME", help="name of the experiment, or `all`")] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     paper: Annotated[
-        bool, typer.Option("--paper", help="settings of the LLM Economist's released code: economy v1, 2500 years")
+        bool, typer.Option("--paper", help="settings of the released LLM Economist code: economy v1, 2500 years")
     ] = False,
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="runs at a time, each in a process")] = 1,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="concurrent runs, each in its own process")] = 1,
     detect: Annotated[
         list[str] | None,
-        typer.Option("--detect", help="say how many seeds show a difference: 0.5 (of welfare), regret=500"),
+        typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
     ] = None,
     max_fallback: Annotated[
-        float, typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers that flag an arm")
+        float,
+        typer.Option(
+            "--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"
+        ),
     ] = 5,
-    csv: Annotated[str | None, typer.Option("--csv", help="file to write what was found to")] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the results")] = None,
     figure: Annotated[
-        str | None, typer.Option("--figure", help="file to draw it to: .pdf, .svg, .png, .json (extra: report)")
+        str | None, typer.Option("--figure", help="file for the figure: .pdf, .svg, .png, .json (extra: report)")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
-    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
-    any_code: Annotated[bool, typer.Option("--any-code", help="use runs by other versions of the code, too")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what missing runs would take")] = False,
-    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds an answer takes, for --dry-run")] = 1.0,
-    list_all: Annotated[bool, typer.Option("--list", help="show the experiments")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
+    any_code: Annotated[bool, typer.Option("--any-code", help="also reuse runs of other code versions")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="estimate the missing runs; call no model")] = False,
+    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds per answer, for --dry-run")] = 1.0,
+    list_all: Annotated[bool, typer.Option("--list", help="list the experiments")] = False,
     **settings: Any,
 ) -> None:
     """Run a declared experiment, or all. Finished runs are reused, and interrupted ones resume.
@@ -152,24 +162,27 @@ def optimize(
     metric: Annotated[
         str | None,
         typer.Option(
-            "--metric", help="what counts [default: regret, welfare, vote_quality or fidelity by role]; or episode"
+            "--metric",
+            help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or episode",
         ),
     ] = None,
-    budget: Annotated[int, typer.Option("--budget", min=1, help="model calls of the whole study at most")] = 1000,
+    budget: Annotated[int, typer.Option("--budget", min=1, help="maximum model calls of the whole study")] = 1000,
     teacher_llm: Annotated[
-        str | None, typer.Option("--teacher-llm", help="model that answers to make demonstrations [default: --llm]")
+        str | None, typer.Option("--teacher-llm", help="model that writes the demonstrations [default: --llm]")
     ] = None,
     reflection_llm: Annotated[
-        str | None, typer.Option("--reflection-llm", help="model that writes instructions [default: --llm]")
+        str | None, typer.Option("--reflection-llm", help="model that proposes instructions [default: --llm]")
     ] = None,
     sizes: Annotated[
         str | None,
-        typer.Option("--sizes", help="examples to train, choose and test on [default: 60,40,100; 12,8,16 economies]"),
+        typer.Option(
+            "--sizes", help="examples for training, development and test [default: 60,40,100; 12,8,16 economies]"
+        ),
     ] = None,
     from_sql: Annotated[
-        str | None, typer.Option("--from-sql", help="SELECT of run_id, year, agent: tune on these stored states")
+        str | None, typer.Option("--from-sql", help="SELECT of run_id, year, agent: tune on these stored decisions")
     ] = None,
-    demos: Annotated[int, typer.Option("--demos", min=0, max=32, help="demonstrations in a prompt at most")] = 4,
+    demos: Annotated[int, typer.Option("--demos", min=0, max=32, help="maximum demonstrations in a prompt")] = 4,
     output: Annotated[
         str | None,
         typer.Option(
@@ -178,7 +191,7 @@ def optimize(
             help="file to write; {role} in it for several roles [default: ROLE.STRATEGY.json]",
         ),
     ] = None,
-    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
     **settings: Any,
 ) -> None:
     """Tune the prompt of a role. It is judged on held-out economies; repeat the command to resume.
@@ -201,14 +214,16 @@ def optimize(
 @app.command()
 @with_run_options
 def validate(
-    size: Annotated[Literal["full", "small"], typer.Option("--size", help="all questions, or about a third")] = "full",
-    output: Annotated[str | None, typer.Option("-o", "--output", help="Markdown file to write the card to")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="only show the cards of this database")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what a card takes")] = False,
-    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; a flag beats the file")] = None,
+    size: Annotated[
+        Literal["full", "small"], typer.Option("--size", help="all questions, or about a third of them")
+    ] = "full",
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Markdown file for the card")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="compare the cards in this database")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="estimate the calls of a card; call no model")] = False,
+    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
     **settings: Any,
 ) -> None:
-    """Check a model before it is trusted: its validity card, scores with intervals against the exact economy.
+    """Check a model before you trust it: a validity card of scores, with intervals, against exact answers.
 
     Example: llm-economist validate --llm gpt-4o-mini -o card.md
     """
@@ -227,9 +242,9 @@ def validate(
 
 @app.command()
 def elections(
-    runs: Annotated[list[str], typer.Argument(help="numbers or names of democratic runs, or all")],
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of democratic runs, or `all`")],
     db: Db = DEFAULT_DB,
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Judge elections and every change of the law by exact figures: votes, Condorcet winners, welfare, and who gains.
 
@@ -246,20 +261,20 @@ def elections(
 @app.command()
 def interview(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
-    question: Annotated[str, typer.Argument(help="what to ask")],
+    question: Annotated[str, typer.Argument(help="question to ask")],
     agent: Annotated[int | None, typer.Option("--agent", help="the worker to ask")] = None,
     planner: Annotated[bool, typer.Option("--planner", help="ask the planner or the elected leader instead")] = False,
     year: Annotated[int | None, typer.Option("--year", help="the year to ask about [default: the last one]")] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="a model to answer instead of the run's")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="model that answers instead of the run's")] = None,
     base_url: Annotated[
         str | None, typer.Option("--base-url", help="its OpenAI-compatible server [without --llm: the run's]")
     ] = None,
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
     db: Db = DEFAULT_DB,
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Ask an agent of a run about one of its years, with exactly the memory it had then; the run stays as it is.
+    """Ask an agent of a run about one of its years, with exactly the memory it had then. The run does not change.
 
     Example: llm-economist interview 3 --agent 2 --year 20 "Why did you work less this year?"
     """
@@ -275,11 +290,11 @@ def interview(
 
 @app.command()
 def report(
-    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, side by side")],
+    runs: Annotated[list[str], typer.Argument(help="numbers or names of the runs to report on")],
     output: Annotated[str, typer.Option("--output", "-o", help="HTML file to write")] = "report.html",
     db: Db = DEFAULT_DB,
 ) -> None:
-    """Write a page about runs that opens offline: figures, tables, prompts, the worst decisions.
+    """Write an HTML report on runs that opens offline: figures, tables, prompts and the worst decisions.
 
     Example: llm-economist report 3 -o report.html
     """
@@ -296,14 +311,16 @@ def report(
 
 @app.command()
 def figure(
-    name: Annotated[str | None, typer.Argument(help="which figure")] = None,
+    name: Annotated[str | None, typer.Argument(help="name of the figure")] = None,
     runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="a .pdf, .svg, .png or .json file")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help=".pdf, .svg, .png or .json file to write")
+    ] = None,
     width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
-    list_all: Annotated[bool, typer.Option("--list", help="show the figures")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="list the figures")] = False,
     db: Db = DEFAULT_DB,
 ) -> None:
-    """Write one figure of a report alone, ready to print.
+    """Write a single figure of a report, ready to print.
 
     Example: llm-economist figure lorenz 3 -o lorenz.pdf
     """

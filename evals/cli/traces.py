@@ -1,4 +1,4 @@
-"""Commands that read and move traces, and say what is here."""
+"""Commands that read, export and import traces, and that describe this installation."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pipeline.terminal import OutputLost
 
 @app.command()
 def sql(
-    query: Annotated[str | None, typer.Argument(help="a saved question, one SELECT, or - for standard input")] = None,
+    query: Annotated[str | None, typer.Argument(help="a saved query, one SELECT, or - for standard input")] = None,
     db: Db = DEFAULT_DB,
-    param: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE for $NAME; as often as needed")] = None,
-    list_all: Annotated[bool, typer.Option("--list", help="show the saved questions")] = False,
+    param: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE for $NAME; repeatable")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="list the saved queries")] = False,
     format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
-    json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
-    output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix chooses a format")] = None,
+    json: Annotated[bool, typer.Option("--json", help="same as --format json")] = False,
+    output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix sets the format")] = None,
     raw_csv: Annotated[
         bool, typer.Option("--raw-csv", help="CSV without the apostrophe before text that looks like a formula")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="rows at most [default: 1000 in tables, else all]")
+        int | None, typer.Option("--limit", min=1, help="maximum rows [default: 1000 in tables, else all]")
     ] = None,
     timeout_seconds: Annotated[
-        float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="seconds after which the query is stopped")
+        float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="time limit of the query in seconds")
     ] = 60,
 ) -> None:
     """Query the traces in SQL, read-only, also during a run.
@@ -45,7 +45,7 @@ def sql(
     if list_all:
         return print_questions(as_json=chosen == "json")
     if query is None:
-        raise UsageError("give a SELECT, a saved question (llm-economist sql --list), or - for standard input")
+        raise UsageError("give a SELECT, a saved query (llm-economist sql --list), or - for standard input")
     try:
         print_query(
             db,
@@ -66,7 +66,7 @@ def sql(
 
 @app.command()
 def show(call_id: int, db: Db = DEFAULT_DB) -> None:
-    """Show one model call: who was asked what, the whole prompt, the reply, and what came of it.
+    """Show one model call: the agent, the question, the full prompt, the reply and its outcome.
 
     Example: llm-economist show 10000000003000 --db economist.duckdb
     """
@@ -77,7 +77,7 @@ def show(call_id: int, db: Db = DEFAULT_DB) -> None:
 
 @app.command()
 def schema() -> None:
-    """Print the tables and views of a trace store, with what their columns mean.
+    """Print the tables and views of a trace store, with the meaning of their columns.
 
     Example: llm-economist schema
     """
@@ -89,8 +89,8 @@ def schema() -> None:
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="number or name of the run, or all")],
-    to: Annotated[str, typer.Option("--to", help="folder to make")],
+    run: Annotated[str, typer.Argument(help="number or name of the run, or `all`")],
+    to: Annotated[str, typer.Option("--to", help="folder to create")],
     db: Db = DEFAULT_DB,
 ) -> None:
     """Write runs, or all runs and studies, as Parquet files, one folder per table, with a manifest of checksums.
@@ -111,11 +111,11 @@ def export(
 
 @app.command(name="import")
 def import_(
-    path: Annotated[str, typer.Argument(help="folder made by `export`, or another database of llm-economist")],
+    path: Annotated[str, typer.Argument(help="folder from `export`, or another llm-economist database")],
     db: Db = DEFAULT_DB,
-    again: Annotated[bool, typer.Option("--again", help="take in runs that are here already once more")] = False,
+    again: Annotated[bool, typer.Option("--again", help="also import runs that are already here")] = False,
 ) -> None:
-    """Take runs and studies from an export or another database; runs get new numbers where theirs are taken.
+    """Import runs and studies from an export or another database. Runs get new numbers if theirs are taken.
 
     Example: llm-economist import shared/run-3 --db economist.duckdb
     """
@@ -126,14 +126,14 @@ def import_(
     merge_shards(db, Console())
     taken = import_runs(path, db, again=again)
     for one in taken.runs:
-        what = "is here already, as" if one.known else "->"
+        what = "is already here, as" if one.known else "->"
         typer.echo(f"run {one.old} ({one.name}) {what} run {one.new}")
     for study in taken.studies:
         typer.echo(f"study {study}")
 
 
 @app.command()
-def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+def strategies(json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """List the prompt strategies: how a role can be asked, and how many model calls a question takes.
 
     Example: llm-economist strategies
@@ -145,21 +145,23 @@ def strategies(json: Annotated[bool, typer.Option("--json", help="as JSON")] = F
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="archetypes, decisions, economy, prompts, store, views or years")],
+    what: Annotated[str, typer.Argument(help="archetypes, decisions, economy, memory, prompts, store, views or years")],
     num_agents: Annotated[
-        int | None, typer.Option("--num-agents", min=1, help="workers (archetypes, economy, store)")
+        int | None, typer.Option("--num-agents", min=1, help="workers (for archetypes, economy, memory, store)")
     ] = None,
     years: Annotated[
-        int | None, typer.Option("--max-timesteps", min=1, help="years (archetypes, prompts, store, years)")
+        int | None, typer.Option("--max-timesteps", min=1, help="years (for archetypes, memory, prompts, store, years)")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option("--rounds", min=1, help="of each kind (not views, prompts, years)")
+        int | None, typer.Option("--rounds", min=1, help="rounds (for archetypes, decisions, economy, store)")
     ] = None,
-    decisions: Annotated[int | None, typer.Option("--decisions", min=1, help="a round, or rows (views)")] = None,
-    calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (views)")] = None,
-    json: Annotated[bool, typer.Option("--json", help="as JSON")] = False,
+    decisions: Annotated[
+        int | None, typer.Option("--decisions", min=1, help="decisions per round, or rows (for views)")
+    ] = None,
+    calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (for views)")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Measure what things cost here: decisions, prompts, years, traces, views, or what archetypes cost in truth.
+    """Measure performance on this machine: decisions, prompts, years, traces or views; or the error of archetypes.
 
     Example: llm-economist bench store --num-agents 20 --max-timesteps 10
     """
@@ -178,9 +180,9 @@ def bench(
 
 @app.command()
 def doctor(
-    llm: Annotated[str | None, typer.Option("--llm", help="a model to try with one tiny call")] = None,
-    base_url: Annotated[str | None, typer.Option("--base-url", help="its OpenAI-compatible server")] = None,
-    omit: Annotated[str, typer.Option("--omit", help="parts of a request that are never sent")] = "",
+    llm: Annotated[str | None, typer.Option("--llm", help="model to try with a short call")] = None,
+    base_url: Annotated[str | None, typer.Option("--base-url", help="the model's OpenAI-compatible server")] = None,
+    omit: Annotated[str, typer.Option("--omit", help="request parameters that are never sent")] = "",
     db: Db = DEFAULT_DB,
 ) -> None:
     """Check the installation: versions, keys, database, and a model if one is named.

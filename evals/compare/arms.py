@@ -72,7 +72,7 @@ def parse_arm(text: str) -> dict[str, Any]:
         if name in arm:
             raise UsageError(f"arm {text}: {name} is given twice; give it once")
         if name in OF_THE_SWEEP:
-            raise UsageError(f"arm {text}: {name} can't differ between arms; give it once, for all")
+            raise UsageError(f"arm {text}: {name} cannot differ between arms; give it once for all arms")
         arm[name] = value
     if not arm:
         raise UsageError(f"arm {text!r} sets nothing; expected e.g. worker=cot")
@@ -119,7 +119,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise UsageError(f"--seeds {text}: more than {MOST_SEEDS:,} seeds")
         seeds.update(range(first, last + 1))
     if not seeds:
-        raise UsageError(f"--seeds {text!r} names no seed; expected 20, 1-20 or 3,5,8")
+        raise UsageError(f"--seeds {text!r} contains no seed; expected 20, 1-20 or 3,5,8")
     return tuple(sorted(seeds))
 
 
@@ -128,7 +128,7 @@ def parse_primary(name: str, measures: Mapping[str, Measure]) -> str:
     arms."""
     outcomes = [one.name for one in measures.values() if one.outcome and one.compared]
     if name not in outcomes:
-        raise UsageError(f"--primary {name}: no outcome that these arms are compared by; choose {', '.join(outcomes)}")
+        raise UsageError(f"--primary {name}: these arms are not compared by it; choose one of {', '.join(outcomes)}")
     return name
 
 
@@ -149,11 +149,11 @@ def _detect(text: str, measures: Mapping[str, Measure]) -> tuple[str, float]:
     measure = measure or "welfare"
     compared = [one.name for one in measures.values() if one.compared]
     if measure not in compared:
-        raise UsageError(f"--detect {text}: no measure {measure!r}; there are {', '.join(compared)}")
+        raise UsageError(f"--detect {text}: no measure {measure!r}; choose one of {', '.join(compared)}")
     try:
         value = float(number)
     except ValueError:
         value = 0.0
     if value == 0 or not math.isfinite(value):
-        raise UsageError(f"--detect {text}: {number!r} is not a number other than 0")
+        raise UsageError(f"--detect {text}: {number!r} is not a nonzero number")
     return measure, abs(value)

@@ -98,14 +98,14 @@ def prepare(
     """The cells of a comparison. UsageError if two arms are the same, or (`paired`) have other people than the
     reference."""
     if "seed" in settings:
-        raise UsageError("--seed is one seed; a comparison takes --seeds, e.g. --seeds 20")
+        raise UsageError("--seed sets one seed; a comparison takes --seeds, e.g. --seeds 20")
     common = {name: value for name, value in settings.items() if name != "name"}
     made = cells(common, arms, seeds=seeds, name=str(settings.get("name", "")))
     by_key: dict[str, Cell] = {}
     for cell in made[: len(arms)]:
         other = by_key.setdefault(cell.key, cell)
         if other is not cell:
-            raise UsageError(f"arms {other.arm} and {cell.arm} are the same: nothing that is asked differs")
+            raise UsageError(f"arms {other.arm} and {cell.arm} are the same: their runs would be identical")
         if paired:
             _same_people(made[0], cell)
     return made
@@ -116,8 +116,8 @@ def _same_people(reference: Cell, cell: Cell) -> None:
     same = np.array_equal(people.wage, others.wage) and np.array_equal(people.utility_type, others.utility_type)
     if not same:
         raise UsageError(
-            f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same ones "
-            "(num_agents, agent_mix, percents and what a scenario draws must be the same)"
+            f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same people "
+            "(num_agents, agent_mix, percentages and the draws of a scenario must be the same)"
         )
 
 

@@ -127,7 +127,7 @@ def estimates(
     among the measures. `detect`: by measure, the difference for `Contrast.needed`.
     """
     if reference is not None and primary not in measures:
-        raise ValueError(f"no measure {primary!r} to be the primary outcome")
+        raise ValueError(f"the primary outcome {primary!r} is not among the measures")
     arms = list(dict.fromkeys(result.arm for result in results))
     made = [_estimate(results, arm, one, reference, detect or {}) for arm in arms for one in measures.values()]
     family = [i for i, one in enumerate(made) if one.measure == primary and one.contrast is not None]

@@ -44,18 +44,21 @@ MEASURES: Mapping[str, Measure] = {
         Measure("welfare_last_tax_year", "the same over the last tax year", outcome=True),
         Measure("welfare_best_response", "the last schedule if every worker best-responded", outcome=True),
         Measure(
-            "planner_share", "of ORACLE's gain over 50 %, what the last schedule reached", outcome=True, percent=True
+            "planner_share",
+            "share of ORACLE's gain over 50 % that the last schedule reaches",
+            outcome=True,
+            percent=True,
         ),
-        Measure("regret", "dollars a year and decision", outcome=True, decimals=0),
-        Measure("regret_share", "all regret over all that was possible", outcome=True, percent=True),
+        Measure("regret", "dollars a year per decision", outcome=True, decimals=0),
+        Measure("regret_share", "total regret over total best utility", outcome=True, percent=True),
         Measure("hours", "hours a week", outcome=True, decimals=2),
         Measure("tokens", "tokens of prompts and replies", decimals=0, head="tokens"),
-        Measure("cost_usd", "dollars; none where a price is unknown", head="dollars"),
-        Measure("calls", "attempts at a model", decimals=0, head="calls"),
-        Measure("calls_per_decision", "attempts over questions", decimals=2, head="calls a question"),
+        Measure("cost_usd", "dollars; missing if a price is unknown", head="dollars"),
+        Measure("calls", "attempts at model calls", decimals=0, head="calls"),
+        Measure("calls_per_decision", "attempts per question", decimals=2, head="calls per question"),
         Measure("parse_failure_rate", "attempts whose reply could not be parsed", percent=True, head="unparsed"),
         Measure(
-            "fallback_rate", "unusable answers, for the kind of question with most", percent=True, head="fell back"
+            "fallback_rate", "unusable answers, for the kind of question with the most", percent=True, head="fell back"
         ),
     )
 }
@@ -88,7 +91,7 @@ def measures_for(objectives: Iterable[str]) -> dict[str, Measure]:
     return both
 
 
-# Sums of lists in order: other sums differ in their last bits with how a file came to be.
+# Ordered list sums: other sums differ in their last bits, depending on how a file was written.
 YEARS = """
 SELECT y.run_id, arg_max(y.thresholds, y.year) AS thresholds, arg_max(y.rates, y.year) AS rates,
        list_avg(list(y.{column} ORDER BY y.year)) AS welfare,
@@ -178,7 +181,7 @@ def _figures(row: Mapping[str, Any], setting: Setting) -> Figures:
     asked = row["asked_verdicts"]
     fallbacks = {**row, "fallback_verdicts": (asked - row["verdicts"]) / asked if asked else None}
     made = {
-        "tokens": 0,  # of a run in which no model was asked
+        "tokens": 0,  # for a run without model calls
         "cost_usd": 0,
         "calls": 0,
         **row,

@@ -115,7 +115,7 @@ def _sample(given: Floats) -> _Sample | None:
     spread = float(given.std(ddof=1))
     if np.ptp(given) == 0 or spread == 0:
         return None
-    third = float((((given - mean) / spread) ** 3).sum())  # of the adjusted Fisher-Pearson skewness
+    third = float((((given - mean) / spread) ** 3).sum())  # for the adjusted Fisher-Pearson skewness
     skewness = n / ((n - 1) * (n - 2)) * third if n > 2 else 0.0
     return _Sample(mean, spread / math.sqrt(n), n - 1, _bend(skewness, n))
 
@@ -195,7 +195,7 @@ def student_quantile(p: float, degrees: int) -> float:
     2.262
     """
     if not 0.5 < p < 1:
-        raise ValueError(f"a quantile is computed for a chance between 0.5 and 1, not {p:g}")
+        raise ValueError(f"a quantile needs a probability between 0.5 and 1, not {p:g}")
     tail, low, high = 2 * (1 - p), 0.0, 2.0
     while student_p(high, degrees) > tail:
         low, high = high, 2 * high
@@ -250,7 +250,7 @@ def pairs_needed(differences: ArrayLike, x: float, *, power: float = 0.8, level:
     None if fewer than two differences give no spread, or if more than `MOST` pairs are needed. ValueError for `x` = 0.
     """
     if not (math.isfinite(x) and x != 0):
-        raise ValueError(f"a difference to detect must be a number other than 0, not {x:g}")
+        raise ValueError(f"a difference to detect must be a finite number other than 0, not {x:g}")
     given = np.asarray(differences, dtype=float)
     if len(given) < 2:
         return None

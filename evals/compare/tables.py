@@ -41,9 +41,9 @@ def say(console: Console, note: str) -> None:
 def _outcome_table(made: Comparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
     table.title = f"{len(made.arms)} arms on the same people, seeds {ranges(made.seeds)}; welfare: {made.welfare}"
-    table.title += " for all, and each arm's own" if made.differ else ""
-    table.add_column("measure, and arm", overflow="fold")
-    for name in ("mean", "difference", "95 % interval", "p", "Holm", "would see"):
+    table.title += " for all arms, and each arm's own" if made.differ else ""
+    table.add_column("measure and arm", overflow="fold")
+    for name in ("mean", "difference", "95 % interval", "p", "Holm", "detectable"):
         table.add_column(name, justify="right", no_wrap=True)
     outcomes = [one for one in made.measures.values() if one.outcome]
     for measure in sorted(outcomes, key=lambda one: one.name != made.primary):
@@ -77,7 +77,7 @@ def _contrast_cells(contrast: Contrast, measure: Measure, scale: float) -> list[
 def cost_table(made: Comparison) -> Table:
     """The cost of the runs of each arm."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
-    table.title = "What a run took, in the mean"
+    table.title = "Mean cost of a run"
     columns = [measure for measure in made.measures.values() if not measure.outcome]
     table.add_column("arm", overflow="fold")
     for name in ("runs", *(measure.head for measure in columns)):
@@ -102,7 +102,7 @@ def shown(value: float | None, measure: Measure, *, scale: float = 0.0, sign: bo
     """
     if (known := number(value)) is None:
         return "-"
-    known = 0.0 if abs(known) < 1e-9 * abs(scale) else known  # what is left of rounding
+    known = 0.0 if abs(known) < 1e-9 * abs(scale) else known  # rounding error
     plus = "+" if sign else ""
     if measure.percent:
         return f"{100 * known:+.1f} pp" if sign else f"{known:.1%}"
@@ -118,22 +118,22 @@ def _p(value: float | None) -> str:
 
 def _notes(made: Comparison, detect: Mapping[str, float], db: str) -> Iterator[str]:
     yield (
-        "Differences are to the first arm, seed by seed. Interval and p are one test (Student's t, the end of the "
-        "longer tail moved out for skewness): p is below 0.05 exactly where the interval excludes 0. "
-        f"Holm: p corrected over the arms for the primary outcome, {made.primary} ({made.tests} "
-        f"test{'s' * (made.tests != 1)}); read secondary outcomes as hints. "
-        "would see: the true difference that so many pairs find 4 times of 5, at 5 % without correction."
+        "Differences are from the first arm, paired by seed. Interval and p are one test (Student's t, "
+        "skewness-corrected on the side of the longer tail): p is below 0.05 exactly if the interval excludes 0. "
+        f"Holm: p adjusted over the arms for the primary outcome, {made.primary} ({made.tests} "
+        f"test{'s' * (made.tests != 1)}); treat secondary outcomes as exploratory. "
+        "Detectable: the true difference that this many pairs detect with 80 % power, at 5 % without adjustment."
     )
     yield from few_notes(made)
     yield from flag_notes(made)
     missing = (one for one in made.estimates if one.measure.endswith("planner_share") and one.runs < len(made.seeds))
     if any(missing):
-        yield "planner_share leaves out populations where ORACLE gains next to nothing over the start."
+        yield "planner_share leaves out populations in which ORACLE gains too little over the start."
     for measure, x in detect.items():
         for one in made.estimates:
             if one.measure == measure and one.contrast is not None:
                 needed = "?" if one.contrast.needed is None else f"{one.contrast.needed:,}"
-                yield f"To see a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
+                yield f"To detect a difference of {x:g} in {measure}, {one.arm} needs {needed} seeds."
     yield where_stored(made, db)
 
 
@@ -145,15 +145,16 @@ def few_notes(made: Comparison) -> Iterator[str]:
             arms = ", or fewer arms" if made.tests > 1 else ""
             yield (
                 f"{_count(pairs, 'pair')} too few: even a true difference of {LARGE:g} standard deviations of the "
-                f"pairs' differences would be missed more than once in 5 times. Use {made.fewest} seeds or more{arms}."
+                f"pairs' differences would be missed with more than 20 % probability. Use {made.fewest} seeds or "
+                f"more{arms}."
             )
         return
     runs = min((sum(one.arm == arm for one in made.results) for arm in made.arms), default=0)
     if runs < made.fewest:
-        reach = "a mean of one has no interval"
+        reach = "a single run has no interval"
         if runs > 1:
             wide, usual = (f"{student_quantile(0.975, n - 1) / n**0.5:.1f}" for n in (runs, 10))
-            reach = f"intervals reach {wide} standard deviations of the runs to either side, those of 10 seeds {usual}"
+            reach = f"intervals extend {wide} standard deviations of the runs to either side, with 10 seeds {usual}"
         yield f"{_count(runs, 'seed')} too few: {reach}. Use {made.fewest} seeds or more."
 
 
@@ -172,8 +173,9 @@ def flag_notes(made: Comparison) -> Iterator[str]:
     for arm, seeds in made.flags.items():
         rates = [one.figures["fallback_rate"] or 0 for one in made.results if one.arm == arm]
         yield (
-            f"! {arm}: up to {max(rates):.0%} of its questions of a kind had no usable answer (seeds {ranges(seeds)}; "
-            f"--max-fallback {made.max_fallback * 100:g}): its figures are not those of its strategy alone."
+            f"! {arm}: up to {max(rates):.0%} of the questions of one kind had no usable answer (seeds "
+            f"{ranges(seeds)}; --max-fallback {made.max_fallback * 100:g}): its figures do not reflect its strategy "
+            "alone."
         )
 
 
@@ -192,7 +194,7 @@ def ranges(seeds: Sequence[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
-# -- what machines read --------------------------------------------------------------------------------------------
+# -- for machines --------------------------------------------------------------------------------------------------
 
 
 def as_json(made: Comparison) -> dict[str, Any]:

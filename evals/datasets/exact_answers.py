@@ -129,7 +129,7 @@ def game(question: str, config: RunConfig) -> RunConfig:
     """`config` with the fewest changes that make a run ask `question` and allow exact judgement."""
     if question == "CastVote":
         return replace(config, scenario="democratic", platforms=True, election_rule="plurality", planner_type="LLM")
-    if question == "SetTaxRates":  # elected leaders are asked otherwise
+    if question == "SetTaxRates":  # elected leaders get another question
         scenario = "bounded" if config.scenario == "democratic" else config.scenario
         return replace(config, scenario=scenario, platforms=False, planner_type="LLM")
     if question == "WritePersona" and config.scenario == "rational":

@@ -56,11 +56,11 @@ class TraceDataset:
         wanted = COLUMNS[:2] if self.question == "SetTaxRates" else COLUMNS
         if missing := [name for name in wanted if name not in result.columns]:
             raise UsageError(
-                f"the query gives {', '.join(result.columns)}; {missing[0]} is missing: select run_id, year, agent"
+                f"the query returns {', '.join(result.columns)} without {missing[0]}; select run_id, year, agent"
             )
         rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
         if not rows:
-            raise UsageError("the query gives no rows")
+            raise UsageError("the query returns no rows")
         return self.known(rows)
 
     def known(self, rows: Iterable[Mapping[str, Any]]) -> list[TraceLocation]:
@@ -72,7 +72,7 @@ class TraceDataset:
     def _place(self, row: Mapping[str, Any]) -> TraceLocation:
         values = [row["run_id"], row["year"], -1 if self.question == "SetTaxRates" else row["agent"]]
         if not all(isinstance(value, int) for value in values):
-            raise UsageError(f"run_id, year, agent are whole numbers, not {', '.join(map(str, values))}")
+            raise UsageError(f"run_id, year, agent must be whole numbers, not {', '.join(map(str, values))}")
         return TraceLocation(*values)
 
     def _check(self, places: Sequence[TraceLocation]) -> None:
@@ -81,20 +81,20 @@ class TraceDataset:
         rule = {run_id: config_of(find_run(self.reader, str(run_id))).election_rule for run_id in runs}
         asked = self._rows("run_id, year, coalesce(agent, -1) FROM lm_calls", runs, f"signature = '{self.question}'")
         unasked = set(places) - asked
-        self._refuse(unasked, f"{self.question} was not asked there; lm_calls has where it was")
+        self._refuse(unasked, f"{self.question} was not asked there; see lm_calls for where it was")
         if self.question == "ChooseLabor":
             cut_off = set(places) - self._rows("run_id, year, agent FROM decisions", runs)
-            self._refuse(cut_off, "the year was cut off, so its schedule is not known; join years")
+            self._refuse(cut_off, "the year was interrupted, so its schedule is unknown; join years")
             selfless = self._rows("run_id, 0, agent FROM agents", runs, "utility_type <> 'egotistical'")
             others = {place for place in places if place._replace(year=0) in selfless}
-            self._refuse(others, "its hours are not for its own utility; join agents and take the egotistical")
+            self._refuse(others, "the agent does not maximize its own utility; join agents and select egotistical ones")
         if self.question == "CastVote":
             blank = self._rows("DISTINCT run_id, year, -1 FROM platforms", runs, "rate_changes IS NULL")
             vague = {place for place in places if place._replace(agent=-1) in blank}
-            self._refuse(vague, "candidates had no platforms, so no vote is exactly best; take runs with --platforms")
+            self._refuse(vague, "candidates had no platforms, so the best vote is unknown; use runs with --platforms")
             for place in sorted(place for place in places if ELECTION_RULES[rule[place.run_id]].form != "name"):
-                why = f"ballots of {rule[place.run_id]} hold several names, and votes for one are judged"
-                self._refuse([place], f"{why}; take runs with --election-rule plurality")
+                why = f"ballots of {rule[place.run_id]} hold several names, but only single-name votes can be judged"
+                self._refuse([place], f"{why}; use runs with --election-rule plurality")
 
     def _rows(self, what: str, runs: Sequence[int], where: str = "true") -> set[TraceLocation]:
         """Places in `runs`."""
@@ -112,7 +112,7 @@ class TraceDataset:
         """The economy of each run: the lowest seed among the runs that share a seed or a population with it."""
         rows = self.reader.rows(POPULATIONS, [sorted(runs)])
         lowest = {row["run_id"]: int(row["seed"]) for row in rows}
-        for _ in rows:  # chains of runs are no longer than that
+        for _ in rows:  # chains of runs are not longer
             for key in ("seed", "people"):
                 groups: dict[Any, list[int]] = {}
                 for row in rows:

@@ -95,7 +95,7 @@ def _fill(question: str, config: RunConfig, size: int, seeds: Iterator[int], see
         states += found
         barren = 0 if found else barren + 1
         if barren == BARREN:
-            raise UsageError(f"{BARREN} economies with these settings asked nobody {question}; expected {size} states")
+            raise UsageError(f"{BARREN} economies with these settings never asked {question}; {size} states are needed")
     order = np.random.default_rng([seed, crc32(b"order")]).permutation(len(states))
     return [states[i] for i in order[:size]]
 
@@ -165,7 +165,7 @@ async def _portrayed(world: World, llm_agents: RandomisedAgents, rng: np.random.
     return [example("WritePersona", world, one, economy_seed=world.config.seed) for one in asked]
 
 
-# -- mined ------------------------------------------------------------------------------------------------------
+# -- from traces ------------------------------------------------------------------------------------------------
 
 
 def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dataset:
@@ -193,7 +193,9 @@ def mined(question: str, db: str, query: str, *, sizes: Sizes, seed: int) -> Dat
 def check_sizes(sizes: Sizes) -> None:
     """UsageError unless every split has 0 or more states, and at least one has some."""
     if min(sizes) < 0 or not any(sizes):
-        raise UsageError(f"sizes {'/'.join(map(str, sizes))}: expected how many states to train, develop and test on")
+        raise UsageError(
+            f"sizes {'/'.join(map(str, sizes))}: expected the numbers of states for training, development and test"
+        )
 
 
 def divide(
@@ -213,7 +215,7 @@ def divide(
         wanted = ", ".join(f"{size} {name}" for name, size in zip(SPLITS, sizes, strict=True))
         given = ", ".join(f"{len(pool)} {name}" for name, pool in zip(SPLITS, pools, strict=True))
         raise UsageError(
-            f"the query names {sum(map(len, groups.values()))} states of {len(groups)} economies, which make {given} "
-            f"without a population in two of them; expected {wanted}: ask for less, or for more runs with other seeds"
+            f"the query selects {sum(map(len, groups.values()))} states of {len(groups)} economies, which make {given} "
+            f"if no population is in two splits; expected {wanted}: ask for fewer, or add runs with other seeds"
         )
     return [[pool[i] for i in rng.permutation(len(pool))[:size]] for pool, size in zip(pools, sizes, strict=True)]

@@ -62,16 +62,16 @@ def _local() -> str:
         return f"not installed ({GET_EXTRA})"
     file, extra = cached(), f"xllamacpp {version('xllamacpp')}"
     if not file.is_file():
-        return f"{extra}; the weights of {SMOLLM2} are not here yet: --llm {SMOLLM2} fetches them once (93 MB)"
+        return f"{extra}; the weights of {SMOLLM2} are not downloaded yet: --llm {SMOLLM2} downloads them once (93 MB)"
     size = file.stat().st_size
     if size != SIZE:
-        return f"{extra}; {file} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} fetches it again"
+        return f"{extra}; {file} is broken ({size:,} of {SIZE:,} bytes): --llm {SMOLLM2} downloads it again"
     return f"{extra}; the weights of {SMOLLM2} are in {file} ({size:,} bytes)"
 
 
 def _database(console: Console, db: str) -> bool:
     if not Path(db).exists():
-        console.print(f"database {escape(db)}: not there yet; `llm-economist run` makes it", highlight=False)
+        console.print(f"database {escape(db)}: does not exist yet; `llm-economist run` creates it", highlight=False)
         return True
     try:
         connection = connect(db)
@@ -106,9 +106,9 @@ def _taken(console: Console, lm: Any, engine: Any) -> bool:
         taken = run_async(what_it_takes(lm, engine))
     except lm15.LM15Error as error:
         said = escape(without_secrets(str(error))[:160])
-        console.print(f"what {server} takes: not found out ({said})", highlight=False, soft_wrap=True)
+        console.print(f"what {server} accepts: unknown ({said})", highlight=False, soft_wrap=True)
         return False
-    console.print(f"what {server} takes:", highlight=False, soft_wrap=True)
+    console.print(f"what {server} accepts:", highlight=False, soft_wrap=True)
     for part, said in taken.items():
         console.print(f"  {part}: {escape(said)}", highlight=False, soft_wrap=True)
     return True
@@ -119,17 +119,17 @@ def _tell_listed(console: Console, model: str, base_url: str | None) -> None:
     try:
         asked = endpoints(model, base_url, timeout=10, connections=1, offline=False)
     except ValueError:
-        return  # said above
+        return  # reported above
     for endpoint in asked:
         if endpoint.door in ("anthropic", "gemini"):
-            continue  # they list their models in another way
+            continue  # they list their models differently
         prefix = endpoint.route.partition("/")[0]
         url = endpoint.base_url or (BY_PREFIX[prefix].address if prefix in BY_PREFIX else None)
         if url is None:
             continue
         try:
             names = models_at(url, endpoint.key, header=endpoint.key_header)
-        except ValueError as error:  # a server may answer and list nothing
+        except ValueError as error:  # a server may answer without a list
             console.print(f"models listed: none ({escape(without_secrets(str(error))[:120])})", highlight=False)
             continue
         shown = f"{', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"

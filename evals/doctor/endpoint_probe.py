@@ -68,7 +68,7 @@ async def _tried(lm: dspy.LM, engine: AsyncRemoteEngine) -> dict[str, str]:
     said = {name: _said(engine, name, name in known) for name in (SCHEMA, SEED, SAMPLES, TEMPERATURE, SYSTEM)}
     if count:
         refused = SAMPLES in engine.parts.refused
-        said[SAMPLES] = _said(engine, SAMPLES, True) if refused or count == 2 else "ignored: one answer for two"
+        said[SAMPLES] = _said(engine, SAMPLES, True) if refused or count == 2 else "ignored: one answer instead of two"
     return said | await _limit(engine, request)
 
 
@@ -83,7 +83,7 @@ async def _limit(engine: AsyncRemoteEngine, request: lm15.Request) -> dict[str, 
     said = {name: _said(engine, name, True) for name in LIMITS if name in engine.parts.refused}
     if sent is not None:
         void = (answer.usage.output_tokens or 0) > LIMIT or len(answer.text or "") > MOST_CHARACTERS
-        said[sent] = "ignored: replies are longer, and --max-tokens counts them as they are" if void else "taken"
+        said[sent] = "ignored: replies are longer, and --max-tokens counts their actual length" if void else "taken"
     return said
 
 

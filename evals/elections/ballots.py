@@ -26,11 +26,11 @@ Finding = float | str
 """A figure, or the reason why there is none."""
 
 NOT_STOOD = "no candidate stood"
-NOT_VOTED = "no ballot named a candidate, so that no candidate was elected"
-NO_PLATFORMS = "candidates had no platforms (--platforms), so that what a vote would have brought is unknown"
-NOT_ASKED = {rule: f"no citizen votes under {rule}" for rule, one in ELECTION_RULES.items() if one.form is None}
+NOT_VOTED = "no ballot named a candidate, so no candidate was elected"
+NO_PLATFORMS = "candidates had no platforms (--platforms), so the effect of a vote is unknown"
+NOT_ASKED = {rule: f"citizens do not vote under {rule}" for rule, one in ELECTION_RULES.items() if one.form is None}
 NOTHING_AT_STAKE = "no ballot of a worker who was asked had anything at stake"
-NO_WINNER = "no platform beat each other one"
+NO_WINNER = "no platform beat every other one"
 ALIKE = f"the best platform on offer is less than {LEAST_GAIN:.1%} above the worst in welfare"
 
 

@@ -69,7 +69,9 @@ def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: 
     with readable(db) as path, ReadOnlyStore(path) as reader:
         chosen = [str(run_id) for run_id in governed(reader)] if list(runs) == ["all"] else runs
         if not chosen:
-            raise UsageError(f"no run in {db} has held an election; play one with: run --scenario democratic")
+            raise UsageError(
+                f"no run in {db} has held an election; play one with: llm-economist run --scenario democratic"
+            )
         labs = [diagnose(reader, run) for run in dict.fromkeys(chosen)]
     if as_json:
         changes = [_row(lab, one) for lab in labs for one in lab.changes]

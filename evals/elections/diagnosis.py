@@ -39,7 +39,7 @@ LAWS = ("welfare_gain", "planner_share", "gain_poor", "gain_middle", "gain_rich"
 MEANS = (*VOTES, *LAWS)
 """The fields of `Figures` with a meaningful mean; that of `condorcet_elected` is the Condorcet efficiency."""
 
-PLANNER_GOVERNED = "the planner governed, and no worker"
+PLANNER_GOVERNED = "the planner governed, not a worker"
 NO_GOVERNMENT: Mapping[str, str] = {"shock": "a shock changed the law", "fork": "a fork rewrote the law"}
 EMPTY_THIRD = "there are fewer than three workers"
 NOTHING_TO_GAIN = f"ORACLE gains less than {LEAST_GAIN:.1%} over the first schedule"
@@ -184,7 +184,7 @@ def diagnose(reader: Reader, run: str) -> Lab:
     record = Record(reader, run_id)
     first = int(row["fork_year"] or 0)
     if people is None or not record.turns(first):
-        raise UsageError(f"run {run_id} has held no election yet: it was cut off before, or --warmup ends later")
+        raise UsageError(f"run {run_id} has held no election yet: it was interrupted first, or --warmup ends later")
     world = create(config, people[0])
     thresholds = brackets_in(config.bracket_setting, config.dollars_of)
     found = changes_of_law(record.years, first, thresholds, world.exposure)

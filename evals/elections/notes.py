@@ -10,42 +10,45 @@ from pipeline.economy.baselines import START_RATE
 from pipeline.simulation.election_rules import ELECTION_RULES
 
 VOTES_EXPLAINED = (
-    "All workers best-respond in all figures. Vote quality: 1 the best ballot for the voter, 0 the worst. Condorcet "
-    "winner: share of elections in which a platform beats each other by true preferences; of those Condorcet elected: "
-    "by the votes that were cast; Condorcet sincere: by those preferences under the same rule."
+    "In all figures every worker best-responds. Vote quality: 1 for the voter's best ballot, 0 for the worst. "
+    "Condorcet winner: share of elections in which one platform beats every other by true preferences. Condorcet "
+    "elected and sincere: share of these that the votes cast, or sincere votes under the same rule, elect."
 )
 
 OFFERS_EXPLAINED = (
-    "Choice quality: the elected platform in welfare, from 0 for the worst on offer to 1 for the best. Welfare "
-    "forgone: the best platform's welfare less the elected one's, in the unit of --welfare. Promise kept: the elected "
+    "Choice quality: welfare of the elected platform, from 0 for the worst platform to 1 for the best. Welfare "
+    "forgone: the best platform's welfare minus the elected one's, in the unit of --welfare. Promise kept: the elected "
     "platform became law."
 )
 
 LAWS_EXPLAINED = (
-    "Welfare gain: by the law on the one before, in the unit of --welfare. Planner share: welfare under the law, from "
+    "Welfare gain: over the previous law, in the unit of --welfare. Planner share: welfare under the law, from "
     f"0% under the first schedule ({START_RATE:g} percent in every bracket) to 100% under ORACLE's. Other gains: "
-    "dollars a worker and year by the law on the one before, by thirds of the wages."
+    "dollars per worker and year over the previous law, by wage third."
 )
 
 MEANS_EXPLAINED = (
-    "Figures of the vote are means over elections, figures of the law over all turns of government, also those without "
-    "a candidate and those that changed nothing; what shocks and forks did to the law is in no mean. The line `of` "
+    "Figures on votes are means over elections, figures on laws over all turns of government, including those without "
+    "a candidate and those that changed nothing; means exclude changes by shocks and forks. The line `of` "
     "counts the turns in each."
 )
 
 OVER_RUNS = "Means over runs, each counting once; ±: standard error by run."
 
 WITHOUT_PLATFORM = (
-    "A leader without a platform is asked GovernAsLeader, with `none` for its promise: to weigh the public objective "
-    "and its own interest. Without a leader the planner is asked SetTaxRates, for the objective alone. `rules` answers "
-    "both alike: it moves to the rates that the record of welfare makes most promising, whatever it earns itself."
+    "A leader without a platform is asked GovernAsLeader, with `none` as its promise, and weighs the public objective "
+    "against its own interest. Without a leader the planner is asked SetTaxRates, for the objective alone. `rules` "
+    "answers both the same way: it moves to the most promising rates on the welfare record and ignores its own "
+    "interest."
 )
 
-BOUND = "Under --binding-platforms a leader who stays without being elected is not asked, and changes nothing."
+BOUND = "Under --binding-platforms a leader who stays without being elected is not asked and changes nothing."
 
-COVERED = "While a shock lies over the law for a time, governments decide about the law beneath: that is in their rows."
+COVERED = "While a temporary shock overrides the law, governments change the underlying law, which their rows show."
 
-UNJUDGED = "Without --platforms what a vote would have brought is unknown: quality, Condorcet winners and offers are -."
+UNJUDGED = (
+    "Without --platforms the effect of a vote is unknown: vote quality, Condorcet winners and choice quality are -."
+)
 
 MOST_YEARS = 12
 """Maximum years that a note lists one by one."""
@@ -64,14 +67,14 @@ def notes(labs: Sequence[Lab]) -> Iterator[str]:
     yield _governments(turns, labs)
     yield from _without_platform(labs)
     if silent := [one for one in turns if one.fallback]:
-        yield f"Without a usable answer, so that rates stayed: {_counted(silent, 'of them', labs)}."
+        yield f"Turns without a usable answer, after which rates stayed: {_counted(silent, 'of them', labs)}."
     if any(one.made_by == "shock" for lab in labs for one in lab.changes):
         yield COVERED
     if any(lab.platforms == "none" for lab in labs):
         yield UNJUDGED
     unasked = sorted({lab.rule for lab in labs if ELECTION_RULES[lab.rule].form is None})
     if unasked:
-        yield f"No citizen votes under {' and '.join(unasked)}: there is no turnout and no vote to judge."
+        yield f"Citizens do not vote under {' and '.join(unasked)}: there is no turnout and no vote to judge."
     yield from _dashes(labs)
 
 

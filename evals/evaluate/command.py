@@ -112,7 +112,7 @@ def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
         return [find_run(reader, run) for run in runs]
     rows = reader.rows("SELECT * FROM runs WHERE run_id IN (SELECT run_id FROM years) ORDER BY run_id")
     if not rows:
-        raise UsageError(f"no run in {reader.path} has a whole year yet; there is nothing to judge")
+        raise UsageError(f"no run in {reader.path} has a complete year yet; there is nothing to judge")
     return rows
 
 
@@ -123,7 +123,7 @@ def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
     wanted = welfare.split(",") if welfare else objectives
     for name in wanted:
         if name not in WELFARE:
-            raise UsageError(f"--welfare {name}: expected all, or some of {', '.join(WELFARE)} with commas")
+            raise UsageError(f"--welfare {name}: expected all, or names from {', '.join(WELFARE)}, separated by commas")
     return [name for name in WELFARE if name in wanted]
 
 
@@ -151,7 +151,7 @@ def _load(reader: Reader, row: Row, wanted: tuple[int, int] | None) -> Evaluated
     counts = "adjusted_utility" if config.satisfaction_counts else "utility"
     rows = reader.rows(YEARS.format(counts=counts), [run_id])
     if not rows:
-        raise UsageError(f"run {run_id} has no whole year yet; there is nothing to judge")
+        raise UsageError(f"run {run_id} has no complete year yet; there is nothing to judge")
     last = int(rows[-1]["year"])
     if wanted and wanted[1] > last:
         raise UsageError(f"--years {wanted[0]}-{wanted[1]}: run {run_id} has years 0 to {last}")
@@ -237,7 +237,7 @@ def _all_laws(runs: Sequence[EvaluatedRun], names: Sequence[str]) -> dict[TaxSch
     return found
 
 
-# -- keeping -----------------------------------------------------------------------------------------------------
+# -- storing -----------------------------------------------------------------------------------------------------
 
 
 def keep(made: Evaluation, db: str, console: Console) -> None:
@@ -269,7 +269,7 @@ def _policy_scores(people: People, place: int, run_id: int) -> Iterator[dict[str
     for subject in policy.names:
         key = {"run_id": run_id, "subject": subject}
         for name, value in policy.welfare.items():
-            yield {**key, "metric": name, "score": value, "feedback": f"place {people.places[name][place]} {among}"}
+            yield {**key, "metric": name, "score": value, "feedback": f"rank {people.places[name][place]} {among}"}
         yield {**key, "metric": "equality", "score": policy.equality, "feedback": front}
         yield {**key, "metric": "output", "score": policy.output, "feedback": front}
 
@@ -298,6 +298,6 @@ def _yardstick_scores(run: EvaluatedRun, best: Best) -> Iterator[dict[str, Any]]
         "subject": f"ORACLE of {run.setting.welfare}",
         "metric": "best_move",
         "score": proof.improvement,
-        "feedback": f"{rates}: the most that a move of one rate or of two by {moves()} points adds, from the best of "
+        "feedback": f"{rates}: largest gain from moving one or two rates by {moves()} points, from the best of "
         f"{proof.starts} starts with {proof.optima} local optima",
     }

@@ -31,10 +31,10 @@ LONGEST = 40
 
 
 NOTE = (
-    "Years as played are means of years; they can beat ORACLE, for who works more than is best for himself pays tax "
-    "that all share. Under a law all workers best-respond and are satisfied. Equality: 1 - gini of income after tax "
-    "and rebate; output: mean income before tax, dollars a year; front (*): no policy here has as much of both and "
-    "more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are made for the run's objective."
+    "Years as played are means over years; they can beat ORACLE, because workers who work more than their best hours "
+    "pay tax that everyone shares. Under a law every worker best-responds and is satisfied. Equality: 1 - gini of "
+    "income after tax and rebate; output: mean income before tax, dollars a year; front (*): no policy here has at "
+    "least as much of both and more of one. SAEZ, SAEZ_FLAT and SAEZ_THREE are computed for the run's objective."
 )
 
 
@@ -84,7 +84,7 @@ def _table(title: str, heads: Sequence[str], names: Sequence[str]) -> Table:
 def _welfare_table(people: People, names: Sequence[str]) -> Table:
     numbers = ", ".join(str(run.run_id) for run in people.runs)
     size = len(people.runs[0].setting.wages)
-    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars a head"
+    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars per head"
     table = _table(f"{title} (paper: no unit)" if "paper" in names else title, ["policy"], names)
     for number, policy in enumerate(people.policies, start=1):
         table.add_row(str(number), Text(policy.label), *(figure(policy.welfare[name]) for name in names))
@@ -92,7 +92,7 @@ def _welfare_table(people: People, names: Sequence[str]) -> Table:
 
 
 def _place_table(people: People, names: Sequence[str]) -> Table:
-    table = _table("Places of these policies, and equality against output", [], names)
+    table = _table("Ranks of these policies, and equality against output", [], names)
     for head in ("equality", "output,\n$ a year", "front"):
         table.add_column(head, justify="right")
     for i, policy in enumerate(people.policies):
@@ -111,7 +111,7 @@ def yardstick_lines(run: EvaluatedRun) -> Iterator[str]:
         values = [math.nan if one[column] is None else float(one[column]) for one in run.yardsticks]
         known = [value for value in values if not math.isnan(value)]
         if not known:
-            yield f"  {title:<16} none: there is nothing to measure"
+            yield f"  {title:<16} not defined for these years"
             continue
         first, last, least, most = (form.format(value) for value in (known[0], known[-1], min(known), max(known)))
         yield f"  {title:<16} {blocks(values)}  {first} -> {last}, from {least} to {most}"
@@ -135,12 +135,12 @@ def certificate_line(run: EvaluatedRun, best: Best) -> str:
     grid."""
     proof = best.certificate
     rates, grid = ("/".join(f"{rate:g}" for rate in law.rates) for law in (best.schedule, proof.grid))
-    how = f"all {proof.starts:,} schedules of the ten-point grid" if proof.enumerated else f"{proof.starts} climbs"
+    how = f"all {proof.starts:,} schedules of the ten-point grid" if proof.enumerated else f"{proof.starts} searches"
     optima = several(proof.optima, "local optimum", "local optima")
     second = "the only one" if proof.runner_up is None else f"the second best {figure(proof.runner_up)}"
     return (
-        f"  ORACLE {rates}: {figure(proof.welfare)}, the optimum at any rates, polished from the best of {how} with "
-        f"{optima}, {second}; no move of one rate or of two by {moves()} points improves it "
+        f"  ORACLE {rates}: {figure(proof.welfare)}, the optimum at any rates, refined from the best of {how} with "
+        f"{optima}, {second}; no move of one or two rates by {moves()} points improves it "
         f"(best: {proof.improvement:+.3g}); {best.seconds:.2f} s\n"
         f"  ORACLE_GRID {grid}: {figure(proof.grid_welfare)}, the best found on the planner's own ten-point grid"
     )

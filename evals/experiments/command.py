@@ -67,9 +67,9 @@ def cells_of(
     """The cells of an experiment, its reference first. UsageError names the experiment."""
     common = {**experiment.common(settings, paper=paper), "name": f"{settings.get('name', '')} {name}".strip()}
     if experiment.solved:
-        common["llm"] = "rules"  # nobody is asked, whatever key there is
+        common["llm"] = "rules"  # no model is called, whatever key is set
     if "seed" in settings:
-        raise UsageError("--seed is one seed; an experiment takes --seeds, e.g. --seeds 1-20")
+        raise UsageError("--seed sets one seed; an experiment takes --seeds, e.g. --seeds 1-20")
     try:
         arms = experiment.layout(settings, paper=paper)
         return prepare(common, arms, seeds=parse_seeds(options.seeds), paired=experiment.paired)
@@ -109,15 +109,15 @@ def _notes(
         yield from (PAPER_IS, PAPER_IS_NOT)
     for name, experiment in chosen.items():
         if unmoved := ", ".join(f"--{flag.replace('_', '-')}" for flag in experiment.unmoved(settings)):
-            yield f"{name} sets {unmoved} itself."
+            yield f"{name} sets {unmoved} itself; your value is ignored."
         if experiment.solved:
-            yield f"{name} asks nobody: all workers best-respond, and the economy is solved."
+            yield f"{name} calls no model: every worker best-responds, and the economy is solved."
     arms, runs = sum(map(len, played.values())), len(once_each(played))
     if runs < arms:
-        yield f"{arms} cells are {runs} runs: what several experiments share is played once, for the first of them."
+        yield f"{arms} cells need only {runs} runs: experiments share runs, each played once, for the first of them."
     for name, cells in played.items():
         if once := ", ".join(dict.fromkeys(cell.arm for cell in cells if _has_one_turn(cell.config))):
-            yield f"{name}: one tax year is all there is of {once}: the planner has no second turn to learn for."
+            yield f"{name}: runs of {once} last one tax year, so the planner never sees the result of its first turn."
 
 
 def _has_one_turn(config: RunConfig) -> bool:
@@ -155,7 +155,7 @@ def _write(findings: list[Finding], console: Console, options: Options, figure: 
     if figure is not None:
         _draw(findings, figure, console, db)
     elif not options.json:
-        say(console, "A figure: the same command with --figure FILE.svg")
+        say(console, "For a figure, add --figure FILE.svg")
 
 
 def _draw(findings: list[Finding], figure: str, console: Console, db: str) -> None:

@@ -28,15 +28,15 @@ PAPER: Mapping[str, Any] = {
 brackets are the defaults, 5 and `three`, in both programs."""
 
 PAPER_IS = (
-    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), where its own flags or "
-    "yours do not say otherwise: 5 workers, 3 brackets, 2,500 years, tax years of 25."
+    "--paper: the settings of the experiment script in the LLM Economist's released code (v1), unless the experiment's "
+    "flags or yours override them: 5 workers, 3 brackets, 2,500 years, tax years of 25."
 )
 """The published setting that `--paper` reproduces."""
 
 PAPER_IS_NOT = (
     "--paper is not the setting of the paper's text, which has up to 100 workers and the federal brackets "
-    "(--num-agents 100 --bracket-setting US_FED); and prompts, personas and the Saez formula are not v1's, whose "
-    "faults docs/v1.md lists."
+    "(--num-agents 100 --bracket-setting US_FED); and prompts, personas and the Saez formula differ from v1, whose "
+    "faults are listed in docs/v1.md."
 )
 """The published setting that `--paper` does not reproduce."""
 
@@ -70,7 +70,7 @@ class Experiment:
     def common(self, given: Mapping[str, Any], *, paper: bool) -> dict[str, Any]:
         """The settings that all arms share, from the flags that were `given`."""
         if "," in str(given.get("llm") or "") and self.each != "llm":
-            raise UsageError(f"--llm {given['llm']}: several models are for `experiment llm_comparison`; give one")
+            raise UsageError(f"--llm {given['llm']}: only `experiment llm_comparison` takes several models; give one")
         kept = {name: value for name, value in given.items() if name != self.each}
         return {**self.defaults, **(PAPER if paper else {}), **kept, **self.settings}
 
@@ -84,7 +84,7 @@ class Experiment:
             arms = {value: {self.each: value} for value in values}
             if not arms:
                 raise UsageError(
-                    f"--{self.each} {given[self.each]!r} names nothing; expected e.g. {','.join(self.arms)}"
+                    f"--{self.each} {given[self.each]!r} contains no value; expected e.g. {','.join(self.arms)}"
                 )
         if self.tax_years is not None and "max_timesteps" not in given:
             common = self.common(given, paper=paper)
@@ -114,7 +114,7 @@ def choose(name: str) -> dict[str, Experiment]:
         return known
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else f": there are {', '.join(known)}, and {ALL}"
+        meant = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}, or {ALL}"
         raise UsageError(f"no experiment {name!r}{meant}")
     return {wanted: known[wanted]}
 

@@ -34,14 +34,14 @@ BEST = "ORACLE"
 SHARE, FRESH = "_share_of_gain", "_on_fresh_people"
 
 VALUES: Mapping[str, Measure] = {
-    name: Measure(name, "the law's, if every worker best-responds", outcome=True, head=name) for name in WELFARE
+    name: Measure(name, "of the law, if every worker best-responds", outcome=True, head=name) for name in WELFARE
 }
 """The value of a law, by welfare function."""
 
 SHARES: Mapping[str, Measure] = {
     f"{name}{SHARE}": Measure(
         f"{name}{SHARE}",
-        f"{name}: of what ORACLE gains over {START_RATE:g} % in every bracket, the share that the law gains",
+        f"{name}: the law's share of ORACLE's gain over {START_RATE:g} % in every bracket",
         percent=True,
         head=f"{name}, share of gain",
     )
@@ -52,7 +52,7 @@ SHARES: Mapping[str, Measure] = {
 FRESHES: Mapping[str, Measure] = {
     f"{name}{FRESH}": Measure(
         f"{name}{FRESH}",
-        f"{name}: the same law for {FRESH_PEOPLE:,} other people, who best-respond",
+        f"{name}: the same law for {FRESH_PEOPLE:,} other people who best-respond",
         head=f"{name} {ON_FRESH_PEOPLE}",
     )
     for name in WELFARE
@@ -94,7 +94,7 @@ class SolvedBaselines:
 
     def notes(self) -> Iterator[str]:
         """What each law was computed for, whether ORACLE is the optimum, and where a column can mislead."""
-        yield f"{BOTH_OPTIMA} Both, and the SAEZ formulas, are made for the objective under which they are judged."
+        yield f"{BOTH_OPTIMA} Both, and the SAEZ formulas, are computed for the objective by which they are judged."
         yield from self._ahead()
         yield from self._little_to_gain()
         yield FITTED
@@ -106,10 +106,10 @@ class SolvedBaselines:
     def _ahead(self) -> Iterator[str]:
         ahead = self.firsts()
         if first := [name for name, others in ahead.items() if not others]:
-            yield f"No policy is above ORACLE in any of {self.seeds} populations: {', '.join(first)}."
+            yield f"No policy beats ORACLE in any of {self.seeds} populations: {', '.join(first)}."
         for name, others in ahead.items():
             for arm, times in others.items():
-                yield f"{arm}, on brackets of its own, is above ORACLE under {name} in {times} of {self.seeds}."
+                yield f"{arm}, on its own brackets, beats ORACLE under {name} in {times} of {self.seeds}."
 
     def _little_to_gain(self) -> Iterator[str]:
         for name in self.objectives:
@@ -123,8 +123,8 @@ class SolvedBaselines:
 
     def _about_paper(self) -> Iterator[str]:
         yield (
-            "paper is a sum over people and not dollars a head; on fresh people it is stated for as many as the run "
-            f"has. {WEIGHTS_OF_PAPER}"
+            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people "
+            f"in the run. {WEIGHTS_OF_PAPER}"
         )
 
 
@@ -151,9 +151,7 @@ def solve(cells: Sequence[Cell], objectives: Sequence[str], console: Console) ->
 def people_of(config: RunConfig) -> World:
     """The people to be taxed. UsageError if they change over the years."""
     if config.shock:
-        raise UsageError(
-            f"--shock {config.shock[0]!r}: nothing happens in this experiment, which is solved and not played"
-        )
+        raise UsageError(f"--shock {config.shock[0]!r}: this experiment is solved, not played, and takes no shocks")
     return create(replace(config, planner_type="LLM"))
 
 

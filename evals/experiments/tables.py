@@ -64,12 +64,12 @@ def _tables(found: Finding) -> Iterator[Table]:
         return
     if found.experiment.by_welfare:
         shares = {name: one for name, one in arms.measures.items() if name == OWN_SHARE}
-        title = f"{who}: the law under every welfare function, if every worker best-responds"
+        title = f"{who}: the last law under every welfare function, if every worker best-responds"
         yield matrix(arms, {**VALUES, **shares}, title)
     if found.experiment.by_welfare:
-        yield matrix(arms, VALUES, f"Differences to {arms.reference}, seed by seed", of=_difference, sign=True)
+        yield matrix(arms, VALUES, f"Differences from {arms.reference}, paired by seed", of=_difference, sign=True)
     else:
-        yield means_table(arms, f"{who}, each with people of its own; welfare: {arms.welfare}")
+        yield means_table(arms, f"{who}, each with its own people; welfare: {arms.welfare}")
     yield cost_table(arms)
 
 
@@ -79,10 +79,11 @@ def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Ite
     if len(objectives) == 1:
         (name,) = objectives
         columns = {f"{name}{end}": replace(kind[f"{name}{end}"], head=head) for kind, end, head in kinds}
-        yield matrix(arms, columns, f"{who}; laws are made for {name} and judged by it: {unit_of(name)}")
+        yield matrix(arms, columns, f"{who}; laws are computed for {name} and judged by it: {unit_of(name)}")
         return
     titles = (
-        f"{who}; every law is made for the objective of its column. Dollars a head and year (paper: a sum over people)",
+        f"{who}; every law is computed for the objective of its column. Dollars per head and year (paper: a sum over "
+        "people)",
         f"The same: {SHARE_OF_GAIN} over {START_RATE:g} % in every bracket",
         f"The same laws {ON_FRESH_PEOPLE}",
     )
@@ -150,16 +151,16 @@ def interval_text(ends: Interval, measure: Measure, *, sign: bool = False) -> st
 
 
 def _notes(found: Finding, db: str) -> Iterator[str]:
-    yield "Means over seeds with their 95 % intervals: Student's t, the end of the longer tail moved out for skewness."
+    yield "Means over seeds with their 95 % intervals: Student's t, skewness-corrected on the side of the longer tail."
     if not found.experiment.paired:
-        yield "The arms have other people, so that nothing is paired: see whether intervals overlap."
+        yield "The arms have different people, so nothing is paired: compare the intervals."
     else:
         yield (
-            f"Differences to {found.arms.reference}, seed by seed, are stored with their intervals and p-values; those "
-            f"of the primary outcome, {found.arms.primary}, are corrected over the arms, too."
+            f"Differences from {found.arms.reference}, paired by seed, are stored with their intervals and p-values; "
+            f"those of the primary outcome, {found.arms.primary}, are also adjusted over the arms."
         )
     if OWN_SHARE in found.arms.measures:
-        yield f"{OWN_SHARE}: of ORACLE's gain over 50 %, what the law reached, each arm by its own objective."
+        yield f"{OWN_SHARE}: the law's share of ORACLE's gain over 50 %, each arm by its own objective."
     yield from few_notes(found.arms)
     if found.solved is not None:
         yield from found.solved.notes()
@@ -167,7 +168,7 @@ def _notes(found: Finding, db: str) -> Iterator[str]:
     yield where_stored(found.arms, db)
 
 
-# -- what machines read --------------------------------------------------------------------------------------------
+# -- for machines --------------------------------------------------------------------------------------------------
 
 
 def as_json(found: Finding) -> dict[str, Any]:

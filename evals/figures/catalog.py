@@ -55,8 +55,8 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "welfare": Figure(
         "Welfare",
-        "The planner's objective over the years between what planners without a model reach with the same people: "
-        "the bold line judges the schedule alone, the thin one the years as people lived them; no bold line is above "
+        "The planner's objective over the years, with the levels that planners without a model reach for the same "
+        "people: the bold line judges the schedule alone, the thin one the years as played; no bold line is above "
         "ORACLE, the optimum at any rates on these brackets; ORACLE_GRID is the best in the planner's ten-point steps.",
         schedules.welfare,
         wide=True,
@@ -64,61 +64,59 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "hours": Figure(
         "Hours",
-        "How many workers work how long, in bins of five hours: where the last tax year's outline lies left of the "
-        "first one's, people work less than they did.",
+        "Distribution of weekly hours, in bins of five: where the last tax year's outline lies left of the "
+        "first one's, people work less than before.",
         distributions.hours,
     ),
     "lorenz": Figure(
         "Inequality",
-        "Lorenz curves of the last year: the share of all income that the poorest hold; the nearer to the diagonal, "
-        "the more equal, and the area between is half the Gini coefficient.",
+        "Lorenz curves of the last year: the share of all income that the poorest hold; the closer to the diagonal, "
+        "the more equal. The area between curve and diagonal is half the Gini coefficient.",
         distributions.lorenz,
     ),
     "income": Figure(
         "Income",
         "Incomes before tax, and after tax and rebate, on a logarithmic scale (less than $1,000 counts as $1,000): "
-        "the narrower the outline on the right, the more is redistributed.",
+        "the narrower the outline on the right, the more redistribution.",
         distributions.income,
         wide=True,
         height=200,
     ),
     "regret": Figure(
         "Regret over the years",
-        "Dollars a year of utility that the best hours would have brought on top, mean of all workers: peaks after a "
-        "change of rates are trials, and what stays at the end is what was never learned.",
+        "Utility lost by not working the best hours, dollars a year, mean over workers: peaks after a "
+        "change of rates show experiments, and what remains at the end was never learned.",
         decisions.regret,
         wide=True,
         height=190,
     ),
     "regret_by_wage": Figure(
         "Regret by wage",
-        "Mean regret of each tenth of the workers by wage: the threads lead from the first tax year to the last.",
+        "Mean regret by wage decile: the lines lead from the first tax year to the last.",
         decisions.regret_by_wage,
     ),
     "best_hours": Figure(
         "Hours against the best hours",
-        "Hours in the last tax year against those that would have been best under the same schedule and rebate: on "
-        "the diagonal nothing is missed, and a larger dot is more years of work.",
+        "Hours in the last tax year against the best hours under the same schedule and rebate: on "
+        "the diagonal regret is zero; larger dots stand for more years of work.",
         distributions.best_hours,
     ),
     "satisfaction": Figure(
         "Satisfaction by occupation group",
-        "Share of the yearly verdicts on the tax policy that were satisfied, by census group of occupations, over "
-        "all years played.",
+        "Share of satisfied verdicts on the tax policy, by census group of occupations, over all years played.",
         decisions.satisfaction,
-        absent="nobody with an occupation was asked for a verdict (scenarios bounded and democratic)",
+        absent="no worker with an occupation was asked for a verdict (scenarios bounded and democratic)",
     ),
     "satisfaction_over_years": Figure(
         "Satisfaction over the years",
-        "Share of satisfied verdicts by tax year, of people who pay more tax than they get back and of the others: "
-        "the distance between the lines is what paying costs a policy in consent.",
+        "Share of satisfied verdicts by tax year, for people who pay more tax than they get back and for the others: "
+        "the gap shows how much paying net tax lowers consent.",
         decisions.satisfaction_over_years,
-        absent="nobody was asked for a verdict (scenarios bounded and democratic)",
+        absent="no worker was asked for a verdict (scenarios bounded and democratic)",
     ),
     "elections": Figure(
         "Elections",
-        "Who took part and who won: turnout, the winner's share of the votes, and how many of the workers earn less "
-        "an hour than the winner.",
+        "Turnout, the winner's share of the votes, and the share of workers who earn less an hour than the winner.",
         schedules.elections,
         wide=True,
         height=190,
@@ -126,7 +124,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "cost": Figure(
         "Tokens",
-        "Tokens of prompts and replies by the question asked, failed attempts included.",
+        "Tokens of prompts and replies by question, including failed attempts.",
         decisions.cost,
         wide=True,
         absent="no model was asked",

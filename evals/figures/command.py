@@ -27,7 +27,7 @@ DOTS = 300
 def _pdf(spec: dict[str, Any]) -> bytes:
     import vl_convert
 
-    # the converter takes a pixel for a point, of which an inch has 72
+    # the converter treats a pixel as a point, 1/72 inch
     points = re.sub(
         r'\b(width|height)="([\d.]+)"',
         lambda size: f'{size[1]}="{float(size[2]) * 72 / INCH:g}"',
@@ -46,7 +46,7 @@ def _svg(spec: dict[str, Any]) -> bytes:
 def _png(spec: dict[str, Any]) -> bytes:
     import vl_convert
 
-    # the converter takes 72 pixels for an inch
+    # the converter assumes 72 pixels per inch
     return bytes(vl_convert.vegalite_to_png(spec, scale=72 / INCH, ppi=DOTS))
 
 

@@ -74,7 +74,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         tenths = len({row["tenth"] for row in found[run.label]})
-        title = "tenth of the wages, lowest first" if tenths == 10 else "workers, lowest wage first"
+        title = "wage decile, lowest first" if tenths == 10 else "workers, lowest wage first"
         chart = alt.Chart(style.data(found[run.label])).encode(
             x=alt.X("tenth:O", axis=style.x_axis(title, labelAngle=0))
         )
@@ -105,7 +105,7 @@ def satisfaction(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
         rows = [{**row, "label": _cut(row["group"], (width - 110) // 6)} for row in found[label]]
         order = [row["group"] for row in rows]
         y = alt.Y("group:N", sort=order, axis=None)
-        share = alt.X("share:Q", axis=style.x_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100]))
+        share = alt.X("share:Q", axis=style.x_axis("satisfied verdicts, %"), scale=alt.Scale(domain=[0, 100]))
         chart = alt.Chart(style.data(rows)).encode(y=y)
         bars = chart.mark_bar(color=AFTER, height=7, yOffset=8).encode(x=share)
         track = chart.mark_bar(color=style.GRID, height=7, yOffset=8).encode(x=alt.datum(100))
@@ -163,7 +163,7 @@ def satisfaction_over_years(reader: Reader, runs: Sequence[LoadedRun]) -> Drawin
         legend = style.top_legend(names, columns=1, symbol="circle")
         chart = alt.Chart(style.data(found[label])).encode(
             x=alt.X("year:Q", axis=style.years_axis(size), scale=alt.Scale(nice=False)),
-            y=alt.Y("share:Q", axis=style.y_axis("verdicts that are satisfied, %"), scale=alt.Scale(domain=[0, 100])),
+            y=alt.Y("share:Q", axis=style.y_axis("satisfied verdicts, %"), scale=alt.Scale(domain=[0, 100])),
             color=alt.Color("who:N", scale=style.palette(names, (BEFORE, AFTER)), legend=legend),
         )
         lines, dots = chart.mark_line(strokeWidth=1.6), chart.mark_point(filled=True, size=30, opacity=1)

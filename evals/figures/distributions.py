@@ -47,7 +47,7 @@ BEFORE_TAX, AFTER_TAX = "before tax", "after tax and rebate"
 def named(run: LoadedRun) -> list[tuple[str, Years]]:
     """The tax years that are compared, in words."""
     spans = run.tax_years
-    words = ["first tax year", "last tax year"] if len(spans) > 1 else ["the tax year played"]
+    words = ["first tax year", "last tax year"] if len(spans) > 1 else ["the only tax year"]
     return list(zip(words, spans, strict=True))
 
 
@@ -148,7 +148,7 @@ def _lorenz_panel(size: Size, columns: int, title: str, names: list[str], rows: 
     side = min(size.inner(columns), size.height + 40)
     equal = [{"people": share, "held": share} for share in (0, 100)]
     x = alt.X("people:Q", axis=style.x_axis("workers, poorest first, %"), scale=alt.Scale(domain=[0, 100]))
-    y = alt.Y("held:Q", axis=style.y_axis("of all income, %"), scale=alt.Scale(domain=[0, 100]))
+    y = alt.Y("held:Q", axis=style.y_axis("share of all income, %"), scale=alt.Scale(domain=[0, 100]))
     diagonal = alt.Chart(style.data(equal)).mark_line(color=RULE, strokeWidth=1, strokeDash=[5, 4]).encode(x=x, y=y)
     legend = style.top_legend(names, columns=1)
     colour = alt.Color("curve:N", scale=style.palette(names, (BEFORE, AFTER)), legend=legend)

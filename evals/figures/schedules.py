@@ -193,8 +193,8 @@ def elections(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     names = [run.label for run in runs if any(row["run"] == run.label for row in rows)]
     last = max(run.years for run in runs)
     panels = (
-        ("turnout", "turnout", "voters who chose somebody, %"),
-        ("won", "votes for the winner", "of the votes cast, %"),
+        ("turnout", "turnout", "voters who named a candidate, %"),
+        ("won", "votes for the winner", "share of the votes cast, %"),
         ("place", "the winner's wage", "workers who earn less, %"),
     )
 

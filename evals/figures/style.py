@@ -167,7 +167,7 @@ def spread(wanted: Sequence[float], *, least: float, low: float, high: float) ->
     for i in reversed(range(len(places))):
         places[i] = min(places[i], ceiling)
         ceiling = places[i] - least
-    if places and places[0] < low:  # too many for the room: closer, but evenly
+    if places and places[0] < low:  # too many for the space: evenly spaced, closer together
         places = [low + (high - low) * i / max(1, len(places) - 1) for i in range(len(places))]
     placed = dict(zip(order, places, strict=True))
     return [placed[i] for i in range(len(wanted))]
@@ -205,7 +205,7 @@ def side_labels(labels: Sequence[Label], *, low: float, high: float, width: int,
 
 
 CONFIG: dict[str, Any] = {
-    "aria": False,  # a label on every mark would outweigh the marks; the figure as a whole has one
+    "aria": False,  # the figure as a whole has a label; one per mark would be too much
     "font": FONT,
     "padding": 2,
     "view": {"stroke": None},
@@ -222,6 +222,6 @@ CONFIG: dict[str, Any] = {
 
 def framed(chart: Chart, *, background: str = "transparent") -> dict[str, Any]:
     """The chart as Vega-Lite in the common style."""
-    # its parts were checked when they were made
+    # the parts were validated when they were made
     spec: dict[str, Any] = chart.to_dict(validate=False)
     return {**spec, "config": {**CONFIG, "background": background}}

@@ -35,7 +35,7 @@ class Work:
     def of(cls, truth: Mapping[str, Any]) -> Work:
         """From the plain data in an example."""
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
-        # examples of older versions were labelled as in a continuum
+        # examples of older versions were labelled for a continuum of taxpayers
         taxpayers = truth.get("taxpayers", CONTINUUM)
         return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), taxpayers)
 

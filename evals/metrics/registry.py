@@ -60,7 +60,7 @@ def said(prediction: Any, field: str, kind: Any, expected: str) -> Any:
     """The answer in a prediction, validated by its type. Raises NoAnswer."""
     value = getattr(prediction, field, None)
     if value is None:
-        raise NoAnswer(f"There was no answer that could be used; expected {expected}.")
+        raise NoAnswer(f"There was no usable answer; expected {expected}.")
     try:
         return _validator(kind).validate_python(value)
     except ValidationError:
@@ -162,14 +162,14 @@ class Entry(NamedTuple):
 
 
 JUDGES: Mapping[str, Entry] = {
-    "regret": Entry("ChooseLabor", "hours: 1 - utility given up / most utility before the rebate", _regret),
+    "regret": Entry("ChooseLabor", "hours: 1 - utility lost / highest utility before the rebate", _regret),
     "welfare": Entry("SetTaxRates", "change of rates: from the worst reachable one (0) to the best (1)", _welfare),
     "planner_share": Entry(
-        "SetTaxRates", "change of rates: share of ORACLE's gain over the start that its result reaches", _planner_share
+        "SetTaxRates", "change of rates: share of ORACLE's gain over the start that it reaches", _planner_share
     ),
     "vote_quality": Entry("CastVote", "vote: from the name that serves the voter worst (0) to best (1)", _vote_quality),
     "fidelity": Entry("WritePersona", "persona: share of checks against the census record that it passes", _fidelity),
-    "episode": Entry(EPISODE, "economy as played: 0 nobody works, 1/2 FREE_MARKET or the start, 1 ORACLE", _episode),
+    "episode": Entry(EPISODE, "economy as played: 0 if nobody works, 1/2 FREE_MARKET or the start, 1 ORACLE", _episode),
 }
 
 

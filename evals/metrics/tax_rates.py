@@ -79,10 +79,10 @@ class RateChangeScore:
         best, welfare = self.reach, self.welfare
         did = f"{platform_in_words(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
         if self.score == 1.0:
-            return f"{did} once workers have answered: no change reaches more."
+            return f"{did} once workers respond: no change reaches more."
         better = f"{platform_in_words(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
         return (
-            f"{did} once workers have answered. {better} would have reached {figure(best.highest)}, "
+            f"{did} once workers respond. {better} would have reached {figure(best.highest)}, "
             f"the worst change {figure(best.lowest)}. {self._advice()}"
         )
 
@@ -93,13 +93,13 @@ class RateChangeScore:
         start = f"the start ({START_RATE:g}% everywhere: {figure(measure.start)})"
         if self.share is None:
             return f"{oracle} gains too little over {start} for a share of it. {self}"
-        return f"The result has {self.share:.1%} of what {oracle} gains over {start}. {self}"
+        return f"The result reaches {self.share:.1%} of the gain of {oracle} over {start}. {self}"
 
     def _advice(self) -> str:
         """The one or two brackets in which changing only that rate would have helped most."""
         faults = sorted(self._faults(), reverse=True)[:2]
         if not faults:
-            return "No rate is wrong alone: several have to move together."
+            return "No single rate is wrong: several must change together."
         return " ".join(sentence for _, sentence in faults)
 
     def _faults(self) -> Iterator[tuple[float, str]]:

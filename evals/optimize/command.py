@@ -49,7 +49,7 @@ def optimize(order: OptimizeRequest, settings: Mapping[str, Any], console: Conso
     check_path(plan.config.db)
     with Store(plan.config.db, serve=True) as store:
         study = open_study(plan, dataset, store, allowance)
-        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        stored = f"; {study.usage.calls:,} of its stored calls are reused" if study.usage.calls else ""
         console.print(
             f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}", highlight=False, soft_wrap=True
         )

@@ -115,12 +115,12 @@ def mipro(task: Task) -> Iterator[dspy.Module]:
         auto=None,
         num_candidates=max(3, min(10, trials // 2)),
         num_threads=task.threads,
-        seed=task.seed + 1,  # it takes 0 for none
+        seed=task.seed + 1,  # it treats 0 as missing
         track_stats=False,
         **task.shots,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # optuna calls the sampler that DSPy chose experimental
+        warnings.simplefilter("ignore")  # optuna warns that DSPy's sampler is experimental
         yield search.compile(
             task.student,
             trainset=task.shuffled(),
@@ -181,11 +181,13 @@ class Optimizer:
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "labeled": Optimizer(labeled, "labelled examples as demonstrations, the best of several draws", labels=True),
-    "bootstrap": Optimizer(bootstrap, "own good answers as demonstrations"),
-    "bootstrap_rs": Optimizer(bootstrap_rs, "the best of many such sets"),
+    "labeled": Optimizer(labeled, "demonstrations from labelled examples, the best of several draws", labels=True),
+    "bootstrap": Optimizer(bootstrap, "demonstrations from the program's own good answers"),
+    "bootstrap_rs": Optimizer(bootstrap_rs, "the best of many sets of such demonstrations"),
     "mipro": Optimizer(mipro, "instructions and demonstrations by Bayesian search", proposes=True, needs="optuna"),
-    "simba": Optimizer(simba, "rules and demonstrations from what went differently", proposes=True, finalists=3),
+    "simba": Optimizer(
+        simba, "rules and demonstrations from examples whose answers differ", proposes=True, finalists=3
+    ),
     "copro": Optimizer(copro, "instructions proposed from scores", proposes=True),
     "gepa": Optimizer(gepa, "instructions evolved by reflection on feedback", proposes=True),
 }

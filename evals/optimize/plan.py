@@ -199,24 +199,24 @@ def prepare(order: OptimizeRequest, settings: Mapping[str, Any]) -> Plan:
     plan = Plan(order, config, model, why, optimizer(order.optimizer), metric, prices.load(config.prices), path)
     if plan.optimizer.proposes and plan.names[2] == RULES:
         raise UsageError(
-            f"--optimizer {order.optimizer} has a model write instructions, which `rules` cannot: give "
+            f"--optimizer {order.optimizer} needs a model that writes instructions, which `rules` cannot do: give "
             "--reflection-llm NAME, or use labeled, bootstrap or bootstrap_rs"
         )
     if not plan.optimizer.proposes and not order.demos:
-        raise UsageError(f"--demos 0: --optimizer {order.optimizer} changes nothing but demonstrations; give 1 or more")
+        raise UsageError(f"--demos 0: --optimizer {order.optimizer} changes only demonstrations; give 1 or more")
     if plan.optimizer.labels and not plan.labelled:
         raise UsageError(
-            f"--optimizer {order.optimizer} shows labelled examples, and there are none for "
+            f"--optimizer {order.optimizer} needs labelled examples, and there are none for "
             f"{'whole economies' if plan.episodes else f'role {order.role}'}; use bootstrap_rs or gepa"
         )
     if plan.episodes and order.from_sql is not None:
         raise UsageError(
-            "--from-sql chooses stored states, and --metric episode plays whole economies; use one of them"
+            "--from-sql selects stored states, but --metric episode plays whole economies; use one of them"
         )
     if how.partition("@")[0] == "knn" and order.optimizer != "labeled":
         raise UsageError(
-            "strategy knn chooses its examples anew for each question: --optimizer labeled gives it some to choose "
-            "from; the others tune io"
+            "strategy knn selects examples for each question: use --optimizer labeled, which gives it examples to "
+            "select from, or strategy io with the other optimizers"
         )
     _check_output(path)
     return plan
@@ -227,7 +227,7 @@ def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(settings)
     for name in given:
         if name in UNUSED:
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for optimize")
+            raise UsageError(f"--{name.replace('_', '-')} does not apply to optimize")
     for name in ("strategy", "program"):
         if isinstance(given.get(name), str) and "=" not in given[name]:
             given[name] = f"{role}={given[name]}"
@@ -247,7 +247,7 @@ def sizes_in(text: str) -> tuple[int, int, int]:
     """`60,40,100` as three numbers. UsageError otherwise."""
     parts = text.replace(",", " ").split()
     if len(parts) != 3 or not all(part.isdecimal() and int(part) for part in parts):
-        raise UsageError(f"--sizes {text!r}: expected examples to train, choose and test on, e.g. 60,40,100")
+        raise UsageError(f"--sizes {text!r}: expected examples for training, development and test, e.g. 60,40,100")
     train, dev, test = map(int, parts)
     return train, dev, test
 
@@ -256,9 +256,9 @@ def _check_output(path: str) -> None:
     """Refuse a file that cannot be written, or that is not a program file, before anything is paid for."""
     file = Path(path)
     if not file.absolute().parent.is_dir():
-        raise UsageError(f"-o {path}: the folder {file.parent} does not exist; make it first")
+        raise UsageError(f"-o {path}: the folder {file.parent} does not exist; create it first")
     if file.exists():
         try:
             saved_program.read(path)
         except ValueError as error:
-            raise UsageError(f"-o {path} is there already and is no program file; choose another name") from error
+            raise UsageError(f"-o {path} exists and is not a program file; choose another name") from error

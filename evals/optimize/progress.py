@@ -48,7 +48,7 @@ class TrialProgress:
         self.task = self.bar.add_task("", total=budget)
 
     def __enter__(self) -> TrialProgress:
-        self.console.file = self.console.file  # where it is now: what DSPy prints goes elsewhere
+        self.console.file = self.console.file  # keep the current stream: DSPy's prints are redirected
         self.bar.start()
         return self
 

@@ -194,9 +194,9 @@ def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
     select = f"select trial, split, examples, score, prompt from optimizer_trials where study = '{study.name}'"
     return [
         *([f"Stopped by its budget: {outcome.stopped}."] if outcome.stopped else []),
-        *([f"The optimizer could not go on: {outcome.cut_short}."] if outcome.cut_short else []),
+        *([f"The optimizer had to stop: {outcome.cut_short}."] if outcome.cut_short else []),
         verdict(outcome, gain),
-        f"{len(tuning.trials.all)} trials; {study.usage.calls:,} calls in all, {study.bought:,} of them now; "
+        f"{len(tuning.trials.all)} trials; {study.usage.calls:,} calls in all, {study.bought:,} of them new; "
         f"tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}.",
         f"Trials: {command('sql', select, '--db', plan.config.db)}",
         f"Use it: {_use(plan)}",
@@ -213,10 +213,10 @@ def _use(plan: Plan) -> str:
 def verdict(outcome: Outcome, gain: Interval | None) -> str:
     """Whether tuning helped, in plain words."""
     if not outcome.changed:
-        return "No candidate did better on dev than the program as it was: the file holds it unchanged."
+        return "No candidate scored higher on dev than the original program: the file holds it unchanged."
     if gain is None:
-        return "The budget ended before the held-out examples were judged: how the program does there is not known."
-    ends = "of one there is no interval"
+        return "The budget ended before the held-out examples were judged: the test score is unknown."
+    ends = "one example gives no interval"
     if not isnan(gain.low):
         ends = f"95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
     said = f"the mean score changed by {gain.mean:+.4f} on the held-out examples ({ends})"

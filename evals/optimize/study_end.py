@@ -34,7 +34,7 @@ def end_told(study: Study, console: Console) -> Iterator[None]:
 
 def _tell_interrupted(study: Study, console: Console) -> None:
     study.save("interrupted")
-    told = "all replies are stored; the same command goes on from here"
+    told = "all replies are stored; repeat the command to resume"
     note_if_lost(f"interrupted: {told}")
     console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
 
@@ -45,4 +45,4 @@ def failed(study: Study, error: Exception) -> Exception:
         study.save("failed", error=without_secrets(f"{type(error).__name__}: {error}")[:300])
     if not isinstance(error, EconomistError):
         return error
-    return type(error)(f"{error}; the study is kept, and the same command goes on from here")
+    return type(error)(f"{error}; the study is stored; repeat the command to resume")

@@ -143,7 +143,7 @@ class Tuning:
                 left.append((cap - spent - held) * len(before.scores) / spent)
                 if left[-1] < len(before.scores):
                     raise UsageError(
-                        f"{flag} {cap:g}: judging the program before and after takes {_number(spent + held)}, and one "
+                        f"{flag} {cap:g}: judging the program before and after takes {_number(spent + held)}, and each "
                         f"candidate {_number(spent)}; give {_number(2 * spent + held)} or more, or shrink --sizes"
                     )
         return int(min(left, default=100 * len(before.scores)))

@@ -106,7 +106,7 @@ def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
     from an older version without yardsticks."""
     rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
     if len(rows) > MOST_RUNS:
-        raise UsageError(f"{len(rows)} runs: at most {MOST_RUNS} can be told apart; name fewer")
+        raise UsageError(f"{len(rows)} runs: a figure shows at most {MOST_RUNS}; name fewer")
     require(reader, rows)
     return [_load(reader, row) for row in rows.values()]
 
@@ -114,5 +114,5 @@ def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
 def _load(reader: Reader, row: dict[str, Any]) -> LoadedRun:
     config, years = config_of(row), years_played(reader, int(row["run_id"]))
     if not years:
-        raise UsageError(f"run {row['run_id']} in {reader.path} has no whole year yet (it is {row['status']})")
+        raise UsageError(f"run {row['run_id']} in {reader.path} has no complete year yet (it is {row['status']})")
     return LoadedRun(row, config, years, restore(reader, int(row["run_id"]), config, years))

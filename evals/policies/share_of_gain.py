@@ -31,11 +31,11 @@ BOTH_OPTIMA = (
     "ORACLE: the optimum on these brackets at any rates. ORACLE_GRID: the best in ten-point steps, the planner's own."
 )
 
-WEIGHTS_OF_PAPER = "paper has no welfare weights: the SAEZ formulas take those of inverse_income for it."
+WEIGHTS_OF_PAPER = "paper has no welfare weights: for it the SAEZ formulas use those of inverse_income."
 
 FITTED = (
-    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for others from the same population, who best-respond. An optimum "
-    "of few people fits their wages; among others a smooth formula can be better."
+    f"{ON_FRESH_PEOPLE.capitalize()}: the same law for other workers from the same population, who best-respond. An "
+    "optimum for few people fits their wages; for others a smooth formula can be better."
 )
 
 
@@ -103,7 +103,7 @@ def moves() -> str:
 
 def unit_of(welfare: str) -> str:
     """The unit of a welfare function's figures."""
-    return "a sum over people" if welfare in SUMS else "dollars a head and year"
+    return "a sum over people" if welfare in SUMS else "dollars per head and year"
 
 
 def amount(welfare: str, value: float) -> str:
@@ -112,7 +112,7 @@ def amount(welfare: str, value: float) -> str:
     >>> amount("utilitarian", 1234.5), amount("paper", 1234.5)
     ('1,234 dollars per head', '1,234')
     """
-    return figure(value) if welfare in SUMS else f"{figure(value)} dollars a head"
+    return figure(value) if welfare in SUMS else f"{figure(value)} dollars per head"
 
 
 def gain_in_words(welfare: str, start: float, best: float) -> str:
@@ -149,7 +149,7 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
 def table_notes(world: World) -> Iterator[str]:
     """What the columns of `objective_table` mean, and why one is missing."""
     start, _, best = world.start_and_oracle()
-    yield f"{BOTH_OPTIMA} Both, and SAEZ, are made for the objective."
+    yield f"{BOTH_OPTIMA} Both, and SAEZ, are computed for the objective."
     if world.config.welfare == "paper":
         yield WEIGHTS_OF_PAPER
     if not has_enough_to_gain(start, best):

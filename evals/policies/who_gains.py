@@ -53,9 +53,9 @@ Detail = Mapping[str, int]
 """For `BEST` and for `PLAYED`: how finely the workers are grouped."""
 
 NOTE = (
-    "Who gains: mean changes per worker of income after tax and rebate, and of utility, if this law replaces the other "
-    "one and every worker best-responds to each. As played: the hours of the year, with the workers' own mistakes, "
-    "against best responses to the other law. Winners have more utility, losers less."
+    "Who gains: mean change per worker in income after tax and rebate, and in utility, if this law replaces the other "
+    "one and every worker best-responds to each. As played: the actual hours of the year, with the workers' mistakes, "
+    "against best responses to the other law. Winners gain utility, losers lose utility."
 )
 
 PLAYED_YEAR = """
@@ -176,7 +176,7 @@ def law_cells(found: WhoGains) -> list[list[str]]:
 def remark(bracket: Bracket) -> str:
     """A remark on the rate of a bracket without workers."""
     if bracket.without_meaning:
-        return "without meaning: out of reach"
+        return "no effect: out of reach"
     return "empty at these rates" if bracket.empty else ""
 
 

@@ -68,8 +68,8 @@ def worst(reader: Reader, run: LoadedRun, *, most: int) -> list[Call]:
     """The decision with the highest regret of each worker; the `most` highest of those."""
     return [
         Call(
-            f"{dollars(row['regret'])}: {_who(row['agent'])}, year {row['year']}: {row['labor']:g} hours where "
-            f"{row['best_labor']:.1f} were best",
+            f"{dollars(row['regret'])}: {_who(row['agent'])}, year {row['year']}: {row['labor']:g} hours; the "
+            f"best were {row['best_labor']:.1f}",
             _missed(row) + _source(row["call_id"], fallback=row["fallback"]),
             *texts(row),
         )
@@ -80,7 +80,7 @@ def worst(reader: Reader, run: LoadedRun, *, most: int) -> list[Call]:
 def _missed(row: Row) -> str:
     share = row["regret"] / abs(row["best_utility"]) if row["best_utility"] else None
     who = f"{row['occupation'] or 'A worker'} at ${row['wage']:,.2f} an hour"
-    return f"{who}: {percent(share, 1)} of the best utility was missed. "
+    return f"{who}: {percent(share, 1)} of the best utility was lost. "
 
 
 def _who(agent: int | None) -> str:
@@ -89,7 +89,7 @@ def _who(agent: int | None) -> str:
 
 def _source(call_id: int | None, *, fallback: bool) -> str:
     if fallback:
-        return "No reply could be used, so the hours of the year before were kept."
+        return "No reply was usable, so the previous year's hours were kept."
     return "No model was asked." if call_id is None else f"Call {call_id}."
 
 

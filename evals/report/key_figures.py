@@ -120,7 +120,7 @@ def _share(run: LoadedRun) -> Fact:
 
 def _welfare(run: LoadedRun) -> Fact:
     optimum = number(run.oracle.welfare)
-    note = f"{run.config.welfare} if all best-respond; ORACLE, the optimum at any rates, {optimum}"
+    note = f"{run.config.welfare} if every worker best-responds; ORACLE, the optimum at any rates, {optimum}"
     return Fact("Welfare of the last schedule", number(run.reached), note)
 
 
@@ -158,12 +158,12 @@ def warnings(measured: Measured) -> list[str]:
         if measured.missed(what) > TOLERATED:
             found.append(
                 f"{percent(measured.missed(what), 1)} of the {words} fell back to the previous action because no reply "
-                f"could be used: above {percent(TOLERATED)} the results say little about the model."
+                f"was usable: above {percent(TOLERATED)} the results say little about the model."
             )
     if run.row["status"] != "finished":
         error = f" ({run.row['error']})" if run.row["error"] else ""
         going_on = run.row["status"] == "running"
-        status = "is still going on, or was killed" if going_on else f"ended as {run.row['status']}{error}"
+        status = "is still running, or was killed" if going_on else f"ended as {run.row['status']}{error}"
         found.append(f"The run {status}: {run.years:,} of {run.config.max_timesteps:,} years are here.")
     found += [line[0].upper() + line[1:] for line in measured.cautions]
     return found
@@ -179,13 +179,13 @@ def _played(run: LoadedRun) -> str:
     if run.years < config.max_timesteps:
         years = f"{run.years:,} of {config.max_timesteps:,} years"
     who = f"{several(config.num_agents, 'worker')} ({config.scenario}, {run.row['llm']})"
-    return f"{who} lived through {years} under {government(run)}."
+    return f"{who} worked for {years} under {government(run)}."
 
 
 def _reached(run: LoadedRun) -> str:
     """The welfare of the last schedule, compared with the start and ORACLE's."""
     optimum = f"{number(run.oracle.welfare)} under ORACLE's {rates(run.oracle.schedule.rates)} %"
-    gained = "" if run.share is None or run.share < 0 else f"{percent(run.share)} of what ORACLE gains over the start: "
+    gained = "" if run.share is None or run.share < 0 else f"{percent(run.share)} of ORACLE's gain over the start: "
     start = f"{number(run.start.welfare)} at the start and " if run.config.planner_type == "LLM" else ""
     return (
         f"The last schedule, {rates(run.world.schedule.rates)} %, brings {gained}a welfare ({run.config.welfare}) of "
@@ -196,8 +196,8 @@ def _reached(run: LoadedRun) -> str:
 def _worked(measured: Measured) -> str:
     last = measured.last_tax_year
     missed = f"{dollars(last['regret'])} a year ({percent(last['share_of_best'], 1)} of the best utility)"
-    hours = f"worked {last['hours']:.1f} hours a week where {last['best_hours']:.1f} were best"
-    return f"In {span(*measured.run.tax_years[-1])} people {hours}; not to work the best hours cost them {missed}."
+    hours = f"worked {last['hours']:.1f} hours a week; the best hours were {last['best_hours']:.1f}"
+    return f"In {span(*measured.run.tax_years[-1])} people {hours}. The difference cost them {missed}."
 
 
 def _fell_back(measured: Measured) -> str:

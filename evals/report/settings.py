@@ -71,4 +71,4 @@ def settings_table(runs: Sequence[LoadedRun]) -> Table:
     names = [name for name in columns[0] if any(column[name] != MISSING for column in columns)]
     rows = [[name, *(column[name] for column in columns)] for name in names]
     marked = {(i, j) for i, row in enumerate(rows) if len(set(row[1:])) > 1 for j in range(1, len(row))}
-    return Table("What was run", ["", *(run.label for run in runs)], rows, marked=frozenset(marked))
+    return Table("Settings", ["", *(run.label for run in runs)], rows, marked=frozenset(marked))

@@ -71,8 +71,8 @@ def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
     head = ["policy", "rates, %", *marked_names, SHARE_OF_GAIN, *fresh]
     of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
     caption = (
-        f"Welfare of the same people{of_runs}, dollars a head and year (paper: a sum). * the objective, which the "
-        f"last columns are about. All but years as played: everybody best-responds. {BOTH_OPTIMA} "
+        f"Welfare of the same people{of_runs}, dollars per head and year (paper: a sum). * the objective, to which the "
+        f"last columns refer. All rows except years as played: every worker best-responds. {BOTH_OPTIMA} "
         f"{FITTED if fresh else BY_NUMBER}"
     )
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
@@ -113,8 +113,8 @@ def laws(reader: Reader, run: LoadedRun) -> Table | None:
     rows = [*([before] if len(latest) == len(changed) else []), *latest, *means]
     what = "every change of the law" if len(latest) == len(changed) else f"the latest {len(latest)} changes of the law"
     caption = (
-        f"{run.label}: {what}, of {len(changed)}, also where no candidate stood and where a shock made it. "
-        "A mean is over turns of government; `of` counts those in it."
+        f"{run.label}: {what}, of {len(changed)}, including turns without a candidate and changes by shocks. "
+        "Means are over turns of government; `of` counts the turns in each."
     )
     head = ["year", "made by", "rates", *(name.replace("_", " ") for name in LAWS)]
     return Table(caption, head, rows, numeric=frozenset(range(3, len(head))))
@@ -148,8 +148,8 @@ def people(reader: Reader, run: LoadedRun) -> Table:
         "worker",
         *(["who", "persona"] if known else []),
         "wage",
-        "hours at first",
-        "hours at last",
+        "first hours",
+        "last hours",
         "regret a year",
     ]
     head += ["satisfied"] if judged else []
@@ -192,7 +192,7 @@ def cost(reader: Reader, run: LoadedRun) -> Table | None:
         + ["?" if row["cost_usd"] is None else f"${row['cost_usd']:,.4f}"]
         for row in rows
     ]
-    return Table(f"{run.label}: what was asked, failed attempts included", head, cells, numeric=frozenset(range(3, 9)))
+    return Table(f"{run.label}: model calls, including failed attempts", head, cells, numeric=frozenset(range(3, 9)))
 
 
 def _count(value: int | None) -> str:

@@ -67,7 +67,7 @@ def before_sweep(cells: Sequence[Cell], *, solved: Sequence[Cell] = ()) -> list[
         if who in looked_at:
             name = f"seed {cell.config.seed}" if one_a_seed else cell.shown
             found += [Found(one, who, name) for one in _beforehand(cell.config, objectives)]
-    noun = "populations" if looked_at == populations else "populations looked at"
+    noun = "populations" if looked_at == populations else "populations checked"
     return list(grouped(FIRST, found, len(looked_at), noun))
 
 

@@ -17,7 +17,7 @@ from pipeline.store.columns import Reader, as_json
 from programs.roles import saved_program
 
 NOT_ASKED = (
-    "llm",  # compared as the model it stands for
+    "llm",  # compared by the model that it resolves to
     "name",
     "log_dir",
     "db",

@@ -123,7 +123,7 @@ def print_outlook(made: list[Outlook], console: Console, *, parallel: int, laten
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("arm", "there", "to play", "calls", "tokens", "dollars"):
+    for name in ("arm", "cached", "to play", "calls", "tokens", "dollars"):
         table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
     total = _total(made)
     for row in [*map(vars, made), {**total, "arm": "total"}]:
@@ -131,12 +131,12 @@ def print_outlook(made: list[Outlook], console: Console, *, parallel: int, laten
     console.print(table)
     low, high = _wall(made, parallel)
     notes = [
-        f"Nothing was called or written. Time: {duration(low)} to {duration(high)} at {latency:g} s an answer "
-        f"(--latency), {parallel} runs at a time (--parallel).",
-        "Low: prompts without memory, the shortest replies. High: full memories, every reply as long as it may be.",
+        f"Nothing was called or written. Time: {duration(low)} to {duration(high)} at {latency:g} s per answer "
+        f"(--latency), {parallel} concurrent runs (--parallel).",
+        "Low: prompts without memory, shortest replies. High: full memories, every reply at its maximum length.",
     ]
     if total["repairs_usd"]:
-        notes.append(f"Repairs: at most {total['repairs_usd']:,.4f} dollars on top, if no reply parsed at once.")
+        notes.append(f"Repairs: up to {total['repairs_usd']:,.4f} dollars more, if no reply parses at first.")
     for note in notes:
         console.print(Text(note), soft_wrap=True)
 

@@ -40,7 +40,7 @@ def play_in_processes(groups: Sequence[Group], db: str, processes: int, report: 
     try:
         for _ in range(min(processes, len(groups))):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=work, args=(theirs, db))  # no daemon: it may have wards
+            process = spawn.Process(target=work, args=(theirs, db))  # not a daemon: it may start worker processes
             with deaf_to_interrupts():
                 process.start()
                 crew[ours] = process
@@ -94,7 +94,7 @@ def work(pipe: Connection, db: str) -> None:
             _work(pipe, inbox, db)
         except EconomistError as error:
             pipe.send(error)
-        except Exception:  # the sweep reports it as the bug that it is
+        except Exception:  # the sweep reports it as a bug
             pipe.send(RuntimeError(blotted(traceback.format_exc())))
 
 

@@ -99,7 +99,7 @@ def play_group(group: Group, db: str, folder: str, news: Any) -> Exception | Non
             play_jobs(store, _left(store, group.jobs), news.put)
     except EconomistError as error:
         return error
-    except Exception:  # the sweep reports it as the bug that it is
+    except Exception:  # the sweep reports it as a bug
         return RuntimeError(blotted(traceback.format_exc()))
     return None
 

@@ -65,7 +65,7 @@ class Sweep:
             ray_cluster.require(self.cells[0].config)
             if self.cells[0].config.shards is not None:
                 raise UsageError(
-                    "--shards is for one run: in a sweep with --engine ray each run is a task; leave it out"
+                    "--shards applies to single runs: in a sweep with --engine ray each run is a task; leave it out"
                 )
         for cell in {cell.arm: cell for cell in self.cells}.values():
             try:
@@ -81,7 +81,7 @@ class Sweep:
         and resumes interrupted ones. Raises KeyboardInterrupt or EconomistError with that message.
         """
         self.check()
-        check_path(self.db)  # says so while another process writes it
+        check_path(self.db)  # raises while another process writes it
         merge_shards(self.db, console, cut_off=True)
         found = self.plan()
         jobs = [Job(cell, found.cut_off.get(cell.key)) for cell in found.missing(self.cells)]
@@ -89,18 +89,18 @@ class Sweep:
         if not jobs:
             return found.done
         self._play(jobs, found, console)
-        merge_shards(self.db, console)  # those of others that ended meanwhile
+        merge_shards(self.db, console)  # of other processes that have ended
         done = self.plan().done
         if any(cell.key not in done for cell in self.cells):
-            raise StoreError(f"runs of this sweep are not in {self.db} yet; give the same command again")
+            raise StoreError(f"runs of this sweep are not in {self.db} yet; repeat the command")
         return done
 
     def _in_words(self, found: Plan, jobs: Sequence[Job]) -> str:
         wanted = {cell.key for cell in self.cells}
         again = sum(job.run_id is not None for job in jobs)
-        words = f"{len(wanted)} runs: {len(wanted) - len(jobs)} are there, {again} go on, {len(jobs) - again} are new."
+        words = f"{len(wanted)} runs: {len(wanted) - len(jobs)} cached, {again} resumed, {len(jobs) - again} new."
         if found.other_code:
-            words += f" {len(found.other_code)} were made by other code (--any-code takes them)."
+            words += f" {len(found.other_code)} come from other versions of the code (--any-code reuses them)."
         return words
 
     @polite_ends()
@@ -118,7 +118,7 @@ class Sweep:
             console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
             raise
         except StoreError:
-            raise  # who can't write can't tell what is left either
+            raise  # without a writable store the state is unknown
         except EconomistError as error:
             raise type(error)(f"{error}; {self._left()}") from error
 
@@ -140,7 +140,7 @@ class Sweep:
 
     def _left(self) -> str:
         done = len(self.plan().done)
-        return f"{done} of {len({cell.key for cell in self.cells})} runs are finished; the same command goes on"
+        return f"{done} of {len({cell.key for cell in self.cells})} runs are finished; repeat the command to resume"
 
     def _groups(self, jobs: Sequence[Job]) -> list[Group]:
         """Jobs by the file that they need: runs resume in their own file, and the personas of a population are written

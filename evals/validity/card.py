@@ -73,17 +73,17 @@ def _head(card: Card) -> Iterator[str]:
     yield "```"
     yield ""
     yield (
-        f"{card.questions} questions, as runs put them, and {card.replies} replies. A score is a mean from 0 to 1 with "
-        "its 95 % interval; a question without a usable answer scores 0, or as if nothing had been changed. What is "
-        "asked, why, and what a score does not say: `docs/validity.md`."
+        f"{card.questions} questions, as runs ask them, and {card.replies} replies. A score is a mean from 0 to 1 with "
+        "its 95 % interval; a question without a usable answer scores 0, or as if nothing had changed. For the "
+        "questions, their reasons and the limits of the scores, see `docs/validity.md`."
     )
 
 
 def _judgement(card: Card) -> Iterator[str]:
     yield ""
-    yield "## Does it answer with sense?"
+    yield "## Are its answers sensible?"
     yield ""
-    yield "| check | score | 95 % interval | 0 is | 1 is | answered | what came out |"
+    yield "| check | score | 95 % interval | 0 is | 1 is | answered | result |"
     yield "|---|---:|---:|---|---|---:|---|"
     for name, check in CHECKS.items():
         found = card.findings[name]
@@ -100,11 +100,11 @@ def _judgement(card: Card) -> Iterator[str]:
 
 def _forms(card: Card) -> Iterator[str]:
     yield ""
-    yield "## Does it answer in the form that is asked for?"
+    yield "## Are its replies in the required format?"
     yield ""
-    yield "Share of questions whose replies could be used as they came; where not, it is asked again, as in a run."
+    yield "Share of questions whose first reply was usable; other questions are repeated, as in a run."
     yield ""
-    yield "| question | share | 95 % interval | answered in the end | |"
+    yield "| question | share | 95 % interval | finally answered | |"
     yield "|---|---:|---:|---:|---|"
     for question in QUESTIONS:
         found = card.findings[question]
@@ -115,7 +115,7 @@ def _refused(card: Card) -> Iterator[str]:
     if not card.refused:
         return
     yield ""
-    yield "## Replies that could not be used"
+    yield "## Unusable replies"
     yield ""
     for question, reason, said in card.refused:
         yield f"- {question}: {text(said) or '(nothing)'} ({text(reason)})"

@@ -26,16 +26,20 @@ class Check:
 
 CHECKS: Mapping[str, Check] = {
     "hours": Check(
-        "hours over wages and rates", "as far off as 40 hours always", "the closed form", workers.closed_form
+        "hours over wages and rates", "no closer than always 40 hours", "the closed form", workers.closed_form
     ),
-    "elasticity": Check("answer to tax shocks", "none, or twice the true one", "elasticity 0.4", workers.elasticity),
-    "monotonicity": Check("order of hours", "always the wrong way", "never the wrong way", workers.monotonicity),
-    "round_numbers": Check("bunching at multiples of 5", "all there", "no more than the best", workers.round_numbers),
+    "elasticity": Check("response to tax shocks", "none, or twice the true one", "elasticity 0.4", workers.elasticity),
+    "monotonicity": Check("order of hours", "always reversed", "never reversed", workers.monotonicity),
+    "round_numbers": Check(
+        "bunching at multiples of 5", "all answers", "no more than the best answers", workers.round_numbers
+    ),
     "repetition": Check("the same question twice", "10 hours apart", "the same hours", invariance.repetition),
     "currency": Check("all money times 100", "10 hours apart", "the same hours", invariance.currency),
     "identity": Check("another name or sex", "10 hours apart", "the same hours", invariance.identity),
-    "option_order": Check("ballot turned round", "never the same vote", "always the same vote", voters.option_order),
-    "votes": Check("own best platform", "as by lot", "always the best", voters.votes),
+    "option_order": Check(
+        "ballot in reverse order", "never the same vote", "always the same vote", voters.option_order
+    ),
+    "votes": Check("own best platform", "random votes", "always the best", voters.votes),
     "planner": Check("one-bracket toy", "welfare at the start", "welfare at the best ten-point rate", planners.toy),
 }
 """By the name under which scores are stored."""

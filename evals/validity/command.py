@@ -51,7 +51,7 @@ def validate(order: ValidateRequest, settings: Mapping[str, Any], console: Conso
     check_path(plan.config.db)
     with Store(plan.config.db, serve=True) as store:
         study = open_study(plan, store)
-        stored = f"; {study.usage.calls:,} stored calls of it are used again" if study.usage.calls else ""
+        stored = f"; {study.usage.calls:,} of its stored calls are reused" if study.usage.calls else ""
         where = f"Study [bold]{study.name}[/bold] in {escape(plan.config.db)}{stored}"
         console.print(where, highlight=False, soft_wrap=True)
         made = carry_out(plan, study, console)
@@ -129,7 +129,7 @@ def carry_out(plan: Plan, study: Study, console: Console) -> cards.Card | None:
             return made
     except Capped as cap:
         study.save("stopped", error=str(cap))
-        kept = f"{study.usage.calls:,} calls are stored, and the same command with a higher cap goes on from here"
+        kept = f"{study.usage.calls:,} calls are stored; repeat the command with a higher cap to resume"
         raise UsageError(f"no card yet: {cap}; {kept}") from cap
     return None
 
@@ -157,7 +157,7 @@ def _progress(plan: Plan, study: Study, console: Console) -> Iterator[Callable[[
 def _tell(plan: Plan, study: Study, made: cards.Card, console: Console) -> None:
     """Print the cost, and where the card is stored."""
     console.print(
-        f"{made.questions:,} questions, {made.replies:,} replies; {study.bought:,} calls now, {study.usage.calls:,} in "
+        f"{made.questions:,} questions, {made.replies:,} replies; {study.bought:,} new calls, {study.usage.calls:,} in "
         f"all; tokens {study.usage.tokens:,}; cost {cost_in_words(study.usage)}",
         highlight=False,
         soft_wrap=True,

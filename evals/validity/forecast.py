@@ -32,8 +32,8 @@ def forecast(plan: Plan, measured: Callable[[Plan, str], list[dict[str, Any]]], 
     console.print(table(lines, plan.prices.of(plan.model)))
     most = (REPAIRS + 1) * sum(line.calls[1] for line in lines.values())
     console.print(
-        f"{plan.questions} questions; a reply that does not parse is asked for again up to {REPAIRS} times, so at most "
-        f"{most:,} calls. Replies that are stored are used again and are counted here.",
+        f"{plan.questions} questions; a question whose reply does not parse is repeated up to {REPAIRS} times, so at "
+        f"most {most:,} calls. The count includes stored replies, which are reused.",
         highlight=False,
         soft_wrap=True,
     )

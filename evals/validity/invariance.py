@@ -31,7 +31,7 @@ def _compared(panel: Panel, first: Sequence[Ask], second: Sequence[Ask]) -> Find
     """Each question of the first list against its counterpart in the second. Value: their closeness."""
     replies = panel.ask([*first, *second])
     gap = hours_of(replies[len(first) :]) - hours_of(replies[: len(first)])
-    words = f"{said(mean(np.abs(gap)), '.1f')} hours apart in the mean, {said(mean(gap), '+.1f')} with the sign"
+    words = f"{said(mean(np.abs(gap)), '.1f')} hours apart on average, signed mean {said(mean(gap), '+.1f')}"
     return finding(_closeness(gap), replies, words)
 
 
@@ -88,7 +88,7 @@ def identity(panel: Panel, full: bool) -> Finding:
     greg, jamal, emily, lakisha = hours_of(replies).reshape(len(NAMES), -1)
     sex, name = np.array([emily - greg, lakisha - jamal]), np.array([jamal - greg, lakisha - emily])
     words = (
-        f"women less men {said(mean(sex), '+.1f')} hours; "
-        f"Jamal and Lakisha less Greg and Emily {said(mean(name), '+.1f')}"
+        f"women minus men {said(mean(sex), '+.1f')} hours; "
+        f"Jamal and Lakisha minus Greg and Emily {said(mean(name), '+.1f')}"
     )
     return finding(_closeness(np.concatenate([sex, name])).mean(axis=0), replies, words)

@@ -93,7 +93,7 @@ def prepare(order: ValidateRequest, settings: Mapping[str, Any]) -> Plan:
     """Check all that can be checked in advance. UsageError gives the problem in one line."""
     for name in settings:
         if name not in (*MATTERS, *OTHERS):
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for validate, which asks its own questions")
+            raise UsageError(f"--{name.replace('_', '-')} does not apply to validate, which asks its own questions")
     config = configure(settings)
     model, why = choose_model(config)
     if order.output is not None:
@@ -109,7 +109,9 @@ def _tried(plan: Plan, role: str) -> list[str]:
     """Cautions on a role's program. ValueError if its strategy or its saved program cannot be used."""
     how, path = plan.config.strategy_of(role), plan.config.program.get(role)
     if how.partition("@")[0] == "knn":
-        raise ValueError(f"strategy {how} of role {role} shows stored decisions, of which a card has none; use another")
+        raise ValueError(
+            f"strategy {how} of role {role} needs stored decisions, which a card does not have; use another strategy"
+        )
     program = PROGRAMS[role](strategy(how), 1)
     if path is None:
         return []
@@ -120,7 +122,7 @@ def _check_output(path: str, db: str) -> None:
     """Refuse a file that cannot be written, or that is not a card, before anything is paid for."""
     file = writable(path, not_over=db, flag="-o")
     if file.exists() and not file.read_bytes().startswith(HEAD.encode()):
-        raise UsageError(f"-o {path} is there already and is no validity card; choose another name")
+        raise UsageError(f"-o {path} exists and is not a validity card; choose another name")
 
 
 def identity(plan: Plan) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Panel:
             futures = [pool.submit(copy_context().run, self.answer, ask) for ask in asks]
             yield from (future.result() for future in futures)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for the rest where one has ended the card
+            pool.shutdown(wait=False, cancel_futures=True)  # do not wait for the rest if one has ended the card
 
 
 def by_rule(seed: int) -> Callable[[Ask], Reply]:
@@ -134,7 +134,7 @@ class Session(StudyCallbacks):
         try:
             with entered(replace(call_context(), asked=ask.sample or None)):
                 reply.answer = asked(**ask.inputs)
-        except Exception as error:  # what is more than an unusable reply has halted the study
+        except Exception as error:  # errors beyond an unusable reply have halted the study
             self.study.check()
             reply.error = without_secrets(str(error))[:300]
             log.debug("%s: no usable reply: %s", ask.question, reply.error)

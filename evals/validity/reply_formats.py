@@ -45,6 +45,6 @@ def parse_rate(panel: Panel, question: str) -> Finding:
     """The share of all questions of a kind whose every reply was usable at once."""
     replies = [reply for ask, reply in panel.replies.values() if ask.question == question]
     parsed, refused = sum(reply.parsed for reply in replies), sum(len(reply.unparsed) for reply in replies)
-    words = f"{refused} of {parsed + refused} replies could not be used"
+    words = f"{refused} of {parsed + refused} replies were unusable"
     made = shared([reply.answer is not None and not reply.unparsed for reply in replies], replies, words)
     return replace(made, words=words)

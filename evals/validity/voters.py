@@ -90,7 +90,7 @@ def votes(panel: Panel, full: bool) -> Finding:
     values = [_worth(ballot.choice, reply) for ballot, reply in zip(cast, replies, strict=True)]
     best = sum(_vote(reply) == ballot.choice.best for ballot, reply in zip(cast, replies, strict=True))
     by_lot = sum(1 / len(ballot.choice.ballot) for ballot in cast)
-    words = f"the best name on {best} of {len(cast)} ballots, by lot it would be {by_lot:.0f}"
+    words = f"the best name on {best} of {len(cast)} ballots, {by_lot:.0f} expected at random"
     return finding(values, replies, words)
 
 
@@ -102,7 +102,7 @@ def option_order(panel: Panel, full: bool) -> Finding:
     same = [one.answer is not None and _vote(one) == _vote(two) for one, two in zip(first, second, strict=True)]
     top = sum(_is_first(ballot.ask, one) for ballot, one in zip(cast, first, strict=True))
     top += sum(_is_first(ballot.turned, two) for ballot, two in zip(cast, second, strict=True))
-    words = f"the same vote on {sum(same)} of {len(cast)} ballots; the name at the top in {top} of {len(replies)} votes"
+    words = f"the same vote on {sum(same)} of {len(cast)} ballots; the first name in {top} of {len(replies)} votes"
     return shared(same, replies, words)
 
 

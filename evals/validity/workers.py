@@ -86,8 +86,8 @@ def closed_form(panel: Panel, full: bool) -> Finding:
         if not np.isnan(worked)
     ]
     words = (
-        f"{said(mean(errors), '.1f')} hours off in the mean, where 40 hours always are {usual:.1f} off; "
-        f"{said(mean(lost), '.1%')} of what work can be worth given up"
+        f"{said(mean(errors), '.1f')} hours off on average, against {usual:.1f} for always 40 hours; "
+        f"{said(mean(lost), '.1%')} of the value of working lost"
     )
     return finding(none_as(0, 1 - errors / usual), replies, words)
 
@@ -167,8 +167,8 @@ def round_numbers(panel: Panel, full: bool) -> Finding:
     hours = hours_of(replies)
     there = hours[~np.isnan(hours)]
     words = (
-        f"{said(mean(there % EVERY == 0), '.0%')} of answers at multiples of 5, of the best {expected:.0%}; "
-        f"{len(np.unique(there))} different answers"
+        f"{said(mean(there % EVERY == 0), '.0%')} of answers at multiples of 5, against {expected:.0%} of the best "
+        f"answers; {len(np.unique(there))} different answers"
     )
     off = none_as(0, hours % EVERY) > 0
     return finding(off / (1 - expected), replies, words)

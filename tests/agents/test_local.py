@@ -365,7 +365,7 @@ def test_doctor_says_where_the_weights_are_and_tries_a_model_that_is_named(cli, 
 
 def test_doctor_says_whether_the_weights_are_here_and_whole(cli, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("programs.engines.local_weights.user_cache_dir", lambda name: str(tmp_path))
-    assert "not here yet" in cli("doctor").out
+    assert "not downloaded yet" in cli("doctor").out
     weights = tmp_path / "SmolLM2-135M-Instruct.Q4_1.gguf"
     weights.write_bytes(b"GGUF")
     assert "is broken (4 of 98,362,432 bytes)" in cli("doctor").out

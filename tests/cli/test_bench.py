@@ -72,8 +72,8 @@ def test_a_year_is_set_against_the_latency_of_its_rounds() -> None:
     ("args", "said"),
     [
         (["speed"], f"bench 'speed': choose one of {', '.join(BENCHMARKS)}"),
-        (["views", "--rounds", "2"], "--rounds means nothing for bench views, which has --decisions, --calls"),
-        (["store", "--decisions", "2"], "which has --num-agents, --max-timesteps, --rounds"),
+        (["views", "--rounds", "2"], "--rounds does not apply to bench views; its sizes are --decisions, --calls"),
+        (["store", "--decisions", "2"], "its sizes are --num-agents, --max-timesteps, --rounds"),
     ],
 )
 def test_unknown_benchmarks_and_sizes_are_refused(args: list[str], said: str, cli: CommandLine) -> None:

@@ -171,7 +171,7 @@ def test_a_sweep_whose_reader_is_gone_goes_on(cli: CommandLine) -> None:
     assert done.returncode == 1
     assert "running" not in statuses(cli)
     assert "Traceback" not in done.stderr
-    assert "the same command goes on" in done.stderr
+    assert "repeat the command to resume" in done.stderr
     assert cli(*arms.split()).code == 0
     assert set(statuses(cli)) == {"finished"}
 

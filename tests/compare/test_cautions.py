@@ -34,7 +34,7 @@ NAMES = list(WELFARE)
 EVEN = np.geomspace(10, 100, 40)
 DB = "a.duckdb"
 SMALL = ("--llm", "rules", "--max-timesteps", "4", "--two-timescale", "2", "--db", DB)
-UNREACHED = "brackets 2 and 3 (from 90,000 and 159,100 dollars) hold no worker: their rates mean nothing"
+UNREACHED = "brackets 2 and 3 (from 90,000 and 159,100 dollars) hold no worker: their rates have no effect"
 ONE = "worker 0, at 1.71 dollars an hour, carries 50% of the sum, two carry 70%"
 
 
@@ -123,7 +123,7 @@ def test_brackets_above_all_incomes_and_between_incomes_are_told_apart() -> None
     assert lines(on_people(low)) == [f"{UNREACHED}; use more workers (--num-agents 100)."]
     split = situation("rawlsian", wages=[10, 90], utility=[1, 1], income=[20_000, 200_000], thresholds=edges)
     assert lines(on_people(split)) == [
-        "bracket 2 (from 90,000 dollars) holds no worker, only some above: its rate moves no hours; "
+        "bracket 2 (from 90,000 dollars) holds no worker, though higher brackets do: its rate changes no hours; "
         "use more workers (--num-agents 100)."
     ]
     other_year = [[20_000, 200_000], [20_000, 100_000]]
@@ -178,7 +178,7 @@ def test_who_works_fewer_than_ten_hours_is_as_good_as_idle() -> None:
     terms = few.utility[0] / income
     assert terms[:5].sum() / terms.sum() > 0.5
     (line,) = lines(on_objective(few))
-    assert "workers of fewer than 10 hours (5 of 40) carry 54% of the sum" in line
+    assert "workers with fewer than 10 hours (5 of 40) carry 54% of the sum" in line
 
 
 def test_idle_workers_are_said_instead_of_the_one_who_carries_the_sum() -> None:
@@ -186,7 +186,7 @@ def test_idle_workers_are_said_instead_of_the_one_who_carries_the_sum() -> None:
     idle = situation("paper", wages=[20] * 3, utility=np.full((2, 3), 20_000), income=income)
     (line,) = lines(on_objective(idle))
     assert line == (
-        "paper divides by income in 1 of 2 years: workers of fewer than 10 hours (1 of 3) carry 100% of the sum; "
+        "paper divides by income in 1 of 2 years: workers with fewer than 10 hours (1 of 3) carry 100% of the sum; "
         "use --welfare inverse_income."
     )
 
@@ -194,7 +194,9 @@ def test_idle_workers_are_said_instead_of_the_one_who_carries_the_sum() -> None:
 def test_the_cap_of_hours_is_said_in_economy_v1_alone() -> None:
     law = uniform(BRACKETS["three"], 50)
     (line,) = (one.line for one in on_people(under_law(setting(EVEN, economy="v1"), law)) if one.kind == "cap")
-    assert line == "40 of 40 workers are at the cap of 100 hours, where taxes move no hours; use --economy weekly."
+    assert (
+        line == "40 of 40 workers are at the cap of 100 hours, where taxes do not change hours; use --economy weekly."
+    )
     rich = setting(np.full(40, 500.0))
     assert (under_law(rich, law).income == 52 * 500 * 100).all()
     assert [one.kind for one in on_people(under_law(rich, law))] == ["passed"], "weekly workers that rich are no fault"
@@ -206,7 +208,7 @@ def test_rawls_is_told_of_where_the_worst_off_are_so_by_their_own_hours() -> Non
     year = {"wages": [10, 20], "utility": [1_000, 9_000], "income": [20_000, 30_000]}
     own = np.array([[500.0, 0.0]])
     (line,) = lines(on_objective(situation("rawlsian", **year, regret=own, spread=400.0)))
-    assert "gives up 500 dollars by its own hours, more than the 400 between the laws" in line
+    assert "loses 500 dollars by its own hours, more than the 400 dollars between the laws" in line
     assert lines(on_objective(situation("rawlsian", **year, regret=own, spread=600.0))) == []
     assert lines(on_objective(situation("rawlsian", **year, regret=own[:, ::-1], spread=400.0))) == []
     assert lines(on_objective(situation("rawlsian", **year))) == [], "one worker carries it by definition"
@@ -217,7 +219,7 @@ def test_floors_are_told_of_where_utilities_are_below_them(name: str, floor: flo
     utility = np.r_[floor - 0.5, np.full(39, 20_000.0)]
     found = [one for one in on_objective(situation(name, wages=EVEN, utility=utility, income=np.full(40, 40_000)))]
     assert [one.kind for one in found] == [f"{name}: floor"]
-    assert "1 of 40 workers are there" in found[0].line
+    assert "which affects 1 of 40 workers" in found[0].line
     utility[0] = floor
     again = on_objective(situation(name, wages=EVEN, utility=utility, income=np.full(40, 40_000)))
     assert f"{name}: floor" not in [one.kind for one in again]
@@ -225,7 +227,7 @@ def test_floors_are_told_of_where_utilities_are_below_them(name: str, floor: flo
 
 def test_a_function_that_no_law_moves_is_told_of() -> None:
     assert lines(blind("rawlsian", [100.0, 100.2])) == [
-        "rawlsian does not tell the laws apart: they differ by 0.20%; compare --welfare all."
+        "rawlsian cannot rank the laws: they differ by only 0.20%; compare --welfare all."
     ]
     assert lines(blind("rawlsian", [100.0, 101.0])) == []
 

@@ -158,7 +158,7 @@ def test_arms_with_other_objectives_are_judged_by_their_own_and_by_that_of_the_f
     assert ask(stored)[0]["score"] == measure(said, other, "own_planner_share")["mean"]
     table = cli("compare", *args, "--primary", "own_planner_share").out
     for words in (
-        "welfare: inverse_income for all, and each arm's own",
+        "welfare: inverse_income for all arms, and each arm's own",
         "     by rawlsian",
     ):
         assert words in table
@@ -221,10 +221,10 @@ def test_the_table_fits_a_hundred_columns_and_says_how_to_read_it(cli: CommandLi
     ):
         assert words in result.out
     assert ["welfare", "primary"] in [line.split() for line in result.out.splitlines()]
-    assert "p corrected over the arms for the primary outcome, welfare (1 test)" in result.out
+    assert "p adjusted over the arms for the primary outcome, welfare (1 test)" in result.out
     assert "3 pairs are too few: even a true difference of 1.5 standard deviations" in result.out
     assert "Use 7 seeds or more." in result.out
-    assert "To see a difference of 50 in regret, worker=cot,planner=cot needs" in result.out
+    assert "To detect a difference of 50 in regret, worker=cot,planner=cot needs" in result.out
 
 
 @pytest.mark.slow
@@ -289,7 +289,9 @@ def test_runs_by_other_code_are_used_only_on_demand(cli: CommandLine) -> None:
     compared(cli, *args)
     other = "import duckdb; duckdb.connect('a.duckdb').execute(\"UPDATE runs SET code_version = '1.9'\")"
     exec(other)
-    assert "2 were made by other code" in cli("compare", *args, "--dry-run").out + cli("compare", *args).out
+    assert (
+        "2 come from other versions of the code" in cli("compare", *args, "--dry-run").out + cli("compare", *args).out
+    )
     assert ask("select count(*) as n from runs") == [{"n": 4}]
     exec(other)
     assert sorted(run_ids(compared(cli, *args, "--any-code"))) == [1, 2]
@@ -319,11 +321,11 @@ def test_a_model_that_is_gone_ends_with_one_line_and_leaves_what_is_finished(cli
     assert result.code == 1
     assert result.err.strip().count("\n") == 0
     assert result.err.startswith("error: worker=io, seed 2: gpt-4o-mini: the key was refused")
-    assert "2 of 4 runs are finished; the same command goes on" in result.err
+    assert "2 of 4 runs are finished; repeat the command to resume" in result.err
     with Loopback(port=server.port) as server:
         result = cli("compare", *args, "--base-url", server.url)
     assert result.code == 0, result.err
-    assert "4 runs: 2 are there, 1 go on, 1 are new" in result.out
+    assert "4 runs: 2 cached, 1 resumed, 1 new" in result.out
     assert ask("select count(*) as n, min(status) as s from runs") == [{"n": 4, "s": "finished"}]
 
 
@@ -333,7 +335,7 @@ def test_a_cap_ends_the_sweep_and_a_higher_one_goes_on(cli: CommandLine) -> None
     assert (result.code, result.err.strip().count("\n")) == (1, 0)
     assert "worker=io, seed 1:" in result.err
     assert "raise the cap; 0 of 2 runs are finished" in result.err
-    assert "0 are there, 1 go on, 1 are new" in cli("compare", *args, "--max-tokens", "90000").out
+    assert "0 cached, 1 resumed, 1 new" in cli("compare", *args, "--max-tokens", "90000").out
 
 
 # -- beforehand ----------------------------------------------------------------------------------------------------
@@ -390,15 +392,18 @@ BAD = [
     (("worker=io", "setting:adapter=runes"), "--adapter 'runes'"),
     (("worker=io", "worker=cot", "--seed", "3"), "takes --seeds"),
     (("worker=io", "worker=cot", "--seeds", "9-2"), "'9-2' is neither"),
-    (("worker=io", "worker=cot", "--seeds", "0"), "names no seed"),
+    (("worker=io", "worker=cot", "--seeds", "0"), "contains no seed"),
     (("worker=io", "worker=cot", "--seeds", "1-99999999"), "more than 10,000"),
-    (("worker=io", "worker=cot", "--primary", "joy"), "--primary joy: no outcome that these arms are compared by"),
-    (("worker=io", "worker=cot", "--primary", "tokens"), "--primary tokens: no outcome"),
-    (("worker=io", "worker=cot", "--primary", "own_planner_share"), "--primary own_planner_share: no outcome"),
+    (("worker=io", "worker=cot", "--primary", "joy"), "--primary joy: these arms are not compared by it"),
+    (("worker=io", "worker=cot", "--primary", "tokens"), "--primary tokens: these arms are not compared by it"),
+    (
+        ("worker=io", "worker=cot", "--primary", "own_planner_share"),
+        "--primary own_planner_share: these arms are not compared by it",
+    ),
     (("worker=io", "setting:welfare=paper", "--primary", "own_welfare"), "--primary own_welfare: no outcome"),
     (("worker=io", "setting:welfare=paper", "--detect", "own_welfare=3"), "no measure 'own_welfare'"),
     (("worker=io", "worker=cot", "--detect", "joy=3"), "no measure 'joy'"),
-    (("worker=io", "worker=cot", "--detect", "0"), "not a number other than 0"),
+    (("worker=io", "worker=cot", "--detect", "0"), "not a nonzero number"),
     (("worker=io", "worker=cot", "--csv", "no/such/a.csv"), "--csv no/such/a.csv cannot be written"),
     (("worker=io", "worker=cot", "--db", "."), "is a folder"),
     (("worker=io", "worker=cot", "--llm", "gpt-4o-mini"), "needs a key"),

@@ -365,9 +365,9 @@ def test_one_run_is_shown_by_election_and_several_by_rule(cli: CommandLine) -> N
     rules = [head for head, label in (row for row in rows if len(row) == 2) if label == "mean"]
     assert rules == ["plurality", "plurality", "approval", "sortition"] * 2
     assert [row[0] for row in rows if row[1:] == ["of"] and row[0].islower()] == ["binding", "free", "none", "none"] * 2
-    assert "Without --platforms what a vote would have brought is unknown" in several.out
-    assert "No citizen votes under sortition" in several.out
-    assert max(map(len, several.out.split("All workers")[0].splitlines())) <= 100
+    assert "Without --platforms the effect of a vote is unknown" in several.out
+    assert "Citizens do not vote under sortition" in several.out
+    assert max(map(len, several.out.split("In all figures")[0].splitlines())) <= 100
 
 
 @pytest.mark.slow
@@ -443,7 +443,7 @@ def test_the_gains_of_all_changes_add_up_to_what_the_last_law_is_worth_against_t
     (rule,) = json.loads(cli("elections", "1", "--db", DB, "--json").out)["rules"]
     assert (rule["turns"], rule["made_by"]["shock"]) == (6, 4)
     said = cli("elections", "1", "--db", DB).out
-    assert "governments decide about the law beneath" in said
+    assert "governments change the underlying law" in said
 
 
 def test_figures_are_those_of_the_people_as_a_shock_on_wages_left_them(cli: CommandLine) -> None:

@@ -143,9 +143,9 @@ def test_eval_prints_tables_warnings_yardsticks_and_the_certificate(cli: Command
     for words in ("Welfare of the 6 people of run 1", "Welfare of the 6 people of run 4", "equality", "front"):
         assert words in out
     assert out.count("planner share") == out.count("equilibrium gap") == 2
-    assert "best of 32 climbs" in out
-    assert "the optimum at any rates, polished from the best of all 1,331 schedules of the ten-point grid" in out
-    assert out.count("no move of one rate or of two by 20, 10, 5, 2 or 1 points improves it") == 2
+    assert "best of 32 searches" in out
+    assert "the optimum at any rates, refined from the best of all 1,331 schedules of the ten-point grid" in out
+    assert out.count("no move of one or two rates by 20, 10, 5, 2 or 1 points improves it") == 2
     best = made("1").best[1]
     assert f"ORACLE_GRID {'/'.join(f'{rate:g}' for rate in best.certificate.grid.rates)}: " in out
     for run in (1, 4):
@@ -234,7 +234,7 @@ def test_without_a_welfare_function_the_runs_own_objective_counts() -> None:
     ("args", "says"),
     [
         (["9"], "no run '9'"),
-        (["1", "--welfare", "joy"], "--welfare joy: expected all, or some of inverse_income, paper"),
+        (["1", "--welfare", "joy"], "--welfare joy: expected all, or names from inverse_income, paper"),
         (["1", "--years", "7-3"], "--years 7-3: expected a year or a range of years"),
         (["1", "--years", "soon"], "--years soon"),
         (["1", "--years", "5-12"], "run 1 has years 0 to 9"),
@@ -252,7 +252,7 @@ def test_a_run_without_a_year_cannot_be_judged(cli: CommandLine) -> None:
     with Store(DB) as store:
         store.connection.execute("DELETE FROM years WHERE run_id = 1")
         store.connection.execute("DELETE FROM decisions WHERE run_id = 1")
-    assert "no whole year yet" in cli("eval", "1", "--db", DB).err
+    assert "no complete year yet" in cli("eval", "1", "--db", DB).err
 
 
 def test_scores_that_cannot_be_stored_are_said_so_and_lost_nowhere_else() -> None:

@@ -123,7 +123,7 @@ def test_models_with_commas_are_the_arms_of_the_comparison_of_models_alone() -> 
     made = EXPERIMENTS["llm_comparison"].layout(given, paper=False)
     assert made == {"rules": {"llm": "rules"}, "gpt-4o": {"llm": "gpt-4o"}}
     assert "llm" not in EXPERIMENTS["llm_comparison"].common(given, paper=False)
-    with pytest.raises(UsageError, match="several models are for"):
+    with pytest.raises(UsageError, match="takes several models"):
         EXPERIMENTS["rational"].common(given, paper=False)
 
 
@@ -175,7 +175,7 @@ def test_no_policy_is_above_oracle_under_any_objective(economy: str) -> None:
         for arm, values in worth.items():
             assert all(own <= best * (1 + 1e-9) for own, best in zip(values, worth[BEST], strict=True)), (name, arm)
     told = " ".join(answer.notes())
-    assert f"No policy is above ORACLE in any of 2 populations: {', '.join(WELFARE)}." in told
+    assert f"No policy beats ORACLE in any of 2 populations: {', '.join(WELFARE)}." in told
     kinds = [{one.kind for one in found} for found in answer.cautions.values()]
     assert len(kinds) == 2
     hardly = all("paper: idle" in found for found in kinds)
@@ -216,9 +216,9 @@ def test_a_planner_that_is_ahead_of_oracle_is_told() -> None:
     answer = SolvedBaselines([law(BEST, 3.0), law("US_FED", 4.0), law("SAEZ", 3.0)], list(WELFARE), {1: []})
     assert answer.firsts() == {**{name: {} for name in WELFARE}, "rawlsian": {"US_FED": 1}}
     notes = list(answer.notes())
-    (first,) = (note for note in notes if note.startswith("No policy is above ORACLE"))
+    (first,) = (note for note in notes if note.startswith("No policy beats ORACLE"))
     assert "rawlsian" not in first
-    assert "US_FED, on brackets of its own, is above ORACLE under rawlsian in 1 of 1." in notes
+    assert "US_FED, on its own brackets, beats ORACLE under rawlsian in 1 of 1." in notes
 
 
 def test_too_little_to_gain_is_a_dash_with_a_note(cli: CommandLine) -> None:
@@ -235,14 +235,14 @@ def test_too_little_to_gain_is_a_dash_with_a_note(cli: CommandLine) -> None:
 def test_with_an_objective_the_table_says_for_which_the_laws_are_made(cli: CommandLine) -> None:
     args = ("experiment", "baselines", "--seeds", "1-2", "--num-agents", "8", "--db", DB)
     out = " ".join(cli(*args, "--welfare", "atkinson").out.split())
-    assert "laws are made for atkinson and judged by it" in out
+    assert "laws are computed for atkinson and judged by it" in out
     assert "share of ORACLE's gain" in out
     assert "on 2,000 fresh people" in out
     assert "inverse_income:" not in out
-    assert "every law is made for the objective of its column" in " ".join(cli(*args).out.split())
+    assert "every law is computed for the objective of its column" in " ".join(cli(*args).out.split())
     paper = " ".join(cli(*args, "--paper").out.split())
-    assert "laws are made for paper" in paper
-    assert "the SAEZ formulas take those of inverse_income" in paper
+    assert "laws are computed for paper" in paper
+    assert "the SAEZ formulas use those of inverse_income" in paper
 
 
 def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> None:
@@ -259,7 +259,7 @@ def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> N
     assert mean(said, FREE, "utilitarian") == mean(said, BEST, "utilitarian"), "where the sum counts no tax is best"
     assert len(list(csv.DictReader(Path("a.csv").read_text().splitlines()))) == count
     table = cli("experiment", *args).out
-    assert "baselines asks nobody" in table
+    assert "baselines calls no model" in table
     assert "US_FED" in table
     assert (said["primary"], said["tests"]) == ("inverse_income", len(BASELINES))
     assert "2 pairs are too few" in table
@@ -276,7 +276,7 @@ def test_an_experiment_ends_in_tables_rows_and_a_figure_and_is_not_played_twice(
     args = ("welfare_objectives", *TINY, "--seeds", "2")
     result = cli("experiment", *args, "--figure", "a.json")
     assert result.code == 0, result.err
-    assert "12 runs: 0 are there, 0 go on, 12 are new." in result.out
+    assert "12 runs: 0 cached, 0 resumed, 12 new." in result.out
     assert "Differences to inverse_income, seed by seed" in result.out
     said = found(cli, *args)
     assert ask("select count(*), min(status) from runs") == [(12, "finished")]
@@ -318,9 +318,9 @@ def test_elections_are_judged_beside_what_they_brought(cli: CommandLine) -> None
 def test_sizes_have_people_of_their_own_and_are_not_paired(cli: CommandLine) -> None:
     shown = cli("experiment", "scalability", *TINY, "--seeds", "1", "--planner-type", "FREE_MARKET", "--csv", "a.csv")
     assert shown.code == 0, shown.err
-    assert "scalability sets --num-agents itself." in shown.out
-    assert "each with people of its own" in shown.out
-    assert "1 seed is too few: a mean of one has no interval. Use 7 seeds or more." in shown.out
+    assert "scalability sets --num-agents itself; your value is ignored." in shown.out
+    assert "each with its own people" in shown.out
+    assert "1 seed is too few: a single run has no interval. Use 7 seeds or more." in shown.out
     assert ask("select count(*) from evaluations where subject = 'difference'") == [(0,)]
     rows = list(csv.DictReader(Path("a.csv").read_text().splitlines()))
     assert {row["difference"] for row in rows} == {""}
@@ -334,7 +334,7 @@ def test_a_run_in_which_the_model_says_nothing_usable_is_flagged(cli: CommandLin
         said = found(cli, *args, "--base-url", server.url)
     assert shown.code == 0, shown.err
     assert "gpt-4o-mini !" in shown.out
-    assert "! gpt-4o-mini: up to 100% of its questions of a kind had no usable answer" in shown.out
+    assert "! gpt-4o-mini: up to 100% of the questions of one kind had no usable answer" in shown.out
     assert [arm["flagged"] for arm in said["arms"]] == [[1]]
 
 
@@ -369,8 +369,8 @@ def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLin
     assert ask("select count(*), count(*) filter (status = 'finished') from runs") == [(runs, runs)]
     studies = ask("select distinct study[:-10] from evaluations order by 1")
     assert [study for (study,) in studies] == sorted(EXPERIMENTS)
-    assert "baselines asks nobody" in result.out
-    assert "what several experiments share is played once" in result.out
+    assert "baselines calls no model" in result.out
+    assert "experiments share runs, each played once" in result.out
 
     assert cli("experiment", "bounded", *small, "--db", "b.duckdb", "--csv", "b.csv").code == 0
     lines = Path("a.csv").read_text().splitlines()
@@ -391,7 +391,7 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(cli: CommandLine) -> 
     assert calls["100 agents"] == [3 * (2 * 100 + 2)] * 2
     nothing = cli("experiment", "baselines", "--dry-run", "--json")
     assert json.loads(nothing.out)["total"]["calls"] == [0, 0]
-    assert "baselines asks nobody" in nothing.err
+    assert "baselines calls no model" in nothing.err
 
 
 BAD = [
@@ -404,7 +404,7 @@ BAD = [
     (("llm_comparison", "--llm", ","), "names nothing"),
     (("llm_comparison", "--llm", "gpt-4o"), "needs a key"),
     (("rational", "--platforms"), "rational: LLM: --platforms needs --scenario democratic"),
-    (("baselines", "--shock", "year=0: wages*0.8"), "solved and not played"),
+    (("baselines", "--shock", "year=0: wages*0.8"), "solved, not played"),
     (("rational", "--figure", "a.doc"), "--figure a.doc: expected a file that ends in .pdf"),
     (("rational", "--figure", "no/such.svg"), "--figure no/such.svg cannot be written"),
     (("rational", "--csv", "no/such.csv"), "--csv no/such.csv cannot be written"),
@@ -458,8 +458,8 @@ def test_the_figure_shows_means_intervals_runs_and_flags() -> None:
     [
         (True, 2, "2 pairs are too few: even a true difference of 1.5 standard deviations"),
         (True, 6, "6 pairs are too few"),
-        (False, 2, "2 seeds are too few: intervals reach 9.0 standard deviations of the runs to either side"),
-        (False, 6, "6 seeds are too few: intervals reach 1.0 standard deviations"),
+        (False, 2, "2 seeds are too few: intervals extend 9.0 standard deviations of the runs to either side"),
+        (False, 6, "6 seeds are too few: intervals extend 1.0 standard deviations"),
         (True, 7, None),
         (False, 7, None),
     ],

@@ -84,11 +84,11 @@ def test_an_interrupted_sweep_goes_on_with_the_year_that_it_was_in(cli: CommandL
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert "interrupted: 1 of 4 runs are finished; the same command goes on" in said
+    assert "interrupted: 1 of 4 runs are finished; repeat the command to resume" in said
     before = runs()
     assert [status for _, status, _ in before] == ["finished", "interrupted"]
     result = cli("compare", *LONG, "--db", DB, "--csv", "a.csv")
-    assert "4 runs: 1 are there, 1 go on, 2 are new." in result.out
+    assert "4 runs: 1 cached, 1 resumed, 2 new." in result.out
     after = runs()
     assert after[:2] == [(run_id, "finished", made) for run_id, _, made in before]
     assert len(after) == 4
@@ -112,7 +112,7 @@ def test_two_at_a_time_killed_and_taken_up_again_give_the_rows_of_one_after_anot
     result = cli("compare", *bounded, "--db", DB, "--parallel", "2", "--csv", "a.csv")
     assert result.code == 0, result.err
     going_on = len(left) - left.count("finished")
-    assert f"4 runs: {left.count('finished')} are there, {going_on} go on, {4 - len(left)} are new." in result.out
+    assert f"4 runs: {left.count('finished')} cached, {going_on} resumed, {4 - len(left)} new." in result.out
     assert not list(Path().glob("*.shard-*"))
     assert [status for _, status, _ in runs()] == ["finished"] * 4
     assert Path("a.csv").read_text() == in_one_go(cli, *bounded)

@@ -215,7 +215,7 @@ def test_a_bracket_that_its_rate_keeps_empty_is_not_without_meaning() -> None:
     assert shown.remark(kept_out) == "empty at these rates"
     out_of_reach = brackets(ECONOMY, closed, w[:1], [0.0])[2]
     assert out_of_reach.without_meaning
-    assert shown.remark(out_of_reach) == "without meaning: out of reach"
+    assert shown.remark(out_of_reach) == "no effect: out of reach"
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------

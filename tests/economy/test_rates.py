@@ -101,7 +101,10 @@ def test_the_share_is_that_of_oracles_gain() -> None:
         assert made.share == pytest.approx((welfare(made.after, VILLAGE, "inverse_income") - start) / (oracle - start))
         assert made.share_score == pytest.approx(min(1, max(0, made.share)))
     assert moved(-20, -20, 0).share < 0
-    assert f"The result has {moved(-20, -20, 0).share:.1%} of what ORACLE" in moved(-20, -20, 0).share_in_words()
+    assert (
+        f"The result reaches {moved(-20, -20, 0).share:.1%} of the gain of ORACLE"
+        in moved(-20, -20, 0).share_in_words()
+    )
 
 
 def test_oracles_own_schedule_has_all_of_the_gain() -> None:
@@ -135,7 +138,7 @@ def test_where_several_rates_must_move_together_that_is_said() -> None:
     alone = [(*made.change[:i], move, *made.change[i + 1 :]) for i in range(3) for move in MOVES]
     assert max(welfare(before.changed(change), wages(24), "rawlsian") for change in alone) <= made.welfare * (1 + 1e-12)
     assert made.score < 0.9
-    assert "No rate is wrong alone: several have to move together." in str(made)
+    assert "No single rate is wrong: several must change together." in str(made)
 
 
 @pytest.mark.first_cases(4)

@@ -175,13 +175,13 @@ def test_what_has_no_exact_answer_is_refused(question: str) -> None:
 
 def test_settings_that_never_ask_are_told_from_those_that_do() -> None:
     selfless = build({"percent_ego": 0, "percent_alt": 100, "num_agents": 2, "max_timesteps": 2})
-    with pytest.raises(UsageError, match=r"100 economies with these settings asked nobody ChooseLabor"):
+    with pytest.raises(UsageError, match=r"100 economies with these settings never asked ChooseLabor"):
         sampled("ChooseLabor", selfless, sizes=(1, 0, 0), seed=0)
 
 
 @pytest.mark.parametrize("sizes", [(0, 0, 0), (5, -1, 0)])
 def test_sizes_that_make_no_sense_are_refused(sizes: tuple[int, int, int]) -> None:
-    with pytest.raises(UsageError, match="expected how many states"):
+    with pytest.raises(UsageError, match="expected the numbers of states"):
         sampled("ChooseLabor", build({}), sizes=sizes, seed=0)
 
 
@@ -202,7 +202,9 @@ def test_groups_are_divided_whole(groups: tuple[int, ...], sizes: tuple[int, int
 
 
 def test_too_few_states_are_counted() -> None:
-    with pytest.raises(UsageError, match=r"names 60 states of 2 economies.*expected 40 train, 5 dev, 5 test: ask for"):
+    with pytest.raises(
+        UsageError, match=r"selects 60 states of 2 economies.*expected 40 train, 5 dev, 5 test: ask for"
+    ):
         divide(places(30, 30), (40, 5, 5), np.random.default_rng(0))
 
 

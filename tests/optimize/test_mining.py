@@ -234,7 +234,7 @@ def test_the_hours_of_altruists_are_refused(db: str) -> None:
         rows = reader.rows("SELECT run_id, 0 AS year, agent FROM agents WHERE run_id = 5")
     with (
         TraceDataset("ChooseLabor", db) as mine,
-        pytest.raises(UsageError, match=r"not for its own utility.*\(2 such rows"),
+        pytest.raises(UsageError, match=r"does not maximize its own utility.*\(2 such rows"),
     ):
         mine.known(rows)
 
@@ -247,9 +247,7 @@ def test_ballots_of_several_names_are_refused(rule: str, db: str, tmp_path: Path
     with Store(str(copy)) as store:
         statement = "UPDATE runs SET config = json_merge_patch(config, ?::JSON) WHERE run_id = 3"
         store.connection.execute(statement, [json.dumps({"election_rule": rule})])
-    with pytest.raises(
-        UsageError, match=f"ballots of {rule} hold several names.*take runs with --election-rule plural"
-    ):
+    with pytest.raises(UsageError, match=f"ballots of {rule} hold several names.*use runs with --election-rule plural"):
         mined("CastVote", str(copy), ASKED.format("CastVote") + " AND run_id = 3", sizes=(5, 0, 0), seed=0)
 
 
@@ -260,7 +258,7 @@ def test_a_year_that_was_cut_off_has_no_schedule(db: str, tmp_path: Path) -> Non
         for table in ("years", "decisions"):
             store.connection.execute(f"DELETE FROM {table} WHERE run_id = 2 AND year = 5")
     text = ASKED.format("ChooseLabor") + " AND run_id = 2"
-    with pytest.raises(UsageError, match=r"run 2, year 5, agent 0: the year was cut off.*4 such rows"):
+    with pytest.raises(UsageError, match=r"run 2, year 5, agent 0: the year was interrupted.*4 such rows"):
         mined("ChooseLabor", str(copy), text, sizes=(10, 0, 0), seed=0)
     assert len(mined("ChooseLabor", str(copy), text + " AND year < 5", sizes=(10, 0, 0), seed=0).train) == 10
 

@@ -72,7 +72,7 @@ def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_s
     with Loopback(fault=served) as server:
         result = on_server(cli, server, "cut")
         assert len(server.requests) == total - have, "no stored reply is asked for again"
-    assert f"{have} stored calls of it are used again" in result.out
+    assert f"{have} of its stored calls are reused" in result.out
     assert Path("cut.json").read_bytes() == Path("whole.json").read_bytes()
     same = "SELECT trial, split, score, scores, program FROM optimizer_trials ORDER BY trial"
     assert stored("cut.duckdb", same) == stored("whole.duckdb", same)
@@ -92,7 +92,7 @@ def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None
             said, _ = stopped.communicate(timeout=60)
         asked = len(server.requests)
     assert stopped.returncode == 143, said
-    assert "the same command goes on from here" in said
+    assert "repeat the command to resume" in said
     assert stored("a.duckdb", "SELECT status FROM studies") == [("interrupted",)]
     assert stored("a.duckdb", "SELECT count(*) FROM lm_calls") == [(asked,)], "every reply is stored"
 
@@ -108,7 +108,7 @@ def test_a_server_that_goes_away_is_one_line_and_the_study_is_kept(cli: CommandL
     assert result.code == 1
     assert result.err.count("\n") == 1
     assert "the key was refused" in result.err
-    assert "the same command goes on from here" in result.err
+    assert "repeat the command to resume" in result.err
     assert stored("a.duckdb", "SELECT status FROM studies") == [("failed",)]
     with Loopback(fault=served) as server:
         assert on_server(cli, server, "a").code == 0
@@ -176,7 +176,7 @@ def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> N
     args = ("--optimizer", "labeled", "--sizes", "6,6,1", "--num-agents", "3", "--budget", "200")
     result = cli("optimize", "worker", "--llm", "engine:support.pupil:Pupil", *args)
     assert result.code == 0, result.err
-    assert "of one there is no interval" in result.out
+    assert "one example gives no interval" in result.out
     assert "nan" not in result.out
     with duckdb.connect("economist.duckdb", read_only=True) as connection:
         query = "select test_before is null, test_low, test_high from studies"
@@ -274,16 +274,16 @@ class Refusing(Pupil):
         (["worker", "--optimizer", "adam"], "--optimizer 'adam': choose one of labeled, bootstrap"),
         (["worker", "--metric", "vote_quality"], "judges CastVote; for role worker use regret, episode"),
         (["worker", "--metric", "taste"], "no metric 'taste': choose one of regret"),
-        (["worker", "--sizes", "10,10"], "--sizes '10,10': expected examples to train, choose and test on"),
+        (["worker", "--sizes", "10,10"], "--sizes '10,10': expected examples for training, development and test"),
         (["worker", "--sizes", "10,0,10"], "--sizes '10,0,10'"),
         (["worker", "--strategy", "guess"], "unknown strategy 'guess'"),
-        (["worker", "--strategy", "knn", "--optimizer", "copro"], "knn chooses its examples anew"),
-        (["worker", "--wandb"], "--wandb has no meaning for optimize"),
+        (["worker", "--strategy", "knn", "--optimizer", "copro"], "knn selects examples for each question"),
+        (["worker", "--wandb"], "--wandb does not apply to optimize"),
         (["worker", "-o", "nowhere/file.json"], "the folder nowhere does not exist"),
-        (["worker", "-o", "notes.txt"], "notes.txt is there already and is no program file"),
+        (["worker", "-o", "notes.txt"], "notes.txt exists and is not a program file"),
         (["worker", "--program", "missing.json"], "missing.json does not exist"),
         (["worker", "--max-cost-usd", "1"], "no price is known for engine:test_optimize:Refusing"),
-        (["worker", "--demos", "0"], "--optimizer bootstrap_rs changes nothing but demonstrations"),
+        (["worker", "--demos", "0"], "--optimizer bootstrap_rs changes only demonstrations"),
         (["worker", "--metric", "episode", "--from-sql", "SELECT 1"], "use one of them"),
         (["persona", "--optimizer", "labeled"], "there are none for role persona"),
         (["planner", "--optimizer", "labeled", "--metric", "episode"], "there are none for whole economies"),

@@ -122,4 +122,4 @@ def test_a_sweep_on_ray_has_the_runs_of_one_process_even_when_a_task_is_lost(cli
 def test_shards_are_for_one_run(cli: CommandLine) -> None:
     refused: Any = cli("compare", "worker=io", "worker=cot", "--llm", "rules", "--engine", "ray", "--shards", "2")
     assert refused.code == 2
-    assert "--shards is for one run" in refused.err
+    assert "--shards applies to single runs" in refused.err

@@ -157,7 +157,7 @@ def test_a_run_of_one_tax_year_has_nothing_to_compare_with(cli: CommandLine) -> 
     with ReadOnlyStore("short.duckdb") as reader:
         (run,) = load(reader, ["1"])
         assert run.tax_years == [(0, 1)]
-        assert {row["when"] for row in rows(drawn("hours", reader, run), "share")} == {"the tax year played"}
+        assert {row["when"] for row in rows(drawn("hours", reader, run), "share")} == {"the only tax year"}
 
 
 @pytest.mark.parametrize("module", [style, schedules, decisions, number_format], ids=lambda module: module.__name__)

@@ -182,7 +182,7 @@ def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
     with three.ReadOnlyStore(DB) as reader:
         (run,) = three.load(reader, [RATIONAL])
         said = " ".join(key_figures.warnings(key_figures.measure(reader, run)))
-    assert "Last year as played: paper divides by income: workers of fewer than 10 hours (1 of 6) carry 100%" in said
+    assert "Last year as played: paper divides by income: workers with fewer than 10 hours (1 of 6) carry 100%" in said
 
 
 def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) -> None:
@@ -215,8 +215,7 @@ def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) 
         with three.ReadOnlyStore("economist.duckdb") as reader:
             (run,) = three.load(reader, ["1"])
             assert (
-                "The run is still going on, or was killed: "
-                in key_figures.warnings(key_figures.measure(reader, run))[0]
+                "The run is still running, or was killed: " in key_figures.warnings(key_figures.measure(reader, run))[0]
             )
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=120)
@@ -227,7 +226,7 @@ def test_a_run_without_a_year_has_no_report(cli: CommandLine) -> None:
     changed("DELETE FROM years WHERE run_id = 3")
     result = cli("report", RATIONAL, "--db", DB)
     assert (result.code, Path("report.html").exists()) == (2, False)
-    assert "run 3 in traces.duckdb has no whole year yet" in result.err
+    assert "run 3 in traces.duckdb has no complete year yet" in result.err
 
 
 def test_more_runs_than_colours_are_refused(cli: CommandLine) -> None:
@@ -238,7 +237,7 @@ def test_more_runs_than_colours_are_refused(cli: CommandLine) -> None:
     )
     result = cli("report", *"123456789"[:7], "--db", DB)
     assert result.code == 2
-    assert "7 runs: at most 6 can be told apart" in result.err
+    assert "7 runs: a figure shows at most 6" in result.err
 
 
 @pytest.mark.first_cases(1)

@@ -213,7 +213,7 @@ def test_whoever_copies_the_best_year_of_another_law_has_hours_and_no_elasticity
 def test_a_prejudice_of_five_hours_costs_a_quarter_of_the_identity_score_and_is_told() -> None:
     found = judge(by(Prejudiced()), full=True)["identity"]
     assert found.score.mean == pytest.approx(1 - 0.5 / 2)
-    assert "women less men -5.0 hours; Jamal and Lakisha less Greg and Emily +0.0" in found.words
+    assert "women minus men -5.0 hours; Jamal and Lakisha minus Greg and Emily +0.0" in found.words
 
 
 def test_whoever_votes_for_the_name_at_the_top_never_votes_the_same_when_the_ballot_is_turned(cli: CommandLine) -> None:
@@ -286,13 +286,13 @@ def test_a_card_that_was_cut_off_goes_on_and_pays_nothing_twice(
     command = ("validate", "--llm", "engine:test_validity:BreaksOff", *SMALL, "-o", "card.md")
     cut = cli(*command)
     assert cut.code == 130
-    assert "the same command goes on from here" in cut.out
+    assert "repeat the command with a higher cap to resume" in cut.out
     assert not Path("card.md").exists()
     assert stored("economist.duckdb", "SELECT status FROM studies") == [("interrupted",)]
     monkeypatch.setitem(globals(), "CUT_OFF", 10**6)
     BreaksOff.requests = 0
     whole = cli(*command)
-    assert f"{CUT_OFF_AT} stored calls of it are used again" in whole.out
+    assert f"{CUT_OFF_AT} of its stored calls are reused" in whole.out
     first = BreaksOff.requests
     card_text = Path("card.md").read_text()
     assert cli(*command).code == 0
@@ -318,7 +318,7 @@ def test_caps_stop_a_card_and_a_higher_one_goes_on(cli: CommandLine) -> None:
     assert calls > 0
     assert tokens <= 9000
     whole = cli(*command)
-    assert f"{calls} stored calls of it are used again" in whole.out
+    assert f"{calls} of its stored calls are reused" in whole.out
     assert Path("card.md").exists()
     assert (
         "no price is known for engine"
@@ -355,17 +355,17 @@ def test_a_dry_run_tells_calls_and_writes_nothing(cli: CommandLine) -> None:
     assert result.code == 0, result.err
     ((calls,),) = (re.findall(r"^ ?ChooseLabor +(\d+)", result.out, re.MULTILINE),)
     assert int(calls) % 3 == 0
-    assert "questions; a reply that does not parse" in result.out
+    assert "questions; a question whose reply does not parse" in result.out
     assert not Path("economist.duckdb").exists()
 
 
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--num-agents", "3"), "--num-agents has no meaning for validate"),
-        (("--strategy", "worker=knn"), "strategy knn of role worker shows stored decisions"),
+        (("--num-agents", "3"), "--num-agents does not apply to validate"),
+        (("--strategy", "worker=knn"), "strategy knn of role worker needs stored decisions"),
         (("--strategy", "worker=nix"), "unknown strategy 'nix'"),
-        (("-o", "notes.md"), "-o notes.md is there already and is no validity card"),
+        (("-o", "notes.md"), "-o notes.md exists and is not a validity card"),
         (("-o", "no/card.md"), "-o no/card.md cannot be written"),
         (("--llm", "gpt-4o"), "gpt-4o needs a key"),
     ],

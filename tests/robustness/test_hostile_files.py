@@ -216,7 +216,7 @@ def test_too_little_memory_is_told_in_one_line(cli: CommandLine, monkeypatch: py
         raise MemoryError("Unable to allocate 7.00 TiB")
 
     monkeypatch.setattr("evals.run.command.create", out_of_memory)
-    assert "there is not enough memory" in refused(cli, *SMALL)
+    assert "not enough memory" in refused(cli, *SMALL)
 
 
 def test_a_bug_stays_a_bug_where_the_file_is_sound(

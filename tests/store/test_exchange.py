@@ -140,7 +140,7 @@ def test_a_database_is_taken_in_and_known_runs_are_left_out(cli: CommandLine, pl
     assert cli("import", "out", "--db", "b.duckdb", "--again").code == 0
     result = cli("import", played, "--db", "b.duckdb")
     assert result.out.splitlines() == [
-        "run 1 (first) is here already, as run 1",
+        "run 1 (first) is already here, as run 1",
         "run 2 (first-fork3) -> run 2",
         "run 3 (third) -> run 3",
     ]

@@ -54,7 +54,7 @@ def test_a_session_against_a_live_run(cli: CommandLine) -> None:
         assert process.returncode == 130, said
     assert cli.sql("select status from runs", DB) == [{"status": "interrupted"}]
     assert newest_year(cli) >= later
-    assert "No run is being written" in cli("watch").out
+    assert "No run is live" in cli("watch").out
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ def test_a_line_of_a_run_before_its_first_year() -> None:
 def test_watch_of_nothing(cli: CommandLine) -> None:
     result = cli("watch", "--once")
     assert result.code == 0
-    assert result.out == "No run is being written in economist.duckdb or a shard of it.\n"
+    assert result.out == "No run is live in economist.duckdb or its shards.\n"
     assert not cli.exists(DB)
 
 

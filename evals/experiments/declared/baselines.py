@@ -9,7 +9,7 @@ from evals.experiments.declaration import Experiment
 from pipeline.economy.baselines import BASELINE_RULES
 
 EXPERIMENT = Experiment(
-    question="How good is each planner that needs no model, for each objective?",
+    question="How good is each planner without a model, for each objective?",
     solved=True,
     by_welfare=True,
     arms={

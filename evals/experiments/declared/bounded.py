@@ -3,7 +3,7 @@
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="Which planner serves people who have a character, and judge the tax policy by it?",
+    question="Which planner serves people who have a persona and judge the tax policy by it?",
     settings={"scenario": "bounded"},
     arms={
         "LLM": {"planner_type": "LLM"},

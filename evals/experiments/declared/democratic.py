@@ -3,7 +3,7 @@
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="What changes when the same people elect who sets the taxes?",
+    question="What changes if the same people elect the leader who sets the taxes?",
     settings={"planner_type": "LLM"},
     arms={
         "planner": {"scenario": "bounded"},

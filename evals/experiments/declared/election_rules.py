@@ -4,7 +4,7 @@ from evals.experiments.declaration import Experiment
 from pipeline.simulation.election_rules import ELECTION_RULES
 
 EXPERIMENT = Experiment(
-    question="Does it matter for welfare by which rule a leader is elected?",
+    question="Does the election rule matter for welfare?",
     settings={"scenario": "democratic", "platforms": True},
     defaults={"num_agents": 15},
     arms={rule: {"election_rule": rule} for rule in ELECTION_RULES},

@@ -4,7 +4,7 @@
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="Does a planner that learns come to better laws than the Saez formula, and for which objective?",
+    question="Does a learning planner find better laws than the Saez formula, and for which objective?",
     settings={"scenario": "rational"},
     arms={"SAEZ": {"planner_type": "SAEZ"}, "LLM": {"planner_type": "LLM"}},
 )

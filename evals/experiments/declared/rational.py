@@ -3,7 +3,7 @@
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="How near does a planner that sees only what the economy shows come to those that know it?",
+    question="How close does a planner that only observes the economy come to planners that know it?",
     settings={"scenario": "rational"},
     arms={
         "LLM": {"planner_type": "LLM"},

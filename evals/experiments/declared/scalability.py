@@ -7,7 +7,7 @@ grow with their number; compare the shares.
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="Does the planner still find its way with more agents, and what does that take?",
+    question="Does the planner still find good laws with more agents, and at what cost?",
     paired=False,
     arms={f"{agents} agents": {"num_agents": agents} for agents in (5, 10, 25, 50, 100)},
     shown=("planner_share", "regret_share", "hours", "tokens"),

@@ -6,7 +6,7 @@ The planner has the same number of turns in every arm; the workers have more or 
 from evals.experiments.declaration import Experiment
 
 EXPERIMENT = Experiment(
-    question="Does the planner learn more from laws that stand for longer?",
+    question="Does the planner learn more from laws that stay in force longer?",
     tax_years=20,
     arms={f"{years} years": {"two_timescale": years} for years in (5, 10, 25, 50, 100)},
 )

@@ -7,7 +7,7 @@ from evals.experiments.declaration import Experiment
 from pipeline.economy.welfare import WELFARE
 
 EXPERIMENT = Experiment(
-    question="Does a planner that is given an objective come to laws that are better by that objective?",
+    question="Does a planner that is given an objective find laws that are better by that objective?",
     by_welfare=True,
     arms={name: {"welfare": name} for name in WELFARE},
 )
