@@ -99,12 +99,18 @@ LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
 --   satisfied               verdict on the tax policy; NULL if the worker was not asked or gave no usable answer
 --   fallback                whether there was no usable reply, so that hours stayed
 --   call_id                 call that decided the hours; NULL if no model was called
+--   marginal_rate           marginal tax rate at this income, percent; on the edge of two brackets the upper one's
+--   net_of_tax_rate         1 - marginal_rate / 100: what is left of the next dollar
 CREATE OR REPLACE VIEW panel AS
 SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
        coalesce(d.shocked_wage * 40 * 52, a.income_at_40_hours) AS income_at_40_hours, a.utility_type, a.occupation, a.sex,
        a.age, a.persona, d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
-       d.best_labor, d.best_utility, d.regret, d.objective, d.satisfied, d.fallback, d.call_id
-FROM decisions d LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent;
+       d.best_labor, d.best_utility, d.regret, d.objective, d.satisfied, d.fallback, d.call_id,
+       y.rates[len(list_filter(y.thresholds, lambda edge: edge <= d.income * (1 + 1e-12)))] AS marginal_rate,
+       1 - marginal_rate / 100 AS net_of_tax_rate
+FROM decisions d
+LEFT JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
+LEFT JOIN years y ON y.run_id = d.run_id AND y.year = d.year;
 
 -- calls: one row per attempt at a model call, with prompt and reply as plain text.
 --   call_id                 call; increases with year, question, agent and attempt; negative in a study; interviews have the highest ids

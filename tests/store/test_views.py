@@ -13,9 +13,11 @@ import pytest
 from support.command_line import CommandLine
 
 from evals.sql import saved_queries
+from pipeline.economy.tax import bracket_of
 from pipeline.store import views
 from pipeline.store.query import select
 from pipeline.store.writer import Store
+from signatures.types import TaxSchedule
 
 DB = "traces.duckdb"
 PAGE = Path(__file__).parents[2] / "docs" / "sql.md"
@@ -390,3 +392,22 @@ def test_every_table_and_view_is_listed_once(made: str) -> None:
     listed = [row["name"] for row in rows("SHOW TABLES")]
     assert sorted(set(listed)) == sorted(listed)
     assert set(NAMES) <= set(listed)
+
+
+@pytest.mark.parametrize("bracket_setting", ["flat", "three", "US_FED"])
+def test_the_panel_has_the_marginal_rate_at_each_income(cli: CommandLine, bracket_setting: str) -> None:
+    """By the function that taxes the workers; incomes at edges and of nobody's work included."""
+    args = ("--bracket-setting", bracket_setting, "--num-agents", "12", "--max-timesteps", "4", "--two-timescale", "2")
+    assert cli("run", "--llm", "rules", *args, "--db", DB).code == 0
+    with duckdb.connect(DB) as connection:
+        edges = "(SELECT thresholds FROM years WHERE year = 1)"
+        connection.execute(f"UPDATE decisions SET income = {edges}[1 + agent % len({edges})] WHERE year = 1")
+        connection.execute("UPDATE decisions SET income = 0 WHERE year = 2")
+    found = rows("""SELECT p.income, marginal_rate, net_of_tax_rate, thresholds, rates
+                    FROM panel p JOIN years USING (run_id, year)""")
+    assert len(found) == 48
+    for row in found:
+        schedule = TaxSchedule(thresholds=tuple(row["thresholds"]), rates=tuple(row["rates"]))
+        rate = schedule.rates[int(bracket_of(schedule, row["income"]))]
+        assert row["marginal_rate"] == rate
+        assert row["net_of_tax_rate"] == pytest.approx(1 - rate / 100)
