@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections import defaultdict
 from pathlib import Path
 from threading import Lock
@@ -11,7 +10,9 @@ from typing import Any
 
 from evals.output.console import Console
 from evals.python.database import Run
+from evals.python.given_parts import as_stored
 from evals.run.command import play_with_progress
+from pipeline.errors import UsageError
 from pipeline.printed_commands import command
 from pipeline.simulation.lifecycle import new_run, prepare
 from pipeline.simulation.world import create
@@ -25,8 +26,10 @@ def simulate(*, progress: bool = False, **settings: Any) -> Run:
     """Play an economy, store every trace, and return the run.
 
     `settings` are those of `pipeline.config.RunConfig`, which are the flags of `llm-economist run` with underscores,
-    and have the same defaults; `strategy`, `program` and `role_llm` take dictionaries by role. The rows are those that
-    the command writes. Nothing is printed; with `progress`, one line on standard error tells how far the run is.
+    and have the same defaults; `strategy`, `program` and `role_llm` take dictionaries by role. `llm` and the values of
+    `role_llm` may be `dspy.LM` objects, those of `strategy` classes or functions, and those of `program` tuned modules.
+    The rows are those that the command writes. Nothing is printed; with `progress`, one line on standard error tells
+    how far the run is.
 
     It may be called in a script, in a thread, and where an event loop is running (a notebook), which it blocks. Threads
     that write one database take turns. A run that a cap has ended is returned with status "stopped".
@@ -35,13 +38,15 @@ def simulate(*, progress: bool = False, **settings: Any) -> Run:
     database cannot. An interrupt stores the run as "interrupted" and is raised as KeyboardInterrupt, which says how to
     resume the run.
     """
-    given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
+    given, models = as_stored(settings)
     config, model, _ = prepare(given)
+    if models and (config.processes > 1 or config.engine != "local"):
+        raise UsageError("llm: a model object answers in one process; leave out processes and engine, or give its name")
     world, main = create(config), main_of(config.db)
     console = Console(stderr=True) if progress else Console(file=io.StringIO(), quiet=True)
     with _writing[Path(main).absolute()]:
         merge(main)
-        with new_run(config, model, world, tell=lambda notice: None) as simulation:
+        with new_run(config, model, world, tell=lambda notice: None, models=models) as simulation:
             ending = play_with_progress(simulation, console)
         db, run_id = simulation.config.db, simulation.run_id
         if ending.status == "interrupted":

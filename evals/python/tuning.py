@@ -68,7 +68,7 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
     Other questions of its role keep their own instructions. `strategy` names what made the module; io, cot and reflect
     are recognized. UsageError where it fits no role, or the file cannot be written.
     """
-    role, name, program = _place(module, strategy)
+    role, name, program = place_of_module(module, strategy)
     try:
         with whole_file(os.fspath(path), not_over="", flag="program") as part:
             saved_program.save(program, str(part), role=role, strategy=name)
@@ -77,7 +77,7 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
         raise UsageError(f"{os.fspath(path)} would not be usable: {error}") from error
 
 
-def _place(module: dspy.Module, strategy: str | None) -> tuple[str, str, dspy.Module]:
+def place_of_module(module: dspy.Module, strategy: str | None) -> tuple[str, str, dspy.Module]:
     """Role, strategy, and a program of them with the state of `module` in its place. UsageError where it has none."""
     if not isinstance(module, dspy.Module):
         raise UsageError(f"save_program: {type(module).__name__} {module!r:.60}: expected a dspy.Module")

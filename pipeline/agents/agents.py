@@ -32,6 +32,7 @@ from programs.calls.context import CallContext, entered
 from programs.calls.model_names import RULES
 from programs.calls.optional_parts import parse_omitted
 from programs.calls.pacing import Pacer
+from programs.given_models import recorded
 from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
@@ -107,7 +108,8 @@ class LLMAgents:
 
     `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
     `sink` gets every new call; without one, `calls` collects them. `hearing`: which roles were heard since it was last
-    told to forget. `cautions`: what to know of saved programs that were tuned under other circumstances.
+    told to forget. `given_models`: objects by name, which answer in place of models connected by name. `cautions`:
+    what to know of saved programs that were tuned under other circumstances.
     """
 
     config: RunConfig
@@ -121,6 +123,7 @@ class LLMAgents:
     cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
     pools: examples.Pools = field(default_factory=dict)
+    given_models: Mapping[str, dspy.BaseLM] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -150,6 +153,8 @@ class LLMAgents:
         return self.config.role_llm.get(role, self.model)
 
     def _connect(self, name: str) -> dspy.LM:
+        if name in self.given_models:
+            return recorded(self.given_models[name], timeout=self.config.timeout)
         return connect(replace(named_model(self.config, name), offline=self.offline))
 
     def learn(self, pools: examples.Pools) -> None:

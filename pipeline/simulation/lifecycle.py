@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import dspy
 
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents, Usage
@@ -57,16 +60,24 @@ def prepare(settings: Mapping[str, Any]) -> tuple[RunConfig, str, str]:
 
 
 @contextmanager
-def new_run(config: RunConfig, model: str, world: World, tell: Callable[[str], None]) -> Iterator[Simulation]:
+def new_run(
+    config: RunConfig,
+    model: str,
+    world: World,
+    tell: Callable[[str], None],
+    *,
+    models: Mapping[str, dspy.BaseLM] = MappingProxyType({}),
+) -> Iterator[Simulation]:
     """A run that is ready to be played: its database is open, and its model has answered.
 
     The database stays open for as long as the context lasts. While another process writes it, the run goes to a shard
-    (shards.py). `tell` gets each notice for the user, as plain text in one line. EconomistError if the run cannot
+    (shards.py). `models`: objects by name, in place of models connected by name. `tell` gets each notice for the
+    user, as plain text in one line. EconomistError if the run cannot
     begin; a database that was created for it is removed then.
     """
     check_name(config.db)
     with polite_ends(), shards.open_store(config.db) as store:
-        llm_agents = LLMAgents(config, model)
+        llm_agents = LLMAgents(config, model, given_models=models)
         for caution in llm_agents.cautions:
             tell(f"Caution: {caution}")
         llm_agents.learn(examples.pools(llm_agents.modules, config, store))

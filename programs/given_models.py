@@ -1,0 +1,68 @@
+"""A user's own `dspy.LM` object, recorded and charged as the models are that are connected by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dspy
+from dspy import lm15
+from dspy.utils.exceptions import LMError
+
+from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
+
+RETRIES = 4
+"""Attempts after the first, as for models that are connected by name."""
+
+
+@contextmanager
+def as_engines_fail() -> Iterator[None]:
+    """Raise the engine's own error in place of DSPy's, by which a call's status is known."""
+    try:
+        yield
+    except LMError as error:
+        if isinstance(error.__cause__, lm15.LM15Error):
+            raise error.__cause__ from None
+        raise
+
+
+class GivenEngine:
+    """Sends requests through a `dspy.LM`, with its own connection, key and settings, but without its cache: two agents
+    with the same prompt are two samples. Every attempt is recorded, so that it makes none of its own again."""
+
+    supported_params: frozenset[str] = frozenset()
+
+    def __init__(self, lm: dspy.BaseLM) -> None:
+        self.lm = lm.copy(cache=False, num_retries=0)
+        self.supports_response_schema = bool(getattr(lm, "supports_response_schema", False))
+
+    def complete(self, request: lm15.Request) -> lm15.Response:
+        with as_engines_fail():
+            response: lm15.Response = self.lm(request)
+            return response
+
+
+class AsyncGivenEngine(GivenEngine):
+    """The same for an event loop."""
+
+    async def complete(self, request: lm15.Request) -> lm15.Response:
+        with as_engines_fail():
+            response: lm15.Response = await self.lm.acall(request)
+            return response
+
+
+def recorded(lm: dspy.BaseLM, *, timeout: float) -> dspy.LM:
+    """`lm` with every attempt observed; an `lm` that is observed already as it is. `timeout`: seconds an attempt."""
+    if isinstance(getattr(lm, "engine", None), ObservedEngine):
+        return lm
+    asynchronous = AsyncObservedEngine(AsyncGivenEngine(lm), timeout=timeout)
+    known: dict[str, Any] = {name: lm.kwargs[name] for name in ("temperature", "max_tokens") if name in lm.kwargs}
+    return dspy.LM(
+        lm.model,
+        engine=ObservedEngine(GivenEngine(lm), asynchronous=asynchronous),
+        async_engine=asynchronous,
+        cache=False,
+        num_retries=RETRIES,
+        **known,
+    )
