@@ -362,7 +362,7 @@ def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLin
         process.communicate()
     result = cli("experiment", *args, "--csv", "a.csv")
     assert result.code == 0, result.err
-    (line,) = (line for line in result.out.splitlines() if " are there, " in line)
+    (line,) = (line for line in result.out.splitlines() if " cached, " in line)
     runs, there, going_on, new = (int(word) for word in line.replace(":", "").split() if word.isdecimal())
     assert there >= 5
     assert there + going_on + new == runs
