@@ -2,8 +2,8 @@
 
 `alone`: each role by itself while rules answer for the others, as `optimize ROLE --metric episode` does. `joint`: one
 candidate changes all roles. `alternating`: each role in turn is tuned against the others as tuned so far, until a round
-brings no role a gain; the prompts are then best responses to each other, within the limits of this search. All are judged
-on the same held-out economies, in which the model answers for all of these roles.
+brings no role a gain; the prompts are then best responses to each other, within the limits of this search. All are
+judged on the same held-out economies, in which the model answers for all of these roles.
 
 Each search is a study of its own, and repeating the command resumes them in order.
 """
