@@ -401,7 +401,7 @@ BAD = [
     (("rational", "--seed", "3"), "takes --seeds"),
     (("rational", "--seeds", "9-2"), "'9-2' is neither"),
     (("rational", "--llm", "rules,gpt-4o"), "several models"),
-    (("llm_comparison", "--llm", ","), "names nothing"),
+    (("llm_comparison", "--llm", ","), "contains no value"),
     (("llm_comparison", "--llm", "gpt-4o"), "needs a key"),
     (("rational", "--platforms"), "rational: LLM: --platforms needs --scenario democratic"),
     (("baselines", "--shock", "year=0: wages*0.8"), "solved, not played"),

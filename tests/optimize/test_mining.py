@@ -183,7 +183,7 @@ def test_a_planner_on_new_brackets_has_forgotten_the_old_ones(db: str) -> None:
 
 
 REFUSED = {
-    "no such column": ("SELECT run_id, year FROM years", r"gives run_id, year; agent is missing"),
+    "no such column": ("SELECT run_id, year FROM years", r"returns run_id, year without agent; select run_id"),
     "not a select": ("DROP TABLE runs", r"one SELECT|only SELECT"),
     "nothing": (ASKED.format("ChooseLabor") + " AND false", "no rows"),
 }

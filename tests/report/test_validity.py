@@ -284,7 +284,7 @@ def test_an_interrupted_card_resumes_without_repeated_calls(cli: CommandLine, mo
     command = ("validate", "--llm", "engine:test_validity:BreaksOff", *SMALL, "-o", "card.md")
     cut = cli(*command)
     assert cut.code == 130
-    assert "repeat the command with a higher cap to resume" in cut.out
+    assert "repeat the command to resume" in cut.out
     assert not Path("card.md").exists()
     assert stored("economist.duckdb", "SELECT status FROM studies") == [("interrupted",)]
     monkeypatch.setitem(globals(), "CUT_OFF", 10**6)
