@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The cases of a test after its `first_cases` repeat it with other settings: they are slow."""
     seen: Counter[str] = Counter()
     for module in {item.module for item in items if isinstance(item, pytest.Function)}:
-        sys.modules.setdefault(module.__name__.rpartition(".")[2], module)  # `--llm engine:test_minds:Leisurely`
+        sys.modules.setdefault(module.__name__.rpartition(".")[2], module)  # `--llm engine:test_llm_agents:Leisurely`
     for item in items:
         marker, test = item.get_closest_marker("first_cases"), item.nodeid.partition("[")[0]
         if marker is not None and seen[test] >= marker.args[0]:

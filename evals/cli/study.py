@@ -154,7 +154,8 @@ def experiment(
 @with_run_options
 def optimize(
     role: Annotated[
-        str, typer.Argument(help="worker, planner, voter or persona; several of one game as in worker,planner")
+        str,
+        typer.Argument(help="worker, planner, voter or persona; several roles of one game with commas: worker,planner"),
     ],
     optimizer: Annotated[
         str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro or gepa")

@@ -71,7 +71,7 @@ FIGURES: Mapping[str, Figure] = {
     "lorenz": Figure(
         "Inequality",
         "Lorenz curves of the last year: the share of all income that the poorest hold; the closer to the diagonal, "
-        "the more equal. The area between curve and diagonal is half the Gini coefficient.",
+        "the more equal; the area between curve and diagonal is half the Gini coefficient.",
         distributions.lorenz,
     ),
     "income": Figure(

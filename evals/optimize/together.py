@@ -2,8 +2,8 @@
 
 `alone`: each role by itself while rules answer for the others, as `optimize ROLE --metric episode` does. `joint`: one
 candidate changes all roles. `alternating`: each role in turn is tuned against the others as tuned so far, until a round
-brings no role a gain; the prompts are then best replies to each other, as far as this search can tell. All are judged
-on the same held-out economies, in which the model answers for all of these roles.
+brings no role a gain; the prompts are then best responses to each other, within the limits of this search. All are
+judged on the same held-out economies, in which the model answers for all of these roles.
 
 Each search is a study of its own, and repeating the command resumes them in order.
 """
@@ -192,7 +192,7 @@ class Together:
                 gained |= outcome.changed
                 current.update(outcome.best.candidate)
             if not gained:
-                self.findings.ending = f"no role gained in round {number}: the prompts are best replies to each other"
+                self.findings.ending = f"no role gained in round {number}: the prompts are best responses to each other"
                 return current
         self.findings.ending = f"a role still gained in round {ROUNDS}, the last one"
         return current

@@ -66,11 +66,11 @@ def prepare_together(order: OptimizeRequest, settings: Mapping[str, Any]) -> dic
     if order.output is not None and ROLE not in order.output:
         raise UsageError(f"-o {order.output}: a file is written for each role; put {ROLE} into its name")
     if isinstance(settings.get("program"), str) and "=" not in settings["program"]:
-        raise UsageError(f"--program {settings['program']}: say for which role, e.g. {roles[0]}={settings['program']}")
+        raise UsageError(f"--program {settings['program']}: name its role, e.g. {roles[0]}={settings['program']}")
     plans = {role: prepare(_of_one(order, role), settings) for role in roles}
     asked = next(iter(plans.values())).config.role_llm
     if any(role in asked for role in roles):
-        raise UsageError("--role-llm: roles that are tuned together are asked by one model; give it with --llm")
+        raise UsageError("--role-llm: one model answers all roles that are tuned together; give it with --llm")
     return plans
 
 
@@ -182,7 +182,7 @@ def notes(plans: Mapping[str, Plan], findings: Findings, together: Together) -> 
         f"Alternating rounds: {findings.ending}.",
         *([f"A search was cut short: {findings.stopped}."] if findings.stopped else []),
         verdict(findings),
-        f"{calls:,} calls in all, {findings.bought:,} of them now; cost ${dollars:.4f}.",
+        f"{calls:,} calls in all, {findings.bought:,} of them new; cost ${dollars:.4f}.",
         f"The files hold the game {best.name!r}. Use them: {use}",
     ]
 
@@ -191,7 +191,7 @@ def verdict(findings: Findings) -> str:
     """Whether tuning helped, in plain words."""
     best, changed = findings.best, f"the mean score changed by {_interval(findings.best.change)} on held-out economies"
     if best is findings.games[0]:
-        return "No search did better on dev than the untuned game: the files hold it unchanged."
+        return "No search scored higher on dev than the untuned game: the files hold it unchanged."
     if best.change.low > 0:
         return f"Better ({best.name}): {changed}."
     if best.change.high < 0:

@@ -1,4 +1,4 @@
-"""Benchmarks measure what they say; how fast anything is, no test asserts."""
+"""Benchmarks measure what they name; no test asserts a speed."""
 
 import json
 
@@ -28,7 +28,7 @@ def figures(cli: CommandLine, request: pytest.FixtureRequest) -> dict[str, float
 
 @pytest.mark.slow
 @pytest.mark.parametrize("figures", ["decisions"], indirect=True)
-def test_every_way_of_asking_is_timed_beside_bare_dspy_and_bare_openai(figures: dict[str, float]) -> None:
+def test_every_way_of_asking_is_timed_against_bare_dspy_and_bare_openai(figures: dict[str, float]) -> None:
     ours = [f"{strategy}_{adapter}" for strategy, adapter in WAYS]
     assert {f"{way}_x" for way in [*ours, "http_io_compact", "http_io_chat"]} <= set(figures)
     assert all(value > 0 for value in figures.values())
@@ -38,7 +38,7 @@ def test_every_way_of_asking_is_timed_beside_bare_dspy_and_bare_openai(figures: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("figures", ["prompts"], indirect=True)
-def test_prompts_are_short_and_begin_alike(figures: dict[str, float]) -> None:
+def test_prompts_are_short_and_share_a_prefix(figures: dict[str, float]) -> None:
     assert figures["compact_rational_ChooseLabor_prompt_tokens"] < figures["chat_rational_ChooseLabor_prompt_tokens"]
     assert figures["chat_rational_ChooseLabor_prompt_tokens"] < 560
     assert figures["compact_rational_ChooseLabor_shared"] > 0.6
@@ -54,14 +54,14 @@ def test_what_traces_cost_is_measured(figures: dict[str, float]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("figures", ["memory"], indirect=True)
-def test_memory_grows_with_agents_from_what_a_run_takes_without(figures: dict[str, float]) -> None:
+def test_memory_grows_with_agents_above_a_fixed_base(figures: dict[str, float]) -> None:
     assert 50 < figures["everybody_asked_20_mb"] < 2000
     slope = (figures["archetypes_2000_mb"] - figures["archetypes_200_mb"]) * 1e6 / 1800
     assert figures["archetypes_bytes_per_agent"] == pytest.approx(slope)
 
 
 @pytest.mark.slow
-def test_a_year_is_set_against_the_latency_of_its_rounds() -> None:
+def test_a_year_is_compared_with_the_latency_of_its_rounds() -> None:
     found = years.measure(years=1, cases=[(3, 0), (70, 50)])
     assert found["70_agents_50_ms_x"] == pytest.approx(found["70_agents_50_ms_s"] / 0.05)
     assert found["70_agents_50_ms_x"] >= 1

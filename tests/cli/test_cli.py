@@ -46,7 +46,7 @@ def test_concurrency_does_not_change_a_byte(cli, scenario):
         assert table("c1.duckdb", name) == table("c64.duckdb", name)
 
 
-def test_flags_beat_the_run_file(cli):
+def test_flags_override_the_run_file(cli):
     Path("study.toml").write_text(
         'num_agents = 3\nmax-timesteps = 2\nscenario = "bounded"\n[strategy]\nworker = "cot"\n'
     )
@@ -164,7 +164,7 @@ def test_personas_are_printed_and_used_by_a_later_run(cli):
     assert row["n"] == 0
 
 
-def test_mixed_utility_types_are_told_in_the_summary(cli):
+def test_mixed_utility_types_are_named_in_the_summary(cli):
     args = ("--percent-ego", "50", "--percent-alt", "25", "--percent-adv", "25", "--db", "a.duckdb")
     result = cli("run", "--scenario", "bounded", *SMALL, *args)
     assert "2 altruistic or adversarial workers" in result.out
@@ -179,7 +179,7 @@ def test_mixed_utility_types_are_told_in_the_summary(cli):
     ]
 
 
-def test_a_degenerate_welfare_is_told(cli):
+def test_a_degenerate_welfare_is_reported(cli):
     """v1's sum divides by income: one idle worker makes it nearly all of the welfare."""
     Path("lazy.py").write_text(
         "import dspy\n"
@@ -225,7 +225,7 @@ def test_interrupt_keeps_finished_years():
 
 
 @pytest.mark.parametrize(("what", "code"), [("Query interrupted", 130), ("anything else", 1)])
-def test_ctrl_c_in_the_middle_of_a_query_is_no_bug(what, code, monkeypatch, capsys):
+def test_ctrl_c_during_a_query_is_not_reported_as_a_bug(what, code, monkeypatch, capsys):
     def interrupted(args):
         raise RuntimeError(what)
 
@@ -236,7 +236,7 @@ def test_ctrl_c_in_the_middle_of_a_query_is_no_bug(what, code, monkeypatch, caps
     assert ("this is a bug" in capsys.readouterr().err) == (code == 1)
 
 
-def test_a_run_that_goes_on_keeps_its_log(cli):
+def test_a_resumed_run_keeps_its_log(cli):
     cli("run", *SMALL, "--max-tokens", "9000", "--db", "a.duckdb")
     (log,) = Path("logs").iterdir()
     before = log.read_text()

@@ -1,4 +1,4 @@
-"""Settings: what is refused, in which words, and what is shown of them."""
+"""Settings: which values are refused, with which message, and what is shown of them."""
 
 from __future__ import annotations
 
@@ -130,13 +130,13 @@ def test_no_planner_without_a_model_can_govern_a_democracy(planner: str) -> None
 
 
 @given(ego=st.floats(0, 100), share=st.floats(0, 1))
-def test_percentages_that_add_to_100_are_taken_however_they_split(ego: float, share: float) -> None:
+def test_any_percentages_that_sum_to_100_are_accepted(ego: float, share: float) -> None:
     alt = (100 - ego) * share
     build({"percent_ego": ego, "percent_alt": alt, "percent_adv": 100 - ego - alt})
 
 
 @given(st.tuples(*[st.integers(0, 100)] * 3).filter(lambda percents: sum(percents) != 100))
-def test_percentages_that_add_to_anything_else_are_refused(percents: tuple[int, int, int]) -> None:
+def test_percentages_with_any_other_sum_are_refused(percents: tuple[int, int, int]) -> None:
     ego, alt, adv = percents
     with pytest.raises(ValueError, match=f"--percent-ego {ego} .* --percent-adv {adv} = {sum(percents)}; they must"):
         build({"percent_ego": ego, "percent_alt": alt, "percent_adv": adv})
@@ -154,7 +154,7 @@ def test_roles_are_read_from_pairs() -> None:
     assert by_role("") == {}
 
 
-def test_a_role_has_its_own_strategy_or_everybodys() -> None:
+def test_a_role_has_its_own_strategy_or_the_common_one() -> None:
     config = build({"prompt_algo": "cot", "strategy": "planner=io"})
     assert [config.strategy_of(role) for role in ROLES] == ["cot", "io", "cot", "cot"]
 
@@ -187,7 +187,7 @@ def test_a_base_url_without_a_scheme_is_refused() -> None:
         build({"base_url": "me:secret@example.org/v1"})
 
 
-def test_a_base_url_that_is_none_is_refused() -> None:
+def test_an_invalid_base_url_is_refused() -> None:
     with pytest.raises(ValueError, match="--base-url"):
         build({"base_url": "http://[::1/v1"})
 

@@ -1,4 +1,4 @@
-"""What the documents say is so: their commands run, their files exist, every command and flag is there."""
+"""The documentation is correct: its commands run, its files exist, and every command and flag is in it."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""What a dry run says beforehand, held against what runs then take."""
+"""The estimates of a dry run, compared with the cost of the run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def forecast(cli: Any, *args: str) -> dict[str, Any]:
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", RUNS)
-def test_what_a_run_takes_lies_within_what_was_said(cli, name: str) -> None:
+def test_the_cost_of_a_run_lies_within_the_estimate(cli, name: str) -> None:
     args = (*SMALL, *RUNS[name], "--db", "a.duckdb")
     said = forecast(cli, *args)
     assert list(Path().iterdir()) == [], "a dry run writes nothing"
@@ -74,7 +74,7 @@ def test_what_a_run_takes_lies_within_what_was_said(cli, name: str) -> None:
     assert said["total"]["cost_usd"] == [0, 0]
 
 
-def test_the_interval_is_narrow_where_nothing_is_open(cli) -> None:
+def test_the_estimate_is_narrow_if_nothing_is_uncertain(cli) -> None:
     said = forecast(cli, *SMALL)
     assert said["signatures"]["ChooseLabor"]["calls"] == [40, 40]
     assert said["signatures"]["SetTaxRates"]["calls"] == [4, 4]
@@ -101,7 +101,7 @@ def test_time_is_rounds_of_concurrency_at_the_stated_latency(cli) -> None:
         assert said["wall_seconds"] == [rounds * 0.5, rounds * 0.5]
 
 
-def test_the_table_says_what_a_reader_has_to_know(cli) -> None:
+def test_the_table_explains_the_estimate(cli) -> None:
     result = cli("run", *SMALL, "--llm", "some/model", "--dry-run", "--max-tokens", "10", "--latency", "2")
     assert result.code == 0
     for words in ("ChooseLabor", "40", "total", "Repairs", "2 s an answer", "No price is known for some/model"):
@@ -111,7 +111,7 @@ def test_the_table_says_what_a_reader_has_to_know(cli) -> None:
     assert not cli.exists("logs")
 
 
-def test_what_a_run_would_refuse_a_dry_run_refuses(cli) -> None:
+def test_a_dry_run_refuses_what_a_run_would_refuse(cli) -> None:
     for bad in (("--num-agents", "0"), ("--prompt-algo", "nope"), ("--program", "worker=nowhere.json")):
         result = cli("run", *SMALL, *bad, "--dry-run")
         assert (result.code, result.err.strip().count("\n")) == (2, 0)

@@ -1,4 +1,4 @@
-"""The command line's options are the settings, and a TOML file says the same with the same words."""
+"""The command line's options are the settings, and a TOML file uses the same names."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_what_a_command_line_gives_is_what_is_built() -> None:
         (["--debug", "False"], "False"),  # a switch has no value
     ],
 )
-def test_what_cannot_be_parsed_is_bad_usage_and_named(arguments: list[str], said: str) -> None:
+def test_unparsable_values_are_named_with_exit_code_2(arguments: list[str], said: str) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert said in result.output
@@ -135,7 +135,7 @@ def test_a_run_file_has_the_same_keys_with_dashes_or_underscores() -> None:
     assert (config.elasticity, config.strategy) == ((0.1, 0.2, 0.3), {"worker": "cot"})
 
 
-def test_a_flag_beats_the_file() -> None:
+def test_flags_override_the_file() -> None:
     Path("study.toml").write_text("num-agents = 3\nseed = 1\nplatforms = false\n")
     given = given_by("--config", "study.toml", "--num-agents", "4", "--platforms")
     assert given == {"num_agents": 4, "seed": 1, "platforms": True}
@@ -150,7 +150,7 @@ def test_a_flag_turns_off_what_the_file_turned_on() -> None:
     ("content", "said"),
     [(None, "cannot be read"), (b"num_agents = ", "is not TOML"), (b"\xff\xfe", "is not TOML")],
 )
-def test_a_file_that_is_no_run_file_is_refused_in_one_line(content: bytes | None, said: str) -> None:
+def test_a_file_that_is_not_a_run_file_is_refused_in_one_line(content: bytes | None, said: str) -> None:
     if content is not None:
         Path("bad.toml").write_bytes(content)
     with pytest.raises(UsageError, match=r"^--config bad.toml [^\n]+$") as refusal:
@@ -172,7 +172,7 @@ words = st.text("abcdefg-", min_size=1, max_size=8)
 
 
 @given(before=st.lists(words), elasticities=st.lists(numbers, min_size=1, max_size=7), after=st.lists(words))
-def test_elasticities_may_stand_side_by_side(before: list[str], elasticities: list[str], after: list[str]) -> None:
+def test_several_elasticities_can_follow_one_flag(before: list[str], elasticities: list[str], after: list[str]) -> None:
     arguments = [*before, "--elasticity", *elasticities, *after]
     assert gather_elasticities(arguments) == [*before, "--elasticity", ",".join(elasticities), *after]
 

@@ -1,4 +1,4 @@
-"""The program as it is installed."""
+"""The installed package: its modules, data files and dependencies."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 OURS = ("signatures", "programs", "pipeline", "evals")
 
 
-def test_no_other_distribution_owns_our_names():
+def test_no_other_distribution_installs_our_package_names():
     owners = packages_distributions()
     for name in (*OURS, "llm_economist"):
         assert set(owners.get(name, ["llm-economist"])) == {"llm-economist"}
@@ -55,7 +55,7 @@ def test_python_version_and_dependencies_are_bounded():
 
 
 @pytest.mark.slow
-def test_what_few_need_is_not_installed_for_all():
+def test_optional_packages_are_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not [name for name in project["dependencies"] if name.startswith(("torch", "wandb", "altair", "xllamacpp"))]
     code = (

@@ -46,14 +46,14 @@ def test_a_shell_reads_every_word_as_it_was(words: list[str]) -> None:
     assert done.stdout.decode().split("\0")[:-1] == words
 
 
-def test_a_path_that_is_no_text_stays_what_it_is() -> None:
+def test_a_path_that_is_not_valid_text_is_unchanged() -> None:
     name = os.fsdecode(b"a\xe9.duckdb")
     done = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True)
     assert done.stdout == b"a\xe9.duckdb"
 
 
 @pytest.mark.slow
-def test_a_run_and_what_comes_after_it(cli: CommandLine, db: str) -> None:
+def test_printed_commands_of_a_run_work(cli: CommandLine, db: str) -> None:
     ended = cli("run", *SMALL, "--db", db)
     assert len(run_all(ended.out)) == 1
     stopped = cli("run", *SMALL, "--db", db, "--max-tokens", "3000", "--seed", "2")
@@ -69,7 +69,7 @@ def test_a_run_and_what_comes_after_it(cli: CommandLine, db: str) -> None:
     assert run_all(cli("show", "12", "--db", db).err)
 
 
-def test_a_run_that_failed(cli: CommandLine, db: str) -> None:
+def test_printed_commands_of_a_failed_run_work(cli: CommandLine, db: str) -> None:
     with Loopback(fault=lambda number, body: failure(503, "out of order", retry_after=0) if number else None) as server:
         given = (*SMALL[:-1], "gpt-4o-mini", "--base-url", server.url)
         ended = cli("run", *given, "--db", db)
@@ -80,7 +80,7 @@ def test_a_run_that_failed(cli: CommandLine, db: str) -> None:
 
 
 @pytest.mark.slow
-def test_studies_and_shards(cli: CommandLine, db: str) -> None:
+def test_printed_commands_of_studies_and_shards_work(cli: CommandLine, db: str) -> None:
     compared = cli("compare", "worker=io", "worker=cot", "--seeds", "2", *SMALL, "--db", db)
     assert run_all(compared.out), compared.err
     cut = f"{FOLDER}/my runs.shard-7.duckdb"
@@ -93,7 +93,7 @@ def test_studies_and_shards(cli: CommandLine, db: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_tuned_program(cli: CommandLine, db: str) -> None:
+def test_printed_commands_of_a_tuned_program_work(cli: CommandLine, db: str) -> None:
     sizes = ("--budget", "60", "--sizes", "4,4,4", "--llm", "rules")
     to = f"{FOLDER}/my program.json"
     tuned = cli("optimize", "worker", "--optimizer", "labeled", *sizes, "--db", db, "-o", to)
@@ -104,7 +104,7 @@ def test_a_tuned_program(cli: CommandLine, db: str) -> None:
     assert run_all("\n".join(one + (small if one.startswith(f"{PROGRAM} run ") else "") for one in commands))
 
 
-def test_no_command_is_glued_from_words() -> None:
+def test_every_printed_command_is_built_by_the_command_function() -> None:
     """A command with a value in it is made by `command`."""
     root = Path(__file__).parents[2]
     glued = re.compile(r"llm-economist [a-z]+[^`\n]*\{")

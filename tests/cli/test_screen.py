@@ -1,4 +1,4 @@
-"""No text of a model, a file or a server drives a terminal: a pseudo-terminal, and everything that is printed."""
+"""No text of a model, a file or a server can control a terminal; checked in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -229,5 +229,5 @@ def test_no_module_writes_to_a_terminal_by_itself() -> None:
         "import logging\nlogging.StreamHandler()",
     ],
 )
-def test_a_module_that_would_is_found(code: str) -> None:
+def test_the_check_finds_a_module_that_writes_to_a_terminal(code: str) -> None:
     assert ways_round(ast.parse(code))

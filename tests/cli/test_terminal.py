@@ -1,4 +1,4 @@
-"""Standard output that lacks characters, has no reader, has no room or is closed: real processes, real pipes."""
+"""Standard output with a limited encoding, a closed pipe, a full device or no stream: real processes, real pipes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 
 
 @given(st.text(), st.sampled_from(["cp932", "ascii", "latin-1", "utf-8", "cp1252", "koi8-r"]))
-def test_every_text_has_a_form_in_every_encoding_and_what_can_be_said_stays(text: str, encoding: str) -> None:
+def test_every_text_can_be_encoded_and_encodable_characters_are_unchanged(text: str, encoding: str) -> None:
     written = text.encode(encoding, terminal.LEGIBLE).decode(encoding)
     sayable = text.encode(encoding, "ignore").decode(encoding)
     left = iter(written)
@@ -103,7 +103,7 @@ def statuses(cli: CommandLine) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_run_whose_reader_is_gone_is_interrupted_and_goes_on(cli: CommandLine) -> None:
+def test_a_run_with_a_closed_pipe_is_interrupted_and_can_be_resumed(cli: CommandLine) -> None:
     done = shell(f"$E run {' '.join(LONG)} --db {DB} | grep -m1 -q ^year; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 1
     assert statuses(cli) == ["interrupted"]
@@ -119,7 +119,7 @@ def test_a_run_whose_reader_is_gone_is_interrupted_and_goes_on(cli: CommandLine)
 
 
 @pytest.mark.slow
-def test_a_run_whose_last_words_are_lost_is_finished(cli: CommandLine) -> None:
+def test_a_run_whose_summary_cannot_be_printed_is_still_finished(cli: CommandLine) -> None:
     done = shell(f"$E run {' '.join(SMALL)} --db {DB} | grep -m1 -q '^year 4/4'; exit ${{PIPESTATUS[0]}}")
     assert statuses(cli) == ["finished"]
     assert done.returncode in (0, 1)  # the pipe may take all of the rest before its reader ends
@@ -128,7 +128,7 @@ def test_a_run_whose_last_words_are_lost_is_finished(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device without room")
-def test_a_device_without_room_is_one_line_and_no_bug(cli: CommandLine) -> None:
+def test_a_full_device_is_reported_in_one_line_and_not_as_a_bug(cli: CommandLine) -> None:
     cli("run", *SMALL, "--db", DB)
     for args in (
         f"run {' '.join(SMALL)} --db b.duckdb",
@@ -148,7 +148,7 @@ def test_a_device_without_room_is_one_line_and_no_bug(cli: CommandLine) -> None:
     assert not Path("llm-economist-crash.log").exists()
 
 
-def test_a_wrong_command_has_its_own_code_wherever_it_is_said() -> None:
+def test_bad_usage_has_exit_code_2_wherever_it_is_reported() -> None:
     done = shell("$E runs --db none.duckdb > /dev/full")
     assert done.returncode == 2
     assert "does not exist" in done.stderr
@@ -156,7 +156,7 @@ def test_a_wrong_command_has_its_own_code_wherever_it_is_said() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/null 2>/dev/full"])
-def test_what_is_closed_from_the_start_is_like_the_null_device(cli: CommandLine, closed: str) -> None:
+def test_a_stream_closed_from_the_start_acts_like_the_null_device(cli: CommandLine, closed: str) -> None:
     assert shell(f"$E run {' '.join(SMALL)} --db {DB} {closed}").returncode == 0
     assert statuses(cli) == ["finished"]
     assert Path(DB).read_bytes()[8:12] == b"DUCK"  # nothing was written over it
@@ -165,7 +165,7 @@ def test_what_is_closed_from_the_start_is_like_the_null_device(cli: CommandLine,
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_reader_is_gone_goes_on(cli: CommandLine) -> None:
+def test_a_sweep_with_a_closed_pipe_can_be_resumed(cli: CommandLine) -> None:
     arms = f"compare worker=io worker=cot --seeds 3 --db {DB} {' '.join(SMALL)}"
     done = shell(f"$E {arms} | grep -m1 -q ^1/6; exit ${{PIPESTATUS[0]}}")
     assert done.returncode == 1
@@ -176,7 +176,7 @@ def test_a_sweep_whose_reader_is_gone_goes_on(cli: CommandLine) -> None:
     assert set(statuses(cli)) == {"finished"}
 
 
-def test_words_of_a_file_in_an_error_drive_no_terminal(cli: CommandLine) -> None:
+def test_file_contents_in_an_error_cannot_control_the_terminal(cli: CommandLine) -> None:
     said = cli("runs", "--db", "\x1b[2J\u202enone.duckdb")
     assert said.code == 2
     assert r"\x1b[2J\u202enone.duckdb does not exist" in said.err

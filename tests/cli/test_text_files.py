@@ -132,7 +132,7 @@ def test_a_setting_given_twice_is_refused_in_one_line(cli: Any, args: tuple[str,
     assert not Path("a.duckdb").exists()
 
 
-def test_what_is_given_once_in_each_place_is_no_repetition(cli: Any) -> None:
+def test_a_setting_given_once_in_the_file_and_once_as_a_flag_is_accepted(cli: Any) -> None:
     Path("study.toml").write_text("num-agents = 3\n", encoding="utf-8")
     args = ("--shock", "year=0: wages*0.9", "--shock", "year=0: wages*0.8")
     result = cli("run", "--config", "study.toml", "--max-timesteps", "1", "--llm", "rules", "--num-agents", "2", *args)

@@ -1,4 +1,4 @@
-"""Cautions: known populations give known sentences, and every command says the same ones."""
+"""Cautions: known populations give known sentences, and every command prints the same ones."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ def test_every_income_is_in_one_bracket(incomes: list[float], name: str) -> None
         assert counts.tolist() == expected.tolist()
 
 
-def test_who_bunches_at_a_threshold_is_held_by_the_upper_rate() -> None:
+def test_an_income_at_a_threshold_counts_as_in_the_upper_bracket() -> None:
     assert workers_by_bracket((0, 90_000), [90_000 * (1 - 1e-12), 10]).tolist() == [1, 1]
 
 
 # -- populations made by hand --------------------------------------------------------------------------------------
 
 
-def test_nothing_is_said_of_a_plain_economy() -> None:
+def test_an_ordinary_economy_has_no_cautions() -> None:
     here = setting(EVEN)
     for name in NAMES:
         played = settle(here.economy, US_FED, EVEN, np.full(40, 40.0))
@@ -117,7 +117,7 @@ def test_nothing_is_said_of_a_plain_economy() -> None:
         assert lines(cautions(one)) == []
 
 
-def test_brackets_above_all_incomes_and_between_incomes_are_told_apart() -> None:
+def test_brackets_above_all_incomes_and_empty_brackets_between_incomes_get_different_cautions() -> None:
     edges = BRACKETS["three"]
     low = situation("rawlsian", wages=[10, 20], utility=[1, 1], income=[20_000, 80_000], thresholds=edges)
     assert lines(on_people(low)) == [f"{UNREACHED}; use more workers (--num-agents 100)."]
@@ -132,7 +132,7 @@ def test_brackets_above_all_incomes_and_between_incomes_are_told_apart() -> None
 
 
 @pytest.mark.parametrize(("workers", "way"), [(5, "100"), (100, "1000")])
-def test_the_way_out_of_empty_brackets_is_a_number_that_is_not_reached_yet(workers: int, way: str) -> None:
+def test_the_remedy_for_empty_brackets_names_more_workers_than_there_are(workers: int, way: str) -> None:
     poor = setting(np.full(workers, 10.0))
     (line,) = lines(on_people(under_law(poor, uniform(poor.thresholds, 50))))
     assert f"--num-agents {way})" in line
@@ -148,14 +148,16 @@ def test_the_way_out_of_empty_brackets_is_a_number_that_is_not_reached_yet(worke
         ("inverse_income", {"wages": [10, 30, 30, 30, 30, 30, 30, 30]}, "30% of the sum, two carry 40%"),
     ],
 )
-def test_one_worker_above_a_fifth_is_said_with_its_figure(name: str, figures: dict[str, Any], said: str) -> None:
+def test_one_worker_with_over_a_fifth_of_the_sum_is_reported_with_its_share(
+    name: str, figures: dict[str, Any], said: str
+) -> None:
     given_ = {"wages": [20] * 8, "utility": [100] * 8, "income": [100] * 8, **figures}
     (line,) = lines(on_objective(situation(name, **given_)))
     assert f"{name} rests on few workers: worker 0, at {given_['wages'][0]:.2f} dollars an hour, carries {said}" in line
     assert "--num-agents 100" in line
 
 
-def test_two_terms_above_a_quarter_are_said_of_inverse_income_and_of_no_other_function() -> None:
+def test_two_workers_with_over_a_quarter_of_the_sum_are_reported_only_for_inverse_income() -> None:
     wages = [10, 10, *[10 / 0.4] * 10]  # terms 1, 1 and ten times 0.4: a sixth each, a third both
     (line,) = lines(on_objective(situation("inverse_income", wages=wages, utility=[100] * 12, income=[100] * 12)))
     assert "two, at 10.00 and 10.00 dollars an hour, carry 33% of the sum; use --num-agents 100." in line
@@ -171,7 +173,7 @@ def test_the_two_lowest_wages_of_a_hundred_workers_carry_half() -> None:
     assert lines(on_objective(beforehand(raised))) == []
 
 
-def test_who_works_fewer_than_ten_hours_is_as_good_as_idle() -> None:
+def test_workers_with_fewer_than_ten_hours_count_as_idle() -> None:
     hours = np.r_[np.full(5, 9.9), np.full(35, 40.0)]
     income = 52 * 20 * hours
     few = situation("paper", wages=np.full(40, 20.0), utility=10 * income.max() / np.sqrt(hours), income=income)
@@ -181,7 +183,7 @@ def test_who_works_fewer_than_ten_hours_is_as_good_as_idle() -> None:
     assert "workers with fewer than 10 hours (5 of 40) carry 54% of the sum" in line
 
 
-def test_idle_workers_are_said_instead_of_the_one_who_carries_the_sum() -> None:
+def test_the_caution_about_idle_workers_replaces_the_one_about_a_dominant_worker() -> None:
     income = [[0, 30_000, 30_000], [30_000, 30_000, 30_000]]
     idle = situation("paper", wages=[20] * 3, utility=np.full((2, 3), 20_000), income=income)
     (line,) = lines(on_objective(idle))
@@ -191,7 +193,7 @@ def test_idle_workers_are_said_instead_of_the_one_who_carries_the_sum() -> None:
     )
 
 
-def test_the_cap_of_hours_is_said_in_economy_v1_alone() -> None:
+def test_the_cap_on_hours_is_reported_only_in_economy_v1() -> None:
     law = uniform(BRACKETS["three"], 50)
     (line,) = (one.line for one in on_people(under_law(setting(EVEN, economy="v1"), law)) if one.kind == "cap")
     assert (
@@ -204,7 +206,7 @@ def test_the_cap_of_hours_is_said_in_economy_v1_alone() -> None:
     assert "cap" not in [one.kind for one in on_people(under_law(poor, law))]
 
 
-def test_rawls_is_told_of_where_the_worst_off_are_so_by_their_own_hours() -> None:
+def test_rawlsian_gets_a_caution_if_the_worst_off_lose_most_by_their_own_hours() -> None:
     year = {"wages": [10, 20], "utility": [1_000, 9_000], "income": [20_000, 30_000]}
     own = np.array([[500.0, 0.0]])
     (line,) = lines(on_objective(situation("rawlsian", **year, regret=own, spread=400.0)))
@@ -215,7 +217,7 @@ def test_rawls_is_told_of_where_the_worst_off_are_so_by_their_own_hours() -> Non
 
 
 @pytest.mark.parametrize(("name", "floor"), [("atkinson", 1.0), ("equality_productivity", 0.0)])
-def test_floors_are_told_of_where_utilities_are_below_them(name: str, floor: float) -> None:
+def test_floors_are_reported_if_utilities_fall_below_them(name: str, floor: float) -> None:
     utility = np.r_[floor - 0.5, np.full(39, 20_000.0)]
     found = [one for one in on_objective(situation(name, wages=EVEN, utility=utility, income=np.full(40, 40_000)))]
     assert [one.kind for one in found] == [f"{name}: floor"]
@@ -225,7 +227,7 @@ def test_floors_are_told_of_where_utilities_are_below_them(name: str, floor: flo
     assert f"{name}: floor" not in [one.kind for one in again]
 
 
-def test_a_function_that_no_law_moves_is_told_of() -> None:
+def test_a_welfare_function_that_cannot_rank_the_laws_is_reported() -> None:
     assert lines(blind("rawlsian", [100.0, 100.2])) == [
         "rawlsian cannot rank the laws: they differ by only 0.20%; compare --welfare all."
     ]
@@ -245,7 +247,7 @@ def test_played_years_are_judged_under_every_function_and_people_once() -> None:
     assert len(kinds) == len(set(kinds))
 
 
-def test_a_law_adds_only_what_was_not_known() -> None:
+def test_oracles_law_adds_only_new_cautions() -> None:
     here = setting(np.geomspace(10, 100, 100), "paper")
     first = list(on_objective(under_law(here, uniform(here.thresholds, 50))))
     best = list(on_objective(under_law(here, BASELINES["ORACLE"](here))))
@@ -263,7 +265,7 @@ def test_a_rate_that_no_income_reaches_is_in_parentheses() -> None:
 # -- what the commands say -----------------------------------------------------------------------------------------
 
 
-def test_a_first_run_says_before_and_after_what_it_cannot_tell(cli: CommandLine) -> None:
+def test_a_first_run_prints_cautions_before_and_after(cli: CommandLine) -> None:
     out = cli("run", *SMALL).out
     before, after = out.split("The objective, ")
     first = [line for line in before.splitlines() if line.startswith("Caution")]
@@ -278,7 +280,7 @@ def test_a_first_run_says_before_and_after_what_it_cannot_tell(cli: CommandLine)
     assert "Rates in parentheses: no income reaches the bracket." in said
 
 
-def test_a_run_of_enough_workers_with_a_wage_floor_says_nothing(cli: CommandLine) -> None:
+def test_a_run_with_enough_workers_and_a_minimum_wage_has_no_cautions(cli: CommandLine) -> None:
     fixed = ("--worker-type", "FIXED", "--planner-type", "UNIFORM")
     out = cli("run", *SMALL, *fixed, "--num-agents", "100", "--min-wage", "7.25").out
     assert "Planner" in out or "The objective, " in out
@@ -290,14 +292,14 @@ def test_workers_of_fixed_hours_are_judged_by_those_hours_before_the_run() -> No
     assert (beforehand(world).income[0] == 52 * world.population.wage * world.fixed_hours).all()
 
 
-def test_a_dry_run_says_it_too_and_writes_nothing(cli: CommandLine) -> None:
+def test_a_dry_run_prints_cautions_and_writes_nothing(cli: CommandLine) -> None:
     out = cli("run", *SMALL, "--dry-run").out
     assert f"Caution, first law: {UNREACHED}" in out
     assert list(Path().iterdir()) == []
 
 
 @pytest.mark.slow
-def test_eval_report_and_fork_say_the_same(cli: CommandLine) -> None:
+def test_eval_report_and_fork_print_the_same_cautions(cli: CommandLine) -> None:
     cli("run", *SMALL)
     out = cli("eval", "1", "--db", DB).out
     assert f"Caution, run 1, years 2-3: {UNREACHED}" in out
@@ -319,7 +321,7 @@ def test_what_is_stored_of_the_last_year_gives_the_cautions_of_the_run(cli: Comm
     assert all(f"Caution, last year as played: {line}" in said for line in found)
 
 
-def test_a_sweep_says_each_caution_once_however_many_arms_there_are(cli: CommandLine) -> None:
+def test_a_sweep_prints_each_caution_once_for_any_number_of_arms(cli: CommandLine) -> None:
     arms = ("setting:planner_type=SAEZ", "setting:planner_type=US_FED")
     result = cli("compare", *arms, "--seeds", "2", "--num-agents", "5", *SMALL, "--json")
     assert result.code == 0, result.err
@@ -334,7 +336,7 @@ def test_a_sweep_says_each_caution_once_however_many_arms_there_are(cli: Command
     assert all(f"Caution, {line}" in result.err for line in found)
 
 
-def test_arms_of_other_sizes_are_counted_as_populations_of_their_own(cli: CommandLine) -> None:
+def test_arms_of_different_sizes_count_as_different_populations(cli: CommandLine) -> None:
     result = cli("experiment", "scalability", "--seeds", "2", *SMALL, "--dry-run")
     assert result.code == 0, result.err
     (line,) = (line for line in result.out.splitlines() if "inverse_income rests on few" in line)
@@ -353,7 +355,7 @@ def test_solved_baselines_are_judged_under_every_function_and_under_its_oracle(c
 
 
 @pytest.mark.slow
-def test_paper_says_which_setting_it_is_and_has_the_paper_s_saez(cli: CommandLine) -> None:
+def test_paper_names_its_setting_and_uses_the_papers_saez(cli: CommandLine) -> None:
     args = ("experiment", "rational", "--paper", "--seeds", "1", "--num-agents", "5", *SMALL)
     result = cli(*args, "--json")
     assert result.code == 0, result.err
@@ -374,7 +376,7 @@ def test_paper_says_which_setting_it_is_and_has_the_paper_s_saez(cli: CommandLin
 
 
 @pytest.mark.slow
-def test_a_flag_beats_the_settings_of_the_paper(cli: CommandLine) -> None:
+def test_flags_override_the_settings_of_the_paper(cli: CommandLine) -> None:
     args = ("experiment", "bounded", "--paper", "--seeds", "1", "--num-agents", "3", *SMALL, "--satisfaction", "report")
     assert cli(*args, "--economy", "weekly").code == 0
     with duckdb.connect(DB, read_only=True) as connection:
@@ -386,7 +388,7 @@ def test_a_flag_beats_the_settings_of_the_paper(cli: CommandLine) -> None:
 
 
 @given(st.integers(1, 5_000), st.integers(2, 60))
-def test_ranks_are_even_and_have_both_ends(count: int, most: int) -> None:
+def test_sampled_ranks_are_evenly_spaced_and_include_both_ends(count: int, most: int) -> None:
     ranks = tables.even_ranks(count, most)
     assert len(ranks) == len(set(ranks)) == min(count, most)
     assert (ranks[0], ranks[-1]) == (0, count - 1)

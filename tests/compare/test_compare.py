@@ -1,4 +1,4 @@
-"""Comparisons on the same people, through the command line: what is equal differs by nothing, what exists is used."""
+"""Comparisons on the same people, through the command line: equal arms differ by zero, and finished runs are reused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_ids(said: dict[str, Any]) -> list[int]:
 
 
 @pytest.mark.slow
-def test_what_is_equal_differs_by_nothing_and_what_differs_is_told_by_how_much(cli: CommandLine) -> None:
+def test_equal_arms_differ_by_zero_and_other_arms_by_their_true_difference(cli: CommandLine) -> None:
     """`rules` does not sample, so that the temperature changes nothing; no taxes and the best ones do."""
     free, best, cold = "setting:planner_type=FREE_MARKET", "setting:planner_type=ORACLE", "setting:temperature=0.1"
     arms = (free, best, f"{free},{cold}")
@@ -168,7 +168,7 @@ def test_arms_with_other_objectives_are_judged_by_their_own_and_by_that_of_the_f
     assert max(map(len, table[table.index("2 arms") : table.index("Differences are")].splitlines())) <= 100
 
 
-def test_arms_with_one_objective_are_judged_by_that_alone(cli: CommandLine) -> None:
+def test_arms_with_one_objective_are_judged_only_by_it(cli: CommandLine) -> None:
     said = compared(cli, "worker=io", "worker=cot", "--seeds", "2", *RULES, "--welfare", "utilitarian")
     assert not [name for name in said["measures"] if name.startswith("own_")]
     assert {arm["objective"] for arm in said["arms"]} == {"utilitarian"}
@@ -206,7 +206,7 @@ def test_the_primary_outcome_is_the_one_that_is_corrected_and_comes_first(cli: C
     assert lines.index(["regret", "primary"]) < lines.index(["welfare", "secondary"])
 
 
-def test_the_table_fits_a_hundred_columns_and_says_how_to_read_it(cli: CommandLine) -> None:
+def test_the_table_fits_a_hundred_columns_and_explains_itself(cli: CommandLine) -> None:
     result = cli("compare", "worker=io", "worker=cot,planner=cot", "--seeds", "3", *RULES, "--detect", "regret=50")
     assert result.code == 0, result.err
     table = result.out[result.out.index("2 arms") : result.out.index("Differences are")]
@@ -273,7 +273,7 @@ def test_unusable_answers_above_the_stated_share_flag_an_arm(cli: CommandLine) -
 
 
 @pytest.mark.slow
-def test_a_run_that_exists_is_used_again_however_its_settings_were_given(cli: CommandLine) -> None:
+def test_a_finished_run_is_reused_however_its_settings_were_given(cli: CommandLine) -> None:
     assert cli("run", *RULES, "--seed", "2", "--name", "mine", "--prompt-algo", "cot", "--concurrency", "1").code == 0
     said = compared(cli, "worker=io", "worker=cot", "--seeds", "2-2", *RULES, "--prompt-algo", "cot")
     assert said["arms"][1]["runs"]["2"] == 1
@@ -284,7 +284,7 @@ def test_a_run_that_exists_is_used_again_however_its_settings_were_given(cli: Co
 
 
 @pytest.mark.slow
-def test_runs_by_other_code_are_used_only_on_demand(cli: CommandLine) -> None:
+def test_runs_of_other_code_versions_are_reused_only_with_any_code(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "--seeds", "1", *RULES)
     compared(cli, *args)
     other = "import duckdb; duckdb.connect('a.duckdb').execute(\"UPDATE runs SET code_version = '1.9'\")"
@@ -298,7 +298,7 @@ def test_runs_by_other_code_are_used_only_on_demand(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_a_program_is_what_its_file_says_wherever_that_lies(cli: CommandLine) -> None:
+def test_a_program_is_identified_by_its_contents_not_its_path(cli: CommandLine) -> None:
     Path("elsewhere").mkdir()
     for path in ("tuned.json", "elsewhere/other.json"):
         saved_program.save(tuned("worker", "cot"), path, role="worker", strategy="cot")
@@ -314,7 +314,7 @@ def test_a_program_is_what_its_file_says_wherever_that_lies(cli: CommandLine) ->
 
 
 @pytest.mark.slow
-def test_a_model_that_is_gone_ends_with_one_line_and_leaves_what_is_finished(cli: CommandLine) -> None:
+def test_a_missing_model_ends_with_one_line_and_keeps_finished_runs(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "--seeds", "2", *SMALL, "--llm", "gpt-4o-mini", "--db", "a.duckdb")
     with Loopback(fault=lambda n, _: failure(401, "no such key") if n > 30 else None) as server:
         result = cli("compare", *args, "--base-url", server.url)
@@ -329,7 +329,7 @@ def test_a_model_that_is_gone_ends_with_one_line_and_leaves_what_is_finished(cli
     assert ask("select count(*) as n, min(status) as s from runs") == [{"n": 4, "s": "finished"}]
 
 
-def test_a_cap_ends_the_sweep_and_a_higher_one_goes_on(cli: CommandLine) -> None:
+def test_a_cap_stops_the_sweep_and_a_higher_cap_resumes_it(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "--seeds", "1", *RULES)
     result = cli("compare", *args, "--max-tokens", "3000")
     assert (result.code, result.err.strip().count("\n")) == (1, 0)
@@ -342,7 +342,7 @@ def test_a_cap_ends_the_sweep_and_a_higher_one_goes_on(cli: CommandLine) -> None
 
 
 @pytest.mark.slow
-def test_a_dry_run_tells_what_the_missing_runs_take_and_writes_nothing(cli: CommandLine) -> None:
+def test_a_dry_run_estimates_the_missing_runs_and_writes_nothing(cli: CommandLine) -> None:
     bounded = (*SMALL, "--scenario", "bounded", "--llm", "rules", "--db", "a.duckdb")
     args = ("worker=io", "worker=cot", "--seeds", "3", *bounded)
     said = compared(cli, *args, "--dry-run")
@@ -385,8 +385,8 @@ BAD = [
     (("worker=io", "worker=none.json"), "none.json does not exist"),
     (("worker=io", "worker"), "'worker' is not role=strategy"),
     (("worker=io", "setting:nope=1"), "unknown setting 'nope'"),
-    (("worker=io", "setting:seed=4"), "seed can't differ"),
-    (("worker=io", "setting:db=b.duckdb"), "db can't differ"),
+    (("worker=io", "setting:seed=4"), "seed cannot differ"),
+    (("worker=io", "setting:db=b.duckdb"), "db cannot differ"),
     (("worker=io", "setting:num-agents=9"), "other people"),
     (("worker=io", "setting:percent_ego=0,setting:percent_alt=100"), "other people"),
     (("worker=io", "setting:adapter=runes"), "--adapter 'runes'"),
@@ -400,7 +400,10 @@ BAD = [
         ("worker=io", "worker=cot", "--primary", "own_planner_share"),
         "--primary own_planner_share: these arms are not compared by it",
     ),
-    (("worker=io", "setting:welfare=paper", "--primary", "own_welfare"), "--primary own_welfare: no outcome"),
+    (
+        ("worker=io", "setting:welfare=paper", "--primary", "own_welfare"),
+        "--primary own_welfare: these arms are not compared by it",
+    ),
     (("worker=io", "setting:welfare=paper", "--detect", "own_welfare=3"), "no measure 'own_welfare'"),
     (("worker=io", "worker=cot", "--detect", "joy=3"), "no measure 'joy'"),
     (("worker=io", "worker=cot", "--detect", "0"), "not a nonzero number"),
@@ -413,7 +416,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("args", "words"), BAD, ids=[" ".join(args) for args, _ in BAD])
-def test_what_cannot_be_compared_is_one_line_and_writes_nothing(cli: CommandLine, args: Any, words: str) -> None:
+def test_impossible_comparisons_are_refused_in_one_line_and_write_nothing(
+    cli: CommandLine, args: Any, words: str
+) -> None:
     given = args if "--llm" in args else (*args, "--llm", "rules")
     result = cli("compare", *given, *SMALL)
     assert result.code == 2

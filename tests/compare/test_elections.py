@@ -102,7 +102,7 @@ def written(
     return figures
 
 
-def test_gains_are_those_of_the_law_against_the_one_before_by_thirds() -> None:
+def test_gains_compare_the_law_with_the_previous_one_by_wage_third() -> None:
     figures = written([(0,)] * 5)
     gain = utility(70) - utility(50)
     assert figures.gain_poor == pytest.approx(gain[[0, 2]].mean())
@@ -124,7 +124,7 @@ def test_the_planner_share_is_the_share_of_the_gain_from_the_first_schedule_to_o
         assert (figures.welfare_before, figures.welfare) == pytest.approx((start, reached))
 
 
-def test_a_choice_is_placed_between_the_worst_and_the_best_on_offer() -> None:
+def test_choice_quality_ranges_from_the_worst_to_the_best_platform() -> None:
     """Of 70, 30 and 60 percent the lowest is best for mean utility and the highest worst."""
     best, worst = utility(30).mean(), utility(70).mean()
     for leader, rate in ((0, 70), (1, 30), (3, 60)):
@@ -134,7 +134,7 @@ def test_a_choice_is_placed_between_the_worst_and_the_best_on_offer() -> None:
         assert figures.promise_kept
 
 
-def test_a_leader_who_breaks_a_promise_for_a_better_law_made_no_better_choice_of_the_voters() -> None:
+def test_choice_quality_ignores_a_broken_promise() -> None:
     """The law is better than everything on offer: that is the leader's merit, and shows in the welfare of the law."""
     figures = written([(0,)] * 5, enacted=10)
     assert (figures.promise_kept, figures.choice_quality) == (False, 0)
@@ -164,7 +164,7 @@ def test_a_turn_without_a_candidate_is_the_planners_or_the_leaders_who_stays() -
         assert figures.planner_share < 0
 
 
-def test_where_platforms_come_to_nearly_the_same_welfare_no_choice_is_judged() -> None:
+def test_platforms_of_nearly_equal_welfare_give_no_choice_quality() -> None:
     assert written([(0,)] * 5, offers={0: 20, 1: 30, 3: 20}).choice_quality == 1
     near = written([(0,)] * 5, offers={0: -50, 1: -49, 3: -50}, enacted=0)
     assert near.choice_quality is None
@@ -172,7 +172,7 @@ def test_where_platforms_come_to_nearly_the_same_welfare_no_choice_is_judged() -
     assert near.welfare_forgone == 0
 
 
-def test_there_is_a_planner_share_where_oracle_gains_enough_on_the_first_schedule_to_tell() -> None:
+def test_the_planner_share_needs_a_large_enough_gain_of_oracle() -> None:
     """The best flat tax by trying them all: it gains 0.5 % of the objective or more under one of these two, not under
     the other."""
     told = []
@@ -189,7 +189,7 @@ def test_there_is_a_planner_share_where_oracle_gains_enough_on_the_first_schedul
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_every_figure_is_told_or_its_absence_explained_and_no_share_of_the_offers_passes_one(
+def test_every_figure_or_its_absence_is_explained_and_shares_stay_within_one(
     data: st.DataObject,
 ) -> None:
     rule = data.draw(st.sampled_from(list(ELECTION_RULES)))
@@ -231,7 +231,7 @@ def test_a_vote_is_as_good_as_its_candidate_between_the_best_and_the_worst_on_th
     assert written([None, (1,), None, None, None]).vote_quality == pytest.approx(1), "the rich want the lowest rate"
 
 
-def test_a_set_and_a_ranking_are_judged_as_a_whole() -> None:
+def test_approval_sets_and_rankings_are_judged_as_a_whole() -> None:
     rich: tuple[None, ...] = (None,)
     best_first = [None, (1, 3, 0), None, None, None]
     assert written(best_first, election_rule="borda").vote_quality == pytest.approx(1)
@@ -243,13 +243,13 @@ def test_a_set_and_a_ranking_are_judged_as_a_whole() -> None:
     assert everybody.vote_quality is None, "who approves of everybody says nothing"
 
 
-def test_votes_of_workers_without_a_mind_count_for_turnout_and_not_for_quality() -> None:
+def test_votes_of_workers_without_a_model_count_for_turnout_but_not_for_quality() -> None:
     figures = written([(0,), (0,), (0,), (0,), (0,)], asked=(True, False, False, False, False))
     assert figures.turnout == 1
     assert figures.vote_quality == written([(0,), None, None, None, None]).vote_quality
 
 
-def test_who_wants_welfare_or_its_opposite_votes_well_by_that() -> None:
+def test_altruists_and_adversaries_are_judged_by_their_own_goals() -> None:
     """Mean utility is highest under worker 1's 30 percent, and lowest under worker 0's 70."""
     kinds = ("altruistic", "adversarial", "egotistical", "egotistical", "egotistical")
     assert written([(1,), (0,), None, None, None], kinds=kinds).vote_quality == pytest.approx(1)
@@ -268,7 +268,7 @@ def test_the_condorcet_winner_is_the_median_earners_favourite() -> None:
 
 
 @pytest.mark.slow
-def test_a_rule_is_judged_by_whom_it_elects_if_all_vote_by_true_preferences() -> None:
+def test_a_rule_is_judged_by_its_winner_under_sincere_votes() -> None:
     """Two of the five want 70 percent, two 30, and the one with the median wage 60, which beats both in pairs."""
     favourites = np.argmax([utility(70), utility(30), utility(60)], axis=0).tolist()
     assert favourites == [0, 1, 0, 2, 1]
@@ -284,7 +284,7 @@ def test_a_rule_is_judged_by_whom_it_elects_if_all_vote_by_true_preferences() ->
     }
 
 
-def test_where_all_offers_come_to_the_same_there_is_nothing_to_win_and_no_vote_to_judge() -> None:
+def test_identical_platforms_leave_no_vote_to_judge() -> None:
     figures = written([(0,)] * 5, offers=dict.fromkeys(CANDIDATES, 20))
     assert (figures.condorcet_winner, figures.condorcet_elected, figures.condorcet_sincere) == (False, None, None)
     assert figures.vote_quality is None
@@ -296,7 +296,7 @@ def test_a_platform_that_is_the_same_as_the_condorcet_winners_is_as_good() -> No
         assert (figures.condorcet_winner, figures.condorcet_elected) == (True, True)
 
 
-def test_without_platforms_votes_and_offers_cannot_be_judged() -> None:
+def test_without_platforms_votes_and_choices_cannot_be_judged() -> None:
     figures = written([(0,)] * 5, offers=None, platforms=False)
     assert (figures.vote_quality, figures.condorcet_winner, figures.condorcet_elected) == (None, None, None)
     assert (figures.choice_quality, figures.welfare_forgone, figures.promise_kept) == (None, None, None)
@@ -316,7 +316,7 @@ def test_a_leader_who_stayed_without_standing_was_not_elected() -> None:
     assert (figures.elected, figures.leader_gain, figures.condorcet_elected) == (None, 0, False)
 
 
-def test_means_leave_out_what_cannot_be_told_and_each_run_counts_once() -> None:
+def test_means_skip_missing_figures_and_count_each_run_once() -> None:
     told, untold = written([(0,), None, None, None, None]), written([None] * 5, leader=None, enacted=50)
     labs = [Lab(1, "plurality", "free", [told, untold]), Lab(2, "plurality", "free", [told])]
     assert labs[0].means()["vote_quality"] == told.vote_quality
@@ -405,7 +405,7 @@ def test_turns_without_a_candidate_are_shown_and_count_in_the_means_of_gains(cli
 
 
 @pytest.mark.slow
-def test_the_gains_of_all_changes_add_up_to_what_the_last_law_is_worth_against_the_first(cli: CommandLine) -> None:
+def test_the_gains_of_all_changes_sum_to_the_gain_of_the_last_law_over_the_first(cli: CommandLine) -> None:
     """Shocks change the law for good (in year 3, and in year 4 after a government had its turn) and for a time (7 to
     9): what lies over the law and is lifted again leaves it as it is beneath."""
     shocks = ("year=3: rates+7", "year=4: rates=10/20/90", "years=7-9: rates=0/0/0")
@@ -446,7 +446,7 @@ def test_the_gains_of_all_changes_add_up_to_what_the_last_law_is_worth_against_t
     assert "governments change the underlying law" in said
 
 
-def test_figures_are_those_of_the_people_as_a_shock_on_wages_left_them(cli: CommandLine) -> None:
+def test_figures_use_the_wages_after_a_shock(cli: CommandLine) -> None:
     assert (
         cli(
             "run", *SMALL, "--platforms", "--shock", "year=3: wages*3", "--shock", "year=3: rebate+500", "--db", DB
@@ -519,7 +519,7 @@ def test_a_society_in_which_no_worker_can_stand_is_governed_by_the_planner(cli: 
 
 
 @pytest.mark.slow
-def test_what_has_no_elections_is_refused_in_one_line(cli: CommandLine) -> None:
+def test_runs_without_elections_are_refused_in_one_line(cli: CommandLine) -> None:
     assert cli("run", "--llm", "rules", "--num-agents", "2", "--max-timesteps", "1", "--db", DB).code == 0
     assert cli("run", *SMALL, "--warmup", "9", "--db", DB).code == 0
     for args, said in (
@@ -541,7 +541,7 @@ def test_votes_of_files_without_ballots_are_read_by_their_candidate() -> None:
         assert diagnose(reader, "1").changes == [figures]
 
 
-def test_a_run_that_was_cut_off_before_its_people_were_stored_has_no_elections() -> None:
+def test_a_run_interrupted_before_its_people_were_stored_has_no_elections() -> None:
     config = build({"scenario": "democratic"})
     with Store(DB) as store:
         store.start_run(run_row(config, "rules"))

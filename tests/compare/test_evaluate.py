@@ -1,4 +1,4 @@
-"""`llm-economist eval`: exact figures from the trace, kept once, for runs of any origin."""
+"""`llm-economist eval`: exact figures from the trace, stored once, for runs of any origin."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def made(*runs: str, welfare: str | None = "all", years: str | None = None) -> E
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["1", "3", "people"])
 @pytest.mark.parametrize("year", [0, 5, 9])
-def test_every_welfare_function_comes_out_of_the_trace_as_it_was_stored(run: str, year: int) -> None:
+def test_welfare_computed_from_the_trace_equals_the_stored_welfare(run: str, year: int) -> None:
     found = made(run, years=str(year))
     number = found.runs[0].run_id
     (stored,) = rows(f"SELECT * FROM years WHERE run_id = {number} AND year = {year}")
@@ -77,7 +77,7 @@ def test_every_welfare_function_comes_out_of_the_trace_as_it_was_stored(run: str
     assert policy.output == pytest.approx(stored["mean_income"])
 
 
-def test_the_last_tax_year_and_all_years_are_judged_unless_told() -> None:
+def test_by_default_the_last_tax_year_and_all_years_are_judged() -> None:
     labels = [policy.label for policy in made("1").people[0].policies if policy.run_id]
     assert labels == ["run 1, years 8-9", "run 1, years 0-9"]
     (mean,) = rows("SELECT avg(utilitarian) AS last FROM years WHERE run_id = 1 AND year >= 8")
@@ -104,7 +104,7 @@ def test_oracle_is_first_in_its_own_column_of_the_laws() -> None:
 
 
 @pytest.mark.slow
-def test_yardsticks_are_what_the_rows_beneath_them_say(cli: CommandLine) -> None:
+def test_yardsticks_follow_from_the_stored_decisions(cli: CommandLine) -> None:
     found = cli.sql("SELECT * FROM yardsticks ORDER BY run_id, year", DB)
     assert len(found) == 40
     worst = rows(
@@ -149,11 +149,11 @@ def test_eval_prints_tables_warnings_yardsticks_and_the_certificate(cli: Command
     best = made("1").best[1]
     assert f"ORACLE_GRID {'/'.join(f'{rate:g}' for rate in best.certificate.grid.rates)}: " in out
     for run in (1, 4):
-        assert f"Run {run}: laws under its objective, inverse_income: dollars a head and year" in out
+        assert f"Run {run}: laws under its objective, inverse_income: dollars per head and year" in out
 
 
 @pytest.mark.slow
-def test_eval_judges_the_last_law_and_those_beside_it_by_shares_of_the_gain_and_among_fresh_people(
+def test_eval_judges_the_last_law_and_the_baselines_by_share_of_gain_and_on_fresh_people(
     cli: CommandLine,
 ) -> None:
     (run,) = json.loads(cli("eval", "1", "--db", DB, "--json").out)["runs"]
@@ -187,7 +187,7 @@ def test_the_tables_of_laws_fit_eighty_columns(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_eval_keeps_each_score_once(cli: CommandLine) -> None:
+def test_eval_stores_each_score_once(cli: CommandLine) -> None:
     for _ in range(2):
         assert cli("eval", "1", "2", "--db", DB, "--welfare", "all").code == 0
     assert cli("eval", "1", "--db", DB, "--welfare", "rawlsian").code == 0
@@ -224,7 +224,7 @@ def test_json_and_csv_have_every_policy_and_the_same_figures(cli: CommandLine) -
     assert [(one["policy"], one["welfare"], float(one["value"]), int(one["place"])) for one in table] == flat
 
 
-def test_without_a_welfare_function_the_runs_own_objective_counts() -> None:
+def test_by_default_eval_uses_each_runs_own_objective() -> None:
     assert made("1", welfare=None).names == ["inverse_income"]
     assert made("1", welfare="rawlsian,paper").names == ["paper", "rawlsian"]
 
@@ -241,7 +241,9 @@ def test_without_a_welfare_function_the_runs_own_objective_counts() -> None:
         (["1", "--csv", "nowhere/out.csv"], "nowhere/out.csv cannot be written"),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(cli: CommandLine, args: list[str], says: str) -> None:
+def test_missing_runs_years_and_functions_are_reported_in_one_line(
+    cli: CommandLine, args: list[str], says: str
+) -> None:
     result = cli("eval", *args, "--db", DB)
     assert result.code == 2
     assert says in result.err
@@ -255,7 +257,7 @@ def test_a_run_without_a_year_cannot_be_judged(cli: CommandLine) -> None:
     assert "no complete year yet" in cli("eval", "1", "--db", DB).err
 
 
-def test_scores_that_cannot_be_stored_are_said_so_and_lost_nowhere_else() -> None:
+def test_scores_that_cannot_be_stored_are_reported_and_still_printed() -> None:
     found, said = made("1", welfare="all"), io.StringIO()
     hold = f"import duckdb, sys; c = duckdb.connect({DB!r}); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -1,4 +1,4 @@
-"""Experiments: what is declared can be played, what was cut off goes on, what is solved is what the economy says."""
+"""Declared experiments can be played and resumed, and the solved ones agree with the economy."""
 
 from __future__ import annotations
 
@@ -70,28 +70,28 @@ def mean(said: Mapping[str, Any], arm: str, measure: str) -> float:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_arm_is_a_run_of_its_own(name: str) -> None:
+def test_every_arm_is_a_separate_run(name: str) -> None:
     one = EXPERIMENTS[name]
     made = cells({**one.common({"llm": "rules"}, paper=False)}, one.layout({}, paper=False), seeds=[1])
     assert len({cell.key for cell in made}) == len(made) == len(one.arms)
     assert set(one.shown) <= set(MEASURES)
 
 
-def test_knn_takes_part_where_there_are_examples_that_are_the_same_for_every_run(cli: CommandLine) -> None:
+def test_knn_is_an_arm_only_with_examples_shared_by_all_runs(cli: CommandLine) -> None:
     one = EXPERIMENTS["prompt_strategies"]
     assert set(one.layout({}, paper=False)) == set(STRATEGIES) - {"knn"}
     assert set(one.layout({"examples": "a.duckdb"}, paper=False)) == set(STRATEGIES)
     assert "with --examples: knn" in cli("experiment", "--list").out
 
 
-def test_the_declared_arms_are_all_that_there_are() -> None:
+def test_the_declared_arms_cover_all_options() -> None:
     assert set(EXPERIMENTS["baselines"].arms) == {*BASELINES, "start"}
     assert set(EXPERIMENTS["welfare_objectives"].arms) == set(WELFARE)
     assert [arm["num_agents"] for arm in EXPERIMENTS["scalability"].arms.values()] == [5, 10, 25, 50, 100]
 
 
 @pytest.mark.parametrize("paper", [False, True])
-def test_tax_years_of_every_length_are_twenty(paper: bool) -> None:
+def test_every_length_of_tax_year_gets_twenty_tax_years(paper: bool) -> None:
     made = EXPERIMENTS["tax_year_ablation"].layout({}, paper=paper)
     lengths = [(own["two_timescale"], own["max_timesteps"]) for own in made.values()]
     assert lengths == [(5, 100), (10, 200), (25, 500), (50, 1000), (100, 2000)]
@@ -99,7 +99,7 @@ def test_tax_years_of_every_length_are_twenty(paper: bool) -> None:
     assert not any("max_timesteps" in own for own in asked.values()), "a flag beats what is derived"
 
 
-def test_the_settings_of_the_paper_lie_under_the_flags_and_over_the_defaults() -> None:
+def test_paper_settings_override_defaults_and_flags_override_paper_settings() -> None:
     rational, rules = EXPERIMENTS["rational"], EXPERIMENTS["election_rules"]
     config = build({**rational.common({}, paper=True), "llm": "rules"})
     assert (config.economy, config.welfare, config.prompt_algo) == ("v1", "paper", "io")
@@ -110,7 +110,7 @@ def test_the_settings_of_the_paper_lie_under_the_flags_and_over_the_defaults() -
     assert rules.common({"num_agents": 4}, paper=False)["num_agents"] == 4
 
 
-def test_what_an_experiment_is_about_no_flag_changes() -> None:
+def test_flags_do_not_change_what_an_experiment_varies() -> None:
     given = {"scenario": "bounded", "planner_type": "SAEZ", "num_agents": 3, "llm": "rules"}
     assert list(EXPERIMENTS["rational"].unmoved(given)) == ["scenario", "planner_type"]
     assert list(EXPERIMENTS["scalability"].unmoved(given)) == ["num_agents"]
@@ -118,7 +118,7 @@ def test_what_an_experiment_is_about_no_flag_changes() -> None:
     assert EXPERIMENTS["rational"].common(given, paper=False)["scenario"] == "rational"
 
 
-def test_models_with_commas_are_the_arms_of_the_comparison_of_models_alone() -> None:
+def test_only_llm_comparison_takes_several_models() -> None:
     given = {"llm": "rules, gpt-4o"}
     made = EXPERIMENTS["llm_comparison"].layout(given, paper=False)
     assert made == {"rules": {"llm": "rules"}, "gpt-4o": {"llm": "gpt-4o"}}
@@ -167,7 +167,7 @@ def test_saez_has_nearly_all_of_the_gain_and_the_federal_tax_loses_several_times
 
 
 @pytest.mark.parametrize("economy", ["weekly", "v1"])
-def test_no_policy_is_above_oracle_under_any_objective(economy: str) -> None:
+def test_no_policy_beats_oracle_under_any_objective(economy: str) -> None:
     answer = solved(range(3, 5), num_agents=40, economy=economy)
     assert answer.firsts() == {name: {} for name in WELFARE}
     for name in WELFARE:
@@ -182,7 +182,7 @@ def test_no_policy_is_above_oracle_under_any_objective(economy: str) -> None:
     assert hardly == (economy == "weekly"), "by the paper's sum it is best that people hardly work, unless work is easy"
 
 
-def test_every_law_is_made_for_the_objective_that_judges_it() -> None:
+def test_every_law_is_computed_for_the_objective_that_judges_it() -> None:
     answer = solved(range(7, 8), num_agents=9, agent_mix="acs")
     here = create(RunConfig(num_agents=9, seed=7, agent_mix="acs"))
     others = fresh_people(here)
@@ -199,14 +199,14 @@ def test_every_law_is_made_for_the_objective_that_judges_it() -> None:
             assert one.figures[f"{name}{FRESH}"] == pytest.approx(others.worth(laws[one.arm], name))
 
 
-def test_one_objective_is_judged_as_among_all() -> None:
+def test_one_objective_alone_gives_the_same_figures_as_all_together() -> None:
     every, one = solved(range(2, 3), num_agents=12), solved(range(2, 3), ["rawlsian"], num_agents=12)
     for alone, among in zip(one.results, every.results, strict=True):
         assert alone.figures == {name: among.figures[name] for name in alone.figures}
         assert len(alone.figures) == 3
 
 
-def test_a_planner_that_is_ahead_of_oracle_is_told() -> None:
+def test_a_policy_that_beats_oracle_is_reported() -> None:
     """Only one with other brackets can be."""
 
     def law(arm: str, value: float) -> Result:
@@ -232,7 +232,7 @@ def test_too_little_to_gain_is_a_dash_with_a_note(cli: CommandLine) -> None:
     assert row.split()[2] == "-"
 
 
-def test_with_an_objective_the_table_says_for_which_the_laws_are_made(cli: CommandLine) -> None:
+def test_with_one_objective_the_table_names_it(cli: CommandLine) -> None:
     args = ("experiment", "baselines", "--seeds", "1-2", "--num-agents", "8", "--db", DB)
     out = " ".join(cli(*args, "--welfare", "atkinson").out.split())
     assert "laws are computed for atkinson and judged by it" in out
@@ -245,7 +245,7 @@ def test_with_an_objective_the_table_says_for_which_the_laws_are_made(cli: Comma
     assert "the SAEZ formulas use those of inverse_income" in paper
 
 
-def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> None:
+def test_baselines_call_no_model_and_store_what_they_show(cli: CommandLine) -> None:
     args = ("baselines", "--seeds", "1-2", "--num-agents", "8", "--bracket-setting", "flat", "--db", DB)
     said = found(cli, *args, "--csv", "a.csv")
     assert (said["experiment"], said["reference"], said["welfare"]) == ("baselines", BEST, "all")
@@ -271,7 +271,7 @@ def test_baselines_need_no_model_and_store_what_they_show(cli: CommandLine) -> N
 
 
 @pytest.mark.slow
-def test_an_experiment_ends_in_tables_rows_and_a_figure_and_is_not_played_twice(cli: CommandLine) -> None:
+def test_an_experiment_writes_tables_rows_and_a_figure_and_reuses_its_runs(cli: CommandLine) -> None:
     """Here also: planners with different objectives are judged by every welfare function under their last law."""
     args = ("welfare_objectives", *TINY, "--seeds", "2")
     result = cli("experiment", *args, "--figure", "a.json")
@@ -307,7 +307,7 @@ def test_an_experiment_ends_in_tables_rows_and_a_figure_and_is_not_played_twice(
     assert pytest.approx(mean(said, "rawlsian", "utilitarian"), rel=1e-5) in [row.get("mean") for row in marks]
 
 
-def test_elections_are_judged_beside_what_they_brought(cli: CommandLine) -> None:
+def test_the_election_experiment_shows_vote_figures_and_welfare(cli: CommandLine) -> None:
     said = found(cli, "democratic", *TINY, "--seeds", "1")
     assert [one["platforms"] for one in said["elections"]] == ["binding", "free", "none"]
     turnout = ask("select arm, score from evaluations where metric = 'turnout' and subject = 'run' order by arm")
@@ -315,7 +315,7 @@ def test_elections_are_judged_beside_what_they_brought(cli: CommandLine) -> None
     assert all(0 <= score <= 1 for _, score in turnout)
 
 
-def test_sizes_have_people_of_their_own_and_are_not_paired(cli: CommandLine) -> None:
+def test_populations_of_different_sizes_are_not_paired(cli: CommandLine) -> None:
     shown = cli("experiment", "scalability", *TINY, "--seeds", "1", "--planner-type", "FREE_MARKET", "--csv", "a.csv")
     assert shown.code == 0, shown.err
     assert "scalability sets --num-agents itself; your value is ignored." in shown.out
@@ -327,7 +327,7 @@ def test_sizes_have_people_of_their_own_and_are_not_paired(cli: CommandLine) -> 
     assert ask("select num_agents from runs order by run_id") == [(5,), (10,), (25,), (50,), (100,)]
 
 
-def test_a_run_in_which_the_model_says_nothing_usable_is_flagged(cli: CommandLine) -> None:
+def test_a_run_without_usable_replies_is_flagged(cli: CommandLine) -> None:
     args = ("llm_comparison", "--llm", "gpt-4o-mini", *TINY[2:], "--seeds", "1", "--max-fallback", "40")
     with Loopback(fault=lambda n, request: completion("no idea", request)) as server:
         shown = cli("experiment", *args, "--base-url", server.url)
@@ -348,7 +348,7 @@ def finished() -> int:
 
 
 @pytest.mark.slow
-def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLine) -> None:
+def test_all_experiments_resume_after_a_kill(cli: CommandLine) -> None:
     small = (*TINY[:-2], "--seeds", "1", "--max-timesteps", "1", "--bracket-setting", "flat")
     args = ("all", *small, "--db", DB)
     command = [sys.executable, "-m", "evals", "experiment", *last_of_each(args)]
@@ -362,7 +362,7 @@ def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLin
         process.communicate()
     result = cli("experiment", *args, "--csv", "a.csv")
     assert result.code == 0, result.err
-    (line,) = (line for line in result.out.splitlines() if " are there, " in line)
+    (line,) = (line for line in result.out.splitlines() if " cached, " in line)
     runs, there, going_on, new = (int(word) for word in line.replace(":", "").split() if word.isdecimal())
     assert there >= 5
     assert there + going_on + new == runs
@@ -382,7 +382,7 @@ def test_all_experiments_killed_once_go_on_with_the_same_command(cli: CommandLin
 # -- beforehand ----------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_is_missing_and_writes_nothing(cli: CommandLine) -> None:
+def test_a_dry_run_lists_missing_runs_and_writes_nothing(cli: CommandLine) -> None:
     result = cli("experiment", "scalability", *TINY, "--seeds", "3", "--dry-run", "--json")
     assert result.code == 0, result.err
     assert list(Path().iterdir()) == []
@@ -401,7 +401,7 @@ BAD = [
     (("rational", "--seed", "3"), "takes --seeds"),
     (("rational", "--seeds", "9-2"), "'9-2' is neither"),
     (("rational", "--llm", "rules,gpt-4o"), "several models"),
-    (("llm_comparison", "--llm", ","), "names nothing"),
+    (("llm_comparison", "--llm", ","), "contains no value"),
     (("llm_comparison", "--llm", "gpt-4o"), "needs a key"),
     (("rational", "--platforms"), "rational: LLM: --platforms needs --scenario democratic"),
     (("baselines", "--shock", "year=0: wages*0.8"), "solved, not played"),
@@ -413,7 +413,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("args", "words"), BAD, ids=[" ".join(args) for args, _ in BAD])
-def test_what_cannot_be_tried_is_one_line_and_writes_nothing(cli: CommandLine, args: Any, words: str) -> None:
+def test_impossible_experiments_are_refused_in_one_line_and_write_nothing(
+    cli: CommandLine, args: Any, words: str
+) -> None:
     given = args if "--llm" in args else (*args, "--llm", "rules")
     result = cli("experiment", *given, "--num-agents", "2", "--max-timesteps", "2")
     assert result.code == 2
@@ -464,7 +466,7 @@ def test_the_figure_shows_means_intervals_runs_and_flags() -> None:
         (False, 7, None),
     ],
 )
-def test_too_few_seeds_are_told_of_what_is_paired_and_of_what_is_not(
+def test_too_few_seeds_are_reported_for_paired_and_unpaired_designs(
     paired: bool, seeds: int, words: str | None
 ) -> None:
     results = [
@@ -477,7 +479,7 @@ def test_too_few_seeds_are_told_of_what_is_paired_and_of_what_is_not(
     assert [note[: len(words)] for note in notes] == [words] if words else not notes
 
 
-def test_what_rounding_leaves_of_equal_figures_is_no_difference() -> None:
+def test_rounding_errors_of_equal_figures_count_as_no_difference() -> None:
     figures = {("io", seed): 0.3 for seed in range(4)} | {("cot", seed): 0.1 + 0.2 for seed in range(4)}
     results = [
         Result(arm, seed, seed, {**dict.fromkeys(MEASURES), "welfare": value}) for (arm, seed), value in figures.items()

@@ -1,4 +1,4 @@
-"""Intervals that hold what they say, p-values by hand, and how many pairs it takes."""
+"""Intervals have their nominal coverage, p-values agree with hand calculations, and power determines the pairs."""
 
 import doctest
 import math
@@ -51,7 +51,7 @@ KINDS = ("normal", "lognormal")
 @pytest.mark.first_cases(3)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
-def test_an_interval_of_few_values_covers_the_truth_as_often_as_it_says(n, kind):
+def test_an_interval_of_few_values_has_its_nominal_coverage(n, kind):
     """Resampling covers 50 % with 2 values and 76 % with 3, plain t 91.5 % of the lognormal means with 5. The
     standard error of a coverage is 0.3 %."""
     assert 0.93 <= coverage(n, 6000, kind, seed=1) <= 0.975
@@ -60,7 +60,7 @@ def test_an_interval_of_few_values_covers_the_truth_as_often_as_it_says(n, kind)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", range(2, 51))
-def test_an_interval_of_two_to_fifty_values_covers_the_truth_as_often_as_it_says(n, kind):
+def test_an_interval_of_two_to_fifty_values_has_its_nominal_coverage(n, kind):
     """20,000 draws: the standard error of a coverage of 93.8 %, the lowest there is (n = 2), is 0.17 %."""
     assert 0.93 <= coverage(n, 20_000, kind, seed=2) <= 0.975
 
@@ -72,7 +72,7 @@ def test_without_skewness_the_interval_is_students_by_hand():
     assert p_value([1.0, 2.0, 3.0]) == pytest.approx(1 - math.sqrt(12) / math.sqrt(2 + 12))
 
 
-def test_skewness_moves_the_end_on_the_side_of_the_longer_tail_alone():
+def test_skewness_moves_only_the_end_on_the_side_of_the_longer_tail():
     """By hand: 1.6 is 1 + 3 / 5."""
     values = [0.0, 0.0, 1.0, 2.0, 7.0]
     sd = math.sqrt((4 + 4 + 1 + 0 + 25) / 4)
@@ -115,7 +115,7 @@ def test_a_wider_level_is_a_wider_interval_and_the_same_call_the_same_interval()
     assert interval(SAMPLE) == interval(SAMPLE)
 
 
-def test_one_value_and_equal_values_are_told_apart_from_many():
+def test_single_values_and_equal_values_have_no_interval_like_many_values():
     assert interval([2.5, 2.5, 2.5]) == (2.5, 2.5, 2.5)
     one = interval([2.5])
     assert one.mean == 2.5
@@ -161,7 +161,7 @@ def test_a_p_value_of_nearly_symmetric_differences_is_that_of_the_paired_t_test(
 
 
 @given(differences)
-def test_a_p_value_knows_neither_direction_nor_unit(values):
+def test_a_p_value_is_invariant_to_sign_and_unit(values):
     p = p_value(values)
     assert 0 <= p <= 1
     assert p_value([-value for value in values]) == p
@@ -191,7 +191,7 @@ def test_corrected_p_values_are_larger_but_not_beyond_bonferroni_and_keep_their_
     assert holm([given_p[i] for i in shuffled]) == [corrected[i] for i in shuffled]
 
 
-def test_what_was_not_tested_is_not_in_the_family():
+def test_untested_measures_are_not_in_holms_family():
     corrected = holm([0.02, math.nan, 0.04])
     assert corrected[0] == 0.04
     assert math.isnan(corrected[1])
@@ -208,20 +208,20 @@ def test_pairs_needed_are_one_more_than_those_of_the_paired_t_test(effect, pairs
 
 
 @given(differences.filter(lambda values: len(set(values)) > 1))
-def test_what_can_be_seen_needs_as_many_pairs_as_there_are(values):
+def test_the_detectable_difference_needs_exactly_the_given_pairs(values):
     assert pairs_needed(values, detectable(values)) == len(values)
     assert pairs_needed(values, detectable(values) / 2) > len(values)
 
 
 @pytest.mark.parametrize("n", [6, 14])
-def test_the_detectable_difference_is_found_four_times_of_five(n):
+def test_the_detectable_difference_is_detected_with_80_percent_power(n):
     rng = np.random.default_rng(2)
     unit = detectable([-1.0, 1.0] * (n // 2)) / float(np.std([-1.0, 1.0] * (n // 2), ddof=1))
     found = np.mean([p_value(rng.normal(unit, 1, n)) <= 0.05 for _ in range(2000)])
     assert 0.76 <= found <= 0.84
 
 
-def test_too_few_pairs_see_nothing():
+def test_too_few_pairs_detect_nothing():
     assert math.isnan(detectable([1.0]))
     assert pairs_needed([1.0], 5) is None
     assert pairs_needed([1.0, 1.0], 5) == 2
@@ -232,7 +232,7 @@ def test_too_few_pairs_see_nothing():
 
 @pytest.mark.first_cases(2)
 @pytest.mark.parametrize("tests", [1, 4, 14])
-def test_with_the_fewest_pairs_a_large_difference_survives_the_correction_four_times_of_five(tests):
+def test_the_fewest_pairs_detect_a_large_difference_with_80_percent_power_after_correction(tests):
     rng = np.random.default_rng(4)
 
     def found(pairs):

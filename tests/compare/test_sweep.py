@@ -1,4 +1,4 @@
-"""Sweeps that are cut off: what is finished is kept, what is half done goes on, in one process or in several."""
+"""Interrupted sweeps keep finished runs and resume the others, in one process or in several."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def in_one_go(cli: CommandLine, *args: str) -> str:
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_goes_on_with_the_year_that_it_was_in(cli: CommandLine) -> None:
+def test_an_interrupted_sweep_resumes_in_the_year_it_had_reached(cli: CommandLine) -> None:
     with started(*LONG, "--db", DB) as process:
         until(lambda: year_of(DB, 2) > 3)
         process.send_signal(signal.SIGINT)
@@ -96,7 +96,7 @@ def test_an_interrupted_sweep_goes_on_with_the_year_that_it_was_in(cli: CommandL
 
 
 @pytest.mark.slow
-def test_two_at_a_time_killed_and_taken_up_again_give_the_rows_of_one_after_another(cli: CommandLine) -> None:
+def test_a_parallel_sweep_killed_and_resumed_gives_the_rows_of_a_serial_one(cli: CommandLine) -> None:
     """The processes of a sweep that was killed end by themselves; the personas of a seed are written once."""
     bounded = (*LONG, "--scenario", "bounded")
     with started(*bounded, "--db", DB, "--parallel", "2") as process:
@@ -124,7 +124,7 @@ def test_two_at_a_time_killed_and_taken_up_again_give_the_rows_of_one_after_anot
 
 
 @pytest.mark.slow
-def test_an_error_in_a_process_ends_them_all_with_its_line(cli: CommandLine) -> None:
+def test_an_error_in_one_process_stops_the_sweep_with_its_message(cli: CommandLine) -> None:
     settings = {"llm": "rules", "num_agents": 2, "max_timesteps": 100_000, "db": DB}
     wanted = cells(settings, {"endless": {}, "capped": {"max_tokens": 30_000, "adapter": "json"}}, seeds=[1])
     heard: list[News] = []
@@ -137,7 +137,7 @@ def test_an_error_in_a_process_ends_them_all_with_its_line(cli: CommandLine) -> 
     assert statuses.get("endless seed 1", "interrupted") == "interrupted", "it may not have begun"
 
 
-def test_a_database_that_is_being_written_is_not_swept(cli: CommandLine) -> None:
+def test_a_sweep_refuses_a_database_that_another_process_writes(cli: CommandLine) -> None:
     Store(DB).close()
     hold = f"import duckdb; c = duckdb.connect({DB!r}); print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=-1, stdout=-1, text=True) as holder:
@@ -183,18 +183,18 @@ OTHER: tuple[Mapping[str, Any], ...] = (
 
 
 @pytest.mark.parametrize(("one", "other"), SAME, ids=str)
-def test_settings_that_ask_the_same_are_one_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+def test_settings_that_ask_the_same_questions_share_a_run(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     assert cell(**one).key == cell(**other).key
 
 
 @pytest.mark.parametrize("other", OTHER, ids=str)
-def test_settings_that_ask_otherwise_are_another_run(other: Mapping[str, Any]) -> None:
+def test_settings_that_ask_other_questions_are_a_separate_run(other: Mapping[str, Any]) -> None:
     assert cell(**other).key != cell().key
     assert key_of({}, "gpt-4o", {}) != key_of({}, "rules", {})
     assert key_of({}, "rules", {"worker": "ab"}) != key_of({}, "rules", {})
 
 
-def test_an_arm_takes_the_place_of_what_its_roles_had() -> None:
+def test_an_arm_replaces_the_strategies_and_programs_of_its_roles() -> None:
     common = {"program": "worker=a.json,planner=b.json", "strategy": "planner=cot", "seed": 3}
     assert merged(common, {"strategy": {"worker": "cot"}}) == {
         "program": {"planner": "b.json"},
@@ -217,7 +217,7 @@ def test_personas_of_another_program_are_other_personas() -> None:
     assert len(written) == 4
 
 
-def test_cells_come_seed_by_seed_so_that_a_cut_leaves_whole_pairs() -> None:
+def test_cells_are_ordered_by_seed_so_that_an_interruption_leaves_complete_pairs() -> None:
     made = cells({"llm": "rules"}, {"io": {}, "cot": {"prompt_algo": "cot"}}, seeds=[2, 5], name="study")
     assert [(one.arm, one.config.seed) for one in made] == [("io", 2), ("cot", 2), ("io", 5), ("cot", 5)]
     assert [one.config.name for one in made[:2]] == ["study io seed 2", "study cot seed 2"]

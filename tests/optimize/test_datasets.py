@@ -1,4 +1,4 @@
-"""Examples sampled from simulated economies: exact, shown as in a run, and never of one population in two splits."""
+"""Examples sampled from simulated economies: exact, with the prompts of a run, and no population in two splits."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_inputs_and_labels_are_the_fields_of_the_signature(made: dict[str, Datas
 
 @pytest.mark.parametrize("format", ADAPTERS)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_judges_an_answer_is_never_shown(made: dict[str, Dataset], name: str, format: str) -> None:
+def test_the_truth_that_judges_an_answer_is_never_in_the_prompt(
+    made: dict[str, Dataset], name: str, format: str
+) -> None:
     question = name.split()[0]
     example = made[name].train[0]
     marked = example.copy(truth={"secret": "zanzibar"}, economy_seed=8_675_309)
@@ -94,7 +96,7 @@ def test_what_judges_an_answer_is_never_shown(made: dict[str, Dataset], name: st
     assert "8675309" not in text
 
 
-def test_a_bare_example_has_nothing_to_hide(made: dict[str, Dataset]) -> None:
+def test_an_example_without_a_truth_is_shown_in_full(made: dict[str, Dataset]) -> None:
     example = bare(made["ChooseLabor"].train[0])
     assert not set(HIDDEN) & set(example.keys())
     assert example.labor == made["ChooseLabor"].train[0].labor
@@ -102,7 +104,7 @@ def test_a_bare_example_has_nothing_to_hide(made: dict[str, Dataset]) -> None:
     assert set(example.inputs().keys()) == set(made["ChooseLabor"].train[0].inputs().keys())
 
 
-def test_states_vary_in_year_phase_wage_schedule_and_record() -> None:
+def test_examples_vary_in_year_phase_wage_schedule_and_record() -> None:
     states = sampled("ChooseLabor", build({}), sizes=(100, 0, 0), seed=3).train
     assert {state.phase for state in states} == {"explore", "exploit"}
     assert len({state.truth["wage"] for state in states}) > 50
@@ -146,7 +148,7 @@ def test_the_hash_is_the_same_in_another_process() -> None:
     assert told.stdout.split() == [sampled("CastVote", build({}), sizes=(2, 1, 1), seed=1).hash]
 
 
-def test_the_hash_is_of_everything(made: dict[str, Dataset]) -> None:
+def test_the_hash_covers_every_field(made: dict[str, Dataset]) -> None:
     data = made["ChooseLabor"]
     for field, value in (("labor", 101), ("record", "other"), ("truth", {}), ("economy_seed", 0)):
         changed = [data.train[0].copy(**{field: value}), *data.train[1:]]
@@ -154,7 +156,7 @@ def test_the_hash_is_of_everything(made: dict[str, Dataset]) -> None:
     assert simulated.dataset(data.question, [data.dev, data.train, data.test]).hash != data.hash
 
 
-def test_seeds_of_economies_are_apart_from_those_of_runs() -> None:
+def test_seeds_of_example_economies_differ_from_those_of_runs() -> None:
     seeds = economy_seeds(0)
     drawn = [next(seeds) for _ in range(1000)]
     assert len(set(drawn)) == 1000
@@ -173,14 +175,14 @@ def test_what_has_no_exact_answer_is_refused(question: str) -> None:
         sampled(question, build({}), sizes=(1, 0, 0), seed=0)
 
 
-def test_settings_that_never_ask_are_told_from_those_that_do() -> None:
+def test_settings_under_which_a_question_is_never_asked_are_refused() -> None:
     selfless = build({"percent_ego": 0, "percent_alt": 100, "num_agents": 2, "max_timesteps": 2})
     with pytest.raises(UsageError, match=r"100 economies with these settings never asked ChooseLabor"):
         sampled("ChooseLabor", selfless, sizes=(1, 0, 0), seed=0)
 
 
 @pytest.mark.parametrize("sizes", [(0, 0, 0), (5, -1, 0)])
-def test_sizes_that_make_no_sense_are_refused(sizes: tuple[int, int, int]) -> None:
+def test_invalid_sizes_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(UsageError, match="expected the numbers of states"):
         sampled("ChooseLabor", build({}), sizes=sizes, seed=0)
 
@@ -193,7 +195,7 @@ def places(*sizes: int) -> dict[int, list[TraceLocation]]:
     ("groups", "sizes"),
     [((50, 10, 10), (50, 10, 10)), ((10, 50, 10), (50, 10, 10)), ((5,) * 30, (60, 40, 40)), ((3, 3), (0, 0, 4))],
 )
-def test_groups_are_divided_whole(groups: tuple[int, ...], sizes: tuple[int, int, int]) -> None:
+def test_groups_are_never_split(groups: tuple[int, ...], sizes: tuple[int, int, int]) -> None:
     parts = divide(places(*groups), sizes, np.random.default_rng(0))
     assert tuple(map(len, parts)) == sizes
     owners = [{place.run_id for place in part} for part in parts]
@@ -201,14 +203,14 @@ def test_groups_are_divided_whole(groups: tuple[int, ...], sizes: tuple[int, int
     assert all(len(set(part)) == len(part) for part in parts)
 
 
-def test_too_few_states_are_counted() -> None:
+def test_too_few_examples_are_refused_with_their_number() -> None:
     with pytest.raises(
         UsageError, match=r"selects 60 states of 2 economies.*expected 40 train, 5 dev, 5 test: ask for"
     ):
         divide(places(30, 30), (40, 5, 5), np.random.default_rng(0))
 
 
-def test_populations_of_different_seeds_have_nobody_in_common() -> None:
+def test_populations_of_different_seeds_share_no_person() -> None:
     wages = [
         set(draw_population("us_income", 5, np.random.default_rng([seed, 1]), demographics=False).wage.tolist())
         for seed in range(20)

@@ -1,4 +1,4 @@
-"""Whole economies in memory: who is asked, by what luck, and how welfare comes out."""
+"""Whole economies in memory: who is asked, with which random draws, and the resulting welfare."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_the_same_economy_is_played_the_same_way_however_it_is_called(role: str)
     assert first.toDict() == again.toDict() == asyncio.run(awaited()).toDict()
 
 
-def test_programs_meet_the_same_people_and_the_same_luck() -> None:
+def test_all_programs_face_the_same_people_and_random_draws() -> None:
     example = data("worker").train[0]
     lazy, busy = (play(rules_but(worker=Fixed(labor=hours)), example) for hours in (20, 45))
     assert lazy.people == busy.people
@@ -156,7 +156,7 @@ def test_the_share_is_that_of_the_last_schedule() -> None:
     assert "70/50/30 until year 3" in played.story
 
 
-def test_workers_at_their_best_reach_what_the_schedule_is_worth() -> None:
+def test_best_responding_workers_reach_the_welfare_of_the_schedule() -> None:
     class Best(dspy.Module):
         """Knows what nobody is told."""
 
@@ -178,7 +178,7 @@ def test_workers_at_their_best_reach_what_the_schedule_is_worth() -> None:
     assert score(example, slaves) < score(example, played)
 
 
-def test_a_model_that_talks_nonsense_fails_and_the_economy_goes_on() -> None:
+def test_unusable_replies_count_as_failures_and_the_economy_continues() -> None:
     example = data("worker", planner_type="UNIFORM").train[0]
     played = play(rollout("worker"), example, scripted_lm(Scripted(["hm"] * 100)))
     assert played.failed == played.asked == 12
@@ -238,7 +238,7 @@ def test_an_episode_is_judged_by_any_welfare_function(name: str) -> None:
         assert score == METRICS["episode"].judge(example, played).score
 
 
-def test_economies_are_short_plain_and_apart() -> None:
+def test_episode_economies_are_short_and_have_their_own_seeds() -> None:
     long = build({"max_timesteps": 1000, "two_timescale": 25, "welfare": "rawlsian", "elasticity": (0.1, 0.2, 0.3)})
     made = economies(["worker"], long, sizes=(3, 2, 1), seed=0)
     assert made.question == EPISODE == METRICS["episode"].question

@@ -1,4 +1,4 @@
-"""Metrics by name: what scores, what does not, what is said, and how optimizers take it."""
+"""Metrics by name: their scores and feedback, and how optimizers call them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_planner_share_says_exactly_what_the_score_cuts_off(data: dict[str, 
         assert "% of " in feedback or "gains too little" in feedback
 
 
-def test_a_planner_is_judged_by_what_it_was_told_unless_said_otherwise() -> None:
+def test_a_planner_is_judged_by_its_own_objective_by_default() -> None:
     example = sampled("SetTaxRates", build({"welfare": "utilitarian"}), sizes=(1, 0, 0), seed=1).train[0]
     best = dspy.Prediction(rate_changes=example.rate_changes)
     assert max(example.rate_changes) <= 0, "taxes cost output"
@@ -97,7 +97,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("name", METRICS)
-def test_what_is_no_answer_scores_nothing_and_says_what_was_expected(
+def test_an_unusable_answer_scores_zero_and_names_what_was_expected(
     data: dict[str, Dataset], case: str, name: str
 ) -> None:
     question = METRICS[name].question
@@ -139,7 +139,7 @@ def test_optimizers_get_what_each_of_them_takes(data: dict[str, Dataset]) -> Non
     assert judged(example, None) == 0.0
 
 
-def test_unknown_names_are_told_what_there_is() -> None:
+def test_unknown_names_are_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match=r"no metric 'joy'.*regret, welfare, planner_share, vote_quality"):
         metric("joy")
     with pytest.raises(ValueError, match=r"no welfare function 'joy'.*inverse_income, paper"):

@@ -1,4 +1,4 @@
-"""Examples mined from stored runs: told just what was told then, and never of one population in two splits."""
+"""Examples mined from stored runs: the same prompts as in the run, and no population in two splits."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_mined_labels_score_one(question: str, db: str) -> None:
         assert METRICS[METRIC[question]].judge(example, answer).score == 1
 
 
-def test_personas_have_the_others_of_their_run_for_neighbours(db: str) -> None:
+def test_the_neighbours_of_a_mined_persona_are_those_of_its_run(db: str) -> None:
     with ReadOnlyStore(db) as reader:
         rows = reader.rows("SELECT run_id, agent, persona FROM agents ORDER BY run_id, agent")
     for example in all_of("WritePersona", db).train:
@@ -161,7 +161,7 @@ def test_the_draw_depends_on_the_seed_alone(db: str) -> None:
     assert first.hash == again.hash != other.hash
 
 
-def test_worlds_that_move_on_are_those_that_are_restored(db: str) -> None:
+def test_a_restored_world_equals_one_played_year_by_year(db: str) -> None:
     with ReadOnlyStore(db) as reader:
         for run_id in (3, FORK):
             config = config_of(find_run(reader, str(run_id)))
@@ -185,7 +185,7 @@ def test_a_planner_on_new_brackets_has_forgotten_the_old_ones(db: str) -> None:
 
 
 REFUSED = {
-    "no such column": ("SELECT run_id, year FROM years", r"gives run_id, year; agent is missing"),
+    "no such column": ("SELECT run_id, year FROM years", r"returns run_id, year without agent; select run_id"),
     "not a select": ("DROP TABLE runs", r"one SELECT|only SELECT"),
     "nothing": (ASKED.format("ChooseLabor") + " AND false", "no rows"),
 }
@@ -193,7 +193,7 @@ REFUSED = {
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("case", REFUSED)
-def test_queries_that_name_no_states_are_refused_in_one_line(case: str, db: str) -> None:
+def test_queries_without_decisions_are_refused_in_one_line(case: str, db: str) -> None:
     text, why = REFUSED[case]
     with pytest.raises(UsageError, match=why) as refused:
         mined("ChooseLabor", db, text, sizes=(99, 0, 0), seed=0)
@@ -251,7 +251,7 @@ def test_ballots_of_several_names_are_refused(rule: str, db: str, tmp_path: Path
         mined("CastVote", str(copy), ASKED.format("CastVote") + " AND run_id = 3", sizes=(5, 0, 0), seed=0)
 
 
-def test_a_year_that_was_cut_off_has_no_schedule(db: str, tmp_path: Path) -> None:
+def test_an_interrupted_year_has_no_schedule(db: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.duckdb"
     copy.write_bytes(Path(db).read_bytes())
     with Store(str(copy)) as store:
@@ -269,7 +269,7 @@ def test_a_database_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_can_be_mined(tmp_path: Path) -> None:
+def test_a_live_run_can_be_mined(tmp_path: Path) -> None:
     with running(years=100_000, seed=1) as process:
         until(lambda: year_of("economist.duckdb") >= 3)
         text = ASKED.format("ChooseLabor") + " AND year < 3"

@@ -1,4 +1,4 @@
-"""`llm-economist optimize` as a user meets it: killed and resumed, interrupted, refused, and its file put to use."""
+"""`llm-economist optimize` through the command line: killed and resumed, interrupted, refused, and its file in use."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def on_server(cli: CommandLine, server: Loopback, name: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_key")
-def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_same_bytes(cli: CommandLine) -> None:
+def test_a_killed_study_resumes_without_repeated_calls_and_writes_the_same_bytes(cli: CommandLine) -> None:
     with Loopback(fault=served) as server:
         assert on_server(cli, server, "whole").code == 0
         total = len(server.requests)
@@ -84,7 +84,7 @@ def test_a_study_that_was_killed_goes_on_without_asking_twice_and_comes_to_the_s
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_key")
-def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None:
+def test_an_interrupted_study_says_how_to_resume(cli: CommandLine) -> None:
     with Loopback(fault=partial(served, delay=0.05)) as server:
         with process(*ON_SERVER, "--base-url", server.url, "--db", "a.duckdb") as stopped:
             wait_for_requests(server, 20, stopped)
@@ -99,7 +99,7 @@ def test_a_study_that_is_interrupted_says_how_to_go_on(cli: CommandLine) -> None
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("a_key")
-def test_a_server_that_goes_away_is_one_line_and_the_study_is_kept(cli: CommandLine) -> None:
+def test_a_lost_server_is_reported_in_one_line_and_the_study_is_kept(cli: CommandLine) -> None:
     def leaving(number: int, body: dict[str, Any]) -> Any:
         return served(number, body) if number < 10 else failure(401, "no such key", retry_after=0)
 
@@ -120,7 +120,7 @@ def a_key(cli: CommandLine) -> None:
     cli.forget_environment()
 
 
-def test_what_was_tuned_is_said_stored_and_used(cli: CommandLine) -> None:
+def test_a_tuned_program_is_reported_stored_and_usable(cli: CommandLine) -> None:
     result = cli(
         "optimize",
         "worker",
@@ -198,7 +198,7 @@ def test_every_role_can_be_tuned_and_its_file_loads(role: str, cli: CommandLine)
 @pytest.mark.parametrize(
     ("role", "optimizer", "llm"), [("planner", "bootstrap", "rules"), ("worker", "gepa", "engine:support.pupil:Pupil")]
 )
-def test_a_role_is_tuned_for_what_becomes_of_whole_economies(
+def test_a_role_can_be_tuned_for_the_welfare_of_whole_economies(
     role: str, optimizer: str, llm: str, cli: CommandLine
 ) -> None:
     args = ("--metric", "episode", "--optimizer", optimizer, "--sizes", "3,2,2", "--budget", "150", "--llm", llm)
@@ -240,7 +240,7 @@ def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: Comman
 
 
 @pytest.mark.slow
-def test_tuning_starts_from_a_file_where_one_is_given(cli: CommandLine) -> None:
+def test_tuning_starts_from_a_given_program_file(cli: CommandLine) -> None:
     engine = ("--llm", "engine:support.pupil:Pupil", *SMALL)
     assert cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "first.json").code == 0
     result = cli("optimize", "worker", "--optimizer", "copro", *engine, "--program", "first.json", "-o", "second.json")
@@ -291,7 +291,7 @@ class Refusing(Pupil):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_refused_in_one_line_before_anything_is_asked(
+def test_impossible_requests_are_refused_in_one_line_before_any_call(
     args: list[str], said: str, cli: CommandLine
 ) -> None:
     Path("notes.txt").write_text("my notes")

@@ -1,4 +1,4 @@
-"""A study's calls: stored, told apart, paid once, within the allowance, whatever threads and optimizers do."""
+"""A study's calls are stored, distinguished, paid for once and within the allowance, for any threads and optimizers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def calls_of(path: Path) -> list[dict[str, Any]]:
 # What is told apart
 
 
-def test_the_same_request_is_paid_once(tmp_path: Path) -> None:
+def test_identical_requests_are_paid_for_once(tmp_path: Path) -> None:
     engine = Pupil()
     with study_of(tmp_path / "a.duckdb") as study, asking(study, engine):
         said = [student()(**CASES[0].inputs()).labor for _ in range(3)]
@@ -135,7 +135,7 @@ def test_a_repetition_after_a_failure_is_the_same_request(tmp_path: Path) -> Non
     assert [call["status"] for call in calls_of(tmp_path / "a.duckdb")] == ["server_error", "ok"]
 
 
-def test_a_seed_is_the_studys_own(tmp_path: Path) -> None:
+def test_each_study_has_its_own_seed(tmp_path: Path) -> None:
     seeds = []
     for number, seed in enumerate((1, 1, 2)):
         engine = Pupil()
@@ -154,7 +154,7 @@ def test_threads_that_ask_the_same_wait_for_one_reply(tmp_path: Path) -> None:
     assert len({answer.labor for answer in said}) <= 2
 
 
-def test_who_waits_for_a_reply_that_fails_asks_itself(tmp_path: Path) -> None:
+def test_a_thread_that_waited_for_a_failed_reply_makes_its_own_call(tmp_path: Path) -> None:
     def fail_once(number: int) -> None:
         time.sleep(0.05)
         if number == 0:
@@ -208,7 +208,7 @@ def test_a_study_that_is_opened_again_has_its_replies(tmp_path: Path) -> None:
     assert spent == (12, 12 * 110)
 
 
-def test_replies_of_one_study_are_not_anothers(tmp_path: Path) -> None:
+def test_studies_do_not_share_replies(tmp_path: Path) -> None:
     engine = Pupil()
     with Store(str(tmp_path / "a.duckdb")) as store:
         for name in ("one", "two"):
@@ -226,7 +226,7 @@ def test_the_name_of_a_study_is_made_of_what_it_is() -> None:
     assert study_name(one).startswith("worker-labeled-")
 
 
-def test_an_evaluation_is_told_whole_with_what_it_took(tmp_path: Path) -> None:
+def test_an_evaluation_reports_all_scores_and_its_cost(tmp_path: Path) -> None:
     engine = Scripted(["no idea"] * 3 + [HOURS.format(40)] * 2)
     with study_of(tmp_path / "a.duckdb") as study:
         (done,) = evaluate(study, engine, student(), cases=3)
@@ -262,7 +262,7 @@ def test_dollars_never_pass_their_cap_and_are_used(threads: int, tmp_path: Path)
     assert 1.0 < spent <= 2.0
 
 
-def test_what_is_kept_for_later_is_there_later(tmp_path: Path) -> None:
+def test_reserved_calls_remain_available(tmp_path: Path) -> None:
     engine = Pupil()
     with study_of(tmp_path / "a.duckdb", max_calls=5) as study:
         with (
@@ -285,7 +285,7 @@ def test_an_attempt_that_failed_counts_as_a_call(tmp_path: Path) -> None:
 # How it ends
 
 
-def test_a_thread_that_is_left_behind_gets_no_more_replies(tmp_path: Path) -> None:
+def test_an_abandoned_thread_gets_no_more_replies(tmp_path: Path) -> None:
     engine, go = Pupil(), threading.Event()
 
     def later() -> None:
@@ -302,7 +302,7 @@ def test_a_thread_that_is_left_behind_gets_no_more_replies(tmp_path: Path) -> No
     assert len(engine.requests) == 1
 
 
-def test_a_reply_that_is_under_way_at_the_end_is_stored(tmp_path: Path) -> None:
+def test_a_pending_reply_at_the_end_is_stored(tmp_path: Path) -> None:
     path, started = tmp_path / "a.duckdb", threading.Event()
 
     def slow(number: int) -> None:
@@ -327,14 +327,14 @@ def test_a_model_that_cannot_be_used_halts_the_study(threads: int, tmp_path: Pat
     assert "the key was refused" in str(halted.value.error)
 
 
-def test_a_server_that_stays_away_halts_the_study_and_no_example_is_scored_for_it(tmp_path: Path) -> None:
+def test_an_unreachable_server_halts_the_study_without_scoring_examples(tmp_path: Path) -> None:
     engine = Scripted([HOURS.format(40)] + [lm15.TransportError("no route", retry_after=0.0)] * 99)
     with study_of(tmp_path / "a.duckdb") as study, pytest.raises(Halted, match="cannot be reached"):
         evaluate(study, engine, student(), retries=2)
     assert len(engine.requests) == 1 + 3
 
 
-def test_a_prompt_that_is_refused_only_scores_nothing(tmp_path: Path) -> None:
+def test_a_refused_prompt_scores_zero_and_does_not_halt_the_study(tmp_path: Path) -> None:
     engine = Scripted([lm15.ContextLengthError("too long"), HOURS.format(40)])
     with study_of(tmp_path / "a.duckdb") as study:
         (done,) = evaluate(study, engine, student(), cases=2)

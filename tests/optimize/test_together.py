@@ -52,7 +52,7 @@ def test_repeating_the_command_asks_nothing_and_writes_the_same_bytes(cli: Comma
     written = {path.name: path.read_bytes() for path in Path().glob("*.json")}
     again = cli(*COMMAND)
     assert again.code == 0
-    assert ", 0 of them now" in again.out
+    assert ", 0 of them new" in again.out
     assert {path.name: path.read_bytes() for path in Path().glob("*.json")} == written
     assert again.out.partition("Games compared")[2].partition("calls in all")[0].count("\n") > 5
 
@@ -93,8 +93,8 @@ def test_an_interrupted_search_is_resumed_without_paying_twice(cli: CommandLine)
         (("worker,planner", "-o", "best.json"), "put {role} into its name"),
         (("worker,planner", "--optimizer", "labeled"), "use bootstrap_rs or gepa"),
         (("worker,planner", "--optimizer", "gepa"), "--reflection-llm"),
-        (("worker,planner", "--program", "x.json"), "say for which role"),
-        (("worker,planner", "--role-llm", "planner=rules"), "are asked by one model"),
+        (("worker,planner", "--program", "x.json"), "name its role"),
+        (("worker,planner", "--role-llm", "planner=rules"), "one model answers all roles"),
         (("worker,planner", "--budget", "60"), "give --budget "),
     ],
 )

@@ -1,4 +1,4 @@
-"""Every optimizer on a model that can be taught: what it finds, stores and may spend, and that it repeats itself."""
+"""Every optimizer on a model that can be taught: what it finds, stores and spends, and that it is reproducible."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def in_words(outcome: Outcome, trials: list[Trial]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_teaches_what_can_be_taught_and_goes_on_when_it_was_cut_off(name: str, tmp_path: Path) -> None:
+def test_an_optimizer_improves_the_score_and_resumes_after_an_interruption(name: str, tmp_path: Path) -> None:
     engine, path = Pupil(), tmp_path / "a.duckdb"
     outcome, trials, study = tune(name, path, engine)
     assert outcome.best.score > outcome.before.score + 0.2
@@ -145,7 +145,7 @@ def test_a_budget_is_never_passed_and_the_best_so_far_is_kept(budget: int, threa
         assert f"--budget {budget} is used up" in outcome.stopped
 
 
-def test_a_budget_that_buys_nothing_is_refused_with_the_one_that_does(tmp_path: Path) -> None:
+def test_a_budget_that_is_too_small_is_refused_with_a_sufficient_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--budget 3 is used up: not enough for 4 dev examples"):
         tune("labeled", tmp_path / "a.duckdb", Pupil(), budget=3)
     with pytest.raises(UsageError, match=r"give (\d+) or more") as refused:
@@ -155,7 +155,7 @@ def test_a_budget_that_buys_nothing_is_refused_with_the_one_that_does(tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_larger_budget_goes_on_with_what_a_smaller_one_paid_for(tmp_path: Path) -> None:
+def test_a_larger_budget_resumes_from_the_calls_of_a_smaller_one(tmp_path: Path) -> None:
     path, engine = tmp_path / "a.duckdb", Pupil()
     tune("bootstrap_rs", path, engine, budget=45)
     first = len(engine.requests)
@@ -167,7 +167,7 @@ def test_a_larger_budget_goes_on_with_what_a_smaller_one_paid_for(tmp_path: Path
     assert len(engine.requests) <= len(whole.requests) + first
 
 
-def test_where_nothing_helps_the_program_stays_as_it_was(tmp_path: Path) -> None:
+def test_without_an_improvement_the_program_is_unchanged(tmp_path: Path) -> None:
     class Stubborn(Pupil):
         def complete(self, request: lm15.Request) -> lm15.Response:
             message = lm15.Message.assistant("[[ ## labor ## ]]\n40\n\n[[ ## completed ## ]]")
@@ -178,7 +178,7 @@ def test_where_nothing_helps_the_program_stays_as_it_was(tmp_path: Path) -> None
     assert outcome.test_before is outcome.test_after is not None
 
 
-def test_proposals_that_cannot_be_used_end_the_search_and_not_the_study(tmp_path: Path) -> None:
+def test_unusable_proposals_end_the_search_but_not_the_study(tmp_path: Path) -> None:
     class Wordless(Pupil):
         def complete(self, request: lm15.Request) -> lm15.Response:
             response = super().complete(request)

@@ -119,7 +119,7 @@ def test_every_planner_without_a_model_is_a_line_and_the_ceiling_is_the_highest(
     assert ceiling >= max(judged) - 1e-6
 
 
-def test_what_a_run_reached_is_what_its_summary_and_its_years_say(stored: Stored) -> None:
+def test_the_share_of_gain_agrees_with_the_summary_and_the_years(stored: Stored) -> None:
     for run in stored.runs.values():
         last = one(stored, f"select arg_max(welfare_best_response, year) as w from years where run_id = {run.run_id}")
         start, reached, best = start_reached_best(run.world)
@@ -152,7 +152,7 @@ def test_satisfaction_is_counted_by_people_and_verdicts(stored: Stored) -> None:
     assert satisfied / PEOPLE == pytest.approx(100 * mean["share"], rel=1e-3)
 
 
-def test_a_run_of_one_tax_year_has_nothing_to_compare_with(cli: CommandLine) -> None:
+def test_a_run_of_one_tax_year_shows_only_that_one(cli: CommandLine) -> None:
     cli("run", "--num-agents", "3", "--max-timesteps", "2", "--llm", "rules", "--db", "short.duckdb")
     with ReadOnlyStore("short.duckdb") as reader:
         (run,) = load(reader, ["1"])
@@ -188,7 +188,7 @@ def test_a_figure_is_valid_fits_and_has_only_our_colours(name: str, stored: Stor
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_a_figure_of_what_never_happened_is_none(name: str, cli: CommandLine, stored: Stored) -> None:
+def test_figures_without_data_are_left_out(name: str, cli: CommandLine, stored: Stored) -> None:
     assert FIGURES[name].prepare(stored.reader, [stored.runs[ELSEWHERE[name]]]) is None
     result = cli("figure", name, ELSEWHERE[name], "-o", "x.svg", "--db", DB)
     assert (result.code, Path("x.svg").exists()) == (2, False)
@@ -202,7 +202,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_letters_can_be_read_on_both_papers() -> None:
+def test_text_is_legible_on_light_and_dark_backgrounds() -> None:
     for colour in (style.INK, style.MUTED):
         assert 1.05 / (luminance(colour) + 0.05) >= 4.5
         assert (luminance(style.DARK[colour]) + 0.05) / (luminance("#11171d") + 0.05) >= 4.5

@@ -1,4 +1,4 @@
-"""The report: what it says is what is stored, text of models stays text, and the same runs give the same bytes."""
+"""The report shows what is stored, escapes text of models, and gives the same bytes for the same runs."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: Co
 
 
 @pytest.mark.slow
-def test_text_of_models_and_users_stays_text_in_runs_side_by_side(cli: CommandLine) -> None:
+def test_text_of_models_and_users_is_escaped_in_reports_of_several_runs(cli: CommandLine) -> None:
     for statement in (
         "UPDATE agents SET persona = $1, occupation = $1",
         "UPDATE lm_calls SET prompt = 'system\n' || $1, response = $1, model = $1, strategy = $1, program = $1",
@@ -176,7 +176,7 @@ def test_a_planner_that_fails_is_a_warning_too() -> None:
     assert "33.3 % of the decisions on the tax rates fell back" in " ".join(key_figures.warnings(measured))
 
 
-def test_an_objective_that_the_idle_carry_is_a_warning() -> None:
+def test_an_objective_dominated_by_idle_workers_is_a_warning() -> None:
     changed('UPDATE runs SET config = json_merge_patch(config, \'{"welfare": "paper"}\') WHERE run_id = 3')
     changed("UPDATE decisions SET income = 0 WHERE run_id = 3 AND agent = 0")
     with three.ReadOnlyStore(DB) as reader:
@@ -207,7 +207,7 @@ def test_the_table_of_policies_is_that_of_the_welfare_functions(stored: Stored) 
 
 
 @pytest.mark.slow
-def test_a_run_that_is_still_going_on_is_reported_from_a_copy(cli: CommandLine) -> None:
+def test_a_live_run_is_reported_from_a_copy(cli: CommandLine) -> None:
     with running(years=100_000, seed=1) as process:
         until(lambda: year_of("economist.duckdb") >= 3, seconds=120)
         result = cli("figure", "regret", "1", "-o", "live.svg")
@@ -229,7 +229,7 @@ def test_a_run_without_a_year_has_no_report(cli: CommandLine) -> None:
     assert "run 3 in traces.duckdb has no complete year yet" in result.err
 
 
-def test_more_runs_than_colours_are_refused(cli: CommandLine) -> None:
+def test_more_runs_than_a_figure_can_show_are_refused(cli: CommandLine) -> None:
     changed(
         "INSERT INTO runs BY NAME SELECT * REPLACE (run_id + 3 * k AS run_id) FROM runs r, range(1, 3) t(k)".replace(
             "SELECT *", "SELECT r.*"

@@ -1,4 +1,4 @@
-"""The report in a real browser: no error in its console, nothing wider than the screen, light and dark, nothing run."""
+"""The report in a real browser: no console error, nothing wider than the screen, light and dark, no injected script."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ SHOWN = """[...document.querySelectorAll(".plot")].filter(it => it.getClientRect
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [DESK, TABLET, PHONE, SMALL_PHONE], ids=lambda size: f"{size[0]}px")
 @pytest.mark.parametrize("name", ["one", "two"])
-def test_the_page_fits_every_screen_without_a_word_in_the_console(
+def test_the_page_fits_every_screen_without_console_messages(
     browser: Browser, pages: dict[str, Path], name: str, size: tuple[int, int]
 ) -> None:
     assert browser.open(pages[name], size, "light") == []
@@ -107,7 +107,7 @@ def test_the_page_fits_every_screen_without_a_word_in_the_console(
 
 
 @pytest.mark.slow
-def test_text_of_models_is_shown_and_not_run(browser: Browser, pages: dict[str, Path]) -> None:
+def test_text_of_models_is_never_executed(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["one"], DESK, "light")
     assert browser.ask("document.title") == f"Run 1: bounded, {three.PEOPLE} workers, {three.YEARS} years"
     assert browser.ask("document.querySelectorAll('script, img, iframe, [onerror]').length") == 0
@@ -118,7 +118,7 @@ def test_text_of_models_is_shown_and_not_run(browser: Browser, pages: dict[str, 
 
 
 @pytest.mark.slow
-def test_the_policy_would_stop_what_slipped_through(browser: Browser, pages: dict[str, Path]) -> None:
+def test_the_content_security_policy_blocks_injected_scripts(browser: Browser, pages: dict[str, Path]) -> None:
     """The same page with a script and a picture written into it by force: the browser refuses both, and says so."""
     holed = pages["one"].with_name("holed.html")
     slipped = '<script>document.title=\'owned\'</script><img src="http://127.0.0.1:9/x.png"><p style="color:red">x</p>'
@@ -159,7 +159,7 @@ def test_charts_follow_the_theme_of_the_page(browser: Browser, pages: dict[str, 
 
 
 @pytest.mark.slow
-def test_headings_go_down_one_step_at_a_time_and_figures_have_words(browser: Browser, pages: dict[str, Path]) -> None:
+def test_heading_levels_are_consecutive_and_figures_have_descriptions(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["two"], DESK, "light")
     levels = browser.ask("[...document.querySelectorAll('h1,h2,h3,h4')].map(it => +it.tagName[1])")
     assert levels[0] == 1

@@ -1,4 +1,4 @@
-"""The validity card: what scripted models must score, what it costs, and what a card shows of a model's words."""
+"""The validity card: what scripted models must score, what a card costs, and how it shows a model's text."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_the_best_hours_of_the_grid_are_those_of_the_closed_form() -> None:
         assert best_response(economy, workers.linear(rate), wage, len(workers.WAGES)) == pytest.approx(exact)
 
 
-def test_records_hold_what_is_needed_hours_on_both_sides_of_the_best_in_no_telling_place() -> None:
+def test_records_contain_hours_on_both_sides_of_the_best_at_uninformative_positions() -> None:
     places = set()
     for place in workers.grid().values():
         tried = [int(hours) for hours in re.findall(r"^(\d+): -?[\d.]+ \(", place.ask.inputs["record"], re.MULTILINE)]
@@ -190,39 +190,39 @@ def test_records_hold_what_is_needed_hours_on_both_sides_of_the_best_in_no_telli
     assert len(places) >= 5
 
 
-def test_whoever_computes_scores_one_in_everything_about_hours() -> None:
+def test_an_exact_model_scores_one_on_every_check_of_hours() -> None:
     found = judge(by(Perfect()), full=True)
     for name in ("hours", "monotonicity", "round_numbers", "repetition", "currency", "identity"):
         assert found[name].score.mean == pytest.approx(1), name
     assert found["elasticity"].score.mean > 0.97
 
 
-def test_whoever_always_works_forty_hours_scores_nothing_for_hours_and_elasticity_and_all_for_invariance() -> None:
+def test_constant_forty_hours_score_zero_on_hours_and_elasticity_and_one_on_invariance() -> None:
     found = judge(by(Forty()), full=True)
     expected = {"hours": 0, "elasticity": 0, "round_numbers": 0, "monotonicity": 1, "currency": 1, "identity": 1}
     assert {name: found[name].score.mean for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
-def test_whoever_copies_the_best_year_of_another_law_has_hours_and_no_elasticity() -> None:
+def test_copying_the_best_year_of_another_law_scores_on_hours_but_not_on_elasticity() -> None:
     found = judge(by(Copycat()), full=True)
     assert found["hours"].score.mean > 0.9
     assert found["elasticity"].score.mean < 0.5
 
 
 @pytest.mark.slow
-def test_a_prejudice_of_five_hours_costs_a_quarter_of_the_identity_score_and_is_told() -> None:
+def test_a_bias_of_five_hours_costs_a_quarter_of_the_identity_score_and_is_reported() -> None:
     found = judge(by(Prejudiced()), full=True)["identity"]
     assert found.score.mean == pytest.approx(1 - 0.5 / 2)
     assert "women minus men -5.0 hours; Jamal and Lakisha minus Greg and Emily +0.0" in found.words
 
 
-def test_whoever_votes_for_the_name_at_the_top_never_votes_the_same_when_the_ballot_is_turned(cli: CommandLine) -> None:
+def test_voting_for_the_first_name_scores_zero_on_option_order(cli: CommandLine) -> None:
     found = checked(cli, FirstName, *SMALL)
     assert found["option_order"] == 0
     assert found["votes"] < 0.6
 
 
-def test_every_voter_has_one_best_platform_and_each_is_somebodys() -> None:
+def test_every_voter_has_one_best_platform_and_each_platform_is_best_for_a_voter() -> None:
     cast = ballots(True)
     assert len(cast) == len(CAMPAIGNS) * len(VOTERS)
     for ballot in cast:
@@ -238,13 +238,13 @@ def test_the_best_rates_of_the_toys_differ_and_no_planner_begins_there() -> None
     assert all(toy.start != best_rate(toy) for toy in TOYS)
 
 
-def test_elasticity_is_judged_by_how_near_it_is_and_its_interval_may_hold_the_truth() -> None:
+def test_elasticity_is_scored_by_its_distance_and_its_interval_can_contain_the_true_value() -> None:
     assert workers._nearness(Interval(0.4, 0.3, 0.5), 0.4) == pytest.approx((1, 0.75, 1))
     assert workers._nearness(Interval(0.2, 0.1, 0.3), 0.4) == pytest.approx((0.5, 0.25, 0.75))
     assert workers._nearness(Interval(1.2, 0.9, 1.5), 0.4) == (0, 0, 0)
 
 
-def test_a_share_of_all_has_an_interval_that_few_trials_leave_wide() -> None:
+def test_a_share_of_one_has_a_wide_interval_with_few_trials() -> None:
     assert share(6, 6).low == pytest.approx(0.61, abs=0.005)
     assert share(0, 6).high == pytest.approx(0.39, abs=0.005)
     assert share(100, 100).low > 0.96
@@ -254,7 +254,7 @@ def test_a_share_of_all_has_an_interval_that_few_trials_leave_wide() -> None:
 # The command
 
 
-def test_a_small_card_asks_a_part_of_a_full_one() -> None:
+def test_a_small_card_asks_a_subset_of_a_full_one() -> None:
     small, full = Panel(by_rule(0)), Panel(by_rule(0))
     judge(small, full=False)
     judge(full, full=True)
@@ -263,7 +263,7 @@ def test_a_small_card_asks_a_part_of_a_full_one() -> None:
     assert set(small.replies) - of_planner <= set(full.replies)
 
 
-def test_a_model_that_never_answers_gets_its_card_and_its_words_do_nothing(cli: CommandLine) -> None:
+def test_a_model_without_usable_answers_gets_a_card_and_its_text_is_harmless(cli: CommandLine) -> None:
     found = checked(cli, Garbage, *SMALL, "-o", "card.md")
     assert set(found.values()) == {0}
     assert set(found) == {*CHECKS, *QUESTIONS}
@@ -280,13 +280,11 @@ def test_a_model_that_never_answers_gets_its_card_and_its_words_do_nothing(cli: 
 
 
 @pytest.mark.slow
-def test_a_card_that_was_cut_off_goes_on_and_pays_nothing_twice(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_card_resumes_without_repeated_calls(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ("validate", "--llm", "engine:test_validity:BreaksOff", *SMALL, "-o", "card.md")
     cut = cli(*command)
     assert cut.code == 130
-    assert "repeat the command with a higher cap to resume" in cut.out
+    assert "repeat the command to resume" in cut.out
     assert not Path("card.md").exists()
     assert stored("economist.duckdb", "SELECT status FROM studies") == [("interrupted",)]
     monkeypatch.setitem(globals(), "CUT_OFF", 10**6)
@@ -306,7 +304,7 @@ def test_a_card_that_was_cut_off_goes_on_and_pays_nothing_twice(
 
 
 @pytest.mark.slow
-def test_caps_stop_a_card_and_a_higher_one_goes_on(cli: CommandLine) -> None:
+def test_a_cap_stops_a_card_and_a_higher_cap_resumes_it(cli: CommandLine) -> None:
     command = ("validate", "--llm", "rules", *SMALL, "-o", "card.md")
     capped = cli(*command, "--max-tokens", "9000")
     assert capped.code == 2
@@ -327,7 +325,7 @@ def test_caps_stop_a_card_and_a_higher_one_goes_on(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_two_models_stand_side_by_side(cli: CommandLine) -> None:
+def test_cards_of_two_models_are_compared_in_one_table(cli: CommandLine) -> None:
     assert "no validity card is stored here" in _none_stored(cli)
     assert cli("validate", "--llm", "rules", *SMALL).code == 0
     second = cli("validate", "--llm", "rules", *SMALL, "--adapter", "chat", "--strategy", "worker=cot")
@@ -350,7 +348,7 @@ def _none_stored(cli: CommandLine) -> str:
     return result.err
 
 
-def test_a_dry_run_tells_calls_and_writes_nothing(cli: CommandLine) -> None:
+def test_a_dry_run_estimates_calls_and_writes_nothing(cli: CommandLine) -> None:
     result = cli("validate", "--llm", "gpt-4o-mini", *SMALL, "--dry-run", "--strategy", "worker=sc@3")
     assert result.code == 0, result.err
     ((calls,),) = (re.findall(r"^ ?ChooseLabor +(\d+)", result.out, re.MULTILINE),)
@@ -370,7 +368,7 @@ def test_a_dry_run_tells_calls_and_writes_nothing(cli: CommandLine) -> None:
         (("--llm", "gpt-4o"), "gpt-4o needs a key"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(cli: CommandLine, args: tuple[str, ...], said: str) -> None:
+def test_impossible_settings_are_refused_in_one_line(cli: CommandLine, args: tuple[str, ...], said: str) -> None:
     Path("notes.md").write_text("My notes.")
     model = () if "--llm" in args else ("--llm", "rules")
     result = cli("validate", *model, *args)
@@ -389,7 +387,7 @@ def test_the_card_of_rules_in_the_documents_is_what_its_command_makes(cli: Comma
 
 
 @pytest.mark.slow
-def test_a_model_in_this_process_is_asked_and_goes_on_where_a_cap_stopped_it(cli: CommandLine, tmp_path: Path) -> None:
+def test_a_local_model_is_asked_and_resumes_after_a_cap(cli: CommandLine, tmp_path: Path) -> None:
     pytest.importorskip("xllamacpp")
     file = tiny_model.write(tmp_path / "tiny.gguf")
     args = ("--llm", f"gguf:{file}", "--adapter", "compact", "--max-output-tokens", "60", *SMALL, "-o", "card.md")
@@ -404,7 +402,7 @@ def test_a_model_in_this_process_is_asked_and_goes_on_where_a_cap_stopped_it(cli
 
 
 @pytest.mark.slow
-def test_a_card_is_the_same_however_many_calls_are_in_flight(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_does_not_depend_on_concurrency(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789")
     cli.forget_environment()
     cards = set()
@@ -429,7 +427,7 @@ def test_a_card_is_the_same_however_many_calls_are_in_flight(cli: CommandLine, m
 # What a card shows
 
 
-def test_text_of_others_is_on_one_line_short_and_harmless() -> None:
+def test_untrusted_text_is_shown_on_one_line_short_and_harmless() -> None:
     assert card.text("a\n\n# b\x1b[2J") == "a \\# b \\[2J"
     assert card.text("&lt;") == "&amp;lt;"
     assert len(card.text("x" * 5000)) < 200
@@ -442,7 +440,7 @@ def test_a_check_without_any_answer_says_so_and_an_empty_score_is_a_dash() -> No
     assert "| - | - |" in page
 
 
-def test_a_card_names_the_settings_that_matter_and_hides_what_an_address_may_tell() -> None:
+def test_a_card_names_the_relevant_settings_and_hides_credentials_in_urls() -> None:
     settings = {"llm": "rules", "adapter": "chat", "base_url": "http://me:secret@127.0.0.1:1/v1", "timeout": 5}
     plan = prepare(ValidateRequest("small", None), settings)
     assert "--adapter chat" in plan.command

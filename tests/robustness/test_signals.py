@@ -82,7 +82,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("--timeout", "600", *MODEL),  # threads of DSPy must not be awaited for so long
     ),
     "validate": ("validate", "--size", "small", *MODEL),
-    "wards": ("run", *SIZE, "--processes", "2", *MODEL),
+    "processes": ("run", *SIZE, "--processes", "2", *MODEL),
     "doctor": ("doctor", *MODEL),
 }
 

@@ -1,4 +1,4 @@
-"""Several processes answer a run's questions, and nobody can tell from its tables: not even when one is killed."""
+"""Several processes answer a run's questions; the tables equal those of one process, even if one is killed."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ RULES = (*SMALL, "--llm", "rules")
 
 
 class Here:
-    """A way to wards in this very process, which keeps what it was sent."""
+    """A channel to workers in this process, which records the messages it was sent."""
 
-    def __init__(self, wards: WorkerPool, count: int) -> None:
-        self.wards = [AgentWorker(setup) for setup in setups(wards.llm_agents, wards.store, count)]
+    def __init__(self, pool: WorkerPool, count: int) -> None:
+        self.workers = [AgentWorker(setup) for setup in setups(pool.llm_agents, pool.store, count)]
         self.sent: list[tuple[int, Sequence[Question]]] = []
 
     @property
     def count(self) -> int:
-        return len(self.wards)
+        return len(self.workers)
 
     async def ask(self, number: int, batch: Sequence[Question]) -> Report:
         self.sent.append((number, batch))
-        return await self.wards[number].answer(batch)
+        return await self.workers[number].answer(batch)
 
     def close(self) -> None:
         return None
@@ -64,35 +64,35 @@ class Here:
 # -- who answers ---------------------------------------------------------------------------------------------------
 
 
-@given(agents=st.integers(1, 200), wards=st.integers(1, 50))
-def test_wards_are_contiguous_and_as_large_as_one_another(agents: int, wards: int) -> None:
-    wards = min(wards, agents)
-    of = [partition_of(agent, agents, wards) for agent in range(agents)]
+@given(agents=st.integers(1, 200), workers=st.integers(1, 50))
+def test_partitions_are_contiguous_and_of_equal_size(agents: int, workers: int) -> None:
+    workers = min(workers, agents)
+    of = [partition_of(agent, agents, workers) for agent in range(agents)]
     assert of == sorted(of)
-    sizes = [of.count(number) for number in range(wards)]
+    sizes = [of.count(number) for number in range(workers)]
     assert min(sizes) >= 1
     assert max(sizes) - min(sizes) <= 1
 
 
-@given(limit=st.integers(1, 1000), wards=st.integers(1, 50))
-def test_the_shares_of_a_limit_add_up_to_it(limit: int, wards: int) -> None:
-    wards = min(limit, wards)
-    shares = [share(RunConfig(concurrency=limit, rpm=limit), number, wards) for number in range(wards)]
+@given(limit=st.integers(1, 1000), workers=st.integers(1, 50))
+def test_the_shares_of_a_limit_add_up_to_it(limit: int, workers: int) -> None:
+    workers = min(limit, workers)
+    shares = [share(RunConfig(concurrency=limit, rpm=limit), number, workers) for number in range(workers)]
     assert sum(one.concurrency for one in shares) == sum(one.rpm or 0 for one in shares) == limit
     assert {one.tpm for one in shares} == {None}
 
 
-def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
+def test_questions_of_one_round_are_one_message_per_worker_process() -> None:
     config = RunConfig(num_agents=10, llm="rules", processes=3)
     with Store("a.duckdb") as store:
         llm_agents, world, sent = LLMAgents(config, "rules"), create(config), []
         llm_agents.enter(1)
-        wards = WorkerPool(llm_agents, store, lambda wards: sent.append(Here(wards, 3)) or sent[0])
+        pool = WorkerPool(llm_agents, store, lambda pool: sent.append(Here(pool, 3)) or sent[0])
 
         async def two_years() -> list[list[Any]]:
             def asks(year: int) -> list[Any]:
                 inputs = (labor_inputs(world, agent, year) for agent in range(10))
-                return [wards.ask(Question("ChooseLabor", shown, year, i)) for i, shown in enumerate(inputs)]
+                return [pool.ask(Question("ChooseLabor", shown, year, i)) for i, shown in enumerate(inputs)]
 
             return [await asyncio.gather(*asks(year)) for year in range(2)]
 
@@ -101,7 +101,7 @@ def test_what_is_asked_at_once_is_one_message_a_ward() -> None:
         assert [(number, [ask.agent for ask in batch]) for number, batch in here.sent] == [
             (number, agents) for _ in range(2) for number, agents in enumerate(([0, 1, 2, 3], [4, 5, 6], [7, 8, 9]))
         ]
-        wards.close()
+        pool.close()
         assert llm_agents.usage.calls == store.one("SELECT count(*) FROM lm_calls") == 20
         assert llm_agents.hearing.heard
         whole = LLMAgents(replace(config, processes=1), "rules", run_id=1)
@@ -130,24 +130,24 @@ def calls_of(count: int) -> list[Call]:
     return calls
 
 
-def test_calls_come_out_of_a_journal_as_they_went_in() -> None:
-    calls, journal = calls_of(5), CallFileWriter(Path("a.duckdb.calls/1/0"))
+def test_calls_read_from_a_call_file_equal_those_written() -> None:
+    calls, writer = calls_of(5), CallFileWriter(Path("a.duckdb.calls/1/0"))
     for call in reversed(calls):
-        journal.post(call)
-    journal.flush()
-    assert journal.leftover_calls() == calls
-    assert not list(journal.folder.glob("*.tmp"))
+        writer.post(call)
+    writer.flush()
+    assert writer.leftover_calls() == calls
+    assert not list(writer.folder.glob("*.tmp"))
 
 
-def test_a_call_is_in_a_file_soon_although_nobody_flushes() -> None:
-    journal = CallFileWriter(Path("calls"))
+def test_a_call_reaches_its_file_soon_without_a_flush() -> None:
+    writer = CallFileWriter(Path("calls"))
     (call,) = calls_of(1)
-    journal.post(call)
-    until(lambda: journal.leftover_calls() == [call], 10)
+    writer.post(call)
+    until(lambda: writer.leftover_calls() == [call], 10)
 
 
 @pytest.mark.parametrize("db", ["a.duckdb", "odd [1]*?.duckdb"])
-def test_calls_are_taken_in_once_whatever_a_kill_left_behind(db: str) -> None:
+def test_calls_are_ingested_once_whatever_a_kill_left_behind(db: str) -> None:
     calls = calls_of(6)
     folder = calls_folder(db) / "1"
     written(folder / "0", calls[:4])
@@ -156,7 +156,7 @@ def test_calls_are_taken_in_once_whatever_a_kill_left_behind(db: str) -> None:
         assert [row["call_id"] for row in store.rows(stored)] == [call.call_id for call in calls[:4]]
         assert not calls_folder(db).exists()
         written(folder / "0", calls[2:5])  # two of them again: their files outlived the commit
-        written(folder / "1", calls[4:])  # and one from a ward that was thought lost and wrote on
+        written(folder / "1", calls[4:])  # and one from a worker that was thought lost and kept writing
         totals = ingest_calls(store, 1)
         assert (totals["calls"], totals["failed"]) == (2, 1)
         assert [Call(**{name: row[name] for name in vars(calls[0])}) for row in store.rows(stored)] == calls
@@ -164,10 +164,10 @@ def test_calls_are_taken_in_once_whatever_a_kill_left_behind(db: str) -> None:
 
 
 def written(folder: Path, calls: Sequence[Call]) -> None:
-    journal = CallFileWriter(folder)
+    writer = CallFileWriter(folder)
     for call in calls:
-        journal.post(call)
-    journal.flush()
+        writer.post(call)
+    writer.flush()
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def written(folder: Path, calls: Sequence[Call]) -> None:
         ({"processes": 65}, "--concurrency 64 is divided among 65"),
     ],
 )
-def test_what_cannot_be_divided_is_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
+def test_settings_that_cannot_be_divided_are_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match="^" + words.replace("$", r"\$")) as refused:
         build(settings)
     assert "\n" not in str(refused.value)
@@ -205,7 +205,7 @@ def test_two_processes_leave_the_same_tables_as_one(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_questions_that_are_alike_share_requests_in_each_process_and_come_out_the_same(cli: CommandLine) -> None:
+def test_identical_questions_share_requests_in_each_process_with_the_same_results(cli: CommandLine) -> None:
     crowd = ("--num-agents", "40", "--archetypes", "4", "--archetype-samples", "6")
     args = (*SMALL, *crowd, "--llm", "gpt-4o-mini")
     with Loopback() as server:
@@ -227,7 +227,7 @@ def test_three_processes_leave_the_same_tables_as_one(cli: CommandLine, scenario
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_is_begun_anew_and_asks_only_for_the_rest(cli: CommandLine) -> None:
+def test_a_killed_process_is_restarted_and_asks_only_the_remaining_questions(cli: CommandLine) -> None:
     args = (*SMALL, "--num-agents", "20", "--llm", "engine:support.deadly:Deadly", "--concurrency", "2")
     whole = play(cli, "a.duckdb", *args)
     asked = sorted(deadly.asked())
@@ -239,7 +239,7 @@ def test_a_process_that_is_killed_is_begun_anew_and_asks_only_for_the_rest(cli: 
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: CommandLine) -> None:
+def test_a_process_that_keeps_dying_stops_the_run_which_can_be_resumed(cli: CommandLine) -> None:
     args = (*SMALL, "--llm", "engine:support.deadly:Deadly")
     whole = play(cli, "a.duckdb", *args)
     deadly.to_die(5, after=0)
@@ -263,7 +263,7 @@ SERVED = (*SMALL[2:], "--num-agents", "30", "--llm", "gpt-4o-mini", "--concurren
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes that `pid` has begun, as far as they answer for wards."""
+    """The worker processes that `pid` has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
@@ -273,7 +273,7 @@ def gone(pids: list[int]) -> bool:
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_at_any_moment_loses_only_what_was_under_way(cli: CommandLine) -> None:
+def test_a_process_killed_at_any_moment_loses_only_pending_calls(cli: CommandLine) -> None:
     with Loopback(latency=0.02) as server:
         args = (*SERVED, "--base-url", server.url)
         whole = play(cli, "a.duckdb", *args)
@@ -293,18 +293,18 @@ def test_a_process_that_is_killed_at_any_moment_loses_only_what_was_under_way(cl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
-def test_a_run_that_is_cut_off_leaves_no_process_and_goes_on(cli: CommandLine, how: signal.Signals) -> None:
+def test_an_interrupted_run_leaves_no_process_and_can_be_resumed(cli: CommandLine, how: signal.Signals) -> None:
     with Loopback(latency=0.02) as server:
         args = (*SERVED, "--base-url", server.url)
         whole = play(cli, "a.duckdb", *args)
         asked: list[str] = []
-        wards: list[int] = []
+        workers: list[int] = []
 
         def cut_off(number: int, body: dict[str, Any]) -> None:
             if "Reply with the word OK" not in str(body):
                 asked.append(json.dumps(body, sort_keys=True))
-            if len(asked) == 60 and not wards:
-                wards.extend(children_of(process.pid))
+            if len(asked) == 60 and not workers:
+                workers.extend(children_of(process.pid))
                 process.send_signal(how)
 
         server.fault = cut_off
@@ -313,8 +313,8 @@ def test_a_run_that_is_cut_off_leaves_no_process_and_goes_on(cli: CommandLine, h
             _, said = process.communicate(timeout=60)
         assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how], said
         assert said == ""
-        assert len(wards) == 2
-        until(lambda: gone(wards), 10)
+        assert len(workers) == 2
+        until(lambda: gone(workers), 10)
         assert cli("resume", "1", "--db", "b.duckdb", "--processes", "1").code == 0
     assert rows("b.duckdb") == whole
     assert len(asked) - len(set(asked)) <= UNDER_WAY  # of the 29 of that year

@@ -1,4 +1,4 @@
-"""Asking: who is asked what, what a failed answer becomes, and which failures end a run."""
+"""LLMAgents: who is asked what, what an unusable reply leads to, and which failures end a run."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Babbler(RulesEngine):
 
 
 @pytest.mark.slow
-def test_a_worker_whose_answers_make_no_sense_keeps_its_hours() -> None:
+def test_a_worker_whose_replies_are_unusable_keeps_its_hours() -> None:
     simulation = play(llm=engine(Babbler))
     rows = ask("SELECT year, labor, fallback, call_id IS NULL FROM decisions WHERE agent = 2 ORDER BY year")
     assert rows == [(0, 55, False, False), (1, 55, False, False), (2, 55, True, True), (3, 55, True, True)]
@@ -118,7 +118,7 @@ def test_a_failed_answer_is_sent_back_with_the_reason() -> None:
     assert len(third) == len(second)  # the last failure only: prompts do not grow with attempts
 
 
-def test_a_worker_that_never_made_sense_works_forty_hours() -> None:
+def test_a_worker_without_a_usable_reply_ever_works_forty_hours() -> None:
     class_name = engine(Mute)
     play(llm=class_name)
     assert ask("SELECT DISTINCT labor, fallback FROM decisions WHERE agent = 1") == [(40, True)]
@@ -140,7 +140,7 @@ class Hasty(RulesEngine):
         return super().complete(request)
 
 
-def test_an_answer_that_is_mended_is_no_fallback() -> None:
+def test_a_reply_that_is_corrected_on_retry_is_not_a_fallback() -> None:
     simulation = play(llm=engine(Hasty))
     assert ask("SELECT count(*) FROM decisions WHERE fallback OR labor > 100") == [(0,)]
     query = "SELECT attempt, status, count(*) FROM lm_calls WHERE signature = 'ChooseLabor' GROUP BY ALL ORDER BY ALL"
@@ -161,7 +161,7 @@ class Grumbler(RulesEngine):
         return super().complete(request)
 
 
-def test_discontent_never_helps_even_where_utility_is_negative() -> None:
+def test_dissatisfaction_never_raises_utility_even_if_utility_is_negative() -> None:
     play(llm=engine(Grumbler), scenario="bounded")
     negative, positive, total = ask("""
         SELECT count(*) FILTER (utility < 0 AND abs(adjusted_utility - 1.5 * utility) < 1e-6),
@@ -180,7 +180,7 @@ class Opinionless(RulesEngine):
         return said("Who knows?") if "`[[ ## satisfied ## ]]`" in text else super().complete(request)
 
 
-def test_a_verdict_that_is_none_counts_as_none_and_costs_nothing() -> None:
+def test_an_unusable_verdict_counts_as_missing_and_does_not_change_utility() -> None:
     simulation = play(llm=engine(Opinionless), scenario="bounded", max_timesteps=1)
     assert ask("SELECT DISTINCT satisfied, adjusted_utility = utility FROM decisions") == [(None, True)]
     assert simulation.fallbacks == 4
@@ -281,7 +281,7 @@ class Mortal(RulesEngine):
         return super().complete(request)
 
 
-def test_a_run_whose_model_dies_has_failed_and_says_why() -> None:
+def test_a_run_whose_model_stops_answering_fails_and_reports_the_reason() -> None:
     with pytest.raises(ModelError):
         run_command({**SMALL, "llm": engine(Mortal)}, Console(file=StringIO()))
     [(status, error, ended)] = ask("SELECT status, error, finished_at IS NOT NULL FROM runs")
@@ -296,7 +296,7 @@ def test_a_run_that_played_to_its_end_has_finished() -> None:
     assert ask("SELECT status, error, name FROM runs") == [("finished", None, "rational-rules-4x4-seed5")]
 
 
-def test_a_run_stops_before_its_cap_and_is_no_failure() -> None:
+def test_a_run_stops_before_its_cap_and_does_not_count_as_failed() -> None:
     code = run_command({**SMALL, "max_timesteps": 50, "max_tokens": 6000}, Console(file=StringIO()))
     assert code == 0
     [(status, error, years)] = ask("SELECT status, error, (SELECT count(*) FROM years) FROM runs")
@@ -333,7 +333,7 @@ def test_the_rules_need_no_preflight() -> None:
     assert llm_agents.usage.calls == 0
 
 
-def test_a_refused_key_is_not_repeated_to_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrongwrongwrong")
     with Loopback(api_key="sk-rightrightright") as server, pytest.raises(ModelError) as refusal:
         preflight(server)
@@ -360,7 +360,7 @@ def test_a_busy_server_is_asked_again_and_both_attempts_are_kept() -> None:
     assert ask("SELECT count(DISTINCT sampling_seed) FROM lm_calls") == [(4,)]
 
 
-def test_each_agent_is_a_sample_of_its_own_and_the_same_one_again() -> None:
+def test_each_agent_gets_its_own_sample_which_is_reproducible() -> None:
     def seeds() -> list[int]:
         with Loopback() as server:
             play(llm="gpt-4o-mini", base_url=server.url, db=f"{server.port}.duckdb", temperature=0.9, max_timesteps=2)
@@ -413,13 +413,13 @@ class Crowd(RulesEngine):
 
 
 @pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (3, 3), (64, 8)])
-def test_workers_are_asked_at_once_but_never_more_than_allowed(concurrency: int, most: int) -> None:
+def test_workers_are_asked_concurrently_up_to_the_limit(concurrency: int, most: int) -> None:
     Crowd.most.clear()
     play(llm=engine(Crowd), num_agents=8, max_timesteps=1, planner_type="FREE_MARKET", concurrency=concurrency)
     assert Crowd.most["labor"] == most
 
 
-def test_citizens_vote_and_judge_at_once_too() -> None:
+def test_votes_and_verdicts_are_asked_concurrently() -> None:
     """The first release asked for verdicts one by one in a democracy."""
     Crowd.most.clear()
     play(llm=engine(Crowd), scenario="democratic", num_agents=6, max_timesteps=1)
@@ -427,7 +427,7 @@ def test_citizens_vote_and_judge_at_once_too() -> None:
 
 
 @pytest.mark.slow
-def test_the_first_questions_are_under_way_while_others_are_still_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_questions_are_sent_while_later_prompts_are_still_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[float] = []
     format_message = compact.CompactAdapter.format_user_message_content
 
@@ -464,7 +464,7 @@ class Leisurely(RulesEngine):
         return RulesEngine.complete(self, request)
 
 
-def test_calls_are_handed_over_in_the_order_of_their_ids_however_answers_arrive() -> None:
+def test_calls_are_stored_in_the_order_of_their_ids_whatever_the_order_of_replies() -> None:
     llm_agents = LLMAgents(build(SMALL), engine(Leisurely))
     inputs = {"occupation": "Carpenters", "sex": "Male", "age": 30, "wage": "$20.00 an hour"}
 
@@ -500,7 +500,7 @@ class Speechless:
         ({"program": "worker=garbage.json"}, "program file garbage.json is not readable JSON"),
     ],
 )
-def test_minds_that_cannot_be_are_refused_in_one_line_before_anything_is_stored(
+def test_impossible_agent_settings_are_refused_in_one_line_before_anything_is_stored(
     settings: dict[str, Any], said: str
 ) -> None:
     saved_program.save(Worker(strategy("io"), 3), "worker.json", role="worker", strategy="io")
@@ -525,7 +525,7 @@ DECLARED = {
 }
 
 
-def test_every_question_has_a_place_among_call_ids_and_a_program_that_asks_it() -> None:
+def test_every_question_has_its_own_call_ids_and_a_program() -> None:
     assert set(QUESTIONS) == set(DECLARED) == set(SIGNATURES) - {"Preflight"}
     llm_agents = LLMAgents(build(SMALL), "rules")
     for question in QUESTIONS:

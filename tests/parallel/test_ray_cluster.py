@@ -54,7 +54,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(cli: CommandLine, monkeyp
     assert not Path("economist.duckdb").exists()
 
 
-def test_a_cluster_that_is_not_there_is_one_line_before_anything_is_begun(cli: CommandLine) -> None:
+def test_an_unreachable_cluster_is_reported_in_one_line_before_anything_starts(cli: CommandLine) -> None:
     nowhere = ("--llm", "rules", "--engine", "ray", "--ray-address", "127.0.0.1:1")
     for command in (("run",), ("compare", "worker=io", "worker=cot"), ("personas",)):
         refused = cli(*command, *nowhere)
@@ -79,7 +79,7 @@ def test_any_number_of_shards_leaves_the_tables_of_one_process(cli: CommandLine,
 
 
 @pytest.mark.slow
-def test_an_actor_that_is_killed_is_begun_anew_and_asks_only_for_the_rest(cli: CommandLine, two_nodes: str) -> None:
+def test_a_killed_actor_is_restarted_and_asks_only_the_remaining_questions(cli: CommandLine, two_nodes: str) -> None:
     whole, asked = play(cli, "a.duckdb", *ARGS), sorted(deadly.asked())
     deadly.ASKED.unlink()
     deadly.to_die(1, after=14)  # in the second year
@@ -90,7 +90,7 @@ def test_an_actor_that_is_killed_is_begun_anew_and_asks_only_for_the_rest(cli: C
 
 
 @pytest.mark.slow
-def test_an_actor_that_dies_again_and_again_ends_the_run_which_can_go_on(cli: CommandLine, two_nodes: str) -> None:
+def test_an_actor_that_keeps_dying_stops_the_run_which_can_be_resumed(cli: CommandLine, two_nodes: str) -> None:
     whole = play(cli, "a.duckdb", *ARGS)
     deadly.to_die(5, after=0)
     args = (*ARGS, "--engine", "ray", "--ray-address", two_nodes, "--shards", "1")
@@ -119,7 +119,7 @@ def test_a_sweep_on_ray_has_the_runs_of_one_process_even_when_a_task_is_lost(cli
     assert not list(Path().glob("*.shard-*"))
 
 
-def test_shards_are_for_one_run(cli: CommandLine) -> None:
+def test_shards_apply_to_single_runs_only(cli: CommandLine) -> None:
     refused: Any = cli("compare", "worker=io", "worker=cot", "--llm", "rules", "--engine", "ray", "--shards", "2")
     assert refused.code == 2
     assert "--shards applies to single runs" in refused.err
