@@ -395,7 +395,7 @@ def test_a_dry_run_lists_missing_runs_and_writes_nothing(cli: CommandLine) -> No
 
 
 BAD = [
-    (("nope",), "no experiment 'nope': there are baselines"),
+    (("nope",), "no experiment 'nope'; choose one of baselines"),
     (("scalabilty",), "did you mean scalability?"),
     ((), "give an experiment"),
     (("rational", "--seed", "3"), "takes --seeds"),
