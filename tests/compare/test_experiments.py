@@ -490,5 +490,5 @@ def test_rounding_errors_of_equal_figures_count_as_no_difference() -> None:
 
 
 def test_a_primary_outcome_that_is_not_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match="no measure 'joy'"):
+    with pytest.raises(ValueError, match="the primary outcome 'joy' is not among the measures"):
         estimates([], "io", primary="joy")
