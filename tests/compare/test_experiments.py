@@ -395,7 +395,7 @@ def test_a_dry_run_lists_missing_runs_and_writes_nothing(cli: CommandLine) -> No
 
 
 BAD = [
-    (("nope",), "no experiment 'nope': there are baselines"),
+    (("nope",), "no experiment 'nope'; choose one of baselines"),
     (("scalabilty",), "did you mean scalability?"),
     ((), "give an experiment"),
     (("rational", "--seed", "3"), "takes --seeds"),
@@ -490,5 +490,5 @@ def test_rounding_errors_of_equal_figures_count_as_no_difference() -> None:
 
 
 def test_a_primary_outcome_that_is_not_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match="no measure 'joy'"):
+    with pytest.raises(ValueError, match="the primary outcome 'joy' is not among the measures"):
         estimates([], "io", primary="joy")
