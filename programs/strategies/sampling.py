@@ -21,6 +21,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from programs.calls.context import CallContext, call_context, entered
+from programs.strategies import refine_prompt
 from programs.strategies.self_evaluation import GOOD_ENOUGH, reward
 
 log = logging.getLogger("llm_economist")
@@ -280,6 +281,10 @@ class _QuietBestOfN(dspy.BestOfN):
 
 class _QuietRefine(dspy.Refine):
     forward = _logged(dspy.Refine.forward)
+
+    def __init__(self, module: dspy.Module, **how: Any) -> None:
+        super().__init__(module, **how)
+        self.module_code, self.reward_fn_code = refine_prompt.PROGRAM, refine_prompt.SCORE
 
 
 class BestOfN(_Attempts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from hashlib import blake2b
 from typing import Any
 
 import dspy
@@ -196,6 +197,12 @@ def test_an_attempt_that_cannot_be_parsed_is_not_the_last_word(capsys: pytest.Ca
 def test_if_no_attempt_can_be_parsed_that_is_a_failure() -> None:
     with pytest.raises(AdapterParseError):
         ask(module_of("ChooseLabor", "best_of_n"), inputs_of("ChooseLabor"), lm=scripted_lm(Scripted(["no"] * 9)))
+
+
+def test_the_advice_is_asked_with_fixed_texts_so_that_stored_replies_fit_after_a_change_of_the_code() -> None:
+    search = module_of("ChooseLabor", "refine").search
+    shown = (search.module_code + search.reward_fn_code).encode()
+    assert blake2b(shown, digest_size=8).hexdigest() == "b358adb52a89ef3e", "stored runs were asked with other texts"
 
 
 def test_refine_advises_itself_after_an_answer_that_falls_short() -> None:
