@@ -47,7 +47,7 @@ MARKERS = re.compile(
 )
 OTHERS_MARKERS = re.compile(
     r"\[(?=\[\s*#|/?[A-Z][A-Z_]{2,40}\])"  # and [INST]
-    r"|<(?=[|\uff5c<!?/A-Za-z_])"  # and any tag or comment, anywhere
+    r"|<(?=[|\uff5c<!?/A-Za-z_])|^<(?=\w)"  # and any tag or comment, anywhere
     r"|\](?=\]>)|^##(?=#)"  # and any head of a section
     r"|`(?=``)|~(?=~~)",  # and fences
     re.MULTILINE,

@@ -19,7 +19,7 @@ ORDER = {
         "calls",
         "adapters",
         "engines",
-        "strategies endpoints",
+        "strategies endpoints given_models",
         "roles models",
     ),
     "pipeline": (

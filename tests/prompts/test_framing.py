@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.hostile import HOSTILE
 from support.village import PLATFORMS, POPULATION, CallRecorder, Scripted, ask, module_of, scripted_lm
@@ -310,6 +310,8 @@ def test_whatever_is_asked_in_an_interview_the_prompt_reads_back(text: str, adap
     check(signature_of("AnswerInterview"), told("AnswerInterview", "question", text), "question", adapter)
 
 
+@example(text="<0", most=100)
+@example(text="a\n<é", most=100)
 @given(text=texts, most=st.integers(SHORT, 700))
 def test_a_framed_text_is_short_seen_sendable_and_stays_as_it_is(text: str, most: int) -> None:
     names = ["phase", "record", "identity"]

@@ -279,7 +279,7 @@ WRONG = {
     "no value": (["transfers", "--param", "run_id"], "expected NAME=VALUE"),
     "a missing parameter": (["select $x"], "the query needs a value for $x: --param x=VALUE"),
     "one too many": (["select 1", "--param", "x=1"], "the query has no $x"),
-    "nothing": ([], "give a SELECT, a saved question"),
+    "nothing": ([], "give a SELECT, a saved query"),
     "an unknown format": (["select 1", "--format", "excel"], "expected table, markdown, csv, json or parquet"),
     "two formats": (["select 1", "--json", "--format", "csv"], "choose one"),
     "Parquet on the screen": (["select 1", "--format", "parquet"], "needs --output FILE"),
