@@ -22,6 +22,8 @@ import duckdb
 import pytest
 from support.command_line import CommandLine
 from support.pages import blocks
+from support.pupil import Pupil
+from support.village import scripted_lm
 
 import llm_economist as le
 from pipeline.config import ROLES
@@ -343,6 +345,15 @@ def test_the_page_names_every_public_name_and_no_other() -> None:
     methods = {name for kind in (le.Run, le.Database) for name in vars(kind) if not name.startswith("_")}
     in_examples = "\n".join(blocks(PAGE, "python"))
     assert {name for name in methods if not re.search(rf"\b(?:run|study)\.{name}\b", in_examples)} <= {"path"}
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_runs_on_a_model_that_can_be_taught() -> None:
+    (code,) = blocks(ROOT / "README.md", "python")
+    lm = scripted_lm(Pupil())
+    with dspy.context(lm=lm):
+        exec(compile(code, "README.md", "exec"), {"lm": lm})
+    assert json.loads(Path("worker.json").read_text())["strategy"] == "cot"
 
 
 @pytest.mark.slow
