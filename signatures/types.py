@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from signatures.texts.numbers import MONEY, NUMBER, dollars
+
 RateChange = Literal[-20, -10, 0, 10, 20]
 """Percentage points by which one bracket's marginal rate may change at once."""
 
@@ -73,6 +75,11 @@ class TaxSchedule(BaseModel):
         """One line for people and models: `10% up to $11,600; 12% to $47,150; 22% above`."""
         return _schedule_in_words(self.thresholds, self.rates)
 
+    @staticmethod
+    def parse(text: str) -> TaxSchedule | None:
+        """The schedule that `str` rendered: rates to six digits, whole dollars. None for any other text."""
+        return _schedule_from_words(text)
+
 
 @lru_cache(maxsize=64)
 def _schedule_in_words(thresholds: tuple[float, ...], rates: tuple[float, ...]) -> str:
@@ -81,6 +88,23 @@ def _schedule_in_words(thresholds: tuple[float, ...], rates: tuple[float, ...]) 
     upper = [f" up to ${edge:,.0f}" for edge in thresholds[1:2]]
     upper += [f" to ${edge:,.0f}" for edge in thresholds[2:]]
     return "; ".join(f"{rate:g}%{edge}" for rate, edge in zip(rates, [*upper, " above"], strict=True))
+
+
+_BRACKET = re.compile(rf"({NUMBER})% (?:(?:up )?to ({MONEY})|above|on every dollar)")
+
+
+@lru_cache(maxsize=64)
+def _schedule_from_words(text: str) -> TaxSchedule | None:
+    found = [_BRACKET.fullmatch(part) for part in text.split("; ")]
+    brackets = [(float(part[1]), part[2]) for part in found if part]
+    edges = [dollars(edge) for _, edge in brackets if edge]
+    if not len(found) == len(brackets) == len(edges) + 1:
+        return None
+    try:
+        schedule = TaxSchedule(thresholds=(0, *edges), rates=tuple(rate for rate, _ in brackets))
+    except ValueError:
+        return None
+    return schedule if str(schedule) == text else None
 
 
 class Hours(int):

@@ -17,8 +17,8 @@ from evals.elections.notes import notes
 from evals.output.console import Console
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
-from pipeline.simulation.observations import money
 from pipeline.store.reader import ReadOnlyStore, readable
+from signatures.texts.numbers import money
 
 WIDTH = 100
 """Width of the tables if there is no terminal."""

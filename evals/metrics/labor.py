@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.tax import FloatArray, marginal_rate, tax
 from pipeline.economy.utility import CONTINUUM, MAX_HOURS, effective_share, effort_cost, income
-from pipeline.simulation.observations import money
+from signatures.texts.numbers import money
 from signatures.types import TaxSchedule
 
 

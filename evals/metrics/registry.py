@@ -18,9 +18,9 @@ from evals.metrics.tax_rates import RateChangeScore, welfare_score
 from evals.metrics.votes import VoteScore
 from pipeline.economy.welfare import WELFARE
 from pipeline.economy.yardsticks import People, yardsticks
-from pipeline.simulation.observations import figure, money
 from programs.persona_checks import checks
 from programs.roles.voter import ABSTAIN
+from signatures.texts.numbers import figure, money
 from signatures.types import Hours, TaxSchedule, rate_changes_type
 
 EPISODE = "Episode"

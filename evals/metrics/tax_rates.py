@@ -13,7 +13,8 @@ from pipeline.economy.one_step_reforms import MOVES, ROUNDING, ExtremeSteps, ext
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.tax import rates_in_words
 from pipeline.economy.yardsticks import People, Yardsticks, yardsticks
-from pipeline.simulation.observations import figure, money, platform_in_words
+from signatures.texts.numbers import figure, money
+from signatures.texts.planner import RateChanges
 from signatures.types import TaxSchedule
 
 KEPT = 4096
@@ -77,10 +78,10 @@ class RateChangeScore:
 
     def __str__(self) -> str:
         best, welfare = self.reach, self.welfare
-        did = f"{platform_in_words(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
+        did = f"{RateChanges.of(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
         if self.score == 1.0:
             return f"{did} once workers respond: no change reaches more."
-        better = f"{platform_in_words(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
+        better = f"{RateChanges.of(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
         return (
             f"{did} once workers respond. {better} would have reached {figure(best.highest)}, "
             f"the worst change {figure(best.lowest)}. {self._advice()}"

@@ -10,9 +10,10 @@ import numpy as np
 
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.simulation.government import Platforms
-from pipeline.simulation.observations import candidate_name, money
 from pipeline.simulation.world import World
 from programs.roles.voter import ABSTAIN
+from signatures.texts.ballot import candidate_name
+from signatures.texts.numbers import money
 from signatures.types import TaxSchedule
 
 SAME = 0.5

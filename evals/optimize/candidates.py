@@ -11,6 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from pipeline.agents.agents import QUESTIONS
 from programs.roles.voter import ballot
+from signatures.texts.ballot import Candidates
 
 
 class Question(dspy.Module):
@@ -31,7 +32,10 @@ class Vote(Question):
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         module = getattr(self, self.attribute)
-        narrowed = ballot(module, names_on(inputs["candidates"]))
+        standing = Candidates.parse(inputs["candidates"])
+        if standing is None:
+            raise ValueError(f"candidates: expected one a line as on a ballot, not {inputs['candidates'][:80]!r}")
+        narrowed = ballot(module, standing.names)
         steps: list[Any] = []
         outer = dspy.settings.trace
         try:
@@ -42,15 +46,6 @@ class Vote(Question):
             own = {id(copied): kept for copied, kept in zip(narrowed.predictors(), module.predictors(), strict=True)}
             if outer is not None:
                 outer += [(own.get(id(predictor), predictor), *step) for predictor, *step in steps]
-
-
-def names_on(candidates: str) -> list[str]:
-    """The names on a ballot, from the lines that describe the candidates.
-
-    >>> names_on("worker 0 (you); $26,000 at 40 hours\\nworker 2; $57,200 at 40 hours")
-    ['worker 0', 'worker 2']
-    """
-    return [line.split("; ")[0].removesuffix(" (you)") for line in candidates.splitlines()]
 
 
 def question_of(question: str, program: dspy.Module) -> Question:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.economy.policy_support import INDIFFERENT, preferred
 from pipeline.economy.tax import FloatArray
+from signatures.texts.ballot import Form
 
 Ballot = tuple[int, ...]
 """Numbers of candidates: the one chosen, those approved of, or a ranking, best first; empty for an abstention."""
-
-Form = Literal["name", "set", "ranking"]
-"""The form of a ballot: one name, a set of names, or a ranking of names."""
 
 MOST_CANDIDATES = 20
 """The most names on a ballot; of more candidates, a random sample is drawn, so that ballots stay short."""

@@ -14,9 +14,12 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.policy_support import prospects
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Form, Poll, Rule, ballot_names, sincere_ballot
+from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Poll, Rule, ballot_names, sincere_ballot
 from pipeline.simulation.world import World
 from programs.roles.voter import BallotPaper, names_in
+from signatures.texts.ballot import BallotRules, Form, candidate_name
+from signatures.texts.planner import RateChanges
+from signatures.texts.worker import Identity, LastRebate
 from signatures.types import TaxSchedule
 
 Platforms = Mapping[int, tuple[int, ...] | None]
@@ -67,19 +70,21 @@ def planner_inputs(world: World, year: int) -> dict[str, str]:
     outcome = world.outcome
     economy = "no years yet"
     if outcome is not None and world.judged is not None:
-        economy = see.economy_summary(
-            world.schedule,
-            income=outcome.income,
-            utility=world.judged,
-            hours=outcome.labor,
-            rebate=outcome.rebate,
-            welfare=world.welfare,
-            satisfied=world.satisfied,
+        economy = str(
+            see.economy_summary(
+                world.schedule,
+                income=outcome.income,
+                utility=world.judged,
+                hours=outcome.labor,
+                rebate=outcome.rebate,
+                welfare=world.welfare,
+                satisfied=world.satisfied,
+            )
         )
     return {
-        "objective": see.planner_objective(world.setting(), world.num_agents, halved=world.satisfaction_counts),
+        "objective": str(see.planner_objective(world.setting(), world.num_agents, halved=world.satisfaction_counts)),
         "economy": economy,
-        "record": see.planner_record(world.planner_memory),
+        "record": str(see.planner_record(world.planner_memory)),
         "tax_schedule": str(world.schedule),
         "phase": "exploit" if year >= EXPLOIT_FROM * world.config.max_timesteps else "explore",
     }
@@ -90,9 +95,9 @@ def leader_inputs(world: World, platforms: Platforms) -> dict[str, str]:
     leader = world.leader
     assert leader is not None
     return {
-        "identity": see.identity(world.personas[leader], float(world.population.wage[leader])),
-        "own_record": see.worker_record(world.memory, leader, world.schedule),
-        "platform": see.platform_in_words(platforms.get(leader)),
+        "identity": str(Identity.of(world.personas[leader], float(world.population.wage[leader]))),
+        "own_record": str(see.worker_record(world.memory, leader, world.schedule)),
+        "platform": str(RateChanges.of(platforms.get(leader))),
     }
 
 
@@ -153,9 +158,9 @@ def citizen_inputs(world: World, agent: int) -> dict[str, str]:
     rebate = world.outcome.rebate if world.outcome is not None else None
     return {
         "tax_schedule": str(world.schedule),
-        "last_rebate": see.last_rebate(rebate),
-        "identity": see.identity(world.personas[agent], float(world.population.wage[agent])),
-        "record": see.worker_record(world.memory, agent, world.schedule),
+        "last_rebate": str(LastRebate(rebate)),
+        "identity": str(Identity.of(world.personas[agent], float(world.population.wage[agent]))),
+        "record": str(see.worker_record(world.memory, agent, world.schedule)),
     }
 
 
@@ -180,7 +185,7 @@ async def _nominate(
 
 def ballot_paper(form: Form, platforms: Platforms) -> BallotPaper:
     """The paper of a vote, with the candidates as the permitted answers."""
-    return BallotPaper(tuple(see.candidate_name(agent) for agent in platforms), form)
+    return BallotPaper(tuple(candidate_name(agent) for agent in platforms), form)
 
 
 def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
@@ -190,9 +195,9 @@ def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str
         raise ValueError(f"the election rule {world.config.election_rule} has no vote")
     return {
         **citizen_inputs(world, voter),
-        "ballot": see.ballot_in_words(rule.form, rule.words),
-        "candidates": see.candidates_in_words(
-            platforms, world.population, voter=voter, with_platforms=world.config.platforms
+        "ballot": str(BallotRules(rule.form, rule.words)),
+        "candidates": str(
+            see.candidates(platforms, world.population, voter=voter, with_platforms=world.config.platforms)
         ),
     }
 
@@ -227,7 +232,7 @@ def _chosen(answer: Answer, platforms: Platforms) -> Ballot:
     """The candidates on a ballot, in order; empty for an abstention or a failed answer."""
     if answer.prediction is None:
         return ()
-    numbers = {see.candidate_name(agent): agent for agent in platforms}
+    numbers = {candidate_name(agent): agent for agent in platforms}
     return tuple(numbers[name] for name in names_in(answer.prediction.vote))
 
 

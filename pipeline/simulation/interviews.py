@@ -24,6 +24,9 @@ from pipeline.store.call_rows import INTERVIEW, next_interview
 from pipeline.store.columns import Row
 from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year, years_played
 from pipeline.store.writer import Store
+from signatures.texts.interview import LeadersRecord, PlannersYear, RatesDecision
+from signatures.texts.planner import EconomySummary, RateChanges
+from signatures.texts.worker import Identity, YearSummary
 
 LONGEST_QUESTION = 2000
 """The most characters in a question."""
@@ -82,22 +85,15 @@ class Interview:
     def _outcome_of_worker(self) -> str:
         query = "SELECT * FROM decisions WHERE run_id = ? AND year = ? AND agent = ?"
         made = self.store.rows(query, [self.run_id, self.year, self.agent])[0]
-        told = see.year_summary(
-            hours=made["labor"],
-            income=made["income"],
-            tax=made["tax"],
-            rebate=made["rebate"],
-            utility=made["utility"],
-        )
-        if made["satisfied"] is None:
-            return told
-        return f"{told} You said that you were {'' if made['satisfied'] else 'not '}satisfied with the tax policy."
+        told = {name: made[name] for name in ("income", "tax", "rebate", "utility", "satisfied")}
+        return str(YearSummary(hours=made["labor"], **told))
 
     def _of_planner(self) -> dict[str, str]:
         shown = planner_inputs(self.world, self.year)
-        who, own = "You are the planner who sets the tax rates.", ""
+        who, record = "You are the planner who sets the tax rates.", shown["record"]
         if self.agent is not None:
-            own = f"\nyour years as a worker:\n{see.worker_record(self.world.memory, self.agent, self.world.schedule)}"
+            own = see.worker_record(self.world.memory, self.agent, self.world.schedule)
+            record = str(LeadersRecord(see.planner_record(self.world.planner_memory), own))
             who = f"{_identity(self.world, self.agent)} You were the elected leader, who sets the tax rates."
         self._enter_year()
         return {
@@ -105,24 +101,21 @@ class Interview:
             "tax_schedule": str(self.world.schedule),
             "last_year": shown["economy"],
             "identity": who,
-            "record": shown["record"] + own,
+            "record": record,
             "phase": shown["phase"],
-            "this_year": f"{self._change()}\n{self._economy()}",
+            "this_year": str(PlannersYear(self._decision(), self._economy())),
         }
 
-    def _change(self) -> str:
-        """The planner's decision of the year, in words."""
+    def _decision(self) -> RatesDecision:
+        """The planner's decision of the year."""
         changes = self.row["rate_changes"]
-        if changes is None:
-            return "No change of the rates was due."
-        if self.row["planner_fallback"]:
-            return "Your answer could not be used, so that the rates stayed."
+        if changes is None or self.row["planner_fallback"]:
+            return RatesDecision(None, unusable=changes is not None)
         query = "SELECT rate_changes FROM platforms WHERE run_id = ? AND year = ? AND candidate = ?"
         promised = self.store.one(query, [self.run_id, self.year, self.agent])
-        said = f" You had promised {see.platform_in_words(promised)}." if promised else ""
-        return f"You changed the rates by {see.platform_in_words(changes)} points.{said}"
+        return RatesDecision(RateChanges.of(changes), RateChanges.of(promised) if promised else None)
 
-    def _economy(self) -> str:
+    def _economy(self) -> EconomySummary:
         counts = "adjusted_utility" if self.world.satisfaction_counts else "utility"
         query = f"""SELECT income, {counts} AS utility, labor, satisfied FROM decisions
                     WHERE run_id = ? AND year = ? ORDER BY agent"""
@@ -166,7 +159,7 @@ def _year(year: int | None, run_id: int, years: int) -> int:
 
 
 def _identity(world: World, agent: int) -> str:
-    return see.identity(world.persona(agent), float(world.population.wage[agent]))
+    return str(Identity.of(world.persona(agent), float(world.population.wage[agent])))
 
 
 def _plain(config: RunConfig, base_url: Any) -> RunConfig:

@@ -1,14 +1,14 @@
-"""Turn the state of the simulation into the input fields of prompts, with rounded numbers.
+"""Turn the state of the simulation into the texts of prompts (signatures/texts), which say what rounding they do.
 
-Models read the text that these functions return, and the `rules` engine parses it. A change of wording changes prompts,
-and tests/golden shows it in the diff.
+A change of what is shown changes prompts, and tests/golden shows it in the diff.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 
@@ -16,101 +16,68 @@ from pipeline.economy.baselines import Setting
 from pipeline.economy.population import Population
 from pipeline.economy.tax import bracket_of, people_in_brackets
 from pipeline.economy.utility import Economy
-from pipeline.simulation.memory import Floats, PlannerMemory, ScheduleRecord, WorkerMemory
+from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from programs.adapters import untrusted_text
+from signatures.texts.ballot import Candidate, Candidates, Person, candidate_name
+from signatures.texts.planner import BracketRow, EconomySummary, PlannerRecord, RateChanges, Satisfaction, ScheduleTried
+from signatures.texts.worker import (
+    FULL_TIME,
+    BestYear,
+    HoursTried,
+    Objective,
+    UtilityFormula,
+    WorkerRecord,
+    YearWorked,
+    welfare_in_words,
+)
 from signatures.types import TaxSchedule
 
 MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
 
-WELFARE_WORDS: Mapping[str, str] = {
-    "inverse_income": "the mean utility of all workers, weighted by 1 / income at 40 hours a week",
-    "paper": "the sum over workers of utility / own pre-tax income",
-    "utilitarian": "the mean utility of all workers",
-    "rawlsian": "the utility of the worst-off worker",
-    "atkinson": "the geometric mean of all workers' utilities",
-    "equality_productivity": "(1 - gini of utilities) * mean pre-tax income",
-}
+
+def utility_formula(economy: Economy, num_agents: int) -> UtilityFormula:
+    """The worker's own utility with its numbers, so that the optimum can be computed."""
+    return UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
 
 
-def money(value: float) -> str:
-    """Format dollars as `$12,345`, with the sign first."""
-    dollars = round(value)
-    return f"-${-dollars:,}" if dollars < 0 else f"${dollars:,}"
-
-
-def figure(value: float) -> str:
-    """Format about five digits, never with an exponent: models misread those, and `rules` cannot parse them."""
-    places = 4 if value == 0 else min(15, max(0, 4 - math.floor(math.log10(abs(value)))))
-    return f"{value:.{places}f}"
-
-
-def utility_in_words(economy: Economy, num_agents: int) -> str:
-    """The worker's own utility as a formula with its numbers, so that the optimum can be computed."""
-    cost = f"{economy.weeks * economy.c:.4g} * hours^{economy.delta:g}"
-    return f"income after tax + rebate - {cost}, in dollars a year; rebate = taxes of all workers / {num_agents}"
-
-
-def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
-    """A welfare function as the model reads it."""
-    if welfare == "atkinson" and inequality_aversion != 1:
-        power = f"{1 - inequality_aversion:g}"
-        return f"(mean over workers of utility^({power}))^(1/({power}))"
-    return WELFARE_WORDS[welfare]
-
-
-def objective(utility_type: str, setting: Setting, num_agents: int) -> str:
+def objective(utility_type: str, setting: Setting, num_agents: int) -> Objective:
     """A worker's objective: own utility, social welfare, or its negative."""
-    utility = utility_in_words(setting.economy, num_agents)
+    utility = utility_formula(setting.economy, num_agents)
     if utility_type == "egotistical":
-        return f"Maximize your utility = {utility}"
-    verb = {"altruistic": "Maximize", "adversarial": "Minimize"}[utility_type]
-    return (
-        f"{verb} social welfare = {welfare_in_words(setting.welfare, setting.inequality_aversion)}; utility = {utility}"
-    )
+        return Objective(utility)
+    verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}
+    return Objective(utility, welfare_in_words(setting.welfare, setting.inequality_aversion), verb[utility_type])
 
 
-def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> str:
+def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> Objective:
     """The planner's objective. `halved`: the utility of dissatisfied workers counts half."""
-    words = objective("altruistic", setting, num_agents)
-    return f"{words}; the utility of a worker who is not satisfied with the tax policy counts half" if halved else words
+    return replace(objective("altruistic", setting, num_agents), halved=halved)
 
 
-def identity(persona: str | None, wage: float) -> str:
-    """The worker's persona, if it has one, and its hourly wage and yearly income."""
-    pay = f"You earn ${wage:.2f} an hour, {money(wage * 40 * 52)} a year at 40 hours a week."
-    return f"{persona or 'You are a worker.'} {pay}"
-
-
-def last_rebate(rebate: float | None) -> str:
-    return "none yet" if rebate is None else money(rebate)
-
-
-def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> str:
+def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> WorkerRecord:
     """The worker's record: statistics by hours tried, the most recent years, and the best year."""
     rows = memory.rows()
     if not len(rows):
-        return "no years yet"
+        return WorkerRecord()
     hours, value = memory.hours[rows, agent].tolist(), memory.value[rows, agent].tolist()
-    lines = ["hours: mean value (years); under this schedule", *_by_hours(hours, value, memory.under(schedule))]
-    lines.append("last years: hours, income, tax, value")
-    for row in rows[-VERBATIM_YEARS:].tolist():
-        figures = (memory.income[row, agent], memory.tax[row, agent], memory.value[row, agent])
-        lines.append(
-            f"{memory.year[row]}: {memory.hours[row, agent]:g}, " + ", ".join(f"{x:.{_places(x)}f}" for x in figures)
+    last = [
+        YearWorked(
+            int(memory.year[row]),
+            memory.hours[row, agent],
+            memory.income[row, agent],
+            memory.tax[row, agent],
+            memory.value[row, agent],
         )
+        for row in rows[-VERBATIM_YEARS:].tolist()
+    ]
     best = value.index(max(value))
-    lines.append(f"best: {hours[best]:g} hours, {value[best]:.{_places(value[best])}f}")
-    return "\n".join(lines)
+    tried = _by_hours(hours, value, memory.under(schedule))
+    return WorkerRecord(tuple(tried), tuple(last), BestYear(hours[best], value[best]))
 
 
-def _places(value: float) -> int:
-    """The number of decimals to show: none for large values, three for values near one."""
-    return 0 if abs(value) >= 1000 else 3
-
-
-def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool]) -> list[str]:
-    """One line per number of hours tried; if there are too many, those tried under this schedule have priority."""
+def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool]) -> list[HoursTried]:
+    """A row for each number of hours tried; if there are too many, those tried under this schedule have priority."""
     tried: dict[float, tuple[list[float], list[float]]] = {}
     for h, v, is_now in zip(hours, value, now, strict=True):
         mine, here = tried.setdefault(h, ([], []))
@@ -121,74 +88,42 @@ def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool
     if len(shown) > MOST_HOURS_ROWS:
         shown.sort(key=lambda h: (not tried[h][1], -fmean(tried[h][0])))
         shown = sorted(shown[:MOST_HOURS_ROWS])
-    return [_tried_in_words(h, *tried[h]) for h in shown]
-
-
-def _tried_in_words(hours: float, mine: Sequence[float], here: Sequence[float]) -> str:
-    """`40: 31000 (5); 30500 (2)`: the mean value of these hours in all years, and under this schedule."""
-    mean = fmean(mine)
-    places = _places(mean)
-    current = f"{fmean(here):.{places}f} ({len(here)})" if here else "-"
-    return f"{hours:g}: {mean:.{places}f} ({len(mine)}); {current}"
-
-
-def year_summary(*, hours: float, income: float, tax: float, rebate: float, utility: float) -> str:
-    """One worker's year, as shown for its verdict on the tax policy."""
-    return (
-        f"You worked {hours:g} hours a week, earned {money(income)}, paid {money(tax)} in tax and received a "
-        f"rebate of {money(rebate)}. Your utility was {money(utility)}."
-    )
-
-
-def satisfaction_in_words(satisfied: tuple[int, int]) -> str:
-    """The number of satisfied workers, and of all who gave a verdict."""
-    return f"satisfied with the tax policy: {satisfied[0]} of {satisfied[1]} workers who said"
+    return [
+        HoursTried(h, fmean(mine), len(mine), fmean(here) if here else None, len(here))
+        for h in shown
+        for mine, here in [tried[h]]
+    ]
 
 
 def economy_summary(
     schedule: TaxSchedule,
     *,
-    income: Floats | None,
+    income: Floats,
     utility: Floats,
     hours: Floats,
     rebate: float,
     welfare: float,
     satisfied: tuple[int, int] | None = None,
-) -> str:
-    """Last year's economy: workers and mean income by bracket, distribution of utility, hours, rebate, welfare.
+) -> EconomySummary:
+    """A year's economy: workers and mean income by bracket, distribution of utility, hours, rebate, welfare.
 
     `satisfied`: the number of satisfied workers, and of all who gave a verdict.
     """
-    if income is None:
-        return "no years yet"
-    bracket, lines = bracket_of(schedule, income), []
-    for j, (edge, workers) in enumerate(zip(schedule.thresholds, people_in_brackets(schedule, income), strict=True)):
-        mean = f", mean income {money(float(income[bracket == j].mean()))}" if workers else ""
-        lines.append(f"from {money(edge)}: {workers} workers{mean}")
-    low, mid, high = np.quantile(utility, [0.1, 0.5, 0.9])
-    lines.append(f"utility at the 10th/50th/90th percentile: {money(low)} / {money(mid)} / {money(high)}")
-    lines.append(f"mean hours {hours.mean():.1f}, rebate {money(rebate)}, welfare {figure(welfare)}")
-    if satisfied is not None:
-        lines.append(satisfaction_in_words(satisfied))
-    return "\n".join(lines)
+    bracket = bracket_of(schedule, income)
+    rows = [
+        BracketRow(edge, int(workers), float(income[bracket == j].mean()) if workers else None)
+        for j, (edge, workers) in enumerate(zip(schedule.thresholds, people_in_brackets(schedule, income), strict=True))
+    ]
+    low, middle, high = map(float, np.quantile(utility, [0.1, 0.5, 0.9]))
+    said = None if satisfied is None else Satisfaction(*satisfied)
+    return EconomySummary(tuple(rows), (low, middle, high), float(hours.mean()), rebate, welfare, said)
 
 
-def planner_record(memory: PlannerMemory) -> str:
-    """One line per schedule tried: rates, settled welfare, mean welfare, years."""
-    records = memory.shown()
-    if not records:
-        return "no years yet"
-    return "\n".join(["rates: settled welfare, mean welfare (years)", *map(_record_line, records)])
-
-
-def _record_line(record: ScheduleRecord) -> str:
-    rates = "/".join(f"{rate:g}" for rate in record.schedule.rates)
-    return f"{rates}: {figure(record.settled)}, {figure(record.mean_welfare)} ({record.years})"
-
-
-def platform_in_words(changes: Sequence[int] | None) -> str:
-    """`+10/0/-20` points, lowest bracket first."""
-    return "/".join(f"{change:+d}" if change else "0" for change in changes) if changes else "none"
+def planner_record(memory: PlannerMemory) -> PlannerRecord:
+    """One row per schedule tried: rates, settled welfare, mean welfare, years."""
+    return PlannerRecord(
+        tuple(ScheduleTried(r.schedule.rates, r.settled, r.mean_welfare, r.years) for r in memory.shown())
+    )
 
 
 def _short(occupation: str, most: int = 60) -> str:
@@ -196,34 +131,24 @@ def _short(occupation: str, most: int = 60) -> str:
     return occupation if len(occupation) <= most else f"{occupation[: most - 3]}..."
 
 
-def candidate_name(agent: int) -> str:
-    return f"worker {agent}"
-
-
-BALLOT_WORDS: Mapping[str, str] = {
-    "name": "The one name you vote for, or abstain.",
-    "set": "All names you approve of, as a list; an empty list abstains.",
-    "ranking": "Names from best to worst, as a list; whom you leave out is below all others; an empty list abstains.",
-}
-
-
-def ballot_in_words(form: str, counted: str) -> str:
-    """The form of the ballot, and how ballots are counted."""
-    return f"{BALLOT_WORDS[form]} {counted}"
-
-
-def candidates_in_words(
+def candidates(
     platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
-) -> str:
-    """One line per candidate: name, occupation, income and, with platforms, the proposed rate changes."""
+) -> Candidates:
+    """The candidates on a voter's ballot: who they are, what they earn and, with platforms, what they propose."""
     lines = []
     for agent, changes in platforms.items():
-        who = [candidate_name(agent) + (" (you)" if agent == voter else "")]
-        person = population.demographics(agent)
-        if person is not None:
-            who.append(f"{_short(untrusted_text.part(person.occupation, 200))}, {person.sex.lower()}, {person.age}")
-        who.append(f"{money(population.wage[agent] * 40 * 52)} at 40 hours")
-        if with_platforms:
-            who.append(f"platform {platform_in_words(changes)}")
-        lines.append("; ".join(who))
-    return "\n".join(lines)
+        census = population.demographics(agent)
+        person = None
+        if census is not None:
+            occupation = _short(untrusted_text.part(census.occupation, 200))
+            person = Person(occupation, census.sex.lower(), census.age)
+        lines.append(
+            Candidate(
+                candidate_name(agent),
+                income=float(population.wage[agent] * FULL_TIME),
+                own=agent == voter,
+                person=person,
+                platform=RateChanges.of(changes) if with_platforms else None,
+            )
+        )
+    return Candidates(tuple(lines))

@@ -10,12 +10,12 @@ from pipeline.agents.agents import LLMAgents
 from pipeline.agents.question import Answer, Answerer, Question
 from pipeline.config import RunConfig
 from pipeline.errors import ModelError
-from pipeline.simulation import observations as see
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.world import World, needs_persona
 from pipeline.store.columns import Row
 from pipeline.store.writer import Store
 from programs.roles import saved_program
+from signatures.texts.worker import Pay
 
 log = logging.getLogger("llm_economist")
 
@@ -87,7 +87,7 @@ def persona_inputs(world: World, agent: int) -> dict[str, Any]:
         "occupation": person.occupation,
         "sex": person.sex,
         "age": person.age,
-        "wage": f"${wage:.2f} an hour, {see.money(wage * 40 * 52)} a year at 40 hours a week",
+        "wage": str(Pay.of(wage)),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,7 +10,8 @@ import dspy
 import numpy as np
 from numpy.typing import NDArray
 
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+from signatures.texts.numbers import numbers_in
+
 PER_FIELD = 8
 """Numbers of each input field that count towards nearness: the first ones, as prompts put what matters first."""
 
@@ -69,7 +69,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     >>> _numbers("$1,000 an hour")[:2]
     (3.0004340774793183, 0.0)
     """
-    found = [float(number.replace(",", "")) for number in NUMBER.findall(text)[:PER_FIELD]]
+    found = numbers_in(text, PER_FIELD)
     if not found and text:
         found = [float(len(text))]
     padded = np.array([*found, *[0.0] * (PER_FIELD - len(found))])

@@ -6,7 +6,6 @@ played by agents who know what any agent knows. A new question is one function a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,16 +13,17 @@ import numpy as np
 
 from programs import persona_checks
 from programs.engines.rules.policies import (
-    BY_HOURS,
-    NUMBER,
-    SCHEDULE_TRIED,
     Floats,
-    changes_in,
-    dollars,
+    UnreadablePrompt,
     finances,
-    rates_in,
+    promise,
+    read,
     static_gains,
 )
+from signatures.texts.ballot import Candidates
+from signatures.texts.planner import PlannerRecord
+from signatures.texts.worker import Identity, Objective, WorkerRecord
+from signatures.types import TaxSchedule
 
 GOOD_ENOUGH = 0.995
 """The reward at which no further answer is asked for: within half a percent of the best."""
@@ -33,9 +33,6 @@ UNKNOWN = 0.5
 
 Inputs = Mapping[str, Any]
 
-EFFORT = re.compile(rf"- {NUMBER} \* hours\^{NUMBER}")
-TAXPAYERS = re.compile(r"taxes of all workers / (\d+)")
-HOURLY = re.compile(r"You earn \$([\d.]+) an hour")
 WEEKS = 52
 
 
@@ -45,7 +42,10 @@ def reward(inputs: Inputs, answer: Any) -> float:
     `answer` is a prediction or a mapping with the outputs of the question that `inputs` belong to.
     """
     judge = next((REWARDS[name] for name in REWARDS if name in answer), None)
-    return UNKNOWN if judge is None else float(judge(inputs, answer))
+    try:
+        return UNKNOWN if judge is None else float(judge(inputs, answer))
+    except UnreadablePrompt:
+        return UNKNOWN
 
 
 def hours_worth(inputs: Inputs, answer: Any) -> float:
@@ -53,28 +53,26 @@ def hours_worth(inputs: Inputs, answer: Any) -> float:
 
     A worker who wants social welfare or its opposite cannot compute it, and uses the record.
     """
-    effort, wage = EFFORT.search(inputs["objective"]), HOURLY.findall(inputs["identity"])
-    if not effort or not wage or "social welfare" in inputs["objective"]:
-        return _by_record(inputs["record"], float(answer["labor"]))
+    wanted, who = Objective.parse(inputs["objective"]), Identity.parse(inputs["identity"])
+    if wanted is None or wanted.welfare is not None or who is None:
+        return _by_record(read(WorkerRecord.parse, inputs, "record"), float(answer["labor"]))
     hours = np.arange(101.0)
-    income = WEEKS * float(wage[-1]) * hours
-    cost = float(effort[1]) * hours ** float(effort[2])
-    sharing = TAXPAYERS.search(inputs["objective"])
-    back = 1 / int(sharing[1]) if sharing else 0.0  # of one's own tax
-    value = income - (1 - back) * _tax(inputs["tax_schedule"], income) - cost
+    income = WEEKS * who.pay.hourly * hours
+    cost = wanted.utility.cost * hours**wanted.utility.power
+    back = 1 / wanted.utility.taxpayers  # of one's own tax
+    value = income - (1 - back) * _tax(read(TaxSchedule.parse, inputs, "tax_schedule"), income) - cost
     return _share(float(value[int(answer["labor"])]), value)
 
 
-def _tax(schedule: str, income: Floats) -> Floats:
-    """Tax in dollars on yearly `income`, by a schedule in words."""
-    edges, rates = np.array([0.0, *dollars(schedule)]), rates_in(schedule)
-    steps = np.diff(rates, prepend=0.0) / 100
-    taken: Floats = (np.maximum(income[:, None] - edges, 0) * steps).sum(axis=1)
+def _tax(schedule: TaxSchedule, income: Floats) -> Floats:
+    """Tax in dollars on yearly `income`."""
+    steps = np.diff(schedule.rates, prepend=0.0) / 100
+    taken: Floats = (np.maximum(income[:, None] - np.array(schedule.thresholds), 0) * steps).sum(axis=1)
     return taken
 
 
-def _by_record(record: str, hours: float) -> float:
-    tried = {float(h): float(mean) for h, mean, *_ in BY_HOURS.findall(record)}
+def _by_record(record: WorkerRecord, hours: float) -> float:
+    tried = {row.hours: row.mean for row in record.by_hours}
     return _share(tried[hours], np.array(list(tried.values()))) if hours in tried else UNKNOWN
 
 
@@ -93,16 +91,16 @@ def rates_worth(inputs: Inputs, answer: Any) -> float:
     if "economy" not in inputs:
         return _own_platform(inputs, answer)
     changes = [int(change) for change in answer["rate_changes"]]
-    promised = changes_in(inputs.get("platform", "none"))
-    kept = 0.5 if promised and promised != changes else 1.0
-    tried = SCHEDULE_TRIED.findall(inputs["record"])
+    promised = promise(inputs)
+    kept = 0.5 if promised and list(promised) != changes else 1.0
+    tried = read(PlannerRecord.parse, inputs, "record").tried
     if not tried:
         return UNKNOWN * kept
-    there = np.array([[float(rate) for rate in row[0].split("/")] for row in tried])
-    after = np.clip(rates_in(inputs["tax_schedule"]) + changes, 0, 100)
+    there = np.array([row.rates for row in tried])
+    after = np.clip(np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates) + changes, 0, 100)
     if there.shape[1] != len(after):
         return UNKNOWN * kept
-    settled = np.array([float(row[1]) for row in tried])
+    settled = np.array([row.settled for row in tried])
     distance = np.abs(there - after).sum(axis=1)
     spread = float(settled.max() - settled.min())
     height = float(settled[int(distance.argmin())] - settled.min()) / spread if spread else UNKNOWN
@@ -124,16 +122,14 @@ def vote_worth(inputs: Inputs, answer: Any) -> float:
     Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention
     counts as no change.
     """
-    lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
-    names = [line[0].removesuffix(" (you)") for line in lines]
-    if lines[0][-1].startswith("platform "):
-        gains = static_gains(inputs, [changes_in(line[-1].removeprefix("platform ")) for line in lines])
+    standing = read(Candidates.parse, inputs, "candidates")
+    if standing.platforms is not None:
+        gains = static_gains(inputs, standing.platforms)
     else:
-        own = finances(inputs)[0]
-        gains = -np.abs(np.array([dollars(line[-1])[0] for line in lines]) - own)
+        gains = -np.abs(np.array([candidate.income for candidate in standing.lines]) - finances(inputs)[0])
     said = answer["vote"]
     first = next(iter(said), None) if isinstance(said, list | tuple) else said
-    chosen = dict(zip(names, gains, strict=True)).get(str(first))
+    chosen = dict(zip(standing.names, gains, strict=True)).get(str(first))
     low, high = float(min(gains)), float(max(gains))
     if chosen is None:
         return float(np.clip((0 - low) / (high - low), 0, 1)) if low < 0 < high else UNKNOWN

@@ -10,7 +10,7 @@ PACKAGES = ("signatures", "programs", "pipeline", "evals")
 """From the lowest to the highest: a package imports nothing from a later one."""
 
 ORDER = {
-    "signatures": ("types", "interview persona planner voter worker"),
+    "signatures": ("texts", "types", "interview persona planner voter worker"),
     "programs": (
         "caching persona_checks plugins urls user_files",
         "listed_models providers text_files",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from evals.metrics.labor import LaborScore, Work, best_hours, missed
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response, best_response_on_grid
-from pipeline.simulation.observations import money
+from signatures.texts.numbers import money
 from signatures.types import TaxSchedule
 
 LAW = TaxSchedule(thresholds=BRACKETS["three"], rates=(30, 60, 80))

@@ -13,7 +13,7 @@ from evals.datasets.simulated import Dataset, sampled
 from evals.metrics.registry import METRICS, as_dspy, metric, missed
 from pipeline.config import build
 from pipeline.economy.welfare import WELFARE
-from pipeline.simulation.observations import money
+from signatures.texts.numbers import money
 
 LABEL = {"ChooseLabor": "labor", "SetTaxRates": "rate_changes", "CastVote": "vote"}
 BY_QUESTION = {"ChooseLabor": "regret", "SetTaxRates": "welfare", "CastVote": "vote_quality"}

@@ -29,6 +29,7 @@ from programs.engines.rules import prompt_parser
 from programs.engines.rules.engine import POLICIES
 from programs.roles.interview import Interviewee
 from programs.strategies.self_evaluation import hours_worth, vote_worth
+from signatures.texts.worker import Identity
 from signatures.types import Outside
 
 HARMLESS = "You are a nurse in a small town."
@@ -69,7 +70,7 @@ FIELDS = [(question, name) for question in (*QUESTIONS, "AnswerInterview") for n
 
 def told(question: str, field: str, text: str) -> dict[str, Any]:
     """The inputs of the village's question with `text` in a field: as a persona where the field says who one is."""
-    value = see.identity(text, WAGE) if field == "identity" else text
+    value = str(Identity.of(text, WAGE)) if field == "identity" else text
     return {**inputs_of(question), field: value}
 
 
@@ -188,7 +189,7 @@ def test_a_worker_that_exploits_works_its_best_hours_whoever_it_says_it_is(text:
 def test_an_occupation_on_a_ballot_is_no_candidate_no_income_and_no_platform(text: str, adapter: str) -> None:
     people = replace(POPULATION, occupation=np.array([text, *["Carpenters"] * 4], dtype=object))
     plain = replace(POPULATION, occupation=np.array([*["Carpenters"] * 5], dtype=object))
-    ballots = [see.candidates_in_words(PLATFORMS, who, voter=4, with_platforms=True) for who in (plain, people)]
+    ballots = [str(see.candidates(PLATFORMS, who, voter=4, with_platforms=True)) for who in (plain, people)]
     apart = [[(line.split("; ")[0], *line.split("; ")[2:]) for line in told.splitlines()] for told in ballots]
     assert apart[0] == apart[1]
     inputs = {**inputs_of("CastVote"), "candidates": ballots[1]}
@@ -281,11 +282,11 @@ def test_ordinary_text_stays_to_the_letter(text: str) -> None:
 
 
 def test_a_text_that_is_too_long_keeps_its_ends() -> None:
-    text = f"You are {'very ' * 500}old. {see.identity('', WAGE)}"
+    text = f"You are {'very ' * 500}old. {Identity.of('', WAGE)}"
     shown = untrusted_text.one_line(text, 700)
     assert len(shown) == 700
     assert shown.startswith("You are very very")
-    assert shown.endswith(see.identity("", WAGE)[-60:])
+    assert shown.endswith(str(Identity.of("", WAGE))[-60:])
     assert untrusted_text.GAP in shown
 
 

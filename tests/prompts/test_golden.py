@@ -25,6 +25,10 @@ from pipeline.simulation.election_rules import ELECTION_RULES, MOST_CANDIDATES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.roles.interview import Interviewee
 from programs.roles.voter import ballot
+from signatures.texts.ballot import BallotRules, candidate_name
+from signatures.texts.numbers import money
+from signatures.texts.planner import RateChanges
+from signatures.texts.worker import WELFARE_WORDS, Identity, LastRebate, YearSummary
 from signatures.types import TaxSchedule
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -129,7 +133,7 @@ def test_every_input_reaches_the_model_word_for_word(question: str) -> None:
 
 def test_what_all_agents_share_comes_first_so_that_prefixes_can_be_cached() -> None:
     first = inputs_of("ChooseLabor")
-    second = {**first, "identity": see.identity(None, 12.5), "record": "no years yet"}
+    second = {**first, "identity": str(Identity.of(None, 12.5)), "record": "no years yet"}
     (one,), (other,) = (prompts(module_of("ChooseLabor"), inputs) for inputs in (first, second))
     shared = one.partition(first["identity"])[0]
     assert other.startswith(shared)
@@ -146,7 +150,7 @@ YEARS = 50
 MILLIONS = 9_999_999
 SETTINGS = [
     replace(SETTING, welfare=welfare, inequality_aversion=aversion)
-    for welfare in see.WELFARE_WORDS
+    for welfare in WELFARE_WORDS
     for aversion in (1.0, 12.3456)
 ]
 """All that a model can be told to want."""
@@ -172,13 +176,13 @@ def full_memory(*, utility_type: str = "egotistical", laws: list[TaxSchedule]) -
 
 
 def worker_inputs(utility_type: str, laws: list[TaxSchedule]) -> dict[str, Any]:
-    record = see.worker_record(full_memory(utility_type=utility_type, laws=laws), 0, LAW)
+    record = str(see.worker_record(full_memory(utility_type=utility_type, laws=laws), 0, LAW))
     return {
-        "objective": max((see.objective(utility_type, setting, MILLIONS) for setting in SETTINGS), key=len),
+        "objective": max((str(see.objective(utility_type, setting, MILLIONS)) for setting in SETTINGS), key=len),
         "tax_schedule": str(LAW),
-        "last_rebate": see.last_rebate(123_456.0),
+        "last_rebate": str(LastRebate(123_456.0)),
         # only egotistical workers have a persona
-        "identity": see.identity(LONG_PERSONA if utility_type == "egotistical" else None, WAGE),
+        "identity": str(Identity.of(LONG_PERSONA if utility_type == "egotistical" else None, WAGE)),
         "record": record,
         "phase": "explore",
     }
@@ -192,17 +196,19 @@ def planner_inputs() -> dict[str, Any]:
         memory.remember(year=year, schedule=law, welfare=-1234.5678 - year, settled=True)
     earned = np.concatenate([np.full(150_000, edge + 5_000) for edge in LAW.thresholds])
     return {
-        "objective": max((see.planner_objective(setting, MILLIONS, halved=True) for setting in SETTINGS), key=len),
-        "economy": see.economy_summary(
-            LAW,
-            income=earned,
-            utility=-earned,
-            hours=np.full(len(earned), 100.0),
-            rebate=123_456.0,
-            welfare=-1234.5678,
-            satisfied=(MILLIONS - 1, MILLIONS),
+        "objective": max((str(see.planner_objective(setting, MILLIONS, halved=True)) for setting in SETTINGS), key=len),
+        "economy": str(
+            see.economy_summary(
+                LAW,
+                income=earned,
+                utility=-earned,
+                hours=np.full(len(earned), 100.0),
+                rebate=123_456.0,
+                welfare=-1234.5678,
+                satisfied=(MILLIONS - 1, MILLIONS),
+            )
         ),
-        "record": see.planner_record(memory),
+        "record": str(see.planner_record(memory)),
         "tax_schedule": str(LAW),
         "phase": "explore",
     }
@@ -234,8 +240,8 @@ def test_a_worker_is_asked_in_fewer_than_700_tokens(
 def test_a_worker_without_a_persona_is_asked_briefly_and_most_of_it_is_the_same_for_all(
     utility_type: str, laws: list[TaxSchedule]
 ) -> None:
-    one = {**worker_inputs(utility_type, laws), "identity": see.identity(None, WAGE)}
-    other = {**one, "identity": see.identity(None, 12.5), "record": "no years yet"}
+    one = {**worker_inputs(utility_type, laws), "identity": str(Identity.of(None, WAGE))}
+    other = {**one, "identity": str(Identity.of(None, 12.5)), "record": "no years yet"}
     (text,), (another,) = (prompts(module_of("ChooseLabor"), inputs, "compact") for inputs in (one, other))
     assert len(text) / 4 < SHORT_WORKER_TOKENS
     asked = text.partition("\n\n### response format")[0]
@@ -246,8 +252,8 @@ def test_a_worker_without_a_persona_is_asked_briefly_and_most_of_it_is_the_same_
 @both_lengths
 @pytest.mark.parametrize("strategy", SHORT)
 def test_a_worker_judges_in_fewer_than_700_tokens(strategy: str, adapter: str) -> None:
-    told = see.year_summary(hours=100, income=827_320.0, tax=413_660.0, rebate=123_456.0, utility=-123_456.0)
-    inputs = {"tax_schedule": str(LAW), "identity": see.identity(LONG_PERSONA, WAGE), "this_year": told}
+    told = str(YearSummary(hours=100, income=827_320.0, tax=413_660.0, rebate=123_456.0, utility=-123_456.0))
+    inputs = {"tax_schedule": str(LAW), "identity": str(Identity.of(LONG_PERSONA, WAGE)), "this_year": told}
     assert tokens("JudgeTaxPolicy", strategy, inputs, adapter) < WORKER_TOKENS
 
 
@@ -259,7 +265,7 @@ def test_a_planner_is_asked_in_fewer_than_1200_tokens(strategy: str, adapter: st
 
 def leader_inputs() -> dict[str, Any]:
     worker = worker_inputs("egotistical", OLD_LAWS)
-    platform = see.platform_in_words([-20] * 7)
+    platform = str(RateChanges.of([-20] * 7))
     own = {"identity": worker["identity"], "own_record": worker["record"], "platform": platform}
     return {**planner_inputs(), **own}
 
@@ -280,7 +286,7 @@ def test_records_are_as_long_after_two_thousand_years_as_after_two_hundred() -> 
             columns = {"income": outcome.income, "tax": outcome.tax, "value": outcome.utility}
             workers.remember(year=1000 + year, schedule=law, hours=outcome.labor, **columns)
             planner.remember(year=1000 + year, schedule=law, welfare=-1234.5, settled=year % 10 == 9)
-        lengths.append((len(see.worker_record(workers, 0, law)), len(see.planner_record(planner))))
+        lengths.append((len(str(see.worker_record(workers, 0, law))), len(str(see.planner_record(planner)))))
     (worker_then, planner_then), (worker_now, planner_now) = lengths
     assert worker_now == pytest.approx(worker_then, rel=0.05)
     assert planner_now == pytest.approx(planner_then, rel=0.05)
@@ -290,15 +296,15 @@ def vote_tokens(rule: str, adapter: str, strategy: str, *, first: int, platform:
     """What a voter is asked with a full ballot, whose agents are numbered from `first`."""
     agents = range(first, first + MOST_CANDIDATES)
     told = "\n".join(
-        f"{see.candidate_name(agent)}; Registered nurses, female, 45; {see.money(WAGE * 40 * 52)} at 40 hours; "
-        f"platform {see.platform_in_words(platform)}"
+        f"{candidate_name(agent)}; Registered nurses, female, 45; {money(WAGE * 40 * 52)} at 40 hours; "
+        f"platform {RateChanges.of(platform)}"
         for agent in agents
     )
     form = ELECTION_RULES[rule].form or "name"
     worker = worker_inputs("egotistical", [LAW])
     citizen = {name: worker[name] for name in ("tax_schedule", "last_rebate", "identity", "record")}
-    module = ballot(module_of("CastVote", strategy), [see.candidate_name(agent) for agent in agents], form)
-    inputs = {**citizen, "ballot": see.ballot_in_words(form, ELECTION_RULES[rule].words), "candidates": told}
+    module = ballot(module_of("CastVote", strategy), [candidate_name(agent) for agent in agents], form)
+    inputs = {**citizen, "ballot": str(BallotRules(form, ELECTION_RULES[rule].words)), "candidates": told}
     (text,) = prompts(module, inputs, adapter)
     return len(text.partition("\n\n### response format")[0]) / 4
 

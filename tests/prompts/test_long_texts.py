@@ -21,6 +21,7 @@ from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
+from support.texts import TEXTS
 
 from pipeline import shocks, terminal
 from pipeline.agents import model_errors
@@ -33,8 +34,8 @@ from programs.calls import multi_choice
 from programs.calls import server_replies as replies
 from programs.calls.optional_parts import PARTS
 from programs.engines import refusal_reasons as worded
-from programs.engines.rules import policies, prompt_parser
-from programs.strategies.few_shot import NUMBER
+from programs.engines.rules import prompt_parser
+from signatures.texts.numbers import numbers_in
 from signatures.types import rate_changes_type
 from signatures.worker import ChooseLabor
 
@@ -86,6 +87,14 @@ SHAPES = {
     "kin": "as a ",
     "heads": "###\n",
     "years": "year=1:",
+    "rows of hours": "40: 1 (1); 1 (1)\n",
+    "rows of schedules": "1/1/",
+    "rows of brackets": "from $1: 1 workers\n",
+    "candidates": "a; $1 at 40 hours\n",
+    "occupations": ", male, 1; $1",
+    "brackets": "1% to $1; ",
+    "earnings": " You earn $1.00 an hour, $1",
+    "objectives": "utility = income after tax + rebate - 1",
 }
 ENDS = ("!", "}")
 
@@ -138,13 +147,13 @@ READERS: dict[str, Callable[[str], Any]] = {
     "the body of an error": lambda text: worded.worded(text.encode()),
     "a refusal": refusal,
     "parts of a request": lambda text: [part.search(text) for part in PARTS.values()],
-    "numbers": NUMBER.findall,
+    "numbers": partial(numbers_in, most=8),
+    **{f"the text of {name}": kind.parse for name, kind in TEXTS.items()},
     **{
         f"{name}, {field}": answer_of(name, signature)
         for name in ADAPTERS
         for field, signature in (("labor", ChooseLabor), ("reasoning", COT), ("rates", RATES))
     },
-    **{name: pattern.findall for name, pattern in vars(policies).items() if isinstance(pattern, re.Pattern)},
 }
 
 

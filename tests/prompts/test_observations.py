@@ -14,7 +14,9 @@ from pipeline.economy.utility import ECONOMIES, effort_cost
 from pipeline.economy.welfare import WELFARE, welfare_functions
 from pipeline.simulation import observations as see
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
-from programs.engines.rules.policies import BY_HOURS, LAST_YEAR, SCHEDULE_TRIED, dollars
+from signatures.texts.numbers import dollars, money
+from signatures.texts.planner import PlannerRecord, RateChanges, ScheduleTried
+from signatures.texts.worker import WELFARE_WORDS, Identity, LastRebate, WorkerRecord, YearSummary, welfare_in_words
 from signatures.types import TaxSchedule
 
 BY_HOURS_LINE = re.compile(r"^(\d+): (-?[\d.]+) \((\d+)\); (?:(-?[\d.]+) \((\d+)\)|-)$")
@@ -52,7 +54,7 @@ def test_the_table_is_the_mean_of_the_years_that_are_remembered(hours: list[int]
     values = data.draw(st.lists(st.floats(1_000, 500_000), min_size=len(hours), max_size=len(hours)))
     now = data.draw(st.lists(st.booleans(), min_size=len(hours), max_size=len(hours)))
     years = list(zip(hours, values, now, strict=True))
-    table = by_hours(see.worker_record(remembering(years), 0, LAW))
+    table = by_hours(str(see.worker_record(remembering(years), 0, LAW)))
     held = years[-50:]
     assert set(table) == {h for h, _, _ in held}
     for h, (mean, count, mean_now, count_now) in table.items():
@@ -70,7 +72,7 @@ def test_the_table_is_the_mean_of_the_years_that_are_remembered(hours: list[int]
 def test_a_record_stays_short_and_shows_the_best_under_this_schedule(hours: list[int], data: st.DataObject) -> None:
     now = data.draw(st.lists(st.booleans(), min_size=len(hours), max_size=len(hours)))
     years = [(h, 200_000.0 - 10 * (h - 37) ** 2, under) for h, under in zip(hours, now, strict=True)]
-    record = see.worker_record(remembering(years), 0, LAW)
+    record = str(see.worker_record(remembering(years), 0, LAW))
     table = by_hours(record)
     held = years[-50:]
     assert len(record) < 500
@@ -88,7 +90,7 @@ def test_a_record_stays_short_and_shows_the_best_under_this_schedule(hours: list
 
 def test_the_last_years_and_the_best_one_are_told_word_for_word() -> None:
     years = [(40, 50_000.4, False), (50, 61_000.6, True), (30, 40_000.0, True)]
-    assert see.worker_record(remembering(years), 0, LAW).splitlines() == [
+    assert str(see.worker_record(remembering(years), 0, LAW)).splitlines() == [
         "hours: mean value (years); under this schedule",
         "30: 40000 (1); 40000 (1)",
         "40: 50000 (1); -",
@@ -101,20 +103,20 @@ def test_the_last_years_and_the_best_one_are_told_word_for_word() -> None:
 
 
 def test_a_worker_without_a_past_is_told_so() -> None:
-    assert see.worker_record(WorkerMemory(50, 1), 0, LAW) == "no years yet"
+    assert str(see.worker_record(WorkerMemory(50, 1), 0, LAW)) == "no years yet"
 
 
 def test_a_worker_is_told_of_its_own_years_only() -> None:
     workers, _ = memories()
-    assert see.worker_record(workers, 0, LAW) != see.worker_record(workers, 4, LAW)
-    assert set(by_hours(see.worker_record(workers, 4, LAW))) == set(workers.hours[workers.rows(), 4])
+    assert str(see.worker_record(workers, 0, LAW)) != str(see.worker_record(workers, 4, LAW))
+    assert set(by_hours(str(see.worker_record(workers, 4, LAW)))) == set(workers.hours[workers.rows(), 4])
 
 
 def test_welfare_near_one_keeps_its_decimals_and_dollars_lose_theirs() -> None:
-    small = see.worker_record(remembering([(40, 0.12345, True)]), 0, LAW)
+    small = str(see.worker_record(remembering([(40, 0.12345, True)]), 0, LAW))
     assert "40: 0.123 (1); 0.123 (1)" in small
     assert "best: 40 hours, 0.123" in small
-    large = see.worker_record(remembering([(40, -123_456.789, True)]), 0, LAW)
+    large = str(see.worker_record(remembering([(40, -123_456.789, True)]), 0, LAW))
     assert "40: -123457 (1); -123457 (1)" in large
 
 
@@ -123,9 +125,11 @@ values = st.floats(-1e9, 1e9).filter(lambda x: x == 0 or abs(x) > 1e-3)
 
 @given(years=st.lists(st.tuples(st.integers(0, 100), values, st.booleans()), min_size=1, max_size=60))
 def test_whatever_the_values_the_rules_can_read_the_record(years: list[tuple[int, float, bool]]) -> None:
-    record = see.worker_record(remembering(years), 0, LAW)
-    assert len(BY_HOURS.findall(record)) == min(see.MOST_HOURS_ROWS, len({h for h, _, _ in years[-50:]}))
-    assert len(LAST_YEAR.findall(record)) == min(see.VERBATIM_YEARS, len(years))
+    record = str(see.worker_record(remembering(years), 0, LAW))
+    found = WorkerRecord.parse(record)
+    assert found is not None
+    assert len(found.by_hours) == min(see.MOST_HOURS_ROWS, len({h for h, _, _ in years[-50:]}))
+    assert len(found.last_years) == min(see.VERBATIM_YEARS, len(years))
 
 
 # The planner's view
@@ -141,7 +145,7 @@ def planned(welfares: list[float]) -> PlannerMemory:
 
 @given(st.lists(st.floats(-9_999, 9_999), min_size=1, max_size=120))
 def test_the_planner_is_shown_a_bounded_record_with_the_best_schedule(welfares: list[float]) -> None:
-    record = see.planner_record(planned(welfares))
+    record = str(see.planner_record(planned(welfares)))
     rows = record.splitlines()[1:]
     assert 1 <= len(rows) <= 18
     assert len(record) < 900
@@ -151,31 +155,38 @@ def test_the_planner_is_shown_a_bounded_record_with_the_best_schedule(welfares: 
     assert f"{best % 101}/{best // 101}/0" in shown or max(shown.values()) == pytest.approx(max(welfares), rel=1e-4)
 
 
+def schedules_read(memory: PlannerMemory) -> tuple[ScheduleTried, ...]:
+    """The schedules of a record, as a reader of its text finds them."""
+    found = PlannerRecord.parse(str(see.planner_record(memory)))
+    assert found is not None
+    return found.tried
+
+
 @pytest.mark.parametrize("level", [1e-3, 1.0, 1e3, 99_000.0, -99_000.0, 0.0])
 def test_the_rules_can_read_a_record_of_any_welfare(level: float) -> None:
-    assert len(SCHEDULE_TRIED.findall(see.planner_record(planned([level, level + 1])))) == 2
+    assert len(schedules_read(planned([level, level + 1]))) == 2
 
 
 @pytest.mark.parametrize("level", [100_000.0, -2e6, 1e-6])
 def test_the_rules_can_read_a_record_of_welfare_in_dollars(level: float) -> None:
-    assert len(SCHEDULE_TRIED.findall(see.planner_record(planned([level, level])))) == 2
+    assert len(schedules_read(planned([level, level]))) == 2
 
 
 def test_a_planner_without_a_past_is_told_so() -> None:
-    nothing = np.zeros(3)
-    assert see.planner_record(PlannerMemory()) == "no years yet"
-    assert see.economy_summary(LAW, income=None, utility=nothing, hours=nothing, rebate=0, welfare=0) == "no years yet"
+    assert str(see.planner_record(PlannerMemory())) == "no years yet"
 
 
 def test_the_economy_is_told_by_bracket_and_by_percentile() -> None:
     income = np.array([0.0, 50_000, 89_999, 90_000, 200_000])
-    told = see.economy_summary(
-        LAW,
-        income=income,
-        utility=np.array([-1_000.0, 0, 10_000, 20_000, 30_000]),
-        hours=np.array([0.0, 40, 40, 50, 60]),
-        rebate=1_234.5,
-        welfare=3.14159265,
+    told = str(
+        see.economy_summary(
+            LAW,
+            income=income,
+            utility=np.array([-1_000.0, 0, 10_000, 20_000, 30_000]),
+            hours=np.array([0.0, 40, 40, 50, 60]),
+            rebate=1_234.5,
+            welfare=3.14159265,
+        )
     )
     assert told.splitlines() == [
         "from $0: 3 workers, mean income $46,666",
@@ -187,8 +198,10 @@ def test_the_economy_is_told_by_bracket_and_by_percentile() -> None:
 
 
 def test_an_empty_bracket_is_told_without_a_mean() -> None:
-    told = see.economy_summary(
-        LAW, income=np.array([10.0]), utility=np.array([5.0]), hours=np.array([1.0]), rebate=0, welfare=1
+    told = str(
+        see.economy_summary(
+            LAW, income=np.array([10.0]), utility=np.array([5.0]), hours=np.array([1.0]), rebate=0, welfare=1
+        )
     )
     assert "from $90,000: 0 workers\n" in told
 
@@ -198,50 +211,50 @@ def test_an_empty_bracket_is_told_without_a_mean() -> None:
 
 @pytest.mark.parametrize(("value", "words"), [(0, "$0"), (12_345.6, "$12,346"), (-1_234, "-$1,234"), (-0.6, "-$1")])
 def test_money_is_whole_dollars_with_the_sign_in_front(value: float, words: str) -> None:
-    assert see.money(value) == words
+    assert money(value) == words
 
 
 def test_less_than_half_a_dollar_is_no_money() -> None:
-    assert see.money(-0.4) == "$0"
+    assert money(-0.4) == "$0"
 
 
 @given(st.floats(-1e12, -0.51) | st.floats(0, 1e12))
 def test_money_can_be_read_back(value: float) -> None:
-    assert dollars(f"tax {see.money(value)}, paid") == [round(value)]
+    assert dollars(money(value)) == round(value)
 
 
 @pytest.mark.parametrize("economy", ECONOMIES.values(), ids=ECONOMIES)
 def test_the_formula_in_the_prompt_is_the_formula_of_the_economy(economy: object) -> None:
-    match = re.search(r"- ([\d.]+) \* hours\^([\d.]+), in dollars a year", see.utility_in_words(economy, 5))  # type: ignore[arg-type]
+    match = re.search(r"- ([\d.]+) \* hours\^([\d.]+), in dollars a year", str(see.utility_formula(economy, 5)))  # type: ignore[arg-type]
     assert match is not None
     coefficient, power = map(float, match.groups())
-    assert see.utility_in_words(economy, 5).endswith("; rebate = taxes of all workers / 5")  # type: ignore[arg-type]
+    assert str(see.utility_formula(economy, 5)).endswith("; rebate = taxes of all workers / 5")  # type: ignore[arg-type]
     for hours in (10, 40, 80):
         assert coefficient * hours**power == pytest.approx(float(effort_cost(economy, hours)))  # type: ignore[arg-type]
 
 
 def test_every_welfare_function_has_its_words() -> None:
-    assert set(see.WELFARE_WORDS) == set(WELFARE)
+    assert set(WELFARE_WORDS) == set(WELFARE)
 
 
 def test_each_kind_of_worker_is_told_what_it_wants() -> None:
     worst_off = replace(SETTING, welfare="rawlsian")
-    said = {kind: see.objective(kind, worst_off, 5) for kind in ("egotistical", "altruistic", "adversarial")}
+    said = {kind: str(see.objective(kind, worst_off, 5)) for kind in ("egotistical", "altruistic", "adversarial")}
     assert said["egotistical"].startswith("Maximize your utility = income after tax")
     assert said["altruistic"].startswith("Maximize social welfare = the utility of the worst-off worker")
     assert said["adversarial"].startswith("Minimize social welfare = the utility of the worst-off worker")
     assert "worst-off" not in said["egotistical"]
-    assert see.planner_objective(worst_off, 5, halved=False) == said["altruistic"]
+    assert str(see.planner_objective(worst_off, 5, halved=False)) == said["altruistic"]
 
 
 def test_a_planner_is_told_that_the_unsatisfied_count_half_where_they_do() -> None:
-    told, other = (see.planner_objective(SETTING, 5, halved=halved) for halved in (True, False))
+    told, other = (str(see.planner_objective(SETTING, 5, halved=halved)) for halved in (True, False))
     assert told == f"{other}; the utility of a worker who is not satisfied with the tax policy counts half"
 
 
 @pytest.mark.parametrize("aversion", [0.0, 0.5, 2.0, 3.25])
 def test_the_words_of_atkinson_are_a_formula_for_what_it_measures(aversion: float) -> None:
-    words = see.welfare_in_words("atkinson", aversion)
+    words = welfare_in_words("atkinson", aversion)
     match = re.fullmatch(r"\(mean over workers of utility\^\(([-\d.]+)\)\)\^\(1/\(([-\d.]+)\)\)", words)
     assert match is not None
     inner, outer = map(float, match.groups())
@@ -251,48 +264,50 @@ def test_the_words_of_atkinson_are_a_formula_for_what_it_measures(aversion: floa
 
 
 def test_the_words_of_atkinson_at_one_are_those_of_the_geometric_mean() -> None:
-    assert see.welfare_in_words("atkinson", 1.0) == see.WELFARE_WORDS["atkinson"]
+    assert welfare_in_words("atkinson", 1.0) == WELFARE_WORDS["atkinson"]
 
 
 def test_a_worker_is_told_who_it_is_and_what_it_earns() -> None:
-    assert see.identity(None, 12.5) == ("You are a worker. You earn $12.50 an hour, $26,000 a year at 40 hours a week.")
-    assert see.identity("You are old.", 12.5).startswith("You are old. You earn")
+    assert str(Identity.of(None, 12.5)) == (
+        "You are a worker. You earn $12.50 an hour, $26,000 a year at 40 hours a week."
+    )
+    assert str(Identity.of("You are old.", 12.5)).startswith("You are old. You earn")
 
 
 def test_the_rebate_is_told_in_dollars_once_there_is_one() -> None:
-    assert see.last_rebate(None) == "none yet"
-    assert see.last_rebate(0.0) == "$0"
-    assert see.last_rebate(1_999.5) == "$2,000"
+    assert str(LastRebate(None)) == "none yet"
+    assert str(LastRebate(0.0)) == "$0"
+    assert str(LastRebate(1_999.5)) == "$2,000"
 
 
 def test_a_year_is_told_with_all_its_figures() -> None:
-    told = see.year_summary(hours=45, income=81_000.2, tax=9_000, rebate=4_000, utility=-12.3)
+    told = str(YearSummary(hours=45, income=81_000.2, tax=9_000, rebate=4_000, utility=-12.3))
     assert told == (
         "You worked 45 hours a week, earned $81,000, paid $9,000 in tax and received a rebate of $4,000. "
         "Your utility was -$12."
     )
-    assert dollars(told) == [81_000, 9_000, 4_000, -12]
+    assert YearSummary.parse(told) == YearSummary(45, 81_000, 9_000, 4_000, -12)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"), [((10, 0, -20), "+10/0/-20"), ((0,), "0"), (None, "none"), ((0, 0), "0/0")]
 )
 def test_a_platform_is_told_with_its_signs(changes: tuple[int, ...] | None, words: str) -> None:
-    assert see.platform_in_words(changes) == words
+    assert str(RateChanges.of(changes)) == words
 
 
 def test_candidates_are_told_one_a_line_and_the_voter_knows_itself() -> None:
     platforms = {0: (10, 0, -10), 4: None}
-    assert see.candidates_in_words(platforms, POPULATION, voter=4, with_platforms=True).splitlines() == [
+    assert str(see.candidates(platforms, POPULATION, voter=4, with_platforms=True)).splitlines() == [
         "worker 0; Cashiers, male, 19; $26,000 at 40 hours; platform +10/0/-10",
         "worker 4 (you); Lawyers, female, 51; $199,680 at 40 hours; platform none",
     ]
-    assert see.candidates_in_words({1: None}, POPULATION, voter=4, with_platforms=False) == (
+    assert str(see.candidates({1: None}, POPULATION, voter=4, with_platforms=False)) == (
         "worker 1; Home health aides, female, 58; $39,520 at 40 hours"
     )
 
 
 def test_candidates_without_a_census_record_are_told_by_what_they_earn() -> None:
     bare = Population(wage=np.array([10.0]), utility_type=np.array(["egotistical"], dtype=object))
-    told = see.candidates_in_words({0: (0,)}, bare, voter=1, with_platforms=True)
+    told = str(see.candidates({0: (0,)}, bare, voter=1, with_platforms=True))
     assert told == "worker 0; $20,800 at 40 hours; platform 0"

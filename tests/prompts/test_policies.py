@@ -25,6 +25,9 @@ from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.engines.rules import policies
 from programs.roles.voter import names_in
+from signatures.texts.ballot import BallotRules, candidate_name
+from signatures.texts.planner import RateChanges
+from signatures.texts.worker import BestYear, HoursTried, Identity, LastRebate, WorkerRecord, YearSummary, YearWorked
 from signatures.types import PersonaText, TaxSchedule
 
 WAGES = np.array([8.0, 15.0, 27.5, 41.0, 96.0])
@@ -45,7 +48,7 @@ def work(law: TaxSchedule, years: range, rng: np.random.Generator, memory: Worke
     for year in years:
         phase = "exploit" if year == years[-1] else "explore"
         hours = [
-            policies.choose_labor({"record": see.worker_record(memory, agent, law), "phase": phase}, rng)["labor"]
+            policies.choose_labor({"record": str(see.worker_record(memory, agent, law)), "phase": phase}, rng)["labor"]
             for agent in range(len(WAGES))
         ]
         outcome = settle(ECONOMY, law, WAGES, hours)
@@ -103,13 +106,14 @@ def test_a_worker_starts_at_forty_hours_and_stays_put_when_the_law_is_new() -> N
     assert policies.choose_labor({"record": "no years yet", "phase": "explore"}, rng) == {"labor": 40}
     memory = WorkerMemory(50, len(WAGES))
     outcome = work(LAW, range(5), rng, memory)
-    told = see.worker_record(memory, 2, US_FED)
+    told = str(see.worker_record(memory, 2, US_FED))
     assert policies.choose_labor({"record": told, "phase": "explore"}, rng) == {"labor": outcome.labor[2]}
 
 
 def test_an_exploring_worker_tries_what_its_record_lacks_and_never_leaves_the_week() -> None:
     for hours in (0, 100):
-        record = f"hours: mean value (years); under this schedule\n{hours}: 5 (1); 5 (1)\nlast years: -"
+        tried_once, last = HoursTried(hours, 5, 1, 5, 1), YearWorked(0, hours, 10, 5, 5)
+        record = str(WorkerRecord((tried_once,), (last,), BestYear(hours, 5)))
         tried = {
             policies.choose_labor({"record": record, "phase": "explore"}, np.random.default_rng(seed))["labor"]
             for seed in range(20)
@@ -121,7 +125,7 @@ def test_an_exploring_worker_tries_what_its_record_lacks_and_never_leaves_the_we
     ("tax_paid", "rebate", "satisfied"), [(20_000, 5_000, True), (25_000, 0, True), (25_001, 0, False)]
 )
 def test_a_worker_is_content_while_it_loses_at_most_a_quarter(tax_paid: float, rebate: float, satisfied: bool) -> None:
-    told = see.year_summary(hours=40, income=100_000, tax=tax_paid, rebate=rebate, utility=-500)
+    told = str(YearSummary(hours=40, income=100_000, tax=tax_paid, rebate=rebate, utility=-500))
     answer = policies.judge_tax_policy({"this_year": told}, np.random.default_rng(0))
     assert answer == {"satisfied": satisfied}
 
@@ -140,7 +144,7 @@ def plan(welfare: Callable[[tuple[float, ...]], float], brackets: str, moves: in
     for move in range(moves):
         memory.remember(year=move, schedule=law, welfare=welfare(law.rates), settled=True)
         inputs = {
-            "record": see.planner_record(memory),
+            "record": str(see.planner_record(memory)),
             "tax_schedule": str(law),
             "phase": "exploit" if move >= 0.8 * moves else "explore",
         }
@@ -217,20 +221,22 @@ def govern(num_agents: int, seed: int, brackets: str, moves: int) -> float:
     for move in range(moves):
         inputs = {
             "economy": economy,
-            "record": see.planner_record(memory),
+            "record": str(see.planner_record(memory)),
             "tax_schedule": str(law),
             "phase": "exploit" if move >= 0.8 * moves else "explore",
         }
         law = law.changed(tuple(policies.set_tax_rates(inputs, np.random.default_rng(move))["rate_changes"]))
         year = settle(ECONOMY, law, wages, best_response_on_grid(ECONOMY, law, wages, num_agents, step=5))
         memory.remember(year=move, schedule=law, welfare=welfare(year), settled=True)
-        economy = see.economy_summary(
-            law,
-            income=year.income,
-            utility=year.utility,
-            hours=year.labor,
-            rebate=year.rebate,
-            welfare=welfare(year),
+        economy = str(
+            see.economy_summary(
+                law,
+                income=year.income,
+                utility=year.utility,
+                hours=year.labor,
+                rebate=year.rebate,
+                welfare=welfare(year),
+            )
         )
     start, best = uniform(law.thresholds, 50), BASELINES["ORACLE"](Setting(ECONOMY, law.thresholds, wages))
     share = planner_share(if_all_knew(start), if_all_knew(law), if_all_knew(best))
@@ -249,7 +255,7 @@ def test_an_exploring_planner_goes_where_the_record_has_nothing() -> None:
     for move in range(30):
         memory.remember(year=move, schedule=law, welfare=bell(70, 30, 50)(law.rates), settled=True)
         known = [record.schedule for record in memory.shown()]
-        inputs = {"record": see.planner_record(memory), "tax_schedule": str(law), "phase": "explore"}
+        inputs = {"record": str(see.planner_record(memory)), "tax_schedule": str(law), "phase": "explore"}
         law = law.changed(tuple(policies.set_tax_rates(inputs, np.random.default_rng(0))["rate_changes"]))
         assert law not in known
 
@@ -263,7 +269,7 @@ def test_seven_brackets_are_decided_in_milliseconds() -> None:
 @given(st.lists(st.floats(0, 900_000), min_size=1, max_size=40))
 def test_a_rate_weighs_what_is_earned_in_its_bracket(incomes: list[float]) -> None:
     z = np.array(incomes)
-    told = see.economy_summary(US_FED, income=z, utility=z, hours=z, rebate=0, welfare=0)
+    told = str(see.economy_summary(US_FED, income=z, utility=z, hours=z, rebate=0, welfare=0))
     edges = np.array(US_FED.thresholds)
     inside = np.clip(z[:, None] - edges, 0, np.diff(np.append(edges, np.inf))).sum(axis=0)
     share = inside / (inside.sum() or 1.0)
@@ -293,9 +299,9 @@ def citizen(agent: int, law: TaxSchedule = LAW) -> dict[str, str]:
     )
     return {
         "tax_schedule": str(law),
-        "last_rebate": see.last_rebate(year.rebate),
-        "identity": see.identity(None, POPULATION.wage[agent]),
-        "record": see.worker_record(memory, agent, law),
+        "last_rebate": str(LastRebate(year.rebate)),
+        "identity": str(Identity.of(None, POPULATION.wage[agent])),
+        "record": str(see.worker_record(memory, agent, law)),
     }
 
 
@@ -306,8 +312,8 @@ def vote(
     agent: int, platforms: Platforms, *, law: TaxSchedule = LAW, rule: str = "plurality", seed: int = 0
 ) -> list[int]:
     """The ballot of `agent`, where worker 0, 1, ... of the village stand for `platforms`."""
-    told = see.candidates_in_words(dict(enumerate(platforms)), POPULATION, voter=agent, with_platforms=True)
-    ballot = see.ballot_in_words(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words)
+    told = str(see.candidates(dict(enumerate(platforms)), POPULATION, voter=agent, with_platforms=True))
+    ballot = str(BallotRules(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words))
     inputs = {**citizen(agent, law), "ballot": ballot, "candidates": told}
     said = policies.cast_vote(inputs, np.random.default_rng(seed))["vote"]
     return [int(name.removeprefix("worker ")) for name in names_in(said)]
@@ -371,12 +377,12 @@ def test_without_platforms_the_vote_goes_to_the_others_who_earn_most_alike() -> 
     by_voter = {0: [1, 2, 3, 4], 3: [2, 1, 0, 4], 4: [3, 2, 1, 0]}
     for voter, nearest in by_voter.items():
         everybody = dict.fromkeys(range(POPULATION.num_agents))
-        told = see.candidates_in_words(everybody, POPULATION, voter=voter, with_platforms=False)
+        told = str(see.candidates(everybody, POPULATION, voter=voter, with_platforms=False))
         for rule, expected in (("plurality", nearest[:1]), ("borda", nearest)):
-            ballot = see.ballot_in_words(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words)
+            ballot = str(BallotRules(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words))
             inputs = {**citizen(voter), "ballot": ballot, "candidates": told}
             said = policies.cast_vote(inputs, np.random.default_rng(0))["vote"]
-            assert list(names_in(said)) == [see.candidate_name(agent) for agent in expected]
+            assert list(names_in(said)) == [candidate_name(agent) for agent in expected]
 
 
 def test_without_others_incomes_a_payer_looks_at_its_tax_and_a_receiver_at_the_brackets_above() -> None:
@@ -406,22 +412,22 @@ def test_who_is_left_cold_by_the_budget_seldom_stands() -> None:
 
 
 def test_a_citizen_without_a_past_still_answers() -> None:
-    inputs = {**citizen(PAYER), "record": "no years yet", "last_rebate": see.last_rebate(None)}
-    told = see.candidates_in_words({0: (10, 0, 0), 1: (-10, 0, 0)}, POPULATION, voter=PAYER, with_platforms=True)
+    inputs = {**citizen(PAYER), "record": "no years yet", "last_rebate": str(LastRebate(None))}
+    told = str(see.candidates({0: (10, 0, 0), 1: (-10, 0, 0)}, POPULATION, voter=PAYER, with_platforms=True))
     rng = np.random.default_rng(0)
     assert policies.stand_for_office(inputs, rng)["stand"] in (True, False)
-    ballot = see.ballot_in_words("name", ELECTION_RULES["plurality"].words)
+    ballot = str(BallotRules("name", ELECTION_RULES["plurality"].words))
     assert policies.cast_vote({**inputs, "ballot": ballot, "candidates": told}, rng)["vote"] == "worker 1"
 
 
 @pytest.mark.parametrize("promise", [(10, 0, -20), (0, 0, 0), (-20, -20, -20)])
 def test_a_leader_keeps_its_promise(promise: tuple[int, ...]) -> None:
-    inputs = {**inputs_of("GovernAsLeader"), "platform": see.platform_in_words(promise)}
+    inputs = {**inputs_of("GovernAsLeader"), "platform": str(RateChanges.of(promise))}
     assert policies.set_tax_rates(inputs, np.random.default_rng(0)) == {"rate_changes": list(promise)}
 
 
 def test_a_leader_that_promised_nothing_governs_as_a_planner_does() -> None:
-    inputs = {**inputs_of("GovernAsLeader"), "platform": see.platform_in_words(None)}
+    inputs = {**inputs_of("GovernAsLeader"), "platform": str(RateChanges.of(None))}
     planner = policies.set_tax_rates(inputs_of("SetTaxRates"), np.random.default_rng(0))
     assert policies.set_tax_rates(inputs, np.random.default_rng(0)) == planner
 

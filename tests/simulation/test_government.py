@@ -17,7 +17,6 @@ from pipeline.agents.agents import LLMAgents
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS, tax
-from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.government import _sincere_ballots
 from pipeline.simulation.loop import Simulation
@@ -25,6 +24,7 @@ from pipeline.simulation.world import create
 from pipeline.store.writer import Store
 from programs.engines.rules.engine import RulesEngine
 from programs.engines.rules.prompt_parser import FORMATS
+from signatures.texts.ballot import BallotRules
 from signatures.types import TaxSchedule
 
 SMALL = {
@@ -384,7 +384,7 @@ def test_a_ranking_that_is_none_is_asked_again_and_then_an_abstention(kind: str,
 @pytest.mark.parametrize("rule", [name for name, rule in ELECTION_RULES.items() if rule.form])
 def test_a_voter_is_told_what_the_ballot_asks_and_how_it_is_counted(rule: str) -> None:
     db = play(election_rule=rule, max_timesteps=1)
-    told = see.ballot_in_words(ELECTION_RULES[rule].form or "", ELECTION_RULES[rule].words)
+    told = str(BallotRules(ELECTION_RULES[rule].form or "", ELECTION_RULES[rule].words))
     assert rows(db, "SELECT count(*) FROM lm_calls WHERE signature = 'CastVote'") == [(4,)]
     assert rows(db, f"SELECT count(*) FROM lm_calls WHERE prompt LIKE '%## ]]\n{told}\n%'") == [(4,)]
 

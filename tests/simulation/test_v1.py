@@ -99,8 +99,8 @@ def test_a_year_that_was_not_played_is_never_the_best() -> None:
         law, hours = uniform(BRACKETS["three"], 10.0 * year), np.array([30.0 + year])
         workers.remember(year=year, schedule=law, hours=hours, income=hours, tax=hours, value=np.array([value]))
         planner.remember(year=year, schedule=law, welfare=value, settled=True)
-    assert see.worker_record(workers, 0, law).splitlines()[-1] == "best: 31 hours, -200.000"
-    assert see.planner_record(planner).splitlines()[1:] == [
+    assert str(see.worker_record(workers, 0, law)).splitlines()[-1] == "best: 31 hours, -200.000"
+    assert str(see.planner_record(planner)).splitlines()[1:] == [
         "0/0/0: -300.00, -300.00 (1)",
         "10/10/10: -200.00, -200.00 (1)",
         "20/20/20: -400.00, -400.00 (1)",

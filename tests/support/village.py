@@ -28,6 +28,9 @@ from programs.calls.protocols import Attempt
 from programs.models import Model, connect
 from programs.roles.voter import ballot
 from programs.strategies.registry import strategy
+from signatures.texts.ballot import BallotRules, candidate_name
+from signatures.texts.planner import RateChanges, Satisfaction
+from signatures.texts.worker import Identity, LastRebate, YearSummary
 from signatures.types import TaxSchedule
 
 ECONOMY = Economy()
@@ -92,31 +95,35 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
     agent, year = 4, LAST_YEAR
     citizen = {
         "tax_schedule": str(LAW),
-        "last_rebate": see.last_rebate(year.rebate),
-        "identity": see.identity(PERSONA, POPULATION.wage[agent]),
-        "record": see.worker_record(workers, agent, LAW),
+        "last_rebate": str(LastRebate(year.rebate)),
+        "identity": str(Identity.of(PERSONA, POPULATION.wage[agent])),
+        "record": str(see.worker_record(workers, agent, LAW)),
     }
     government = {
-        "objective": see.planner_objective(SETTING, POPULATION.num_agents, halved=False),
-        "economy": see.economy_summary(
-            LAW,
-            income=year.income,
-            utility=year.utility,
-            hours=year.labor,
-            rebate=year.rebate,
-            welfare=float(WELFARE["inverse_income"](year.utility, year.income, POPULATION.wage)),
+        "objective": str(see.planner_objective(SETTING, POPULATION.num_agents, halved=False)),
+        "economy": str(
+            see.economy_summary(
+                LAW,
+                income=year.income,
+                utility=year.utility,
+                hours=year.labor,
+                rebate=year.rebate,
+                welfare=float(WELFARE["inverse_income"](year.utility, year.income, POPULATION.wage)),
+            )
         ),
-        "record": see.planner_record(planner),
+        "record": str(see.planner_record(planner)),
         "tax_schedule": str(LAW),
         "phase": "explore",
     }
-    told = see.candidates_in_words(PLATFORMS, POPULATION, voter=agent, with_platforms=True)
-    this_year = see.year_summary(
-        hours=year.labor[agent],
-        income=year.income[agent],
-        tax=year.tax[agent],
-        rebate=year.rebate,
-        utility=year.utility[agent],
+    told = str(see.candidates(PLATFORMS, POPULATION, voter=agent, with_platforms=True))
+    this_year = str(
+        YearSummary(
+            hours=year.labor[agent],
+            income=year.income[agent],
+            tax=year.tax[agent],
+            rebate=year.rebate,
+            utility=year.utility[agent],
+        )
     )
     inputs: dict[str, dict[str, Any]] = {
         "WritePersona": {
@@ -126,7 +133,7 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
             "wage": "$96.00 an hour, $199,680 a year at 40 hours a week",
         },
         "ChooseLabor": {
-            "objective": see.objective("egotistical", SETTING, POPULATION.num_agents),
+            "objective": str(see.objective("egotistical", SETTING, POPULATION.num_agents)),
             **citizen,
             "phase": "explore",
         },
@@ -139,18 +146,18 @@ def inputs_of(question: str, *, rule: str = "plurality") -> dict[str, Any]:
         "StandForOffice": citizen,
         "CastVote": {
             **citizen,
-            "ballot": see.ballot_in_words(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words),
+            "ballot": str(BallotRules(ELECTION_RULES[rule].form or "name", ELECTION_RULES[rule].words)),
             "candidates": told,
         },
         "GovernAsLeader": {
             **government,
-            "economy": f"{government['economy']}\n{see.satisfaction_in_words((3, 5))}",
+            "economy": f"{government['economy']}\n{Satisfaction(3, 5)}",
             "identity": citizen["identity"],
             "own_record": citizen["record"],
-            "platform": see.platform_in_words(PLATFORMS[agent]),
+            "platform": str(RateChanges.of(PLATFORMS[agent])),
         },
         "AnswerInterview": {
-            "objective": see.objective("egotistical", SETTING, POPULATION.num_agents),
+            "objective": str(see.objective("egotistical", SETTING, POPULATION.num_agents)),
             "tax_schedule": citizen["tax_schedule"],
             "last_year": f"rebate: {citizen['last_rebate']}",
             "identity": citizen["identity"],
@@ -167,7 +174,7 @@ def module_of(question: str, strategy_name: str = "io", *, brackets: int = 3, fo
     """The module that asks `question`, as a run makes it."""
     role, attribute = QUESTIONS[question]
     module = getattr(PROGRAMS[role](strategy(strategy_name), brackets), attribute)
-    names = [see.candidate_name(agent) for agent in PLATFORMS]
+    names = [candidate_name(agent) for agent in PLATFORMS]
     return ballot(module, names, form) if question == "CastVote" else module
 
 

@@ -61,5 +61,8 @@ def reply(system: str, messages: list[str], seed: int | None = None) -> str:
     if policy is None:
         raise lm15.InvalidRequestError(f"rules answers {sorted(POLICIES)}, and the prompt asks for {outputs}")
     digest = hashlib.blake2b("\0".join([str(seed), system, *messages]).encode(), digest_size=8).digest()
-    answer = policy(inputs, np.random.default_rng(int.from_bytes(digest)))
+    try:
+        answer = policy(inputs, np.random.default_rng(int.from_bytes(digest)))
+    except policies.UnreadablePrompt as error:
+        raise lm15.InvalidRequestError(f"rules cannot answer: {error}") from error
     return form.write({name: answer.get(name, "By the rule for this question.") for name in outputs})

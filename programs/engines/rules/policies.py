@@ -7,33 +7,40 @@ own income. None of them knows the economy: each reads the record that its promp
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from programs.engines.rules import response_surface
+from signatures.texts.ballot import BallotRules, Candidates, Form
+from signatures.texts.interview import parse_deed, parse_record
+from signatures.texts.planner import EconomySummary, PlannerRecord, RateChanges
+from signatures.texts.worker import Identity, LastRebate, WorkerRecord, YearSummary
+from signatures.types import TaxSchedule
 
 Floats = NDArray[np.float64]
 Inputs = Mapping[str, str]
 Rng = np.random.Generator
 
-NUMBER = r"(-?\d+(?:\.\d+)?)"
-BY_HOURS = re.compile(rf"^{NUMBER}: {NUMBER} \((\d+)\); (?:{NUMBER} \((\d+)\)|-)$", re.MULTILINE)
-LAST_YEAR = re.compile(rf"^\d+: {NUMBER}, {NUMBER}, {NUMBER}, {NUMBER}$", re.MULTILINE)
-SCHEDULE_TRIED = re.compile(rf"^([\d./]+): {NUMBER}, {NUMBER} \((\d+)\)$", re.MULTILINE)
-INCOME_ON_BALLOT = re.compile(r"; \$([\d,]+) at 40 hours")
-BEST_YEAR = re.compile(r"^best: (.+)$", re.MULTILINE)
 FEW_TRIED = 3
-BY_BRACKET = re.compile(r"^from \$([\d,]+): (\d+) workers(?:, mean income \$([\d,]+))?$", re.MULTILINE)
 CHANGES = (0, -10, 10, -20, 20)
 
 
-def dollars(text: str) -> list[float]:
-    """All amounts of money in `text`: `$1,234` and `-$1,234`."""
-    return [float(f"{sign}{amount.replace(',', '')}") for sign, amount in re.findall(r"(-?)\$([\d,]+(?:\.\d+)?)", text)]
+class UnreadablePrompt(ValueError):
+    """An input of a prompt is not the text that its field should hold."""
+
+
+T = TypeVar("T")
+
+
+def read(parse: Callable[[str], T | None], inputs: Inputs, field: str) -> T:
+    """The text in `field` as `parse` reads it. UnreadablePrompt if it cannot."""
+    found = parse(inputs[field])
+    if found is None:
+        raise UnreadablePrompt(f"the input {field} is not in the words of signatures/texts: {inputs[field][:80]!r}")
+    return found
 
 
 # -- the worker -------------------------------------------------------------------------------------------------
@@ -41,10 +48,10 @@ def dollars(text: str) -> list[float]:
 
 def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Climb over hours in steps of ten, then five, by what each was worth under this schedule."""
-    here = {float(h): float(value) for h, _, _, value, years in BY_HOURS.findall(inputs["record"]) if years}
-    last = LAST_YEAR.findall(inputs["record"])
+    record = read(WorkerRecord.parse, inputs, "record")
+    here = {row.hours: row.here for row in record.by_hours if row.here is not None}
     if not here:
-        return {"labor": int(float(last[-1][0])) if last else 40}
+        return {"labor": int(record.last_years[-1].hours) if record.last_years else 40}
     best = max(here, key=lambda h: (here[h], -h))
     exploring = inputs["phase"] == "explore"
     # A schedule under which one has hardly worked leaves nothing to exploit yet.
@@ -57,28 +64,23 @@ def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 def judge_tax_policy(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Content while taxes less the rebate take at most a quarter of income."""
-    income, tax, rebate, *_ = dollars(inputs["this_year"])
-    return {"satisfied": tax - rebate <= 0.25 * income}
+    year = read(YearSummary.parse, inputs, "this_year")
+    return {"satisfied": year.tax - year.rebate <= 0.25 * year.income}
 
 
 # -- the planner ------------------------------------------------------------------------------------------------
 
 
-def rates_in(schedule: str) -> Floats:
-    """The marginal rates of a schedule in words, in percent."""
-    return np.array([float(rate) for rate in re.findall(rf"{NUMBER}%", schedule)])
-
-
 def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Keep a promise; else move to the reachable schedule that the record makes most promising."""
-    if promised := changes_in(inputs.get("platform", "none")):
-        return {"rate_changes": promised}
-    rates = rates_in(inputs["tax_schedule"])
-    tried = SCHEDULE_TRIED.findall(inputs["record"])
+    if promised := promise(inputs):
+        return {"rate_changes": list(promised)}
+    rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
+    tried = read(PlannerRecord.parse, inputs, "record").tried
     if not tried:
         return {"rate_changes": [0] * len(rates)}
-    x = np.array([[float(rate) for rate in row[0].split("/")] for row in tried])
-    welfare, years = (np.array([float(row[column]) for row in tried]) for column in (1, 3))
+    x = np.array([row.rates for row in tried])
+    welfare, years = np.array([row.settled for row in tried]), np.array([float(row.years) for row in tried])
     beliefs = response_surface.fit(
         x, welfare, years / years.min(), weight_of_rates(inputs.get("economy", ""), len(rates))
     )
@@ -113,10 +115,10 @@ def weight_of_rates(economy: str, brackets: int) -> Floats:
 
     Read from the summary of the economy; without one all matter alike. No rate counts for nothing: people may come.
     """
-    rows = BY_BRACKET.findall(economy)
-    if len(rows) != brackets:
+    summary = EconomySummary.parse(economy)
+    if summary is None or len(summary.brackets) != brackets:
         return np.full(brackets, 1 / brackets)
-    edge, workers, mean = np.array([[float(x.replace(",", "") or 0) for x in row] for row in rows]).T
+    edge, workers, mean = np.array([(row.edge, row.workers, row.mean_income or 0.0) for row in summary.brackets]).T
     inside = workers * np.maximum(mean - edge, 0)
     inside[:-1] += (workers.sum() - workers.cumsum())[:-1] * np.diff(edge)
     share = inside / (inside.sum() or 1.0) + 0.01
@@ -143,21 +145,26 @@ def _climb(appeal: Callable[[Floats], Floats], starts: Floats) -> Floats:
 # -- the citizen ------------------------------------------------------------------------------------------------
 
 
-def changes_in(platform: str) -> list[int]:
-    """The changes in `+10/0/-20`, or none."""
-    return [int(change) for change in platform.split("/")] if re.match(r"[+-]?\d", platform) else []
+def promise(inputs: Inputs) -> tuple[int, ...]:
+    """The rate changes that a leader promised; empty without a promise or a platform."""
+    return read(RateChanges.parse, inputs, "platform").changes if "platform" in inputs else ()
 
 
 def finances(inputs: Inputs) -> tuple[float, float, float]:
-    """Own income, own tax and the rebate, as far as the prompt tells them."""
-    last = LAST_YEAR.findall(inputs["record"])
-    income, tax = (float(last[-1][1]), float(last[-1][2])) if last else (dollars(inputs["identity"])[-1], 0.0)
-    return income, tax, next(iter(dollars(inputs["last_rebate"])), 0.0)
+    """Own income, own tax and the rebate, from the last year or, before the first, from the pay."""
+    last = read(WorkerRecord.parse, inputs, "record").last_years
+    income, tax = (last[-1].income, last[-1].tax) if last else (full_time_income(inputs), 0.0)
+    return income, tax, read(LastRebate.parse, inputs, "last_rebate").amount or 0.0
+
+
+def full_time_income(inputs: Inputs) -> float:
+    """Own income in dollars a year at 40 hours a week."""
+    return read(Identity.parse, inputs, "identity").pay.yearly
 
 
 def _above(inputs: Inputs, income: float) -> Floats:
     """Dollars of `income` in each bracket of the schedule in words."""
-    edges = np.array([0.0, *dollars(inputs["tax_schedule"])])
+    edges = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").thresholds)
     return np.clip(income - edges, 0, np.diff(np.append(edges, np.inf)))
 
 
@@ -173,24 +180,23 @@ def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Vote for what raises your income, or, without platforms, for the others whose earnings are nearest to yours."""
-    lines = [line.split("; ") for line in inputs["candidates"].splitlines()]
-    if lines[0][-1].startswith("platform "):
-        gain = static_gains(inputs, [changes_in(line[-1].removeprefix("platform ")) for line in lines])
+    standing = read(Candidates.parse, inputs, "candidates")
+    if standing.platforms is not None:
+        gain = static_gains(inputs, standing.platforms)
     else:
-        lines = [line for line in lines if not line[0].endswith("(you)")] or lines
-        own = dollars(inputs["identity"])[-1]
-        gain = np.array([1 / (1 + abs(dollars(line[-1])[0] - own)) for line in lines])
-    names = [line[0].removesuffix(" (you)") for line in lines]
-    return {"vote": _on_ballot(inputs["ballot"], names, gain, rng)}
+        standing = standing.without_voter()
+        own = full_time_income(inputs)
+        gain = np.array([1 / (1 + abs(candidate.income - own)) for candidate in standing.lines])
+    return {"vote": _on_ballot(read(BallotRules.parse, inputs, "ballot").form, standing.names, gain, rng)}
 
 
-def _on_ballot(ballot: str, names: list[str], gain: Floats, rng: Rng) -> str | list[str]:
+def _on_ballot(form: Form, names: Sequence[str], gain: Floats, rng: Rng) -> str | list[str]:
     """The best, all above the mean, or all from best to worst, as the ballot asks; ties at random. Nothing to gain from
     anybody, no vote."""
     order = sorted(rng.permutation(len(names)), key=lambda i: -gain[i]) if gain.any() else []
-    if "best to worst" in ballot:
+    if form == "ranking":
         return [names[i] for i in order]
-    if "approve" in ballot:
+    if form == "set":
         return [names[i] for i in order if gain[i] > gain.mean()] or [names[i] for i in order]
     return names[order[0]] if order else "abstain"
 
@@ -202,11 +208,11 @@ def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
     would pay oneself. Where nobody else is known, who pays more than he gets back looks at his own tax alone, and the
     others hope for a rebate from the brackets above.
     """
-    rates = rates_in(inputs["tax_schedule"])
+    rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
     moved = [np.clip(rates + platform, 0, 100) - rates if len(platform) else 0 * rates for platform in platforms]
-    others = [float(told.replace(",", "")) for told in INCOME_ON_BALLOT.findall(inputs.get("candidates", ""))]
-    if others:
-        own = _above(inputs, dollars(inputs["identity"])[-1])
+    if "candidates" in inputs:
+        others = [candidate.income for candidate in read(Candidates.parse, inputs, "candidates").lines]
+        own = _above(inputs, full_time_income(inputs))
         gains: Floats = np.array(moved) @ (np.mean([_above(inputs, other) for other in others], axis=0) - own)
         return gains
     income, tax, rebate = finances(inputs)
@@ -252,14 +258,15 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """What one did and why a bandit does it, whatever was asked."""
-    did = inputs["this_year"].split(". ")[0].split(".\n")[0].replace("Your answer", "My answer").replace("You ", "I ")
-    tried = SCHEDULE_TRIED.findall(inputs["record"])
-    best = BEST_YEAR.search(inputs["record"])
-    if tried:
-        rates, settled, *_ = max(tried, key=lambda row: float(row[1]))
-        knew = f"Of the schedules that I had tried, {rates} had settled at the highest welfare, {settled}."
+    did = read(parse_deed, inputs, "this_year").replace("Your answer", "My answer").replace("You ", "I ")
+    record = read(parse_record, inputs, "record")
+    if record.planner.tried:
+        most = max(record.planner.tried, key=lambda row: row.settled)
+        rates, welfare = str(most).partition(",")[0].split(": ")
+        knew = f"Of the schedules that I had tried, {rates} had settled at the highest welfare, {welfare}."
     else:
-        knew = f"The best year that I remembered: {best[1]}." if best else "I remembered nothing to go by."
+        best = record.worker.best
+        knew = f"The best year that I remembered: {best}." if best else "I remembered nothing to go by."
     why = {"explore": "I was to try what I did not know yet.", "exploit": "I was to do what had served best."}
     return {"answer": f"{did}. {knew} {why[inputs['phase']]}"}
 

@@ -1,0 +1,156 @@
+"""The texts of a planner's prompts: last year's economy, the schedules tried, and changes of the rates.
+
+Each class renders its text with `str` and reads it back with `parse`, which returns None for any other text.
+Numbers come back as printed: dollars without cents, welfare with about five digits, hours with one decimal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, dollars, figure, money
+
+
+class BracketRow(NamedTuple):
+    """The lower edge of a bracket in dollars a year, the number of workers in it, and their mean income or None."""
+
+    edge: float
+    workers: int
+    mean_income: float | None
+
+    def __str__(self) -> str:
+        mean = "" if self.mean_income is None else f", mean income {money(self.mean_income)}"
+        return f"from {money(self.edge)}: {self.workers} workers{mean}"
+
+
+@dataclass(frozen=True)
+class Satisfaction:
+    """The number of satisfied workers, and of all who gave a verdict."""
+
+    satisfied: int
+    said: int
+
+    PATTERN = re.compile(rf"satisfied with the tax policy: ({COUNT}) of ({COUNT}) workers who said")
+
+    def __str__(self) -> str:
+        return f"satisfied with the tax policy: {self.satisfied} of {self.said} workers who said"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        found = cls.PATTERN.fullmatch(text)
+        return cls(int(found[1]), int(found[2])) if found else None
+
+
+@dataclass(frozen=True)
+class EconomySummary:
+    """One year's economy: a row a bracket, utility at three percentiles in dollars, mean hours, rebate and welfare.
+
+    `welfare` is in units of the planner's objective.
+    """
+
+    brackets: tuple[BracketRow, ...]
+    percentiles: tuple[float, float, float]
+    mean_hours: float
+    rebate: float
+    welfare: float
+    satisfaction: Satisfaction | None = None
+
+    ROW = re.compile(rf"^from ({MONEY}): ({COUNT}) workers(?:, mean income ({MONEY}))?$", re.MULTILINE)
+    UTILITY = "\nutility at the 10th/50th/90th percentile: "
+    TOTALS = re.compile(
+        rf"({MONEY}) / ({MONEY}) / ({MONEY})\nmean hours ({NUMBER}), rebate ({MONEY}), welfare ({NUMBER})(?:\n|\Z)"
+    )
+
+    def __str__(self) -> str:
+        rows = "\n".join(map(str, self.brackets))
+        lines = [
+            f"{rows}{self.UTILITY}{' / '.join(map(money, self.percentiles))}",
+            f"mean hours {self.mean_hours:.1f}, rebate {money(self.rebate)}, welfare {figure(self.welfare)}",
+        ]
+        return "\n".join(lines if self.satisfaction is None else [*lines, str(self.satisfaction)])
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        head, _, rest = text.partition(cls.UTILITY)
+        rows, totals = cls.ROW.findall(head), cls.TOTALS.match(rest)
+        if totals is None or len(rows) != head.count("\n") + 1:
+            return None
+        told = rest[totals.end() :]
+        satisfaction = Satisfaction.parse(told)
+        if (satisfaction is None) != (not told and not totals[0].endswith("\n")):
+            return None
+        low, middle, high, hours, rebate, welfare = totals.groups()
+        return cls(
+            tuple([BracketRow(dollars(edge), int(n), dollars(mean) if mean else None) for edge, n, mean in rows]),
+            (dollars(low), dollars(middle), dollars(high)),
+            float(hours),
+            dollars(rebate),
+            float(welfare),
+            satisfaction,
+        )
+
+
+class ScheduleTried(NamedTuple):
+    """Marginal rates in percent, settled and mean welfare under them, and the number of years in force."""
+
+    rates: tuple[float, ...]
+    settled: float
+    mean: float
+    years: int
+
+    def __str__(self) -> str:
+        rates = "/".join([f"{rate:g}" for rate in self.rates])
+        return f"{rates}: {figure(self.settled)}, {figure(self.mean)} ({self.years})"
+
+
+@dataclass(frozen=True)
+class PlannerRecord:
+    """The schedules tried, all with the same number of rates; none before the first year."""
+
+    tried: tuple[ScheduleTried, ...] = ()
+
+    HEAD = "rates: settled welfare, mean welfare (years)\n"
+    ROW = re.compile(rf"^((?:{NUMBER}/){{0,99}}{NUMBER}): ({NUMBER}), ({NUMBER}) \(({COUNT})\)$", re.MULTILINE)
+
+    def __str__(self) -> str:
+        return self.HEAD + "\n".join(map(str, self.tried)) if self.tried else NO_YEARS
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        if text == NO_YEARS:
+            return cls()
+        rows = cls.ROW.findall(text.removeprefix(cls.HEAD))
+        tried = [
+            ScheduleTried(tuple(map(float, rates.split("/"))), float(settled), float(mean), int(years))
+            for rates, settled, mean, years in rows
+        ]
+        whole = text.startswith(cls.HEAD) and len(rows) == text.count("\n")
+        return cls(tuple(tried)) if whole and len({len(row.rates) for row in tried}) == 1 else None
+
+
+@dataclass(frozen=True)
+class RateChanges:
+    """Changes of the rates in percentage points, lowest bracket first; empty for a candidate who proposes none."""
+
+    changes: tuple[int, ...]
+
+    TEXT = r"none|(?:[-+][1-9]\d{0,2}|0)(?:/(?:[-+][1-9]\d{0,2}|0)){0,99}"
+    PATTERN = re.compile(TEXT)
+
+    @classmethod
+    def of(cls, changes: Sequence[int] | None) -> Self:
+        """From any sequence of changes, or from None for none."""
+        return cls(tuple(changes or ()))
+
+    def __str__(self) -> str:
+        """`+10/0/-20`, or `none`."""
+        return "/".join([f"{change:+d}" if change else "0" for change in self.changes]) or "none"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        if not cls.PATTERN.fullmatch(text):
+            return None
+        return cls(() if text == "none" else tuple(map(int, text.split("/"))))

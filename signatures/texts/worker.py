@@ -1,0 +1,311 @@
+"""The texts of a worker's prompts: who it is, its objective, its record, the last rebate and its year.
+
+Each class renders its text with `str` and reads it back with `parse`, which returns None for any other text.
+Numbers come back as printed: dollars without cents, shares with three decimals, hours and rates with six digits.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, dollars, money
+
+FULL_TIME = 40 * 52
+"""Hours a year at 40 hours a week."""
+
+NOBODY = "You are a worker."
+"""Who a worker without a persona is."""
+
+
+@dataclass(frozen=True)
+class Pay:
+    """An hourly wage and the yearly income at 40 hours a week, in dollars; printed to the cent and the dollar."""
+
+    hourly: float
+    yearly: float
+
+    PATTERN = re.compile(rf"\$({NUMBER}) an hour, ({MONEY}) a year at 40 hours a week")
+
+    @classmethod
+    def of(cls, wage: float) -> Self:
+        """The pay at `wage` dollars an hour."""
+        return cls(wage, wage * FULL_TIME)
+
+    def __str__(self) -> str:
+        return f"${self.hourly:.2f} an hour, {money(self.yearly)} a year at 40 hours a week"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        found = cls.PATTERN.fullmatch(text)
+        return cls(float(found[1]), dollars(found[2])) if found else None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A worker's persona, None without one, and its pay. The persona may be any text but `NOBODY`."""
+
+    persona: str | None
+    pay: Pay
+
+    @classmethod
+    def of(cls, persona: str | None, wage: float) -> Self:
+        """Who has `persona`, which counts as none if it is empty, and earns `wage` dollars an hour."""
+        return cls(persona or None, Pay.of(wage))
+
+    def __str__(self) -> str:
+        return f"{self.persona or NOBODY} You earn {self.pay}."
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        who, _, rest = text.rpartition(" You earn ")
+        pay = Pay.parse(rest.removesuffix(".")) if who and rest.endswith(".") else None
+        return cls(None if who == NOBODY else who, pay) if pay else None
+
+
+@dataclass(frozen=True)
+class LastRebate:
+    """Last year's rebate in dollars, printed without cents; None before the first year."""
+
+    amount: float | None
+
+    PATTERN = re.compile(MONEY)
+
+    def __str__(self) -> str:
+        return "none yet" if self.amount is None else money(self.amount)
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        if text == "none yet":
+            return cls(None)
+        return cls(dollars(text)) if cls.PATTERN.fullmatch(text) else None
+
+
+@dataclass(frozen=True)
+class YearSummary:
+    """One worker's year: hours a week, dollars, and in interviews its verdict on the tax policy if it gave one."""
+
+    hours: float
+    income: float
+    tax: float
+    rebate: float
+    utility: float
+    satisfied: bool | None = None
+
+    PATTERN = re.compile(
+        rf"You worked ({NUMBER}) hours a week, earned ({MONEY}), paid ({MONEY}) in tax and received a rebate of "
+        rf"({MONEY})\. Your utility was ({MONEY})\."
+        r"(?: You said that you were (not )?(satisfied) with the tax policy\.)?"
+    )
+
+    @property
+    def deed(self) -> str:
+        """The first sentence, without its period."""
+        return (
+            f"You worked {self.hours:g} hours a week, earned {money(self.income)}, paid {money(self.tax)} in tax and "
+            f"received a rebate of {money(self.rebate)}"
+        )
+
+    def __str__(self) -> str:
+        told = f"{self.deed}. Your utility was {money(self.utility)}."
+        if self.satisfied is None:
+            return told
+        return f"{told} You said that you were {'' if self.satisfied else 'not '}satisfied with the tax policy."
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        found = cls.PATTERN.fullmatch(text)
+        if not found:
+            return None
+        hours, income, tax, rebate, utility, no, said = found.groups()
+        satisfied = not no if said else None
+        return cls(float(hours), dollars(income), dollars(tax), dollars(rebate), dollars(utility), satisfied)
+
+
+# -- the record ---------------------------------------------------------------------------------------------------
+
+
+def _places(value: float) -> int:
+    """The number of decimals to show: none for large values, three for values near one."""
+    return 0 if abs(value) >= 1000 else 3
+
+
+def _value(value: float) -> str:
+    return f"{value:.{_places(value)}f}"
+
+
+class HoursTried(NamedTuple):
+    """Hours a week; mean value and number of the years with them; and of those under the present schedule.
+
+    `here` is None and `years_here` 0 if there are none. Both means have the decimals of `mean`.
+    """
+
+    hours: float
+    mean: float
+    years: int
+    here: float | None
+    years_here: int
+
+    def __str__(self) -> str:
+        """`40: 31000 (5); 30500 (2)`, or `40: 31000 (5); -`."""
+        places = _places(self.mean)
+        current = "-" if self.here is None else f"{self.here:.{places}f} ({self.years_here})"
+        return f"{self.hours:g}: {self.mean:.{places}f} ({self.years}); {current}"
+
+
+class YearWorked(NamedTuple):
+    """One year: its number, hours a week, income and tax in dollars, and value."""
+
+    year: int
+    hours: float
+    income: float
+    tax: float
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.year}: {self.hours:g}, {_value(self.income)}, {_value(self.tax)}, {_value(self.value)}"
+
+
+class BestYear(NamedTuple):
+    """Hours a week and value of the best year."""
+
+    hours: float
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.hours:g} hours, {_value(self.value)}"
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """A worker's record: statistics by hours tried, the most recent years, and the best year; empty without years.
+
+    Values are those of the worker's objective, printed without decimals from 1,000 on and with three below.
+    """
+
+    by_hours: tuple[HoursTried, ...] = ()
+    last_years: tuple[YearWorked, ...] = ()
+    best: BestYear | None = None
+
+    HEAD = "hours: mean value (years); under this schedule\n"
+    LAST = "\nlast years: hours, income, tax, value\n"
+    BEST = "\nbest: "
+    HOURS_ROW = re.compile(rf"^({NUMBER}): ({NUMBER}) \(({COUNT})\); (?:({NUMBER}) \(({COUNT})\)|-)$", re.MULTILINE)
+    YEAR_ROW = re.compile(rf"^({COUNT}): ({NUMBER}), ({NUMBER}), ({NUMBER}), ({NUMBER})$", re.MULTILINE)
+    BEST_ROW = re.compile(rf"({NUMBER}) hours, ({NUMBER})")
+
+    def __str__(self) -> str:
+        if self.best is None:
+            return NO_YEARS
+        tried, years = "\n".join(map(str, self.by_hours)), "\n".join(map(str, self.last_years))
+        return f"{self.HEAD}{tried}{self.LAST}{years}{self.BEST}{self.best}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        if text == NO_YEARS:
+            return cls()
+        tried, has_years, rest = text.removeprefix(cls.HEAD).partition(cls.LAST)
+        years, _, best = rest.partition(cls.BEST)
+        best_row = cls.BEST_ROW.fullmatch(best)
+        if not (has_years and best_row and text.startswith(cls.HEAD)):
+            return None
+        hours_rows, year_rows = cls.HOURS_ROW.findall(tried), cls.YEAR_ROW.findall(years)
+        if len(hours_rows) != tried.count("\n") + 1 or len(year_rows) != years.count("\n") + 1:
+            return None
+        return cls(
+            tuple(
+                [
+                    HoursTried(float(hours), float(mean), int(n), float(here) if n_here else None, int(n_here or 0))
+                    for hours, mean, n, here, n_here in hours_rows
+                ]
+            ),
+            tuple([YearWorked(int(year), *map(float, figures)) for year, *figures in year_rows]),
+            BestYear(float(best_row[1]), float(best_row[2])),
+        )
+
+
+# -- the objective ------------------------------------------------------------------------------------------------
+
+WELFARE_WORDS = {
+    "inverse_income": "the mean utility of all workers, weighted by 1 / income at 40 hours a week",
+    "paper": "the sum over workers of utility / own pre-tax income",
+    "utilitarian": "the mean utility of all workers",
+    "rawlsian": "the utility of the worst-off worker",
+    "atkinson": "the geometric mean of all workers' utilities",
+    "equality_productivity": "(1 - gini of utilities) * mean pre-tax income",
+}
+"""What each welfare function of pipeline/economy/welfare.py measures."""
+
+
+def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
+    """A welfare function as the model reads it."""
+    if welfare == "atkinson" and inequality_aversion != 1:
+        power = f"{1 - inequality_aversion:g}"
+        return f"(mean over workers of utility^({power}))^(1/({power}))"
+    return WELFARE_WORDS[welfare]
+
+
+@dataclass(frozen=True)
+class UtilityFormula:
+    """A worker's own utility in dollars a year: income after tax + rebate - cost * hours^power.
+
+    `cost` is printed with four digits, `power` with six. The rebate is the taxes of all workers / `taxpayers`.
+    """
+
+    cost: float
+    power: float
+    taxpayers: int
+
+    PATTERN = re.compile(
+        rf"income after tax \+ rebate - ({NUMBER}) \* hours\^({NUMBER}), in dollars a year; "
+        rf"rebate = taxes of all workers / ({COUNT})"
+    )
+
+    def __str__(self) -> str:
+        return (
+            f"income after tax + rebate - {self.cost:.4g} * hours^{self.power:g}, in dollars a year; "
+            f"rebate = taxes of all workers / {self.taxpayers}"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        found = cls.PATTERN.fullmatch(text)
+        return cls(float(found[1]), float(found[2]), int(found[3])) if found else None
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a worker or a planner wants: own utility (`welfare` None), or more or less of a welfare function in words.
+
+    `halved`: the utility of workers who are not satisfied counts half.
+    """
+
+    utility: UtilityFormula
+    welfare: str | None = None
+    verb: Literal["Maximize", "Minimize"] = "Maximize"
+    halved: bool = False
+
+    OWN = "Maximize your utility = "
+    SOCIAL = re.compile(r"(Maximize|Minimize) social welfare = ")
+    HALVED = "; the utility of a worker who is not satisfied with the tax policy counts half"
+
+    def __str__(self) -> str:
+        halved = self.HALVED if self.halved else ""
+        if self.welfare is None:
+            return f"{self.OWN}{self.utility}{halved}"
+        return f"{self.verb} social welfare = {self.welfare}; utility = {self.utility}{halved}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        head, _, formula = text.removesuffix(cls.HALVED).rpartition("utility = ")
+        utility = UtilityFormula.parse(formula)
+        social = cls.SOCIAL.match(head)
+        if utility is None:
+            return None
+        halved = text.endswith(cls.HALVED)
+        if f"{head}utility = " == cls.OWN:
+            return cls(utility, halved=halved)
+        if not social or not head.endswith("; "):
+            return None
+        return cls(utility, head[social.end() : -2], "Minimize" if social[1] == "Minimize" else "Maximize", halved)
