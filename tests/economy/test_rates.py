@@ -101,7 +101,7 @@ def test_the_share_is_that_of_oracles_gain() -> None:
         assert made.share == pytest.approx((welfare(made.after, VILLAGE, "inverse_income") - start) / (oracle - start))
         assert made.share_score == pytest.approx(min(1, max(0, made.share)))
     assert moved(-20, -20, 0).share < 0
-    assert f"The result has {moved(-20, -20, 0).share:.1%} of what ORACLE" in moved(-20, -20, 0).share_in_words()
+    assert f"The result has {moved(-20, -20, 0).share:.1%} of what ORACLE" in moved(-20, -20, 0).share()
 
 
 def test_oracles_own_schedule_has_all_of_the_gain() -> None:
