@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from evals.output.console import Console
-from evals.output.formats import plain
+from evals.output.number_format import plain
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.run.progress import cost_in_words
 from pipeline.agents.agents import LLMAgents

@@ -15,9 +15,10 @@ from evals.cautions.messages import tell
 from evals.compare.arms import parse_arms, parse_detect, parse_primary, parse_seeds
 from evals.compare.contrasts import Comparison, Result, estimates, evaluation_rows, flagged
 from evals.compare.run_measures import BY_OBJECTIVE, OWN, Measure, measures_for, outcomes
-from evals.compare.tables import as_json, as_rows, print_comparison, write_csv
+from evals.compare.tables import as_json, as_rows, print_comparison
 from evals.output.console import Console
-from evals.output.formats import writable
+from evals.output.files import writable
+from evals.output.tables import write_csv
 from evals.sweep import forecast as sweep_forecast
 from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell, cells
@@ -68,7 +69,7 @@ def run_compare(
     runs = {cell.key: one.run_id for cell, one in zip(made, compared.results, strict=True) if one.run_id is not None}
     cautions = after_sweep(config.db, made, runs)
     if options.csv is not None:
-        write_csv(as_rows(compared), options.csv, db=config.db)
+        write_csv(as_rows(compared), options.csv, not_over=config.db, flag="--csv")
     if options.json:
         print(json.dumps({**as_json(compared), "cautions": cautions}))
     else:

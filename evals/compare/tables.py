@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from evals.compare.contrasts import Comparison, Contrast, Estimate, number
 from evals.compare.run_measures import OWN, Measure
 from evals.compare.statistics import LARGE, student_quantile
 from evals.output.console import Console
-from evals.output.formats import whole_file
-from evals.output.spreadsheet import safe_row
 from pipeline.printed_commands import command
 
 WIDTH = 100
@@ -247,11 +244,3 @@ def as_rows(made: Comparison) -> list[dict[str, Any]]:
         }
         for one in made.estimates
     ]
-
-
-def write_csv(rows: Sequence[Mapping[str, Any]], path: str, *, db: str) -> None:
-    """Write rows with the same columns. UsageError if the file cannot be written."""
-    with whole_file(path, not_over=db, flag="--csv") as part, part.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(safe_row, rows))

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -14,52 +15,33 @@ from rich.text import Text
 from evals.elections.ballots import VOTES
 from evals.elections.diagnosis import LAWS, Estimate, Figures, Lab, diagnose, estimates, governed, means, told
 from evals.elections.notes import notes
+from evals.metrics.votes import signed
 from evals.output.console import Console
+from evals.output.number_format import decimal, figure, share
+from pipeline.economy.tax import rates_in_words
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.store.reader import ReadOnlyStore, readable
-from signatures.texts.numbers import money
 
 WIDTH = 100
 """Width of the tables if there is no terminal."""
 
 
-def _part(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0%}"
-
-
-def _dollars(value: float) -> str:
-    return f"+{money(value)}" if round(value) > 0 else money(value)
-
-
-def _welfare(value: float) -> str:
-    """An amount in the unit of the objective, which can be dollars or fractions of one."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _welfare_gain(value: float) -> str:
-    return f"{'+' if value > 0 else ''}{_welfare(value)}"
-
-
 FORMS: Mapping[str, Callable[[float], str]] = {
-    "turnout": _part,
-    "vote_quality": _part,
-    "condorcet_winner": _part,
-    "condorcet_elected": _part,
-    "condorcet_sincere": _part,
-    "choice_quality": _part,
-    "welfare_forgone": _welfare,
-    "promise_kept": _part,
-    "welfare_gain": _welfare_gain,
-    "planner_share": _percent,
-    "gain_poor": _dollars,
-    "gain_middle": _dollars,
-    "gain_rich": _dollars,
-    "leader_gain": _dollars,
+    "turnout": decimal,
+    "vote_quality": decimal,
+    "condorcet_winner": decimal,
+    "condorcet_elected": decimal,
+    "condorcet_sincere": decimal,
+    "choice_quality": decimal,
+    "welfare_forgone": partial(figure, digits=3),
+    "promise_kept": decimal,
+    "welfare_gain": partial(figure, digits=3, sign=True),
+    "planner_share": partial(share, digits=0),
+    "gain_poor": signed,
+    "gain_middle": signed,
+    "gain_rich": signed,
+    "leader_gain": signed,
 }
 """Formats of the figures that have a mean, each in a column of its name."""
 
@@ -114,8 +96,8 @@ def law_rows(lab: Lab) -> tuple[list[str], list[list[str]], list[list[str]]]:
 
     Columns: year, who made the law, its rates, and `LAWS`.
     """
-    before = ["", "before", _rates(lab.changes[0].rates_before), *[""] * len(LAWS)]
-    changes = [[str(one.year), maker(one), _rates(one.rates), *_cells(one, LAWS)] for one in lab.changes]
+    before = ["", "before", rates_in_words(lab.changes[0].rates_before), *[""] * len(LAWS)]
+    changes = [[str(one.year), maker(one), rates_in_words(one.rates), *_cells(one, LAWS)] for one in lab.changes]
     chosen = [one for one in lab.turns if one.made_by == "elected"]
     others = [one for one in lab.turns if one.made_by != "elected"]
     split = [("elected", chosen), ("not elected", others)] if chosen and others else []
@@ -129,10 +111,6 @@ def maker(one: Figures) -> str:
         return one.made_by
     third = {1: "poor", 2: "middle", 3: "rich"}[one.leader_tercile or 1]
     return f"{one.leader} ({third}), {'elected' if one.made_by == 'elected' else 'stayed'}"
-
-
-def _rates(rates: Sequence[float]) -> str:
-    return "/".join(f"{rate:g}" for rate in rates)
 
 
 def _cells(one: Figures, names: Sequence[str]) -> list[str]:

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from evals.evaluate.command import Best, EvaluatedRun, Evaluation, People
 from evals.output.console import Console
-from evals.output.formats import plain, whole_file
-from evals.output.number_format import several
+from evals.output.files import whole_file
+from evals.output.number_format import figure, plain, several
 from evals.output.spreadsheet import safe_values
 from evals.policies import who_gains
-from evals.policies.share_of_gain import figure, moves, objective_table, unit_of
+from evals.policies.share_of_gain import moves, objective_table, unit_of
 
 WIDTH = 100
 """Width of the tables if there is no terminal."""

@@ -13,12 +13,13 @@ from rich.text import Text
 from evals.cautions.messages import tell
 from evals.compare.arms import parse_detect, parse_seeds
 from evals.compare.command import Options, forecast, prepare, tell_models
-from evals.compare.tables import say, write_csv
+from evals.compare.tables import say
 from evals.experiments.declaration import PAPER, PAPER_IS, PAPER_IS_NOT, Experiment, choose
 from evals.experiments.results import Finding, Judge
 from evals.experiments.tables import as_json, as_rows, print_finding
 from evals.output.console import Console
-from evals.output.formats import writable
+from evals.output.files import writable
+from evals.output.tables import write_csv
 from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell
 from evals.sweep.sweep import Sweep
@@ -151,7 +152,7 @@ def _judged(
 def _write(findings: list[Finding], console: Console, options: Options, figure: str | None, db: str) -> None:
     """Write the requested files."""
     if options.csv is not None:
-        write_csv(as_rows(findings), options.csv, db=db)
+        write_csv(as_rows(findings), options.csv, not_over=db, flag="--csv")
     if figure is not None:
         _draw(findings, figure, console, db)
     elif not options.json:

@@ -11,7 +11,7 @@ from typing import Any
 
 from evals.figures.catalog import FIGURES, Figure
 from evals.figures.style import Drawing, Size, framed
-from evals.output.formats import whole_file, writable
+from evals.output.files import whole_file, writable
 from evals.policies.loaded_run import load
 from pipeline.errors import UsageError
 from pipeline.store.reader import ReadOnlyStore

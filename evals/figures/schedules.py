@@ -9,6 +9,7 @@ import altair as alt
 
 from evals.figures import style
 from evals.figures.style import AFTER, INK, MUTED, POINTS, RULE, SKY, Chart, Drawing, Row, Size
+from evals.output.number_format import figure
 from evals.policies.loaded_run import LoadedRun
 from pipeline.store.columns import Reader
 
@@ -158,14 +159,9 @@ def _welfare_lines(
 def _yardsticks(run: LoadedRun, *, with_value: bool) -> list[style.Label]:
     """The welfare of each baseline and of the start."""
     return [
-        (one.welfare, one.name + f" {_short(one.welfare)}" * with_value, INK if one.name == "ORACLE" else MUTED)
+        (one.welfare, one.name + f" {figure(one.welfare)}" * with_value, INK if one.name == "ORACLE" else MUTED)
         for one in (*run.yardsticks, run.start)
     ]
-
-
-def _short(value: float) -> str:
-    """Four digits, and all digits before the decimal point."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _rule(value: float, colour: str) -> Chart:

@@ -19,7 +19,7 @@ from evals.optimize.candidates import apply
 from evals.optimize.plan import Plan
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
-from evals.output.formats import whole_file
+from evals.output.files import whole_file
 from evals.run.progress import cost_in_words
 from pipeline.code_version import code_version
 from pipeline.printed_commands import command

@@ -16,7 +16,7 @@ from evals.optimize.plan import OptimizeRequest, Plan, prepare
 from evals.optimize.result import DIGITS, Optimized
 from evals.optimize.together import METHODS, Findings, Interrupted, Together
 from evals.output.console import Console
-from evals.output.formats import whole_file
+from evals.output.files import whole_file
 from pipeline.agents.budget import Capped
 from pipeline.code_version import code_version
 from pipeline.errors import UsageError

@@ -7,8 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -20,9 +19,9 @@ from rich.text import Text
 
 from evals.output import spreadsheet
 from evals.output.console import Console
-from pipeline.errors import UsageError
+from evals.output.number_format import plain
+from evals.output.tables import markdown_row
 from pipeline.store.query import Answer
-from pipeline.temporary_files import draft_of
 from pipeline.terminal import CONTROL, is_unicode, visible
 
 CLIPPED = 400
@@ -30,32 +29,6 @@ CLIPPED = 400
 
 READABLE = 30
 """Minimum width of a text column in a terminal, if its values are as long."""
-
-
-def plain(value: Any) -> str:
-    """One value as text: empty for NULL, no exponents for money."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return _number(value)
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{visible(str(key))}: {plain(item)}" for key, item in value.items()) + "}"
-    return visible(str(value))
-
-
-def _number(value: float) -> str:
-    """Six significant digits, and all digits before the decimal point."""
-    if not math.isfinite(value):
-        return str(value)
-    if value == int(value) and abs(value) < 1e15:
-        return f"{value:.0f}"
-    return f"{value:.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
 
 
 def write_table(answer: Answer, out: TextIO, *, fold: bool = False) -> None:
@@ -116,15 +89,11 @@ def _is_number(answer: Answer, column: int) -> bool:
 
 def write_markdown(answer: Answer, out: TextIO) -> None:
     """A Markdown table; line breaks in cells are `<br>`."""
-    out.write(_markdown_row([_markdown_cell(visible(name)) for name in answer.columns]))
+    out.write(markdown_row([_markdown_cell(visible(name)) for name in answer.columns]) + "\n")
     marks = ["---:" if _is_number(answer, i) else "---" for i in range(len(answer.columns))]
-    out.write(_markdown_row(marks))
+    out.write(markdown_row(marks) + "\n")
     for row in answer.rows():
-        out.write(_markdown_row(["NULL" if value is None else _markdown_cell(plain(value)) for value in row]))
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |\n"
+        out.write(markdown_row(["NULL" if value is None else _markdown_cell(plain(value)) for value in row]) + "\n")
 
 
 def _markdown_cell(text: str) -> str:
@@ -233,32 +202,3 @@ def write_parquet(answer: Answer, file: Path) -> None:
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for batch in answer.batches():
             writer.write_table(pa.Table.from_batches([batch]).cast(schema))
-
-
-def writable(path: str, *, not_over: str, flag: str) -> Path:
-    """The file that `path` names. UsageError if it cannot be written, before any content exists."""
-    target = Path(path).resolve()  # a link is followed, not replaced
-    if target.exists() and not target.is_file() and not target.is_dir():
-        raise UsageError(f"{flag} {path} is not a file; leave {flag} out to write to the terminal or a pipe")
-    if target.is_dir():
-        raise UsageError(f"{flag} {path} is a folder; expected a file")
-    if target.exists() and Path(not_over).exists() and target.samefile(not_over):
-        raise UsageError(f"{flag} {path} is the database itself; choose another file")
-    if not target.parent.is_dir():
-        raise UsageError(f"{flag} {path} cannot be written (No such file or directory)")
-    return target
-
-
-@contextmanager
-def whole_file(path: str, *, not_over: str, flag: str = "--output") -> Iterator[Path]:
-    """A temporary file that becomes `path` if nothing fails. UsageError if it cannot be written."""
-    target = writable(path, not_over=not_over, flag=flag)
-    part = draft_of(target)
-    try:
-        part.touch()
-        yield part
-        part.replace(target)
-    except OSError as error:
-        raise UsageError(f"{flag} {path} cannot be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)

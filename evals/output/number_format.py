@@ -1,25 +1,15 @@
-"""Format numbers for readers, and the tables that hold them."""
+"""Format numbers, and any values of a database, for readers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pipeline.terminal import visible
 
 MISSING = "-"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text. The first column names the row; `numeric` columns are right-aligned; `marked` cells stand out.
-
-    `marked` holds (row, column), both from 0.
-    """
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: frozenset[int] = frozenset()
-    marked: frozenset[tuple[int, int]] = field(default_factory=frozenset)
 
 
 def number(value: float | None) -> str:
@@ -32,6 +22,36 @@ def number(value: float | None) -> str:
         return MISSING
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 4
     return f"{value:,.{digits}f}"
+
+
+def figure(value: float, *, digits: int = 4, sign: bool = False) -> str:
+    """Significant digits, and all digits before the decimal point; with `sign`, a plus before what is above zero.
+
+    >>> [figure(value) for value in (33.9172, 72131.4, 0.61349, 100.0)]
+    ['33.92', '72,131', '0.6135', '100']
+    >>> figure(0.5, digits=3, sign=True), figure(-123.4, digits=3)
+    ('+0.5', '-123')
+    """
+    form = ",.0f" if abs(value) >= 10 ** (digits - 1) else f".{digits}g"
+    return f"{value:{'+' if sign and value > 0 else ''}{form}}"
+
+
+def decimal(value: float | None, places: int = 2) -> str:
+    """A fixed number of decimals.
+
+    >>> decimal(0.999), decimal(None), decimal(float("nan"))
+    ('1.00', '-', '-')
+    """
+    return MISSING if value is None or math.isnan(value) else f"{value:.{places}f}"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """A share in percent, for a terminal.
+
+    >>> share(0.914), share(None)
+    ('91.4%', '-')
+    """
+    return MISSING if value is None else f"{value:.{digits}%}"
 
 
 def dollars(value: float | None) -> str:
@@ -91,3 +111,59 @@ def several(count: int, one: str, many: str = "") -> str:
     ('1 call', '2,000 calls')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def plain(value: Any) -> str:
+    """One value as text: empty for NULL, no exponents for money."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return _digits(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join("NULL" if item is None else plain(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{visible(str(key))}: {plain(item)}" for key, item in value.items()) + "}"
+    return visible(str(value))
+
+
+def _digits(value: float) -> str:
+    """Six significant digits, and all digits before the decimal point."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:.6g}"
+
+
+def between(interval: tuple[int, int]) -> str:
+    """A range of counts.
+
+    >>> between((3, 3)), between((1200, 3400))
+    ('3', '1,200 - 3,400')
+    """
+    low, high = interval
+    return f"{low:,}" if low == high else f"{low:,} - {high:,}"
+
+
+def dollars_between(cost: tuple[float, float] | None) -> str:
+    """A range of costs; `?` if no price is known.
+
+    >>> dollars_between((0, 1234.5)), dollars_between((0, 0)), dollars_between(None)
+    ('0.0000 - 1,234.5000', '0', '?')
+    """
+    return "?" if cost is None else "0" if cost == (0, 0) else f"{cost[0]:,.4f} - {cost[1]:,.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours.
+
+    >>> duration(90), duration(600), duration(9000)
+    ('90 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

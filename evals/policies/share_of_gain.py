@@ -13,6 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from evals.output.number_format import figure, share
 from pipeline.economy.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.oracle import POLISH
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
@@ -77,20 +78,6 @@ def beside(setting: Setting) -> Iterator[tuple[str, TaxSchedule]]:
         yield name, BASELINES[name](setting)
 
 
-def figure(value: float) -> str:
-    """Dollars without cents; small numbers with four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def share_in_words(share: float | None) -> str:
-    """A share of ORACLE's gain in percent; a dash if there is too little to gain.
-
-    >>> share_in_words(0.914), share_in_words(None)
-    ('91.4%', '-')
-    """
-    return "-" if share is None else f"{share:.1%}"
-
-
 def moves() -> str:
     """The moves, in points, that ORACLE's certificate tries.
 
@@ -110,7 +97,7 @@ def amount(welfare: str, value: float) -> str:
     """A figure with its unit.
 
     >>> amount("utilitarian", 1234.5), amount("paper", 1234.5)
-    ('1,234 dollars per head', '1,234')
+    ('1,234 dollars a head', '1,234')
     """
     return figure(value) if welfare in SUMS else f"{figure(value)} dollars per head"
 
@@ -119,9 +106,9 @@ def gain_in_words(welfare: str, start: float, best: float) -> str:
     """The possible gain, and a note if it is too small for a share.
 
     >>> gain_in_words("utilitarian", 20_000, 30_000)
-    'ORACLE gains 10,000 dollars per head over the start'
+    'ORACLE gains 10,000 dollars a head over the start'
     >>> gain_in_words("utilitarian", 20_000, 20_010)
-    'ORACLE gains 10 dollars per head over the start, less than 0.5% of it'
+    'ORACLE gains 10 dollars a head over the start, less than 0.5% of it'
     """
     little = "" if has_enough_to_gain(start, best) else f", less than {LEAST_GAIN:.1%} of it"
     return f"ORACLE gains {amount(welfare, best - start)} over the start{little}"
@@ -142,7 +129,7 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
         table.add_row("last year as played", figure(played))
     for row in rows:
         fresh = [figure(row.fresh)] if row.fresh is not None else []
-        table.add_row(row.label, figure(row.value), share_in_words(row.share), *fresh)
+        table.add_row(row.label, figure(row.value), share(row.share), *fresh)
     return Group(Text(title, style="italic"), table)
 
 

@@ -5,7 +5,6 @@ All three show the rows of one `WhoGains`: each compares the same people under t
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -16,9 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from evals.output import number_format
-from evals.output.formats import whole_file
-from evals.output.spreadsheet import safe_row
+from evals.output import number_format, tables
 from evals.policies.loaded_run import LoadedRun
 from pipeline.economy.baselines import BASELINES, START_RATE, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
@@ -208,17 +205,15 @@ def _table(title: str, heads: Sequence[str]) -> Table:
 # -- for the report ----------------------------------------------------------------------------------------------
 
 
-def for_report(reader: Reader, run: LoadedRun) -> list[number_format.Table]:
+def for_report(reader: Reader, run: LoadedRun) -> list[tables.Table]:
     """The law of the run's last year, and who gains under it."""
     found, label = of_stored_year(reader, run.run_id, run.world, run.years - 1), run.label
-    law = number_format.Table(
-        f"{label}: law of the last year", _heads(LAW_HEADS), law_cells(found), frozenset(range(4))
-    )
+    law = tables.Table(f"{label}: law of the last year", _heads(LAW_HEADS), law_cells(found), frozenset(range(4)))
     gains = [[row.reference, row.hours, row.group, *row.cells()] for row in rows(found)]
     heads = ["against", "hours", "wages", *_heads(HEADS)]
     return [
         law,
-        number_format.Table(
+        tables.Table(
             f"{label}: who gains under the law of the last year", heads, gains, frozenset(range(3, len(heads)))
         ),
     ]
@@ -240,8 +235,5 @@ def as_json(found: WhoGains) -> dict[str, Any]:
 def write_csv(found: Iterable[tuple[int, WhoGains]], path: str, *, not_over: str) -> None:
     """Write one row per run, comparison and group. UsageError if the file cannot be written."""
     made = [{"run_id": run_id, **row.as_dict()} for run_id, one in found for row in rows(one)]
-    with whole_file(path, not_over=not_over) as part, part.open("w", encoding="utf-8", newline="") as out:
-        heads = ["run_id", "reference", "hours", "group", *Gains.__annotations__, "share_of_winners"]
-        lines = csv.DictWriter(out, heads, lineterminator="\n")
-        lines.writeheader()
-        lines.writerows(map(safe_row, made))
+    heads = ["run_id", "reference", "hours", "group", *Gains.__annotations__, "share_of_winners"]
+    tables.write_csv(made, path, not_over=not_over, heads=heads)

@@ -7,8 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.output.formats import plain
-from evals.policies.share_of_gain import figure, share_in_words
+from evals.output.number_format import figure, plain, share
 from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.reader import SECONDS, check_file
@@ -155,7 +154,7 @@ class Run:
         if known["years_played"]:
             shown["schedule"] = str(schedule_of(known))
             shown["welfare"] = figure(known["last_welfare"])
-            shown["planner share"] = share_in_words(known["planner_share"])
+            shown["planner share"] = share(known["planner_share"])
             shown["mean regret"] = figure(known["mean_regret"])
         return {title: visible(plain(value)) for title, value in shown.items()} | {"database": visible(self.db)}
 

@@ -12,7 +12,7 @@ from evals.datasets.episodes import economies
 from evals.datasets.simulated import Dataset, sampled
 from evals.metrics.registry import as_dspy
 from evals.metrics.registry import metric as metric_of
-from evals.output.formats import whole_file
+from evals.output.files import whole_file
 from pipeline.agents.agents import PROGRAMS
 from pipeline.agents.model_choice import configure
 from pipeline.errors import UsageError

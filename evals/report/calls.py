@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evals.output.formats import plain
-from evals.output.number_format import dollars, percent, several
+from evals.output.number_format import dollars, percent, plain, several
 from evals.policies.loaded_run import LoadedRun
 from pipeline.store.columns import Reader, Row
 

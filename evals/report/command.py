@@ -23,8 +23,8 @@ from markupsafe import Markup
 
 from evals.figures.catalog import FIGURES, Figure
 from evals.figures.style import DARK, Drawing, Size, framed, grouped
-from evals.output.formats import plain, whole_file
-from evals.output.number_format import several
+from evals.output.files import whole_file
+from evals.output.number_format import plain, several
 from evals.policies import who_gains
 from evals.policies.loaded_run import load
 from evals.report import calls, key_figures, settings, tables

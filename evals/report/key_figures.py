@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.cautions import messages as cautions_told
-from evals.output.number_format import MISSING, Table, dollars, number, percent, rates, several, span
+from evals.output.number_format import MISSING, dollars, number, percent, rates, several, span
+from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import TOO_LITTLE, gain_in_words
 from evals.report.settings import government

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from evals.output.number_format import MISSING, Table, several
+from evals.output.number_format import MISSING, several
+from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
 from pipeline.config import NAMES, ROLES, RunConfig
 

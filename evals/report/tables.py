@@ -7,7 +7,8 @@ from typing import Any
 
 from evals.elections.command import law_rows
 from evals.elections.diagnosis import LAWS, diagnose, governed
-from evals.output.number_format import MISSING, Table, changes, dollars, number, percent, rates, several
+from evals.output.number_format import MISSING, changes, dollars, number, percent, rates, several
+from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from pipeline.economy.equilibrium import equilibrium

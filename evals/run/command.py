@@ -12,7 +12,7 @@ from rich.markup import escape
 from evals.cautions import messages as cautions_told
 from evals.cautions import unanswered
 from evals.output.console import Console
-from evals.output.formats import plain
+from evals.output.number_format import plain
 from evals.run.dollars import tell_dollars
 from evals.run.progress import Progress
 from evals.run.summary import summary

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from evals.cautions.messages import before, tell
 from evals.output.console import Console
+from evals.output.number_format import between, dollars_between, duration
 from evals.run.question_counts import Interval, Size, governments, measure, questions
 from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import RunConfig
@@ -196,18 +197,9 @@ def table(lines: Mapping[str, Line], price: Price | None) -> Table:
     for column in ("signature", "calls", "prompt tokens", "reply tokens", "dollars"):
         made.add_column(column, justify="left" if column == "signature" else "right")
     for name, line in {**lines, "total": sum(lines.values(), NOTHING)}.items():
-        cost = dollars(line.cost_usd(price))
-        made.add_row(name, span(line.calls), span(line.prompt_tokens), span(line.completion_tokens), cost)
+        cost = dollars_between(line.cost_usd(price))
+        made.add_row(name, between(line.calls), between(line.prompt_tokens), between(line.completion_tokens), cost)
     return made
-
-
-def span(interval: Interval) -> str:
-    low, high = interval
-    return f"{low:,}" if low == high else f"{low:,} - {high:,}"
-
-
-def dollars(cost: tuple[float, float] | None) -> str:
-    return "?" if cost is None else "0" if cost == (0, 0) else f"{cost[0]:,.4f} - {cost[1]:,.4f}"
 
 
 def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
@@ -219,7 +211,7 @@ def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
     yield (
         f"Repairs: a reply that does not parse is asked again 0 to {REPAIRS} times; if all were, at most "
         f"{made.repairs.calls[1]:,} calls, {made.repairs.tokens[1]:,} tokens and "
-        f"{dollars(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
+        f"{dollars_between(made.repairs.cost_usd(made.price)).rpartition(' - ')[2]} dollars come on top."
     )
     low, high = (duration(seconds) for seconds in made.wall_seconds)
     limits = "".join(f", --{name} {value:,}" for name in ("rpm", "tpm") if (value := getattr(config, name)))
@@ -242,9 +234,3 @@ def _caps(made: Forecast, config: RunConfig) -> Iterable[str]:
         if cap is not None and interval is not None and interval[1] > cap:
             word = "will" if interval[0] > cap else "may"
             yield f"{flag} {cap:g}: the run {word} stop before its end, and can go on with `llm-economist resume`."
-
-
-def duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

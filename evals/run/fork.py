@@ -11,11 +11,11 @@ from rich.table import Table
 
 from evals.cautions import messages as cautions_told
 from evals.output.console import Console
+from evals.output.number_format import plain
 from evals.run.command import play, tell_shocks
 from evals.run.dollars import tell_dollars
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.run.resume import overridden, valid
-from evals.sql.command import cell
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents
 from pipeline.agents.examples import stored_pools
@@ -118,5 +118,5 @@ def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
     for row in rows:
         table.add_column(f"run {row['run']}", justify="right")
     for name in [name for name in rows[0] if name != "run"] if rows else []:
-        table.add_row(name.replace("_", " "), *(cell(row[name]) for row in rows))
+        table.add_row(name.replace("_", " "), *(plain(row[name]) for row in rows))
     return table

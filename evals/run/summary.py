@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.cautions import messages as cautions_told
+from evals.output.number_format import figure
 from evals.policies import who_gains as incidence
 from evals.policies.share_of_gain import (
     TOO_LITTLE,
@@ -85,7 +86,7 @@ def _others(world: World) -> list[str]:
 def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -> None:
     functions = world.setting().welfare_functions
     values = (float(functions[name](u, z, world.population.wage)) for name in _others(world))
-    table.add_row(label, *(f" {value:,.0f}" if abs(value) >= 1000 else f" {value:.4g}" for value in values))
+    table.add_row(label, *(f" {figure(value)}" for value in values))
 
 
 def notes(simulation: Simulation) -> Iterator[str]:

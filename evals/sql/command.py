@@ -17,6 +17,8 @@ from rich.table import Table
 
 from evals.output import formats
 from evals.output.console import Console
+from evals.output.files import whole_file
+from evals.output.number_format import plain
 from evals.sql import saved_queries
 from pipeline.errors import StoreError, UsageError
 from pipeline.printed_commands import command
@@ -43,9 +45,6 @@ LEFT JOIN decisions d ON d.run_id = c.run_id AND d.year = c.year AND d.agent = c
 LEFT JOIN years y ON y.run_id = c.run_id AND y.year = c.year AND y.planner_call_id = c.call_id
 WHERE c.call_id = ?
 """
-
-
-cell = formats.plain
 
 
 def print_runs(db: str, *, as_json: bool = False) -> None:
@@ -91,7 +90,7 @@ def print_query(
             assert write is not None  # _format refuses Parquet without a file
             write(answer, sys.stdout)
     else:
-        with formats.whole_file(output, not_over=db) as part, answered() as answer:
+        with whole_file(output, not_over=db) as part, answered() as answer:
             if write is None:
                 formats.write_parquet(answer, part)
             else:
@@ -209,7 +208,7 @@ def print_call(db: str, call_id: int) -> None:
             + command("sql", "select call_id, signature, status from lm_calls", "--db", db)
         )
     call = dict(zip(result.columns, result.rows[0], strict=True))
-    text = {name: formats.plain(value) for name, value in call.items()}
+    text = {name: plain(value) for name, value in call.items()}
     console = Console(soft_wrap=True, highlight=False, markup=False)
     who = "the planner" if call["agent"] is None else f"worker {call['agent']}"
     where = f"run {call['run_id']}, year {call['year']}, {who}" if call["study"] is None else f"study {call['study']}"

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.output.console import Console
-from evals.run.dry_run import Forecast, dollars, duration, forecast, span
+from evals.output.number_format import between, dollars_between, duration
+from evals.run.dry_run import Forecast, forecast
 from evals.sweep.cells import Cell, Plan
 from evals.sweep.sweep import Sweep, population
 from pipeline.errors import UsageError
@@ -142,5 +143,5 @@ def print_outlook(made: list[Outlook], console: Console, *, parallel: int, laten
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    calls, tokens = (span((round(row[name][0]), round(row[name][1]))) for name in ("calls", "tokens"))
-    return [row["arm"], str(row["there"]), str(row["to_play"]), calls, tokens, dollars(row["cost_usd"])]
+    calls, tokens = (between((round(row[name][0]), round(row[name][1]))) for name in ("calls", "tokens"))
+    return [row["arm"], str(row["there"]), str(row["to_play"]), calls, tokens, dollars_between(row["cost_usd"])]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from evals.compare.contrasts import number
 from evals.compare.statistics import Interval
+from evals.output.number_format import decimal
 from evals.validity.checks import CHECKS
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
@@ -123,16 +124,7 @@ def _refused(card: Card) -> Iterator[str]:
 
 def _ends(score: Interval) -> tuple[str, str]:
     """A score, and its interval."""
-    return figure(score.mean), "-" if math.isnan(score.low) else f"{figure(score.low)} to {figure(score.high)}"
-
-
-def figure(value: float | None) -> str:
-    """Two decimals; `-` if missing.
-
-    >>> figure(0.999), figure(None)
-    ('1.00', '-')
-    """
-    return "-" if value is None or math.isnan(value) else f"{value:.2f}"
+    return decimal(score.mean), "-" if math.isnan(score.low) else f"{decimal(score.low)} to {decimal(score.high)}"
 
 
 def rows(card: Card, study: str, seed: int) -> list[Row]:

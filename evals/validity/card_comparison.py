@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.output.console import Console
-from evals.output.formats import plain
-from evals.validity.card import SUBJECT, figure
+from evals.output.number_format import decimal, plain
+from evals.validity.card import SUBJECT
 from evals.validity.checks import CHECKS
 from pipeline.agents.agents import QUESTIONS
 from pipeline.errors import UsageError
@@ -24,8 +24,8 @@ def side_by_side(reader: Reader) -> Table:
     """One column per card, the oldest first, and one row per check. UsageError if there is no card."""
     cards: dict[str, dict[str, str]] = {}
     for row in reader.rows(STORED, [SUBJECT]):
-        ends = "" if row["low"] is None else f" [{figure(row['low'])}, {figure(row['high'])}]"
-        cards.setdefault(row["arm"], {})[row["metric"]] = f"{figure(row['score'])}{ends} n={row['runs']}"
+        ends = "" if row["low"] is None else f" [{decimal(row['low'])}, {decimal(row['high'])}]"
+        cards.setdefault(row["arm"], {})[row["metric"]] = f"{decimal(row['score'])}{ends} n={row['runs']}"
     if not cards:
         raise UsageError("no validity card is stored here; make one: llm-economist validate --llm NAME")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

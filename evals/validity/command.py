@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from evals.optimize.plan import capped, connected
 from evals.optimize.study_end import end_told
 from evals.output.console import Console
-from evals.output.formats import whole_file
+from evals.output.files import whole_file
 from evals.run.progress import cost_in_words
 from evals.validity import card as cards
 from evals.validity.card_comparison import show

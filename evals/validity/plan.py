@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.output.formats import writable
+from evals.output.files import writable
 from evals.validity.card import HEAD
 from evals.validity.checks import CHECKS, SIZES, read_replies
 from evals.validity.questionnaire import Panel, by_rule

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from support.command_line import CommandLine
 
 from evals.output import formats
+from evals.output.number_format import plain
 from pipeline.store.query import Answer, ask, select
 from pipeline.store.writer import Store
 
@@ -174,7 +175,7 @@ def test_what_a_model_says_cannot_move_the_terminal() -> None:
     ],
 )
 def test_figures_are_short_and_without_exponents_where_people_read_money(value: object, shown: str) -> None:
-    assert formats.plain(value) == shown
+    assert plain(value) == shown
 
 
 @pytest.mark.slow
