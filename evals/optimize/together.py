@@ -200,7 +200,7 @@ class Together:
     def _search(self, store: Store, name: str, student: Stackelberg, budget: int) -> Outcome:
         """Tune the free roles of `student`; the held-out economies are not used."""
         frozen = as_json({role: self._frozen(getattr(student, role)) for role in self.plans})
-        with self._tuning(store, name, student, budget, beside=frozen, test=False) as tuning:
+        with self._tuning(store, name, student, budget, others=frozen, test=False) as tuning:
             outcome = tuning.run()
             status = "stopped" if outcome.stopped else "finished"
             tuning.study.save(status, dev_before=outcome.before.score, dev_after=outcome.best.score)
@@ -233,11 +233,11 @@ class Together:
 
     @contextmanager
     def _tuning(
-        self, store: Store, name: str, student: Stackelberg, budget: int, *, beside: str = "", test: bool
+        self, store: Store, name: str, student: Stackelberg, budget: int, *, others: str = "", test: bool
     ) -> Iterator[Tuning]:
         """A study with what tunes `student`. Interrupted at an interrupt."""
         plan, ended = self.plan, False
-        row = self._row(name, beside)
+        row = self._row(name, others)
         allowance = capped(self._left(row["study"]), plan.names, plan.prices, budget=budget)
         study = Study(store, row, "", plan.config.seed, allowance, plan.prices)
         self.used[study.name] = (name != "comparison", study.usage)
@@ -279,7 +279,7 @@ class Together:
             max_tokens=None if config.max_tokens is None else max(0, config.max_tokens - tokens),
         )
 
-    def _row(self, name: str, beside: str) -> dict[str, Any]:
+    def _row(self, name: str, others: str) -> dict[str, Any]:
         """The columns of `studies` that tell this study from all others."""
         plan = self.plan
         llm, teacher, reflection = plan.names
@@ -297,7 +297,7 @@ class Together:
             "seed": plan.config.seed,
             "data_hash": self.data.hash,
         }
-        more = [name, beside, plan.order.demos, plan.config.temperature, plan.config.max_output_tokens]
+        more = [name, others, plan.order.demos, plan.config.temperature, plan.config.max_output_tokens]
         return {
             "study": study_name({**identity, "beside": more}).replace(",", "+"),
             "created_at": now(),

@@ -21,7 +21,7 @@ from programs.strategies.registry import STRATEGIES
 def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dspy.BaseLM]]:
     """Settings as text and numbers, and the model objects by the name under which they are stored.
 
-    A strategy is stored by its name, or as `module:Name`. A tuned module is written beside the database, as
+    A strategy is stored by its name, or as `module:Name`. A tuned module is written to the folder of the database, as
     `STEM.ROLE.HASH.json`. UsageError for an object that a run could not store.
     """
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
@@ -86,7 +86,7 @@ def _with_files(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _written(program: dspy.Module, role: str, strategy: str, db: str) -> str:
-    """The file of a program beside the database, called by its contents."""
+    """The file of a program in the folder of the database, named by a hash of its contents."""
     part = Path(db).with_suffix(f".{role}.new.json")
     try:
         saved_program.save(program, str(part), role=role, strategy=strategy)

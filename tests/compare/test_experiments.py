@@ -277,7 +277,7 @@ def test_an_experiment_writes_tables_rows_and_a_figure_and_reuses_its_runs(cli: 
     result = cli("experiment", *args, "--figure", "a.json")
     assert result.code == 0, result.err
     assert "12 runs: 0 cached, 0 resumed, 12 new." in result.out
-    assert "Differences to inverse_income, seed by seed" in result.out
+    assert "Differences from inverse_income, paired by seed" in result.out
     said = found(cli, *args)
     assert ask("select count(*), min(status) from runs") == [(12, "finished")]
     query = """select seed, rates from years join runs using (run_id) where year = 1
