@@ -31,10 +31,11 @@ from evals.optimize.trials import Trial
 from evals.optimize.tuning import Models, Outcome, Tuning
 from evals.output.console import Console
 from pipeline.agents.agents import Usage
+from pipeline.agents.roles import MAIN_QUESTION
 from pipeline.code_version import code_version
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.stackelberg import MAIN_QUESTION, Stackelberg, rules_but
+from pipeline.stackelberg import Stackelberg, rules_but
 from pipeline.store.columns import as_json, now
 from pipeline.store.writer import Store
 from pipeline.studies.study import Study, study_name
