@@ -33,6 +33,7 @@ from pipeline.simulation.world import create
 from programs.adapters.repairing import ADAPTERS
 from programs.calls.context import call_context, entered
 from programs.calls.model_names import RULES
+from programs.dspy_versions import DEFAULT_ADAPTER
 from programs.roles.voter import BallotModules
 from programs.strategies.sampling import answer_of
 
@@ -232,7 +233,7 @@ def _adapter_name() -> str:
     names = [name for name, kind in (*kinds.items(), *ADAPTERS.items()) if type(adapter) is kind]
     if adapter is not None and not names:
         raise UsageError(f"{type(adapter).__name__}: a stored run has the adapter {', '.join(ADAPTERS)}")
-    return names[0] if names else "chat"
+    return names[0] if names else DEFAULT_ADAPTER
 
 
 def _state(program: dspy.Module) -> dict[str, Any]:

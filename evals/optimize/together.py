@@ -40,6 +40,7 @@ from pipeline.store.columns import as_json, now
 from pipeline.store.writer import Store
 from pipeline.studies.study import Study, study_name
 from programs.adapters.repairing import ADAPTERS
+from programs.dspy_versions import left_alone
 
 METHODS = {
     "alone": "each role against rules",
@@ -133,7 +134,7 @@ class Together:
         apply(candidate, game)
         for role in made:
             # DSPy's optimizers leave the predictors of a compiled module alone.
-            getattr(game, role)._compiled = role not in free
+            left_alone(getattr(game, role), role not in free)
         return game
 
     # -- searches ---------------------------------------------------------------------------------------------------
