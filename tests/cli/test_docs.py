@@ -38,7 +38,7 @@ def commands(page):
     return found
 
 
-@pytest.mark.first_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page):
     for code in blocks(page, "python"):

@@ -166,6 +166,7 @@ def test_saez_has_nearly_all_of_the_gain_and_the_federal_tax_loses_several_times
     assert share[BEST] == [1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("economy", ["weekly", "v1"])
 def test_no_policy_beats_oracle_under_any_objective(economy: str) -> None:
     answer = solved(range(3, 5), num_agents=40, economy=economy)
@@ -182,6 +183,7 @@ def test_no_policy_beats_oracle_under_any_objective(economy: str) -> None:
     assert hardly == (economy == "weekly"), "by the paper's sum it is best that people hardly work, unless work is easy"
 
 
+@pytest.mark.slow
 def test_every_law_is_computed_for_the_objective_that_judges_it() -> None:
     answer = solved(range(7, 8), num_agents=9, agent_mix="acs")
     here = create(RunConfig(num_agents=9, seed=7, agent_mix="acs"))
@@ -199,6 +201,7 @@ def test_every_law_is_computed_for_the_objective_that_judges_it() -> None:
             assert one.figures[f"{name}{FRESH}"] == pytest.approx(others.worth(laws[one.arm], name))
 
 
+@pytest.mark.slow
 def test_one_objective_alone_gives_the_same_figures_as_all_together() -> None:
     every, one = solved(range(2, 3), num_agents=12), solved(range(2, 3), ["rawlsian"], num_agents=12)
     for alone, among in zip(one.results, every.results, strict=True):
@@ -232,6 +235,7 @@ def test_too_little_to_gain_is_a_dash_with_a_note(cli: CommandLine) -> None:
     assert row.split()[2] == "-"
 
 
+@pytest.mark.slow
 def test_with_one_objective_the_table_names_it(cli: CommandLine) -> None:
     args = ("experiment", "baselines", "--seeds", "1-2", "--num-agents", "8", "--db", DB)
     out = " ".join(cli(*args, "--welfare", "atkinson").out.split())
@@ -315,6 +319,7 @@ def test_the_election_experiment_shows_vote_figures_and_welfare(cli: CommandLine
     assert all(0 <= score <= 1 for _, score in turnout)
 
 
+@pytest.mark.slow
 def test_populations_of_different_sizes_are_not_paired(cli: CommandLine) -> None:
     shown = cli("experiment", "scalability", *TINY, "--seeds", "1", "--planner-type", "FREE_MARKET", "--csv", "a.csv")
     assert shown.code == 0, shown.err

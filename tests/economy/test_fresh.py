@@ -79,6 +79,7 @@ def test_a_sum_over_people_is_stated_for_as_many_as_the_run_has() -> None:
     assert many.worth(law) == pytest.approx(100 * few.worth(law))
 
 
+@pytest.mark.slow
 def test_the_optimum_of_five_people_is_worse_for_others_than_the_start_and_that_of_three_hundred_better() -> None:
     """The optimum of few fits their wages: in the mean it is worth less to others than 50 percent everywhere."""
 

@@ -287,6 +287,7 @@ def test_where_most_work_all_hours_saez_still_comes_within_half_a_percent_of_the
     assert level >= 0.995
 
 
+@pytest.mark.slow
 def test_the_federal_top_rate_of_a_large_population_is_that_of_the_continuum() -> None:
     # of equal steps through the distribution: who happens to be drawn moves the top rate by four points
     many = us_wages(1_000_000)

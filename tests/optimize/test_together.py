@@ -26,6 +26,7 @@ def tuned(cli: CommandLine) -> Any:
     return result
 
 
+@pytest.mark.slow
 def test_the_games_are_compared_on_held_out_economies_and_files_are_written(cli: CommandLine, tuned: Any) -> None:
     for name in ("untuned", *METHODS):
         assert f"\n  {name}" in tuned.out
@@ -38,6 +39,7 @@ def test_the_games_are_compared_on_held_out_economies_and_files_are_written(cli:
     assert cli("run", *args, "--llm", "rules").code == 0
 
 
+@pytest.mark.slow
 def test_every_search_is_a_study_whose_calls_name_their_role(cli: CommandLine, tuned: Any) -> None:
     studies = cli.sql("SELECT study, role, question, status FROM studies", DB)
     assert {(row["role"], row["question"], row["status"]) for row in studies} == {
@@ -48,6 +50,7 @@ def test_every_search_is_a_study_whose_calls_name_their_role(cli: CommandLine, t
     assert {tuple(row.values()) for row in asked} == {("worker", "ChooseLabor"), ("planner", "SetTaxRates")}
 
 
+@pytest.mark.slow
 def test_repeating_the_command_asks_nothing_and_writes_the_same_bytes(cli: CommandLine, tuned: Any) -> None:
     written = {path.name: path.read_bytes() for path in Path().glob("*.json")}
     again = cli(*COMMAND)

@@ -60,6 +60,7 @@ def test_a_role_can_have_a_model_object_of_its_own() -> None:
     assert found.fetchall() == [("planner", "openai/gpt-4o-mini"), ("worker", "rules")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "name"), [(dspy.Predict, "io"), (dspy.ChainOfThought, "cot"), (twice, f"{twice.__module__}:twice")]
 )

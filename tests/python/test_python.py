@@ -383,6 +383,7 @@ def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
         le.compare("worker=io", "worker=io", db="a.duckdb", **few)
 
 
+@pytest.mark.slow
 def test_optimize_writes_the_program_of_each_role() -> None:
     few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": "a.duckdb"}
     one = le.optimize("worker", optimizer="labeled", budget=60, sizes=(4, 4, 4), **few)

@@ -54,6 +54,7 @@ def test_a_tuned_role_is_stored_with_its_program_and_can_be_resumed(cli: Command
     assert cli("replay", "1", "--db", "game.duckdb", "--allow-file", name).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [dspy.ChainOfThought, dspy.ChainOfThought(ChooseLabor), "cot"])
 def test_every_form_of_a_strategy_stores_the_same_run(part: Any) -> None:
     le.Stackelberg(worker=part, **SMALL)(seed=5, db="game.duckdb")

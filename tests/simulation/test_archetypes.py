@@ -305,6 +305,7 @@ def test_a_dry_run_forecasts_the_questions_to_archetypes(cli) -> None:
         assert low <= row["n"] <= high
 
 
+@pytest.mark.slow
 def test_a_large_run_is_stored_whole_and_replays(cli) -> None:
     """More rows a year than go in one by one, with and without NULLs."""
     args = ("--num-agents", str(2 * BULK), "--max-timesteps", "2", "--archetypes", "20", "--llm", "rules")

@@ -328,6 +328,7 @@ def test_income_is_paid_at_the_wage_in_force_and_sql_sees_that_wage(db: duckdb.D
         assert [wage is not None for (wage,) in stored] == (expected != agents["wage"]).tolist()
 
 
+@pytest.mark.slow
 def test_everything_exact_counts_with_what_is_in_force(db: duckdb.DuckDBPyConnection) -> None:
     for year in range(12):
         found = columns(db, "SELECT * FROM panel WHERE year = ? ORDER BY agent", year)
@@ -460,6 +461,7 @@ def test_a_fork_adds_shocks_from_its_first_year_on(cli: CommandLine, played: byt
     assert "expected year=6 or later" in refused.err
 
 
+@pytest.mark.slow
 def test_a_fork_on_other_brackets_leaves_the_old_law_and_its_shocks_behind(cli: CommandLine, played: bytes) -> None:
     Path(DB).write_bytes(played)
     assert cli("fork", "1", "--at", "6", "--bracket-setting", "flat", "--db", DB).code == 0
@@ -504,6 +506,7 @@ def test_a_rule_is_back_in_force_at_its_next_turn() -> None:
     assert found == {11: 30, 12: 40, 14: 40, 15: 30, 16: 0, 17: 0, 18: 30}
 
 
+@pytest.mark.slow
 def test_a_rule_under_shocks_replays_and_forks_to_the_same_end(cli: CommandLine) -> None:
     fixed = ("--worker-type", "FIXED", "--planner-type", "SAEZ", "--num-agents", "4", "--max-timesteps", "12")
     shocks = flags("year=3: wages*0.5 where agent < 2", "year=6: rates+10", "years=7-8: rates=0/0/0")

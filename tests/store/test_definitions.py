@@ -105,6 +105,7 @@ def test_a_database_to_be_imported_is_judged_too(cli: CommandLine, theirs: None)
     assert "'avg'" in result.err
 
 
+@pytest.mark.slow
 def test_views_and_tables_of_a_user_under_names_of_his_own_stay(cli: CommandLine, theirs: None) -> None:
     with duckdb.connect(DB) as connection:
         connection.execute("CREATE VIEW mine AS SELECT count(*) AS n FROM years")

@@ -24,6 +24,7 @@ def newest_year(cli: CommandLine) -> int:
     return int(cli.sql("select coalesce(max(year), -1) as year from years", DB)[0]["year"])
 
 
+@pytest.mark.slow
 def test_a_session_against_a_live_run(cli: CommandLine) -> None:
     with running(years=100_000, seed=1) as process:
         until(lambda: year_of(DB) >= 3)

@@ -251,6 +251,7 @@ def test_run_summary_has_every_run(made: str) -> None:
 # -- on a real run --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_views_of_a_run_agree_with_its_tables(cli: CommandLine) -> None:
     many = (
         "--num-agents",
