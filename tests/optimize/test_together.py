@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from evals.optimize.plan import OptimizeRequest
 from evals.optimize.together import METHODS, Together
 from evals.optimize.together_command import prepare_together
 from evals.output.console import Console
+from evals.testing.openai_server import Loopback
 
 SMALL = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--sizes", "3,3,4", "--llm", "rules")
 DB = "economist.duckdb"
@@ -76,14 +82,51 @@ def test_an_optimizer_changes_only_the_free_roles() -> None:
     assert together.game({}, free=("worker",)).own_module("SetTaxRates") is not None
 
 
-def test_an_interrupted_search_is_resumed_without_paying_twice(cli: CommandLine) -> None:
-    small = cli(*COMMAND[:-1], "1500", "--max-tokens", "9000")
-    assert small.code == 2
-    assert "--max-tokens" in small.err
-    whole = cli(*COMMAND)
-    assert whole.code == 0
-    ids = cli.sql("SELECT count(*) AS n, count(DISTINCT call_id) AS ids FROM lm_calls", DB)[0]
-    assert ids["n"] == ids["ids"]
+def test_a_cap_on_tokens_is_refused(cli: CommandLine) -> None:
+    capped = cli(*COMMAND, "--max-tokens", "9000")
+    assert capped.code == 2
+    assert "--max-tokens" in capped.err
+
+
+def optimize(server: Loopback, db: str, *, interrupt: threading.Event | None = None) -> tuple[int, str]:
+    """Exit code and output of tuning both roles on a server; with `interrupt`, Ctrl-C once it is set."""
+    command = [
+        *(sys.executable, "-m", "evals", "optimize", "worker,planner", *SMALL[:6], "--sizes", "2,2,2"),
+        *("--budget", "900", "--llm", "gpt-4o-mini", "--base-url", server.url, "--db", db, "--temperature", "0"),
+    ]
+    env = {**os.environ, "OPENAI_API_KEY": "sk-test"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
+        if interrupt is not None:
+            assert interrupt.wait(120)
+            process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=240)
+    return process.returncode, out
+
+
+def tuned_files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path().glob("*.io.json")}
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_on_a_server_is_resumed_without_asking_again() -> None:
+    with Loopback() as server:
+        code, out = optimize(server, "whole.duckdb")
+        assert code == 0, out
+        whole, files = len(server.requests), tuned_files()
+    assert set(files) == {"worker.io.json", "planner.io.json"}
+    for name in files:
+        Path(name).unlink()
+    half = threading.Event()
+    with Loopback() as server:
+        server.fault = lambda number, body: half.set() if number == whole // 2 else None
+        code, out = optimize(server, "halves.duckdb", interrupt=half)
+        assert (code, tuned_files()) == (130, {}), out
+        server.fault = lambda number, body: None
+        code, out = optimize(server, "halves.duckdb")
+        assert code == 0, out
+        again = len(server.requests) - whole
+    assert tuned_files() == files
+    assert again <= 12, "preflights, and what was in flight when it was interrupted"
 
 
 @pytest.mark.parametrize(

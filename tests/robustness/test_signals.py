@@ -81,6 +81,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("optimize", "worker", "--optimizer", "bootstrap_rs", "--budget", "50", "--sizes", "4,4,4"),
         *("--timeout", "600", *MODEL),  # threads of DSPy must not be awaited for so long
     ),
+    "optimize several roles": (
+        *("optimize", "worker,planner", "--optimizer", "bootstrap_rs", "--budget", "1500", "--sizes", "2,2,2"),
+        *("--timeout", "600", *SIZE, *MODEL),
+    ),
     "validate": ("validate", "--size", "small", *MODEL),
     "processes": ("run", *SIZE, "--processes", "2", *MODEL),
     "doctor": ("doctor", *MODEL),
