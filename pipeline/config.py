@@ -83,6 +83,9 @@ class RunConfig:
     examples: str | None = setting(
         None, "database from whose decisions the strategy knn takes its examples (default: --db)"
     )
+    layout: dict[str, str] = setting(
+        {}, "layout of the observations in the prompts of single roles, e.g. planner=steady (docs/optimizing.md)"
+    )
     adapter: Literal["chat", "json", "xml", "compact"] = setting("compact", "format of prompts and replies")
     worker_type: WorkerType = setting(
         "LLM", "workers whose hours a model chooses: all, one (ONE_LLM), or none (FIXED: 40 to 60 hours, drawn once)"
@@ -112,6 +115,9 @@ class RunConfig:
     platforms: bool = setting(False, "candidates propose rate changes before the vote (scenario democratic)")
     binding_platforms: bool = setting(False, "the winner's proposal becomes law (with --platforms)")
     election_rule: ElectionRule = setting("plurality", "voting rule by which a leader is elected (scenario democratic)")
+    ballot_order: Literal["drawn", "listed"] = setting(
+        "drawn", "order of the candidates on a ballot: drawn for each voter, or the same for all"
+    )
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
     elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
         (0.4,), "elasticity of taxable income for --planner-type SAEZ: one value, or one per bracket"
@@ -165,10 +171,13 @@ class RunConfig:
     """Not a setting. For a stored run, the values that the user confirmed (programs/trust.py); None: all of them."""
 
     def __post_init__(self) -> None:
-        for flag, roles in (("--strategy", self.strategy), ("--program", self.program), ("--role-llm", self.role_llm)):
+        by_role = {"--strategy": self.strategy, "--program": self.program, "--role-llm": self.role_llm}
+        for flag, roles in {**by_role, "--layout": self.layout}.items():
             for role in roles:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
+        if self.layout:
+            _check_layouts(self.layout)
         if self.llm is not None and not self.llm.strip():
             raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules; or omit --llm")
         parse_omitted(self.omit)
@@ -299,6 +308,14 @@ NAMES = frozenset(one.name for one in fields(RunConfig) if one.metadata)
 """All names of settings."""
 
 
+def _check_layouts(layouts: Mapping[str, str]) -> None:
+    """ValueError for a layout that its role does not have. The import is local: `--help` needs none of the texts."""
+    from signatures.texts.layouts import layout
+
+    for role, name in layouts.items():
+        layout(role, name)
+
+
 def by_role(text: str) -> dict[str, str]:
     """Parse `worker=cot,planner=io`. ValueError on an entry without `=`, or a role given twice."""
     pairs: list[tuple[str, str]] = []
@@ -339,7 +356,7 @@ def _validator() -> TypeAdapter[RunConfig]:
 
 def _plain(name: str, value: Any) -> Any:
     """Parse text from the command line: `role=value` pairs, or numbers separated by commas."""
-    if name in ("strategy", "program", "role_llm") and isinstance(value, str):
+    if name in ("strategy", "program", "role_llm", "layout") and isinstance(value, str):
         try:
             return by_role(value)
         except ValueError as error:

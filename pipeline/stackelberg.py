@@ -83,7 +83,8 @@ class Stackelberg(Roles):
     ) -> None:
         given: dict[str, Part] = {"worker": worker, "planner": planner, "voter": voter, "persona": persona}
         parts = {role: Rules() if part == RULES else part for role, part in given.items()}
-        super().__init__(parts, _configured(settings).brackets)
+        config = _configured(settings)
+        super().__init__(parts, config.brackets, config.layout)
         self.settings = settings
         self.names = {role: part for role, part in parts.items() if not isinstance(part, dspy.Module)}
 
@@ -199,7 +200,8 @@ class Stackelberg(Roles):
         """Whether the role's program differs from what its strategy makes."""
         if role not in self.names:
             return True
-        plain = getattr(Roles({**dict.fromkeys(ROLES, Rules()), role: self.names[role]}, self.brackets), role)
+        parts: dict[str, Part] = {**dict.fromkeys(ROLES, Rules()), role: self.names[role]}
+        plain = getattr(Roles(parts, self.brackets, _configured(self.settings).layout), role)
         return _state(plain) != _state(getattr(self, role))
 
     def _require_model(self) -> None:

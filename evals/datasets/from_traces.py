@@ -10,7 +10,7 @@ import dspy
 from evals.datasets.exact_answers import Asked, example
 from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
-from pipeline.simulation.government import Platforms, planner_inputs, vote_inputs
+from pipeline.simulation.government import Platforms, in_order_of, planner_inputs, vote_inputs
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.personas import persona_inputs
 from pipeline.simulation.restore import worlds
@@ -157,7 +157,7 @@ class TraceDataset:
             case "SetTaxRates":
                 return planner_inputs(world, place.year)
             case "CastVote":
-                return vote_inputs(world, place.agent, platforms)
+                return vote_inputs(world, place.agent, in_order_of(world, place.agent, place.year, platforms))
             case _:
                 return persona_inputs(world, place.agent)
 

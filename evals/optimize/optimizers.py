@@ -165,6 +165,11 @@ def gepa(task: Task) -> Iterator[dspy.Module]:
     yield search.compile(task.student, trainset=task.shuffled(), valset=task.dev)
 
 
+def layouts(task: Task) -> Iterator[dspy.Module]:
+    """Nothing to tune: the layouts are compared by evals/optimize/layouts.py."""
+    yield from ()
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """A tuning method. `proposes`: a model writes instructions. `labels`: it needs examples with the best answers.
@@ -189,6 +194,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         simba, "rules and demonstrations from examples whose answers differ", proposes=True, finalists=3
     ),
     "copro": Optimizer(copro, "instructions proposed from scores", proposes=True),
+    "layouts": Optimizer(layouts, "the layout of the observations that serves the model best"),
     "gepa": Optimizer(gepa, "instructions evolved by reflection on feedback", proposes=True),
 }
 

@@ -19,6 +19,7 @@ from evals.optimize.tuning import Models
 from pipeline.agents.agents import named_model
 from pipeline.agents.budget import Budget
 from pipeline.agents.model_choice import choose_model, configure
+from pipeline.agents.role_modules import word
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
 from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
@@ -29,6 +30,7 @@ from programs.calls.model_names import RULES
 from programs.models import connect, is_remote
 from programs.roles import saved_program
 from programs.strategies.registry import strategy
+from signatures.texts.layouts import PLAIN
 
 REFLECTION_TOKENS = 2000
 """Maximum reply of the model that writes instructions; its temperature is 1, so that proposals differ."""
@@ -95,9 +97,11 @@ class Plan:
         """The role's program before tuning, and cautions on the file that it was loaded from."""
         role, path = self.order.role, self.config.program.get(self.order.role)
         made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.brackets)
+        layout = self.config.layout.get(role, PLAIN)
+        word(made, role, layout)
         if path is None:
             return made, []
-        known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model}
+        known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model, "layout": layout}
         return made, saved_program.load(made, path, role=role, **known)
 
     @property

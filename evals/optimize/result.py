@@ -24,6 +24,7 @@ from evals.run.progress import cost_in_words
 from pipeline.code_version import code_version
 from pipeline.printed_commands import command
 from programs.roles import saved_program
+from signatures.texts.layouts import PLAIN
 
 
 class Optimized(NamedTuple):
@@ -51,6 +52,7 @@ def write(plan: Plan, outcome: Outcome, data_hash: str) -> None:
             strategy=plan.strategy,
             adapter=plan.config.adapter,
             model=plan.model,
+            layout=plan.config.layout.get(plan.order.role, PLAIN),
             tuned=history(plan, outcome, data_hash),
         )
 
@@ -206,8 +208,10 @@ def notes(plan: Plan, outcome: Outcome, tuning: Tuning) -> list[str]:
 def _use(plan: Plan) -> str:
     """The command that plays a run with the program."""
     role, server = plan.order.role, plan.config.public()["base_url"]
+    layout = ("--layout", f"{role}={plan.config.layout[role]}") if role in plan.config.layout else ()
     asked = ("--strategy", f"{role}={plan.strategy}", "--adapter", plan.config.adapter, "--llm", plan.model)
-    return command("run", "--program", f"{role}={plan.path}", *asked, *(("--base-url", server) if server else ()))
+    where = ("--base-url", server) if server else ()
+    return command("run", "--program", f"{role}={plan.path}", *layout, *asked, *where)
 
 
 def verdict(outcome: Outcome, gain: Interval | None) -> str:

@@ -40,6 +40,7 @@ from programs.roles import saved_program
 from programs.roles.interview import Interviewee
 from programs.roles.voter import BallotModules
 from programs.strategies.sampling import answer_of
+from signatures.texts.layouts import PLAIN
 
 log = logging.getLogger("llm_economist")
 
@@ -115,12 +116,13 @@ class LLMAgents:
         proposals.refuse(config, self.model, offline=self.offline)
         try:
             self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
-            self.roles = Roles({role: config.strategy_of(role) for role in ROLES}, config.brackets)
+            self.roles = Roles({role: config.strategy_of(role) for role in ROLES}, config.brackets, config.layout)
             self.modules: dict[str, dspy.Module] = {
                 name: own for name in QUESTIONS if (own := self.roles.own_module(name)) is not None
             }
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
+                known["layout"] = config.layout.get(role, PLAIN)
                 self.cautions += saved_program.load(getattr(self.roles, role), path, role=role, **known)
             self.prices = prices.load(None if self.offline else config.prices)
         except ValueError as error:

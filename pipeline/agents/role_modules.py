@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 import dspy
@@ -12,6 +13,7 @@ from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS, QUESTIONS
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
 from programs.strategies.registry import Strategy, strategy
+from signatures.texts.layouts import layout
 
 Part: TypeAlias = str | Strategy | dspy.Module
 """How a role is asked: a strategy's name, a strategy, or a module."""
@@ -22,12 +24,20 @@ class Rules(dspy.Module):
 
 
 class Roles(dspy.Module):
-    """One program for each role, made of a `Part`, for a law of so many brackets. UsageError for what is none."""
+    """One program for each role, made of a `Part`, for a law of so many brackets. UsageError for what is none.
 
-    def __init__(self, parts: Mapping[str, Part], brackets: int) -> None:
+    `layouts`: the names of the roles' layouts, whose instructions take the place of the signatures' own.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, Part], brackets: int, layouts: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         super().__init__()
         self.brackets = brackets
         self.worker, self.planner, self.voter, self.persona = (_program(role, parts[role], brackets) for role in ROLES)
+
+        for role, name in layouts.items():
+            word(getattr(self, role), role, name)
 
     def own_module(self, question: str) -> dspy.Module | None:
         """The module that asks `question` (a signature's name); None if rules answer it."""
@@ -49,6 +59,17 @@ class Roles(dspy.Module):
             f"{type(self).__name__} is not pickled, because loading a pickle can run any code; use save('game.json') "
             "and load"
         )
+
+
+def word(program: dspy.Module, role: str, layout_name: str) -> None:
+    """Give the questions of a role the instructions of a layout, where they still have the signature's own."""
+    plain = PROGRAMS[role](dspy.Predict, 1)
+    for question, instruction in layout(role, layout_name).instructions.items():
+        attribute = QUESTIONS[question][1]
+        own = getattr(plain, attribute).signature.instructions
+        for predictor in getattr(program, attribute).predictors() if hasattr(program, attribute) else ():
+            if predictor.signature.instructions == own:
+                predictor.signature = predictor.signature.with_instructions(instruction)
 
 
 def _program(role: str, part: Part, brackets: int) -> dspy.Module:

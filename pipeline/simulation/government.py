@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from pipeline.economy.policy_support import prospects
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation import observations as see
 from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Poll, Rule, ballot_names, sincere_ballot
+from pipeline.simulation.prospects import prospects as prospects_of
 from pipeline.simulation.world import World
 from programs.roles.voter import BallotPaper, names_in
 from signatures.texts.ballot import BallotRules, Form, candidate_name
@@ -84,7 +86,7 @@ def planner_inputs(world: World, year: int) -> dict[str, str]:
     return {
         "objective": str(see.planner_objective(world.setting(), world.num_agents, halved=world.satisfaction_counts)),
         "economy": economy,
-        "record": str(see.planner_record(world.planner_memory)),
+        "record": str(see.planner_record(world.planner_memory, world.layout("planner"), now=world.schedule)),
         "tax_schedule": str(world.schedule),
         "phase": "exploit" if year >= EXPLOIT_FROM * world.config.max_timesteps else "explore",
     }
@@ -160,7 +162,7 @@ def citizen_inputs(world: World, agent: int) -> dict[str, str]:
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate)),
         "identity": str(Identity.of(world.personas[agent], float(world.population.wage[agent]))),
-        "record": str(see.worker_record(world.memory, agent, world.schedule)),
+        "record": str(see.worker_record(world.memory, agent, world.schedule, world.layout("voter"))),
     }
 
 
@@ -188,6 +190,19 @@ def ballot_paper(form: Form, platforms: Platforms) -> BallotPaper:
     return BallotPaper(tuple(candidate_name(agent) for agent in platforms), form)
 
 
+def in_order_of(world: World, voter: int, year: int, platforms: Platforms) -> Platforms:
+    """The candidates in the order in which this voter's ballot lists them.
+
+    A rotation of their numbers, drawn for each voter and election: over all voters each candidate is in each place
+    equally often, so that a voter's preference for a place decides nothing.
+    """
+    if world.config.ballot_order == "listed" or not platforms:
+        return platforms
+    rng = np.random.default_rng([world.config.seed, crc32(b"ballot order"), year, voter])
+    first, names = int(rng.integers(len(platforms))), list(platforms)
+    return {name: platforms[name] for name in [*names[first:], *names[:first]]}
+
+
 def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str]:
     """The input fields of a voter's prompt. ValueError for a rule without a vote."""
     rule = ELECTION_RULES[world.config.election_rule]
@@ -197,7 +212,13 @@ def vote_inputs(world: World, voter: int, platforms: Platforms) -> dict[str, str
         **citizen_inputs(world, voter),
         "ballot": str(BallotRules(rule.form, rule.words)),
         "candidates": str(
-            see.candidates(platforms, world.population, voter=voter, with_platforms=world.config.platforms)
+            see.candidates(
+                platforms,
+                world.population,
+                voter=voter,
+                with_platforms=world.config.platforms,
+                prospects=prospects_of(world, platforms, voter) if world.layout("voter").prospects else {},
+            )
         ),
     }
 
@@ -206,10 +227,13 @@ async def _vote(
     world: World, llm_agents: Answerer, year: int, platforms: Platforms, government: Government, form: Form
 ) -> list[Ballot]:
     """The ballots of all agents, in order: from the model, or, for workers without one, sincere ballots."""
-    asked, paper = world.voters_asked, ballot_paper(form, platforms)
+    asked = world.voters_asked
     questions = (
-        llm_agents.ask(Question("CastVote", vote_inputs(world, voter, platforms), year, voter, ballot=paper))
+        llm_agents.ask(
+            Question("CastVote", vote_inputs(world, voter, shown), year, voter, ballot=ballot_paper(form, shown))
+        )
         for voter in asked
+        for shown in [in_order_of(world, voter, year, platforms)]
     )
     answers = dict(zip(asked, await asyncio.gather(*questions), strict=True))
     _count(government, list(answers.values()))

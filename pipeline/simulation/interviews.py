@@ -93,7 +93,14 @@ class Interview:
         who, record = "You are the planner who sets the tax rates.", shown["record"]
         if self.agent is not None:
             own = see.worker_record(self.world.memory, self.agent, self.world.schedule)
-            record = str(LeadersRecord(see.planner_record(self.world.planner_memory), own))
+            record = str(
+                LeadersRecord(
+                    see.planner_record(
+                        self.world.planner_memory, self.world.layout("planner"), now=self.world.schedule
+                    ),
+                    own,
+                )
+            )
             who = f"{_identity(self.world, self.agent)} You were the elected leader, who sets the tax rates."
         self._enter_year()
         return {

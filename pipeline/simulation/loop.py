@@ -179,13 +179,13 @@ def _spread(values: Sequence[Any], answered: IntArray, *, default: Any) -> NDArr
 def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
     """The input fields of a worker's prompt before it chooses its hours."""
     rebate = world.outcome.rebate if world.outcome is not None else None
-    kind = str(world.population.utility_type[agent])
+    kind, layout, wage = str(world.population.utility_type[agent]), world.layout("worker"), world.population.wage
     return {
-        "objective": str(see.objective(kind, world.setting(), world.num_agents)),
+        "objective": str(see.objective(kind, world.setting(), world.num_agents, formula=layout.formula)),
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate)),
         "identity": str(Identity.of(world.persona(agent), float(world.population.wage[agent]))),
-        "record": str(see.worker_record(world.memory, agent, world.schedule)),
+        "record": str(see.worker_record(world.memory, agent, world.schedule, layout, wage=float(wage[agent]))),
         "phase": worker_phase(world.config, year),
     }
 

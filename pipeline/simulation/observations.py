@@ -8,22 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
 from pipeline.economy.baselines import Setting
 from pipeline.economy.population import Population
-from pipeline.economy.tax import bracket_of, people_in_brackets
+from pipeline.economy.tax import bracket_of, people_in_brackets, tax
 from pipeline.economy.utility import Economy
 from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from programs.adapters import untrusted_text
-from signatures.texts.ballot import Candidate, Candidates, Person, candidate_name
+from signatures.texts.ballot import Candidate, Candidates, Person, Prospect, candidate_name
+from signatures.texts.layouts import LAYOUTS, PLAIN, Layout
 from signatures.texts.planner import BracketRow, EconomySummary, PlannerRecord, RateChanges, Satisfaction, ScheduleTried
 from signatures.texts.worker import (
     FULL_TIME,
     BestYear,
     HoursTried,
+    Kept,
     Objective,
     UtilityFormula,
     WorkerRecord,
@@ -31,6 +34,11 @@ from signatures.texts.worker import (
     welfare_in_words,
 )
 from signatures.types import TaxSchedule
+
+TABLE, BY_YEAR = LAYOUTS["worker"][PLAIN], LAYOUTS["planner"][PLAIN]
+
+HOURS_SHOWN, WEEKS = (10, 20, 30, 40, 50, 60, 70), 52
+"""Hours a week at which a worker is told what it would keep, and weeks a year."""
 
 MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
@@ -41,9 +49,9 @@ def utility_formula(economy: Economy, num_agents: int) -> UtilityFormula:
     return UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
 
 
-def objective(utility_type: str, setting: Setting, num_agents: int) -> Objective:
-    """A worker's objective: own utility, social welfare, or its negative."""
-    utility = utility_formula(setting.economy, num_agents)
+def objective(utility_type: str, setting: Setting, num_agents: int, *, formula: bool = True) -> Objective:
+    """A worker's objective: own utility, social welfare, or its negative; with or without the `formula` of utility."""
+    utility = utility_formula(setting.economy, num_agents) if formula else UtilityFormula(None, 0.0, num_agents)
     if utility_type == "egotistical":
         return Objective(utility)
     verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}
@@ -55,11 +63,16 @@ def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> Obj
     return replace(objective("altruistic", setting, num_agents), halved=halved)
 
 
-def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> WorkerRecord:
-    """The worker's record: statistics by hours tried, the most recent years, and the best year."""
-    rows = memory.rows()
+def worker_record(
+    memory: WorkerMemory, agent: int, schedule: TaxSchedule, layout: Layout = TABLE, *, wage: float | None = None
+) -> WorkerRecord:
+    """The worker's record: statistics by hours tried, the most recent years, and the best year.
+
+    With the layout's `kept` and a `wage`, also what the worker would keep after tax.
+    """
+    rows, kept = memory.rows(), kept_after_tax(schedule, wage) if layout.kept and wage is not None else ()
     if not len(rows):
-        return WorkerRecord()
+        return WorkerRecord(kept=kept)
     hours, value = memory.hours[rows, agent].tolist(), memory.value[rows, agent].tolist()
     last = [
         YearWorked(
@@ -73,7 +86,13 @@ def worker_record(memory: WorkerMemory, agent: int, schedule: TaxSchedule) -> Wo
     ]
     best = value.index(max(value))
     tried = _by_hours(hours, value, memory.under(schedule))
-    return WorkerRecord(tuple(tried), tuple(last), BestYear(hours[best], value[best]))
+    return WorkerRecord(tuple(tried), tuple(last), BestYear(hours[best], value[best]), kept, layout.record)
+
+
+def kept_after_tax(schedule: TaxSchedule, wage: float) -> tuple[Kept, ...]:
+    """Income after tax at each of `HOURS_SHOWN`, in dollars a year, for an hourly `wage`."""
+    income = wage * WEEKS * np.array(HOURS_SHOWN, dtype=float)
+    return tuple(map(Kept, HOURS_SHOWN, (income - tax(schedule, income)).tolist()))
 
 
 def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool]) -> list[HoursTried]:
@@ -119,10 +138,15 @@ def economy_summary(
     return EconomySummary(tuple(rows), (low, middle, high), float(hours.mean()), rebate, welfare, said)
 
 
-def planner_record(memory: PlannerMemory) -> PlannerRecord:
-    """One row per schedule tried: rates, settled welfare, mean welfare, years."""
+def planner_record(memory: PlannerMemory, layout: Layout = BY_YEAR, *, now: TaxSchedule | None = None) -> PlannerRecord:
+    """One row per schedule tried: rates, settled welfare, mean welfare, years.
+
+    With the layout's `way_back`, also the changes that lead from the schedule `now` back to the best.
+    """
     return PlannerRecord(
-        tuple(ScheduleTried(r.schedule.rates, r.settled, r.mean_welfare, r.years) for r in memory.shown())
+        tuple(ScheduleTried(r.schedule.rates, r.settled, r.mean_welfare, r.years) for r in memory.shown()),
+        layout.schedules,
+        now.rates if layout.way_back and now is not None else None,
     )
 
 
@@ -132,9 +156,17 @@ def _short(occupation: str, most: int = 60) -> str:
 
 
 def candidates(
-    platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
+    platforms: Mapping[int, Sequence[int] | None],
+    population: Population,
+    *,
+    voter: int,
+    with_platforms: bool,
+    prospects: Mapping[int, Prospect] = MappingProxyType({}),
 ) -> Candidates:
-    """The candidates on a voter's ballot: who they are, what they earn and, with platforms, what they propose."""
+    """The candidates on a voter's ballot: who they are, what they earn and, with platforms, what they propose.
+
+    `prospects`: by candidate, what its platform would change for the voter.
+    """
     lines = []
     for agent, changes in platforms.items():
         census = population.demographics(agent)
@@ -149,6 +181,7 @@ def candidates(
                 own=agent == voter,
                 person=person,
                 platform=RateChanges.of(changes) if with_platforms else None,
+                prospect=prospects.get(agent) if with_platforms else None,
             )
         )
     return Candidates(tuple(lines))

@@ -22,7 +22,16 @@ from pipeline.simulation.archetypes import Delegation, delegate, everybody, form
 from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.shock_effects import Exposure, expose
+from signatures.texts.layouts import PLAIN, Layout, layout
 from signatures.types import TaxSchedule
+
+
+@dataclass
+class Promised:
+    """What platforms would change at these incomes (N,), by present schedule and changes (prospects.py)."""
+
+    income: Floats | None = None
+    changes: dict[tuple[TaxSchedule, tuple[int, ...]], tuple[Floats, float]] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,6 +66,7 @@ class World:
     active: tuple[Shock, ...] = ()
     windfall: float = 0.0
     schedule_before_shocks: TaxSchedule | None = None
+    promised: Promised = field(default_factory=Promised)
     _best_response: dict[tuple[TaxSchedule, tuple[Shock, ...]], float] = field(default_factory=dict)
     _planned: dict[tuple[Shock, ...], TaxSchedule] = field(default_factory=dict)
 
@@ -67,6 +77,10 @@ class World:
     @property
     def num_agents(self) -> int:
         return self.config.num_agents
+
+    def layout(self, role: str) -> Layout:
+        """How the observations of a role are laid out in its prompts."""
+        return layout(role, self.config.layout.get(role, PLAIN))
 
     @property
     def voters_asked(self) -> list[int]:

@@ -24,7 +24,7 @@ def find_run(reader: Reader, run: str) -> dict[str, Any]:
     return rows[0]
 
 
-OLDER_DEFAULTS = {"satisfaction": "objective"}
+OLDER_DEFAULTS = {"satisfaction": "objective", "ballot_order": "listed"}
 """The behavior of runs from before a setting existed, where it differs from the setting's default."""
 
 

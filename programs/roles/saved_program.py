@@ -34,15 +34,20 @@ def save(
     strategy: str,
     adapter: str | None = None,
     model: str | None = None,
+    layout: str | None = None,
     tuned: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `program` to `path` as JSON. `adapter`, `model`: what it was tuned with; `tuned`: how, and its scores."""
+    """Write `program` to `path` as JSON.
+
+    `adapter`, `model`, `layout`: what it was tuned with; `tuned`: how, and its scores.
+    """
     record = {
         "format": FORMAT,
         "role": role,
         "strategy": strategy,
         "adapter": adapter,
         "model": model,
+        "layout": layout,
         "tuned": dict(tuned) if tuned is not None else None,
         "predictors": {name: _saved(predictor) for name, predictor in program.named_predictors()},
     }
@@ -113,8 +118,9 @@ def load(
     strategy: str,
     adapter: str | None = None,
     model: str | None = None,
+    layout: str | None = None,
 ) -> list[str]:
-    """Put the state saved at `path` into `program`; cautions where it was tuned with another `adapter` or `model`.
+    """Put the state saved at `path` into `program`; cautions where it was tuned with another adapter, model or layout.
 
     ValueError says in one line what does not fit; the program is then as it was.
     """
@@ -127,7 +133,8 @@ def load(
     for name, (instruction, demos) in loaded.items():
         predictors[name].signature = predictors[name].signature.with_instructions(instruction)
         predictors[name].demos = demos
-    given = (("adapter", record.get("adapter"), adapter), ("model", record.get("model"), model))
+    now_used = {"adapter": adapter, "model": model, "layout": layout}
+    given = [(what, record.get(what), now) for what, now in now_used.items()]
     return [
         f"{shown} was tuned with {what} {tuned}, and runs with {now}: its scores may not carry over"
         for what, tuned, now in given

@@ -51,10 +51,10 @@ def reward(inputs: Inputs, answer: Any) -> float:
 def hours_worth(inputs: Inputs, answer: Any) -> float:
     """Own utility of the hours as a share of the best, by the formula, the wage and the schedule in the prompt.
 
-    A worker who wants social welfare or its opposite cannot compute it, and uses the record.
+    A worker without the formula, or who wants social welfare or its opposite, cannot compute it, and uses the record.
     """
     wanted, who = Objective.parse(inputs["objective"]), Identity.parse(inputs["identity"])
-    if wanted is None or wanted.welfare is not None or who is None:
+    if wanted is None or wanted.welfare is not None or wanted.utility.cost is None or who is None:
         return _by_record(read(WorkerRecord.parse, inputs, "record"), float(answer["labor"]))
     hours = np.arange(101.0)
     income = WEEKS * who.pay.hourly * hours

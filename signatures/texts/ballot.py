@@ -56,10 +56,36 @@ class Person(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Prospect:
+    """What a platform would change for the voter at last year's incomes, in dollars a year, printed without cents."""
+
+    tax: float
+    rebate: float
+
+    PATTERN = re.compile(r"your tax ([-+]\$[\d,]+), your rebate ([-+]\$[\d,]+), together ([-+]\$[\d,]+)")
+
+    def __str__(self) -> str:
+        together = round(self.rebate) - round(self.tax)
+        return f"your tax {_signed(self.tax)}, your rebate {_signed(self.rebate)}, together {_signed(together)}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        found = cls.PATTERN.fullmatch(text)
+        return cls(dollars(found[1].replace("+", "")), dollars(found[2].replace("+", ""))) if found else None
+
+
+def _signed(value: float) -> str:
+    """Whole dollars with their sign: `+$1,200`."""
+    told = money(value)
+    return told if told.startswith("-") else f"+{told}"
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One line of a ballot: name, income in dollars a year at 40 hours (printed without cents), and what else is told.
 
     `own`: the voter is this candidate. `person`: None without a census record. `platform`: None without platforms.
+    `prospect`: what the platform would change for the voter, if the layout tells it.
     """
 
     name: str
@@ -67,10 +93,11 @@ class Candidate:
     own: bool = False
     person: Person | None = None
     platform: RateChanges | None = None
+    prospect: Prospect | None = None
 
     PATTERN = re.compile(
         rf"([^;\n]+?)( \(you\))?; (?:([^\n]*), (male|female), (\d{{1,3}}); )?({MONEY}) at 40 hours"
-        rf"(?:; platform ({RateChanges.TEXT}))?"
+        rf"(?:; platform ({RateChanges.TEXT})(?:; (your tax [^;\n]+))?)?"
     )
 
     def __str__(self) -> str:
@@ -80,6 +107,8 @@ class Candidate:
         parts.append(f"{money(self.income)} at 40 hours")
         if self.platform is not None:
             parts.append(f"platform {self.platform}")
+            if self.prospect is not None:
+                parts.append(str(self.prospect))
         return "; ".join(parts)
 
     @classmethod
@@ -87,9 +116,13 @@ class Candidate:
         found = cls.PATTERN.fullmatch(text)
         if not found:
             return None
-        name, own, occupation, sex, age, income, platform = found.groups()
+        name, own, occupation, sex, age, income, platform, told = found.groups()
+        prospect = Prospect.parse(told) if told else None
+        if told and prospect is None:
+            return None
         person = None if sex is None else Person(occupation, sex, int(age))
-        return cls(name, dollars(income), own is not None, person, RateChanges.parse(platform) if platform else None)
+        changes = RateChanges.parse(platform) if platform else None
+        return cls(name, dollars(income), own is not None, person, changes, prospect)
 
 
 @dataclass(frozen=True)
@@ -107,6 +140,12 @@ class Candidates:
         """The rate changes that each candidate proposes; None if the ballot tells no platforms."""
         found = tuple(candidate.platform.changes for candidate in self.lines if candidate.platform is not None)
         return found or None
+
+    @property
+    def prospects(self) -> tuple[float, ...] | None:
+        """What each platform would add to the voter's income, in dollars a year; None if the ballot does not tell."""
+        told = [candidate.prospect for candidate in self.lines]
+        return tuple([one.rebate - one.tax for one in told if one is not None]) if told and all(told) else None
 
     def without_voter(self) -> Candidates:
         """The other candidates; all of them if the voter is the only one."""

@@ -7,9 +7,9 @@ Numbers come back as printed: dollars without cents, welfare with about five dig
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, dollars, figure, money
 
@@ -107,31 +107,6 @@ class ScheduleTried(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PlannerRecord:
-    """The schedules tried, all with the same number of rates; none before the first year."""
-
-    tried: tuple[ScheduleTried, ...] = ()
-
-    HEAD = "rates: settled welfare, mean welfare (years)\n"
-    ROW = re.compile(rf"^((?:{NUMBER}/){{0,99}}{NUMBER}): ({NUMBER}), ({NUMBER}) \(({COUNT})\)$", re.MULTILINE)
-
-    def __str__(self) -> str:
-        return self.HEAD + "\n".join(map(str, self.tried)) if self.tried else NO_YEARS
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        if text == NO_YEARS:
-            return cls()
-        rows = cls.ROW.findall(text.removeprefix(cls.HEAD))
-        tried = [
-            ScheduleTried(tuple(map(float, rates.split("/"))), float(settled), float(mean), int(years))
-            for rates, settled, mean, years in rows
-        ]
-        whole = text.startswith(cls.HEAD) and len(rows) == text.count("\n")
-        return cls(tuple(tried)) if whole and len({len(row.rates) for row in tried}) == 1 else None
-
-
-@dataclass(frozen=True)
 class RateChanges:
     """Changes of the rates in percentage points, lowest bracket first; empty for a candidate who proposes none."""
 
@@ -154,3 +129,63 @@ class RateChanges:
         if not cls.PATTERN.fullmatch(text):
             return None
         return cls(() if text == "none" else tuple(map(int, text.split("/"))))
+
+
+ScheduleOrder: TypeAlias = Literal["by year", "ranked"]
+"""The order of the schedules tried: by the year in which each was last in force, or the best first."""
+
+LARGEST_STEP = 20
+"""Percentage points by which a rate may change at once."""
+
+
+@dataclass(frozen=True)
+class PlannerRecord:
+    """The schedules tried, all with the same number of rates; none before the first year.
+
+    `now`: the rates in force, if the layout names the changes that lead back to the best schedule.
+    """
+
+    tried: tuple[ScheduleTried, ...] = ()
+    order: ScheduleOrder = field(default="by year", compare=False)
+    now: tuple[float, ...] | None = field(default=None, compare=False)
+
+    HEADS: ClassVar[Mapping[ScheduleOrder, str]] = {
+        "by year": "rates: settled welfare, mean welfare (years)\n",
+        "ranked": "rates, best first: settled welfare, mean welfare (years)\n",
+    }
+    ROW = re.compile(rf"^((?:{NUMBER}/){{0,99}}{NUMBER}): ({NUMBER}), ({NUMBER}) \(({COUNT})\)$", re.MULTILINE)
+    WAY_BACK = re.compile(
+        rf"\nbest so far: (?:{NUMBER}/){{0,99}}{NUMBER}, "
+        rf"(?:which is in force|changes that lead back to it: (?:{RateChanges.TEXT}))\Z"
+    )
+
+    def __str__(self) -> str:
+        if not self.tried:
+            return NO_YEARS
+        rows = sorted(self.tried, key=lambda row: -row.settled) if self.order == "ranked" else self.tried
+        return self.HEADS[self.order] + "\n".join(map(str, rows)) + self._way_back()
+
+    def _way_back(self) -> str:
+        if self.now is None:
+            return ""
+        best = max(self.tried, key=lambda row: row.settled).rates
+        apart = [there - here for there, here in zip(best, self.now, strict=True)]
+        steps = [round(max(-LARGEST_STEP, min(LARGEST_STEP, step)) / 10) * 10 for step in apart]
+        said = f"changes that lead back to it: {RateChanges(tuple(steps))}" if any(steps) else "which is in force"
+        return f"\nbest so far: {'/'.join([f'{rate:g}' for rate in best])}, {said}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        if text == NO_YEARS:
+            return cls()
+        order = next((order for order, head in cls.HEADS.items() if text.startswith(head)), None)
+        if order is None:
+            return None
+        body = cls.WAY_BACK.sub("", text.removeprefix(cls.HEADS[order]))
+        rows = cls.ROW.findall(body)
+        tried = [
+            ScheduleTried(tuple(map(float, rates.split("/"))), float(settled), float(mean), int(years))
+            for rates, settled, mean, years in rows
+        ]
+        whole = len(rows) == body.count("\n") + 1 and len({len(row.rates) for row in tried}) == 1
+        return cls(tuple(tried), order) if whole else None

@@ -7,8 +7,9 @@ Numbers come back as printed: dollars without cents, shares with three decimals,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, dollars, money
 
@@ -177,16 +178,30 @@ class BestYear(NamedTuple):
         return f"{self.hours:g} hours, {_value(self.value)}"
 
 
+RecordForm: TypeAlias = Literal["table", "ranked", "sentences"]
+"""A table with hours in ascending order, or with the best hours under the present schedule first, or sentences."""
+
+
+class Kept(NamedTuple):
+    """Hours a week, and the income after tax at them in dollars a year, printed without cents."""
+
+    hours: float
+    dollars: float
+
+
 @dataclass(frozen=True)
 class WorkerRecord:
     """A worker's record: statistics by hours tried, the most recent years, and the best year; empty without years.
 
-    Values are those of the worker's objective, printed without decimals from 1,000 on and with three below.
+    Values are those of the worker's objective, printed without decimals from 1,000 on and with three below. `kept`:
+    what the present schedule would leave at several hours, if the layout tells it.
     """
 
     by_hours: tuple[HoursTried, ...] = ()
     last_years: tuple[YearWorked, ...] = ()
     best: BestYear | None = None
+    kept: tuple[Kept, ...] = ()
+    form: RecordForm = field(default="table", compare=False)
 
     HEAD = "hours: mean value (years); under this schedule\n"
     LAST = "\nlast years: hours, income, tax, value\n"
@@ -195,34 +210,94 @@ class WorkerRecord:
     YEAR_ROW = re.compile(rf"^({COUNT}): ({NUMBER}), ({NUMBER}), ({NUMBER}), ({NUMBER})$", re.MULTILINE)
     BEST_ROW = re.compile(rf"({NUMBER}) hours, ({NUMBER})")
 
+    RANKED_HEAD = "hours, best first: mean value (years); under this schedule\n"
+    KEPT = re.compile(rf"You would keep after tax, at hours a week: ((?:{NUMBER}: {MONEY}(?:, |\n))+)")
+    KEPT_AT = re.compile(rf"({NUMBER}): ({MONEY})")
+    HOURS_SENTENCE = re.compile(
+        rf"^At ({NUMBER}) hours a week your mean value was ({NUMBER}) over ({COUNT}) years?, "
+        rf"and under this schedule (?:({NUMBER}) over ({COUNT})|it is unknown)\.$",
+        re.MULTILINE,
+    )
+    YEAR_SENTENCE = re.compile(
+        rf"^In year ({COUNT}) you worked ({NUMBER}) hours, earned ({NUMBER}), paid ({NUMBER}) in tax and reached a "
+        rf"value of ({NUMBER})\.$",
+        re.MULTILINE,
+    )
+    BEST_SENTENCE = re.compile(rf"In your best year you worked ({NUMBER}) hours and reached a value of ({NUMBER})\.")
+
     def __str__(self) -> str:
+        kept = ", ".join([f"{hours:g}: {money(dollars)}" for hours, dollars in self.kept])
+        return f"You would keep after tax, at hours a week: {kept}\n{self._years()}" if kept else self._years()
+
+    def _years(self) -> str:
         if self.best is None:
             return NO_YEARS
-        tried, years = "\n".join(map(str, self.by_hours)), "\n".join(map(str, self.last_years))
-        return f"{self.HEAD}{tried}{self.LAST}{years}{self.BEST}{self.best}"
+        if self.form == "sentences":
+            return "\n".join(self._sentences(self.best))
+        tried, head = self.by_hours, self.HEAD
+        if self.form == "ranked":
+            tried, head = tuple(sorted(tried, key=_worst)), self.RANKED_HEAD
+        rows, years = "\n".join(map(str, tried)), "\n".join(map(str, self.last_years))
+        return f"{head}{rows}{self.LAST}{years}{self.BEST}{self.best}"
+
+    def _sentences(self, best: BestYear) -> Iterator[str]:
+        for row in self.by_hours:
+            places = _places(row.mean)
+            here = "it is unknown" if row.here is None else f"{row.here:.{places}f} over {row.years_here}"
+            years = f"{row.years} year{'s' if row.years != 1 else ''}"
+            mean = f"{row.mean:.{places}f}"
+            mean = f"At {row.hours:g} hours a week your mean value was {mean} over {years}"
+            yield f"{mean}, and under this schedule {here}."
+        for year in self.last_years:
+            income, tax, value = map(_value, (year.income, year.tax, year.value))
+            did = f"In year {year.year} you worked {year.hours:g} hours, earned {income}, paid {tax} in tax"
+            yield f"{did} and reached a value of {value}."
+        yield f"In your best year you worked {best.hours:g} hours and reached a value of {_value(best.value)}."
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
+        told = cls.KEPT.match(text)
+        kept = tuple([Kept(float(at), dollars(sum_)) for at, sum_ in cls.KEPT_AT.findall(told[1])]) if told else ()
+        text = text[told.end() :] if told else text
         if text == NO_YEARS:
-            return cls()
-        tried, has_years, rest = text.removeprefix(cls.HEAD).partition(cls.LAST)
-        years, _, best = rest.partition(cls.BEST)
-        best_row = cls.BEST_ROW.fullmatch(best)
-        if not (has_years and best_row and text.startswith(cls.HEAD)):
-            return None
-        hours_rows, year_rows = cls.HOURS_ROW.findall(tried), cls.YEAR_ROW.findall(years)
-        if len(hours_rows) != tried.count("\n") + 1 or len(year_rows) != years.count("\n") + 1:
+            return cls(kept=kept)
+        form, rows, years, best = cls._parts(text)
+        if best is None or not rows or not years or cls._count(text, form) != len(rows) + len(years):
             return None
         return cls(
             tuple(
                 [
                     HoursTried(float(hours), float(mean), int(n), float(here) if n_here else None, int(n_here or 0))
-                    for hours, mean, n, here, n_here in hours_rows
+                    for hours, mean, n, here, n_here in rows
                 ]
             ),
-            tuple([YearWorked(int(year), *map(float, figures)) for year, *figures in year_rows]),
-            BestYear(float(best_row[1]), float(best_row[2])),
+            tuple([YearWorked(int(year), *map(float, figures)) for year, *figures in years]),
+            BestYear(float(best[1]), float(best[2])),
+            kept,
+            form,
         )
+
+    @classmethod
+    def _parts(cls, text: str) -> tuple[RecordForm, list[Any], list[Any], re.Match[str] | None]:
+        """The form of a record, and its rows by hours, its years and its best year as text."""
+        forms: Mapping[RecordForm, str] = {"table": cls.HEAD, "ranked": cls.RANKED_HEAD}
+        for form, head in forms.items():
+            if text.startswith(head):
+                tried, _, rest = text.removeprefix(head).partition(cls.LAST)
+                years, _, best = rest.partition(cls.BEST)
+                return form, cls.HOURS_ROW.findall(tried), cls.YEAR_ROW.findall(years), cls.BEST_ROW.fullmatch(best)
+        best_line = cls.BEST_SENTENCE.fullmatch(text[text.rfind("\n") + 1 :])
+        return "sentences", cls.HOURS_SENTENCE.findall(text), cls.YEAR_SENTENCE.findall(text), best_line
+
+    @staticmethod
+    def _count(text: str, form: RecordForm) -> int:
+        """The number of lines that hold hours or years."""
+        return text.count("\n") - (0 if form == "sentences" else 2)
+
+
+def _worst(row: HoursTried) -> tuple[bool, float]:
+    """The key that puts the best hours first: by value under the present schedule, then by mean value."""
+    return row.here is None, -(row.mean if row.here is None else row.here)
 
 
 # -- the objective ------------------------------------------------------------------------------------------------
@@ -250,28 +325,32 @@ def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
 class UtilityFormula:
     """A worker's own utility in dollars a year: income after tax + rebate - cost * hours^power.
 
-    `cost` is printed with four digits, `power` with six. The rebate is the taxes of all workers / `taxpayers`.
+    `cost` is printed with four digits, `power` with six; without `cost`, neither is told.
+    The rebate is the taxes of all workers / `taxpayers`.
     """
 
-    cost: float
+    cost: float | None
     power: float
     taxpayers: int
 
+    UNTOLD = "the burden of the hours"
     PATTERN = re.compile(
-        rf"income after tax \+ rebate - ({NUMBER}) \* hours\^({NUMBER}), in dollars a year; "
+        rf"income after tax \+ rebate - (?:({NUMBER}) \* hours\^({NUMBER})|{UNTOLD}), in dollars a year; "
         rf"rebate = taxes of all workers / ({COUNT})"
     )
 
     def __str__(self) -> str:
+        burden = self.UNTOLD if self.cost is None else f"{self.cost:.4g} * hours^{self.power:g}"
         return (
-            f"income after tax + rebate - {self.cost:.4g} * hours^{self.power:g}, in dollars a year; "
-            f"rebate = taxes of all workers / {self.taxpayers}"
+            f"income after tax + rebate - {burden}, in dollars a year; rebate = taxes of all workers / {self.taxpayers}"
         )
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         found = cls.PATTERN.fullmatch(text)
-        return cls(float(found[1]), float(found[2]), int(found[3])) if found else None
+        if not found:
+            return None
+        return cls(float(found[1]), float(found[2]), int(found[3])) if found[1] else cls(None, 0.0, int(found[3]))
 
 
 @dataclass(frozen=True)

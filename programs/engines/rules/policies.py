@@ -181,7 +181,9 @@ def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Vote for what raises your income, or, without platforms, for the others whose earnings are nearest to yours."""
     standing = read(Candidates.parse, inputs, "candidates")
-    if standing.platforms is not None:
+    if standing.prospects is not None:
+        gain = np.array(standing.prospects)
+    elif standing.platforms is not None:
         gain = static_gains(inputs, standing.platforms)
     else:
         standing = standing.without_voter()
