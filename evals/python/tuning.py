@@ -64,7 +64,10 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
     Other questions of its role keep their own instructions. `strategy` names what made the module; io, cot and reflect
     are recognized. UsageError where it fits no role, or the file cannot be written.
     """
-    role, name, program = place_of_module(module, strategy)
+    try:
+        role, name, program = place_of_module(module, strategy)
+    except UsageError as error:
+        raise UsageError(f"save_program: {error}") from error
     try:
         with whole_file(os.fspath(path), not_over="", flag="program") as part:
             saved_program.save(program, str(part), role=role, strategy=name)

@@ -5,15 +5,14 @@ UPDATE_GOLDEN=1 uv run pytest tests/prompts/test_golden.py
 """
 
 import json
-import os
 from dataclasses import replace
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import dspy
 import numpy as np
 import pytest
+from support.golden import GOLDEN, compare
 from support.village import ECONOMY, PERSONA, SETTING, CallRecorder, ask, inputs_of, module_of
 
 from pipeline.agents.call_trace import prompt_text
@@ -30,9 +29,6 @@ from signatures.texts.numbers import money
 from signatures.texts.planner import RateChanges
 from signatures.texts.worker import WELFARE_WORDS, Identity, LastRebate, YearSummary
 from signatures.types import TaxSchedule
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-REGENERATE = "UPDATE_GOLDEN=1 uv run pytest tests/prompts/test_golden.py"
 
 DSPYS = ("json", "xml")
 INTERVIEWS = {"chat": "AnswerInterview.txt", "compact": "AnswerInterview.compact-adapter.txt"}
@@ -60,16 +56,6 @@ def prompts(module: dspy.Module, inputs: dict[str, Any], adapter: str = "chat") 
             text += f"\n\n### response format\n{json.dumps(attempt.request.config.response_format, indent=1)}"
         texts.append(text)
     return list(dict.fromkeys(texts))
-
-
-def compare(name: str, text: str) -> None:
-    """Fail unless tests/golden/`name` holds exactly `text`; write it if asked to."""
-    file = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
-        file.write_text(text + "\n", encoding="utf-8")
-    found = file.read_text(encoding="utf-8") if file.exists() else ""
-    assert text + "\n" == found, f"tests/golden/{name} is not what the model sees; if this is meant: {REGENERATE}"
 
 
 @pytest.mark.parametrize("strategy", WRITTEN)
@@ -118,7 +104,7 @@ def test_no_file_is_left_from_a_prompt_that_is_gone() -> None:
         f"CastVote.io.{form}.{adapter}-adapter.txt" for form in ("set", "ranking") for adapter in ("chat", "json")
     }
     asked |= set(INTERVIEWS.values())
-    assert {file.name for file in GOLDEN.iterdir()} == asked
+    assert {file.name for file in GOLDEN.iterdir() if file.is_file()} == asked
 
 
 # What is said once

@@ -4,7 +4,7 @@ Numbers come back as printed, so records are compared after one round trip, and 
 its text has.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.texts import TEXTS
 from support.village import LAW, inputs_of
 
-from signatures.texts.ballot import BALLOT_WORDS, BallotRules, Candidate, Candidates, Person, candidate_name
+from signatures.texts.ballot import BALLOT_WORDS, BallotRules, Candidate, Candidates, Person, Prospect, candidate_name
 from signatures.texts.interview import LeadersRecord, PlannersYear, RatesDecision, parse_deed, parse_record
 from signatures.texts.numbers import NO_YEARS
 from signatures.texts.planner import (
@@ -29,6 +29,7 @@ from signatures.texts.worker import (
     BestYear,
     HoursTried,
     Identity,
+    Kept,
     LastRebate,
     Objective,
     Pay,
@@ -50,17 +51,19 @@ line = st.text(st.characters(exclude_characters="\n"), min_size=1, max_size=80)
 pays = st.floats(0.01, 10_000).map(Pay.of)
 formulas = st.builds(
     UtilityFormula, cost=st.floats(1e-6, 999), power=st.floats(1.01, 9), taxpayers=st.integers(1, 10**6)
-)
+) | st.builds(UtilityFormula, cost=st.none(), power=st.just(0.0), taxpayers=st.integers(1, 10**6))
 welfares = st.sampled_from(sorted(WELFARE_WORDS)).map(lambda name: welfare_in_words(name, 2.5))
 tried = st.builds(HoursTried, hours, amount, count, amount, count) | st.builds(
     HoursTried, hours, amount, count, st.none(), st.just(0)
 )
 years = st.builds(YearWorked, count, hours, positive, amount, amount)
-worker_records = st.just(WorkerRecord()) | st.builds(
+worker_records = st.builds(WorkerRecord, kept=st.just(()) | st.just((Kept(40, 5000.0),))) | st.builds(
     WorkerRecord,
     st.lists(tried, min_size=1, max_size=8).map(tuple),
     st.lists(years, min_size=1, max_size=2).map(tuple),
     st.builds(BestYear, hours, amount),
+    st.just(()) | st.lists(st.builds(Kept, hours, amount), min_size=1, max_size=8).map(tuple),
+    st.sampled_from(["table", "sentences"]),
 )
 changes = st.lists(st.integers(-100, 100), max_size=7).map(RateChanges.of)
 satisfactions = st.builds(Satisfaction, count, count)
@@ -82,13 +85,15 @@ planner_records = st.integers(1, 7).flatmap(
 decisions = st.builds(RatesDecision, changes, st.none() | changes) | st.builds(
     RatesDecision, st.none(), unusable=st.booleans()
 )
+prospects = st.builds(Prospect, st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9))
 people = st.builds(Person, line, st.sampled_from(["male", "female"]), st.integers(16, 90))
 
 
-def candidates(platforms: st.SearchStrategy[Any]) -> st.SearchStrategy[Candidates]:
+def candidates(platforms: st.SearchStrategy[Any], *, told: bool = False) -> st.SearchStrategy[Candidates]:
     one = st.builds(
         Candidate, st.integers(0, 10**6).map(candidate_name), positive, st.booleans(), st.none() | people, platforms
     )
+    one |= st.builds(replace, one.filter(lambda made: made.platform is not None), prospect=prospects) if told else one
     return st.lists(one, min_size=1, max_size=20).map(lambda lines: Candidates(tuple(lines)))
 
 
@@ -113,7 +118,8 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "RateChanges": changes,
     "BallotRules": st.builds(BallotRules, st.sampled_from(sorted(BALLOT_WORDS)), line),
     "Candidate": candidates(st.none() | changes).map(lambda drawn: drawn.lines[0]),
-    "Candidates": candidates(st.none()) | candidates(changes),
+    "Candidates": candidates(st.none()) | candidates(changes, told=True),
+    "Prospect": prospects,
     "RatesDecision": decisions,
     "PlannersYear": st.builds(PlannersYear, decisions, economies),
     "LeadersRecord": st.builds(LeadersRecord, planner_records, worker_records),
