@@ -100,7 +100,7 @@ class Stackelberg(dspy.Module):
 
         A question without a usable answer is answered as in a run: by the previous action. The prediction has
 
-        - `welfare`: the objective as played in the last year, dollars a head and year (`paper`: a number);
+        - `welfare`: the objective as played in the last year, dollars per person per year (`paper`: a number);
         - `welfares`: each welfare function as played, its mean over the years, in its own unit;
         - `planner_share`: the part of ORACLE's gain over the start that the last schedule reaches; None for too little
           to gain;

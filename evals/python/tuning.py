@@ -1,4 +1,4 @@
-"""What a DSPy user needs to evaluate and tune an agent: examples, metrics, and a file that `--program` reads."""
+"""Evaluate and tune an agent with DSPy: examples, metrics, and program files for `--program`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from programs.strategies.registry import STRATEGIES
 from programs.strategies.registry import strategy as strategy_of
 
 ECONOMY = "economy"
-"""In place of a role: whole economies."""
+"""The name that stands for whole economies in place of a role."""
 
 BRACKETS = 3
-"""Of the programs that a module is compared with; a saved program fits any number of brackets."""
+"""Brackets of the programs that a module is compared with; a saved program fits any number of them."""
 
 
 def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
@@ -33,9 +33,9 @@ def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
 
     For `"economy"`, `n` whole economies, which a `Stackelberg` plays and the metric `episode` judges.
 
-    30 % are in `train`, 20 % in `dev` and the others in `test`, which share no population; 200 are what
-    `llm-economist optimize` takes. `settings` are those of a run (`pipeline.config.RunConfig`). The same arguments give
-    the same examples. UsageError for an unknown role, or settings under which it is never asked.
+    30 % are in `train`, 20 % in `dev` and the others in `test`; the splits share no population. `llm-economist
+    optimize` uses 200. `settings` are those of a run (`pipeline.config.RunConfig`). The same arguments give the same
+    examples. UsageError for an unknown role, or for settings under which it is never asked.
     """
     if role not in (*MAIN_QUESTION, ECONOMY):
         raise UsageError(f"dataset {role!r}: expected one of {', '.join((*MAIN_QUESTION, ECONOMY))}")
@@ -52,8 +52,8 @@ def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
 def metric(name: str, *, welfare: str | None = None) -> Callable[..., Any]:
     """A metric as DSPy's evaluation and optimizers call it: 0 is worst, 1 is best; GEPA gets feedback in words, too.
 
-    `welfare` is the function by which taxes are judged, where that is not the one that the planner was told. UsageError
-    names the metrics, or the functions, that exist.
+    `welfare`: the function that judges taxes, by default the objective that the planner was given. UsageError lists the
+    metrics, or the functions, that exist.
     """
     try:
         return as_dspy(metric_of(name, welfare=welfare))
@@ -65,8 +65,8 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
     """Write a tuned module as JSON for `--program ROLE=FILE` and `simulate(program={role: file})`.
 
     `module` is a strategy over one of the signatures (`dspy.ChainOfThought(ChooseLabor)`), or the program of a role.
-    Other questions of its role keep their own instructions. `strategy` names what made the module; io, cot and reflect
-    are recognized. UsageError where it fits no role, or the file cannot be written.
+    Other questions of its role keep their own instructions. `strategy` names the strategy of the module; io, cot and
+    reflect are recognized. UsageError if it fits no role, or if the file cannot be written.
     """
     role, name, program = place_of_module(module, strategy)
     try:
@@ -78,7 +78,7 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
 
 
 def place_of_module(module: dspy.Module, strategy: str | None) -> tuple[str, str, dspy.Module]:
-    """Role, strategy, and a program of them with the state of `module` in its place. UsageError where it has none."""
+    """The role and strategy of `module`, and their program with its state. UsageError if it fits no program."""
     if not isinstance(module, dspy.Module):
         raise UsageError(f"save_program: {type(module).__name__} {module!r:.60}: expected a dspy.Module")
     named = [strategy] if strategy else [name for name, entry in STRATEGIES.items() if entry.count is None]
@@ -105,7 +105,7 @@ def _children(program: dspy.Module) -> Iterator[dspy.Module]:
 
 
 def _fits(module: dspy.Module, place: dspy.Module) -> bool:
-    """Whether both have predictors of the same names, and those the same fields."""
+    """Whether both have predictors of the same names with the same fields."""
     ours, theirs = dict(module.named_predictors()), dict(place.named_predictors())
     return list(ours) == list(theirs) and all(
         saved_program.fields_of(one.signature) == saved_program.fields_of(theirs[name].signature)
@@ -118,7 +118,7 @@ def _kinds(module: dspy.Module) -> list[type]:
 
 
 def _copy(module: dspy.Module, place: dspy.Module) -> None:
-    """Give the predictors of `place` the instructions and demonstrations of `module`."""
+    """Copy the instructions and demonstrations of `module` to the predictors of `place`."""
     theirs = dict(place.named_predictors())
     for name, tuned in module.named_predictors():
         theirs[name].signature = theirs[name].signature.with_instructions(tuned.signature.instructions)
