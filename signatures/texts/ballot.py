@@ -57,7 +57,7 @@ class Person(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One line of a ballot: name, income in dollars a year at 40 hours (printed without cents), and what else is told.
+    """One line of a ballot: name, income in dollars a year at 40 hours (printed without cents), and optional parts.
 
     `own`: the voter is this candidate. `person`: None without a census record. `platform`: None without platforms.
     """
@@ -94,7 +94,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates on a ballot, one a line: all with a platform, or all without."""
+    """The candidates on a ballot, one per line: all with a platform, or all without."""
 
     lines: tuple[Candidate, ...]
 
@@ -104,7 +104,7 @@ class Candidates:
 
     @property
     def platforms(self) -> tuple[tuple[int, ...], ...] | None:
-        """The rate changes that each candidate proposes; None if the ballot tells no platforms."""
+        """The rate changes that each candidate proposes; None if the ballot has no platforms."""
         found = tuple(candidate.platform.changes for candidate in self.lines if candidate.platform is not None)
         return found or None
 
