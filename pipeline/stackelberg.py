@@ -1,7 +1,7 @@
-"""The Stackelberg game as one DSPy module: every role is a sub-module, and a call plays an economy.
+"""The Stackelberg game as one DSPy module: every role is a submodule, and a call plays an economy.
 
-What DSPy does with modules works on the whole game: evaluation, optimizers, saving, a language model for each role.
-The years are played by the loop of a run (`pipeline.simulation.loop.play_year`).
+DSPy's evaluation, optimizers, saving and per-module language models therefore work on the whole game. The loop of a run
+(`pipeline.simulation.loop.play_year`) plays the years.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MAIN_QUESTION: Mapping[str, str] = {
     "voter": "CastVote",
     "persona": "WritePersona",
 }
-"""The question that a module given for a role answers, and for which a role's program is tuned."""
+"""The main question of each role: a module given for the role answers it, and a role's program is tuned for it."""
 
 NOT_OF_THE_ECONOMY = frozenset(
     {
@@ -51,14 +51,14 @@ NOT_OF_THE_ECONOMY = frozenset(
         *("use_multithreading", "worker_type", "rpm", "tpm", "omit", "examples", *PLACEMENT),
     }
 )
-"""Settings of a run on how it asks and stores, which DSPy decides here; every agent may be asked."""
+"""Settings that do not apply here, because DSPy decides how to ask and what to store; any agent may be asked."""
 
 Part: TypeAlias = str | Strategy | dspy.Module
-"""How a role is asked: a strategy's name, a strategy, a module, or `rules` for no language model."""
+"""How a role is asked: the name of a strategy, a strategy, a module, or `rules` for no language model."""
 
 
 class Stackelberg(dspy.Module):
-    """A planner, workers, voters and a writer of personas, who play economies in memory.
+    """A planner, workers, voters and a persona writer that play economies in memory.
 
     Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (what takes a
     signature and returns a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
@@ -66,8 +66,8 @@ class Stackelberg(dspy.Module):
     lacks; any other module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are
     asked in the strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
 
-    `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call. The language model is
-    that of the predictor (`set_lm`) or of the surrounding `dspy.context`. UsageError for what cannot be used.
+    `settings` are those of a run (`pipeline.config.RunConfig`), and the defaults of every call. The language model is
+    that of the predictor (`set_lm`) or of the surrounding `dspy.context`. UsageError for an invalid argument.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Stackelberg(dspy.Module):
     def forward(
         self, seed: int | None = None, settings: Mapping[str, Any] | None = None, **more: Any
     ) -> dspy.Prediction:
-        """Play one economy; see `aforward`. Where an event loop is running, it is played in a thread of its own."""
+        """Play one economy; see `aforward`. If an event loop is running, the economy is played in a separate thread."""
         return run_async(self.aforward(seed, settings, **more))
 
     async def aforward(
@@ -144,7 +144,7 @@ class Stackelberg(dspy.Module):
             )
 
     def deepcopy(self) -> Stackelberg:
-        """An independent copy, without the history of calls, which has locks of its model."""
+        """An independent copy, without the call history, because that contains the model's locks."""
         bare = object.__new__(type(self))
         bare.__dict__.update(self.__dict__, history=[])
         copied: Stackelberg = dspy.Module.deepcopy(bare)
@@ -160,7 +160,7 @@ class Stackelberg(dspy.Module):
 
 
 def _configured(settings: Mapping[str, Any]) -> RunConfig:
-    """The settings of an economy. UsageError for one that is none, or that cannot be used."""
+    """The settings of an economy. UsageError for an unknown or invalid setting."""
     for name in settings:
         if name in NOT_OF_THE_ECONOMY:
             raise UsageError(
@@ -174,11 +174,11 @@ def _configured(settings: Mapping[str, Any]) -> RunConfig:
 
 
 class Rules(dspy.Module):
-    """A role without predictors: rules answer for it."""
+    """A role without predictors, for which rules answer."""
 
 
 def _program(role: str, part: Part, brackets: int) -> dspy.Module:
-    """The program of a role. UsageError for what is neither a strategy nor a module."""
+    """The program of a role. UsageError if `part` is neither a strategy nor a module."""
     if part == RULES:
         return Rules()
     if isinstance(part, dspy.Module):
@@ -193,7 +193,7 @@ def _program(role: str, part: Part, brackets: int) -> dspy.Module:
 
 
 def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
-    """`module` if it has questions of the role, else the role's program with `module` for its main question."""
+    """`module` if it has the role's questions, otherwise the role's program with `module` for its main question."""
     if any(hasattr(module, attribute) for owner, attribute in QUESTIONS.values() if owner == role):
         return module
     program: dspy.Module = PROGRAMS[role](dspy.Predict, brackets)
@@ -203,9 +203,10 @@ def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
 
 @dataclass
 class GameAgents(RuleAgents):
-    """The modules of a game answer, rules where there is none. Counts the questions `asked` and the `failed` ones.
+    """Answers with the modules of a game, and with rules for missing ones. Counts the questions `asked` and the
+    `failed` ones.
 
-    Every question is asked in its own task, in a `CallContext` whose `asked` holds its signature, year and agent.
+    Every question is asked in its own task, with a `CallContext` whose `asked` holds its signature, year and agent.
     """
 
     own: Callable[[str], dspy.Module | None]
@@ -216,7 +217,7 @@ class GameAgents(RuleAgents):
     ballots: BallotModules = field(default_factory=BallotModules)
 
     def extend_trace(self) -> None:
-        """Give DSPy the steps of a year in the order of the questions, not in the order of the replies."""
+        """Add the steps of a year to DSPy's trace in the order of the questions, not of the replies."""
         if dspy.settings.trace is not None:
             dspy.settings.trace.extend(step for place in sorted(self.steps) for step in self.steps[place])
         self.steps = {}
@@ -251,9 +252,9 @@ def _model_of(module: dspy.Module) -> Any:
 async def _traced(
     own: dspy.Module, asked: dspy.Module, inputs: Mapping[str, Any]
 ) -> tuple[dspy.Prediction, list[tuple[Any, ...]]]:
-    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` in place of their copies.
+    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` instead of their copies.
 
-    A ballot is asked by a copy typed to the names on it, whose predictors optimizers would not recognize.
+    A ballot is asked by a copy that is typed to its names, and whose predictors optimizers would not recognize.
     """
     with dspy.context(trace=[]):
         answer = await answer_of(asked, inputs)
