@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 MOST_WORKER_YEARS = 1_200_000_000
-"""The most workers x years of a run: call ids have room for this many questions (pipeline/agents/call_trace.py)."""
+"""Maximum workers x years of a run: the number of questions for which there are call ids
+(pipeline/agents/call_trace.py)."""
 
 ROLES = ("worker", "planner", "voter", "persona")
 """The roles that a model plays; each has its own strategy and its own program."""

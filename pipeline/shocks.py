@@ -18,7 +18,7 @@ Target = Literal["wages", "rates", "rebate"]
 Change = Literal["*", "+", "="]
 
 LONGEST = 500
-"""The most characters in a shock."""
+"""Maximum characters of a shock."""
 
 MOST: dict[str, float] = {"wages*": 100, "wages+": 10_000, "rates+": 100, "rates=": 100, "rebate+": 1_000_000}
 """The possible changes and their largest amounts: a factor, dollars an hour, points, percent, dollars a year."""

@@ -1,4 +1,4 @@
-"""The Stackelberg game as one DSPy module: every role is a sub-module, and a call plays an economy.
+"""The Stackelberg game as one DSPy module: every role is a submodule, and a call plays an economy.
 
 What DSPy does with modules works on the whole game: evaluation, optimizers, saving, a language model for each role.
 The years are played by the loop of a run (`pipeline.simulation.loop.play_years`).
@@ -44,7 +44,7 @@ NOT_OF_THE_ECONOMY = frozenset(
         *("use_multithreading", "worker_type", "rpm", "tpm", "omit", "examples", *PLACEMENT),
     }
 )
-"""Settings of a run on how it asks and stores, which DSPy decides here; every agent may be asked."""
+"""Settings that do not apply here, because DSPy decides how to ask and what to store; any agent may be asked."""
 
 STORED = frozenset({"db", "name", "log_dir", "timeout", "max_cost_usd", "max_tokens", "prices", "rpm", "tpm", "debug"})
 """Settings on storing and limits, which a game takes together with `db`."""
@@ -102,7 +102,7 @@ class Stackelberg(Roles):
 
         A question without a usable answer is answered as in a run: by the previous action. The prediction has
 
-        - `welfare`: the objective as played in the last year, dollars a head and year (`paper`: a number);
+        - `welfare`: the objective as played in the last year, dollars per person per year (`paper`: a number);
         - `welfares`: each welfare function as played, its mean over the years, in its own unit;
         - `planner_share`: the part of ORACLE's gain over the start that the last schedule reaches; None for too little
           to gain;
@@ -246,9 +246,10 @@ def _state(program: dspy.Module) -> dict[str, Any]:
 
 @dataclass
 class GameAgents(RuleAgents):
-    """The modules of a game answer, rules where there is none. Counts the questions `asked` and the `failed` ones.
+    """Answers with the modules of a game, and with rules for missing ones. Counts the questions `asked` and the
+    `failed` ones.
 
-    Every question is asked in its own task, in a `CallContext` whose `asked` holds its signature, year and agent.
+    Every question is asked in its own task, with a `CallContext` whose `asked` holds its signature, year and agent.
     """
 
     own: Callable[[str], dspy.Module | None]
@@ -259,7 +260,7 @@ class GameAgents(RuleAgents):
     ballots: BallotModules = field(default_factory=BallotModules)
 
     def extend_trace(self) -> None:
-        """Give DSPy the steps of a year in the order of the questions, not in the order of the replies."""
+        """Add the steps of a year to DSPy's trace in the order of the questions, not of the replies."""
         if dspy.settings.trace is not None:
             dspy.settings.trace.extend(step for place in sorted(self.steps) for step in self.steps[place])
         self.steps = {}
@@ -294,9 +295,9 @@ def _model_of(module: dspy.Module) -> Any:
 async def _traced(
     own: dspy.Module, asked: dspy.Module, inputs: Mapping[str, Any]
 ) -> tuple[dspy.Prediction, list[tuple[Any, ...]]]:
-    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` in place of their copies.
+    """The answer of `asked`, and its steps for DSPy's trace, with the predictors of `own` instead of their copies.
 
-    A ballot is asked by a copy typed to the names on it, whose predictors optimizers would not recognize.
+    A ballot is asked by a copy that is typed to its names, and whose predictors optimizers would not recognize.
     """
     with dspy.context(trace=[]):
         answer = await answer_of(asked, inputs)

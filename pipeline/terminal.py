@@ -98,7 +98,7 @@ _reason: str | None = None
 """Why standard output cannot be written any more."""
 
 _instead: str | None = None
-"""What to add on standard error in that case."""
+"""The text to add on standard error in that case."""
 
 
 def ascii_replacement(error: UnicodeError) -> tuple[str, int]:
@@ -175,7 +175,7 @@ class _Watched(io.RawIOBase):
 
 
 class _FailuresDropped(_Watched):
-    """The same without an error: what cannot be written is dropped."""
+    """The same without an error: output that cannot be written is dropped."""
 
     def write(self, data: Any) -> int:
         try:
@@ -195,7 +195,7 @@ def lost() -> str | None:
 
 
 def note_if_lost(words: str) -> None:
-    """Set what to add on standard error if standard output is lost."""
+    """Set the text to add on standard error if standard output is lost."""
     global _instead
     _instead = words
 

@@ -10,10 +10,11 @@ T = TypeVar("T")
 
 
 class PerSignature(Generic[T]):
-    """`make(signature)`, kept until the signature's words change or the signature is gone.
+    """`make(signature)`, cached until the signature's texts change or the signature is deleted.
 
-    An optimizer may rewrite instructions and descriptions in place, and every ballot is a signature of its own, so
-    neither the class alone nor a cache without an end would do. What `make` returns must not hold the signature.
+    An optimizer may rewrite instructions and descriptions in place, and every ballot is a new signature, so the class
+    alone is not a sufficient key, and an unbounded cache would grow. The result of `make` must not reference the
+    signature.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
@@ -29,7 +30,7 @@ class PerSignature(Generic[T]):
 
 
 class PerObject(Generic[T]):
-    """`make(value)` for an object that comes again and again and is never changed, such as a schema."""
+    """`make(value)`, cached, for an object that is reused often and never changes, such as a schema."""
 
     def __init__(self, make: Callable[[Any], T], *, most: int = 64) -> None:
         self._make, self._most = make, most

@@ -16,7 +16,7 @@ from programs.trust import Given, may_have_key
 from programs.urls import cut, each_url, names_user, shown
 
 IDENTITIES = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE", "IDENTITY_ENDPOINT", "MSI_ENDPOINT")
-"""Variables of those who show Azure an identity and no key."""
+"""Environment variables of users who authenticate to Azure with an identity instead of a key."""
 
 
 def endpoints(
@@ -24,7 +24,7 @@ def endpoints(
 ) -> list[Endpoint]:
     """The servers of the model `name`: those of `base_url`, of the environment, or the provider's own.
 
-    `offline`: none will be asked, and no key is needed. `given`: which addresses the user named himself; others of
+    `offline`: none will be asked, and no key is needed. `given`: the addresses that the user named; others in
     `base_url` get no key (programs/trust.py). ValueError says in one line what is missing or wrong.
     """
     known = {} if offline else environment()
@@ -67,7 +67,7 @@ def without_key(name: str, base_url: str | None, given: Given) -> list[str]:
 
 
 def _named(name: str) -> tuple[str, Provider | None, str]:
-    """The prefix of a model's name, its provider if that is known, and the name without the prefix of a known one."""
+    """The prefix of a model's name, its provider if known, and the name without the prefix of a known provider."""
     prefix, slash, rest = name.partition("/")
     provider = BY_PREFIX.get(prefix) if slash else OPENAI
     return prefix, provider, rest if slash and provider else name
@@ -80,7 +80,7 @@ def _may_have_key(provider: Provider | None, url: str, known: Mapping[str, str],
 
 
 def server_without_model(base_url: str | None) -> tuple[str, str] | None:
-    """The address at which a model is to be looked for when none is named, and what named it."""
+    """The address to ask for a model when none is named, and the setting that gave it."""
     place = ("--base-url", base_url) if base_url else OPENAI.base_url(environment())
     if place is None or all(of_host(url) is OPENAI for url in each_url(place[1])):
         return None
@@ -88,9 +88,9 @@ def server_without_model(base_url: str | None) -> tuple[str, str] | None:
 
 
 def model_at(base_url: str, what: str, usual: str, given: Given = None) -> str:
-    """The model of the servers at `base_url`: the only one, or `usual` if they have it among others.
+    """The model of the servers at `base_url`: the only one, or `usual` if it is among several.
 
-    ValueError lists them where there are several, or says why there is none.
+    ValueError lists the models if there are several, or says why there is none.
     """
     listed: list[set[str]] = []
     for url in map(cut, each_url(base_url)):
@@ -112,9 +112,9 @@ def model_at(base_url: str, what: str, usual: str, given: Given = None) -> str:
 def _at(
     name: str, bare: str, provider: Provider | None, url: str, known: Mapping[str, str], *, offline: bool
 ) -> tuple[Provider, str]:
-    """Whose protocol and key count at the address `url`, and the name that is sent there.
+    """The provider whose protocol and key are used at `url`, and the model name that is sent there.
 
-    A prefix names the provider and is not sent, unless the server has a model of the whole name.
+    A prefix names the provider and is not sent, unless the server has a model with the full name.
     """
     host = of_host(url)
     if provider is None:
@@ -150,7 +150,7 @@ def _endpoint(
     offline: bool,
     room: tuple[float, int],
 ) -> Endpoint:
-    """One server. `own`: it may need no key; `room`: seconds for an answer, and connections."""
+    """One server. `own`: it may need no key; `room`: the time limit in seconds, and the number of connections."""
     whose = whose or OPENAI
     _check(url or "")
     key = "offline" if offline else whose.key(known)
@@ -169,7 +169,7 @@ def _header(provider: Provider) -> str:
 
 
 def _usual(name: str, provider: Provider, known: Mapping[str, str], *, offline: bool) -> str | None:
-    """Where `provider` usually is; None where lm15 knows it. ValueError where there is no such place."""
+    """The usual address of `provider`; None if lm15 knows it. ValueError if it has none."""
     if provider is AZURE and not offline:
         if resource := known.get("AZURE_OPENAI_RESOURCE"):
             return f"https://{resource}.openai.azure.com"
@@ -181,7 +181,7 @@ def _usual(name: str, provider: Provider, known: Mapping[str, str], *, offline: 
 
 
 def _of_azure(url: str, deployment: str, known: Mapping[str, str]) -> str:
-    """The address of a deployment: of the version that the environment names, else of the API without versions."""
+    """The address of a deployment: with the API version that the environment names, or else without one."""
     parts = urlsplit(url)
     version = known.get("AZURE_API_VERSION") or known.get("OPENAI_API_VERSION")
     path, query = parts.path.rstrip("/"), parts.query

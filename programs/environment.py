@@ -17,17 +17,18 @@ ENV_FILE = ".env"
 
 @cache
 def environment() -> Mapping[str, str]:
-    """Environment variables over those of `.env` in the current folder. Holds keys: never print or store it.
+    """Environment variables, which override those of `.env` in the current folder. It holds keys: never print or store
+    it.
 
-    Read once a process. Blanks and line breaks around a value are no part of it. ValueError in one line where there
-    is a `.env` that cannot be read.
+    Read once per process. Blanks and line breaks around a value are removed. ValueError in one line if `.env` exists
+    and cannot be read.
     """
     stripped = {name: value.strip() for name, value in os.environ.items()}
     return {**_env_file(), **stripped}
 
 
 def known_environment() -> Mapping[str, str]:
-    """The same for what must not fail, such as telling an error: without the `.env` that cannot be read."""
+    """The same for code that must not fail, such as error messages; it ignores a `.env` that cannot be read."""
     try:
         return environment()
     except ValueError:
@@ -35,7 +36,7 @@ def known_environment() -> Mapping[str, str]:
 
 
 def values_of_env_file() -> frozenset[str]:
-    """Values of the `.env` of this folder, none if it cannot be read."""
+    """The values in the `.env` of this folder; none if it cannot be read."""
     try:
         return _values_of(os.getcwd())
     except (ValueError, OSError):
@@ -44,7 +45,7 @@ def values_of_env_file() -> frozenset[str]:
 
 @cache
 def _values_of(folder: str) -> frozenset[str]:
-    """Read once a process and folder."""
+    """Read `.env` once per process and folder."""
     return frozenset(_env_file().values())
 
 

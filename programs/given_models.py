@@ -1,4 +1,4 @@
-"""A user's own `dspy.LM` object, recorded and charged as the models are that are connected by name."""
+"""Wrap a user's `dspy.LM` object, so that it is recorded and charged like a model that is given by name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dspy.utils.exceptions import LMError
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 
 RETRIES = 4
-"""Attempts after the first, as for models that are connected by name."""
+"""Attempts after the first, as for models that are given by name."""
 
 
 @contextmanager
 def as_engines_fail() -> Iterator[None]:
-    """Raise the engine's own error in place of DSPy's, by which a call's status is known."""
+    """Raise the engine's error instead of DSPy's, because it determines a call's status."""
     try:
         yield
     except LMError as error:
@@ -28,8 +28,8 @@ def as_engines_fail() -> Iterator[None]:
 
 
 class GivenEngine:
-    """Sends requests through a `dspy.LM`, with its own connection, key and settings, but without its cache: two agents
-    with the same prompt are two samples. Every attempt is recorded, so that it makes none of its own again."""
+    """Sends requests through a `dspy.LM`, with its own connection, key and settings, but without its cache, because two
+    agents with the same prompt are two samples. It makes no retries of its own, because every attempt is recorded."""
 
     supported_params: frozenset[str] = frozenset()
 
@@ -53,7 +53,7 @@ class AsyncGivenEngine(GivenEngine):
 
 
 def recorded(lm: dspy.BaseLM, *, timeout: float) -> dspy.LM:
-    """`lm` with every attempt observed; an `lm` that is observed already as it is. `timeout`: seconds an attempt."""
+    """`lm` with every attempt recorded, or `lm` itself if it already is. `timeout`: seconds per attempt."""
     if isinstance(getattr(lm, "engine", None), ObservedEngine):
         return lm
     asynchronous = AsyncObservedEngine(AsyncGivenEngine(lm), timeout=timeout)

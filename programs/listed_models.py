@@ -12,10 +12,10 @@ from urllib.request import Request, urlopen
 from programs.urls import shown
 
 SECONDS = 10.0
-"""How long a server may take over its list."""
+"""Seconds that a server may take for its list."""
 
 LARGEST = 4 * 2**20
-"""Bytes of a list of models that are read."""
+"""Maximum bytes of a list of models."""
 
 
 def models_at(url: str, key: str | None, *, header: str = "authorization", seconds: float = SECONDS) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def models_at(url: str, key: str | None, *, header: str = "authorization", secon
     value = f"Bearer {key or 'none'}" if header == "authorization" else key or "none"
     request = Request(urlunsplit(parts._replace(path=path)), headers={header: value, "accept": "application/json"})
     try:
-        with urlopen(request, timeout=seconds) as reply:  # the scheme was checked
+        with urlopen(request, timeout=seconds) as reply:  # the scheme has been checked
             body = reply.read(LARGEST + 1)
         if len(body) > LARGEST:
             raise ValueError("too large")

@@ -1,7 +1,7 @@
 """Create a `dspy.LM` from a name: OpenAI-compatible servers, DSPy model strings, local models, `rules`.
 
 Every attempt at a model is reported to the recorder of the current context (programs/calls/context.py), if there is
-one: that is how calls are traced, failures included, without the engines knowing of a store.
+one. So calls are traced, failures included, while engines need no access to a store.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from programs.secrets import blotted, without_secrets
 from programs.trust import ENGINE_PREFIX, Given, is_given
 from programs.urls import shown
 
-__all__ = ["blotted", "cost_usd", "environment", "without_secrets"]  # where they used to be
+__all__ = ["blotted", "cost_usd", "environment", "without_secrets"]  # importable under their former names
 
 OPENAI_KEYS = OPENAI.keys
 USUAL = "gpt-4o-mini"
-"""The model that is asked when none is named, where there is a key or the server has it."""
+"""The default model if there is a key, or if the server has it."""
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
 
@@ -66,9 +66,9 @@ class Model:
 
 
 def default_model(base_url: str | None = None, given: Given = None) -> tuple[str, str]:
-    """The model used when none is named, and why: the only one of the server that is, if any.
+    """The model used when none is named, and why: the only model of the configured server, if there is one.
 
-    ValueError in one line where that server has several, or none.
+    ValueError in one line if that server has several models, or none.
     """
     server = server_without_model(base_url)
     if server is not None:
@@ -80,9 +80,9 @@ def default_model(base_url: str | None = None, given: Given = None) -> tuple[str
 
 
 def connect(model: Model) -> dspy.LM:
-    """A `dspy.LM` for `model`, without a cache: two agents with the same prompt are two samples.
+    """A `dspy.LM` for `model`, without a cache, because two agents with the same prompt are two samples.
 
-    Raises ValueError where the name cannot be a model (one line that says what was expected).
+    Raises ValueError, in one line that says what was expected, if the name cannot be a model.
     """
     if model.name == RULES:
         return _lm(model, RulesEngine())
@@ -110,13 +110,14 @@ def connect(model: Model) -> dspy.LM:
 
 
 def _limiter(model: Model, urls: tuple[str, ...]) -> RateLimiter:
-    """What all calls of `model` to these servers pass. Without a URL it is the provider's, or the engine's own."""
+    """The rate limiter of all calls of `model` to these servers. Without a URL, they are the provider's, or the
+    engine's own."""
     names = tuple(map(shown, urls)) or (model.name,)
     return limiter_of(model.name, urls, names=names, concurrency=model.concurrency, rpm=model.rpm, tpm=model.tpm)
 
 
 def _local(model: Model) -> dspy.LM:
-    """A model in this process. One that will not be called needs neither the extra nor the file."""
+    """A model in this process. If it will not be called, it needs neither the extra nor the file."""
     if model.offline:
         file = Path(model.name)
     else:
@@ -141,18 +142,18 @@ def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), limiter:
 
 
 def is_remote(lm: dspy.LM) -> bool:
-    """Whether a server answers for a model, and not this process."""
+    """Whether a server runs the model, and not this process."""
     return isinstance(lm.engine.inner, RemoteEngine)
 
 
 def place_of(lm: Any) -> str | None:
-    """The address at which a server answers for a model, if it is not the provider's own."""
+    """The address of a model's server, if it is not the provider's own."""
     endpoint = getattr(getattr(lm, "engine", None), "endpoint", None)
     return endpoint.base_url if endpoint is not None else None
 
 
 class Silent:
-    """In place of a user's engine that will not be called: nothing is imported."""
+    """A placeholder for a user's engine that will not be called, so that nothing is imported."""
 
     supports_response_schema = True
     supported_params = frozenset({"seed", "response_format"})

@@ -1,6 +1,6 @@
 """Check a persona against its census record.
 
-No model is asked. A strategy may use them as its reward, and `evals/metrics/registry.py` does as its metric.
+The checks call no model. Strategies use them as a reward, and `evals/metrics/registry.py` uses them as a metric.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ SHORTEST, LONGEST = 40, 450
 """Characters of a persona."""
 
 TOO_ALIKE = 0.8
-"""Share of common words (`similarity`) from which on two personas count as the same."""
+"""Share of common words (`similarity`) from which two personas count as the same."""
 
 
 class Check(NamedTuple):
-    """One thing to be right, whether it is, and if not, what is wrong, in words."""
+    """One check, whether it passed, and if not, what is wrong, in words."""
 
     name: str
     passed: bool
@@ -27,7 +27,7 @@ class Check(NamedTuple):
 
 
 def checks(text: str, *, occupation: str, sex: str, age: int, neighbours: Sequence[str] = ()) -> list[Check]:
-    """All checks of a persona `text`. `neighbours`: others' personas; where none are known, that check is left out.
+    """All checks of a persona `text`. `neighbours`: others' personas; without any, that check is omitted.
 
     `occupation` is a census group ("Registered nurses"), `sex` "Male" or "Female", `age` in years.
 
@@ -71,7 +71,7 @@ SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"')\u201d\u2019]*+(?=\s++[\"'(\u2
 
 
 def count_sentences(text: str) -> int:
-    """How many sentences `text` has; a point within a number or an abbreviation such as U.S. ends none.
+    """The number of sentences in `text`; a period within a number or an abbreviation such as U.S. does not end one.
 
     >>> count_sentences("You earn $34.60 an hour. You live in the U.S. with a dog!")
     2
@@ -88,7 +88,7 @@ EMPTY = frozenset(
     personal public school service services special support technical top worker workers
     """.split()  # noqa: SIM905
 )
-"""Words of census groups that tell no job, or that a persona of anybody may have."""
+"""Words of census groups that identify no job, or that any persona may contain."""
 
 EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "art and design": ("artist",),
@@ -122,7 +122,7 @@ EVERYDAY: Mapping[str, tuple[str, ...]] = {
     "social scientists": ("economist", "psychologist", "sociologist"),
     "entertainers": ("actor", "actress", "musician", "dancer", "athlete", "coach"),
 }
-"""Everyday names of jobs by what census groups call them."""
+"""Everyday names of jobs by the words of census groups."""
 
 
 def names_job(text: str, occupation: str) -> bool:
@@ -150,7 +150,7 @@ ENDINGS = frozenset(
     al ant ation e er erman erwoman ial ian ing ion ist ive man ment or person r ry sman sperson swoman woman y
     """.split()  # noqa: SIM905
 ) | {""}
-"""What two forms of a word may differ in: nurse and nursing, sale and salesman."""
+"""Endings in which two forms of a word may differ: nurse and nursing, sale and salesman."""
 
 
 def _stem(word: str) -> str:
@@ -162,7 +162,7 @@ def _stem(word: str) -> str:
 
 
 def _akin(word: str, stem: str) -> bool:
-    """Whether `word` is a form of `stem`: they share four letters or more, and differ in endings only."""
+    """Whether `word` is a form of `stem`: they share at least four letters, and differ only in their endings."""
     word = _stem(word)
     if word == stem or word in EMPTY or len(stem) < 4 or word[:4] != stem[:4]:
         return word == stem
@@ -180,7 +180,7 @@ TEENS = (
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 DECADES = {20: "twenties", 30: "thirties", 40: "forties", 50: "fifties", 60: "sixties", 70: "seventies", 80: "eighties"}
 PARTS = {"early": range(5), "mid": range(3, 8), "middle": range(3, 8), "late": range(6, 10)}
-"""Which years of a decade its early, middle and late part may mean."""
+"""The years of a decade that its early, middle and late part may include."""
 
 STATED_AGE = re.compile(r"(?:^You are |^You're |\baged? )(\d{1,3})\b|\b(\d{1,3})[- ]years?[- ]olds?\b")
 DECADE = re.compile(r"\b(?:(early|mid|middle|late)[- ]+)?(?:(\d)0'?s|(" + "|".join(DECADES.values()) + r"))\b")
@@ -188,9 +188,9 @@ TEENAGER = re.compile(r"\bteen(?:s|ager|aged)?\b|\b(?:early|mid|late)[- ]teens\b
 
 
 def tells_age(text: str, age: int) -> bool:
-    """Whether `text` says the age: the number, in figures or words, or the right part of the right decade.
+    """Whether `text` states the age: the number, in figures or words, or the right part of the right decade.
 
-    The first age that is stated in figures is taken for the person's; later ones may be those of children.
+    The first age in figures counts as the person's; later ones may be those of children.
 
     >>> tells_age("You are a woman in your early forties.", 42), tells_age("You are 24 years old.", 42)
     (True, False)
@@ -213,7 +213,7 @@ def tells_age(text: str, age: int) -> bool:
 
 
 def in_words(number: int) -> str:
-    """A number from 10 to 99 as one says it.
+    """A number from 10 to 99 in words.
 
     >>> in_words(16), in_words(40), in_words(42)
     ('sixteen', 'forty', 'forty-two')
@@ -231,11 +231,11 @@ KIN: Mapping[str, tuple[str, ...]] = {
     "Male": ("father", "dad", "grandfather", "husband", "widower"),
     "Female": ("mother", "mom", "grandmother", "wife", "widow"),
 }
-"""What a person may be called instead; not where it is "your mother", or "with a wife"."""
+"""Other words for a man or a woman, unless they refer to someone else ("your mother", "with a wife")."""
 
 
 def tells_sex(text: str, sex: str) -> bool:
-    """Whether `text` calls the person a man, or a woman, and never the other.
+    """Whether `text` calls the person a man or a woman, as `sex` says, and never the other.
 
     >>> tells_sex("You are a mother of two.", "Female"), tells_sex("You are a man whose mother is ill.", "Male")
     (True, True)
@@ -249,7 +249,7 @@ def tells_sex(text: str, sex: str) -> bool:
 
 
 def addresses_you(text: str) -> bool:
-    """Whether `text` begins by speaking to the person and nowhere speaks as one.
+    """Whether `text` begins by addressing the person, and is nowhere in the first person.
 
     >>> addresses_you("You are a cook. You save."), addresses_you("I am a cook."), addresses_you("She is a cook.")
     (True, False, False)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def load_object(path: str, flag: str) -> Any:
-    """The object `module:Name`, looked for in the current folder, too. ValueError names `flag` and the cause."""
+    """The object `module:Name`; the current folder is searched, too. ValueError names `flag` and the cause."""
     module, _, name = path.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

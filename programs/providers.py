@@ -1,6 +1,6 @@
-"""Providers of language models, in one table: prefix, addresses, keys. A provider is added by one entry.
+"""Providers of language models, in one table: prefixes, addresses, keys. A new provider is one entry.
 
-Which variables count: those that the providers' own programs, LiteLLM and DSPy read.
+The environment variables are those that the providers' own programs, LiteLLM and DSPy read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from programs.urls import cut, each_url, is_url, repaired
 class Provider:
     """`prefixes` of a model's name; `bases` and `keys`: variables that hold the address and the key.
 
-    `bases` are other names of one setting; of `keys` the first that is set counts. `address`: where models are if
-    nothing says otherwise, None where there is no such place. `door`: lm15's name of the protocol there. `root`: path
-    of the API, where an address has none. `own_names`: whether its models have names with a slash of their own.
-    `free`: whether it may need no key.
+    `bases` are alternative names of one setting; of `keys`, the first that is set counts. `address`: the default
+    address, None if there is none. `door`: lm15's name of the protocol. `root`: the API's path, appended to an address
+    without a path. `own_names`: whether its models have names with a slash. `free`: whether it may need no key.
     """
 
     prefixes: tuple[str, ...]
@@ -36,7 +35,7 @@ class Provider:
         return self.prefixes[0]
 
     def key(self, known: Mapping[str, str]) -> str | None:
-        """The key in `known` variables. ValueError, without the key, where no request can carry it."""
+        """The key in the `known` variables. ValueError, which does not show the key, if no request can carry it."""
         for name in self.keys:
             if key := known.get(name, "").strip():
                 if not (key.isascii() and key.isprintable() and " " not in key):
@@ -48,7 +47,7 @@ class Provider:
         return None
 
     def base_url(self, known: Mapping[str, str]) -> tuple[str, str] | None:
-        """The variable that names an address, and the addresses. ValueError where two name different ones."""
+        """The variable that names an address, and the addresses. ValueError if two variables name different ones."""
         given = {name: self._address(name, known[name]) for name in self.bases if known.get(name, "").strip()}
         if len(set(given.values())) > 1:
             raise ValueError(f"{' and '.join(given)} name different addresses; unset all but one")
@@ -66,7 +65,7 @@ class Provider:
         return url if parts.path.strip("/") else urlunsplit(parts._replace(path=self.root))
 
     def needs_key(self, model: str) -> str:
-        """The refusal of a model whose key is missing."""
+        """The error for a model without a key."""
         return (
             f"{model} needs a key: set {' or '.join(self.keys)} (environment or .env), "
             "give --base-url for a server of your own, or use --llm rules"
@@ -141,7 +140,7 @@ PROVIDERS = (
     Provider(("deepseek",), ("DEEPSEEK_API_BASE",), ("DEEPSEEK_API_KEY",), "https://api.deepseek.com/v1", "deepseek"),
     Provider(("mistral",), ("MISTRAL_API_BASE",), ("MISTRAL_API_KEY",), "https://api.mistral.ai/v1"),
 )
-"""Every provider whose addresses and keys are known here. LiteLLM reads those of all others by itself."""
+"""The providers with known addresses and keys. For all others, LiteLLM finds them itself."""
 
 BY_PREFIX: Mapping[str, Provider] = {prefix: one for one in PROVIDERS for prefix in one.prefixes}
 
@@ -152,7 +151,7 @@ def addresses_in(known: Mapping[str, str]) -> list[str]:
 
 
 def of_host(url: str) -> Provider | None:
-    """The provider at whose usual host `url` is: the key of another one is not sent there."""
+    """The provider whose usual host is in `url`; no other provider's key is sent there."""
     host = urlsplit(url).hostname
     known = (one for one in PROVIDERS if one.address and not one.free)
     return next((one for one in known if urlsplit(str(one.address)).hostname == host), None)

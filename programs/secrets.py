@@ -17,28 +17,28 @@ URL_SECRET = re.compile(
     r"|(?<![^\s/@]):*+[^\s/:@]++:[^\s/@]++(?=@)"
     r"|(?<=[?&])\w++=[^\s&'\"]++"
 )
-"""A name and password before a host, and what a URL asks for after its `?`. Each part of a text is tried once, so that
-the time is linear in its length."""
+"""A user name and password before a host, and the query after `?`. Each part of a text is tried once, so that the time
+is linear in its length."""
 
 LONGEST = 20_000
-"""Characters of an error that are looked at: what is shown of one is shorter by far."""
+"""Maximum characters of an error that are searched; only a small part of it is shown."""
 
 _url_secrets: set[str] = set()
 
 _found: tuple[Mapping[str, str], frozenset[str], frozenset[str]] | None = None
-"""The environment and the values of `.env` that were searched last, and the secrets in them."""
+"""The environment and the `.env` values that were last searched, and the secrets in them."""
 
 
 def without_secrets(text: str) -> str:
-    """`text` on one line, with everything blotted out that is or looks like a key."""
+    """`text` on one line, with everything replaced that is or looks like a key."""
     if len(text) > LONGEST:
         head = without_known(text[: 2 * LONGEST])[:LONGEST]
-        text = head.rpartition(" ")[0] or head[: LONGEST // 2]  # no part of a key at the cut
-    return blotted(" ".join(text.partition("To fix:")[0].split()))  # what follows is advice to programmers
+        text = head.rpartition(" ")[0] or head[: LONGEST // 2]  # so that the cut leaves no part of a key
+    return blotted(" ".join(text.partition("To fix:")[0].split()))  # the rest is advice to programmers
 
 
 def blotted(text: str) -> str:
-    """`text` with keys, values of `.env`, and what URLs hide replaced by `***`; its lines are kept."""
+    """`text` with keys, values of `.env`, and secret parts of URLs replaced by `***`; its lines are kept."""
     return URL_SECRET.sub("***", SECRET.sub("***", without_known(text)))
 
 
@@ -50,9 +50,9 @@ def without_known(text: str) -> str:
 
 
 def _secrets() -> frozenset[str]:
-    """Values of the environment whose names say that they are keys, and all of `.env` that could be one.
+    """Values of environment variables with names of keys, and all values of `.env` that could be keys.
 
-    Found once for an environment that was read once.
+    Cached for as long as the environment does not change.
     """
     global _found
     known, of_file = known_environment(), values_of_env_file()
@@ -64,7 +64,7 @@ def _secrets() -> frozenset[str]:
 
 
 def hide_url(url: str) -> None:
-    """From now on blot out the password, the query, and keys in the path of `url`, as they are sent and as meant."""
+    """From now on, redact the password, the query, and keys in the path of `url`, both encoded and decoded."""
     parts = urlsplit(url)
     hidden = {parts.password or "", parts.query, *(value for _, value in parse_qsl(parts.query))}
     hidden.update(filter(is_key, parts.path.split("/")))

@@ -13,23 +13,23 @@ from programs.user_files import LARGEST_TOML, read_bytes
 Value = TypeVar("Value")
 
 OTHER_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""How files in other encodings of Unicode begin."""
+"""The first bytes of files in other Unicode encodings."""
 
 MOST_DOTS = 100
-"""Dots in a line of TOML: the time that Python takes for a key grows with the square of its parts."""
+"""Maximum dots in a line of TOML: Python's time for a key grows with the square of its number of parts."""
 
 
 def read_text(path: str | Path, *, most: int, inside: str | Path | None = None) -> str:
-    """The text of a UTF-8 file, without the byte order mark that some editors put in front.
+    """The text of a UTF-8 file, without the byte order mark that some editors add.
 
-    OSError where it is no regular file of at most `most` bytes, or not `inside` a folder (programs/user_files.py);
+    OSError if it is not a regular file of at most `most` bytes, or not `inside` a folder (programs/user_files.py);
     ValueError says in a few words why it is not UTF-8 text, and what to do.
     """
     return decoded(read_bytes(path, most=most, inside=inside))
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The tables of a TOML file. OSError where it cannot be read; ValueError says in a few words what is wrong."""
+    """The tables of a TOML file. OSError if it cannot be read; ValueError says in a few words what is wrong."""
     import tomllib
 
     text = read_text(path, most=LARGEST_TOML)
@@ -45,12 +45,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def read_json(path: str | Path, *, most: int, inside: str | Path | None = None) -> Any:
-    """The value in a JSON file. OSError where it cannot be read; ValueError says in a few words what is wrong."""
+    """The value in a JSON file. OSError if it cannot be read; ValueError says in a few words what is wrong."""
     return parse_json(read_text(path, most=most, inside=inside))
 
 
 def parse_json(text: str) -> Any:
-    """The value that JSON text stands for. ValueError says in a few words what is wrong with it.
+    """The value of JSON text. ValueError says in a few words what is wrong.
 
     >>> parse_json("[1, [2]]")
     [1, [2]]
@@ -64,8 +64,8 @@ def parse_json(text: str) -> Any:
 
 
 def check_values(value: Any) -> None:
-    """ValueError where a value holds what no setting and no text may: a number of more than 64 bits, a NUL character,
-    half a character. RecursionError where it is nested more deeply than this can follow."""
+    """ValueError if a value contains what no setting or text may: a number of more than 64 bits, a NUL character, or
+    half a surrogate pair. RecursionError if it is nested too deeply."""
     if isinstance(value, dict):
         for name, entry in value.items():
             check_values(name)
@@ -83,7 +83,7 @@ def check_values(value: Any) -> None:
 
 
 def _check_whole(text: str) -> None:
-    """ValueError where text cannot be written as UTF-8."""
+    """ValueError if text cannot be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -91,7 +91,7 @@ def _check_whole(text: str) -> None:
 
 
 def decoded(content: bytes) -> str:
-    """`content` as `read_text` reads it.
+    """`content` decoded as `read_text` does.
 
     >>> decoded("\\ufeffname = 'é'".encode())
     "name = 'é'"
@@ -107,7 +107,7 @@ def decoded(content: bytes) -> str:
 
 
 def each_once(named: Iterable[tuple[str, Value]], normal: Callable[[str], str] = str) -> dict[str, Value]:
-    """Values by the normal spelling of their names. ValueError where a name is given twice, in whatever spelling.
+    """Values by the normal spelling of their names. ValueError if a name is given twice, in any spelling.
 
     >>> each_once([("num-agents", 3), ("seed", 1)], lambda name: name.replace("-", "_"))
     {'num_agents': 3, 'seed': 1}
@@ -125,5 +125,5 @@ def each_once(named: Iterable[tuple[str, Value]], normal: Callable[[str], str] =
 
 
 def underscored(name: str) -> str:
-    """The name of a setting as Python spells it: `num-agents` is `num_agents`."""
+    """The Python spelling of a setting's name: `num_agents` for `num-agents`."""
     return name.replace("-", "_")

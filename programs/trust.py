@@ -1,6 +1,6 @@
 """Decide whether settings from a database may receive an API key or load code.
 
-`given` is what a user named himself: addresses, code and files. None: all settings are his own.
+`given`: the addresses, code and files that the user named. None: all settings are the user's own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ FILE_PREFIX = "gguf:"
 def may_have_key(url: str, whose: Provider, known: Mapping[str, str], given: Given) -> bool:
     """Whether the key of the provider `whose` may go to `url`.
 
-    It may to an address that the user gave, that his environment (`known`) names for this provider, or where this
-    provider usually is.
+    It may go to an address that the user gave, that the environment (`known`) names for this provider, or that is this
+    provider's usual one.
     """
     if given is None or _plain(url) in {_plain(one) for text in given for one in each_url(text)}:
         return True
@@ -32,7 +32,7 @@ def may_have_key(url: str, whose: Provider, known: Mapping[str, str], given: Giv
 
 
 def is_given(name: str, given: Given) -> bool:
-    """Whether the user himself named this code or file; an engine and a file of weights with or without prefix."""
+    """Whether the user named this code or file; an engine and a weights file count with or without their prefix."""
     return given is None or _bare(name) in map(_bare, given)
 
 

@@ -6,13 +6,13 @@ import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 HIDDEN = "***"
-"""What is shown and stored in place of a key in an address."""
+"""Replaces a key in an address wherever it is shown or stored."""
 
 KEY = re.compile(r"(?:sk|pk|key|token|bearer)[-_.]?[\w*.~-]{6,}", re.IGNORECASE)
-"""How a part of a path begins that is a key."""
+"""The beginning of a part of a path that is a key."""
 
 LONG = re.compile(r"[A-Za-z0-9]{16,}")
-"""Where it has letters and digits both, what may be a key."""
+"""A part of a path that may be a key if it has both letters and digits."""
 
 
 def each_url(text: str | None) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def is_url(text: str) -> bool:
 
 
 ENDS = ("/chat/completions", "/completions", "/responses", "/models")
-"""What clients add to an address; people copy it along."""
+"""Paths that clients add to an address, and that people copy with it."""
 
 
 def cut(url: str) -> str:
@@ -50,7 +50,7 @@ def cut(url: str) -> str:
 
 
 def repaired(host: str, port: int) -> str:
-    """The address at which a client finds a server that listens as `host` says, perhaps without scheme and port.
+    """The address for clients of a server that listens at `host`, which may lack scheme and port.
 
     >>> repaired("0.0.0.0", 11434), repaired("https://example.org", 11434), repaired(":8080", 11434)
     ('http://127.0.0.1:11434', 'https://example.org', 'http://127.0.0.1:8080')
@@ -69,7 +69,7 @@ def repaired(host: str, port: int) -> str:
 
 
 def names_user(url: str) -> bool:
-    """Whether `url` has a name or a password before its host.
+    """Whether `url` has a user name or a password before its host.
 
     >>> names_user("http://me:secret@example.org/v1"), names_user("http://example.org/v1?mail=me@example.org")
     (True, False)

@@ -1,6 +1,7 @@
 """Open files that a user, a stored run or an export names: only regular files of limited size.
 
-A pipe, a device, a socket or a folder is refused before a byte is read, so nothing waits for a writer that never comes.
+A pipe, a device, a socket or a folder is refused before any byte is read, so that nothing waits for a writer that never
+comes.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from typing import BinaryIO
 MEGABYTE = 2**20
 
 LARGEST_TOML = MEGABYTE // 4
-"""Bytes of a run file, of a price list and of `.env`. The largest of ours has a hundredth of it."""
+"""Maximum bytes of a run file, of a price list and of `.env`. Our largest file has a hundredth of that."""
 
 LARGEST_PROGRAM = 16 * MEGABYTE
-"""Bytes of a program file: 32 demonstrations for each predictor, each with a prompt of the longest kind, take one."""
+"""Maximum bytes of a program file. One with 32 of the longest demonstrations for each predictor fits."""
 
 LARGEST_MANIFEST = 64 * MEGABYTE
-"""Bytes of an export's manifest: about 15,000 runs."""
+"""Maximum bytes of an export's manifest: about 15,000 runs."""
 
 LARGEST_TABLE = 64 * 2**30
-"""Bytes of a table in an export: the decisions of a million workers over a thousand years take half of it."""
+"""Maximum bytes of a table in an export. The decisions of a million workers over a thousand years take half of that."""
 
 LARGEST_WEIGHTS = 2**40
-"""Bytes of a GGUF file, which is read piece by piece."""
+"""Maximum bytes of a GGUF file, which is read piece by piece."""
 
 KINDS = (
     (stat.S_ISDIR, errno.EISDIR, "it is a folder"),
@@ -35,14 +36,14 @@ KINDS = (
     (stat.S_ISCHR, errno.EINVAL, "it is a device"),
     (stat.S_ISBLK, errno.EINVAL, "it is a device"),
 )
-"""What a path may name that is no file: how to tell, the number of the error, and its words."""
+"""Kinds of paths that are not files: their test, error number and error message."""
 
 
 def open_file(path: str | Path, *, most: int, inside: str | Path | None = None) -> BinaryIO:
-    """The regular file at `path`, open for reading. Close it.
+    """The regular file at `path`, opened for reading; the caller closes it.
 
-    OSError, whose `strerror` says in a few words why not: it is no regular file, it has more than `most` bytes, or it
-    is not `inside` that folder once links are followed.
+    OSError if it is not a regular file, has more than `most` bytes, or is not `inside` that folder after links are
+    followed; its `strerror` says in a few words which.
     """
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115  the caller closes it
@@ -51,7 +52,7 @@ def open_file(path: str | Path, *, most: int, inside: str | Path | None = None) 
     except IsADirectoryError as error:
         raise OSError(errno.EISDIR, "it is a folder", str(path)) from error
     except OSError as error:
-        if error.errno == errno.ENXIO:  # how Linux answers for a socket, and for a device that is not there
+        if error.errno == errno.ENXIO:  # Linux's error for a socket, and for a missing device
             raise OSError(errno.EINVAL, "it is no regular file", str(path)) from error
         raise
     try:
@@ -65,12 +66,12 @@ def open_file(path: str | Path, *, most: int, inside: str | Path | None = None) 
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe at once, too, instead of when somebody writes to it."""
+    """Open a file without waiting; a pipe would otherwise open only when another process writes to it."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def refuse_other_kinds(found: os.stat_result, path: str | Path, *, most: int | None = None) -> None:
-    """OSError in a few words unless it is a regular file, of at most `most` bytes."""
+    """OSError in a few words unless it is a regular file of at most `most` bytes."""
     for is_so, number, words in KINDS:
         if is_so(found.st_mode):
             raise OSError(number, words, str(path))
@@ -79,13 +80,15 @@ def refuse_other_kinds(found: os.stat_result, path: str | Path, *, most: int | N
 
 
 def _name_of(number: int, path: str | Path) -> str:
-    """The path of an open file without links; on Linux of what was opened, whatever has its name by now."""
+    """The path of an open file without links; on Linux, that of the opened file, even if another file has its name
+    now."""
     known = f"/proc/self/fd/{number}"
     return os.path.realpath(known if os.path.lexists(known) else path)
 
 
 def read_bytes(path: str | Path, *, most: int, inside: str | Path | None = None) -> bytes:
-    """What is in the regular file at `path`, as `open_file` opens it; also OSError where it grows past `most` bytes."""
+    """The contents of the regular file at `path`, opened by `open_file`; also OSError if it grows beyond `most`
+    bytes."""
     with open_file(path, most=most, inside=inside) as file:
         content = file.read(most + 1)
     if len(content) > most:

@@ -20,7 +20,7 @@ RateChange = Literal[-20, -10, 0, 10, 20]
 """Percentage points by which one bracket's marginal rate may change at once."""
 
 Platform = tuple[RateChange, ...] | None
-"""The changes that a candidate proposes, lowest bracket first; None proposes none."""
+"""The changes that a candidate proposes, lowest bracket first; None for a candidate without a proposal."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Dollars = Annotated[float, Field(ge=0)]
@@ -28,9 +28,9 @@ Dollars = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Outside:
-    """Marks an input whose text comes from outside: from people, files or models. A prompt shows it as one line.
+    """Marks an input with untrusted text: from people, files or models. A prompt shows it as one line.
 
-    `most`: characters of it that a prompt shows. What is done to such text: programs/adapters/untrusted_text.py.
+    `most`: maximum characters that a prompt shows. See programs/adapters/untrusted_text.py.
     """
 
     most: int
@@ -39,7 +39,7 @@ class Outside:
 OutsideText = Annotated[str, Outside(2400)]
 OutsideName = Annotated[str, Outside(200)]
 Identity = Annotated[str, Outside(700)]
-"""Who somebody is: a persona of up to 450 characters, which a model or a file says, and what it earns."""
+"""A person's identity: a persona of up to 450 characters, from a model or a file, and the pay."""
 
 
 class TaxSchedule(BaseModel):
@@ -108,7 +108,7 @@ def _schedule_from_words(text: str) -> TaxSchedule | None:
 
 
 class Hours(int):
-    """Whole hours of work a week, 0 to 100. Pydantic refuses anything else, so every adapter does."""
+    """Whole hours of work a week, 0 to 100. Pydantic refuses anything else, and so does every adapter."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -117,7 +117,7 @@ class Hours(int):
 
 
 MARKUP = " \t\n*_`\"'"
-"""What may stand around a number."""
+"""Characters that may surround a number."""
 
 HOURS_A_WEEK = (
     r"h|hrs?\.?|hours?|(?:h|hrs?\.?|hours?)(?:\s*/\s*|\s+(?:a|per|each|every)\s+)(?:week|wk)|(?:hrs?|hours?)\s+weekly"
@@ -126,9 +126,9 @@ POINTS = r"%|percent|pp|(?:percentage\s+)?points?"
 
 
 def _number(value: Any, unit: str) -> Any:
-    """The number that `value` is, with or without markup and its unit: `**33**`, `33 hours`, `33.0`; else `value`.
+    """The number in `value`, which may have markup and a unit: `**33**`, `33 hours`, `33.0`; otherwise `value` itself.
 
-    A range, an estimate (`about 33`) or a number in a sentence is none: it would be a guess.
+    A range, an estimate (`about 33`) or a number in a sentence is not converted, because that would be a guess.
     """
     if isinstance(value, bool):
         raise ValueError("a number was expected, not true or false")
@@ -152,10 +152,10 @@ def _change(value: Any) -> Any:
 
 @cache
 def rate_changes_type(brackets: int) -> type[tuple[RateChange, ...]]:
-    """The type of exactly one `RateChange` per bracket; a list of another length is refused by every adapter.
+    """The type of exactly one `RateChange` per bracket; every adapter refuses a list of another length.
 
-    A class of its own, not `tuple[RateChange, RateChange, ...]`: its JSON schema stays one line however many
-    brackets there are, in the prompt as on the wire.
+    It is a class, not `tuple[RateChange, RateChange, ...]`, so that its JSON schema is one line for any number of
+    brackets, both in the prompt and in the request.
     """
 
     def core(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -176,13 +176,13 @@ def rate_changes_type(brackets: int) -> type[tuple[RateChange, ...]]:
 
 @cache
 def approval_type(names: tuple[str, ...]) -> type[tuple[str, ...]]:
-    """The type of a set of `names`, kept in the order given: any number of them, none to abstain."""
+    """The type of a set of `names`, in the order given; an empty one abstains."""
     return _names_type("Approval", names, lambda chosen: tuple(dict.fromkeys(chosen)))
 
 
 @cache
 def ranking_type(names: tuple[str, ...]) -> type[tuple[str, ...]]:
-    """The type of a strict order of `names`, best first: each at most once, none to abstain."""
+    """The type of a strict order of `names`, best first, each at most once; an empty one abstains."""
     return _names_type("Ranking", names, _each_once)
 
 
@@ -196,7 +196,7 @@ def _each_once(order: tuple[str, ...]) -> tuple[str, ...]:
 def _names_type(
     title: str, names: tuple[str, ...], checked: Callable[[tuple[str, ...]], tuple[str, ...]]
 ) -> type[tuple[str, ...]]:
-    """Several of `names`. The JSON schema says no `uniqueItems`, which servers refuse in a strict schema."""
+    """Several of `names`. The JSON schema has no `uniqueItems`, which servers refuse in a strict schema."""
 
     def core(cls: type, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         several = core_schema.tuple_variable_schema(core_schema.literal_schema(list(names)))
@@ -213,7 +213,7 @@ def _names_type(
 
 
 class PersonaText(str):
-    """A persona in two or three sentences: 40 to 450 characters, so that no prompt grows past its bound."""
+    """A persona in two or three sentences: 40 to 450 characters, so that prompts stay within their limit."""
 
     __slots__ = ()
 
@@ -233,7 +233,7 @@ class AnswerText(str):
 
 
 class Demographics(BaseModel):
-    """Who a worker is, as the census counts people."""
+    """A worker's demographics, in the categories of the census."""
 
     model_config = ConfigDict(frozen=True)
 

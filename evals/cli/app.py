@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class EachOnce(TyperCommand):
-    """A command that refuses an option given twice, of which the last one would win in silence."""
+    """A command that refuses an option given twice; otherwise the last one would silently win."""
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)
@@ -36,7 +36,7 @@ class EachOnce(TyperCommand):
 
 
 def _spellings(option: Any) -> list[str]:
-    """The long names of an option: a switch has one that turns it off."""
+    """The long names of an option; a switch has another one that turns it off."""
     return [name for name in (*option.opts, *option.secondary_opts) if name.startswith("--")]
 
 

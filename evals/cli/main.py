@@ -60,7 +60,7 @@ def _exit_code() -> int:
 
 
 def _not_ours(error: Exception) -> str | None:
-    """What to tell of an error that is none of this program: too little memory, or rows that no run of ours writes."""
+    """The message for an error outside this program: too little memory, or rows that no run writes."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's, if it is loaded
         return "not enough memory; use fewer agents, years or runs, or a larger machine"
     if "pipeline.store.schema" not in sys.modules:
@@ -71,25 +71,25 @@ def _not_ours(error: Exception) -> str | None:
 
 
 def _is_interrupt(error: Exception) -> bool:
-    """Whether this is Ctrl-C in the words of a library that is no Python: of DuckDB, or of pydantic, which names it."""
+    """Whether this is Ctrl-C as reported by a library in another language: DuckDB, or pydantic, which names it."""
     return KeyboardInterrupt.__name__ in str(error) or (
         isinstance(error, RuntimeError) and str(error) == QUERY_INTERRUPTED
     )
 
 
 def _say(error: str) -> None:
-    """One line on standard error, in which no model and no file moves the cursor."""
+    """Print one line on standard error; text from a model or a file cannot move the cursor."""
     print(f"error: {terminal.visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
 
 
 @cache
 def _commands() -> Any:
-    """All commands with their flags: read off the functions once, for a program that calls `main` many times."""
+    """All commands with their flags, built once, for programs that call `main` many times."""
     return get_command(app)
 
 
 def _report_bug(error: Exception) -> None:
-    """A failure that nobody foresaw: one line for the user, the traceback in a file to send along."""
+    """Report an unexpected failure: one line for the user, and the traceback in a file to attach to a bug report."""
     import traceback
     from pathlib import Path
 

@@ -17,7 +17,7 @@ from programs.text_files import each_once, underscored
 from programs.text_files import read_toml as tables_of
 
 NUMBERS = {int: "a whole number, e.g. 5", float: "a number, e.g. 0.5"}
-"""The kinds of numbers that a flag may want, in words."""
+"""The kinds of numbers that a flag may take, in words."""
 
 
 def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +53,7 @@ def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Para
 
 
 def _reader(kind: type[int] | type[float]) -> Callable[[str], int | float]:
-    """What reads a number from the command line, and names what is none."""
+    """A parser of numbers for the command line; its error quotes text that is not a number."""
 
     def read(text: str) -> int | float:
         try:
@@ -69,8 +69,8 @@ def _shown(value: Any) -> str:
 
 
 def _plain(annotation: Any) -> Any:
-    """What the command line has to parse: a Literal's choices, a number, a flag, several texts of a flag that may be
-    given several times, or text for pydantic to read."""
+    """The type that the command line parses: a Literal's choices, a number, a flag, a list of texts for a repeatable
+    flag, or text for pydantic to read."""
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
     if get_origin(annotation) is Annotated:
@@ -81,7 +81,8 @@ def _plain(annotation: Any) -> Any:
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """A run file: the same keys as the flags, dashes or underscores. UsageError in one line where it is not one."""
+    """Read a run file, whose keys are the flags, with dashes or underscores. UsageError in one line if it is not
+    one."""
     try:
         settings = tables_of(path)
     except OSError as error:
@@ -95,7 +96,7 @@ def read_toml(path: str) -> dict[str, Any]:
 
 
 def gather_elasticities(arguments: list[str]) -> list[str]:
-    """Let `--elasticity 0.18 0.11 0.57` stand as v1 had it: several values after one flag.
+    """Accept several values after one flag, as v1 did: `--elasticity 0.18 0.11 0.57`.
 
     >>> gather_elasticities(["--elasticity", "0.1", "0.2", "--seed", "1"])
     ['--elasticity', '0.1,0.2', '--seed', '1']

@@ -63,8 +63,7 @@ MEASURES: Mapping[str, Measure] = {
     )
 }
 """In the order in which they are shown. Costs leave out preflights and personas, which are written once for all runs
-with
-the same people."""
+with the same people."""
 
 BY_OBJECTIVE = ("welfare", "welfare_last_tax_year", "welfare_best_response", "planner_share")
 """The outcomes that depend on the welfare function by which a run is judged."""

@@ -51,8 +51,7 @@ class _Sample(NamedTuple):
 
     def reach(self, quantile: float, side: int) -> float:
         """The distance of an end from the mean in standard errors, above it (`side` 1) or below it (`side` -1):
-        Student's
-        `quantile`, plus the skewness correction on the side of the longer tail."""
+        Student's `quantile`, plus the skewness correction on the side of the longer tail."""
         return quantile + max(0.0, side * self.bend) * (quantile**2 + 0.5)
 
     def quantile(self, reach: float, side: int) -> float:
@@ -122,8 +121,7 @@ def _sample(given: Floats) -> _Sample | None:
 
 def _bend(skewness: float, n: int) -> float:
     """The skewness correction of an end of the interval, in standard errors per q^2 + 1/2, for a sample of n values:
-    see
-    `interval`."""
+    see `interval`."""
     return (1 + 3 / n) * skewness / (3 * math.sqrt(n))
 
 

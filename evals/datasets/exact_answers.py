@@ -105,7 +105,7 @@ def _vote(world: World, asked: Asked) -> Answered:
 
 
 def _persona(world: World, asked: Asked) -> Answered:
-    """No text is exactly right: only the people to compare with, those with the closest figures."""
+    """No text is exactly right, so the truth holds only the people to compare with: those with the closest figures."""
     assert asked.agent is not None
     others = [agent for agent, persona in enumerate(world.personas) if persona and agent != asked.agent]
     nearest = sorted(others, key=lambda agent: (abs(agent - (asked.agent or 0)), agent))[:NEIGHBOURS]

@@ -47,7 +47,7 @@ NOTHING_TO_GAIN = f"ORACLE gains less than {LEAST_GAIN:.1%} over the first sched
 
 @dataclass(frozen=True)
 class Figures:
-    """One change of the law. Welfare in the unit of the run's objective, gains in dollars per worker and year.
+    """One change of the law. Welfare in the unit of the run's objective, gains in dollars per worker per year.
 
     `made_by`: see `Maker`. `leader`: who governs; None: the planner. `elected`: the winner, if candidates stood and a
     ballot named one. `leader_tercile`: 1 poor, 2 middle, 3 rich. `platform`: the leader's, in percentage points.

@@ -24,7 +24,7 @@ OFFERS_EXPLAINED = (
 LAWS_EXPLAINED = (
     "Welfare gain: over the previous law, in the unit of --welfare. Planner share: welfare under the law, from "
     f"0% under the first schedule ({START_RATE:g} percent in every bracket) to 100% under ORACLE's. Other gains: "
-    "dollars per worker and year over the previous law, by wage third."
+    "dollars per worker per year over the previous law, by wage third."
 )
 
 MEANS_EXPLAINED = (

@@ -84,7 +84,7 @@ def _table(title: str, heads: Sequence[str], names: Sequence[str]) -> Table:
 def _welfare_table(people: People, names: Sequence[str]) -> Table:
     numbers = ", ".join(str(run.run_id) for run in people.runs)
     size = len(people.runs[0].setting.wages)
-    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars per head"
+    title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars per person"
     table = _table(f"{title} (paper: no unit)" if "paper" in names else title, ["policy"], names)
     for number, policy in enumerate(people.policies, start=1):
         table.add_row(str(number), Text(policy.label), *(figure(policy.welfare[name]) for name in names))

@@ -123,7 +123,7 @@ class SolvedBaselines:
 
     def _about_paper(self) -> Iterator[str]:
         yield (
-            "paper is a sum over people, not dollars per head; for fresh people it is scaled to the number of people "
+            "paper is a sum over people, not dollars per person; for fresh people it is scaled to the number of people "
             f"in the run. {WEIGHTS_OF_PAPER}"
         )
 

@@ -82,7 +82,7 @@ def _solved_tables(arms: Comparison, objectives: Sequence[str], who: str) -> Ite
         yield matrix(arms, columns, f"{who}; laws are computed for {name} and judged by it: {unit_of(name)}")
         return
     titles = (
-        f"{who}; every law is computed for the objective of its column. Dollars per head and year (paper: a sum over "
+        f"{who}; every law is computed for the objective of its column. Dollars per person per year (paper: a sum over "
         "people)",
         f"The same: {SHARE_OF_GAIN} over {START_RATE:g} % in every bracket",
         f"The same laws {ON_FRESH_PEOPLE}",

@@ -169,14 +169,13 @@ JUDGES: Mapping[str, Entry] = {
     ),
     "vote_quality": Entry("CastVote", "vote: from the name that serves the voter worst (0) to best (1)", _vote_quality),
     "fidelity": Entry("WritePersona", "persona: share of checks against the census record that it passes", _fidelity),
-    "episode": Entry(EPISODE, "economy as played: 0 if nobody works, 1/2 FREE_MARKET or the start, 1 ORACLE", _episode),
+    "episode": Entry(EPISODE, "economy as played: 0 if no one works, 1/2 FREE_MARKET or the start, 1 ORACLE", _episode),
 }
 
 
 def metric(name: str, *, welfare: str | None = None) -> Metric:
     """The metric called `name`, with the welfare function `welfare` if given, else with the objective of the example's
-    own
-    planner. ValueError lists the metrics and welfare functions.
+    own planner. ValueError lists the metrics and welfare functions.
     """
     if name not in JUDGES:
         raise ValueError(f"no metric {name!r}: choose one of {', '.join(JUDGES)}")

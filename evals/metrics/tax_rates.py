@@ -63,8 +63,7 @@ class RateChangeScore:
     @property
     def share(self) -> float | None:
         """Share of ORACLE's gain over the first schedule that the result reaches; negative if the result is worse than
-        the
-        first schedule, None if there is too little to gain."""
+        the first schedule, None if there is too little to gain."""
         measure = yardsticks(self.people)
         return planner_share(measure.start, self.welfare, measure.oracle)
 
@@ -135,7 +134,7 @@ def bracket_in_words(thresholds: Sequence[float], bracket: int) -> str:
 
 
 def welfare_score(welfare: float, measure: Yardsticks) -> float:
-    """Welfare on a scale with 0 for nobody working, 1/2 for the lower of FREE_MARKET and the start, and 1 for ORACLE.
+    """Welfare on a scale: 0 if no one works, 1/2 for the lower of FREE_MARKET and the start, and 1 for ORACLE.
 
     Linear in between and clipped at both ends. ORACLE's gain over the start alone would be too narrow a scale: workers
     who choose badly fall below the start, and all of them would score zero.

@@ -60,7 +60,7 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One role's search in a round of alternating ones, with its score on the economies to choose on."""
+    """One role's search in a round of alternating ones, with its score on the dev economies."""
 
     round: int
     role: str
@@ -70,7 +70,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Judged:
-    """A game on the economies to choose on and on the held-out ones, and its change there from the untuned game."""
+    """A game on the dev economies and on the held-out ones, and its change there from the untuned game."""
 
     name: str
     candidate: Candidate
@@ -91,7 +91,7 @@ class Findings:
 
     @property
     def best(self) -> Judged:
-        """The game that does best on the economies to choose on; the first of equals, which changes least."""
+        """The game with the highest score on the dev economies; the first in case of a tie, which changes least."""
         return max(self.games, key=lambda game: game.dev.score)
 
 
@@ -99,7 +99,7 @@ class Findings:
 class Together:
     """The searches of one request. `plans` by role; the first has what they share.
 
-    `least`: calls that a search takes at least; `used`: by study, whether it is a search, and what it took.
+    `least`: the fewest calls that a search takes; `used`: by study, whether it is a search, and its usage.
     """
 
     plans: Mapping[str, Plan]
@@ -127,7 +127,7 @@ class Together:
     def game(self, candidate: Candidate, *, free: tuple[str, ...], others: bool = True) -> Stackelberg:
         """The game with the prompts of `candidate`, of which an optimizer can change those of the roles in `free`.
 
-        `others`: whether the model answers for the other tuned roles, too, and not rules.
+        `others`: whether the model, and not `rules`, answers for the other tuned roles.
         """
         made = {role: plan.program()[0] for role, plan in self.plans.items() if others or role in free}
         game = rules_but(**made)
@@ -214,7 +214,7 @@ class Together:
         return [[p.signature.instructions, [dict(demo) for demo in p.demos]] for p in program.predictors()]
 
     def _compare(self, store: Store, untuned: Candidate, found: Mapping[str, Candidate]) -> None:
-        """Judge every game on the economies to choose on, and on the held-out ones."""
+        """Judge every game on the dev economies, and on the held-out ones."""
         with self._comparison(store, untuned) as tuning:
             base: Trial | None = None
             for name, candidate in {"untuned": untuned, **found}.items():

@@ -26,7 +26,7 @@ from pipeline.store.writer import Store, check_path
 from programs.roles import saved_program
 
 ROLE = "{role}"
-"""What `-o` must hold where several files are written."""
+"""The placeholder that `-o` must contain if several files are written."""
 
 
 def optimize_together(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> Optimized:
@@ -55,7 +55,7 @@ def optimize_together(order: OptimizeRequest, settings: Mapping[str, Any], conso
 
 
 def prepare_together(order: OptimizeRequest, settings: Mapping[str, Any]) -> dict[str, Plan]:
-    """The plan of each role. UsageError where they cannot be tuned in one game."""
+    """The plan of each role. UsageError if they cannot be tuned in one game."""
     roles = [role.strip() for role in order.role.split(",")]
     if len(set(roles)) < len(roles):
         raise UsageError(f"{order.role}: expected each role once")
@@ -127,7 +127,7 @@ def report(plans: Mapping[str, Plan], findings: Findings, together: Together, co
 
 
 def rounds_table(findings: Findings) -> Table:
-    """Each search of the alternating rounds, with its gain on the economies to choose on."""
+    """Each search of the alternating rounds, with its gain on the dev economies."""
     made = Table(box=box.SIMPLE_HEAD, title="Alternating rounds: score on dev", title_justify="left")
     for head in ("round", "role", "before", "after", "gain"):
         made.add_column(head, justify="left" if head == "role" else "right")
@@ -138,7 +138,7 @@ def rounds_table(findings: Findings) -> Table:
 
 
 def games_table(findings: Findings) -> Table:
-    """The games on the economies to choose on and on the held-out ones, with the paired change from the untuned one."""
+    """The games on the dev economies and on the held-out ones, with the paired change from the untuned one."""
     examples = len(findings.games[0].test.scores)
     title = f"Games compared: mean score, 0 to 1; test: {examples} held-out economies"
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
@@ -165,7 +165,7 @@ def _interval(change: Interval) -> str:
 
 
 def notes(plans: Mapping[str, Plan], findings: Findings, together: Together) -> list[str]:
-    """What the reader has to know of the figures."""
+    """Notes on the figures for the reader."""
     first, best = next(iter(plans.values())), findings.best
     calls = sum(usage.calls for _, usage in together.used.values())
     dollars = sum(usage.cost_usd for _, usage in together.used.values())

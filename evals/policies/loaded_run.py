@@ -102,8 +102,7 @@ class LoadedRun:
 
 def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
     """The runs with these numbers or names, each once. UsageError for one that does not exist, has no year yet, or has
-    years
-    from an older version without yardsticks."""
+    years from an older version without yardsticks."""
     rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
     if len(rows) > MOST_RUNS:
         raise UsageError(f"{len(rows)} runs: a figure shows at most {MOST_RUNS}; name fewer")

@@ -95,8 +95,7 @@ def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[s
 
 def oracles(setting: Setting, functions: Sequence[str]) -> dict[str, TaxSchedule]:
     """ORACLE's law for each welfare function, the optimum at any rates. None is beaten in its own function by the law
-    for
-    another one, which would be a better starting point for refinement.
+    for another one, which would be a better starting point for refinement.
     """
     found = {one: BASELINES["ORACLE"](replace(setting, welfare=one)) for one in functions}
     for one in functions:

@@ -90,25 +90,25 @@ def moves() -> str:
 
 def unit_of(welfare: str) -> str:
     """The unit of a welfare function's figures."""
-    return "a sum over people" if welfare in SUMS else "dollars per head and year"
+    return "a sum over people" if welfare in SUMS else "dollars per person per year"
 
 
 def amount(welfare: str, value: float) -> str:
     """A figure with its unit.
 
     >>> amount("utilitarian", 1234.5), amount("paper", 1234.5)
-    ('1,234 dollars a head', '1,234')
+    ('1,234 dollars per person', '1,234')
     """
-    return figure(value) if welfare in SUMS else f"{figure(value)} dollars per head"
+    return figure(value) if welfare in SUMS else f"{figure(value)} dollars per person"
 
 
 def gain_in_words(welfare: str, start: float, best: float) -> str:
     """The possible gain, and a note if it is too small for a share.
 
     >>> gain_in_words("utilitarian", 20_000, 30_000)
-    'ORACLE gains 10,000 dollars a head over the start'
+    'ORACLE gains 10,000 dollars per person over the start'
     >>> gain_in_words("utilitarian", 20_000, 20_010)
-    'ORACLE gains 10 dollars a head over the start, less than 0.5% of it'
+    'ORACLE gains 10 dollars per person over the start, less than 0.5% of it'
     """
     little = "" if has_enough_to_gain(start, best) else f", less than {LEAST_GAIN:.1%} of it"
     return f"ORACLE gains {amount(welfare, best - start)} over the start{little}"

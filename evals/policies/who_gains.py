@@ -63,8 +63,7 @@ SELECT labor, income, tax, rebate, posttax, utility FROM panel WHERE run_id = ? 
 @dataclass(frozen=True)
 class Comparison:
     """A run's law against the law called `reference`. `hours`: of the run, `BEST` or `PLAYED`; under the reference
-    every
-    worker best-responds."""
+    every worker best-responds."""
 
     reference: str
     hours: str

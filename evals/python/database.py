@@ -1,4 +1,4 @@
-"""A stored database and its runs, as Python has them: `llm_economist.open`, `Database` and `Run`."""
+"""Read a stored database and its runs from Python: `llm_economist.open`, `Database` and `Run`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ WHERE s.run_id = ?
 
 
 class Run:
-    """A stored run, finished or being played: its tables, its figures, its pages.
+    """A stored run, finished or in progress: its tables, figures and reports.
 
-    Every access reads the database as of its last commit. Relations hold their rows in memory and no file open; they
-    have `.df()` (pandas), `.pl()` (polars), `.arrow()`, `.fetchall()` and DuckDB's own methods.
+    Every access reads the database as of its last commit. Relations hold their rows in memory and keep no file open;
+    they have `.df()` (pandas), `.pl()` (polars), `.arrow()`, `.fetchall()` and DuckDB's own methods.
     """
 
     def __init__(self, db: str | os.PathLike[str], run_id: int) -> None:
@@ -44,22 +44,22 @@ class Run:
 
     @property
     def years(self) -> DuckDBPyRelation:
-        """One row a year: the law and what came of it (view `welfare_by_year`)."""
+        """One row per year: the tax schedule and its outcome (view `welfare_by_year`)."""
         return self._table("welfare_by_year")
 
     @property
     def decisions(self) -> DuckDBPyRelation:
-        """One row a year and worker, as stored (table `decisions`)."""
+        """One row per year and worker, as stored (table `decisions`)."""
         return self._table("decisions")
 
     @property
     def calls(self) -> DuckDBPyRelation:
-        """One row an attempt at a model, with prompt and reply as text (view `calls`)."""
+        """One row per attempt at a model call, with prompt and reply as text (view `calls`)."""
         return self._table("calls")
 
     @property
     def panel(self) -> DuckDBPyRelation:
-        """One row a year and worker: who it is, what it decided, what came of it (view `panel`)."""
+        """One row per year and worker: its characteristics, decision and outcome (view `panel`)."""
         return self._table("panel")
 
     @property
@@ -73,18 +73,20 @@ class Run:
 
     @property
     def welfare(self) -> float:
-        """The objective as played in the last year: dollars a head and year (welfare function `paper`: a number)."""
+        """The objective as played in the last year: dollars per person per year (welfare function `paper`: a
+        number)."""
         return float(self._played()["last_welfare"])
 
     @property
     def planner_share(self) -> float | None:
-        """The part of ORACLE's gain over the start that the last schedule reaches; None for too little to gain."""
+        """The share of ORACLE's gain over the start that the last schedule reaches; None if there is too little to
+        gain."""
         share = self._played()["planner_share"]
         return None if share is None else float(share)
 
     @property
     def regret(self) -> float:
-        """Dollars a year that the best hours would have added to a worker's utility: mean over all decisions."""
+        """Mean regret over all decisions: dollars a year that the best hours would have added to utility."""
         return float(self._played()["mean_regret"])
 
     @property
@@ -93,14 +95,14 @@ class Run:
         return schedule_of(self._played())
 
     def sql(self, query: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
-        """The answer to one SELECT on the whole database; `$run_id` is this run, other `$name` are in `values`.
+        """The result of one SELECT on the whole database; `$run_id` is this run, other `$name` are in `values`.
 
-        UsageError where it does not run, or takes longer than `seconds`.
+        UsageError if it does not run, or takes longer than `seconds`.
         """
         return answer(self.db, query, values, run_id=self.run_id, seconds=seconds)
 
     def question(self, name: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
-        """The answer of this run to a saved question (`llm-economist sql --list`); `values` are its parameters."""
+        """The result of a saved query (`llm-economist sql --list`) for this run; `values` are its parameters."""
         return self.sql(name, seconds=seconds, **values)
 
     def report(self, output: str | os.PathLike[str]) -> Path:
@@ -114,8 +116,8 @@ class Run:
         return Path(output)
 
     def figure(self, name: str, output: str | os.PathLike[str]) -> Path:
-        """Write one figure (`llm-economist figure --list`) as .svg, .pdf, .png or .json; its path. UsageError without
-        the extra `report`, or where the run has nothing to draw."""
+        """Write one figure (`llm-economist figure --list`) as .svg, .pdf, .png or .json, and return its path.
+        UsageError without the extra `report`, or if the run has nothing to draw."""
         from evals.figures.extra import require
 
         require()
@@ -125,7 +127,7 @@ class Run:
         return Path(output)
 
     def _summary(self) -> dict[str, Any]:
-        """Read once of a run that is finished, for that does not change any more."""
+        """The row of `SUMMARY`. It is read only once for a finished run, which no longer changes."""
         if self._finished is not None:
             return self._finished
         with reading(self.db) as reader:
@@ -137,14 +139,14 @@ class Run:
         return found[0]
 
     def _played(self) -> dict[str, Any]:
-        """The summary of a run that has something to show."""
+        """The summary of a run with at least one year. UsageError for any other."""
         summary = self._summary()
         if not summary["years_played"]:
             raise UsageError(f"run {self.run_id} in {self.db} has no year yet (it is {summary['status']})")
         return summary
 
     def _shown(self) -> dict[str, str]:
-        """What a person sees of a run first."""
+        """The key facts of a run, by title."""
         known = self._summary()
         shown = {
             "run": f"{self.run_id}, {known['name']}",
@@ -159,7 +161,7 @@ class Run:
         return {title: visible(plain(value)) for title, value in shown.items()} | {"database": visible(self.db)}
 
     def __repr__(self) -> str:
-        """One line; never an error, for debuggers ask for it."""
+        """One line. It raises no error, because debuggers call it."""
         try:
             told = "; ".join(f"{title}: {value}" for title, value in self._shown().items())
         except EconomistError as error:
@@ -177,7 +179,7 @@ class Run:
 
 
 class Database:
-    """A DuckDB file of runs, open to questions also while a run is writing it."""
+    """A DuckDB file of runs. It can be queried while a run writes it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = str(Path(path).absolute())
@@ -185,16 +187,16 @@ class Database:
 
     @property
     def runs(self) -> DuckDBPyRelation:
-        """One row a run with its figures (view `run_summary`)."""
+        """One row per run with its figures (view `run_summary`)."""
         return own(self.path, "FROM run_summary ORDER BY run_id", {})
 
     def run(self, name: str | int) -> Run:
-        """The run of this number, or the newest of this name. UsageError names those there are."""
+        """The run of this number, or the newest of this name. UsageError lists the runs that exist."""
         with reading(self.path) as reader:
             return Run(self.path, int(find_run(reader, str(name))["run_id"]))
 
     def sql(self, query: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
-        """The answer to one SELECT, with `values` for its `$name`. UsageError where it does not run."""
+        """The result of one SELECT, with `values` for its `$name`. UsageError if it does not run."""
         return answer(self.path, query, values, seconds=seconds)
 
     def __repr__(self) -> str:
@@ -202,5 +204,5 @@ class Database:
 
 
 def open_database(path: str | os.PathLike[str]) -> Database:
-    """The runs in a DuckDB file. UsageError where there is no such file."""
+    """The runs in a DuckDB file. UsageError if there is no such file."""
     return Database(path)

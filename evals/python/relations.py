@@ -1,7 +1,7 @@
-"""Answers of a stored database as DuckDB relations, which keep no file open.
+"""Query results of a stored database as DuckDB relations, which keep no file open.
 
-Rows come back as Arrow, and are what the relation reads. Queries of our own are read in this process; a user's run in
-the box of `llm-economist sql` (pipeline/store/query.py). Both are read-only, and read a copy while a run writes the
+A relation reads rows that were fetched as Arrow. This program's own queries run in this process; a user's query runs in
+the sandbox of `llm-economist sql` (pipeline/store/query.py). Both are read-only, and read a copy while a run writes the
 database, so they can neither harm nor block a run.
 """
 
@@ -27,13 +27,13 @@ _own = threading.local()
 
 @contextmanager
 def reading(db: str) -> Iterator[ReadOnlyStore]:
-    """The database for a short query of our own, as of its last commit: no other thread can open one meanwhile."""
+    """Open the database for a short internal query, as of its last commit; no other thread can open one meanwhile."""
     with OPENING, ReadOnlyStore(db) as reader:
         yield reader
 
 
 def own(db: str, sql: str, parameters: Mapping[str, Any]) -> duckdb.DuckDBPyRelation:
-    """All rows of a SELECT of ours, in memory. StoreError where the database cannot be read."""
+    """All rows of an internal SELECT, in memory. StoreError if the database cannot be read."""
     with reading(db) as reader, explained(db):
         table = shown(reader.connection.sql(sql, params=dict(parameters) or None)).to_arrow_table()
     return _relation(table)
@@ -44,7 +44,8 @@ def _relation(table: pa.Table) -> duckdb.DuckDBPyRelation:
 
 
 def _with_integers(table: pa.Table) -> pa.Table:
-    """DuckDB's sums and counts of integers, which Arrow has as decimal numbers, as integers where 64 bits hold them."""
+    """Convert DuckDB's sums and counts of integers, which Arrow represents as decimals, to integers that fit in 64
+    bits."""
     for number, field in enumerate(table.schema):
         if field.type == pa.decimal128(38, 0):
             with suppress(pa.ArrowInvalid):
@@ -53,8 +54,8 @@ def _with_integers(table: pa.Table) -> pa.Table:
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    """Of the main thread DuckDB's default one, so that `duckdb.sql` finds relations; one of its own of any other
-    thread, for a connection serves one thread at a time."""
+    """The connection of a thread: DuckDB's default one in the main thread, so that `duckdb.sql` finds relations; a
+    separate one in any other thread, because a connection serves one thread at a time."""
     if threading.current_thread() is threading.main_thread():
         return duckdb.default_connection()
     if not hasattr(_own, "connection"):
@@ -66,9 +67,9 @@ def _connection() -> duckdb.DuckDBPyConnection:
 def answer(
     db: str, text: str, values: Mapping[str, Any], *, run_id: int | None = None, seconds: float = SECONDS
 ) -> duckdb.DuckDBPyRelation:
-    """The answer to a saved question, or to one SELECT. UsageError where there is none, or it does not run.
+    """The result of a saved query, or of one SELECT. UsageError if the query does not exist or does not run.
 
-    `values` are those of its `$name`; `$run_id`, where it is asked for and not given, is `run_id`.
+    `values` holds the value of each `$name`; a `$run_id` without a value is `run_id`.
     """
     asked = question(text)
     wanted = {one.name for one in asked.parameters} | set(re.findall(r"\$(run_id)\b", asked.sql))

@@ -1,4 +1,4 @@
-"""`llm_economist.simulate`: the command `run` as a function, with the run as its value."""
+"""`llm_economist.simulate`: the command `run` as a function that returns the run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pipeline.simulation.lifecycle import stored_run
 def simulate(*, progress: bool = False, **settings: Any) -> Run:
     """Play an economy, store every trace, and return the run.
 
-    `settings` are those of `pipeline.config.RunConfig`, which are the flags of `llm-economist run` with underscores,
-    and have the same defaults; `strategy`, `program` and `role_llm` take dictionaries by role. `llm` and the values of
-    `role_llm` may be `dspy.LM` objects, those of `strategy` classes or functions, and those of `program` tuned modules.
-    The rows are those that the command writes. Nothing is printed; with `progress`, one line on standard error tells
+    `settings` are the fields of `pipeline.config.RunConfig`: the flags of `llm-economist run` with underscores and the
+    same defaults. `strategy`, `program` and `role_llm` take dictionaries by role. `llm` and the values of `role_llm`
+    may be `dspy.LM` objects, those of `strategy` classes or functions, and those of `program` tuned modules. The
+    function stores the same rows as the command. It prints nothing; with `progress`, one line on standard error shows
     how far the run is.
 
-    It may be called in a script, in a thread, and where an event loop is running (a notebook), which it blocks. Threads
-    that write one database take turns. A run that a cap has ended is returned with status "stopped".
+    Call it in a script, in a thread, or in a notebook, whose event loop it blocks. Threads that write the same database
+    take turns. A run that a cap has ended is returned with status "stopped".
 
-    Raises UsageError for a setting that cannot be used, ModelError where the model cannot, StoreError where the
-    database cannot. An interrupt stores the run as "interrupted" and is raised as KeyboardInterrupt, which says how to
-    resume the run.
+    Raises UsageError for an invalid setting, ModelError if the model cannot be used, and StoreError if the database
+    cannot. An interrupt stores the run as "interrupted" and raises KeyboardInterrupt, whose message says how to resume
+    the run.
     """
     given, models = as_stored(settings)
     console = Console(stderr=True) if progress else Console(file=io.StringIO(), quiet=True)

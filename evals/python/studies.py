@@ -1,4 +1,4 @@
-"""`llm_economist.compare` and `llm_economist.optimize`: the commands as functions that return what was found."""
+"""`llm_economist.compare` and `llm_economist.optimize`: the commands as functions that return their results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WIDTH = 110
 
 @dataclass(frozen=True)
 class Found:
-    """A study: its database, its `studies` by name, and the `text` that the command prints.
+    """The results of a command: the database, the names of its `studies`, and the `text` that the command prints.
 
     `programs`: the program file of each role that was tuned.
     """
@@ -37,12 +37,12 @@ class Found:
 
     @property
     def evaluations(self) -> DuckDBPyRelation:
-        """Of a comparison: one row a run and measure (table `evaluations`)."""
+        """The scores of a comparison: one row per run and measure (table `evaluations`)."""
         return self._rows("evaluations")
 
     @property
     def trials(self) -> DuckDBPyRelation:
-        """Of an optimization: one row a candidate that was judged (table `optimizer_trials`)."""
+        """The trials of an optimization: one row per candidate that was judged (table `optimizer_trials`)."""
         return self._rows("optimizer_trials")
 
     def _rows(self, table: str) -> DuckDBPyRelation:
@@ -68,8 +68,8 @@ def compare(
 ) -> Found:
     """Compare arms (`"worker=io"`, `"worker=cot"`, `"setting:bracket_setting=flat"`) on the same people.
 
-    `arms`, the reference first, and `settings` are those of `llm-economist compare`; `seeds` is a number (1 to it), a
-    text ("5-9") or a list. Runs that the database has are used again. UsageError in one line for what cannot be used.
+    `arms`, the reference first, and `settings` are those of `llm-economist compare`; `seeds` is a number n (for 1 to
+    n), a text ("5-9") or a list. Runs in the database are reused. UsageError in one line for an invalid argument.
     """
     wanted = str(seeds) if isinstance(seeds, int | str) else ",".join(map(str, seeds))
     file = os.fspath(csv) if csv is not None else None
@@ -98,7 +98,7 @@ def optimize(
     """Tune the prompt of a role, or of several (`"worker,planner"`) in one game, and write their program files.
 
     The arguments are those of `llm-economist optimize`. Repeating the call resumes an interrupted study; an interrupt
-    is raised as KeyboardInterrupt when all replies are stored. UsageError in one line for what cannot be used.
+    raises KeyboardInterrupt when all replies are stored. UsageError in one line for an invalid argument.
     """
     sized = sizes if sizes is None or isinstance(sizes, str) else ",".join(map(str, sizes))
     file = os.fspath(output) if output is not None else None

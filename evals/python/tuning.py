@@ -1,4 +1,4 @@
-"""What a DSPy user needs to evaluate and tune an agent: examples, metrics, and a file that `--program` reads."""
+"""Evaluate and tune an agent with DSPy: examples, metrics, and program files for `--program`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from programs.roles import saved_program
 from programs.strategies.registry import strategy as strategy_of
 
 ECONOMY = "economy"
-"""In place of a role: whole economies."""
+"""The name that stands for whole economies in place of a role."""
 
 
 def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
@@ -29,9 +29,9 @@ def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
 
     For `"economy"`, `n` whole economies, which a `Stackelberg` plays and the metric `episode` judges.
 
-    30 % are in `train`, 20 % in `dev` and the others in `test`, which share no population; 200 are what
-    `llm-economist optimize` takes. `settings` are those of a run (`pipeline.config.RunConfig`). The same arguments give
-    the same examples. UsageError for an unknown role, or settings under which it is never asked.
+    30 % are in `train`, 20 % in `dev` and the others in `test`; the splits share no population. `llm-economist
+    optimize` uses 200. `settings` are those of a run (`pipeline.config.RunConfig`). The same arguments give the same
+    examples. UsageError for an unknown role, or for settings under which it is never asked.
     """
     if role not in (*MAIN_QUESTION, ECONOMY):
         raise UsageError(f"dataset {role!r}: expected one of {', '.join((*MAIN_QUESTION, ECONOMY))}")
@@ -48,8 +48,8 @@ def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
 def metric(name: str, *, welfare: str | None = None) -> Callable[..., Any]:
     """A metric as DSPy's evaluation and optimizers call it: 0 is worst, 1 is best; GEPA gets feedback in words, too.
 
-    `welfare` is the function by which taxes are judged, where that is not the one that the planner was told. UsageError
-    names the metrics, or the functions, that exist.
+    `welfare`: the function that judges taxes, by default the objective that the planner was given. UsageError lists the
+    metrics, or the functions, that exist.
     """
     try:
         return as_dspy(metric_of(name, welfare=welfare))
@@ -61,8 +61,8 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
     """Write a tuned module as JSON for `--program ROLE=FILE` and `simulate(program={role: file})`.
 
     `module` is a strategy over one of the signatures (`dspy.ChainOfThought(ChooseLabor)`), or the program of a role.
-    Other questions of its role keep their own instructions. `strategy` names what made the module; io, cot and reflect
-    are recognized. UsageError where it fits no role, or the file cannot be written.
+    Other questions of its role keep their own instructions. `strategy` names the strategy of the module; io, cot and
+    reflect are recognized. UsageError if it fits no role, or if the file cannot be written.
     """
     try:
         role, name, program = place_of_module(module, strategy)

@@ -72,8 +72,8 @@ def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
     head = ["policy", "rates, %", *marked_names, SHARE_OF_GAIN, *fresh]
     of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
     caption = (
-        f"Welfare of the same people{of_runs}, dollars per head and year (paper: a sum). * the objective, to which the "
-        f"last columns refer. All rows except years as played: every worker best-responds. {BOTH_OPTIMA} "
+        f"Welfare of the same people{of_runs}, dollars per person per year (paper: a sum). * the objective, to which "
+        f"the last columns refer. All rows except years as played: every worker best-responds. {BOTH_OPTIMA} "
         f"{FITTED if fresh else BY_NUMBER}"
     )
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))

@@ -53,7 +53,7 @@ def say(console: Console, text: str) -> None:
 
 
 def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
-    """Print which workers the shocks from year `since` on hit."""
+    """Print which workers are hit by the shocks from year `since` on."""
     for shock, hit in zip(world.exposure.shocks, world.exposure.hit, strict=True):
         if shock.first >= since:
             whom = f": {hit.sum()} of {len(hit)} workers" if shock.condition else ""
@@ -61,7 +61,7 @@ def tell_shocks(world: World, console: Console, *, since: int = 0) -> None:
 
 
 def then_merge(code: int, db: str, console: Console) -> int:
-    """Merge the shards that have ended by now, unless the user wants to stop at once; return `code`."""
+    """Merge the shards that have ended, unless the user wants to stop at once; return `code`."""
     if code != INTERRUPTED:
         merge_shards(db, console)
     return code
@@ -88,7 +88,7 @@ def play(simulation: Simulation, console: Console) -> int:
     if ending.status == "finished":
         note_if_lost(f"run {simulation.run_id} is finished and stored")
     else:
-        told = f"{ending.why}; go on with: {_resume(simulation)}"
+        told = f"{ending.why}; resume with: {_resume(simulation)}"
         note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}")
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None:
@@ -108,7 +108,7 @@ def play_with_progress(simulation: Simulation, console: Console) -> Ending:
         except EconomistError as error:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise
-            raise type(error)(f"{error}; go on with: {_resume(simulation)}") from error
+            raise type(error)(f"{error}; resume with: {_resume(simulation)}") from error
 
 
 def _resume(simulation: Simulation) -> str:

@@ -233,4 +233,4 @@ def _caps(made: Forecast, config: RunConfig) -> Iterable[str]:
     for flag, cap, interval in checks:
         if cap is not None and interval is not None and interval[1] > cap:
             word = "will" if interval[0] > cap else "may"
-            yield f"{flag} {cap:g}: the run {word} stop before its end, and can go on with `llm-economist resume`."
+            yield f"{flag} {cap:g}: the run {word} stop before its end; continue it with `llm-economist resume`."

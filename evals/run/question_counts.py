@@ -155,7 +155,7 @@ def fill_memory(world: World) -> None:
         world.welfare = welfare
     tried = len(governments(config)) if years else 0
     for i in range(min(tried, 60)):
-        # Ever better laws, so that the best and the last are not the same ones.
+        # Laws that all differ in welfare, so that the best ones and the last ones are not the same.
         law = TaxSchedule(thresholds=world.schedule.thresholds, rates=(100.0 - i % 50,) * len(world.schedule.rates))
         world.planner_memory.remember(
             year=config.max_timesteps - 1 - i, schedule=law, welfare=-abs(world.welfare) - i, settled=True

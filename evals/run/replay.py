@@ -47,8 +47,8 @@ def replay(run: str, db: str, console: Console, allowed: Allowed = NOTHING) -> i
             if here == there:
                 raise
             raise EconomistError(
-                f"run {run_id} was played by llm-economist {there} and comes out otherwise in this one, {here}: "
-                f"replay it with the one that played it ({error})"
+                f"run {run_id} was played by llm-economist {there} and this version, {here}, "
+                f"gives a different result; replay it with the version that played it ({error})"
             ) from error
     console.print(
         f"Run {run_id}: years {start} to {played - 1} replayed from {checked} stored calls; every row is the same."

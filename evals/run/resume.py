@@ -34,9 +34,7 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
             return 0
         stored_calls = chain.from_iterable(simulation.recorded(simulation.start).values())
         known = sum(call.run_id == run_id for call in stored_calls)
-        console.print(
-            f"Run {run_id} goes on with year {simulation.start}; {known} stored calls of that year are used again."
-        )
+        console.print(f"Run {run_id} resumes at year {simulation.start}; {known} stored calls of that year are reused.")
         return play(simulation, console)
 
 

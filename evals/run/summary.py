@@ -50,7 +50,7 @@ def welfare_table(world: World) -> Table:
         padding=(0, 0),
         pad_edge=False,
         title_justify="left",
-        title="Other welfare functions, dollars a head and year (paper: a sum)",
+        title="Other welfare functions, dollars per person per year (paper: a sum)",
     )
     table.add_column("policy", no_wrap=True)
     for name in _others(world):
@@ -95,21 +95,21 @@ def notes(simulation: Simulation) -> Iterator[str]:
     yield "All rows but the first: every worker best-responds to the schedule."
     yield from table_notes(world)
     if world.config.shock:
-        yield "All rows: with the wages and the windfall from outside that shocks have left in force in the last year."
+        yield "All rows: with the wages and the windfall in force in the last year, after shocks."
     laws = [(label, cautions_told.told_rates(world.setting(), schedule)) for label, schedule in policies(world)]
     unreached = " Rates in parentheses: no income reaches the bracket." if any("(" in told for _, told in laws) else ""
     yield f"Rates, percent: {'; '.join(f'{label} {told}' for label, told in laws)}.{unreached}"
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
     if world.welfare > start_reached_best(world)[2]:
-        yield "As played beats ORACLE: who works more than is best for himself pays tax that all share."
+        yield "As played beats ORACLE: workers who work more than their best hours pay tax that everyone shares."
     kinds = world.population.utility_type
     others = int((kinds != "egotistical").sum())
     if others:
-        wants = "they want social welfare or its opposite, and carry no persona"
+        wants = "their objective is social welfare or its opposite, and they have no persona"
         yield f"{others} altruistic or adversarial workers: {wants}."
     yield (
-        f"Calls: {usage.calls:,}, of them failed {usage.failed:,}; tokens {usage.tokens:,}; "
+        f"Calls: {usage.calls:,}, {usage.failed:,} of them failed; tokens {usage.tokens:,}; "
         f"cost {cost_in_words(usage)}; "
         f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
     )
@@ -124,8 +124,8 @@ def _share_in_words(world: World) -> str:
     if share is None or most is None:
         return f"Planner share: {TOO_LITTLE} ({gain})."
     return (
-        f"Planner share: {share:.0%} ({gain}, everyone best-responding and satisfied; in ten-point steps {most:.0%} is "
-        "the most)."
+        f"Planner share: {share:.0%} ({gain}, everyone best-responding and satisfied; the most in ten-point steps is "
+        f"{most:.0%})."
     )
 
 

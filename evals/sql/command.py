@@ -125,7 +125,7 @@ def _format(format: str | None, output: str | None) -> str:
 def _patience() -> Iterator[None]:
     """Show on a terminal that a query is running, if it takes longer than two seconds."""
     console = Console(stderr=True)
-    status = console.status("the query goes on; Ctrl-C stops it")
+    status = console.status("the query is still running; Ctrl-C stops it")
     timer = threading.Timer(2, status.start)
     timer.daemon = True
     if console.is_terminal:
@@ -225,14 +225,14 @@ def print_call(db: str, call_id: int) -> None:
         console.rule(title, align="left")
         console.print(text[name] if call[name] is not None else "(none)")
     if call["labor"] is not None:
-        console.rule("what came of the year", align="left")
+        console.rule("outcome of the year", align="left")
         best = how_to_compute_them([call["run_id"]], db)
         if call["regret"] is not None:
             best = f"best {call['best_labor']:.1f} hours, {call['best_utility']:,.0f}; "
             best += f"regret {call['regret']:,.0f} dollars"
         console.print(f"worked {text['labor']} hours, utility {call['utility']:,.0f}; {best}")
     if call["rates"] is not None:
-        console.rule("what came of the schedule", align="left")
+        console.rule("outcome of the schedule", align="left")
         console.print(
             f"rates {text['rates']} after changes of {text['rate_changes']}; welfare {text['welfare']} that year, "
             f"{text['welfare_best_response']} if every worker best-responded"

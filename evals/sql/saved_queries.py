@@ -1,9 +1,7 @@
 """Saved queries: `queries/NAME.sql`, each with its help and its parameters in its opening comment.
 
--- The question, in one line.
--- More about it, in further lines.
--- param: run_id INTEGER = latest run
--- param: wage DOUBLE = 20 (dollars an hour)
+-- The question, in one line. -- More about it, in further lines. -- param: run_id INTEGER = latest run -- param: wage
+DOUBLE = 20 (dollars an hour)
 
 Parameters are `$name` in the SQL and go to DuckDB as values, never as text.
 """
@@ -180,5 +178,5 @@ def question(text: str) -> Question:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"no saved question {text!r}{meant} (llm-economist sql --list shows all, or give a SELECT)")
+        raise UsageError(f"no saved query {text!r}{meant} (llm-economist sql --list shows all, or give a SELECT)")
     return known[name]

@@ -106,8 +106,7 @@ def cells(
 
 def merged(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` overridden by an arm's `own`. Settings by role are merged by role, and a role to which the arm gives a
-    strategy
-    keeps only the arm's program.
+    strategy keeps only the arm's program.
 
     >>> merged({"strategy": "worker=io,planner=cot", "seed": 3}, {"strategy": {"worker": "cot"}})
     {'strategy': {'worker': 'cot', 'planner': 'cot'}, 'seed': 3}

@@ -144,8 +144,7 @@ class Sweep:
 
     def _groups(self, jobs: Sequence[Job]) -> list[Group]:
         """Jobs by the file that they need: runs resume in their own file, and the personas of a population are written
-        once, by
-        its first run."""
+        once, by its first run."""
         apart: dict[object, list[Job]] = {}
         here = {population(job.cell) for job in jobs if job.run_id is not None}
         for job in jobs:

@@ -215,15 +215,15 @@ def _answers(request: Body) -> list[str]:
 _SYSTEM_ROLE = "System role not supported"
 
 DIALECTS: Mapping[str, Dialect] = {
-    "OpenAI": Dialect("takes all fields"),
+    "OpenAI": Dialect("accepts every field"),
     "OpenAI reasoning": Dialect(
-        "refuses `temperature`, `seed`, `max_tokens` and `n`; counts its thoughts among the tokens",
+        "refuses `temperature`, `seed`, `max_tokens` and `n`; counts reasoning among the tokens",
         ("seed", "n", "temperature"),
         tuple(Refusal(name) for name in ("temperature", "seed", "max_tokens", "n")),
-        model="my-reasoner",  # an alias, which does not tell what it is
+        model="my-reasoner",  # an alias that does not reveal the model
     ),
     "Azure": Dialect(
-        "refuses a `temperature` other than 1 for a deployment of a reasoning model; adds what its filters found",
+        "refuses a `temperature` other than 1 for deployments of reasoning models; adds the findings of its filters",
         ("temperature",),
         (
             Refusal(
@@ -238,19 +238,19 @@ DIALECTS: Mapping[str, Dialect] = {
         model="my-deployment",
     ),
     "Mistral": Dialect(
-        "refuses `seed` (it has `random_seed`) and `max_completion_tokens`, 422 with a `detail`",
+        "refuses `seed` (it has `random_seed`) and `max_completion_tokens` with status 422 and a `detail`",
         ("seed", "max_completion_tokens"),
         (Refusal("seed", 422, fastapi_detail), Refusal("max_completion_tokens", 422, fastapi_detail)),
         model="mistral-small",
     ),
     "Gemini": Dialect(
-        "refuses `seed`; words errors as a list of one",
+        "refuses `seed`; returns an error inside a list",
         ("seed",),
         (Refusal("seed", 400, google),),
         model="gemini-flash",
     ),
     "OpenRouter": Dialect(
-        "passes on the refusal of a schema by the provider behind it, in `metadata`",
+        "passes on a provider's refusal of a schema, in `metadata`",
         ("schema",),
         (Refusal("response_format", 400, routed("response_format is not available for this provider"), has_schema),),
         around=reasoning,
@@ -262,9 +262,9 @@ DIALECTS: Mapping[str, Dialect] = {
         ignores=frozenset({"n", "max_completion_tokens"}),
         model="qwen2.5",
     ),
-    "vLLM": Dialect("takes all fields; content may come as parts", around=in_parts, model="meta/llama"),
+    "vLLM": Dialect("accepts every field; may return the content in parts", around=in_parts, model="meta/llama"),
     "llama.cpp": Dialect(
-        "fails on schemas (500 `failed to parse grammar`); knows no `n`, and gives no usage",
+        "fails on schemas (500 `failed to parse grammar`); does not support `n`, and reports no usage",
         ("schema", "n"),
         (
             Refusal("response_format", 500, plain("failed to parse grammar"), has_schema),
@@ -274,7 +274,7 @@ DIALECTS: Mapping[str, Dialect] = {
         model="local-gguf",
     ),
     "LM Studio": Dialect(
-        "refuses a schema in words that do not name it; puts JSON into code fences",
+        "refuses a schema with an error that does not name it; puts JSON into code fences",
         ("schema",),
         (Refusal("response_format", 400, plain("Channel Error"), has_schema),),
         around=fenced,
@@ -282,29 +282,29 @@ DIALECTS: Mapping[str, Dialect] = {
         model="lm-studio",
     ),
     "DeepSeek": Dialect(
-        "has `json_object` and no `json_schema`; gives its thoughts as `reasoning_content`",
+        "has `json_object` but no `json_schema`; returns its reasoning as `reasoning_content`",
         ("schema",),
         (Refusal("response_format", 400, plain("This response_format type is unavailable now"), has_schema),),
         around=reasoning,
         model="deepseek-chat",
     ),
     "R1 distilled": Dialect(
-        "writes its thoughts as `<think>...</think>` before the answer", around=thinking, model="deepseek-r1"
+        "writes its reasoning as `<think>...</think>` before the answer", around=thinking, model="deepseek-r1"
     ),
     "Anthropic": Messages(
-        "has a protocol of its own (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
+        "has its own protocol (`--llm anthropic/MODEL`) without `seed` and `n`; older models refuse a schema",
         ("schema",),
         model="claude-sonnet",
         prefix="anthropic/",
     ),
     "strict FastAPI": Dialect(
-        "refuses every field that it does not declare, 422 with a `detail`",
+        "refuses every undeclared field with status 422 and a `detail`",
         ("seed", "max_completion_tokens"),
         strict=True,
         model="strict",
     ),
     "Gemma": Dialect(
-        "has no system role, and says so without an `error`",
+        "has no system role; its error message has no `error` field",
         ("system",),
         (Refusal("messages", 400, flat(_SYSTEM_ROLE, 400), has_system),),
         model="gemma",

@@ -81,8 +81,7 @@ def _named(sex: str, name: str) -> list[Ask]:
 
 def identity(panel: Panel, full: bool) -> Finding:
     """The same worker with another name or sex: four pairs per worker, two that differ in sex and two in name. Value:
-    the
-    mean closeness of the four."""
+    the mean closeness of the four."""
     who = slice(None) if full else slice(None, None, 3)
     replies = panel.ask(ask for one in NAMES for ask in _named(*one)[who])
     greg, jamal, emily, lakisha = hours_of(replies).reshape(len(NAMES), -1)

@@ -36,8 +36,7 @@ TOYS = (Toy("rawlsian", 20), Toy("utilitarian", 60), Toy("inverse_income", 90), 
 
 def toy(panel: Panel, full: bool) -> Finding:
     """Value: the share of the gain from the initial rate to the best one that the last rate reaches, 0 to 1. Without an
-    answer
-    the rate stays."""
+    answer the rate stays."""
     toys, years = (TOYS, TAX_YEARS) if full else (TOYS[:2], FEWER)
     worlds = [_begun(toy, years) for toy in toys]
     replies: list[Reply] = []

@@ -26,7 +26,7 @@ RATE_BEFORE, RATES_AFTER = 40.0, (10.0, 60.0, 75.0)
 """Tax shocks, in percent."""
 
 USUAL = 40
-"""Hours of a worker who does not think."""
+"""Hours of a worker who ignores wage and rate."""
 
 EVERY = 5
 """Round numbers of hours are multiples of this."""

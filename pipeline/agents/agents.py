@@ -1,7 +1,8 @@
-"""The language-model agents of a run: one program per role over one language model, asked concurrently and traced.
+"""The language-model agents of a run: one program per role, asked concurrently and traced.
 
-A failed answer is data: after retries and repairs `ask` returns an `Answer` without a prediction, and the caller
-falls back. What no retry can mend (a wrong key, an unknown model) raises `ModelError` and ends the run.
+A failed answer is data: after retries and repairs, `ask` returns an `Answer` without a prediction, and the caller falls
+back to the previous action. An error that no retry can fix (a wrong key, an unknown model) raises `ModelError` and ends
+the run.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ FATAL = (
 
 
 QUIET = {"disable_history": True, "trace": None, "warn_on_type_mismatch": False}
-"""DSPy's own bookkeeping is off: it would keep every prompt in memory, and the store has them."""
+"""DSPy's own history is off: it would keep every prompt in memory, and the store has them already."""
 
 
 @dataclass
@@ -92,10 +93,10 @@ class Usage:
 class LLMAgents:
     """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
 
-    `recorded`: stored calls by (year, signature, agent), whose replies are used again; `offline`: only those.
-    `sink` gets every new call; without one, `calls` collects them. `hearing`: which roles were heard since it was last
-    told to forget. `given_models`: objects by name, which answer in place of models connected by name. `cautions`:
-    what to know of saved programs that were tuned under other circumstances.
+    `recorded`: stored calls by (year, signature, agent), whose replies are reused; `offline`: use only those. `sink`
+    gets every new call; without one, `calls` collects them. `hearing`: which roles got a reply since its last `forget`.
+    `given_models`: model objects by name, instead of models created from names. `cautions`: on saved programs that were
+    tuned under other settings.
     """
 
     config: RunConfig
@@ -143,12 +144,13 @@ class LLMAgents:
         return connect(replace(named_model(self.config, name), offline=self.offline))
 
     def learn(self, pools: examples.Pools) -> None:
-        """Take the examples from which strategies choose (pipeline/agents/examples.py)."""
+        """Set the examples from which strategies choose (pipeline/agents/examples.py)."""
         self.pools = pools
         examples.learn(self.modules, pools)
 
     def _budget(self) -> Budget:
-        """The budget, counting what a resumed run has already spent. UsageError where capped dollars have no price."""
+        """The budget, including what a resumed run has already spent. UsageError if dollars are capped and a price is
+        unknown."""
         config, known = self.config, {name: self.prices.of(name) for name in self.lms}
         for name, price in known.items():
             if config.max_cost_usd is not None and price is None and not self.offline:
@@ -169,16 +171,16 @@ class LLMAgents:
 
     @property
     def shown_model(self) -> str:
-        """The models and their server, without what a URL may hide."""
+        """The models and their server, without secrets in URLs."""
         return ", ".join(map(self.shown, self.lms))
 
     def shown(self, model: str) -> str:
-        """A model and its server, without what a URL may hide."""
+        """A model and its server, without secrets in its URL."""
         url = self.config.public()["base_url"]
         return model if url is None or model == RULES else f"{model} at {url}"
 
     async def ask(self, question: Question) -> Answer:
-        """Ask `question`; at most `concurrency` are in flight at once."""
+        """Ask `question`; at most `concurrency` questions are in flight at once."""
         role, _ = QUESTIONS[question.name]
         trace = self._trace(question, role)
         module, lm = self.modules[question.name], self.lms[trace.model]
@@ -192,14 +194,15 @@ class LLMAgents:
                     context = CallContext.recorded_by(trace, self.budget_guard)
                     with entered(context, lm=lm, adapter=self.adapter, **QUIET):
                         answer = await _attempt(module, question.inputs, trace)
-                        if answer.prediction is not None:  # also by a stored reply
+                        if answer.prediction is not None:  # stored replies count, too
                             self.hearing.heard.add(role)
                         return answer
                 finally:
                     trace.report()
 
     async def interview(self, question: Question, *, number: int) -> Answer:
-        """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
+        """Ask about a past year; `number`: the number of earlier interviews of this run. The run's caps do not
+        apply."""
         trace = replace(self._trace(question, "interview"), interview=number)
         lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
@@ -210,7 +213,7 @@ class LLMAgents:
 
     def _trace(self, question: Question, role: str) -> Trace:
         shared, recorded = question.shared, question.recorded or self.recorded.pop(question.place, ())
-        if shared is not None:  # of those who can be under way together
+        if shared is not None:  # of the agents that can be asked at once
             shared = replace(shared, count=min(shared.count, self.config.concurrency))
         return Trace(
             run_id=self.run_id,
@@ -231,7 +234,7 @@ class LLMAgents:
         )
 
     def enter(self, run_id: int, sink: Callable[[Call], None] | None = None) -> None:
-        """Calls made so far (the preflight) and from now on belong to this run, and go to `sink`."""
+        """Assign all calls, including the preflight, to this run, and send them to `sink`."""
         self.run_id, self.sink = run_id, sink
         for call in self.calls:
             if call.run_id != run_id:
@@ -239,7 +242,7 @@ class LLMAgents:
         if sink is not None:
             for call in self.drain():
                 sink(call)
-        self.hearing.forget()  # the preflight's reply is none to a question of the run
+        self.hearing.forget()  # the preflight does not answer a question of the run
 
     def keep(self, call: Call) -> None:
         """Count a call whose outcome is known, and store it."""
@@ -255,9 +258,10 @@ class LLMAgents:
         return calls
 
     async def preflight(self, *, year: int = 0, earlier: Sequence[Call] = ()) -> None:
-        """One tiny call to each model before anything is spent; ModelError says in one line why one cannot be used.
+        """Make one short call to each model before anything is spent. ModelError says in one line why one cannot be
+        used.
 
-        `earlier`: the stored preflights of this year, when a run is resumed.
+        `earlier`: the stored preflights of this year if a run is resumed.
         """
         for number, (name, lm) in enumerate(self.lms.items()):
             if name != RULES:
@@ -274,7 +278,7 @@ class LLMAgents:
         )
         try:
             with entered(CallContext.recorded_by(trace, self.budget_guard)):
-                # Where there are several servers, one that works is enough.
+                # Of several servers, one that works is enough.
                 await lm.copy(num_retries=max(1, len(lm.engine.engines) - 1)).acall(request)
         except Capped as capped:
             raise UsageError(f"not even one call fits: {capped}; raise the cap") from capped
@@ -284,7 +288,7 @@ class LLMAgents:
 
 
 def named_model(config: RunConfig, name: str) -> Model:
-    """The model `name`, asked as the settings say."""
+    """The model `name` with the run's settings."""
     return Model(
         name,
         base_url=config.base_url,

@@ -1,7 +1,7 @@
 """Enforce spending caps: reserve each request's worst case, and stop the run before it can exceed a cap.
 
-A request that does not fit waits while others may still give back what they reserved. Once nothing else is under way
-and it still does not fit, the run stops: every reply that was paid for is stored by then.
+A request that does not fit waits as long as others may release part of their reservations. If no other request is in
+progress and it still does not fit, the run stops; by then every reply that was paid for is stored.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dspy import lm15
 from programs.calls.prices import LONGEST, Price, bytes_of, count
 
 BYTES_PER_TOKEN = 3
-"""Prompts have fewer tokens than a third of their bytes; where a model's replies show otherwise, more is reserved."""
+"""Assumed minimum bytes of the prompt per token; if replies show shorter tokens, more is reserved."""
 
 MARGIN = 1.1
-"""How much more than the densest prompt so far a prompt is taken to have, in tokens per byte."""
+"""Safety factor on the highest number of tokens per byte so far."""
 
 PER_MESSAGE = 8
 """Tokens that a provider may add to each message."""
@@ -29,7 +29,7 @@ DOLLARS, TOKENS = "dollars (--max-cost-usd)", "tokens (--max-tokens)"
 
 
 class Capped(BaseException):
-    """The next request could pass --max-cost-usd or --max-tokens.
+    """The next request could exceed --max-cost-usd or --max-tokens.
 
     Not an Exception: a strategy that catches every error must not continue without its answer.
     """
@@ -51,10 +51,10 @@ class Amount:
 
 @dataclass
 class Budget:
-    """What a run may spend, and what it has spent or reserved. One event loop at a time.
+    """The caps of a run, and what it has spent or reserved. For one event loop at a time.
 
-    `price` None: dollars are not counted. `spent` starts with what a resumed run spent before. `others`: prices of the
-    models, by name, that answer besides `model`.
+    `price` None: dollars are not counted. `spent` starts with the earlier spending of a resumed run. `others`: prices,
+    by name, of models other than `model`.
     """
 
     max_cost_usd: float | None = None
@@ -78,7 +78,7 @@ class Budget:
 
     @contextmanager
     def question(self) -> Iterator[None]:
-        """Around a question of an agent: until it has ended, its reply may not be stored yet."""
+        """Wraps a question of an agent; its reply may not be stored until the question has ended."""
         self._asking += 1
         try:
             yield
@@ -87,7 +87,7 @@ class Budget:
             self._wake()
 
     async def admit(self, request: lm15.Request, question: object = None) -> Amount:
-        """Reserve the worst case of `request`, waiting for room if others may leave some. Raises Capped."""
+        """Reserve the worst case of `request`; wait if others may release reservations. Raises Capped."""
         worst = self.worst_case(request)
         while not self._fits(worst):
             if self._idle(question):
@@ -103,12 +103,12 @@ class Budget:
         return self._reserve(worst)
 
     def check(self) -> None:
-        """What was admitted fits, whatever came after it."""
+        """Does nothing: an admitted request fits, whatever happens later."""
 
     def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
-        """Put what a request took in the place of what was reserved for it.
+        """Replace a request's reservation by its actual usage.
 
-        Where the bill is unknown (a reply without usage, an attempt that was given up), the worst case counts.
+        If the usage is unknown (a reply without usage, a cancelled attempt), the worst case counts.
         """
         self._in_flight -= 1
         self.reserved -= reserved
@@ -116,7 +116,7 @@ class Budget:
         self._wake()
 
     def worst_case(self, request: lm15.Request) -> Amount:
-        """The most that `request` can take."""
+        """The maximum usage of `request`."""
         tokens_in = int(bytes_of(request) * self._tokens_per_byte) + 1 + PER_MESSAGE * (len(request.messages) + 1)
         price = self._price(request)
         longest = price.longest if price is not None else None
@@ -130,7 +130,7 @@ class Budget:
         if isinstance(outcome, lm15.Response):
             used = count(request.model if request.model in self.others else self.model, outcome.usage)
             written = len(outcome.text or "") // BYTES_PER_TOKEN
-            if used is None:  # a server that tells no usage may ignore the limit, too
+            if used is None:  # a server that reports no usage may also ignore the limit
                 self._exceeded(request, written)
                 return max(worst, self.worst_case(request), key=lambda amount: amount.tokens)
             self._learn(request, used.input)
@@ -142,12 +142,12 @@ class Budget:
         return Amount() if refused else worst
 
     def _learn(self, request: lm15.Request, input_tokens: int) -> None:
-        """Reserve more where a model's tokens are shorter than thought."""
+        """Reserve more if a model's tokens are shorter than assumed."""
         seen = MARGIN * input_tokens / max(1, bytes_of(request))
         self._tokens_per_byte = max(self._tokens_per_byte, min(seen, 1.0))
 
     def _exceeded(self, request: lm15.Request, output_tokens: int) -> None:
-        """Reserve more where a server does not keep to the limit of tokens."""
+        """Reserve more if a server does not respect the token limit."""
         if output_tokens > (request.config.max_tokens or LONGEST):
             self._longest[request.model] = max(self._longest.get(request.model, 0), int(MARGIN * output_tokens))
 
@@ -165,7 +165,7 @@ class Budget:
         return worst
 
     def _idle(self, question: object) -> bool:
-        """Whether everything waits: no request is in flight, and no question is processing a reply."""
+        """Whether everything is waiting: no request is in flight, and no question is processing a reply."""
         waiting = set(self._waiting) | {id(question)}
         return self._in_flight == 0 and self._asking <= len(waiting)
 
@@ -187,7 +187,7 @@ class Budget:
             await waker
         finally:
             self._waiting[id(question)] -= 1
-            self._waiting += Counter()  # drops what is zero
+            self._waiting += Counter()  # drops zeros
             if waker in self._wakers:
                 self._wakers.remove(waker)
 

@@ -1,7 +1,8 @@
-"""Record each attempt of a run to call a model as a row of `lm_calls` (studies: dspy_callbacks.py).
+"""Record each attempt at a model call of a run as a row of `lm_calls` (for studies: dspy_callbacks.py).
 
-A `Trace` follows one question to its answer. It is the recorder of the question's `CallContext`: engines report
-attempts to it (programs/calls/observed_engine.py), and adapters what they could parse (programs/adapters/repairing.py).
+A `Trace` follows one question to its answer. It is the recorder in the question's `CallContext`: engines report
+attempts to it (programs/calls/observed_engine.py), and adapters report what they could parse
+(programs/adapters/repairing.py).
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ KINDS = (
 
 @dataclass
 class Trace:
-    """One question of one agent in one year, and every attempt to have it answered, in order.
+    """One question to one agent in one year, with every attempt at an answer, in order.
 
-    `recorded`: calls that the store already has for this question; their replies are used again where the request is
-    the same. `offline`: nothing else may be used (a replay). `on_call` gets each new call once its outcome is known.
-    `first`: the number of its first attempt. A question may branch, so that several samples are drawn at once and
-    yet have seeds and numbers that do not depend on which comes first; `root` is the question itself. `interview`: its
-    number among the interviews of the run, where it is one. `same`: who else is asked the same at once.
+    `recorded`: stored calls of this question; their replies are reused for identical requests. `offline`: nothing else
+    may be used (a replay). `on_call` gets each new call once its outcome is known. `first`: the number of its first
+    attempt. A question may branch to draw several samples at once, with seeds and numbers that do not depend on which
+    reply comes first; `root` is the question itself. `interview`: for an interview, its number among those of the run.
+    `same`: the other agents that get the same prompt at once.
     """
 
     run_id: int
@@ -73,21 +74,22 @@ class Trace:
 
     @property
     def shared(self) -> SharedPrompt | None:
-        """The agents that make this request concurrently. None after a reply, because a repair quotes it."""
+        """The agents that send this request concurrently. None after a reply, because a repair quotes it."""
         return None if self.replies else self.same
 
     @property
     def question(self) -> Trace:
-        """The whole question that this is a branch of."""
+        """The question of which this is a branch."""
         return self.root or self
 
     @property
     def attempts(self) -> range:
-        """The numbers that attempts may have here."""
+        """The numbers available to attempts of this branch."""
         return range(self.first, self.first + (BRANCH_ATTEMPTS if self.root else MOST_ATTEMPTS))
 
     def branch(self, number: int, of: int = 1) -> Trace:
-        """The `number`th branch of this question, from 0, `of` so many that ask the same; join it when it has ended."""
+        """Branch `number` of this question, from 0, out of `of` branches with the same prompt; join it when it has
+        ended."""
         first = number * BRANCH_ATTEMPTS
         group = (self.run_id, self.year, self.signature, self.agent, "branches", self.first + self.replies)
         same = SharedPrompt(group, of, number, self.agent) if of > 1 else None
@@ -96,21 +98,21 @@ class Trace:
         return branch
 
     def join(self, branches: Sequence[Trace]) -> None:
-        """Make the calls of `branches` this question's own."""
+        """Add the calls of `branches` to this question."""
         for branch in branches:
             branch.report()
             self.calls += branch.calls
         self.reported = len(self.calls)
 
     def use(self, call_id: int | None) -> None:
-        """Of several answers, the one that this call gave is kept."""
+        """Mark `call` as the one whose answer is used."""
         self.used = call_id
 
     def sampling_seed(self, request: lm15.Request) -> int | None:
-        """A seed of its own for every attempt, the same whenever the run is played again.
+        """A different seed for every attempt, the same whenever the run is played again.
 
-        None in a replay of requests that had none: the engine that could say so is not there.
-        First attempts of those who ask alike have seeds that follow one another.
+        None in a replay of requests that had none, because the engine that decides this is missing. First attempts with
+        the same prompt have consecutive seeds.
         """
         if self.offline and self.recorded and all(call.sampling_seed is None for call in self.recorded):
             return None
@@ -137,7 +139,7 @@ class Trace:
                 return as_response(call)
         left, self.recorded = self.recorded, []
         own = [call for call in left if call.run_id == self.run_id]
-        self._take(own, [])  # they keep their numbers: new attempts are counted after them
+        self._take(own, [])  # they keep their numbers; new attempts follow
         if self.offline:
             if own and not any(call.response for call in own):
                 raise lm15.InvalidRequestError(f"as stored: {own[-1].status}")
@@ -145,7 +147,7 @@ class Trace:
         return None
 
     def _take(self, taken: list[Call], left: list[Call]) -> None:
-        """Make recorded calls attempts of this question. Of another run's, only the reply that is used."""
+        """Turn recorded calls into attempts of this question; of another run's calls, only the reply that is used."""
         taken = [call for call in taken if call.run_id == self.run_id] or taken[-1:]
         self.recorded = left
         self.calls += taken
@@ -153,7 +155,7 @@ class Trace:
         self.reported = len(self.calls)
 
     def report(self) -> None:
-        """Hand over the calls whose outcome is known by now."""
+        """Pass on the calls whose outcome is known."""
         for call in self.calls[self.reported :]:
             self.on_call(call)
         self.reported = len(self.calls)
@@ -180,7 +182,7 @@ class Trace:
         )
 
     def _key(self, request: lm15.Request) -> str:
-        """The request's key, worked out once: it is looked up before it is sent, and stored after."""
+        """The request's key, computed once: it is looked up before the request is sent, and stored afterwards."""
         if self.keyed is None or self.keyed[0] is not request:
             self.keyed = request, request_key(self.model, request)
         return self.keyed[1]
@@ -188,7 +190,7 @@ class Trace:
     def _next_id(self) -> int:
         """The same question always has the same ids, and later questions have larger ones.
 
-        Interviews have ids from the end of the run's downwards, which no run comes near.
+        Interviews have ids that count down from the end of the run's range, which no run reaches.
         """
         if self.interview is not None:
             first = (self.run_id + 1) * RUN_STRIDE - (self.interview + 1) * MOST_ATTEMPTS
@@ -239,7 +241,7 @@ def measured(model: str, attempt: Attempt, prices: Prices) -> dict[str, Any]:
 
 
 def refuse(call: Call, reason: str) -> None:
-    """Take note that the reply of `call` could not be used, and what its end says about it."""
+    """Record that the reply of `call` could not be used, with the reason why the reply ended."""
     call.status, call.error = "parse_error", told(reason, call.finish_reason, call.response)[:400]
 
 
@@ -249,7 +251,7 @@ def kind(error: Exception) -> str:
 
 
 def request_key(model: str, request: lm15.Request) -> str:
-    """What tells one request from another: the model, all messages and the settings, as 16 hexadecimal digits."""
+    """The identity of a request: a hash of the model, all messages and the settings, as 16 hexadecimal digits."""
     config = request.config
     settings = as_json([config.temperature, config.max_tokens, config.seed, config.top_p, config.stop])
     said = as_json([model, str(request.system), *(f"{message.role}: {message.text}" for message in request.messages)])
@@ -261,7 +263,7 @@ _schema_text = PerObject(lambda schema: as_json(to_jsonable_python(schema, fallb
 
 
 def as_response(call: Call) -> lm15.Response:
-    """A stored reply as the model gave it."""
+    """A stored reply in the form in which the model gave it."""
     usage = lm15.Usage(
         input_tokens=call.prompt_tokens,
         output_tokens=call.completion_tokens,
@@ -272,17 +274,17 @@ def as_response(call: Call) -> lm15.Response:
 
 
 def countable(tokens: int | None) -> int | None:
-    """A number of tokens, or None for what no reply can hold."""
+    """A number of tokens, or None if it is impossible."""
     return tokens if tokens is not None and 0 <= tokens < 2**31 else None
 
 
 def storable(text: str) -> str:
-    """`text` without what no database can hold: lone surrogates, as broken JSON may bring them."""
+    """`text` without lone surrogates, which broken JSON may contain and no database can store."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def prompt_text(request: lm15.Request) -> str:
-    """The whole prompt as sent: each message under a line that names its role."""
+    """The whole prompt as sent: each message below a line with its role."""
     parts = [f"### system\n{request.system}"] if request.system else []
     parts += [f"### {message.role}\n{message.text}" for message in request.messages]
     return "\n\n".join(parts)

@@ -1,7 +1,7 @@
 """Examples for the strategy `knn`: the best stored decisions of earlier runs, read back from their prompts.
 
-Best is what the store can measure: the least regret of hours, the largest gain of welfare by new rates. Of the other
-questions the newest answers are taken.
+The best decisions are those that the store can measure: hours with the least regret, and rate changes with the largest
+gain in welfare. For the other questions, the newest answers are taken.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ Pools = Mapping[str, Sequence[Mapping[str, Any]]]
 """Examples by question (a signature's name), each with its inputs and outputs by name."""
 
 POOL = "pool"
-"""Where a role's examples are in `programs.state`: a resumed run has those that it began with."""
+"""The key of a role's examples in `programs.state`: a resumed run keeps the examples that it started with."""
 
 MOST = 200
-"""Examples that are kept of a question."""
+"""Maximum number of examples per question."""
 
 PARTS = re.compile(r"(?:^|\n\n)### (system|user|assistant)\n")
 
 
 def pools(modules: Mapping[str, dspy.Module], config: RunConfig, store: Reader | None = None) -> Pools:
-    """Examples for each of the `modules`, by question, that wants some; from `--examples`, else the run's database.
+    """Examples by question, for each of the `modules` that uses some, from `--examples` or else from the run's
+    database.
 
-    `store` is the run's database where this process has it open already.
-    Only runs of the same economy, objective, brackets and dollars count: elsewhere other decisions were good.
-    UsageError where the database that is named is not there.
+    `store`: the run's database if this process has it open. Only runs with the same economy, objective, brackets and
+    dollars count, because in others different decisions are good. UsageError if the named database does not exist.
     """
     if config.examples is not None and not Path(config.examples).exists():
         raise UsageError(f"--examples {config.examples} does not exist; expected a database of llm-economist")
@@ -51,12 +51,12 @@ def pools(modules: Mapping[str, dspy.Module], config: RunConfig, store: Reader |
 
 
 def _wants(module: dspy.Module) -> bool:
-    """Whether a module chooses from examples and was not tuned with some."""
+    """Whether a module chooses from examples and was not tuned with any."""
     return isinstance(module, NearestShots) and not module.answer.demos
 
 
 def fixed_pools(modules: Mapping[str, dspy.Module], config: RunConfig) -> Pools:
-    """The same for a run that is compared with others: its examples may not depend on which runs came before it."""
+    """The same for a run of a comparison, whose examples must not depend on which runs came before it."""
     if config.examples is None and any(map(_wants, modules.values())):
         raise UsageError(
             "the strategy knn in a comparison needs --examples FILE, a database of earlier runs (or a tuned program)"
@@ -79,7 +79,8 @@ def _pool(
 
 
 def _read(rows: Iterable[tuple[Any, ...]], signature: type[dspy.Signature]) -> Iterable[Mapping[str, Any]]:
-    """Inputs and outputs of the signature from prompts as sent and answers as parsed; what lacks one is left out."""
+    """The signature's inputs, from stored prompts, and outputs, from parsed answers; incomplete examples are left
+    out."""
     for prompt, parsed in rows:
         shown = {**inputs_of(prompt), **json.loads(parsed)}
         if all(name in shown for name in signature.fields):
@@ -87,7 +88,7 @@ def _read(rows: Iterable[tuple[Any, ...]], signature: type[dspy.Signature]) -> I
 
 
 def inputs_of(prompt: str) -> Mapping[str, str]:
-    """The input fields of the question that a stored prompt ends with, in whatever format it was asked."""
+    """The input fields of the last question in a stored prompt, in any prompt format."""
     parts = PARTS.split(prompt)
     said = list(zip(parts[1::2], parts[2::2], strict=True))
     system = next((text for role, text in said if role == "system"), "")
@@ -96,7 +97,7 @@ def inputs_of(prompt: str) -> Mapping[str, str]:
 
 
 def learn(modules: Mapping[str, dspy.Module], known: Pools) -> None:
-    """Give the modules that want examples those that are `known` for their question."""
+    """Give each module that uses examples those that are `known` for its question."""
     for question, module in modules.items():
         if isinstance(module, NearestShots):
             module.learn(known.get(question, ()))

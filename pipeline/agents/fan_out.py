@@ -13,9 +13,9 @@ from programs.calls.protocols import SharedPrompt
 async def ask_all(
     llm_agents: Answerer, name: str, asked: Iterable[tuple[int, Mapping[str, Any]]], *, year: int
 ) -> list[Answer]:
-    """The answers to the question `name`, put to each agent with what it is shown, in the order of `asked`.
+    """The answers to the question `name`, asked of each agent with its inputs, in the order of `asked`.
 
-    Agents with identical inputs follow each other, so that their requests are under way together (`SharedPrompt`).
+    Agents with identical inputs follow each other, so that their requests are sent together (`SharedPrompt`).
     """
     groups: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
     shown: dict[tuple[Any, ...], Mapping[str, Any]] = {}

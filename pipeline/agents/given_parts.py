@@ -1,4 +1,4 @@
-"""Settings of a run given as objects: models, strategies and tuned modules, made into what a run stores."""
+"""Convert settings given as objects (models, strategies, tuned modules) into the text that a run stores."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _named(lm: dspy.BaseLM, models: dict[str, dspy.BaseLM]) -> str:
 
 
 def strategy_name(strategy: Any) -> str:
-    """The name of a strategy, or `module:Name` of one of the user's own. UsageError if it can't be found by a name."""
+    """The name of a strategy, or `module:Name` for one of the user's own. UsageError if no name leads to it."""
     if isinstance(strategy, str):
         return strategy
     known = next((name for name, entry in STRATEGIES.items() if entry.make is strategy), None)
@@ -67,7 +67,7 @@ def strategy_name(strategy: Any) -> str:
 
 
 def _with_files(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`program` as files, and the strategies that made modules."""
+    """`program` as files, and the strategies that its modules were made with."""
     programs, strategies = {}, dict(given.get("strategy") or {})
     for role, program in given["program"].items():
         if not isinstance(program, dspy.Module):

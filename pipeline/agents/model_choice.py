@@ -1,4 +1,4 @@
-"""The settings of a run, with a name, and the model that it asks."""
+"""Complete the settings of a run with a name, and choose the model that it asks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from programs.urls import cut, each_url
 
 
 def configure(settings: Mapping[str, Any]) -> RunConfig:
-    """Settings with a name, made up if none is given, but without a default model. UsageError in one line."""
+    """Settings with a name, generated if none is given, but without a default model. UsageError in one line."""
     try:
         config = build(settings)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if config.base_url:  # an address is often copied from an example of a request
+    if config.base_url:  # addresses are often copied from an example request
         config = replace(config, base_url=",".join(map(cut, each_url(config.base_url))))
     if config.name:
         return config
@@ -31,7 +31,7 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
 
 
 def file_name(text: str) -> str:
-    """`text` as part of a file name, in characters that this machine allows."""
+    """`text` as part of a file name, with only characters that this machine allows."""
     name = re.sub(r"[^\w.-]+", "-", text)
     try:
         os.fsencode(name)
@@ -43,7 +43,7 @@ def file_name(text: str) -> str:
 def choose_model(config: RunConfig) -> tuple[str, str]:
     """The model of a run and why it was chosen. UsageError if none is named and a server has several."""
     if config.worker_type == "FIXED" and config.planner_type != "LLM":
-        return RULES, f"nobody is asked: workers are FIXED and the planner is {config.planner_type}"
+        return RULES, f"no model is asked: workers are FIXED and the planner is {config.planner_type}"
     if config.llm:
         return config.llm, "--llm"
     try:

@@ -24,7 +24,7 @@ REASONS = (
     (dspy_errors.LMServerError, "the server failed"),
     (dspy_errors.LMInvalidRequestError, "the request was refused; check --llm"),
 )
-"""By the kind of an error, where its words say nothing better."""
+"""Reasons by the kind of an error, if its message says nothing more specific."""
 
 WORDS = (
     (
@@ -58,9 +58,9 @@ WORDS = (
 
 
 def cannot_use(model: str, error: BaseException, place: str | None = None) -> str:
-    """One line on why a model cannot be used; the server's own words without what could hold a key.
+    """One line on why a model cannot be used, with the server's message, without anything that could contain a key.
 
-    `place`: the address that was asked, None for the provider's own.
+    `place`: the address that was asked; None for the provider's own.
     """
     said = without_secrets(str(error))[:160]
     return f"{model}: {_why(model, error, place)} ({said})"
@@ -82,7 +82,7 @@ def _why(model: str, error: BaseException, place: str | None) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """What an error and those that caused it say."""
+    """The messages of an error and of its causes."""
     said, seen = [], 0
     cause: BaseException | None = error
     while cause is not None and seen < 8:
@@ -92,7 +92,7 @@ def _words(error: BaseException) -> str:
 
 
 def _is_about_the_path(error: BaseException) -> bool:
-    """Whether a 404 or 405 is about the address: one about a model names the model."""
+    """Whether a 404 or 405 concerns the address; one that concerns a model names the model."""
     status = getattr(error, "status", None) or getattr(error.__cause__, "status", None)
     own_words = re.sub(r"^\[[^\]]*\]", "", str(error)).partition("To fix:")[0]  # DSPy puts the model's name first
     return status in (404, 405) and not re.search(r"model", own_words, re.IGNORECASE)

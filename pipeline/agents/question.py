@@ -1,4 +1,4 @@
-"""One question to one agent, as a value: it can wait in a batch or go to another process."""
+"""One question to one agent as a value, which can wait in a batch or be sent to another process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from programs.roles.voter import BallotPaper
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, of whom and when. `name`: a signature's name; `agent` None: the planner.
+    """A question, its agent and its year. `name`: a signature's name; `agent` None: the planner.
 
-    `ballot`: the candidates of a vote. `shared`: the others who are asked the same at once. `recorded`: stored calls
-    whose replies are used again.
+    `ballot`: the candidates of a vote. `shared`: the agents that get the same prompt at once. `recorded`: stored calls
+    whose replies are reused.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Question:
 
     @property
     def place(self) -> tuple[int, str, int | None]:
-        """What tells it from all other questions of a run, as in `Recorded`."""
+        """Its identity among the questions of a run, as in `Recorded`."""
         return self.year, self.name, self.agent
 
 
 @dataclass
 class Answer:
-    """What came of a question: the prediction or None, the attempts made, and the last error."""
+    """The outcome of a question: the prediction or None, the attempts made, and the last error."""
 
     prediction: dspy.Prediction | None
     calls: list[Call]
@@ -46,6 +46,6 @@ class Answer:
 
 
 class Answerer(Protocol):
-    """Answers the questions of a year: the `LLMAgents` of a run, or those of an economy that is only in memory."""
+    """Answers the questions of a year: the `LLMAgents` of a run, or the agents of an economy in memory."""
 
     async def ask(self, question: Question) -> Answer: ...

@@ -10,10 +10,10 @@ from pipeline.config import RunConfig
 from pipeline.store.call_rows import Call
 
 SILENT_YEARS_ALLOWED = 3
-"""Years in a row in which a role may be asked without one reply to any of its questions; with them the run ends.
+"""The run ends after this many consecutive years in which a role was asked and got no reply at all.
 
-A year may be lost to a failure that passes, and its workers keep their hours. Each question was retried by then: three
-years say that the model does not serve this role, and what a run measures after that is not its model.
+One year may be lost to a temporary failure; its workers keep their hours. Every question has been retried by then, so
+three years show that the model does not serve this role. From then on, a run would no longer measure its model.
 """
 
 
@@ -26,16 +26,16 @@ class Hearing:
     failures: dict[str, str] = field(default_factory=dict)
 
     def take(self, call: Call) -> None:
-        """Count a call whose outcome is known. A reply that makes no sense is one, an empty one is none."""
+        """Count a call whose outcome is known. An unusable reply counts as a reply, an empty one does not."""
         self.asked.add(call.role)
         if call.response is not None and call.response.strip():
             self.heard.add(call.role)
         if call.status != "ok":
-            self.failures.pop(call.role, None)  # the last comes last
+            self.failures.pop(call.role, None)  # the latest failure comes last
             self.failures[call.role] = f"{call.status}: {call.error}"
 
     def join(self, other: Hearing) -> None:
-        """Add what another process has heard."""
+        """Add the counts of another process."""
         self.asked |= other.asked
         self.heard |= other.heard
         self.failures |= other.failures
@@ -52,7 +52,7 @@ class Hearing:
 
 @dataclass
 class Silence:
-    """How many years in a row each role was asked in vain, in a run that begins with year `start`."""
+    """The number of consecutive years in which each role got no reply, in a run that starts with year `start`."""
 
     config: RunConfig
     start: int = 0
@@ -73,5 +73,5 @@ class Silence:
 
 
 def governs(config: RunConfig, year: int) -> bool:
-    """Whether the law may change in `year` by what a model says."""
+    """Whether a model may change the law in `year`."""
     return config.planner_type == "LLM" and year % config.two_timescale == 0 and year >= config.warmup

@@ -1,7 +1,7 @@
 """Political support for tax schedules: workers' utilities under each of them, majorities, and the quality of ballots.
 
 A utility matrix is (V, C): voters by alternatives. A voter is indifferent between utilities whose relative difference
-is below `INDIFFERENT`, since it comes from rounding.
+is below `INDIFFERENT`, because such a difference is due to rounding.
 """
 
 from __future__ import annotations

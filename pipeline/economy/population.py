@@ -18,7 +18,7 @@ UTILITY_TYPES = ("egotistical", "altruistic", "adversarial")
 """What workers maximize: their own utility, social welfare, or the negative of social welfare."""
 
 COUPLING_POOL = 10_000
-"""The least number of draws among which people and wages are matched by rank: among five, ranks say little."""
+"""Minimum number of draws among which people and wages are matched by rank: among five, ranks say little."""
 
 Draw = Callable[[int, np.random.Generator], FloatArray]
 DrawWithPeople = Callable[[int, np.random.Generator, bool], tuple[FloatArray, People | None]]

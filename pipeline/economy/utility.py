@@ -153,7 +153,7 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
         np.copyto(chosen, row[:, bracket, None], where=better)
     place = chosen * len(w) + np.arange(len(w))
     labor, earned, cost = (column.take(place) for column in (replies.labor, replies.income, replies.cost))
-    # with one taxpayer the whole tax comes back, so the tax cannot be derived from what is kept
+    # with one taxpayer the whole tax comes back, so the tax cannot be derived from the income kept
     taken = (earned - cost - kept) / share if share > 0 else _taxes(edges, laws, earned)
     return Response(labor, earned, taken, kept - taken / taxpayers)
 

@@ -2,9 +2,9 @@
 
 Each welfare function is f(u, z, w) over the last axis: utility u and income before tax z in dollars a year, wage w in
 dollars an hour. One population (N,) gives a float; u and z of shape (S, N) give (S,). All but `paper` return dollars
-per person and year, the equally distributed equivalent: the utility that would give the same welfare if everybody had
-it. Values are therefore comparable across population sizes and seeds.
-To add a welfare function, write one function and one entry in `WELFARE`.
+per person per year, the equally distributed equivalent: the utility that would give the same welfare if everyone had
+it. Values are therefore comparable across population sizes and seeds. To add a welfare function, write one function and
+one entry in `WELFARE`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reference points of welfare for the same people: nobody works, no taxes, the first schedule, and ORACLE's.
+"""Reference points of welfare for the same people: no work, no taxes, the first schedule, and ORACLE's.
 
 They are the scale on which a planner or a whole economy is judged (docs/yardsticks.md).
 """
@@ -72,7 +72,7 @@ class People:
 
 
 class Yardsticks(NamedTuple):
-    """Welfare of the same people: if nobody works, without taxes, at the first schedule, and at ORACLE's."""
+    """Welfare of the same people: if no one works, without taxes, under the first schedule, and under ORACLE's."""
 
     idle: float
     free_market: float

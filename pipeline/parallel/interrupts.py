@@ -18,7 +18,8 @@ Result = TypeVar("Result")
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 POLITE = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask for an end, as Ctrl-C does: a scheduler or `kill` sends the first, a closed terminal the second."""
+"""Signals that ask the process to end, as Ctrl-C does: a scheduler or `kill` sends the first, a closed terminal the
+second."""
 
 _received: set[int] = set()
 
@@ -29,14 +30,16 @@ def forget() -> None:
 
 
 def exit_code() -> int:
-    """The exit code of a command that a signal ended, as shells count: 143 after SIGTERM, 129 after SIGHUP or 130."""
+    """The exit code of a command that a signal ended, as in shells: 143 after SIGTERM, 129 after SIGHUP, otherwise
+    130."""
     return next((128 + number for number in POLITE if number in _received), INTERRUPTED)
 
 
 def as_interrupt(signum: int, frame: object) -> None:
-    """A handler for `POLITE`: a polite end is an interrupt, which asyncio lets a run come to between two steps."""
+    """A handler for the signals in `POLITE`: it raises an interrupt, which asyncio delivers between two steps of a
+    run."""
     _received.add(signum)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where Ctrl-C is not for us
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, Ctrl-C is for others
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
@@ -48,14 +51,14 @@ def interrupt_by(signum: int) -> KeyboardInterrupt:
 
 
 def in_main_thread() -> bool:
-    """Whether Python lets this thread handle signals; in any other one, interrupts reach the main thread alone."""
+    """Whether Python lets this thread handle signals: only in the main thread."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
 def polite_ends() -> Iterator[None]:
-    """Meanwhile each signal of `POLITE` is an interrupt, unless this process ignores it, as under `nohup`, or this is
-    not its main thread."""
+    """Within the block, each signal in `POLITE` is an interrupt, unless this process ignores it (as under `nohup`), or
+    this is not its main thread."""
     if not in_main_thread():
         yield
         return
@@ -72,7 +75,7 @@ def polite_ends() -> Iterator[None]:
 
 @contextmanager
 def noted_interrupts() -> Iterator[None]:
-    """Meanwhile `was_interrupted` knows of Ctrl-C, too; asyncio then leaves it to raise KeyboardInterrupt."""
+    """Within the block, `was_interrupted` also covers Ctrl-C; asyncio then leaves it to raise KeyboardInterrupt."""
 
     def note(signum: int, frame: FrameType | None) -> None:
         _received.add(signum)
@@ -88,15 +91,15 @@ def noted_interrupts() -> Iterator[None]:
 
 
 def was_interrupted() -> bool:
-    """Whether a signal asked this command to end, even if a library has made another error of the interrupt."""
+    """Whether a signal asked this command to end, even if a library has turned the interrupt into another error."""
     return bool(_received)
 
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """A process that begins meanwhile ignores Ctrl-C, until it says otherwise: that is for its parent to handle.
+    """A process that is started within the block ignores Ctrl-C until it sets its own handler: the parent handles it.
 
-    Begun by another thread than the main one, it ignores Ctrl-C only once it says so itself.
+    If a thread other than the main one starts it, it ignores Ctrl-C only after it sets its own handler.
     """
     if not in_main_thread():
         yield
@@ -109,7 +112,7 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 def work_for_another() -> None:
-    """In a process that was begun for another: Ctrl-C does not reach it, and `POLITE` are interrupts."""
+    """Set up a child process: it ignores Ctrl-C, and the signals in `POLITE` are interrupts."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in POLITE:
@@ -117,12 +120,12 @@ def work_for_another() -> None:
 
 
 def run_async(main: Coroutine[Any, Any, Result]) -> Result:
-    """`asyncio.run`, but no coroutine is left half done, however many interrupts arrive.
+    """`asyncio.run` that leaves no coroutine unfinished, however many interrupts arrive.
 
-    asyncio gives up cancelling at the second interrupt. What it leaves behind fails when Python collects it, and prints
+    asyncio stops cancelling at the second interrupt. The remaining tasks then fail when Python collects them, and print
     a traceback. Raises what `main` raises.
 
-    Where a loop is running already, as in a notebook, `main` runs in a thread of its own, and this one waits for it.
+    If a loop is already running, as in a notebook, `main` runs in a separate thread, and this one waits for it.
     """
     try:
         asyncio.get_running_loop()
@@ -133,7 +136,7 @@ def run_async(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _run_on(runner: asyncio.Runner, main: Coroutine[Any, Any, Result], context: Context) -> Result:
-    """What `main` returns; all that it began has ended."""
+    """The result of `main`, after all tasks that it started have ended."""
     try:
         return runner.run(main, context=context)
     except BaseException:
@@ -142,8 +145,8 @@ def _run_on(runner: asyncio.Runner, main: Coroutine[Any, Any, Result], context: 
 
 
 def _run_in_a_thread(main: Coroutine[Any, Any, Result]) -> Result:
-    """What `main` returns from a loop in a thread of its own. An interrupt of this thread cancels `main`, whose end is
-    waited for, and is raised then."""
+    """The result of `main`, run by a loop in a separate thread. An interrupt of this thread cancels `main`, waits for
+    its end, and is then raised."""
     context, result, ended = copy_context(), Future[Result](), threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -178,7 +181,8 @@ def _run_in_a_thread(main: Coroutine[Any, Any, Result]) -> Result:
 
 @contextmanager
 def _interruptible_wait() -> Iterator[None]:
-    """Meanwhile Ctrl-C interrupts the main thread at once: the handler of a loop that waits for us would do nothing."""
+    """Within the block, Ctrl-C interrupts the main thread at once; the handler of a loop that waits for it would do
+    nothing."""
     if not in_main_thread() or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
         yield
         return
@@ -195,7 +199,7 @@ def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel the tasks of a loop until each has ended; give up where an interrupt comes and no task ends.
+    """Cancel the tasks of a loop until all have ended; stop if an interrupt arrives and no task ends.
 
     An interrupt that a task raises ends that task, and the others are cancelled in another round.
     """
@@ -209,4 +213,4 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
                 raise
         for task in tasks:
             if task.done() and not task.cancelled():
-                task.exception()  # asyncio prints an exception that was never looked at
+                task.exception()  # asyncio would print an exception that is never retrieved

@@ -1,8 +1,7 @@
 """Distribute a run's questions over several worker processes, each of which serves a fixed range of agents.
 
-The run's process keeps the economy and the store. Questions that are asked at once reach a worker process as one
-message, and its calls come back as files (pipeline/store/call_files.py) that are taken into the store at the end of
-the year.
+The run's main process keeps the economy and the store. Concurrent questions reach a worker process as one message, and
+its calls come back as files (pipeline/store/call_files.py), which enter the store at the end of the year.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ log = logging.getLogger("llm_economist")
 
 
 class Transport(Protocol):
-    """The way to the worker processes: `Processes` of this machine, or `Actors` of a Ray cluster."""
+    """The connection to the worker processes: `Processes` on this machine, or `Actors` on a Ray cluster."""
 
     @property
     def count(self) -> int: ...
@@ -38,7 +37,7 @@ class Transport(Protocol):
 
 @contextmanager
 def divided(llm_agents: LLMAgents, store: Store) -> Iterator[WorkerPool | None]:
-    """The worker processes of a run that is being played; None where its settings say that this process answers."""
+    """The worker processes of a run; None if its settings say that this process answers."""
     if not llm_agents.config.divided:
         yield None
         return
@@ -50,9 +49,9 @@ def divided(llm_agents: LLMAgents, store: Store) -> Iterator[WorkerPool | None]:
 
 
 class WorkerPool:
-    """`Answerer` of many processes. They begin with the first question, and end with `close`.
+    """An `Answerer` with many processes. They start with the first question, and end with `close`.
 
-    `llm_agents`, those of the run's process, are told what was used and heard.
+    `llm_agents`: those of the run's main process, which receive the usage and the reply counts.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class WorkerPool:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: Question) -> Answer:
-        """As `LLMAgents.ask`, in the worker process of its agent; the planner's questions go to the first."""
+        """Like `LLMAgents.ask`, in the worker process of its agent; the planner's questions go to the first one."""
         known = self.llm_agents.recorded.pop(question.place, ())
         reply = await self._post(replace(question, recorded=tuple(known)))
         prediction = dspy.Prediction(**reply.fields) if reply.fields is not None else None
@@ -110,11 +109,11 @@ class WorkerPool:
             log.handle(record)
 
     def ingest_calls(self) -> None:
-        """Take the calls that the worker processes have written into the store, and count them."""
+        """Move the calls that the worker processes have written into the store, and count them."""
         self.llm_agents.usage.join(ingest_calls(self.store, self.llm_agents.run_id))
 
     def close(self) -> None:
-        """End the worker processes; what they have written is in the store then."""
+        """End the worker processes, after which their calls are in the store."""
         if self.transport is not None:
             self.transport.close()
             self.ingest_calls()
@@ -131,7 +130,7 @@ def partition_of(agent: int | None, num_agents: int, processes: int) -> int:
 
 
 def setups(llm_agents: LLMAgents, store: Store, count: int) -> list[WorkerSetup]:
-    """What each of so many worker processes must know; there are no more than there are agents, or calls to share."""
+    """The setup of each worker process; their number is at most that of the agents, and that of the calls to share."""
     config = llm_agents.config
     count = min(count, *(n for n in (config.num_agents, config.concurrency, config.rpm, config.tpm) if n is not None))
     folder = calls_folder(store.path) / str(llm_agents.run_id)

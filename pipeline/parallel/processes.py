@@ -42,7 +42,7 @@ class Processes:
         return len(self.setups)
 
     async def ask(self, number: int, batch: Sequence[Question]) -> Report:
-        """The report of worker process `number`. EconomistError where it was lost `LIVES` times."""
+        """The report of worker process `number`. EconomistError if it was lost `LIVES` times."""
         loop = asyncio.get_running_loop()
         async with self.turns[number]:
             for _ in range(LIVES):
@@ -55,7 +55,7 @@ class Processes:
         raise EconomistError(f"process {number} of --processes was lost {LIVES} times in a year (exit code {code})")
 
     def close(self) -> None:
-        """Have all processes store what they have, and end."""
+        """Have all processes store their calls and end."""
         for process, _ in self.members:
             process.terminate()
         for member in self.members:
@@ -74,7 +74,7 @@ def _begin(setup: WorkerSetup) -> tuple[SpawnProcess, Connection]:
 
 
 def _end(process: SpawnProcess, pipe: Connection) -> int | None:
-    """The exit code of a process that was told to end, or is gone; one that does not is killed."""
+    """The exit code of a process that was told to end, or has ended; a process that does not end is killed."""
     process.join(SHUTDOWN_TIMEOUT)
     process.kill()
     process.join()
@@ -108,12 +108,12 @@ def _answered(runner: asyncio.Runner, agent_worker: AgentWorker, batch: Sequence
         return runner.run(agent_worker.answer(batch))
     except EconomistError as error:
         return error
-    except Exception:  # the run reports it as the bug that it is
+    except Exception:  # the run reports it as a bug
         return RuntimeError(blotted(traceback.format_exc()))
 
 
 def _exit_with_parent(agent_worker: AgentWorker) -> None:
-    """Once the run's main process has ended for any reason, store the replies received so far and exit."""
+    """Once the run's main process has ended for any reason, store all replies and exit."""
     parent = parent_process()
     assert parent is not None
     parent.join()

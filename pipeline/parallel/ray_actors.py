@@ -20,11 +20,11 @@ class Actor:
     def __init__(self, setup: WorkerSetup, folder: str) -> None:
         self.agent_worker = AgentWorker(setup)
         self.agent_worker.take_log()
-        with suppress(OSError):  # saved programs and prices may have names that are relative to it
+        with suppress(OSError):  # paths of saved programs and prices may be relative to it
             os.chdir(folder)
 
     async def is_at_home(self) -> bool:
-        """Whether the journals of the run can be written here."""
+        """Whether the call files of the run can be written here."""
         return Path(self.agent_worker.setup.folder).parent.is_dir()
 
     async def answer(self, batch: Sequence[Question]) -> Report:
@@ -38,12 +38,12 @@ class Actors:
     def __init__(
         self, setups: Callable[[int], Sequence[WorkerSetup]], *, count: int | None, address: str | None
     ) -> None:
-        """`setups`: from the number of processes; without a count, there is one for each CPU. UsageError where they
+        """`setups`: a function of the number of processes; without a count, there is one per CPU. UsageError if they
         cannot work."""
         with ExitStack() as stack:
             self.ray = stack.enter_context(cluster(address))
             count = count or max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-            # An actor waits more than it computes: it is no node's business how many there are.
+            # An actor waits more than it computes, so a node may have any number of them.
             kind = self.ray.remote(
                 num_cpus=0, max_restarts=-1, max_task_retries=LIVES - 1, scheduling_strategy="SPREAD"
             )(Actor)
@@ -64,7 +64,7 @@ class Actors:
         return len(self.members)
 
     async def ask(self, number: int, batch: Sequence[Question]) -> Report:
-        """The report of worker process `number`. EconomistError where it was lost `LIVES` times."""
+        """The report of worker process `number`. EconomistError if it was lost `LIVES` times."""
         asked = self.members[number].answer.remote(batch)
         self.under_way.add(asked)
         try:
@@ -72,11 +72,11 @@ class Actors:
         except self.ray.exceptions.RayActorError as error:
             why = str(error).strip().splitlines()[0][:160]
             raise EconomistError(f"shard {number} was lost {LIVES} times in a year ({why})") from error
-        self.under_way.remove(asked)  # one that was interrupted stays
+        self.under_way.remove(asked)  # an interrupted one stays
         return report
 
     def close(self) -> None:
-        """Have all actors store what they have, and end; the cluster, too, if it was begun here."""
+        """Have all actors store their calls and end; also end the cluster if it was started here."""
         self._exit.close()
 
     def _end(self) -> None:

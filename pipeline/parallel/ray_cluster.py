@@ -21,8 +21,8 @@ from pipeline.temporary_files import RAY
 log = logging.getLogger("llm_economist")
 
 SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would tell its makers of every cluster
-    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` it would send this folder, database and all, to every node
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report every cluster to its makers
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` it would send this whole folder to every node
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -30,11 +30,11 @@ CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection to a cluster."""
 
 LONGEST = 22
-"""Characters of a folder for temporary files with which Ray's sockets have names that are short enough."""
+"""Maximum characters of a folder for temporary files with which the paths of Ray's sockets are short enough."""
 
 
 def require(config: RunConfig) -> None:
-    """UsageError where the settings ask for Ray and it is not installed, or the cluster is not there."""
+    """UsageError if the settings ask for Ray and it is not installed, or if the cluster does not exist."""
     if config.engine != "ray":
         return
     if find_spec("ray") is None:
@@ -56,7 +56,7 @@ def _unusable(where: str, error: Exception) -> UsageError:
 
 
 def imported() -> Any:
-    """The module `ray`, told to be quiet."""
+    """The module `ray`, silenced."""
     os.environ.update(SETTINGS)
     import ray
 
@@ -65,13 +65,13 @@ def imported() -> Any:
 
 
 def _log_instead(said: Mapping[str, Any], ignore_prefix: bool) -> None:
-    """What Ray would print of its workers, whatever it is told: it would garble the progress bar."""
+    """Suppress Ray's messages about its workers, which would garble the progress bar."""
     log.info("ray: %s", " ".join(" ".join(said["lines"]).split())[:500])
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected: to `address`, else RAY_ADDRESS, else to a cluster of this machine that ends here.
+    """The module `ray`, connected to `address`, else to RAY_ADDRESS, else to a local cluster that ends with this block.
 
     An existing connection stays open.
     """
@@ -104,7 +104,7 @@ def _connect(ray: Any, where: str, folder: str | None) -> None:
     except SystemExit:  # Ray's own handler of SIGTERM
         raise interrupt_by(signal.SIGTERM) from None
     finally:
-        for number, handler in handlers.items():  # Ray has put its own in their place
+        for number, handler in handlers.items():  # Ray has replaced them by its own
             signal.signal(number, handler)
 
 
@@ -116,5 +116,5 @@ def _knock(address: str) -> None:
 
 
 def _folder() -> str | None:
-    """A folder for what Ray writes; None (Ray's own) where its name would be too long for a socket."""
+    """A folder for Ray's files; None (Ray's own) if its path would be too long for a socket."""
     return tempfile.mkdtemp(prefix=f"{RAY}{os.getpid()}-") if len(tempfile.gettempdir()) <= LONGEST else None

@@ -12,7 +12,7 @@ State = TypeVar("State")
 class Shared(Generic[State]):
     """A context manager for several threads: `begin` when the first enters, `end` with its value when the last leaves.
 
-    Threads do not leave in the order in which they entered, so none of them may restore what it found.
+    Threads do not leave in the order in which they entered, so no thread may restore the state that it found.
     """
 
     def __init__(self, begin: Callable[[], State], end: Callable[[State], object]) -> None:

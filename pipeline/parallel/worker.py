@@ -1,7 +1,7 @@
-"""One worker process: it asks the questions of a contiguous range of agents.
+"""A worker process, which asks the questions of a contiguous range of agents.
 
-Prompts are rendered and replies are parsed here: that is what runs on several cores. The answers do not depend on
-which process gives them: seeds, ids and keys of calls are those of the question (pipeline/agents/call_trace.py).
+It renders prompts and parses replies, so this work runs on several cores. The answers do not depend on the process that
+gives them, because seeds, ids and keys of calls depend only on the question (pipeline/agents/call_trace.py).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("llm_economist")
 
 LIVES = 5
-"""How often a worker process may be lost over one batch of questions before the run gives up."""
+"""How often a worker process may be lost during one batch of questions before the run fails."""
 
 SHUTDOWN_TIMEOUT = 15.0
-"""Seconds for a worker process to store what it has and end, before it is killed."""
+"""Seconds for a worker process to store its calls and end, before it is killed."""
 
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker process needs at the start. `config` has its share of the limits; `folder`: its call files."""
+    """The setup of a worker process. `config` has its share of the limits; `folder`: of its call files."""
 
     number: int
     config: RunConfig
@@ -61,7 +61,7 @@ class Reply:
 class Report:
     """The outcome of a batch: a reply for each question, in order, or the `failure` that ends the run.
 
-    `hearing`: as in `LLMAgents`. `logged`: what the worker process writes to the run's text log.
+    `hearing`: as in `LLMAgents`. `logged`: lines for the run's text log.
     """
 
     replies: list[Reply] = field(default_factory=list)
@@ -71,9 +71,9 @@ class Report:
 
 
 class AgentWorker:
-    """Answers batches of questions in the event loop of its process. Its calls are in its journal before it reports.
+    """Answers batches of questions in the event loop of its process. Its calls are in its files before it reports.
 
-    Made when it is first asked, so that what can't be made is told in a report.
+    It is created at the first question, so that a failure to create it is part of a report.
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -81,20 +81,20 @@ class AgentWorker:
         self.logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
 
     def take_log(self) -> None:
-        """Keep what this process logs, for the run's own process to write; nothing reaches the terminal."""
+        """Collect this process's log lines for the main process to write; nothing reaches the terminal."""
         log.handlers, log.propagate = [QueueHandler(self.logged)], False
         log.setLevel(logging.DEBUG if self.setup.config.debug else logging.INFO)
         logging.getLogger("dspy").setLevel(logging.ERROR)
 
     @cached_property
     def journal(self) -> CallFileWriter:
-        from pipeline.store.call_files import CallFileWriter  # Arrow, which a run in one process can do without
+        from pipeline.store.call_files import CallFileWriter  # Arrow, which a run in one process does not need
 
         return CallFileWriter(Path(self.setup.folder))
 
     @cached_property
     def left(self) -> Recorded:
-        """Calls of a predecessor that was lost, to be used again."""
+        """Calls of a lost predecessor, whose replies are reused."""
         return by_question(self.journal.leftover_calls())
 
     @cached_property
@@ -105,7 +105,7 @@ class AgentWorker:
         return llm_agents
 
     async def answer(self, batch: Sequence[Question]) -> Report:
-        """Ask all of a batch at once. An error that ends the run is told in the report."""
+        """Ask all questions of a batch at once. The report contains any error that ends the run."""
         try:
             report = await self._answer(batch)
         except EconomistError as error:
@@ -134,7 +134,7 @@ class AgentWorker:
 
 
 def share(config: RunConfig, number: int, count: int) -> RunConfig:
-    """The settings of one of so many worker processes, with its part of each limit, so that together they keep it."""
+    """The settings of one worker process, with its share of each limit, so that together they respect it."""
 
     def part(limit: int | None) -> int | None:
         return None if limit is None else limit // count + (number < limit % count)
@@ -144,7 +144,7 @@ def share(config: RunConfig, number: int, count: int) -> RunConfig:
 
 
 def by_question(calls: Sequence[Call]) -> Recorded:
-    """Calls by what was asked, in their order."""
+    """Calls by question, in order."""
     found: Recorded = {}
     for call in calls:
         found.setdefault((call.year, call.signature, call.agent), []).append(call)

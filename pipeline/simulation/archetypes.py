@@ -22,7 +22,8 @@ FULL_TIME = 40
 """Hours a week at which differences in wages are converted into hours."""
 
 PER_GROUP = 4
-"""The least average number of archetypes per demographic group; finer groups are not used: wages matter more."""
+"""Minimum average number of archetypes per demographic group; otherwise groups are not used, because wages matter
+more."""
 
 
 @dataclass(frozen=True, eq=False)

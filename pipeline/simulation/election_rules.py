@@ -13,10 +13,10 @@ from pipeline.economy.tax import FloatArray
 from signatures.texts.ballot import Form
 
 Ballot = tuple[int, ...]
-"""Numbers of candidates: the one chosen, those approved of, or a ranking, best first; empty for an abstention."""
+"""Candidates by number: the one chosen, those approved, or a ranking, best first; empty for an abstention."""
 
 MOST_CANDIDATES = 20
-"""The most names on a ballot; of more candidates, a random sample is drawn, so that ballots stay short."""
+"""Maximum names on a ballot; of more candidates, a random sample is drawn, so that ballots stay short."""
 
 
 def _nobody_asks(voter: int) -> FloatArray:

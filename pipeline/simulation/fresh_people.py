@@ -37,7 +37,7 @@ class FreshPeople:
     def worth(self, law: TaxSchedule, welfare: str = "") -> float:
         """The objective, or the welfare function named `welfare`, if all fresh people best-respond to `law`.
 
-        In dollars per person and year; a sum over people (`SUMS`) is scaled to `people`.
+        In dollars per person per year; a sum over people (`SUMS`) is scaled to `people`.
         """
         name = welfare or self.setting.welfare
         value = _worth(replace(self.setting, welfare=name), law)

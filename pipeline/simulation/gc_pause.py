@@ -31,5 +31,5 @@ _PAUSE = Shared(_begin, _end)
 
 
 def rarely_collected() -> Shared[tuple[int, int, int]]:
-    """Within, garbage is searched for `RARELY`, and what exists now is left alone."""
+    """Within the block, garbage is collected with the thresholds `RARELY`, and existing objects are not traversed."""
     return _PAUSE

@@ -45,7 +45,7 @@ class Government:
 
 @dataclass(frozen=True)
 class Campaign:
-    """The candidates' platforms and calls, and the winner; None if nobody won."""
+    """The candidates' platforms and calls, and the winner; None if there is none."""
 
     platforms: Platforms = field(default_factory=dict)
     calls: Mapping[int, int | None] = field(default_factory=dict)
@@ -186,7 +186,7 @@ async def _nominate(
 
 
 def ballot_paper(form: Form, platforms: Platforms) -> BallotPaper:
-    """The paper of a vote, with the candidates as the permitted answers."""
+    """The ballot paper of a vote, with the candidates as the permitted answers."""
     return BallotPaper(tuple(candidate_name(agent) for agent in platforms), form)
 
 

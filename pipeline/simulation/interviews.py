@@ -29,7 +29,7 @@ from signatures.texts.planner import EconomySummary, RateChanges
 from signatures.texts.worker import Identity, YearSummary
 
 LONGEST_QUESTION = 2000
-"""The most characters in a question."""
+"""Maximum characters of a question."""
 
 
 class Interview:

@@ -1,4 +1,4 @@
-"""The life of a run, the same for the command line, Python and sweeps."""
+"""The stages of a run from its start to its end, the same for the command line, Python and sweeps."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ def new_run(
     """A run that is ready to be played: its database is open, and its model has answered.
 
     The database stays open for as long as the context lasts. While another process writes it, the run goes to a shard
-    (shards.py). `models`: objects by name, in place of models connected by name. `tell` gets each notice for the
-    user, as plain text in one line. EconomistError if the run cannot
-    begin; a database that was created for it is removed then.
+    (shards.py). `models`: objects by name, in place of models connected by name. `tell` gets each notice for the user,
+    as plain text in one line. EconomistError if the run cannot begin; a database that was created for it is removed
+    then.
     """
     check_name(config.db)
     with polite_ends(), shards.open_store(config.db) as store:
@@ -181,7 +181,7 @@ def _with_status(simulation: Simulation, play: Callable[[], None]) -> Ending:
     except EconomistError as error:
         if simulation.run_id and (
             isinstance(error, FileLost) or not isinstance(error, StoreError)
-        ):  # a store that failed can't be told how it ended
+        ):  # a failed store cannot record how the run ended
             store.finish_run(simulation.run_id, "failed", str(error))
         raise
     except Exception as error:

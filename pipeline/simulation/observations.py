@@ -1,6 +1,6 @@
-"""Turn the state of the simulation into the texts of prompts (signatures/texts), which say what rounding they do.
+"""Turn the state of the simulation into the texts of prompts; signatures/texts documents their rounding.
 
-A change of what is shown changes prompts, and tests/golden shows it in the diff.
+Any change of these texts changes prompts, and appears in the diff of tests/golden.
 """
 
 from __future__ import annotations

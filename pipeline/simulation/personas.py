@@ -31,8 +31,8 @@ async def write_personas(
 ) -> list[Row]:
     """Fill `world.personas` from the store, or else by the model; returns the new rows.
 
-    Stored personas are reused if model, strategy and seed are the same. `asked`: who answers, if not `llm_agents`. A
-    worker for whom the model fails gets a persona from the template.
+    Stored personas are reused if model, strategy and seed are the same. `asked`: answers instead of `llm_agents`. If
+    the model fails for a worker, the persona comes from the template.
     """
     population = world.population
     strategy = written_by(world.config)
@@ -92,7 +92,7 @@ def persona_inputs(world: World, agent: int) -> dict[str, Any]:
 
 
 async def assign_personas(world: World, llm_agents: Answerer) -> int:
-    """Have the personas that `world` needs written; return the number of failures.
+    """Have a model write the personas that `world` needs; return the number of failures.
 
     These people have no persona and are described only by their pay.
     """

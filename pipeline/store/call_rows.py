@@ -15,16 +15,16 @@ SIGNATURES = (
     "ChooseLabor",
     "JudgeTaxPolicy",
 )
-"""In the order in which a year asks them: the order of call ids."""
+"""Questions in the order in which a year asks them, which is the order of call ids."""
 
 
 INTERVIEW = "AnswerInterview"
-"""What is asked when a year is over. It belongs to no run: a resumed or replayed run ignores it."""
+"""The question of an interview. It is not part of a run: a resumed or replayed run ignores it."""
 
 
 MOST_ATTEMPTS = 1000
 BRANCH_ATTEMPTS = 50
-"""Attempts of one branch of a question at most; a question has room for twenty branches."""
+"""Maximum attempts of one branch of a question; a question can have twenty branches."""
 RUN_STRIDE = 10**13
 
 

@@ -31,8 +31,8 @@ OPEN_HERE: set[Path] = set()
 """Databases that this process has open for writing."""
 
 OPENING = threading.RLock()
-"""Held by a thread that opens a database for writing, and by one that has one open to read for a moment: DuckDB refuses
-a process both at once, and to close a file that another thread has just opened would end its lock."""
+"""Held by a thread that opens a database for writing, and by a thread that has one open for a short read. DuckDB
+refuses both at once in one process, and closing a file that another thread has just opened would release its lock."""
 
 
 OPENED: dict[str, None] = {}

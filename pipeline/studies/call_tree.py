@@ -13,11 +13,11 @@ from pipeline.store.call_rows import Call
 
 @dataclass(eq=False)
 class CallNode:
-    """One call in DSPy's tree of calls: of an evaluation, a module, a model or a parser.
+    """A node of DSPy's call tree: an evaluation, a module, a model or a parser.
 
-    Of a module: `call`, a reply that is not stored yet. Of a model: `key` of its current request, DSPy's `rollout`,
-    `failures` in a row, `replies` so far, `attempts`. Of a question, the outermost module: `claims`, which of its model
-    calls asked what. Of an evaluation: what it has `taken` so far.
+    For a module: `call`, a reply that is not stored yet. For a model: `key` of its current request, DSPy's `rollout`,
+    consecutive `failures`, `replies` so far, `attempts`. For a question, i.e. the outermost module: `claims`, the
+    request of each of its model calls. For an evaluation: its usage so far (`taken`).
     """
 
     kind: str
@@ -35,7 +35,7 @@ class CallNode:
 
     @property
     def above(self) -> Iterator[CallNode]:
-        """This call and those that it is part of, from the inside out."""
+        """This node and its ancestors, from the inside out."""
         node: CallNode | None = self
         while node is not None:
             yield node
@@ -43,18 +43,18 @@ class CallNode:
 
     @property
     def question(self) -> CallNode:
-        """The outermost module that this is part of; a model that is called by itself is one."""
+        """The outermost module around this node; a model that is called on its own counts as one."""
         return [node for node in self.above if node.kind in ("module", "model")][-1]
 
     @property
     def enclosing_module(self) -> CallNode:
-        """The module whose question a model's reply answers; a model that is called by itself is its own."""
+        """The module whose question a model's reply answers; for a model that is called on its own, the model."""
         return next((node for node in self.above if node.kind == "module"), self)
 
 
 @dataclass
 class EvaluationUsage:
-    """What an evaluation took: calls that were answered, new or stored, and replies among them that did not parse."""
+    """The usage of an evaluation: answered calls, new or stored, and replies among them that did not parse."""
 
     program: dspy.Module
     examples: Sequence[dspy.Example]
@@ -66,7 +66,7 @@ class EvaluationUsage:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A whole evaluation: `scores` and `predictions` in the order of its examples, and what it took."""
+    """A whole evaluation: `scores` and `predictions` in the order of its examples, and its usage."""
 
     taken: EvaluationUsage
     scores: tuple[float, ...]

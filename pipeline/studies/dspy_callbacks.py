@@ -1,9 +1,8 @@
 """DSPy callbacks of a study: record every model call, enforce the budget and follow modules and evaluations.
 
-What is asked is told from everything else by its key: the model, the messages and the settings, DSPy's rollout, and
-how often the same question (one call of a program) has made this request before. So the reply to a request does
-not depend on which thread came first, a request that is made twice is paid once, and samples that DSPy wants to
-differ do differ.
+A key identifies each request: the model, the messages and the settings, DSPy's rollout, and how often the same question
+(one call of a program) has made this request before. So the reply to a request does not depend on which thread came
+first, a repeated request is paid for once, and samples that DSPy wants to differ do differ.
 """
 
 from __future__ import annotations
@@ -39,19 +38,19 @@ from programs.engines.connections import hang_up
 from programs.models import without_secrets
 
 MANY = 10**9
-"""Errors after which DSPy gives up: practically never, because an unusable answer just scores 0."""
+"""Errors after which DSPy stops: effectively unlimited, because an unusable answer just scores 0."""
 
 LAST_REPLIES = 1.0
-"""Seconds that an interrupted study waits for replies that are on their way."""
+"""Seconds for which an interrupted study waits for pending replies."""
 
 OPTIMIZER = "optimizer"
-"""Role of calls that an optimizer makes for itself: proposals of instructions, reflections."""
+"""The role of an optimizer's own calls: proposals of instructions, reflections."""
 
 Handler = TypeVar("Handler", bound=Callable[..., None])
 
 
 def _guarded(handler: Handler) -> Handler:
-    """DSPy swallows what its callbacks raise; here it halts the study."""
+    """Make an error in a callback halt the study; DSPy would ignore it."""
 
     @wraps(handler)
     def guarded(self: StudyCallbacks, *args: Any, **kwargs: Any) -> None:
@@ -64,10 +63,10 @@ def _guarded(handler: Handler) -> Handler:
 
 
 class StudyCallbacks(BaseCallback):
-    """Recorder, budget and callback at once; `open` has DSPy use it.
+    """Recorder, budget guard and callback in one; `open` makes DSPy use it.
 
-    `kind`: what the tuned program is; other modules are the optimizer's own. `on_evaluated` is told of every whole
-    evaluation. `asked` is the program that this thread has called last.
+    `kind`: the class of the tuned program; other modules belong to the optimizer. `on_evaluated` is called after every
+    whole evaluation. `asked`: the program that this thread called last.
     """
 
     def __init__(self, study: Study, kind: type[dspy.Module], on_evaluated: Callable[[Evaluated], None]) -> None:
@@ -78,9 +77,10 @@ class StudyCallbacks(BaseCallback):
 
     @contextmanager
     def open(self, *, lm: dspy.LM, adapter: dspy.Adapter, threads: int) -> Iterator[StudyCallbacks]:
-        """Within, DSPy asks `lm` by `adapter` in at most `threads` threads. Later questions are refused.
+        """Within the block, DSPy asks `lm` with `adapter` in at most `threads` threads. Later questions are refused.
 
-        DSPy leaves threads behind when it gives up; they get no more replies, and are awaited as far as they pay.
+        When DSPy stops early, it leaves threads behind; they get no more replies, and their pending paid calls are
+        awaited.
         """
         context = CallContext(attempts=self, replies=self, budget=self)
         here = {"callbacks": [self], "max_errors": MANY, "num_threads": threads}
@@ -106,7 +106,7 @@ class StudyCallbacks(BaseCallback):
     def asked(self) -> dspy.Module | None:
         return getattr(self.thread, "program", None)
 
-    # The tree of calls
+    # The call tree
 
     def _begin(self, kind: str, call_id: str, instance: Any = None) -> CallNode:
         node = CallNode(kind, call_id, self.nodes.get(ACTIVE_CALL_ID.get()), instance)
@@ -115,7 +115,7 @@ class StudyCallbacks(BaseCallback):
 
     @property
     def here(self) -> CallNode:
-        """The call of DSPy's tree that is being made now."""
+        """The current node of DSPy's call tree."""
         return self.nodes[ACTIVE_CALL_ID.get()]
 
     @_guarded
@@ -186,14 +186,14 @@ class StudyCallbacks(BaseCallback):
 
     @property
     def shared(self) -> None:
-        """Studies call from threads, which do not wait for one another."""
+        """None: a study's threads do not combine identical prompts."""
         return None
 
     def sampling_seed(self, request: lm15.Request) -> int:
         return self.study.seed_of(self._key(request))
 
     def _key(self, request: lm15.Request) -> str:
-        """What tells this request of this question from all others, as 16 hexadecimal digits."""
+        """The identity of this request of this question, as 16 hexadecimal digits."""
         model = self.here
         context, plain = call_context(), replace(request, config=replace(request.config, seed=None))
         asked = as_json([request_key(request.model, plain), str(model.rollout), context.sample, context.asked])
@@ -205,7 +205,7 @@ class StudyCallbacks(BaseCallback):
             return blake2b(f"{asked}/{claims.index(claim)}".encode(), digest_size=8).hexdigest()
 
     def recall(self, request: lm15.Request) -> lm15.Response | None:
-        """The reply to this request if it has been made, or is being made by another thread: then it is awaited."""
+        """The reply to this request if it was made before; if another thread is making it, wait for that."""
         model = self.here
         self._store(model.enclosing_module)
         model.key = self._key(request)
@@ -220,14 +220,14 @@ class StudyCallbacks(BaseCallback):
         return as_response(known)
 
     def _free(self) -> bool:
-        """True, unless nothing more may be asked."""
+        """True, unless no more questions may be asked."""
         self.study.check()
         if self.ended.is_set():
             raise Capped("this phase of the study has ended")
         return True
 
     def _took(self, model: CallNode, call: Call) -> None:
-        """Note a reply where it was asked for, new or stored."""
+        """Record a reply, new or stored, in the nodes of its request."""
         model.replies += 1
         model.failures = 0
         with self.study.changed:
@@ -251,7 +251,7 @@ class StudyCallbacks(BaseCallback):
         self._took(model, call)
 
     def described(self, model: CallNode, enclosing_module: CallNode) -> dict[str, str]:
-        """Role, signature and strategy of a call, as they are stored."""
+        """Role, signature and strategy of a call, as stored."""
         signature = getattr(enclosing_module.instance, "signature", None)
         answers = signature is not None and self.study.output in signature.output_fields
         own = isinstance(model.question.instance, self.kind)
@@ -298,8 +298,8 @@ class StudyCallbacks(BaseCallback):
             self._store(enclosing_module)
 
     def _store(self, enclosing_module: CallNode) -> None:
-        """Store the last reply, whose outcome is known by now or will not be."""
-        with self.study.changed:  # so that a phase that closes meanwhile waits for it
+        """Store the last reply, whether or not its outcome is known."""
+        with self.study.changed:  # so that a phase that is closing waits for it
             call, enclosing_module.call = enclosing_module.call, None
             if call is not None:
                 self._keep(call)
@@ -342,18 +342,18 @@ class StudyCallbacks(BaseCallback):
 
 
 def _prediction(said: Any) -> dspy.Prediction:
-    """What a program answered in an evaluation, which may come with its trace; empty where nothing could be used."""
+    """A program's answer in an evaluation, without its trace; empty if it was unusable."""
     answer = said[0] if isinstance(said, tuple) else said
     return answer if isinstance(answer, dspy.Prediction) else dspy.Prediction()
 
 
 def _expected(error: Exception) -> bool:
-    """Whether a question may fail so. DSPy itself fails while it looks at a reply that could be parsed in part."""
+    """Whether this failure concerns one question only. DSPy itself fails on a reply that could be parsed in part."""
     kinds = (dspy_errors.AdapterParseError, dspy_errors.LMError)
     return isinstance(error, kinds) or isinstance(error.__context__, dspy_errors.AdapterParseError)
 
 
 def _of_the_prompt(error: dspy_errors.LMError) -> bool:
-    """Whether a request was refused for what it says: a program that asks so scores 0, and others may do better."""
+    """Whether a request was refused for its contents: that program scores 0, and others may do better."""
     refused = isinstance(error, dspy_errors.LMInvalidRequestError)
     return refused and not isinstance(error, dspy_errors.LMUnsupportedModelError)

@@ -1,7 +1,7 @@
-"""A study: one optimization of a program, which stores every model call, pays for it once and keeps to a budget.
+"""A study: one optimization of a program. It stores every model call, pays for it once, and respects a budget.
 
-A study that was cut off is done again from its start: what was asked before is answered from the store, so that it
-comes to the same point without paying, and continues. `StudyCallbacks` (dspy_callbacks.py) is the part that DSPy sees.
+An interrupted study starts again from the beginning. The store answers all earlier requests, so the study reaches the
+same point at no cost, and continues. `StudyCallbacks` (dspy_callbacks.py) is the part that DSPy sees.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ class Halted(BaseException):
 
 @dataclass
 class Study:
-    """Rows of a study in `store`, and the replies that it has. One study is open at a time in a process.
+    """The rows and replies of a study in `store`. A process has one study open at a time.
 
-    `row`: the columns of `studies` that tell it from all others; `output`: the field by which its question is known,
-    however an optimizer has changed it; `questions`: role and signature by such a field, where several roles are tuned
-    together. `replies`: stored calls by what was asked. `usage`
-    holds what the study took in all, of which `bought` calls are new. Threads share a study: a thread that waits for
-    another thread's reply waits on `changed`.
+    `row`: the columns of `studies` that identify it; `output`: the field that identifies its question, even after an
+    optimizer has changed it; `questions`: role and signature by such a field, if several roles are tuned together.
+    `replies`: stored calls by the key of their request. `usage`: the usage of the study in total, of which `bought`
+    calls are new. Threads share a study: a thread that waits for another thread's reply waits on `changed`.
     """
 
     store: Store
@@ -65,7 +64,7 @@ class Study:
         self.save("running")
 
     def _load(self) -> None:
-        """Take what the study has asked and spent before."""
+        """Load the study's earlier calls and spending."""
         columns = ", ".join(field.name for field in fields(Call) if field.name != "prompt")
         query = f"SELECT {columns}, '' AS prompt FROM lm_calls WHERE study = ? ORDER BY call_id DESC"
         calls = [Call(**row) for row in self.store.rows(query, [self.name])]
@@ -75,19 +74,19 @@ class Study:
         self.allowance.estimator.spent = Amount(self.usage.cost_usd, self.usage.tokens)
 
     def save(self, status: str, **values: Any) -> None:
-        """Write the study's row: its status, and what has come of it."""
+        """Write the study's row, with its status and results."""
         ended = None if status == "running" else now()
         used = {"calls": self.usage.calls, "cost_usd": self.usage.cost_usd}
         row = {**self.row, **used, **values, "status": status, "finished_at": ended}
         self.store.replace("studies", {"study": self.name}, [row])
 
     def check(self) -> None:
-        """Raise Halted if the study cannot go on."""
+        """Raise Halted if the study cannot continue."""
         if self.halted is not None:
             raise Halted(self.halted)
 
     def halt(self, error: Exception) -> None:
-        """From now on nothing more is asked, and `check` says why; the first reason counts."""
+        """Refuse all further questions; `check` raises the reason, of which the first counts."""
         with self.changed:
             self.halted = self.halted or error
             self.changed.notify_all()
@@ -101,17 +100,17 @@ class Study:
             self.store.post({**row, "run_id": None, "year": None, "study": self.name})
 
     def next_id(self) -> int:
-        """A number for a call: negative, as no call of a run has."""
+        """A new call id: negative, unlike those of runs."""
         with self.changed:
             self.last_id -= 1
             return self.last_id
 
     def seed_of(self, key: str) -> int:
-        """The sampling seed of a request: the same whenever the study is done again, whatever is asked before it."""
+        """The sampling seed of a request: the same whenever the study is repeated, whatever is asked before it."""
         return int.from_bytes(blake2b(f"{self.seed}/{key}".encode(), digest_size=4).digest()) & 0x7FFFFFFF
 
 
 def study_name(identity: Mapping[str, Any]) -> str:
-    """A name by what makes a study what it is, e.g. `worker-labeled-1f0c9a2b`: the same settings, the same study."""
+    """A name that identifies the settings of a study, e.g. `worker-labeled-1f0c9a2b`: equal settings, equal name."""
     digest = blake2b(as_json(identity).encode(), digest_size=4).hexdigest()
     return f"{identity['role']}-{identity['optimizer']}-{digest}"

@@ -1,7 +1,7 @@
 """A study's budget of calls, dollars and tokens over all of its models and threads.
 
-A `Budget` (pipeline/agents/budget.py) does the counting; it lives in one event loop and cannot make a thread wait,
-which this can.
+A `Budget` (pipeline/agents/budget.py) does the counting. It belongs to one event loop and cannot make a thread wait;
+this module can.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pipeline.agents.budget import Amount, Budget, Capped
 
 BUDGET = "--budget"
 POLL_INTERVAL = 0.01
-"""Seconds between two looks of an event loop, which must not block, at whether there is room."""
+"""Seconds between two checks of an event loop, which must not block, whether a request fits."""
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """A part of an allowance that is kept for later."""
+    """A part of a budget that is held back."""
 
     calls: int = 0
     dollars: float = 0.0
@@ -38,9 +38,9 @@ NOTHING = Reservation()
 
 @dataclass
 class StudyBudget:
-    """Caps on attempts at a model, and what was spent. `estimator` counts and estimates, and has no caps of its own.
+    """Caps on model calls, and the spending so far. `estimator` counts and estimates, and has no caps of its own.
 
-    `calls`, and what `estimator` has spent, start with what the study did before it was cut off. `kept` is held back.
+    `calls`, and the spending of `estimator`, include the study's calls before an interruption. `kept` is held back.
     """
 
     estimator: Budget
@@ -54,7 +54,7 @@ class StudyBudget:
 
     @contextmanager
     def holding_back(self, share: Reservation) -> Iterator[None]:
-        """Hold `share` back meanwhile."""
+        """Hold back `share` within the block."""
         before, self.kept = self.kept, share
         try:
             yield
@@ -62,7 +62,7 @@ class StudyBudget:
             self.kept = before
 
     def admit(self, request: lm15.Request) -> Amount:
-        """Reserve the worst case of `request`, waiting while others may give back what they reserved. Raises Capped."""
+        """Reserve the worst case of `request`; wait while others may release reservations. Raises Capped."""
         with self._changed:
             while (reserved := self._try(request)) is None:
                 self._changed.wait()
@@ -78,7 +78,7 @@ class StudyBudget:
             await asyncio.sleep(POLL_INTERVAL)
 
     def _try(self, request: lm15.Request) -> Amount | None:
-        """What is reserved, or None where there may be room later. Raises Capped where there will be none."""
+        """The reservation, or None if the request may fit later. Raises Capped if it will never fit."""
         over = self._over(self.estimator.worst_case(request))
         if over is not None:
             if self._in_flight and self._calls_left > 0:
@@ -93,7 +93,7 @@ class StudyBudget:
         return 1 if self.max_calls is None else self.max_calls - self.kept.calls - self.calls
 
     def _over(self, worst: Amount) -> str | None:
-        """Which cap the next request could pass, in words."""
+        """The cap that the next request could exceed, in words."""
         after = self.estimator.spent + self.estimator.reserved + worst
         kept = " but for what the last comparison needs" if self.kept != NOTHING else ""
         if self._calls_left < 1:
@@ -105,7 +105,7 @@ class StudyBudget:
         return None
 
     def settle(self, reserved: Amount, request: lm15.Request, outcome: lm15.Response | BaseException) -> None:
-        """Put what a request took in the place of what was reserved for it."""
+        """Replace a request's reservation by its actual usage."""
         with self._changed:
             self._in_flight -= 1
             self.estimator.settle(reserved, request, outcome)

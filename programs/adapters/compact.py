@@ -1,8 +1,8 @@
 """The compact prompt format: constant instructions, `name: value` lines, and one JSON object as the reply.
 
-The system part says what to do, which fields come and what JSON to reply with: the same text for every agent that is
-asked the same question. The user part has the values alone, in the signature's order. Demonstrations, instructions
-and descriptions are read on every call, so DSPy's optimizers work on this format as on its own.
+The system message states the task, the input fields and the JSON of the reply; it is the same text for every agent that
+is asked the same question. The user message has only the values, in the signature's order. Demonstrations, instructions
+and descriptions are read on every call, so DSPy's optimizers work with this format as with DSPy's own.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ REPLY = "Reply with one JSON object and nothing else:"
 
 
 class CompactAdapter(dspy.Adapter):
-    """The format itself; programs/adapters/repairing.py adds what all formats share. Raises AdapterParseError in
-    `parse`."""
+    """The format itself; programs/adapters/repairing.py adds what all formats share. `parse` raises
+    AdapterParseError."""
 
     def __init__(self) -> None:
         super().__init__(use_native_function_calling=False)
@@ -119,16 +119,16 @@ def _line(name: str, value: Any) -> str:
     return f"{name}:\n{text}" if "\n" in text else f"{name}: {text}"
 
 
-# -- reading a reply: the value that is meant, and never a number out of prose ---------------------------------------
+# -- reading a reply: the intended value, and never a number taken from prose ---------------------------------------
 
 MARKUP = " \t\n*_`\"'"
-"""What may stand around a value."""
+"""Characters that may surround a value."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """How one output field is read. `unit`: words that may follow its number, all or the first; `prose`: any text is a
-    value of it."""
+    """How one output field is read. `unit`: words that may follow its number, all of them or the first; `prose`:
+    whether any text is a valid value."""
 
     kind: TypeAdapter[Any]
     unit: tuple[str, ...]
@@ -144,7 +144,7 @@ class Output:
             return self.kind.validate_python(self.plain(said))
 
     def plain(self, text: str) -> Any:
-        """`text` as JSON if it is JSON, `40 hours` as 40 where hours are asked for, else as it is."""
+        """`text` decoded if it is JSON, `40 hours` as 40 if hours are asked for, else unchanged."""
         number = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([A-Za-z][A-Za-z ]*)", text)
         if number and tuple(words := number[2].lower().split()) == self.unit[: len(words)]:
             text = number[1]
@@ -154,9 +154,11 @@ class Output:
             return text
 
     def bare(self, reply: str, name: str) -> Any:
-        """What a reply without an object means, if it is the value alone: named, fenced or in bold, but no sentence.
+        """The value of a reply without an object if it is the value alone: named, fenced or in bold, but not a
+        sentence.
 
-        Raises ValueError. Where any text is a value, nothing tells it from a refusal: it must be JSON.
+        Raises ValueError. If any text is a valid value, it must be JSON, because nothing else distinguishes it from a
+        refusal.
         """
         text = re.sub(r"\A```\w*\n|\n```\Z", "", reply.strip())
         text = re.sub(rf"\A\W*{name}\W*[:=]", "", text, flags=re.IGNORECASE)
@@ -181,7 +183,7 @@ _outputs = PerSignature(_make_outputs)
 
 
 def _said(reply: str, outputs: Mapping[str, Output]) -> dict[str, Any]:
-    """What the reply says for each output, decoded. ValueError: no object, or several that differ."""
+    """The decoded value of each output. ValueError if there is no object, or several that differ."""
     for mended in (False, True):
         text = _mended(reply[reply.find("{") : reply.rfind("}") + 1]) if mended else reply
         found = [each for each in _objects(text) if not outputs.keys().isdisjoint(each)]
@@ -197,11 +199,11 @@ def _said(reply: str, outputs: Mapping[str, Output]) -> dict[str, Any]:
 
 
 MOST_BRACES = 50
-"""Places at which an object is looked for, so that no reply takes long to read."""
+"""Maximum number of positions at which an object is searched for, so that no reply takes long to read."""
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in `text`, those within others left out."""
+    """The outermost JSON objects in `text`."""
     decoder, end = json.JSONDecoder(strict=False), 0
     for brace in islice(re.finditer("{", text), MOST_BRACES):
         if brace.start() >= end:
@@ -213,7 +215,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 SLIPS = re.compile(
-    r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+(?:"|\\?\Z)'  # text, to be left alone, also where nothing ends it
+    r'"[^"\\]*+(?:\\[\s\S][^"\\]*+)*+(?:"|\\?\Z)'  # text in double quotes, even unclosed, stays
     r"|'[^'\"\n]*'"  # text in single quotes
     r"|,(?=\s*[}\]])|\+(?=\d)"  # a comma at the end, a plus sign
     r"|\b(?:True|False|None)\b"
@@ -222,7 +224,7 @@ SLIPS = re.compile(
 
 
 def _mended(text: str) -> str:
-    """`text` with what models get wrong about JSON put right; nothing is left out or guessed."""
+    """`text` with models' usual JSON mistakes corrected; nothing is omitted or guessed."""
     return SLIPS.sub(_mend, text)
 
 

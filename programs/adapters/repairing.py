@@ -23,19 +23,19 @@ from programs.dspy_versions import messages_of, with_defaults
 from signatures.types import Hours
 
 REPAIRS = 2
-"""How often a reply that does not parse is sent back with the error."""
+"""Maximum number of times that a reply is sent back with its parse error."""
 
 LONGEST = 1_000_000
-"""Characters of a reply that is read: a longer one is no answer to any question here."""
+"""Maximum characters of a reply that is parsed; no valid answer is longer."""
 
 MOST_MENDING = 8_000_000
-"""How much may be mended in a reply that is no JSON: characters times (40 a brace, 1 a quote), about a second."""
+"""Maximum effort to repair a reply that is not JSON: characters times (40 per brace, 1 per quote), about a second."""
 
 PARSING = Lock()
-"""DSPy parses by `ast`, which in CPython 3.11 fails now and then when two threads use it at once."""
+"""DSPy parses with `ast`, which in CPython 3.11 sometimes fails if two threads use it at once."""
 
 EMPTY = "The LM returned an empty or null response."
-"""DSPy's words. A thought alone is told in the same ones, whether or not it came apart from the text."""
+"""DSPy's message. A reply with nothing but reasoning gets the same one, whether or not reasoning came separately."""
 
 UNFINISHED = "it ends within a thought, before any answer"
 
@@ -43,14 +43,14 @@ _feedback: ContextVar[list[dict[str, str]]] = ContextVar("feedback")
 
 
 class _Repairing:
-    """Mixed into an adapter: on a reply that does not parse, ask again and say what was wrong.
+    """Mixin for adapters: if a reply does not parse, ask again and say what was wrong.
 
-    Outcomes are reported to the recorder of the current context (programs/calls/context.py). The system message is put
-    together once per signature.
+    Outcomes are reported to the recorder of the current context (programs/calls/context.py). The system message is
+    built once per signature.
     """
 
     repairs_texts = True
-    """Whether the format's parser repairs as JSON what is not exactly `str`."""
+    """Whether the format's parser repairs every value whose type is not exactly `str` as JSON."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -84,11 +84,11 @@ class _Repairing:
         return fields
 
     def tags(self, signature: Any) -> Collection[str]:
-        """Tags that are no thoughts, whatever they are called."""
+        """Tags that do not mark reasoning, whatever their names."""
         return ()
 
     def _answer(self, signature: Any, completion: str) -> dict[str, Any]:
-        """The values in a reply without thoughts."""
+        """The values in a reply without its reasoning."""
         plain, bounded = _texts(signature) if self.repairs_texts else (None, {})
         if self.repairs_texts and any(map(_is_tangled, self.repaired(plain or signature, completion))):
             raise self._refused(signature, completion, "it is no JSON, and too tangled to be mended")
@@ -106,7 +106,7 @@ class _Repairing:
         return fields
 
     def repaired(self, signature: Any, completion: str) -> Iterable[str]:
-        """The parts of a reply that DSPy repairs where they are no JSON."""
+        """The parts of a reply that DSPy repairs if they are not JSON."""
         return ()
 
     def _refused(self, signature: Any, completion: str, why: str) -> AdapterParseError:
@@ -127,7 +127,7 @@ class _Repairing:
         raise AssertionError("the loop returns or raises")
 
     async def _once(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
-        """One reply and what it says: the short way where that is the same as DSPy's."""
+        """One reply and its values, by the fast path if that is equivalent to DSPy's."""
         self.hold(lm, lm_kwargs, signature)
         settings = direct.settings_of(lm, lm_kwargs, signature)
         request = direct.request(lm, settings, self.format(signature, demos, inputs)) if settings is not None else None
@@ -140,7 +140,7 @@ class _Repairing:
         return [dict.fromkeys(signature.output_fields) | fields]
 
     def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
-        """Have the server hold the reply to a schema, where the format has one."""
+        """Have the server enforce a schema on the reply, if the format has one."""
 
     def __call__(self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
         token = _feedback.set([])
@@ -160,7 +160,7 @@ class _Repairing:
 
 
 def _failed(error: AdapterParseError) -> None:
-    """Report the failure and set the next request to carry it."""
+    """Report the failure, and add it to the next request."""
     what = untrusted_text.one_line(reason(error), 300)
     recorder = call_context().replies
     if recorder is not None:
@@ -178,7 +178,7 @@ def _failed(error: AdapterParseError) -> None:
 
 
 def _sendable(text: str) -> str:
-    """`text` without lone surrogates, which broken JSON may bring and no provider takes back."""
+    """`text` without lone surrogates, which broken JSON may contain and no provider accepts."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -192,7 +192,7 @@ def reason(error: AdapterParseError) -> str:
         messages = dict.fromkeys(each["msg"] for each in invalid.errors(include_url=False))
         return f"{field}: {'; '.join(messages)}"[:300]
     missing = [name for name in outputs if name not in (error.parsed_result or {})]
-    told = " ".join(own.rpartition("Error message: ")[2].split())  # before it stands the whole value
+    told = " ".join(own.rpartition("Error message: ")[2].split())  # the whole value precedes it
     return (told or f"no value for {', '.join(missing)}")[:300]
 
 
@@ -217,17 +217,17 @@ def _plain_texts(signature: Any) -> tuple[Any, Mapping[str, TypeAdapter[Any]]]:
 
 
 _texts = PerSignature(_plain_texts)
-"""A signature with its bounded texts and hours as plain texts, None if there are none, and what validates them.
+"""A signature whose bounded texts and hours are plain texts, None if it has none, and their validators.
 
-DSPy repairs as JSON whatever is not exactly `str`, which tears a text with a bracket in it apart.
+DSPy repairs every type other than `str` as JSON, which would destroy a text that contains a bracket.
 """
 
 
 def _is_tangled(text: str) -> bool:
-    """Whether `text` is no JSON and mending it may take long.
+    """Whether `text` is not JSON and may take long to repair.
 
-    The library that DSPy mends with reads on to the end of the text at each brace and quote: on two cores of 2024,
-    5 microseconds for each brace and character, an eighth of one for each quote and character.
+    DSPy's repair library scans to the end of the text at each brace and quote: on two cores of 2024, it takes 5
+    microseconds per brace and character, and an eighth of one per quote and character.
     """
     braces = text.count("{") + text.count("[") + text.count("(")
     quotes = text.count('"') + text.count("'")
@@ -241,12 +241,12 @@ def _is_tangled(text: str) -> bool:
 
 
 def _others(signature: Any) -> list[str]:
-    """The outputs that are no plain text, which DSPy repairs."""
+    """The outputs that are not plain text; DSPy repairs them."""
     return [name for name, field in signature.output_fields.items() if field.annotation is not str]
 
 
 class ChatAdapter(_Repairing, dspy.ChatAdapter):
-    """DSPy's chat format (`[[ ## field ## ]]`), with repair in place of its silent second call."""
+    """DSPy's chat format (`[[ ## field ## ]]`), with repair instead of DSPy's silent second call."""
 
     def __init__(self) -> None:
         super().__init__(use_json_adapter_fallback=False)
@@ -258,7 +258,7 @@ class ChatAdapter(_Repairing, dspy.ChatAdapter):
 
 
 class XMLAdapter(_Repairing, dspy.XMLAdapter):
-    """DSPy's XML format (`<field>`), with repair in place of its silent second call."""
+    """DSPy's XML format (`<field>`), with repair instead of DSPy's silent second call."""
 
     def __init__(self) -> None:
         super().__init__(use_json_adapter_fallback=False)
@@ -273,7 +273,7 @@ class XMLAdapter(_Repairing, dspy.XMLAdapter):
 
     @classmethod
     def _elements_to_value(cls, elements: Any, schema: Mapping[str, Any], definitions: Any) -> Any:
-        """A list in brackets as a list: DSPy validates the text at last, and would say that a list was expected."""
+        """Decode a list in brackets. DSPy would validate it as text, and report that a list was expected."""
         value = super()._elements_to_value(elements, schema, definitions)
         if schema.get("type") != "string" and isinstance(value, str) and value.startswith("["):
             with suppress(json.JSONDecodeError):
@@ -282,7 +282,7 @@ class XMLAdapter(_Repairing, dspy.XMLAdapter):
 
 
 class JSONAdapter(_Repairing, dspy.JSONAdapter):
-    """DSPy's JSON format, held to the signature's schema where the server can, with repair."""
+    """DSPy's JSON format with repair; the server enforces the signature's schema if it can."""
 
     def __init__(self) -> None:
         super().__init__(use_native_function_calling=False)
@@ -295,8 +295,7 @@ class JSONAdapter(_Repairing, dspy.JSONAdapter):
 
 
 class CompactAdapter(_Repairing, compact.CompactAdapter):
-    """The short format of programs/adapters/compact.py, held to the signature's schema where the server can, with
-    repair."""
+    """The format of programs/adapters/compact.py with repair; the server enforces the signature's schema if it can."""
 
     repairs_texts = False
     hold = staticmethod(reply_schema.hold)

@@ -17,7 +17,7 @@ from programs.caching import PerSignature
 Schema = Mapping[str, Any]
 
 NOT_SENT = frozenset({"title", "default"})
-"""What pydantic adds and no server needs: it would be paid for as part of the prompt."""
+"""Keys that pydantic adds and no server needs; their tokens would be paid for as part of the prompt."""
 
 STRICT = frozenset(
     {
@@ -26,7 +26,7 @@ STRICT = frozenset(
         "description",
     }
 )
-"""The part of JSON schema that OpenAI's strict mode takes; it refuses, for example, lengths of text."""
+"""The subset of JSON schema that OpenAI's strict mode supports; it refuses, for example, lengths of text."""
 
 MOST_SHOWN = 12
 """Items up to which a list of fixed length is shown in full."""
@@ -41,7 +41,7 @@ def _constrained(field: Any) -> Any:
 
 
 kinds = PerSignature(_kinds)
-"""What validates each output field, with the constraints that stand at the field and not in its type."""
+"""A validator for each output field, including constraints of the field that are not part of its type."""
 
 
 def _reply_schema(signature: Any) -> dict[str, Any] | None:
@@ -55,13 +55,13 @@ def _reply_schema(signature: Any) -> dict[str, Any] | None:
 
 
 reply_schema = PerSignature(_reply_schema)
-"""The JSON schema of the object with all outputs in their order, closed, every property required.
+"""The JSON schema of an object with exactly the outputs, in order, all of them required.
 
-None where a type has no schema."""
+None if a type has no schema."""
 
 
 def _closed(schema: Any) -> Any:
-    """`schema` as strict servers want it: no object has optional or unknown properties."""
+    """`schema` in the form that strict servers require: no object has optional or unknown properties."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -78,7 +78,7 @@ def _closed(schema: Any) -> Any:
 
 
 def is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict mode takes `schema`: no text lengths, patterns, open mappings or tuples of types."""
+    """Whether OpenAI's strict mode supports `schema`: no text lengths, patterns, open mappings or tuples of types."""
     if not isinstance(schema, dict):
         return False
     if not schema or not schema.keys() <= STRICT or schema.get("additionalProperties") not in (None, False):
@@ -95,11 +95,12 @@ def _response_format(signature: Any) -> dict[str, Any]:
 
 
 response_format = PerSignature(_response_format)
-"""OpenAI's `response_format` for a signature: its schema, strict where that is possible."""
+"""OpenAI's `response_format` for a signature: its schema, strict if possible."""
 
 
 def hold(lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
-    """Have the server hold the reply to the signature's schema as far as `lm` can, unless the call says otherwise."""
+    """Have the server enforce the signature's schema on the reply if `lm` supports it, unless the call says
+    otherwise."""
     if "response_format" in lm_kwargs or "response_format" not in lm.supported_params:
         return
     lm_kwargs["response_format"] = (
@@ -108,7 +109,7 @@ def hold(lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
 
 
 def takes_prose(schema: Schema) -> bool:
-    """Whether any text is a value, so that nothing tells a value from talk."""
+    """Whether any text is a valid value, so that a value cannot be distinguished from other text."""
     free = schema.get("type") == "string" and not {"enum", "const"} & schema.keys()
     return free or any(map(takes_prose, schema.get("anyOf", ())))
 
@@ -117,7 +118,7 @@ def takes_prose(schema: Schema) -> bool:
 
 
 def shape(schema: Schema, definitions: Schema) -> str:
-    """The form of a value with its places held: `{"stand": true or false, "rate_changes": [n, n, n] or null}`."""
+    """The form of a value with placeholders: `{"stand": true or false, "rate_changes": [n, n, n] or null}`."""
     schema, definitions = _resolved(schema, definitions)
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(shape(each, definitions) for each in schema["anyOf"]))
@@ -132,11 +133,11 @@ def shape(schema: Schema, definitions: Schema) -> str:
 
 
 PLACES = {"integer": "n", "number": "n", "boolean": "true or false", "null": "null", "object": "{...}"}
-"""What stands for a value of each type; for any other, text."""
+"""The placeholder of each type; any other type is shown as text."""
 
 
 def words(schema: Schema, definitions: Schema) -> str:
-    """What a value must be where its shape does not say it: `a whole number from 0 to 100`. Empty if that is all."""
+    """Requirements that the shape of a value does not show: `a whole number from 0 to 100`. Empty if there are none."""
     schema, definitions = _resolved(schema, definitions)
     if "anyOf" in schema:
         told = [words(each, definitions) for each in schema["anyOf"]]
@@ -172,7 +173,7 @@ def _count(least: int | None, most: int | None) -> str:
 
 
 def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, Schema]:
-    """What `schema` refers to, and the definitions for inside it: without itself, so that a recursive type ends."""
+    """The schema that `schema` refers to, and the remaining definitions, without its own, so that recursion ends."""
     name = schema.get("$ref", "").rpartition("/")[2]
     if not name:
         return schema, definitions

@@ -1,6 +1,6 @@
 """Remove a model's reasoning from its reply: `<think>...</think>{"labor": 40}`.
 
-One place before every format's parser. The reply itself stays whole in the trace.
+This happens before any format's parser. The trace keeps the whole reply.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAMES = (
     r"(?:\w{1,20}:)?(?:think|thinking|thoughts?|thought[_ -]?process|reason|reasoning|reflection|analysis|scratch_?pad"
     r"|deliberation|inner[_ -]?monologue|chain[_ -]?of[_ -]?thought|cot)"
 )
-"""What models call a thought in a tag."""
+"""Tag names with which models mark reasoning."""
 
 TAG = re.compile(
     rf"<\s{{0,3}}(?P<slash>/?)\s{{0,3}}(?P<name>{NAMES})(?:\s[^<>]{{0,200}})?>"  # <think>, </Thinking >
@@ -26,14 +26,14 @@ TAG = re.compile(
     r"|(?P<stripped>\A\s{0,9}analysis(?=[A-Z])|(?-i:assistant(?:analysis|commentary|final)))",
     re.IGNORECASE,
 )
-"""Where a thought begins or ends. The last two lines are of gpt-oss: its tokens, and what is left where a server drops
-them (`analysisWe need ... assistantfinal40`)."""
+"""The beginning or end of a reasoning block. The last two lines are for gpt-oss: its tokens, and the text that remains
+if a server drops them (`analysisWe need ... assistantfinal40`)."""
 
 FENCE = re.compile(r"\A```\w*+\s*+|(?<!\s)\s*+```\Z")
 
 
 class Spoken(NamedTuple):
-    """The answer of a reply. `cut_off`: the reply ends within a thought. `thought`: it has any."""
+    """The answer of a reply. `cut_off`: the reply ends within reasoning. `thought`: it contains reasoning."""
 
     answer: str
     cut_off: bool = False
@@ -41,11 +41,11 @@ class Spoken(NamedTuple):
 
 
 def without_thoughts(reply: str, fields: Collection[str] = ()) -> Spoken:
-    """What `reply` says outside of thoughts, in time linear in its length.
+    """The part of `reply` outside of reasoning blocks, in time linear in its length.
 
-    An end without a beginning ends a thought that began with the reply, and thoughts may hold thoughts. One that
-    does not end is a thought up to the end of the reply. `fields`: names of tags that are parts of the answer. A reply
-    that is one JSON object and nothing else has no thoughts: what looks like one stands in a text of it.
+    An end tag without a start tag ends a block that began with the reply, and blocks may be nested. A block without an
+    end extends to the end of the reply. `fields`: names of tags that are parts of the answer. A reply that is a single
+    JSON object has no reasoning: a tag in it is part of one of its texts.
 
     >>> without_thoughts("<think>12?</think>40").answer
     '40'

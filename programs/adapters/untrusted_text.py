@@ -1,13 +1,12 @@
 """Neutralize untrusted text in prompts, so that it cannot pose as another field or message.
 
-Personas, occupations, questions of interviews and words of models may hold line breaks, field names, tags and tokens
-that a format or a chat template reads as its own. Which inputs are such text is part of a signature's types (`Outside`
-in signatures/types.py). Every adapter passes each value through here (programs/adapters/repairing.py), so that a prompt
-reads back as it was meant, in every format. Ordinary text stays as it is, and text that was framed once stays as it is,
-too.
+Personas, occupations, interview questions and models' texts may contain line breaks, field names, tags and tokens that
+a format or a chat template would interpret. A signature's types mark such inputs (`Outside` in signatures/types.py).
+Every adapter passes each value through this module (programs/adapters/repairing.py), so that a prompt can be parsed as
+intended in every format. Ordinary text is unchanged, and so is text that was neutralized before.
 
-Two strengths. An input that is marked becomes one line of bounded length. Any other text keeps its lines, which this
-program laid out itself, and no line of it can pass for the beginning of a field.
+There are two levels. A marked input becomes one line of bounded length. Any other text keeps its lines, which this
+program laid out, but no line can pass for the beginning of a field.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from programs.caching import PerSignature
 from signatures.types import Outside
 
 ENDS = 160
-"""Characters at the end of a text that is too long which stay: an identity ends in what the worker earns."""
+"""Characters that stay at the end of a text that is too long: an identity ends with the worker's pay."""
 
 GAP = " ... "
-"""Stands for what is left out of a text that is too long."""
+"""Replaces the middle of a text that is too long."""
 
 SPEAKERS = ("system", "developer", "user", "human", "assistant", "ai", "tool")
 """Words that open a turn of a conversation."""
 
 UNSEEN = frozenset({"Cc", "Cf", "Cs"})
-"""Unicode's categories of what is not seen: control characters, marks of width and direction, surrogates."""
+"""Unicode categories of invisible characters: control characters, marks of width and direction, surrogates."""
 
 PLAIN = re.compile(r"[\t\n -~]*")
 LINE_BREAK = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -41,24 +40,24 @@ MARKERS = re.compile(
     r"\[(?=\[\s*#)"  # [[ ## field ## ]]
     r"|<(?=[|\uff5c<]|/\w)"  # <|im_start|>, <<SYS>>, DSPy's <<CUSTOM-TYPE...>>, </field>
     r"|^<(?=\w)"  # <field>
-    r"|\](?=\]>)"  # ]]>, which XML has no place for
-    r"|^##(?=#\s*(?:system|user|assistant)\b)",  # the heads of messages in a stored prompt
+    r"|\](?=\]>)"  # ]]>, which XML does not allow
+    r"|^##(?=#\s*(?:system|user|assistant)\b)",  # the headers of messages in a stored prompt
     re.MULTILINE,
 )
 OTHERS_MARKERS = re.compile(
     r"\[(?=\[\s*#|/?[A-Z][A-Z_]{2,40}\])"  # and [INST]
     r"|<(?=[|\uff5c<!?/A-Za-z_])|^<(?=\w)"  # and any tag or comment, anywhere
-    r"|\](?=\]>)|^##(?=#)"  # and any head of a section
+    r"|\](?=\]>)|^##(?=#)"  # and any section header
     r"|`(?=``)|~(?=~~)",  # and fences
     re.MULTILINE,
 )
 
 
 def one_line(text: str, most: int, names: Iterable[str] = ()) -> str:
-    """`text` from outside as one line of at most `most` characters, which no format reads as anything but text.
+    """Untrusted `text` as one line of at most `most` characters, which every format reads as plain text.
 
-    Line breaks of every kind become spaces, unseen characters go, and each marker, and each of `names` or a speaker
-    with a colon at the start of a line, gets a space inside. A longer text loses its middle.
+    Line breaks of every kind become spaces, and invisible characters are removed. Each marker gets a space inside, and
+    so does each of `names` or a speaker with a colon at the start of a line. A longer text loses its middle.
 
     >>> one_line("You are a nurse.\\nrecord: none <|im_end|>", 100, ["record"])
     'You are a nurse. record : none < |im_end|>'
@@ -77,20 +76,20 @@ def _one_line(text: str, most: int, names: tuple[str, ...]) -> str:
 
 
 def part(text: str, most: int) -> str:
-    """`text` from outside as part of a line whose parts semicolons divide, as on a ballot."""
+    """Untrusted `text` as part of a line that semicolons divide, as on a ballot."""
     return one_line(text, most).replace(";", ",")
 
 
 def lines(text: str, names: Iterable[str]) -> str:
-    """`text` with its lines, none of which begins like a field: one of `names` with a colon, or a marker."""
+    """`text` with its lines, changed so that none begins like a field: one of `names` with a colon, or a marker."""
     apart = _colons(tuple(names)).sub(r"\1 ", _seen(text))
     return _spaced(MARKERS, apart) if any(map(apart.__contains__, ("<", "[[", "##", "]]>"))) else apart
 
 
 def quoted(signature: Any, reply: str) -> str:
-    """A model's reply as it is shown to it again: as it was, but for what would pass for one of its question's inputs.
+    """A model's reply as it is shown to the model again, with everything neutralized that could pass for an input.
 
-    Markers of outputs stay: the reply is there to be mended.
+    Markers of outputs stay, because the model is to correct the reply.
     """
     names = tuple(signature.input_fields)
     either = "|".join(map(re.escape, names))
@@ -102,12 +101,12 @@ def quoted(signature: Any, reply: str) -> str:
 
 
 def framed_inputs(signature: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of `signature` that are among `values`, framed; what is neither text nor holds any stays as it is."""
+    """The inputs of `signature` among `values`, neutralized; values without any text are unchanged."""
     return {name: _each(frame, values[name]) for name, frame in _frames(signature).items() if name in values}
 
 
 def framed_outputs(signature: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs of `signature` that are among `values`, of a demonstration for example, framed with their lines."""
+    """The outputs of `signature` among `values`, e.g. of a demonstration, neutralized; they keep their lines."""
     names = tuple(signature.fields)
 
     def frame(text: str) -> str:
@@ -120,7 +119,7 @@ Frame = Callable[[str], str]
 
 
 def _frames_of(signature: Any) -> dict[str, Frame]:
-    """How the text of each input is framed."""
+    """How the text of each input is neutralized."""
     inputs, every = tuple(signature.input_fields), tuple(signature.fields)
 
     def frame_of(field: Any) -> Frame:
@@ -136,7 +135,7 @@ _frames = PerSignature(_frames_of)
 
 
 def _each(frame: Frame, value: Any) -> Any:
-    """`value` with each text in it framed."""
+    """`value` with each text in it neutralized."""
     if isinstance(value, str):
         return frame(value)
     if isinstance(value, dict):
@@ -145,7 +144,7 @@ def _each(frame: Frame, value: Any) -> Any:
 
 
 def _seen(text: str) -> str:
-    """`text` with line breaks of one kind and without characters that are not seen."""
+    """`text` with uniform line breaks and without invisible characters."""
     if PLAIN.fullmatch(text):
         return text
     text = LINE_BREAK.sub("\n", text)
@@ -155,11 +154,11 @@ def _seen(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _colons(names: tuple[str, ...], flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
-    """A name at the start of a line, markup around it or not, up to the colon that follows at once."""
+    """A name at the start of a line, with or without markup, up to the colon that follows directly."""
     either = "|".join(map(re.escape, names))
     return re.compile(rf"^([\t >*#_`-]{{0,8}}(?:{either})[\"'*_`]{{0,3}})(?=[:\uff1a])", re.MULTILINE | flags)
 
 
 def _spaced(markers: re.Pattern[str], text: str) -> str:
-    """`text` with a space after the first character of each marker, so that it is one no longer."""
+    """`text` with a space after the first character of each marker, so that it is no longer a marker."""
     return markers.sub(r"\g<0> ", text)

@@ -1,9 +1,9 @@
 """Combine identical concurrent prompts into one request for several samples (OpenAI's `n`).
 
-The prompt is then computed and paid once. Each asker keeps a request of its own, with a seed of its own, and gets a
-response of its own: who replays, resumes or repairs need not know. Servers with `n` count the seed up from choice to
-choice (vLLM; evals/testing/openai_server.py), and so do the seeds of those who ask alike: choice i is what number i
-would have got alone, and it does not matter who came together with whom.
+The prompt is then computed and paid for once. Each caller keeps its own request and seed, and gets its own response, so
+replay, resume and repair are unaffected. Servers that support `n` increase the seed by one from choice to choice (vLLM;
+evals/testing/openai_server.py), and so do the seeds of identical prompts: choice i is the reply that caller i would
+have got alone, so it does not matter which callers were combined.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ WINDOW = 0.02
 """Seconds without another request after which a group is sent, even if it is incomplete."""
 
 COUNT = "n"
-"""The field of a request that says how many samples it is for, and of lm15's extensions."""
+"""The field of a request, and of lm15's extensions, with the number of samples."""
 
 Begin = Callable[[], None]
 Several = Callable[[lm15.Request, Begin], Awaitable[Sequence[lm15.Response]]]
-"""(a request for several samples, what to call when it is sent) -> the samples that came, at most so many."""
+"""(a request for several samples, a callback for when it is sent) -> the samples received, at most that many."""
 
 
 def samples(request: lm15.Request) -> int:
-    """How many replies `request` asks for."""
+    """The number of replies that `request` asks for."""
     return int((request.config.extensions or {}).get(COUNT, 1))
 
 
 def times(request: lm15.Request, count: int) -> lm15.Request:
-    """`request` for so many samples."""
+    """`request` for this number of samples."""
     return replace(request, config=replace(request.config, extensions={COUNT: count}))
 
 
 @dataclass(eq=False)
 class Sample:
-    """What one asker wants; `begin` is called when it is sent. `answer` None: it is to be asked for alone.
+    """The request of one caller; `begin` is called when it is sent. If `answer` is None, the caller asks alone.
 
-    `choice`: its place among the samples of the request.
+    `choice`: its position among the samples of the request.
     """
 
     request: lm15.Request
@@ -53,16 +53,16 @@ class Sample:
 
 @dataclass(eq=False)
 class SampleBatcher:
-    """Gathers those who ask alike, and has `several` ask for them."""
+    """Gathers callers with the same prompt, and calls `several` for them."""
 
     several: Several
     _waiting: dict[Hashable, list[Sample]] = field(default_factory=dict)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def ask(self, sample: Sample, alike: SharedPrompt) -> lm15.Response | None:
-        """The response to a sample, or None if nobody asked for it: then it is to be asked for alone.
+        """The response to a sample; None if the caller must ask for it alone.
 
-        Waits until all of its group are here, or nobody comes for `WINDOW`. Raises what the request failed with.
+        Waits until the group is complete, or no caller has joined for `WINDOW`. Raises the error of the request.
         """
         loop = asyncio.get_running_loop()
         key = (loop, alike.group)
@@ -75,7 +75,8 @@ class SampleBatcher:
         return await sample.answer
 
     def _send_if_all(self, count: int, key: Hashable, waiting: list[Sample]) -> None:
-        """Send unless more than `count` have come meanwhile, whose own time runs, or they are sent."""
+        """Send, unless the group was sent already, or has grown beyond `count`: then the newest caller's timer
+        counts."""
         if self._waiting.get(key) is waiting and len(waiting) == count:
             self._send(key, waiting)
 
@@ -88,7 +89,7 @@ class SampleBatcher:
                 self._start(run)
 
     def _start(self, run: list[Sample]) -> None:
-        """Ask for `run`, in a task that ends with the last of those who wait for it."""
+        """Ask for `run`, in a task that ends when the last of its callers stops waiting."""
         task = asyncio.get_running_loop().create_task(self._ask(run))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -109,7 +110,7 @@ class SampleBatcher:
         responses: Sequence[lm15.Response] = ()
         try:
             responses = await self.several(times(run[0].request, len(run)), begin)
-        except Exception as error:  # whatever it is, it is what each of them met with
+        except Exception as error:  # every caller gets the same error
             _fail(run, error)
         for number, sample in enumerate(run):
             sample.choice = number if sample.answer.done() or number < len(responses) else None
@@ -124,7 +125,7 @@ def _fail(run: list[Sample], error: Exception) -> None:
 
 
 def runs(waiting: list[Sample]) -> Iterator[list[Sample]]:
-    """Those whose requests differ in the seed alone, as far as seeds follow one another or there are none."""
+    """The callers whose requests differ only in the seed, as long as seeds are consecutive or absent."""
     ordered = sorted(waiting, key=lambda sample: sample.request.config.seed or 0)
     breaks = [at for at, (one, next_) in enumerate(pairwise(ordered), 1) if not _follows(one.request, next_.request)]
     for first, last in pairwise([0, *breaks, len(ordered)]):
@@ -139,9 +140,9 @@ def _follows(one: lm15.Request, other: lm15.Request) -> bool:
 
 
 def split(total: lm15.Usage, texts: Sequence[str]) -> list[lm15.Usage]:
-    """What each of several samples took of what a server says they took together: the first has the whole prompt.
+    """Divide the usage that a server reports among its samples; the first one gets the whole prompt.
 
-    Tokens of replies go by the length of the `texts`, so that they add up.
+    Reply tokens are divided in proportion to the length of the `texts`, and add up to the total.
     """
     rest = lm15.Usage(
         input_tokens=None if total.input_tokens is None else 0,

@@ -1,4 +1,4 @@
-"""What a question carries through DSPy to the adapters and engines: who records it, who pays, and which sample it is.
+"""The context that a question carries through DSPy to adapters and engines: its recorder, budget and sample.
 
 This is the only entry of this program in `dspy.settings`: `entered` puts it there, `call_context` reads it.
 """
@@ -34,12 +34,13 @@ class EventLoop(Protocol):
 
 @dataclass(frozen=True)
 class CallContext:
-    """Everything that the code below a question needs to know of it; frozen, so that concurrent questions share none.
+    """Everything that adapters, engines and strategies need to know about a question. Frozen: concurrent questions
+    share no state.
 
-    `attempts`: told of each request (engines); `replies`: told what each reply holds (adapters); `samples`: divides a
-    question into samples (strategies). `budget` admits requests. `loop`: where a synchronous strategy makes its calls.
-    `sample`: the place of this sample among those that its question draws at once, one number for each level.
-    `asked`: plain data that tells this question from others which a program asks (evals/datasets/episodes.py).
+    `attempts`: receives each request (from engines); `replies`: receives the contents of each reply (from adapters);
+    `samples`: divides a question into samples (for strategies). `budget` admits requests. `loop`: where a synchronous
+    strategy makes its calls. `sample`: the index of this sample among those that its question draws at once, one number
+    per level. `asked`: plain data that identifies this question among those of a program (evals/datasets/episodes.py).
     """
 
     attempts: AttemptRecorder | None = None
@@ -52,11 +53,11 @@ class CallContext:
 
     @classmethod
     def recorded_by(cls, recorder: QuestionRecorder, budget: BudgetGuard | None = None) -> CallContext:
-        """The context of one question of a run, all of which `recorder` follows."""
+        """The context of one question of a run, with `recorder` for attempts, replies and samples."""
         return cls(recorder, recorder, recorder, budget)
 
     def branch(self, number: int, of: int) -> CallContext:
-        """The context of sample `number`, from 0, of the `of` that the question draws at once."""
+        """The context of sample `number`, from 0, out of `of` that the question draws at once."""
         sample = (*self.sample, number)
         if self.samples is None:
             return replace(self, sample=sample)
@@ -65,14 +66,14 @@ class CallContext:
 
 
 OUTSIDE = CallContext()
-"""Where no question is being asked."""
+"""The context outside of any question."""
 
 
 def call_context() -> CallContext:
-    """The context of the question that is being asked here; `OUTSIDE` where there is none."""
+    """The context of the current question; `OUTSIDE` if there is none."""
     return cast(CallContext, dspy.settings.get(KEY, OUTSIDE))
 
 
 def entered(context: CallContext, **settings: Any) -> AbstractContextManager[None]:
-    """Ask within `context`, and with these settings of DSPy, for one `with` block."""
+    """Set `context`, and these settings of DSPy, within a `with` block."""
     return cast(AbstractContextManager[None], dspy.context(**{KEY: context}, **settings))

@@ -1,9 +1,8 @@
 """A fast path from a prompt to the model, which bypasses DSPy's model layer for plain questions.
 
-DSPy hands each call to worker threads twice and reads the messages into a request as if a stranger had written them;
-that is half of what a decision costs here. With callbacks, or where something is asked for that only DSPy can do
-(callbacks, history, streams, its cache, several generations, its own types), the call takes DSPy's way. Requests,
-replies and errors are the same on both.
+DSPy hands each call to worker threads twice and re-validates all messages when it builds a request; that is half the
+cost of a decision here. Calls that need a feature of DSPy (callbacks, history, streams, its cache, several generations,
+its own types) go through DSPy. Requests, replies and errors are the same on both paths.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from programs.calls.observed_engine import ObservedEngine
 from programs.dspy_versions import wrap_error
 
 PLAIN = frozenset({"temperature", "max_tokens", "response_format", "top_p", "stop"})
-"""Settings of a call that mean the same to every engine."""
+"""Settings of a call that have the same meaning for every engine."""
 
 Messages = Sequence[Mapping[str, Any]]
 
 
 Settings = tuple[str, str]
-"""Settings of a call in JSON: the schema that its reply is held to (`null` for none), and all others."""
+"""Settings of a call as JSON: the schema of its reply (`null` for none), and all others."""
 
 
 def settings_of(lm: Any, lm_kwargs: Mapping[str, Any], signature: Any) -> Settings | None:
-    """The settings of a call; None where it must take DSPy's way."""
+    """The settings of a call; None if it must go through DSPy."""
     listened = lm.callbacks or dspy.settings.callbacks or not dspy.settings.disable_history
     watched = dspy.settings.usage_tracker or dspy.settings.send_stream is not None
     engine = getattr(lm, "engine", None)
@@ -63,12 +62,12 @@ def _parts(annotation: Any) -> list[Any]:
 
 
 _is_plain = PerSignature(_own_types)
-"""Whether a signature has none of DSPy's types, which formats and models treat each in its own way."""
+"""Whether a signature has none of DSPy's types, which need special treatment in formats and models."""
 
 
 @lru_cache(maxsize=64)
 def _config(settings: Settings) -> lm15.Config:
-    """Settings as DSPy reads them."""
+    """Settings as DSPy interprets them."""
     held_to, others = map(json.loads, settings)
     body = {"model": "any", "messages": [{"role": "user", "content": "any"}], **others}
     if held_to is not None:
@@ -77,7 +76,7 @@ def _config(settings: Settings) -> lm15.Config:
 
 
 def request(lm: Any, settings: Settings, messages: Messages) -> lm15.Request | None:
-    """The request that DSPy would make; None where a message is not text alone."""
+    """The request that DSPy would make; None if a message is not plain text."""
     if not all(isinstance(message["content"], str) for message in messages):
         return None
     system, *said = messages
@@ -89,7 +88,7 @@ _SAY = {"user": lm15.Message.user, "assistant": lm15.Message.assistant}
 
 
 async def reply(lm: Any, request: lm15.Request) -> str:
-    """What the model says, tried again as DSPy does: `lm.num_retries` times, when the error says. Raises LMError."""
+    """The model's response, with DSPy's retries: `lm.num_retries` times, for errors that allow it. Raises LMError."""
     left = lm.num_retries
     while True:
         try:

@@ -1,11 +1,11 @@
-"""Names of models that this process computes by itself."""
+"""Names of models that run in this process."""
 
 RULES = "rules"
-"""The rules of programs/engines/rules, in place of a language model."""
+"""The rules of programs/engines/rules, which replace a language model."""
 
 SMOLLM2 = "smollm2"
 GGUF_PREFIX = "gguf:"
-"""Before the path of a file with weights."""
+"""Prefix of the path of a file with weights."""
 
 
 def is_local(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Read replies with several choices, which lm15 refuses.
 
-Between lm15 and its connections all choices but the first move to a field that lm15 leaves alone and hands on.
+Between lm15 and its connections, all choices but the first move to a field that lm15 passes on unchanged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Folding:
-    """A transport of lm15 (`RouterConfig.transport`) over another one, whose replies have one choice each."""
+    """A wrapper around a transport of lm15 (`RouterConfig.transport`); its replies have one choice each."""
 
     inner: Any
 
@@ -47,11 +47,12 @@ class Folding:
 
 
 def folded(body: bytes) -> bytes:
-    """`body` with its choices under `FOLDED` and the first of them alone under `choices`; what has none as it is."""
+    """`body` with all choices under `FOLDED` and only the first under `choices`; a body without choices is
+    unchanged."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
-        return body  # lm15 says what is wrong with it
+        return body  # lm15 reports what is wrong
     choices = said.get("choices") if isinstance(said, dict) else None
     if not isinstance(choices, list) or len(choices) < 2:
         return body
@@ -59,7 +60,7 @@ def folded(body: bytes) -> bytes:
 
 
 def unfolded(response: lm15.Response, most: int) -> list[lm15.Response]:
-    """The samples of a response up to the first that cannot be read, at most so many, each with what it took."""
+    """The samples of a response up to the first invalid one, at most that many, each with its usage."""
     data = dict(response.provider_data or {})
     body = {**data, "choices": data.pop(FOLDED, None) or data.get("choices") or []}
     read: list[lm15.Response] = []
@@ -67,6 +68,6 @@ def unfolded(response: lm15.Response, most: int) -> list[lm15.Response]:
         try:
             read.append(lm15.response_from_openai_chat(body, model=response.model, choice=number))
         except (TypeError, ValueError, lm15.LM15Error):
-            break  # asked for alone, it says what is wrong
+            break  # asking for it alone shows what is wrong
     usages = split(response.usage, [each.text or "" for each in read])
     return [replace(each, usage=usage) for each, usage in zip(read, usages, strict=True)]

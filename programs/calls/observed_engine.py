@@ -1,6 +1,6 @@
-"""Wrap engines so that each attempt gets a seed, is charged to the budget, timed and recorded.
+"""Wrap engines so that each attempt gets a seed, counts against the budget, and is timed and recorded.
 
-That is how calls are traced, failures included, without the engines knowing of a store.
+So calls are traced, failures included, while engines need no access to a store.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from programs.secrets import without_known
 NOT_SENT: lm15.Response | BaseException = RuntimeError("given up before it was sent")
 
 AT_ONCE: AbstractAsyncContextManager[None] = nullcontext()
-"""In place of a turn where an engine answers several questions at a time."""
+"""The turn of an engine that answers several questions at a time."""
 
 
 @dataclass
 class _Sent:
-    """An attempt under way; its clock runs from `begin` on, when all waiting for a turn is over.
+    """An attempt in progress. Its clock starts at `begin`, after all waiting for a turn.
 
-    `choice`: its place in a request for several samples, if it is part of one.
+    `choice`: its position in a request for several samples, if it is part of one.
     """
 
     started: float | None = None
@@ -52,16 +52,17 @@ class _Sent:
 
 
 class _Observed:
-    """Seeds each request by the recorder of the current context, and reports each attempt to it.
+    """Gives each request the seed from the recorder of the current context, and reports each attempt to it.
 
-    `engines`: one for each server of the model, like the `limiter`. Their capabilities are those of the first.
+    `engines`: one per server of the model, in the order of the `limiter`'s servers. The capabilities are those of the
+    first.
     """
 
     def __init__(self, *engines: Any, limiter: RateLimiter | None = None) -> None:
         self.inner, self.engines, self.limiter = engines[0], engines, limiter
 
     def __getattr__(self, name: str) -> Any:
-        if name == "inner" or name.startswith("__"):  # copying asks before there is an inner engine
+        if name == "inner" or name.startswith("__"):  # copying reads attributes before there is an inner engine
             raise AttributeError(name)
         return getattr(self.inner, name)
 
@@ -69,7 +70,7 @@ class _Observed:
         return self  # DSPy copies a model to change its settings; connections are shared
 
     def begin(self, request: lm15.Request) -> tuple[lm15.Request, lm15.Response | None]:
-        """The request with its own seed, and the reply that it got before: paid once is paid."""
+        """The request with its own seed, and a stored reply to it, if any, so that no call is paid for twice."""
         recorder = call_context().attempts
         if recorder is None:
             return request, None
@@ -78,13 +79,13 @@ class _Observed:
         return request, recorder.recall(request)
 
     def bounded(self, request: lm15.Request) -> lm15.Request:
-        """`request` with the limit of tokens that the engine keeps to, where it says so."""
+        """`request` with the engine's own token limit, if it has one."""
         bounded = getattr(self.inner, "bounded", None)
         return request if bounded is None else bounded(request)
 
     @contextmanager
     def observed(self, request: lm15.Request, budget: BudgetGuard | None, reserved: Any) -> Iterator[_Sent]:
-        """Around one attempt, which says when it is sent and what came of it: reports it, and settles what it took."""
+        """Wrap one attempt, which sets its start and outcome: report it, and charge its usage to the budget."""
         sent, outcome, recorder = _Sent(), NOT_SENT, call_context().attempts
         try:
             yield sent
@@ -107,10 +108,10 @@ class _Observed:
 
 
 class ObservedEngine(_Observed):
-    """A synchronous engine under observation.
+    """A synchronous engine whose attempts are recorded.
 
-    Called from a thread that works for an event loop (programs/strategies/sampling.py), it hands the request to that
-    loop and waits: connections, caps and traces are there.
+    In a thread that works for an event loop (programs/strategies/sampling.py), it passes the request to that loop and
+    waits, because connections, caps and traces belong to the loop.
     """
 
     def __init__(
@@ -144,10 +145,10 @@ class ObservedEngine(_Observed):
 
 
 class AsyncObservedEngine(_Observed):
-    """The same for the event loop, with a time limit on each attempt. A synchronous engine runs in place.
+    """The same for the event loop, with a time limit on each attempt. A synchronous engine runs in the loop's thread.
 
-    An engine with a `turn` answers one question at a time in this process: its clock starts when the turn comes, and
-    there is no time limit, since what it computes cannot be given up.
+    An engine with a `turn` answers one question at a time in this process: its clock starts with its turn, and there is
+    no time limit, because its computation cannot be cancelled.
     """
 
     def __init__(self, *engines: Any, timeout: float, limiter: RateLimiter | None = None) -> None:
@@ -176,7 +177,7 @@ class AsyncObservedEngine(_Observed):
         return sent.response
 
     async def _share(self, request: lm15.Request, sent: _Sent, shared: SharedPrompt) -> lm15.Response | None:
-        """The response out of one request for all who ask this, or None where it has to be asked for alone."""
+        """The response from a request shared by all callers with this prompt, or None if this caller must ask alone."""
         if self.limiter is None or not self.limiter.several:
             return None
         if not all(getattr(engine, "takes_several", False) for engine in self.engines):
@@ -189,7 +190,7 @@ class AsyncObservedEngine(_Observed):
         return response
 
     async def _several(self, request: lm15.Request, begin: Begin) -> list[lm15.Response]:
-        """The samples of one attempt for several. It counts as one; its back-off is one for all."""
+        """The samples of one attempt for several callers. It counts as one attempt, with one back-off for all."""
         try:
             return await self._attempt_several(request, begin)
         except Exception as error:
@@ -218,7 +219,8 @@ class AsyncObservedEngine(_Observed):
             return entry.response
 
     async def _attempt(self, ask: Callable[[lm15.Request], Any], request: lm15.Request) -> lm15.Response:
-        """What an engine's method answers, in time if it is asynchronous and its engine has no turns."""
+        """The result of an engine's method; with a time limit if the method is asynchronous and the engine has no
+        turns."""
         if not inspect.iscoroutinefunction(ask):
             response: lm15.Response = ask(request)
             return response
@@ -226,7 +228,7 @@ class AsyncObservedEngine(_Observed):
             response = await ask(request)
             return response
         try:
-            async with asyncio.timeout(self.timeout):  # `wait_for` would make a task for it
+            async with asyncio.timeout(self.timeout):  # `wait_for` would create a task
                 response = await ask(request)
                 return response
         except TimeoutError as error:
@@ -234,9 +236,9 @@ class AsyncObservedEngine(_Observed):
 
 
 def _as_text(response: lm15.Response) -> lm15.Response:
-    """A reply as text, in which no key that this process knows is left, before anything reads or stores it.
+    """A reply as text, with all keys known to this process removed before anything reads or stores it.
 
-    Where lm15 reads yes or no, or one of several names, as a value, it keeps no text to store.
+    If lm15 parsed the reply as a Boolean or as one of several names, it keeps no text.
     """
     if not isinstance(response, lm15.Response):
         raise TypeError(f"expected a dspy.lm15.Response, got {type(response).__name__}")
@@ -255,9 +257,9 @@ def _part_as_text(part: Any) -> Any:
 
 
 def _spread_retries(error: Exception, more: int = 0) -> None:
-    """Back-off with jitter unless the server said when: a thousand agents must not retry in lockstep.
+    """Back off with jitter, unless the server named a time: a thousand agents must not retry in lockstep.
 
-    `more`: failures that the recorder has not been told of yet.
+    `more`: failures not yet reported to the recorder.
     """
     if isinstance(error, RETRYABLE) and error.retry_after is not None:
         error.retry_after = min(error.retry_after, LONGEST_WAIT)

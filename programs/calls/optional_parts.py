@@ -21,7 +21,7 @@ PARTS: Mapping[str, re.Pattern[str]] = {
         OLD_LIMIT: r"max_tokens",
     }.items()
 }
-"""The parts in the order in which they are left out where an error names none, and how an error names each."""
+"""The parts, in the order in which they are left out if an error names none, and how errors refer to each."""
 
 WITHOUT = {
     SCHEMA: "without a schema for replies",
@@ -32,11 +32,11 @@ WITHOUT = {
     NEW_LIMIT: "with the token limit as max_tokens",
     OLD_LIMIT: "without max_tokens",
 }
-"""How an endpoint is asked that refuses a part."""
+"""How an endpoint is asked if it refuses a part."""
 
 
 def parse_omitted(text: str) -> tuple[str, ...]:
-    """`--omit seed,temperature` as parts in their order. ValueError names one that is none."""
+    """Parse `--omit seed,temperature`; returns parts in order. ValueError names an unknown one."""
     parts = [name.strip() for name in text.split(",") if name.strip()]
     for part in parts:
         if part not in PARTS:

@@ -1,24 +1,24 @@
-"""Start questions a few at a time, so that the first requests leave while later prompts are still rendered."""
+"""Start questions a few at a time, so that the first requests are sent while later prompts are still rendered."""
 
 from __future__ import annotations
 
 import asyncio
 
 AT_ONCE = 16
-"""Questions that are being written at a time."""
+"""Maximum number of prompts rendered at a time."""
 
 STEPS = 8
-"""Rounds of the event loop that a question gets before the next one may begin: enough for its request to be sent."""
+"""Rounds of the event loop that a question gets before the next one starts: enough to send its request."""
 
 
 class Pacer:
-    """Without it a thousand questions are all written before the event loop sends the first one."""
+    """Without this delay, a thousand prompts are rendered before the event loop sends the first request."""
 
     def __init__(self) -> None:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def turn(self) -> None:
-        """Wait for a place, which is free again some rounds of the event loop later."""
+        """Wait for a slot; it becomes free again after some rounds of the event loop."""
         await self._places.acquire()
         self._leave(asyncio.get_running_loop(), STEPS)
 

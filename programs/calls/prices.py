@@ -1,6 +1,7 @@
 """Model prices: the user's `prices.toml`, then this package's dated table, then DSPy's.
 
-Dollars per million tokens. A model that no table knows has no price: its calls cost NULL, never a guess.
+Prices are in dollars per million tokens. A model missing from all tables has no price: the cost of its calls is NULL,
+never a guess.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from programs.text_files import each_once, read_toml
 OWN_FILE = "prices.toml"
 MILLION = 1_000_000
 LONGEST = 128_000
-"""Tokens of the longest reply of a model of which no table says so."""
+"""Tokens of the longest reply of a model that no table lists."""
 
 KEYS = ("input", "cached", "output", "longest")
 
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars per million tokens; `longest` is the most tokens that a reply can have."""
+    """Dollars per million tokens; `longest`: maximum tokens of a reply."""
 
     input: float
     output: float
@@ -42,7 +43,7 @@ class Price:
     longest: int | None = None
 
     def of(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0) -> float:
-        """Dollars for these tokens. `cached_tokens` are some of the input, reasoning is some of the output."""
+        """Dollars for these tokens. `cached_tokens` are part of the input, reasoning is part of the output."""
         cached = min(cached_tokens, input_tokens)
         cheap = self.input if self.cached is None else self.cached
         return ((input_tokens - cached) * self.input + cached * cheap + output_tokens * self.output) / MILLION
@@ -53,7 +54,8 @@ FREE = Price(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Count:
-    """Tokens of a call, by one rule for all providers: cached ones are in `input`, reasoning is in `output`."""
+    """Tokens of a call, counted alike for all providers: `input` includes cached tokens, `output` includes
+    reasoning."""
 
     input: int
     output: int
@@ -61,14 +63,14 @@ class Count:
 
 
 CACHED_APART = ("anthropic",)
-"""Providers whose count of input tokens leaves out those read from and written to their cache."""
+"""Providers whose count of input tokens excludes those read from and written to their cache."""
 
 REASONING_APART = ("gemini", "vertex_ai", "xai")
-"""Providers whose count of output tokens leaves out reasoning."""
+"""Providers whose count of output tokens excludes reasoning."""
 
 
 def count(model: str, usage: lm15.Usage | None) -> Count | None:
-    """The tokens of a call, or None where the provider did not say."""
+    """The tokens of a call, or None if the provider did not report them."""
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
     provider, cached = model.partition("/")[0], usage.cache_read_tokens or 0
@@ -78,7 +80,7 @@ def count(model: str, usage: lm15.Usage | None) -> Count | None:
 
 
 def bytes_of(request: lm15.Request) -> int:
-    """Bytes of everything that is sent as text."""
+    """Bytes of all text in a request."""
     schema = request.config.response_format
     said = [str(request.system or ""), *(message.text or "" for message in request.messages)]
     return sum(len(text.encode()) for text in said) + (len(str(schema)) if schema else 0)
@@ -91,7 +93,7 @@ class Prices:
     own: Mapping[str, Price] = field(default_factory=dict)
 
     def of(self, model: str) -> Price | None:
-        """The price of `model`, or None where no table knows it. What this process computes is free."""
+        """The price of `model`, or None if no table lists it. Models in this process are free."""
         if model == RULES or is_local(model):
             return FREE
         for name in (model, model.removeprefix("openai/"), f"openai/{model}"):
@@ -100,7 +102,7 @@ class Prices:
         return built_in().get(model.removeprefix("openai/")) or _of_dspy(model)
 
     def cost_usd(self, model: str, usage: lm15.Usage | None) -> float | None:
-        """What a call cost; None where the model or its usage is unknown."""
+        """The cost of a call; None if the model or its usage is unknown."""
         price, used = self.of(model), count(model, usage)
         if price is FREE:
             return 0.0
@@ -108,11 +110,11 @@ class Prices:
 
 
 KNOWN = Prices()
-"""The prices without a user's own."""
+"""The prices without those of the user."""
 
 
 def cost_usd(model: str, usage: lm15.Usage | None) -> float | None:
-    """What a call cost by the tables of this package and of DSPy."""
+    """The cost of a call by the tables of this package and of DSPy."""
     return KNOWN.cost_usd(model, usage)
 
 
@@ -145,7 +147,7 @@ def _of_dspy(model: str) -> Price | None:
 
 
 def load(path: str | None) -> Prices:
-    """The prices of a run: with those of `path`, or of `prices.toml` in the current folder if there is one.
+    """The prices of a run, including those in `path`, or else in `prices.toml` in the current folder, if it exists.
 
     ValueError says in one line what is wrong with the file.
     """

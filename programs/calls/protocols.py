@@ -14,10 +14,10 @@ from dspy import lm15
 
 @dataclass(frozen=True)
 class SharedPrompt:
-    """A prompt that several agents ask at once, so that one request can serve all (programs/calls/batching.py).
+    """A prompt that several agents send at once, so that one request can serve all (programs/calls/batching.py).
 
-    `number`: which of the `count` of `group` this one is, from 0. `lead`: in whose name number 0 is asked. A hint: no
-    answer depends on it but by its sampling seed, which is that of number 0 plus `number`.
+    `number`: the index of this one, from 0, among the `count` of `group`. `lead`: the agent with number 0. This is a
+    hint: it affects an answer only through its sampling seed, which is that of number 0 plus `number`.
     """
 
     group: Hashable
@@ -27,10 +27,11 @@ class SharedPrompt:
 
 
 class AttemptRecorder(Protocol):
-    """What an engine tells of its requests, and asks before it sends one.
+    """The recorder to which an engine reports its requests, and which it consults before it sends one.
 
-    `failures` of this question so far set the back-off; `recall` gives the reply that a request got before, if any.
-    `shared`: the others who make the next request at once. `question`: what the request is part of, for the budget.
+    `failures` of this question so far determine the back-off; `recall` returns the stored reply to a request, if any.
+    `shared`: the agents that send the next request at once. `question`: the question that the request is part of, for
+    the budget.
     """
 
     @property
@@ -50,7 +51,7 @@ class AttemptRecorder(Protocol):
 
 
 class ReplyRecorder(Protocol):
-    """What an adapter tells of the last reply: its fields, or why it could not be used."""
+    """The recorder to which an adapter reports the fields of the last reply, or why it could not be used."""
 
     def parsed(self, fields: dict[str, Any]) -> None: ...
 
@@ -58,10 +59,10 @@ class ReplyRecorder(Protocol):
 
 
 class SampleRecorder(Protocol):
-    """What a strategy needs that draws several answers: a recorder for each, and a way to say which one is used.
+    """For strategies that draw several answers: a recorder for each, and a way to mark the one that is used.
 
-    A strategy that draws several samples at once gives each a `branch` of its own and joins them in the end; `of`: how
-    many there are. `report` hands over what is known by now.
+    A strategy that draws several samples at once gives each its own `branch`, and joins them at the end; `of`: their
+    number. `report` passes on the calls whose outcome is known.
     """
 
     def branch(self, number: int, of: int = 1) -> QuestionRecorder: ...
@@ -77,13 +78,13 @@ class SampleRecorder(Protocol):
 
 
 class QuestionRecorder(AttemptRecorder, ReplyRecorder, SampleRecorder, Protocol):
-    """What follows one question of a run to its answer (pipeline/agents/call_trace.py)."""
+    """The recorder of one question of a run (pipeline/agents/call_trace.py)."""
 
 
 class BudgetGuard(Protocol):
-    """What pays for attempts (pipeline/agents/budget.py): admits each or raises, and is told what became of it.
+    """The budget of attempts (pipeline/agents/budget.py): it admits each or raises, and is charged with its usage.
 
-    `check` raises where an attempt that was admitted and still waits is not wanted any more.
+    `check` raises if an admitted attempt that is still waiting is no longer wanted.
     """
 
     async def admit(self, request: lm15.Request, question: object) -> Any: ...
@@ -99,7 +100,7 @@ class BudgetGuard(Protocol):
 class Attempt:
     """One request to a model and its response or error. Times: seconds since the epoch, and milliseconds.
 
-    `choice`: which of the samples that one request asked for it is, from 0; None where it was asked for alone.
+    `choice`: its index, from 0, among the samples of one request; None for a request for a single sample.
     """
 
     request: lm15.Request

@@ -1,8 +1,8 @@
 """Limit the rate of requests to a model, and choose the server for each request.
 
-Requests and tokens a minute (--rpm, --tpm) by token buckets, calls in flight by what each server can handle
-(server_health.py); of several servers the one with the fewest in flight. All who ask the same model at the same servers
-in one process share one `RateLimiter`, from threads and event loops alike, run after run.
+Token buckets limit requests and tokens per minute (--rpm, --tpm); the calls in flight are limited to what each server
+can handle (server_health.py). The server with the fewest calls in flight is asked. All callers of a model at the same
+servers in one process share one `RateLimiter`, across threads, event loops and runs.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ log = logging.getLogger("llm_economist")
 
 MINUTE = 60.0
 LONGEST_WAIT = 120.0
-"""Seconds for which a server's Retry-After is honoured; one that names a year must not hold up a run."""
+"""Maximum seconds for which a server's Retry-After is honored: an absurd value must not stall a run."""
 
 RETRYABLE = (lm15.RateLimitError, lm15.ServerError, lm15.TransportError, lm15.TimeoutError)
 
 POLL_INTERVAL = 0.1
-"""Seconds between two looks of a waiting thread, which nobody can wake, at whether it is still wanted."""
+"""Seconds between two checks whether a waiting thread, which cannot be woken, is still wanted."""
 
 LEARNING = 0.1
-"""Weight of the latest reply in what is expected of the next one."""
+"""Weight of the latest reply in the expectation of the next one."""
 
 
 class Bucket:
-    """A token bucket: `per_minute` at most in any minute, evenly spread but for a second's worth at once.
+    """A token bucket: at most `per_minute` in any minute, evenly spread except for one second's worth at once.
 
-    What is larger than the bucket is taken when it is full, and waited for afterwards. Not safe for threads. Own code,
-    since aiolimiter knows neither threads nor refunds, nor more at once than it holds.
+    An amount larger than the bucket is taken when the bucket is full, and the wait follows. Not thread-safe. aiolimiter
+    supports neither threads, nor refunds, nor amounts larger than the bucket.
     """
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.size = max(1.0, per_minute / MINUTE)
-        self.rate = (per_minute + 1 - self.size) / MINUTE  # a full bucket and what flows in within a minute
+        self.rate = (per_minute + 1 - self.size) / MINUTE  # a full bucket plus one minute's inflow
         self.clock = clock
         self.level, self.at = self.size, clock()
 
@@ -59,19 +59,19 @@ class Bucket:
         self.level = min(self.size, self.level + (now - self.at) * self.rate)
         self.at = now
         short = min(amount, self.size) - self.level
-        return short / self.rate if short > 1e-6 else 0.0  # seconds are not exact
+        return short / self.rate if short > 1e-6 else 0.0  # tolerance for rounding
 
     def take(self, amount: float = 1.0) -> None:
         self.level -= amount
 
     def give_back(self, amount: float) -> None:
-        """Put back what was not needed after all; a negative amount takes what was needed beyond."""
+        """Return an unused amount; a negative amount takes an additional one."""
         self.level = min(self.size, self.level + amount)
 
 
 @dataclass
 class Permit:
-    """Leave to ask `server` (by its place) once. Use as a context manager; `response` is what came of it."""
+    """Permission to ask `server` (an index) once. Use as a context manager and set `response`."""
 
     limiter: RateLimiter
     server: int
@@ -88,7 +88,7 @@ class Permit:
 
 
 class RateLimiter:
-    """Lets requests to one model pass, in the order in which they came. `names`: its servers, as they may be shown."""
+    """Admits requests to one model in order of arrival. `names`: its servers, without secrets."""
 
     def __init__(
         self,
@@ -106,14 +106,14 @@ class RateLimiter:
         self.limited = rpm is not None or tpm is not None
         self.waiting = 0
         self.held_by: str | None = None
-        self._share = 1.0  # of the worst case, what requests take
+        self._share = 1.0  # the share of the worst case that requests use
         self._entries = 0
         self._lock, self._thread_line = threading.Lock(), threading.Lock()
         self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
         self._wakers: set[Callable[[], object]] = set()
 
     async def enter(self, request: lm15.Request) -> Permit:
-        """Wait for the turn of `request`. A cancelled wait ends at once and has taken nothing."""
+        """Wait for the turn of `request`. A cancelled wait ends at once and takes nothing."""
         worst = self._worst_case(request) if self.tpm else 0.0
         start = self._start(worst, None) if not self.waiting else 0.0
         if isinstance(start, Permit):
@@ -130,7 +130,7 @@ class RateLimiter:
                         await _wait(woken, start)
 
     def enter_now(self, request: lm15.Request, check: Callable[[], None] = lambda: None) -> Permit:
-        """The same for a thread. `check` raises where the request is not wanted any more."""
+        """The same for a thread. `check` raises if the request is no longer wanted."""
         worst = self._worst_case(request) if self.tpm else 0.0
         start = self._start(worst, None) if not self.waiting else 0.0
         if isinstance(start, Permit):
@@ -151,7 +151,8 @@ class RateLimiter:
                 self._thread_line.release()
 
     def leave(self, entry: Permit, error: BaseException | None) -> None:
-        """Learn from what came of an entry. An error that another server may mend at once says so: nobody waits."""
+        """Learn from the outcome of an entry. If another server is available, the error is marked for an immediate
+        retry."""
         with self._lock:
             now, server = self.clock(), self.servers[entry.server]
             if self.tpm is not None:
@@ -172,11 +173,11 @@ class RateLimiter:
 
     @property
     def several(self) -> bool:
-        """Whether one request may ask for several samples, as far as anybody knows."""
+        """Whether one request may ask for several samples, as far as is known."""
         return all(server.several for server in self.servers)
 
     def only_one(self, entry: Permit, why: str) -> None:
-        """Take note that the server of `entry` gives one sample a request, whatever it is asked for."""
+        """Record that the server of `entry` returns one sample per request, whatever was requested."""
         with self._lock:
             server = self.servers[entry.server]
             if server.several:
@@ -184,7 +185,7 @@ class RateLimiter:
                 log.info("server %s %s: from now on it is asked for one at a time", self.names[entry.server], why)
 
     def _start(self, worst: float, wake: Callable[[], object] | None) -> Permit | float:
-        """An entry, or the seconds until there may be one; `wake` is called if that may be earlier."""
+        """An entry, or the seconds until one may be possible; `wake` is called if it may be possible earlier."""
         with self._lock:
             reserved = self._share * worst
             seconds = self._wait_for_limits(reserved) if self.limited else 0.0
@@ -212,8 +213,8 @@ class RateLimiter:
         return waits[longest]
 
     def _next(self) -> int | None:
-        """The place of the server to be asked: the fewest in flight, and of those who was not asked for longest."""
-        if len(self.servers) == 1:  # it is asked even if it was left out: there is no other
+        """The index of the server to ask: the fewest calls in flight, and among those the least recently asked."""
+        if len(self.servers) == 1:  # the only server is asked even if it fails
             return 0 if self.servers[0].in_flight + 1 <= min(self.servers[0].allowed, self.concurrency) else None
         if sum(server.in_flight for server in self.servers) >= self.concurrency:
             return None
@@ -223,11 +224,11 @@ class RateLimiter:
         return min(free, key=lambda i: (self.servers[i].in_flight, self.servers[i].latest), default=None)
 
     def _worst_case(self, request: lm15.Request) -> float:
-        """Tokens of a request and its reply, at most."""
+        """Maximum tokens of a request and its reply."""
         return bytes_of(request) / 3 + samples(request) * (request.config.max_tokens or 0)
 
     def _settle(self, tpm: Bucket, entry: Permit, error: BaseException | None) -> None:
-        """Replace the reserved tokens by those that a request took; for one that was given up they are unknown."""
+        """Replace the reserved tokens by those that a request used; for a cancelled request they are unknown."""
         if entry.response is not None:
             used = count(entry.response.model or "", entry.response.usage)
             if used is not None:
@@ -269,7 +270,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 def least_seconds(calls: int, tokens: int, *, rpm: int | None, tpm: int | None) -> float:
-    """Seconds that so much takes under limits a minute, at least."""
+    """Minimum seconds that these requests and tokens take under the limits per minute."""
     return MINUTE * max(calls / (rpm or inf), tokens / (tpm or inf))
 
 
@@ -295,6 +296,6 @@ def limiter_of(
 
 
 def waiting_in_words() -> str:
-    """Which limits hold calls up just now, for a progress line; empty if none does."""
+    """Which limits calls are waiting for, for a progress line; empty if there are none."""
     held = sorted({limiter.held_by for limiter in list(_limiters.values()) if limiter.waiting and limiter.held_by})
     return f"waiting for {' and '.join(held)}" if held else ""

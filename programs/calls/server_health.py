@@ -1,7 +1,7 @@
 """Track one server: how many concurrent calls it can handle, and whether it works.
 
-Calls in flight by additive increase and multiplicative decrease (Chiu and Jain 1989); a server that fails is left out
-and let in again by a probe, which is a question like any other.
+The number of calls in flight follows additive increase and multiplicative decrease (Chiu and Jain 1989). A failing
+server is excluded until a probe, which is an ordinary question, succeeds.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ from dataclasses import dataclass, field
 from math import inf
 
 FAILURES = 3
-"""Failures one after another with which a server is left out, as long as there is another."""
+"""Consecutive failures after which a server is excluded, if there is another one."""
 
 LEFT_OUT = 1.0
-"""Seconds for which a server is left out, doubled at each failed probe; and not asked after a 429 that names none."""
+"""Seconds for which a server is excluded, doubled after each failed probe; also the pause after a 429 without a
+time."""
 
 DOUBLED = 6
-"""How often that time is doubled, at most: to about a minute."""
+"""Maximum number of times that this period is doubled: to about a minute."""
 
 
 @dataclass
 class Server:
-    """What is known of one server. An entry that began before `changed` says nothing new: it met the old state.
+    """The state of one server. An entry that began before `changed` is ignored, because it reflects the earlier state.
 
-    `allowed` in flight: halved by a 429, one more with each round of answers that made use of it, up to `ceiling`.
-    `several`: whether one request may ask it for several samples.
+    `allowed`: maximum calls in flight, halved by a 429, and raised by one, up to `ceiling`, after each round of answers
+    that used all of them. `several`: whether one request may ask it for several samples.
     """
 
     ceiling: int
@@ -41,11 +42,11 @@ class Server:
         self.allowed = self.ceiling
 
     def up(self, now: float) -> bool:
-        """Whether it may be asked: one that was left out gets a single question first, the probe."""
+        """Whether the server may be asked; an excluded one first gets a single question, the probe."""
         return now >= self.out_until and not (self.ejections and self.in_flight)
 
     def answered(self, number: int) -> bool:
-        """Take note of an answer; whether it was the probe's, so that the server is in again."""
+        """Record an answer; returns whether it was the probe's, which ends the exclusion."""
         self.failures = 0
         if number <= self.changed:
             return False
@@ -57,13 +58,13 @@ class Server:
         return True
 
     def refused(self, number: int, until: float) -> None:
-        """Take note of a 429."""
+        """Record a 429."""
         self.out_until = max(self.out_until, until)
         if number > self.changed:
             self.allowed, self.changed = max(1.0, self.allowed / 2), self.latest
 
     def failed(self, number: int, now: float) -> bool:
-        """Take note of a failure; whether the server is left out from now on."""
+        """Record a failure; returns whether the server is now excluded."""
         if number <= self.changed:
             return False
         self.failures += 1

@@ -1,7 +1,7 @@
-"""Normalize servers' replies before lm15 reads them, and explain those that hold no answer.
+"""Normalize servers' replies before lm15 reads them, and explain replies without an answer.
 
-`readable` puts the body of a chat completion into the form that lm15 takes: text alone, tokens that can be, one word
-for each reason to end. What is no chat completion raises an error that says what the server does.
+`readable` converts the body of a chat completion to the form that lm15 accepts: plain text, plausible token counts, and
+OpenAI's word for the reason why the reply ended. Any other body raises an error that says what the server sent.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ REASONS = {
     "tool_calls": "tool_calls tool_call tool_use function_call",
     "error": "error abort aborted failed",
 }
-"""How servers say why a reply ended, by OpenAI's word for it."""
+"""Servers' words for the reason why a reply ended, by OpenAI's word."""
 
 WORD = {said: word for word, all_ in REASONS.items() for said in all_.split()}
 
 MOST_TOKENS = 10_000_000
-"""More than any model reads or writes at once: a larger figure is a mistake of the server."""
+"""More tokens than any model reads or writes at once: a larger count is the server's mistake."""
 
 ERRORS: dict[int, type[lm15.ProviderError]] = {
     400: lm15.InvalidRequestError,
@@ -42,10 +42,10 @@ ERRORS: dict[int, type[lm15.ProviderError]] = {
 
 
 def readable(body: bytes, media: str = "") -> bytes:
-    """`body` of a reply with status 200 as lm15 reads it. `media`: its content type, for the error.
+    """The `body` of a reply with status 200 in lm15's form. `media`: its content type, for the error.
 
-    Raises lm15.ProviderError where it is no chat completion, or an error in the place of one. What is an answer but for
-    its figures of tokens stays an answer: they are unknown.
+    Raises lm15.ProviderError if it is not a chat completion, or is an error instead of one. An answer with invalid
+    token counts remains an answer; its counts are unknown.
     """
     try:
         said = json.loads(body)
@@ -65,7 +65,7 @@ def readable(body: bytes, media: str = "") -> bytes:
 
 
 def usage(said: Any) -> Json:
-    """The tokens that a server tells, without what cannot be a number of tokens.
+    """The token counts that a server reports, without impossible ones.
 
     >>> usage({"prompt_tokens": -1, "completion_tokens": "7", "total_tokens": 7.0})
     {'total_tokens': 7}
@@ -89,7 +89,7 @@ def _has_answer(choices: Any) -> bool:
 
 
 def _choice(choice: Any) -> Json:
-    """One choice as lm15 reads it. Raises lm15.ProviderError where it is an error or has no message."""
+    """One choice in lm15's form. Raises lm15.ProviderError if it is an error or has no message."""
     message = choice.get("message") if isinstance(choice, dict) else None
     reason = WORD.get(str(choice.get("finish_reason") or "stop").lower()) if isinstance(choice, dict) else None
     if isinstance(choice, dict) and (reason == "error" or choice.get("error")):
@@ -107,7 +107,7 @@ def _choice(choice: Any) -> Json:
 
 
 def _others(choices: list[Any]) -> list[Json]:
-    """Further choices, up to the first that is none: it is asked for alone."""
+    """Further choices, up to the first invalid one, which is requested separately."""
     read: list[Json] = []
     for choice in choices:
         try:
@@ -118,7 +118,7 @@ def _others(choices: list[Any]) -> list[Json]:
 
 
 def _parts(content: Any) -> tuple[str, str]:
-    """Text and thoughts of a content, which may be text, a part or a list of parts."""
+    """Text and reasoning of a content, which may be text, a part or a list of parts."""
     if isinstance(content, str):
         return content, ""
     if isinstance(content, list):
@@ -159,7 +159,7 @@ def _no_answer(what: str) -> NoReturn:
 
 
 def _raise_error(error: Any, code: Any) -> NoReturn:
-    """An error in a reply with status 200, as what it would be with the status that it names."""
+    """The error in a reply with status 200, classified by the status that it names."""
     told = error if isinstance(error, dict) else {"message": error}
     status = next((int(str(each)) for each in (told.get("code"), code) if re.fullmatch("[45][0-9]{2}", str(each))), 0)
     metadata = told.get("metadata")
@@ -176,7 +176,7 @@ def _raise_error(error: Any, code: Any) -> NoReturn:
 
 
 def text_of(response: lm15.Response) -> str:
-    """The whole reply for the trace: after thoughts that came apart, as `<think>`; of a refusal its words."""
+    """The whole reply for the trace, with separate reasoning in front as `<think>`, and the words of a refusal."""
     parts = response.message.parts
     thoughts = [part.text for part in parts if isinstance(part, lm15.ThinkingPart) and part.text]
     before = "".join(f"<think>{text}</think>\n" for text in thoughts)
@@ -186,7 +186,7 @@ def text_of(response: lm15.Response) -> str:
 
 
 def finish_reason(response: lm15.Response | None, error: Exception | None) -> str | None:
-    """Why the reply ended: stop, length, content_filter, tool_call or error, and refusal where the model says so."""
+    """Why the reply ended: stop, length, content_filter, tool_call, error, or refusal if the model declared one."""
     if response is None:
         return getattr(error, "finish_reason", None)
     if response.text:
@@ -206,7 +206,7 @@ def stored(text: str, finish: str | None, *, model: str, usage: lm15.Usage) -> l
 
 
 def told(why: str, finish: str | None, response: str | None = None) -> str:
-    """Why a reply could not be used, with what its end says about it. `response`: its text."""
+    """Why a reply could not be used, with the reason why it ended. `response`: its text."""
     if finish == "length":
         return f"the reply was cut off at the token limit (raise --max-output-tokens): {why}"
     if finish == "content_filter":

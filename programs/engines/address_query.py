@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Addressed:
-    """A transport of lm15 over another one. `query` ends each URL; `key_header` carries the key."""
+    """A wrapper around a transport of lm15. `query` is appended to each URL; `key_header` carries the key."""
 
     inner: Any
     query: str

@@ -1,8 +1,8 @@
 """lm15's HTTP transport with fixes: skip interim responses, limit body size, normalize chat completions.
 
-A server may send answers of the kind of `103 Early Hints` before the one that counts (RFC 9110, 15.2); lm15 takes the
-first for the whole. It refuses a body for a figure of tokens, or loses what an error in a body says
-(programs/calls/server_replies.py). And it reads bodies without an end: here each is read whole, up to a few MB.
+A server may send interim responses such as `103 Early Hints` before the final one (RFC 9110, 15.2); lm15 takes the
+first for the final one. lm15 also rejects a body with an invalid token count, loses the message of an error in a body
+(programs/calls/server_replies.py), and reads bodies without a limit; here each is read whole, up to a few MB.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from programs.calls.multi_choice import Reply
 from programs.calls.server_replies import readable
 
 MOST_INTERIM = 20
-"""Interim answers after which no other is expected."""
+"""Maximum number of interim responses."""
 
 LARGEST = 4 * 2**20
-"""Bytes of a body, packed or unpacked, that are read."""
+"""Maximum bytes of a body, compressed or not."""
 
 PIECE = 4096
-"""Packed bytes that are unpacked at once: a thousand times as many can come of them."""
+"""Compressed bytes that are decompressed at once: they can become a thousand times as many."""
 
 SyncTransport: Any = type(lm15.OpenAIChatLM(api_key="none").transport)  # they have no public names
 AsyncTransport: Any = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)
@@ -34,7 +34,7 @@ AsyncTransport: Any = type(lm15.AsyncOpenAIChatLM(api_key="none").transport)
 
 @dataclass(frozen=True)
 class Whole(Reply):
-    """A reply whose body is read by who does not wait."""
+    """A reply with an asynchronous body."""
 
     def read(self) -> bytes:  # type: ignore[override]
         return self.body
@@ -42,7 +42,7 @@ class Whole(Reply):
 
 @dataclass
 class _Ahead:
-    """A connection that gives what was read too much before it reads on. Both of lm15's kinds of connection."""
+    """A connection that first returns surplus bytes read earlier. For both of lm15's kinds of connection."""
 
     connection: Any
     rest: bytes
@@ -68,7 +68,7 @@ class _Ahead:
 
 
 class _Unpacker:
-    """One packing of a body (gzip, deflate), undone piece by piece, up to one byte more than is read."""
+    """Decompresses a body (gzip, deflate) piece by piece, up to one byte more than the limit."""
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.left = inner, LARGEST + 1
@@ -88,7 +88,7 @@ class _Unpacker:
 
 
 def _limited(head: Any) -> Any:
-    """`head` of a reply, whose body is unpacked within limits."""
+    """The `head` of a reply whose body is decompressed within limits."""
     decoder_of = head.body_decoder
 
     def body_decoder(method: str) -> Any:
@@ -106,7 +106,7 @@ def _too_large(reply: Any) -> lm15.ServerError:
 
 
 def _read_now(reply: Any) -> bytes:
-    """The whole body of a reply. Raises lm15.ServerError where it is too large."""
+    """The whole body of a reply. Raises lm15.ServerError if it is too large."""
     size, body = 0, []
     for chunk in reply:
         size += len(chunk)
@@ -128,18 +128,18 @@ async def _read(reply: Any) -> bytes:
 
 
 def _refuse_endless(head: Any, number: int) -> None:
-    """Raise lm15.ServerError where no other answer will follow the `number`th interim one, from 0."""
+    """Raise lm15.ServerError if no response may follow interim response `number`, from 0."""
     if head.status == 101 or number >= MOST_INTERIM:
         what = f"the server sends interim answers (HTTP {head.status}) and no other"
         raise lm15.ServerError(what, status=head.status)
 
 
 _waiting: dict[int, Any] = {}
-"""The connection on which each thread waits for a reply."""
+"""The connection on which each thread is waiting for a reply."""
 
 
 def hang_up() -> None:
-    """End every synchronous request that waits for a reply, in any thread: it fails as if the server had hung up."""
+    """End all waiting synchronous requests, in any thread; each fails as if the server had closed the connection."""
     for connection in list(_waiting.values()):
         with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)
@@ -173,7 +173,7 @@ class SyncWire(SyncTransport):
 
 
 class AsyncWire(AsyncTransport):
-    """The asynchronous transport; a pool of connections of one event loop."""
+    """The asynchronous transport, with a connection pool for one event loop."""
 
     async def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
         head, number = await super()._read_head(conn, read_timeout=read_timeout), 0
@@ -196,11 +196,11 @@ class AsyncWire(AsyncTransport):
 
 
 def _is_streamed(request: Any) -> bool:
-    """Whether the reply was asked for event by event, which nothing of this program does."""
+    """Whether the request asked for a stream of events, which this program never does."""
     return b'"stream": true' in (request.body or b"") or b'"stream":true' in (request.body or b"")
 
 
 def _is_completion(request: Any, reply: Any) -> bool:
-    """Whether this is a chat completion; other protocols and errors are lm15's."""
+    """Whether this is a chat completion; lm15 handles other protocols and errors."""
     path = str(request.url).partition("?")[0]
     return bool(reply.status == 200 and path.endswith("/chat/completions"))

@@ -1,7 +1,7 @@
-"""One attempt at a remote model: DSPy's bundled lm15 client where it knows the provider, LiteLLM elsewhere.
+"""One attempt at a remote model: by DSPy's bundled lm15 client if it knows the provider, otherwise by LiteLLM.
 
-lm15 costs a third of LiteLLM's client time; the stock `dspy.LM` would cap it at 100 connections. Engines make
-one attempt and raise `dspy.lm15` errors; callers decide on retries.
+lm15 needs a third of LiteLLM's processor time; the stock `dspy.LM` would cap it at 100 connections. Engines make one
+attempt and raise `dspy.lm15` errors; callers decide on retries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from programs.urls import shown
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a model is: `route` is DSPy's `provider/model`; `environment` holds the keys and is never shown."""
+    """The location of a model: `route` is DSPy's `provider/model`; `environment` holds the keys and is never shown."""
 
     route: str
     base_url: str | None = None
@@ -41,7 +41,7 @@ class Endpoint:
 
     @property
     def place(self) -> tuple[str, str | None]:
-        """What tells this endpoint from others."""
+        """What distinguishes this endpoint from others."""
         return self.route, self.base_url
 
     def __str__(self) -> str:
@@ -49,12 +49,12 @@ class Endpoint:
 
     @property
     def limit(self) -> str:
-        """The field in which lm15 sends the limit of tokens on this route."""
+        """The field in which lm15 sends the token limit on this route."""
         return NEW_LIMIT if self.route.startswith(("openai/", "azure/")) else OLD_LIMIT
 
     @property
     def api_key(self) -> str | None:
-        """The key of the provider, or a placeholder for an own server, which usually wants none."""
+        """The key of the provider, or a placeholder for a server of the user, which usually needs none."""
         return self.key or ("none" if self.base_url else None)
 
     @property
@@ -64,7 +64,7 @@ class Endpoint:
         return BY_PREFIX[prefix].door if prefix in BY_PREFIX else prefix
 
     def router_config(self, transport: Any = None) -> lm15.RouterConfig:
-        """How lm15 gets there; by connections of its own unless a `transport` is given."""
+        """lm15's configuration for this endpoint, with its own connections unless a `transport` is given."""
         known = self.route.partition("/")[0] in BY_PREFIX
         return lm15.RouterConfig(
             env=dict(self.environment),
@@ -75,7 +75,7 @@ class Endpoint:
         )
 
     def transport(self) -> Worded:
-        """Connections of an event loop. Where the environment has no proxy, it is not searched on every call."""
+        """Connections of an event loop. If the environment has no proxy, it is not searched again on every call."""
         made = AsyncWire(**self.router_config().transport_kwargs(), trust_env=bool(getproxies()))
         return Worded(self._addressed(made))
 
@@ -85,13 +85,13 @@ class Endpoint:
         return WordedNow(self._addressed(made))
 
     def _addressed(self, transport: Any) -> Any:
-        """`transport`, which also sends what lm15 has no place for: the query of the address, and Azure's header."""
+        """`transport`, which also sends what lm15 does not support: the query of the address, and Azure's header."""
         query = (self.base_url or "").partition("?")[2]
         plain = not query and self.key_header == "authorization"
         return transport if plain else Addressed(transport, query, self.key_header)
 
     def _connections(self) -> dict[str, Any]:
-        # The pool must outwait a full queue: the caller's own time limit bounds each attempt.
+        # The pool must wait longer than a full queue: the caller's own time limit bounds each attempt.
         timeouts = lm15.Timeouts(connect=min(10.0, self.timeout), read=self.timeout, write=self.timeout, pool=600.0)
         return {"max_connections": self.max_connections, "timeouts": timeouts}
 
@@ -105,7 +105,7 @@ class Endpoint:
 
 
 class _Remote:
-    """What both engines share: the endpoint, its capabilities, and the route put on each request.
+    """The common part of both engines: the endpoint, its capabilities, and the route in each request.
 
     `seeded`: whether the protocol has a sampling seed. `omit`: parts that are never sent (refused_parts.py).
     """
@@ -121,13 +121,13 @@ class _Remote:
         self.supported_params = frozenset(params | ({"seed"} if seeded else set()))
 
     def bounded(self, request: lm15.Request) -> lm15.Request:
-        """`request` with the limit of tokens that the server is told of: none where it takes none."""
+        """`request` with the token limit that is sent to the server; without one if it accepts none."""
         if request.config.max_tokens is None or not self.parts.unlimited:
             return request
         return replace(request, config=replace(request.config, max_tokens=None))
 
     def routed(self, request: lm15.Request) -> lm15.Request:
-        """`request` for the model as this route names it."""
+        """`request` with this route's name of the model."""
         return replace(request, model=self.endpoint.route)
 
 
@@ -150,7 +150,7 @@ class RemoteEngine(_Remote):
 
 
 class _Native:
-    """lm15's client of one event loop. Its route is found once: DSPy's engine asks a thread for it on every call."""
+    """lm15's client for one event loop. It looks up its route once; DSPy's engine does so in a thread on every call."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.transport = endpoint.transport()
@@ -159,7 +159,7 @@ class _Native:
         self.client: Any = None
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
-        if self.client is None:  # making it may read credentials
+        if self.client is None:  # its creation may read credentials
             self.client = await asyncio.to_thread(self.engine.router.lm, f"{self.route.provider}:{self.route.model}")
         response: lm15.Response = await self.client.complete(replace(request, model=self.route.model))
         return response
@@ -188,27 +188,27 @@ class AsyncRemoteEngine(_Remote):
         return self._pools[loop]
 
     async def ready(self) -> None:
-        """Load what the first call needs: its clock does not run yet."""
+        """Import what the first call needs, before its time is measured."""
         if not self._native:
             await asyncio.to_thread(litellm_setup.ready)
 
     @property
     def takes_several(self) -> bool:
-        """Whether one request may ask for several samples: the protocol says how, and the server has not refused."""
+        """Whether one request may ask for several samples: the protocol supports it, and the server has not refused."""
         return self._has_samples and SAMPLES not in self.parts.refused
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
         return await refused_parts.run(self.parts.steps(self.routed(request)), self._pool().complete)
 
     async def several(self, request: lm15.Request) -> lm15.Response:
-        """One attempt for several samples (programs/calls/batching.py): the first, and with it the others
+        """One attempt for several samples (programs/calls/batching.py); they share one reply
         (programs/calls/multi_choice.py)."""
         return await refused_parts.run(self.parts.steps(self.routed(request)), self._complete_several)
 
     async def _complete_several(self, request: lm15.Request) -> lm15.Response:
         loop, pool = asyncio.get_running_loop(), self._pool()
         model = f"{pool.route.provider}:{pool.route.model}"
-        if loop not in self._folding:  # over the same connections; DSPy's engine would not let the request pass
+        if loop not in self._folding:  # over the same connections; DSPy's engine would reject the request
             transport = Folding(pool.transport)
             self._folding[loop] = lm15.AsyncLMRouter(self.endpoint.router_config(transport))
         response: lm15.Response = await self._folding[loop].complete(replace(request, model=model))

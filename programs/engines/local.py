@@ -1,12 +1,13 @@
 """A language model on the CPU of this machine: llama.cpp in this process, through the package xllamacpp.
 
-One model and one sequence a process: questions wait their turn, each with all processors to itself. What is common to a
-prompt and the one before is not computed again (the prefix cache), and still the same request with the same seed
-gets the same reply, whatever was asked before. That takes three things, each measured (tests/agents/test_local.py):
+A process holds one model and one sequence: questions are answered one after another, each with all processors. A
+prompt's common prefix with the previous prompt is not computed again (prefix cache). Even so, the same request with the
+same seed gets the same reply, whatever was asked before. This requires three things, each of them tested
+(tests/agents/test_local.py):
 
-- no flash attention and no repacked weights: their sums depend on how many tokens are computed at once;
-- never one prompt token alone, which takes another path through the matrices than two or more do;
-- never the tokens of a reply as part of a prompt: they were computed one by one.
+- no flash attention and no repacked weights, because their sums depend on how many tokens are computed at once;
+- never a single prompt token, which is computed by a different path than two or more;
+- never the tokens of a reply as part of a prompt, because they were computed one by one.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from typing import Any
 from dspy import lm15
 
 CONTEXT = 4096
-"""Tokens that a prompt and its reply may have together; fewer if the model knows fewer."""
+"""Maximum tokens of a prompt and its reply together; fewer if the model supports fewer."""
 
 BATCH = 512
 """Prompt tokens that are computed at once."""
 
 CUT = 32
-"""Characters at the end of a prompt that are computed again when the prompt repeats the one before: far more than one
-token, and far less than a prompt."""
+"""Characters at the end of a prompt that are computed again if the prompt repeats the previous one: far more than one
+token, and far fewer than a prompt."""
 
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}
-"""llama.cpp's own, named here so that another version means the same."""
+"""llama.cpp's defaults, set explicitly so that another version gives the same replies."""
 
 GET_EXTRA = "uv sync --extra local, or pip install 'llm-economist[local]'"
 
@@ -45,29 +46,30 @@ Messages = list[dict[str, str]]
 
 
 def installed() -> bool:
-    """Whether the extra `local` is there."""
+    """Whether the extra `local` is installed."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
 def require_extra(name: str) -> None:
-    """ValueError with the way out, unless the extra `local` is there and works."""
+    """ValueError, with the way out, unless the extra `local` is installed and works."""
     if not installed():
         raise ValueError(f"--llm {name} needs the extra local: {GET_EXTRA}")
     try:
         llama_cpp()
-    except ImportError as error:  # a library of the system is missing
+    except ImportError as error:  # a system library is missing
         raise ValueError(f"--llm {name}: xllamacpp is installed and cannot be loaded ({error})") from error
 
 
 class LocalModel:
-    """A GGUF file in memory, loaded at the first question. Answers one question at a time, from any thread."""
+    """A model in memory, loaded from a GGUF file at the first question. It answers one question at a time, from any
+    thread."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.worker = ThreadPoolExecutor(1, "llama")
         self._one_at_a_time = threading.Lock()
         self._server: Any = None
-        self._computed: Messages | None = None  # the prompt that the cache holds, if that is known
+        self._computed: Messages | None = None  # the prompt in the cache, if known
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         """The reply; raises lm15 errors, none of which is worth a retry."""
@@ -80,7 +82,7 @@ class LocalModel:
         return as_response(answer, self.file.name)
 
     def _answer(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """llama.cpp's answer, with the prompt computed as if nothing had been asked before."""
+        """llama.cpp's answer, as if nothing had been asked before."""
         before, self._computed = self._computed, None
         if before is None:
             body = {**body, "cache_prompt": False}
@@ -94,7 +96,7 @@ class LocalModel:
                 self._ask(forget_the_end_of(body["messages"]))
                 answer = self._ask({**body, "cache_prompt": True})
         except lm15.ContextLengthError:
-            self._computed = before  # it was refused before anything was computed
+            self._computed = before  # it was refused before any computation
             raise
         self._computed = body["messages"]
         return answer
@@ -111,12 +113,12 @@ class LocalModel:
 
 @cache
 def model_of(file: Path) -> LocalModel:
-    """The model in `file`: one a process, however many engines ask it."""
+    """The model in `file`: one per process, however many engines use it."""
     return LocalModel(file)
 
 
 class _Local:
-    """What both engines share. Copies are the engine itself: there is one model in memory."""
+    """The common part of both engines. A copy is the engine itself, because there is one model in memory."""
 
     supported_params = frozenset({"temperature", "max_tokens", "top_p", "top_k", "stop", "seed", "response_format"})
     supports_response_schema = True
@@ -152,7 +154,8 @@ class AsyncLocalEngine(_Local):
         self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
     def turn(self) -> asyncio.Lock:
-        """Held while one question is computed: waiting for it is neither latency nor a reason to give up."""
+        """The lock that is held during a computation: waiting for it counts neither as latency nor towards the time
+        limit."""
         return self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     async def complete(self, request: lm15.Request) -> lm15.Response:
@@ -160,8 +163,8 @@ class AsyncLocalEngine(_Local):
 
 
 def llama_cpp() -> Any:
-    """The package xllamacpp. Everything here gets it from here: its threads read the environment as it is imported."""
-    # Threads that wait by spinning take the processor from those they wait for: thirty times slower on a busy machine.
+    """The package xllamacpp. Import it only through this function: its threads read the environment at import."""
+    # Spinning threads take the processor from those they wait for: thirty times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import xllamacpp
 
@@ -169,7 +172,7 @@ def llama_cpp() -> Any:
 
 
 def load(file: Path) -> Any:
-    """A server of llama.cpp with `file` in memory, one sequence, all processors that this process may use."""
+    """A llama.cpp server with `file` in memory, one sequence, and all processors that this process may use."""
     xllamacpp = llama_cpp()
     params = xllamacpp.CommonParams()
     params.model.path = str(file)
@@ -180,25 +183,25 @@ def load(file: Path) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = processors()
     params.cache_ram_mib = 0  # the prefix cache is the one sequence
     params.verbosity = -1  # nothing on the terminal
-    # It also listens on a port of 127.0.0.1, which is not wanted: closed to everybody by a key that nobody knows.
+    # It also listens on a port of 127.0.0.1, which is not wanted; a random, unknown key closes that port.
     params.api_keys, params.ui, params.n_threads_http = [secrets.token_urlsafe()], False, 1
-    params.warmup = False  # the question below is that
+    params.warmup = False  # the question below has the same effect
     try:
         server = xllamacpp.Server(params)
     except RuntimeError as error:
         raise lm15.ConfigurationError(f"llama.cpp cannot load {file.name}: not a language model, or broken") from error
-    # A server that is let go before its loop runs would wait for that loop for ever.
+    # A server that is deleted before its loop runs would wait for that loop forever.
     server.handle_completions({"prompt": "OK", "max_tokens": 1})
     return server
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def as_body(request: lm15.Request) -> dict[str, Any]:
-    """The request in the form of llama.cpp's chat completions. Without a seed, every answer is another one."""
+    """The request in the form of llama.cpp's chat completions. Without a seed, every answer is a new sample."""
     config = request.config
     system = [{"role": "system", "content": str(request.system)}] if request.system else []
     said = [{"role": message.role, "content": message.text or ""} for message in request.messages]
@@ -215,14 +218,14 @@ def as_body(request: lm15.Request) -> dict[str, Any]:
 
 
 def grammar(response_format: Mapping[str, Any]) -> str:
-    """What holds the reply to JSON of a schema, token by token, in the spacing of `json.dumps`."""
+    """The grammar that makes the reply JSON of a schema, with the spacing of `json.dumps`."""
     schema = response_format.get("schema", {"type": "object"})
     spacing = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
     return str(llama_cpp().json_schema_to_grammar({**schema, "x-guidance": spacing}))
 
 
 def require_held(body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-    """Raise unless a finished reply is JSON where it had to be: llama.cpp ignores what it does not understand."""
+    """Raise if a complete reply should be JSON and is not: llama.cpp ignores schemas that it does not understand."""
     choice = answer["choices"][0]
     if "grammar" not in body or "stop" in body or choice["finish_reason"] != "stop":
         return
@@ -233,14 +236,14 @@ def require_held(body: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
 
 
 def forget_the_end_of(messages: Messages) -> dict[str, Any]:
-    """A request that leaves the cache, which holds these messages, without their end and without the reply to them."""
+    """A request that removes the end of these messages, and the reply to them, from the cache."""
     *others, last = messages
     cut = {**last, "content": last["content"][:-CUT]}
     return {"messages": [*others, cut], "max_tokens": 0, "cache_prompt": True}
 
 
 def as_response(answer: Mapping[str, Any], model: str) -> lm15.Response:
-    """llama.cpp's answer as DSPy takes it, with the tokens that it took."""
+    """llama.cpp's answer in DSPy's form, with its tokens."""
     choice, usage = answer["choices"][0], answer["usage"]
     return lm15.Response(
         id=None,
@@ -256,7 +259,7 @@ def as_response(answer: Mapping[str, Any], model: str) -> lm15.Response:
 
 
 def as_error(error: Mapping[str, Any]) -> lm15.LM15Error:
-    """llama.cpp's error as DSPy takes it."""
+    """llama.cpp's error in DSPy's form."""
     said = str(error.get("message", error))
     if error.get("type") == "exceed_context_size_error":
         return lm15.ContextLengthError(

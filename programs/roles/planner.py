@@ -7,7 +7,7 @@ from signatures.planner import SetTaxRates, for_brackets
 
 
 class Planner(dspy.Module):
-    """The planner's question in the given strategy, typed to the number of brackets."""
+    """The planner's question with the given strategy, typed to the number of brackets."""
 
     def __init__(self, strategy: Strategy, brackets: int) -> None:
         super().__init__()

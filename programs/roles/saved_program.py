@@ -1,8 +1,8 @@
 """Save programs as readable JSON, and check a file against the program that loads it.
 
-Never pickle. A file holds, for every predictor of a role, its instruction, its demonstrations as objects, and the
-fields of its question with a fingerprint, and how it was tuned. Loading compares field by field: DSPy alone
-would zip a wrong file's fields by position and say nothing. No model and no key is ever in a file.
+Pickle is never used. A file holds how the program was tuned and, for every predictor of a role, its instruction, its
+demonstrations as objects, and the fields of its question with a fingerprint. Loading compares field by field; DSPy
+alone would silently match a wrong file's fields by position. A file never holds a model or a key.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ def _saved(predictor: dspy.Predict) -> dict[str, Any]:
         "fingerprint": fingerprint(fields),
         "fields": fields,
         "instruction": predictor.signature.instructions,
-        # DSPy gives every predictor of a game whole economies as labelled examples, which no prompt shows.
+        # DSPy gives every predictor of a game whole economies as labelled examples; no prompt shows those.
         "demos": [shown for demo in predictor.demos if (shown := demo_of(predictor.signature, demo))],
     }
 
 
 def demo_of(signature: type[dspy.Signature], demo: Mapping[str, Any]) -> dict[str, Any]:
-    """A demonstration as plain data: the signature's fields in their order, and nothing else that the example has."""
+    """A demonstration as plain data: only the signature's fields, in order."""
     return {name: to_jsonable_python(demo[name]) for name in signature.fields if name in demo}
 
 
 def fields_of(signature: type[dspy.Signature]) -> Fields:
     """Every field of a question in order: its name, whether it is an input or an output, and its type.
 
-    Types are JSON schemas with their bounds, but for how long a list is: the number of brackets may change freely.
+    Types are JSON schemas with their bounds, except for the length of lists, because the number of brackets may change.
     """
     return [
         {"name": name, "kind": kind, "type": _type_of(field)}
@@ -88,13 +88,13 @@ def _type_of(field: Any) -> dict[str, Any]:
 
 
 def _checker(field: Any) -> TypeAdapter[Any]:
-    """What validates values of a field, its constraints included."""
+    """The validator of a field, including its constraints."""
     kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     return TypeAdapter(kind)
 
 
 def _plain(schema: Any) -> Any:
-    """A schema without titles, and without the length of lists that have just one."""
+    """A schema without titles, and without the length of lists of fixed length."""
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
     if not isinstance(schema, dict):
@@ -106,7 +106,7 @@ def _plain(schema: Any) -> Any:
 
 
 def fingerprint(fields: Fields) -> str:
-    """16 hexadecimal digits that change with any name, kind, type or order of the fields."""
+    """16 hexadecimal digits that depend on the names, kinds, types and order of the fields."""
     return blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -122,7 +122,7 @@ def load(
 ) -> list[str]:
     """Put the state saved at `path` into `program`; cautions where it was tuned with another adapter, model or layout.
 
-    ValueError says in one line what does not fit; the program is then as it was.
+    ValueError says in one line what does not fit, and leaves the program unchanged.
     """
     record, shown = read(path), f"--program {role}={path}"
     for key, wanted in (("role", role), ("strategy", strategy)):
@@ -146,7 +146,7 @@ Loaded = dict[str, tuple[str, list[dspy.Example]]]
 
 
 def _checked(saved: Any, predictors: Mapping[str, dspy.Predict], shown: str) -> Loaded:
-    """Instruction and demonstrations of each predictor. ValueError on the first that does not fit."""
+    """The instruction and demonstrations of each predictor. ValueError for the first one that does not fit."""
     if not isinstance(saved, dict) or not all(isinstance(state, dict) for state in saved.values()):
         raise ValueError(f"{shown} has no usable predictors")
     if set(saved) != set(predictors):
@@ -168,7 +168,7 @@ def _checked(saved: Any, predictors: Mapping[str, dspy.Predict], shown: str) -> 
 
 
 def _differences(there: Any, here: Fields) -> Iterator[str]:
-    """What the fields in a file have that the program's do not, field by field."""
+    """The differences between the fields in a file and those of the program."""
     if not isinstance(there, list) or not all(isinstance(field, dict) for field in there):
         yield "the file does not say its fields"
         return
@@ -188,7 +188,7 @@ def _said(value: Any) -> str:
 
 
 def _demo(signature: type[dspy.Signature], demo: Any, shown: str) -> dspy.Example:
-    """A demonstration whose every value fits its field. Fields may be missing: labels come without reasoning."""
+    """A demonstration, checked: every value fits its field. Fields may be missing, because labels have no reasoning."""
     if not isinstance(demo, dict) or not demo:
         raise ValueError(f"{shown}: expected an object of fields and values")
     values = {}
@@ -204,12 +204,12 @@ def _demo(signature: type[dspy.Signature], demo: Any, shown: str) -> dspy.Exampl
 
 
 def state_hash(state: Any) -> str:
-    """What tells one saved state from another, wherever its file lies: 16 hexadecimal digits."""
+    """A hash of a saved state, whatever the path of its file: 16 hexadecimal digits."""
     return blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def read(path: str) -> dict[str, Any]:
-    """The record in a program file. ValueError in one line where there is none."""
+    """The record in a program file. ValueError in one line if there is none."""
     try:
         record = read_json(path, most=LARGEST_PROGRAM)
     except FileNotFoundError as error:

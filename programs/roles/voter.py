@@ -18,11 +18,11 @@ VOTES: Mapping[str, Callable[[tuple[str, ...]], Any]] = {
     "set": approval_type,
     "ranking": ranking_type,
 }
-"""The type of an answer by the form of the ballot: from the candidates' names."""
+"""For each form of ballot, the type of an answer, made from the candidates' names."""
 
 
 class Voter(dspy.Module):
-    """The three questions of an election, each in the given strategy."""
+    """The three questions of an election, each with the given strategy."""
 
     def __init__(self, strategy: Strategy, brackets: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class BallotPaper:
 
 
 def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> dspy.Module:
-    """A copy of the `cast_vote` module whose answer is typed to the candidates that exist and to the ballot's form."""
+    """A copy of the `cast_vote` module whose answer type allows only the candidates, in the ballot's form."""
     kind = VOTES[form](tuple(names))
     narrowed = cast_vote.deepcopy()
     for predictor in narrowed.predictors():
@@ -50,7 +50,7 @@ def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> 
 
 
 class BallotModules:
-    """Narrows a module to the ballot paper of an election once for all of its voters; it keeps the last one."""
+    """Types a module to the ballot paper of an election, once for all of its voters; it keeps the latest one."""
 
     def __init__(self) -> None:
         self._last: tuple[BallotPaper, dspy.Module, dspy.Module] | None = None

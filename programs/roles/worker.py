@@ -7,7 +7,7 @@ from signatures.worker import ChooseLabor, JudgeTaxPolicy
 
 
 class Worker(dspy.Module):
-    """Both questions that a worker is asked, each in the given strategy."""
+    """The two questions to a worker, each with the given strategy."""
 
     def __init__(self, strategy: Strategy, brackets: int) -> None:
         super().__init__()

@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 from signatures.texts.numbers import numbers_in
 
 PER_FIELD = 8
-"""Numbers of each input field that count towards nearness: the first ones, as prompts put what matters first."""
+"""Numbers of each input field that count for the distance: the first ones, because prompts begin with what matters."""
 
 UNSEEN = frozenset({"record", "own_record", "economy"})
-"""Fields too long and too varied to be near by their numbers."""
+"""Fields that are too long and too varied to be compared by their numbers."""
 
 
 class NearestShots(dspy.Module):
     """`dspy.Predict` with the `count` demonstrations nearest to the question, the nearest last.
 
-    They are chosen from the demonstrations that an optimizer gave it or, where it has none, from those that the run
-    found: the best decisions of earlier runs in its database (pipeline/agents/examples.py). Without either, the
-    question is asked without examples. `dspy.KNNFewShot` would need an embedding model, knows no `acall`, and is lost
-    when saved.
+    They are chosen from the demonstrations that an optimizer provided or, without any, from those that the run found:
+    the best decisions of earlier runs in its database (pipeline/agents/examples.py). Without either, the question is
+    asked without examples. `dspy.KNNFewShot` would need an embedding model, has no `acall`, and cannot be saved.
     """
 
     def __init__(self, signature: type[dspy.Signature], count: int) -> None:
@@ -35,11 +34,11 @@ class NearestShots(dspy.Module):
         self.found: list[dspy.Example] = []
 
     def learn(self, pool: Sequence[Mapping[str, Any]]) -> None:
-        """Take examples found in the store: inputs and outputs of the signature by name."""
+        """Set the examples found in the store: inputs and outputs of the signature by name."""
         self.found = [dspy.Example(example) for example in pool]
 
     def nearest(self, inputs: Mapping[str, Any]) -> list[dspy.Example]:
-        """The demonstrations for a question, the nearest last, where a model heeds it most."""
+        """The demonstrations for a question, the nearest last, because models weigh the last one most."""
         pool = self.answer.demos or self.found
         if not pool:
             return []
@@ -51,7 +50,8 @@ class NearestShots(dspy.Module):
         return [pool[i] for i in reversed(order)]
 
     def _place(self, inputs: Mapping[str, Any]) -> NDArray[np.float64]:
-        """Where a question lies: the first numbers of its fields on a logarithmic scale, and its one-word fields."""
+        """The coordinates of a question: the first numbers of its fields, on a logarithmic scale, and its one-word
+        fields."""
         seen = (name for name in self.answer.signature.input_fields if name not in UNSEEN)
         return np.array([number for name in seen for number in _numbers(str(inputs.get(name, "")))])
 
@@ -64,7 +64,7 @@ class NearestShots(dspy.Module):
 
 @lru_cache(maxsize=100_000)
 def _numbers(text: str) -> tuple[float, ...]:
-    """The first numbers of `text`, signed logarithms, filled up with zeros; a word without numbers is one number.
+    """Signed logarithms of the first numbers of `text`, padded with zeros; a word without numbers becomes one number.
 
     >>> _numbers("$1,000 an hour")[:2]
     (3.0004340774793183, 0.0)

@@ -1,7 +1,8 @@
-"""What `refine` shows a model of the program that it gives advice on.
+"""The description of a program that `refine` shows to a model when it asks for advice.
 
-DSPy shows the source of the program and of its score. Here both are fixed texts: a change of the code would change the
-prompt, and stored replies to it could not be used again. `lineage` in them is the recorder of the calls.
+DSPy shows the source code of the program and of its score. Here both are fixed texts, because otherwise a change of the
+code would change the prompt, and stored replies to it could not be reused. `lineage` in them is the recorder of the
+calls.
 """
 
 PROGRAM = '''class _Attempt(dspy.Module):

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from signatures.types import OutsideText
 
 LONGEST_CRITIQUE = 300
-"""Characters of a critique that the answer is shown: a prompt must stay short."""
+"""Maximum characters of a critique in the final prompt, which must stay short."""
 
 CRITIQUE = """Criticise a draft answer to the task below, in one or two sentences.
 
@@ -21,7 +21,7 @@ The task: {task}"""
 
 
 class Reflection(dspy.Module):
-    """Three calls: `draft` asks the question, `critique` looks at the draft, `answer` asks again with both in view.
+    """Three calls: `draft` asks the question, `critique` judges the draft, `answer` asks again and shows both.
 
     After Madaan et al. 2023 (Self-Refine), arXiv 2303.17651, with one round.
     """
@@ -44,14 +44,14 @@ class Reflection(dspy.Module):
         return self.answer(**inputs, draft=draft, critique=critique)
 
     def _text(self, draft: dspy.Prediction) -> str:
-        """A draft as the model is shown it: one line of JSON, or the value alone where there is one."""
+        """A draft as the model sees it: one line of JSON, or the value alone if there is only one."""
         values = {name: draft[name] for name in self.draft.signature.output_fields}
         said = next(iter(values.values())) if len(values) == 1 else values
         return said if isinstance(said, str) else json.dumps(to_jsonable_python(said))
 
 
 def _critique_of(drafted: type[dspy.Signature]) -> type[dspy.Signature]:
-    """The question that shows a task's inputs and a draft, and wants a critique."""
+    """The signature that shows a task's inputs and a draft, and asks for a critique."""
     fields: dict[str, Any] = {name: (field.annotation, field) for name, field in drafted.input_fields.items()}
     fields["critique"] = (str, dspy.OutputField())
     task, name = CRITIQUE.format(task=drafted.instructions), f"Critique{drafted.__name__}"

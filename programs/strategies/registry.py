@@ -20,9 +20,10 @@ Strategy = Callable[[type[dspy.Signature]], dspy.Module]
 
 @dataclass(frozen=True)
 class Entry:
-    """A strategy, and what it costs: model calls per question at least and at most, every reply being usable.
+    """A strategy and its cost: minimum and maximum model calls per question if every reply is usable.
 
-    `count`: of samples, attempts or examples, where there is one (`sc@9` asks for nine samples); `calls` takes it.
+    `count`: the default number of samples, attempts or examples, if the strategy has one (`sc@9` asks for nine
+    samples); the argument of `calls`.
     """
 
     make: Callable[..., dspy.Module]
@@ -63,11 +64,11 @@ STRATEGIES: Mapping[str, Entry] = {
 
 SEPARATOR = "@"
 MOST = 19
-"""The largest count: a question has room for so many branches (pipeline/agents/call_trace.py)."""
+"""The largest count: the number of branches that a question can have (pipeline/agents/call_trace.py)."""
 
 
 def _own(name: str, make: Strategy) -> Strategy:
-    """A user's strategy; ValueError where it makes no module out of a signature."""
+    """A user's strategy. ValueError if it does not make a module from a signature."""
 
     def made(signature: type[dspy.Signature]) -> dspy.Module:
         try:
@@ -84,7 +85,7 @@ def _own(name: str, make: Strategy) -> Strategy:
 
 
 def strategy(name: str | Strategy) -> Strategy:
-    """The strategy called `name`, or `name@count`, or one that is given itself; ValueError names those that exist."""
+    """The strategy called `name`, or `name@count`, or a given strategy itself. ValueError lists those that exist."""
     if not isinstance(name, str):
         return _own(getattr(name, "__qualname__", repr(name)), name)
     if ":" in name:

@@ -28,13 +28,13 @@ log = logging.getLogger("llm_economist")
 Result = TypeVar("Result")
 
 NO_ANSWER = (AdapterParseError, LMError)
-"""What a sample may fail with while the other samples continue."""
+"""Errors of a sample after which the other samples continue."""
 
 
 class SelfConsistency(dspy.Module):
-    """`count` samples of a chain of thought, asked at once; the answer is what they agree on (`consensus`).
+    """`count` samples of a chain of thought, drawn at once; the answer is their `consensus`.
 
-    Wang et al. 2023, arXiv 2203.11171. A sample that fails is left out; if all fail, the first failure is raised.
+    Wang et al. 2023, arXiv 2203.11171. Failed samples are left out; if all fail, the first failure is raised.
     """
 
     def __init__(self, signature: type[dspy.Signature], count: int) -> None:
@@ -43,7 +43,7 @@ class SelfConsistency(dspy.Module):
         self.sample = dspy.ChainOfThought(signature)
 
     async def aforward(self, **inputs: Any) -> dspy.Prediction:
-        """Ask all samples at once, each in a branch of the question."""
+        """Draw all samples at once, each in a branch of the question."""
         recorder = call_context().samples
         branches = [call_context().branch(i, self.count) for i in range(self.count)]
         tasks = [asyncio.ensure_future(self._ask(branch, inputs)) for branch in branches]
@@ -81,7 +81,7 @@ class SelfConsistency(dspy.Module):
         return self._settle(outcomes)[1]
 
     def _settle(self, outcomes: Sequence[dspy.Prediction | Exception]) -> tuple[int, dspy.Prediction]:
-        """The number of the sample nearest to the consensus, and the answer: that sample with the agreed values."""
+        """The index of the sample nearest to the consensus, and the answer: that sample with the consensus values."""
         answered = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, dspy.Prediction)]
         if not answered:
             raise next(outcome for outcome in outcomes if isinstance(outcome, Exception))
@@ -94,10 +94,11 @@ class SelfConsistency(dspy.Module):
 
 
 def consensus(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What answers agree on, field by field: the median of numbers, for lists of numbers by place, else what most say.
+    """The consensus of answers, field by field: the median of numbers (lists: by position), otherwise the most common
+    value.
 
-    Ties go to the smaller number and to what was said first. Each field is settled among the answers that agree with
-    the field before it, so that the fields fit together.
+    Ties go to the smaller number and to the value that came first. Each field is decided among the answers that agree
+    with the consensus on the previous field, so that the fields are consistent.
 
     >>> consensus([{"labor": 30}, {"labor": 55}, {"labor": 40}])
     {'labor': 40}
@@ -125,7 +126,7 @@ def _agreed(values: list[Any]) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """How values of this kind are settled."""
+    """How the consensus of such values is determined."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     if isinstance(value, list | tuple) and value and all(_kind(each) == "number" for each in value):
@@ -146,7 +147,7 @@ class _Attempts(dspy.Module):
         self.search = self.kind(_Attempt(signature), N=count, reward_fn=worth, threshold=GOOD_ENOUGH)
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
-        search = copy(self.search)  # it counts failures on itself, and would stop when all agents together had enough
+        search = copy(self.search)  # it counts its own failures, and would stop when all agents together had too many
         recorder, judged = call_context().samples, list[tuple[dspy.Prediction, int | None]]()
 
         def judge(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
@@ -167,7 +168,7 @@ class _Attempts(dspy.Module):
 
 
 class _Attempt(dspy.Module):
-    """One answer; a failure is an answer of no worth, so that it is neither printed nor lost."""
+    """One answer. A failure counts as a worthless answer, so that it is neither printed nor lost."""
 
     def __init__(self, signature: type[dspy.Signature]) -> None:
         super().__init__()
@@ -181,16 +182,16 @@ class _Attempt(dspy.Module):
 
 
 def worth(inputs: Mapping[str, Any], answer: dspy.Prediction) -> float:
-    """An answer's score from 0 to 1 by what the prompt shows; -1 for a failure."""
+    """An answer's score from 0 to 1 by the information in the prompt; -1 for a failure."""
     return -1.0 if "failure" in answer else reward(inputs, answer)
 
 
 class GivenUp(BaseException):
-    """Raised in a thread whose question was cancelled. No `except Exception` of a strategy may hold it."""
+    """Raised in a thread whose question was cancelled. A strategy's `except Exception` does not catch it."""
 
 
 class LoopCalls:
-    """What one thread asks of the event loop that waits for it. `give_up` cancels its calls and refuses new ones."""
+    """Passes calls from a thread to the event loop that waits for it. `give_up` cancels them and refuses new ones."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -208,7 +209,7 @@ class LoopCalls:
         try:
             return future.result()
         except CancelledError as error:  # an Exception, unlike asyncio's
-            call.close()  # it may not have begun
+            call.close()  # it may not have started
             raise GivenUp from error
 
     async def _made(self, call: Coroutine[Any, Any, Result]) -> Result:
@@ -223,7 +224,8 @@ class LoopCalls:
             self._in_flight.discard(task)
 
     def give_up(self) -> None:
-        """Called on the loop. A reply that is there still reaches the thread, which parses it: it will be stored."""
+        """Called on the loop. A reply that has arrived still reaches the thread, which parses it, so that it is
+        stored."""
         with self._lock:
             self._given_up = True
         for task in self._in_flight:
@@ -231,10 +233,10 @@ class LoopCalls:
 
 
 async def in_thread(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:
-    """What a module that can only be called synchronously answers, without holding up the event loop.
+    """The answer of a module that can only be called synchronously, without blocking the event loop.
 
-    Its calls to a model are made on this loop. Cancelled, it ends its thread before it ends itself: a thread that waits
-    for a loop that is gone waits for ever.
+    Its model calls are made on this loop. When cancelled, it ends its thread first, because a thread that waits for a
+    closed loop would wait forever.
     """
     calls = LoopCalls()
     with entered(replace(call_context(), loop=calls)):
@@ -252,7 +254,7 @@ async def in_thread(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Pred
 
 
 async def answer_of(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Prediction:
-    """What a module answers; one that has only `forward` is called in a thread."""
+    """The answer of a module; a module with only `forward` is called in a thread."""
     if not hasattr(module, "aforward"):
         return await in_thread(module, inputs)
     answer: dspy.Prediction = await module.acall(**inputs)
@@ -261,7 +263,7 @@ async def answer_of(module: dspy.Module, inputs: Mapping[str, Any]) -> dspy.Pred
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Threads of their own: the loop's default ones are few, and DSPy needs them for each call."""
+    """A separate thread pool, because the loop's default threads are few, and DSPy needs them for each call."""
     return ThreadPoolExecutor(max_workers=256, thread_name_prefix="strategy")
 
 
@@ -282,12 +284,12 @@ class _QuietRefine(dspy.Refine):
 
 
 class BestOfN(_Attempts):
-    """Up to `count` answers; the first that is good enough, else the best (`dspy.BestOfN`)."""
+    """Up to `count` answers; the first one that is good enough, otherwise the best (`dspy.BestOfN`)."""
 
     kind = _QuietBestOfN
 
 
 class Refined(_Attempts):
-    """The same, with advice of the model to itself between two answers (`dspy.Refine`)."""
+    """The same, with advice by the model to itself between answers (`dspy.Refine`)."""
 
     kind = _QuietRefine

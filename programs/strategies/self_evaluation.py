@@ -1,7 +1,7 @@
 """Score an answer by the information in its prompt alone, for strategies that keep the best of several.
 
-Strategies that draw several answers keep the best by these; no oracle is asked, so that a run with `best_of_n` is
-played by agents who know what any agent knows. A new question is one function and one entry in `REWARDS`.
+Strategies that draw several answers keep the best by these scores. They use no oracle, so agents in a run with
+`best_of_n` know no more than any other agent. A new question is one function and one entry in `REWARDS`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from signatures.texts.worker import Identity, Objective, WorkerRecord
 from signatures.types import TaxSchedule
 
 GOOD_ENOUGH = 0.995
-"""The reward at which no further answer is asked for: within half a percent of the best."""
+"""The reward from which no further answer is requested: within half a percent of the best."""
 
 UNKNOWN = 0.5
-"""The reward where the prompt does not tell better from worse."""
+"""The reward if the prompt does not show which answer is better."""
 
 Inputs = Mapping[str, Any]
 
@@ -37,9 +37,9 @@ WEEKS = 52
 
 
 def reward(inputs: Inputs, answer: Any) -> float:
-    """The worth of `answer`, from 0 to 1, by the first output that `REWARDS` knows; `UNKNOWN` where it knows none.
+    """The reward of `answer`, from 0 to 1, by its first output in `REWARDS`; `UNKNOWN` if there is none.
 
-    `answer` is a prediction or a mapping with the outputs of the question that `inputs` belong to.
+    `answer` is a prediction or a mapping with the question's outputs; `inputs` are the question's inputs.
     """
     judge = next((REWARDS[name] for name in REWARDS if name in answer), None)
     try:
@@ -59,7 +59,7 @@ def hours_worth(inputs: Inputs, answer: Any) -> float:
     hours = np.arange(101.0)
     income = WEEKS * who.pay.hourly * hours
     cost = wanted.utility.cost * hours**wanted.utility.power
-    back = 1 / wanted.utility.taxpayers  # of one's own tax
+    back = 1 / wanted.utility.taxpayers  # the part of own tax that is lost
     value = income - (1 - back) * _tax(read(TaxSchedule.parse, inputs, "tax_schedule"), income) - cost
     return _share(float(value[int(answer["labor"])]), value)
 
@@ -77,16 +77,17 @@ def _by_record(record: WorkerRecord, hours: float) -> float:
 
 
 def _share(value: float, among: Floats) -> float:
-    """Where `value` lies from 0 to the best of `among`, or from the worst to it where the best is not positive."""
+    """The position of `value` between 0 and the best of `among`, or between the worst and the best if the best is not
+    positive."""
     low, high = min(0.0, float(among.min())) if among.max() <= 0 else 0.0, float(among.max())
     return float(np.clip((value - low) / (high - low), 0, 1)) if high > low else 1.0
 
 
 def rates_worth(inputs: Inputs, answer: Any) -> float:
-    """How well the schedule that results did by the record; one that the record lacks counts as its nearest.
+    """The welfare of the resulting schedule on the record; a schedule that the record lacks counts as the nearest one.
 
-    While exploring, a schedule that was tried is worth half. A candidate is judged by its own income, and a
-    broken promise halves the score.
+    When exploring, a schedule that was tried before counts half. A candidate is judged by its own income, and a broken
+    promise halves the score.
     """
     if "economy" not in inputs:
         return _own_platform(inputs, answer)
@@ -109,7 +110,7 @@ def rates_worth(inputs: Inputs, answer: Any) -> float:
 
 
 def _own_platform(inputs: Inputs, answer: Any) -> float:
-    """Not standing loses nothing; a candidate should gain from its platform at unchanged hours."""
+    """Not standing costs nothing; a candidate should gain from its platform at unchanged hours."""
     if not answer["stand"]:
         return UNKNOWN
     gain = static_gains(inputs, [list(answer["rate_changes"] or ())])[0]
@@ -117,9 +118,10 @@ def _own_platform(inputs: Inputs, answer: Any) -> float:
 
 
 def vote_worth(inputs: Inputs, answer: Any) -> float:
-    """Gain in one's income from the platform voted for, from the worst to the best on the ballot, at unchanged hours.
+    """The gain in own income from the chosen platform, from the worst (0) to the best (1) on the ballot, at unchanged
+    hours.
 
-    Of several names the first counts. Without platforms: the nearer in pay the candidate, the better. An abstention
+    Of several names, the first counts. Without platforms, candidates with more similar pay score higher. An abstention
     counts as no change.
     """
     standing = read(Candidates.parse, inputs, "candidates")
@@ -150,4 +152,4 @@ REWARDS: Mapping[str, Callable[[Inputs, Any], float]] = {
     "rate_changes": rates_worth,
     "persona": persona_worth,
 }
-"""How an answer is judged, by the output field that tells the question."""
+"""Rewards by the output field that identifies the question."""

@@ -82,7 +82,7 @@ def _signed(value: float) -> str:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One line of a ballot: name, income in dollars a year at 40 hours (printed without cents), and what else is told.
+    """One line of a ballot: name, income in dollars a year at 40 hours (printed without cents), and optional parts.
 
     `own`: the voter is this candidate. `person`: None without a census record. `platform`: None without platforms.
     `prospect`: what the platform would change for the voter, if the layout tells it.
@@ -127,7 +127,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The candidates on a ballot, one a line: all with a platform, or all without."""
+    """The candidates on a ballot, one per line: all with a platform, or all without."""
 
     lines: tuple[Candidate, ...]
 
@@ -137,7 +137,7 @@ class Candidates:
 
     @property
     def platforms(self) -> tuple[tuple[int, ...], ...] | None:
-        """The rate changes that each candidate proposes; None if the ballot tells no platforms."""
+        """The rate changes that each candidate proposes; None if the ballot has no platforms."""
         found = tuple(candidate.platform.changes for candidate in self.lines if candidate.platform is not None)
         return found or None
 

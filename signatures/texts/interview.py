@@ -15,10 +15,10 @@ from signatures.texts.worker import WorkerRecord, YearSummary
 
 @dataclass(frozen=True)
 class RatesDecision:
-    """What a planner did: the changes, or None if no change was due or its answer was `unusable`.
+    """A planner's decision: the changes, or None if no change was due or its answer was `unusable`.
 
-    `promised`: the changes that an elected leader had promised, None if it had promised none. It is told only with
-    changes.
+    `promised`: the changes that an elected leader had promised, None if there were none. The text states them only
+    together with changes.
     """
 
     changes: RateChanges | None
@@ -94,7 +94,7 @@ class LeadersRecord:
 
 
 def parse_deed(text: str) -> str | None:
-    """What a worker, a planner or a leader did in its year: the first sentence, without its period."""
+    """The decision of a worker, a planner or a leader in its year: the first sentence, without its period."""
     year = YearSummary.parse(text) or PlannersYear.parse(text)
     return year.deed if year else None
 

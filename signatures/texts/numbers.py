@@ -1,4 +1,4 @@
-"""How prompts print numbers, and the patterns that read them back.
+"""Print numbers in prompts, and the patterns that read them back.
 
 Every pattern bounds its repetitions, so that a long run of digits takes linear time and converts without an error.
 """
@@ -9,10 +9,10 @@ import math
 import re
 
 NO_YEARS = "no years yet"
-"""What a record or a summary says before the first year."""
+"""The text of a record or a summary before the first year."""
 
 NUMBER = r"-?\d{1,300}(?:\.\d{1,20})?(?:e-\d{2,3})?"
-"""A number without a unit, as the format codes `f` and `g` print it: `g` writes what is near zero with an exponent."""
+"""A number without a unit, as the format codes `f` and `g` print it; `g` prints values near zero with an exponent."""
 
 MONEY = r"-?\$\d[\d,]{0,300}"
 """Whole dollars, as `money` prints them."""
@@ -35,12 +35,12 @@ def dollars(text: str) -> float:
 
 
 def figure(value: float) -> str:
-    """Format about five digits, never with an exponent: models misread those."""
+    """Format about five digits without an exponent, because models misread exponents."""
     places = 4 if value == 0 else min(15, max(0, 4 - math.floor(math.log10(abs(value)))))
     return f"{value:.{places}f}"
 
 
 def numbers_in(text: str, most: int) -> list[float]:
-    """The first `most` numbers of any text, for strategies that compare prompts without knowing their fields."""
+    """The first `most` numbers in any text, for strategies that compare prompts whatever their fields."""
     found = (match[0] for _, match in zip(range(most), ANY_NUMBER.finditer(text), strict=False))
     return [float(number.replace(",", "")) for number in found]

@@ -46,7 +46,7 @@ class Satisfaction:
 
 @dataclass(frozen=True)
 class EconomySummary:
-    """One year's economy: a row a bracket, utility at three percentiles in dollars, mean hours, rebate and welfare.
+    """One year's economy: a row per bracket, utility at three percentiles in dollars, mean hours, rebate and welfare.
 
     `welfare` is in units of the planner's objective.
     """

@@ -17,7 +17,7 @@ FULL_TIME = 40 * 52
 """Hours a year at 40 hours a week."""
 
 NOBODY = "You are a worker."
-"""Who a worker without a persona is."""
+"""The identity of a worker without a persona."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Identity:
 
     @classmethod
     def of(cls, persona: str | None, wage: float) -> Self:
-        """Who has `persona`, which counts as none if it is empty, and earns `wage` dollars an hour."""
+        """The identity of a worker with this `persona` (an empty one counts as none) who earns `wage` dollars an
+        hour."""
         return cls(persona or None, Pay.of(wage))
 
     def __str__(self) -> str:
@@ -137,7 +138,8 @@ def _value(value: float) -> str:
 
 
 class HoursTried(NamedTuple):
-    """Hours a week; mean value and number of the years with them; and of those under the present schedule.
+    """Hours a week, with the mean value and the number of all years with these hours, and of those under the present
+    schedule.
 
     `here` is None and `years_here` 0 if there are none. Both means have the decimals of `mean`.
     """
@@ -314,7 +316,7 @@ WELFARE_WORDS = {
 
 
 def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
-    """A welfare function as the model reads it."""
+    """A welfare function in the prompt's words."""
     if welfare == "atkinson" and inequality_aversion != 1:
         power = f"{1 - inequality_aversion:g}"
         return f"(mean over workers of utility^({power}))^(1/({power}))"
@@ -355,7 +357,7 @@ class UtilityFormula:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a worker or a planner wants: own utility (`welfare` None), or more or less of a welfare function in words.
+    """The objective of a worker or a planner: own utility (`welfare` None), or to raise or lower a welfare function.
 
     `halved`: the utility of workers who are not satisfied counts half.
     """

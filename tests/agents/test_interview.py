@@ -182,12 +182,12 @@ def test_a_run_that_is_asked_before_its_end_goes_on_to_the_same_end(runs: None, 
     assert interview(cli, "--agent", "1")["year"] == 5
     resumed = cli("resume", "1", "--max-tokens", "1000000", "--db", DB)
     assert resumed.code == 0, resumed.err
-    assert "goes on with year 6; 0 stored calls" in resumed.out
+    assert "resumes at year 6; 0 stored calls" in resumed.out
     after = everything()
     for table in ("years", "decisions", "shocks", "agents"):
         assert after[table] == before[table]
     [(calls,)] = rows("SELECT count(*) FROM lm_calls WHERE run_id = 1 AND role <> 'interview'")
-    assert f"Calls: {calls:,}, of them failed 0" in " ".join(resumed.out.split())
+    assert f"Calls: {calls:,}, 0 of them failed" in " ".join(resumed.out.split())
 
 
 @pytest.mark.slow

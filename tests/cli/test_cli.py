@@ -168,7 +168,7 @@ def test_mixed_utility_types_are_named_in_the_summary(cli):
     args = ("--percent-ego", "50", "--percent-alt", "25", "--percent-adv", "25", "--db", "a.duckdb")
     result = cli("run", "--scenario", "bounded", *SMALL, *args)
     assert "2 altruistic or adversarial workers" in result.out
-    assert "carry no persona" in result.out
+    assert "they have no persona" in result.out
     rows = cli.sql(
         "select utility_type, count(*) n, count(persona) p from agents group by all order by all", "a.duckdb"
     )

@@ -58,7 +58,7 @@ def test_printed_commands_of_a_run_work(cli: CommandLine, db: str) -> None:
     assert len(run_all(ended.out)) == 1
     stopped = cli("run", *SMALL, "--db", db, "--max-tokens", "3000", "--seed", "2")
     assert "stopped" in stopped.out
-    resumed = re.search(rf"go on with: ({PROGRAM} resume .*)", stopped.out)
+    resumed = re.search(rf"resume with: ({PROGRAM} resume .*)", stopped.out)
     assert resumed is not None
     assert run_all(resumed[1] + " --max-tokens 1000000")
     [(call,)] = [tuple(row.values()) for row in cli.sql("select min(call_id) as n from lm_calls", db)]

@@ -149,7 +149,7 @@ def test_eval_prints_tables_warnings_yardsticks_and_the_certificate(cli: Command
     best = made("1").best[1]
     assert f"ORACLE_GRID {'/'.join(f'{rate:g}' for rate in best.certificate.grid.rates)}: " in out
     for run in (1, 4):
-        assert f"Run {run}: laws under its objective, inverse_income: dollars per head and year" in out
+        assert f"Run {run}: laws under its objective, inverse_income: dollars per person per year" in out
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_idle_share_is_what_the_workers_without_income_carry() -> None:
     assert idle_share([0, 0], [0, 0]) == 0
 
 
-# In dollars a head
+# In dollars per person
 
 IN_DOLLARS = [name for name in WELFARE if name != "paper"]
 
@@ -182,7 +182,7 @@ def test_no_aversion_however_strong_leaves_the_range_of_numbers() -> None:
 @pytest.mark.parametrize("name", ["inverse_income", "atkinson"])
 @pytest.mark.parametrize("seed", range(3))
 def test_in_dollars_the_best_schedule_is_the_one_of_the_older_scale(name: str, seed: int) -> None:
-    """A sum over income at 40 hours, and a mean of logarithms, rank schedules as their dollars a head do."""
+    """A sum over income at 40 hours, and a mean of logarithms, rank schedules as their dollars per person do."""
     wages = wages_us_income(25, np.random.default_rng(seed))
     rates = np.array(list(itertools.product(range(0, 101, 10), repeat=2)), dtype=float)
     older = {

@@ -117,7 +117,7 @@ def test_a_fork_that_was_cut_off_still_uses_the_replies_of_its_parent(cli):
         (("replay", "7"), 2, "no run '7'"),
         (("fork", "1", "--at", "0"), 2, "fork at one of 1 to 16"),
         (("fork", "1", "--at", "17"), 2, "fork at one of 1 to 16"),
-        (("fork", "1", "--at", "4", "--scenario", "bounded"), 2, "--scenario can't change in a fork"),
+        (("fork", "1", "--at", "4", "--scenario", "bounded"), 2, "--scenario cannot change in a fork"),
         (("fork", "1", "--at", "4", "--strategy", "worker=nope"), 2, "unknown strategy"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

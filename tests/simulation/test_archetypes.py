@@ -247,7 +247,7 @@ def test_a_fork_keeps_the_archetypes_and_cannot_change_their_number(cli) -> None
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     refused = cli("fork", "1", "--at", "3", "--archetypes", "6", "--db", "a.duckdb")
     assert refused.code == 2
-    assert "--archetypes can't change in a fork" in refused.err
+    assert "--archetypes cannot change in a fork" in refused.err
     assert cli("fork", "1", "--at", "3", "--planner-type", "US_FED", "--db", "a.duckdb").code == 0
     same = """select count(*) as n from decisions a join decisions b using (year, agent)
               where a.run_id = 1 and b.run_id = 2 and year = 3 and a.archetype = b.archetype"""

@@ -193,7 +193,7 @@ def test_a_year_of_a_fork_whose_parent_is_gone_counts_as_its_own() -> None:
             connection.execute(f"DELETE FROM {table} WHERE run_id <> 5")
     before = {(row["year"], row["welfare"]) for row in stored()["years"]}
     Store(DB).close()
-    assert {(row["year"], row["welfare"]) for row in stored()["years"]} == before  # utilitarian is dollars a head
+    assert {(row["year"], row["welfare"]) for row in stored()["years"]} == before  # utilitarian is dollars per person
 
 
 @pytest.mark.slow
@@ -432,7 +432,7 @@ def test_a_replay_by_other_code_says_so_in_one_line(cli: CommandLine) -> None:
         assert "every row is the same" in cli("replay", "fixed", "--db", DB).out
         failed = cli("replay", "1", "--db", DB)
         assert failed.code == 1
-        assert failed.err.startswith("error: run 1 was played by llm-economist 2.0.0+0ld0c0de and comes out otherwise")
+        assert failed.err.startswith("error: run 1 was played by llm-economist 2.0.0+0ld0c0de and this version, ")
         assert failed.err.count("\n") == 1
         assert cli("eval", "all", "--db", DB).code == 0
 

@@ -272,7 +272,7 @@ def test_a_question_is_asked_by_name(cli: CommandLine) -> None:
 
 WRONG = {
     "an unknown name": (["transferz"], "did you mean transfers?"),
-    "a table's name": (["runs"], "no saved question 'runs'"),
+    "a table's name": (["runs"], "no saved query 'runs'"),
     "an unknown parameter": (["transfers", "--param", "runid=1"], "transfers has no parameter runid; it has: run_id"),
     "not a number": (["transfers", "--param", "run_id=last"], "--param run_id=last: expected INTEGER"),
     "SQL as a number": (["transfers", "--param", "run_id=1 OR 1=1"], "expected INTEGER"),
@@ -344,7 +344,7 @@ def test_runs_and_show_read_the_views(cli: CommandLine) -> None:
     assert f"regret {worst['regret']:,.0f} dollars" in page
     planner = cli.sql("select planner_call_id as id from years where run_id = 2 and planner_call_id is not null", DB)
     page = cli("show", str(planner[0]["id"]), "--db", DB).out
-    assert "what came of the schedule" in page
+    assert "outcome of the schedule" in page
     assert "if every worker best-responded" in page
 
 

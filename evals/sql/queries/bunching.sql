@@ -1,8 +1,8 @@
 -- Do incomes bunch at the edges of the brackets?
--- One row per edge: share of all decisions whose income is within `band` of it, what the bands beside it would lead one
--- to expect, and their ratio; best_ratio is the same for the hours that would have been best.
+-- One row per edge: the share of all decisions with an income within `band` of the edge, the share expected from the
+-- neighboring bands, and the ratio of the two; best_ratio: the same ratio for the best hours.
 -- param: run_id INTEGER = latest run
--- param: band DOUBLE = 2500 (dollars a year to each side)
+-- param: band DOUBLE = 2500 (dollars a year on each side of the edge)
 WITH seen AS (
     SELECT unnest(y.thresholds[2:]) AS edge, unnest(y.rates[2:]) - unnest(y.rates[:-2]) AS step, d.income,
            52 * coalesce(d.shocked_wage, a.wage) * d.best_labor AS best_income

@@ -1,6 +1,6 @@
 -- Who is dissatisfied with the tax policy, and what do they earn?
--- One row per fifth of the wages, poorest first, and per verdict. Runs in which people judge (bounded, democratic).
--- net_transfer: rebate less tax. commonest_occupation: of those years and people.
+-- One row per wage quintile, lowest first, and verdict, for runs with verdicts (bounded, democratic).
+-- net_transfer: rebate minus tax. commonest_occupation: the most frequent one in the row.
 -- param: run_id INTEGER = latest run
 WITH people AS (
     SELECT agent, ntile(5) OVER (ORDER BY wage, agent) AS wage_fifth FROM agents WHERE run_id = $run_id)

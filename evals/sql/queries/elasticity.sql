@@ -1,10 +1,10 @@
--- What elasticity of taxable income do the workers' answers to rate changes imply?
--- (The theory's is 0.4.)
--- Log changes of income on log changes of the net-of-tax rate, from the last year of one schedule to the last year of
--- the next. elasticity: instrumented by the change of the rate at the old income (Gruber and Saez), so that moving to
--- another bracket by working more does not count as an answer to its rate; elasticity_ols: without that.
+-- What elasticity of taxable income do the workers' responses to rate changes imply?
+-- The true value is 0.4. A regression of log changes of income on log changes of the net-of-tax rate, from the last
+-- year of one schedule to the last year of the next. elasticity: instrumented by the change of the rate at the old
+-- income (Gruber and Saez), so that a move to another bracket does not count as a response to its rate;
+-- elasticity_ols: without the instrument.
 -- param: run_id INTEGER = latest run
--- param: groups INTEGER = 3 (groups of wages beside the row for all)
+-- param: groups INTEGER = 3 (wage groups, in addition to the row for all workers)
 WITH laws AS (
     SELECT year, thresholds, rates, sum(changed) OVER (ORDER BY year) AS schedule
     FROM (SELECT *, (rates IS DISTINCT FROM lag(rates, 1, rates) OVER (ORDER BY year))::INTEGER AS changed

@@ -1,9 +1,9 @@
 -- How do hours change, by wage, when tax rates change?
--- One row per tenth of the wages, poorest first: mean hours and marginal rate in the years before and after.
+-- One row per wage decile, lowest first: mean hours and marginal rate in the years before and after the change.
 -- param: run_id INTEGER = latest run
--- param: year INTEGER = NULL (first year of the new rates; by default that of the run's largest change)
--- param: window INTEGER = 5 (years to look at on each side, within the old and the new schedule)
--- param: deciles INTEGER = 10 (groups of wages)
+-- param: year INTEGER = NULL (first year of the new rates; by default the year of the run's largest change)
+-- param: window INTEGER = 5 (years before and after the change, within the old and the new schedule)
+-- param: deciles INTEGER = 10 (number of wage groups)
 WITH laws AS (
     SELECT year, thresholds, rates, rates <> old_rates AS changed,
            list_sum(list_transform(list_zip(rates, old_rates), lambda pair: abs(pair[1] - pair[2]))) AS points

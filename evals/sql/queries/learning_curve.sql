@@ -1,8 +1,8 @@
 -- Do workers learn a schedule?
--- Regret by year since rates were last set.
--- Workers try hours out in most years; in a tax year's last, and in the last tenth of a run, they use what they know.
+-- Regret by the number of years since rates were last set. Workers explore in most years; in the last year of a tax
+-- year, and in the last tenth of a run, they exploit what they know.
 -- param: run_id INTEGER = latest run
--- param: from_year INTEGER = 0 (to leave out the first years)
+-- param: from_year INTEGER = 0 (first year to include)
 SELECT year_of_tax_year, count(DISTINCT tax_year) AS tax_years, count(*) AS decisions,
        round(avg(regret), 1) AS mean_regret, round(median(regret), 1) AS median_regret,
        round(sum(regret) / nullif(sum(abs(best_utility)), 0), 4) AS share_of_best,

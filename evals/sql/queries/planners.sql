@@ -1,7 +1,7 @@
--- Which planner did best by the same people?
--- Runs side by side, by scenario, seed and size of the population.
--- welfare_best_response: the last schedule if every worker best-responded; share_of_best: of the best in its group.
--- param: objective VARCHAR = NULL (welfare function of the runs; all by default)
+-- Which planner did best for the same people?
+-- Runs side by side, by scenario, seed and number of workers. welfare_best_response: under the last schedule if every
+-- worker best-responded; share_of_best: relative to the best run of the group.
+-- param: objective VARCHAR = NULL (objective of the runs; all by default)
 SELECT scenario, seed, num_agents, economy, objective, planner_type, llm, run_id, years_played, last_rates,
        round(mean_welfare, 5) AS mean_welfare, round(last_welfare_best_response, 5) AS welfare_best_response,
        round(last_welfare_best_response / max(last_welfare_best_response) OVER people, 4) AS share_of_best,

@@ -1,9 +1,9 @@
 -- Who decides badly?
--- Regret by fifth of the wages or by occupation.
--- share_of_best: regret over the best utility that could be had. misses: hours away from the best.
+-- Regret by wage quintile, or by another attribute. share_of_best: regret as a share of the best possible utility.
+-- misses: mean distance from the best hours.
 -- param: run_id INTEGER = latest run
 -- param: by VARCHAR = wage (wage, occupation, sex, or utility_type)
--- param: from_year INTEGER = 0 (to leave out the first years)
+-- param: from_year INTEGER = 0 (first year to include)
 WITH people AS (
     SELECT agent, CASE $by
                WHEN 'occupation' THEN coalesce(occupation, 'none')

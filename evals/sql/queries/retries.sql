@@ -1,4 +1,4 @@
--- What went wrong with calls, and did another attempt mend it?
+-- Why did calls fail, and did another attempt succeed?
 -- One row per signature and kind of failure. mended: a later attempt at the same question was answered.
 -- param: run_id INTEGER = latest run
 WITH answered AS (

@@ -1,6 +1,5 @@
--- Does satisfaction follow the law?
--- Share of satisfied people by tax year, beside rates, rebate and hours.
--- Runs in which people judge (bounded, democratic).
+-- Does satisfaction depend on the tax law?
+-- The share of satisfied people by tax year, with rates, rebate and hours, for runs with verdicts (bounded, democratic).
 -- param: run_id INTEGER = latest run
 WITH judged AS (
     SELECT year, avg(satisfied::INTEGER) AS satisfied, count(satisfied) AS verdicts,

@@ -1,6 +1,6 @@
 -- Who pays for whom?
--- Net transfers (rebate less tax) by income tercile, for every tax year and its leader.
--- Dollars a worker and year. leader_tercile: where the leader itself stands (1 poor, 3 rich); NULL without elections.
+-- Net transfers (rebate minus tax) by income tercile, for every tax year and its leader, in dollars per worker per
+-- year. leader_tercile: the income tercile of the leader (1 poor, 3 rich); NULL without elections.
 -- param: run_id INTEGER = latest run
 WITH people AS (
     SELECT agent, ntile(3) OVER (ORDER BY wage, agent) AS tercile FROM agents WHERE run_id = $run_id)

@@ -1,7 +1,7 @@
--- Which prompts get replies that cannot be parsed, and what do those look like?
--- One row per prompt version (see the view prompt_versions) with the commonest complaint and one reply.
+-- Which prompts get replies that cannot be parsed, and what are those replies?
+-- One row per prompt version (see the view prompt_versions), with the most common error and one reply.
 -- param: run_id INTEGER = latest run
--- param: all_versions BOOLEAN = true (also prompts without failures)
+-- param: all_versions BOOLEAN = true (whether to include prompts without failures)
 WITH failed AS (
     SELECT run_id, signature, strategy, program, model, mode(error) AS commonest_error, min(call_id) AS example_call_id,
            arg_min(response, call_id) AS example_response

@@ -1,6 +1,6 @@
 -- Whom do the poor, the middle and the rich vote for?
--- One row per election and candidate: shares of each income tercile's votes. Terciles by income at 40 hours.
--- A ballot with several names counts for the first.
+-- One row per election and candidate: the candidate's share of each tercile's votes. Terciles by income at 40 hours.
+-- A ballot with several names counts for the first one.
 -- param: run_id INTEGER = latest run
 WITH people AS (
     SELECT agent, wage, ntile(3) OVER (ORDER BY wage, agent) AS tercile FROM agents WHERE run_id = $run_id),

@@ -1,5 +1,5 @@
--- Which strategy buys most welfare per thousand tokens?
--- One row per scenario, objective, model and strategies of worker and planner, over all runs with model calls.
+-- Which strategy yields the most welfare per thousand tokens?
+-- One row per scenario, objective, model, and strategies of worker and planner, over all runs with model calls.
 -- param: scenario VARCHAR = NULL (rational, bounded or democratic; all by default)
 WITH asked AS (
     SELECT run_id, max(strategy) FILTER (signature = 'ChooseLabor') AS worker_strategy,

@@ -1,11 +1,11 @@
 -- Who gains?
--- Income after tax and utility by tenth of the wages, poorest first: the last year against the first tax year.
--- As played: what workers learned in between is part of it (`llm-economist eval` compares laws without that). Wages in
--- dollars an hour, all other amounts in dollars a worker and year. before: the mean of the first tax year, as far as it
--- precedes `year`. winners and losers: workers with more and with less utility than before.
+-- Income after tax and utility by wage decile, lowest first: the last year compared with the first tax year, as
+-- played. The changes include what workers learned in between (`llm-economist eval` compares laws without it). Wages
+-- in dollars an hour, all other amounts in dollars per worker per year. before: the mean over the years of the first
+-- tax year that precede `year`. winners and losers: workers with more or less utility than before.
 -- param: run_id INTEGER = latest run
 -- param: year INTEGER = NULL (the year to judge; by default the last one)
--- param: groups INTEGER = 10 (groups of wages beside the row for all)
+-- param: groups INTEGER = 10 (wage groups, in addition to the row for all workers)
 WITH judged AS (SELECT coalesce($year::INTEGER, max(year)) AS year FROM years WHERE run_id = $run_id),
 first_years AS (
     SELECT w.year FROM welfare_by_year w JOIN runs r USING (run_id), judged

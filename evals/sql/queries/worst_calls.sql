@@ -1,8 +1,8 @@
 -- Which calls led to the decisions with the highest regret, and what was their prompt?
--- regret: dollars a year that the best hours would have brought on top. `llm-economist show CALL_ID` shows one in full.
+-- regret: dollars a year that the best hours would have added. `llm-economist show CALL_ID` shows a complete call.
 -- param: run_id INTEGER = latest run
--- param: calls INTEGER = 5 (how many)
--- param: from_year INTEGER = 0 (to leave out the first years, when a worker has nothing to go by)
+-- param: calls INTEGER = 5 (number of calls)
+-- param: from_year INTEGER = 0 (first year to include; early on, workers know little)
 WITH worst AS (
     SELECT call_id, run_id, year, agent, labor, best_labor, regret, best_utility
     FROM decisions

@@ -1,8 +1,8 @@
 """The `rules` engine: answers the same prompts by simple rules, without a language model.
 
-It reads nothing but the prompt text, finds which question is asked by the output fields that the prompt names,
-lets a policy (policies.py) answer, and writes the reply in the format that the prompt demands (prompt_parser.py). It is
-the default without a key, the double in tests, and the baseline that a language model has to beat.
+It reads only the prompt, identifies the question by the output fields that the prompt names, lets a policy
+(policies.py) answer, and writes the reply in the format that the prompt demands (prompt_parser.py). It is the default
+without a key, replaces a model in tests, and is the baseline that a language model has to beat.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ POLICIES: dict[str, Policy] = {
     "critique": policies.criticise,
     "advice": policies.advise,
 }
-"""Which policy answers, by the output field that tells the question; the first that the prompt names counts."""
+"""Policies by the output field that identifies a question; the first one that the prompt names counts."""
 
 
 class RulesEngine:
-    """A synchronous lm15 engine. Raises `lm15.InvalidRequestError` on a question that no policy knows."""
+    """A synchronous lm15 engine. Raises `lm15.InvalidRequestError` for a question without a policy."""
 
     supported_params = frozenset({"response_format", "seed"})
     supports_response_schema = True
@@ -52,7 +52,8 @@ class RulesEngine:
 
 
 def reply(system: str, messages: list[str], seed: int | None = None) -> str:
-    """The answer to a prompt: `messages` are user and assistant texts in order. Same text and seed, same reply."""
+    """The answer to a prompt; `messages`: user and assistant texts in order. It depends only on the texts and the
+    seed."""
     found = prompt_parser.find(system, messages)
     if found is None:
         return "OK"

@@ -1,7 +1,7 @@
 """Decision rules of the `rules` engine: simple bandits that use only what the prompt shows.
 
-Workers hill-climb over hours, the planner climbs a response surface over schedules, citizens follow their
-own income. None of them knows the economy: each reads the record that its prompt carries.
+Workers climb over hours, the planner climbs a response surface over schedules, and citizens follow their own income.
+None of them knows the economy: each reads only the record in its prompt.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ CHANGES = (0, -10, 10, -20, 20)
 
 
 class UnreadablePrompt(ValueError):
-    """An input of a prompt is not the text that its field should hold."""
+    """An input of a prompt is not a valid text of its field."""
 
 
 T = TypeVar("T")
 
 
 def read(parse: Callable[[str], T | None], inputs: Inputs, field: str) -> T:
-    """The text in `field` as `parse` reads it. UnreadablePrompt if it cannot."""
+    """The text in `field`, parsed by `parse`. UnreadablePrompt if that fails."""
     found = parse(inputs[field])
     if found is None:
         raise UnreadablePrompt(f"the input {field} is not in the words of signatures/texts: {inputs[field][:80]!r}")
@@ -47,14 +47,14 @@ def read(parse: Callable[[str], T | None], inputs: Inputs, field: str) -> T:
 
 
 def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Climb over hours in steps of ten, then five, by what each was worth under this schedule."""
+    """Climb over hours in steps of ten, then five, by their mean value under this schedule."""
     record = read(WorkerRecord.parse, inputs, "record")
     here = {row.hours: row.here for row in record.by_hours if row.here is not None}
     if not here:
         return {"labor": int(record.last_years[-1].hours) if record.last_years else 40}
     best = max(here, key=lambda h: (here[h], -h))
     exploring = inputs["phase"] == "explore"
-    # A schedule under which one has hardly worked leaves nothing to exploit yet.
+    # After few years under a schedule there is nothing to exploit yet.
     for step in (10, 5) if exploring else (10,) if len(here) < FEW_TRIED else ():
         untried = [h for h in (best - step, best + step) if 0 <= h <= 100 and h not in here]
         if untried:
@@ -63,7 +63,7 @@ def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def judge_tax_policy(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Content while taxes less the rebate take at most a quarter of income."""
+    """Satisfied if taxes minus the rebate are at most a quarter of income."""
     year = read(YearSummary.parse, inputs, "this_year")
     return {"satisfied": year.tax - year.rebate <= 0.25 * year.income}
 
@@ -72,7 +72,7 @@ def judge_tax_policy(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Keep a promise; else move to the reachable schedule that the record makes most promising."""
+    """Keep a promise; without one, move to the reachable schedule that the record makes most promising."""
     if promised := promise(inputs):
         return {"rate_changes": list(promised)}
     rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
@@ -101,19 +101,19 @@ def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 CURIOSITY, CAUTION = 0.6, 0.5
-"""Standard deviations by which an exploring planner hopes for the best, and an exploiting one fears the worst."""
+"""Standard deviations that an exploring planner adds to expected welfare, and an exploiting one subtracts."""
 
 OLD_NEWS = 1e9
-"""What an exploring planner holds against a schedule that its record has."""
+"""The penalty of an exploring planner for a schedule that is on its record."""
 
 STARTS = 6
-"""Climbs over the schedules within reach: with seven brackets there are 78,125 of them."""
+"""The number of climbs over the reachable schedules; with seven brackets there are 78,125 of those."""
 
 
 def weight_of_rates(economy: str, brackets: int) -> Floats:
-    """How much each rate matters (B,), adding up to 1: as the dollars of last year's income in its bracket.
+    """The weight of each rate (B,), with sum 1: proportional to last year's income in its bracket.
 
-    Read from the summary of the economy; without one all matter alike. No rate counts for nothing: people may come.
+    Read from the summary of the economy; equal without one. Every weight is positive, because incomes may move there.
     """
     summary = EconomySummary.parse(economy)
     if summary is None or len(summary.brackets) != brackets:
@@ -126,7 +126,7 @@ def weight_of_rates(economy: str, brackets: int) -> Floats:
 
 
 def _climb(appeal: Callable[[Floats], Floats], starts: Floats) -> Floats:
-    """The best changes (B,) found from `starts` (K, B), one rate after the other, until none can be improved alone."""
+    """The best changes (B,) found from `starts` (K, B), one rate after another, until no single change improves."""
     here, height = starts, appeal(starts)
     before = np.full_like(height, -np.inf)
     while (height > before).any():
@@ -151,7 +151,7 @@ def promise(inputs: Inputs) -> tuple[int, ...]:
 
 
 def finances(inputs: Inputs) -> tuple[float, float, float]:
-    """Own income, own tax and the rebate, from the last year or, before the first, from the pay."""
+    """Own income, own tax and the rebate: of the last year or, before the first one, derived from the pay."""
     last = read(WorkerRecord.parse, inputs, "record").last_years
     income, tax = (last[-1].income, last[-1].tax) if last else (full_time_income(inputs), 0.0)
     return income, tax, read(LastRebate.parse, inputs, "last_rebate").amount or 0.0
@@ -163,13 +163,14 @@ def full_time_income(inputs: Inputs) -> float:
 
 
 def _above(inputs: Inputs, income: float) -> Floats:
-    """Dollars of `income` in each bracket of the schedule in words."""
+    """Dollars of `income` in each bracket of the schedule."""
     edges = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").thresholds)
     return np.clip(income - edges, 0, np.diff(np.append(edges, np.inf)))
 
 
 def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Stand if the budget matters much to you: payers would cut the rates that they pay, receivers raise the others."""
+    """Stand if taxes or the rebate matter much: net payers propose to cut the rates that they pay, net receivers to
+    raise the others."""
     income, tax, rebate = finances(inputs)
     own = _above(inputs, income) > 0
     if abs(tax - rebate) <= 0.15 * income and rng.random() > 0.15:
@@ -179,7 +180,8 @@ def stand_for_office(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Vote for what raises your income, or, without platforms, for the others whose earnings are nearest to yours."""
+    """Vote for the platform that raises own income most or, without platforms, for the candidates with the nearest
+    income."""
     standing = read(Candidates.parse, inputs, "candidates")
     if standing.prospects is not None:
         gain = np.array(standing.prospects)
@@ -193,8 +195,8 @@ def cast_vote(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def _on_ballot(form: Form, names: Sequence[str], gain: Floats, rng: Rng) -> str | list[str]:
-    """The best, all above the mean, or all from best to worst, as the ballot asks; ties at random. Nothing to gain from
-    anybody, no vote."""
+    """The best candidate, all above the mean, or all from best to worst, as the ballot asks; ties at random. No vote if
+    no candidate brings a gain."""
     order = sorted(rng.permutation(len(names)), key=lambda i: -gain[i]) if gain.any() else []
     if form == "ranking":
         return [names[i] for i in order]
@@ -204,11 +206,11 @@ def _on_ballot(form: Form, names: Sequence[str], gain: Floats, rng: Rng) -> str 
 
 
 def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
-    """What each platform adds to one's income with everybody's hours as they are, in cents; no changes bring nothing.
+    """The change of own income under each platform if all hours stay the same, in cents; 0 without changes.
 
-    The rebate moves by what those on the ballot would pay more at 40 hours, in the mean, and one's own tax by what one
-    would pay oneself. Where nobody else is known, who pays more than he gets back looks at his own tax alone, and the
-    others hope for a rebate from the brackets above.
+    The rebate changes by the mean additional tax of the people on the ballot at 40 hours, and own tax by own additional
+    tax. If no one else is on the ballot, a net payer counts only own tax, and a net receiver expects a rebate from the
+    brackets above.
     """
     rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
     moved = [np.clip(rates + platform, 0, 100) - rates if len(platform) else 0 * rates for platform in platforms]
@@ -237,7 +239,7 @@ TEMPERS = (
 
 
 def article(age: int) -> str:
-    """`a` or `an`, as one says the number.
+    """`a` or `an` before a spoken number.
 
     >>> article(18), article(21)
     ('an', 'a')
@@ -246,7 +248,7 @@ def article(age: int) -> str:
 
 
 def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """A plain person from the census record, with a temper drawn at random."""
+    """A plain persona from the census record, with a random temperament."""
     age = int(inputs["age"])
     stage = next(words for limit, words in STAGES if age < limit)
     person = {"Male": "man", "Female": "woman"}[inputs["sex"]]
@@ -259,7 +261,7 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """What one did and why a bandit does it, whatever was asked."""
+    """The decision and the bandit's reason for it, whatever the question was."""
     did = read(parse_deed, inputs, "this_year").replace("Your answer", "My answer").replace("You ", "I ")
     record = read(parse_record, inputs, "record")
     if record.planner.tried:
@@ -277,7 +279,7 @@ def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def criticise(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Nothing to object to a draft: the final answer follows the record as the draft did."""
+    """No objection to a draft: the final answer follows the record, as the draft did."""
     return {"critique": "The draft follows the record; it stands."}
 
 

@@ -1,6 +1,6 @@
 """Parse a prompt and write a reply in each prompt format of programs/adapters/repairing.py.
 
-A new adapter is answered by `rules` once it has an entry here.
+A new adapter needs an entry here before `rules` can answer it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Answer = Mapping[str, Any]
 
 
 class Question(NamedTuple):
-    """What a prompt asks: input fields by name, and the names of the output fields in order."""
+    """The question in a prompt: input fields by name, and the names of the output fields in order."""
 
     inputs: dict[str, str]
     outputs: list[str]
@@ -25,16 +25,16 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True)
 class Format:
-    """`read(system, message)`: the question that a message puts, or None if it puts none in this format."""
+    """`read(system, message)`: the question in a message, or None if it has none in this format."""
 
     read: Callable[[str, str], Question | None]
     write: Callable[[Answer], str]
 
 
 def find(system: str, messages: Sequence[str]) -> tuple[Question, Format] | None:
-    """The last question among `messages`, whatever stands before and after it, and its format.
+    """The last question in `messages`, and its format; messages before and after it are ignored.
 
-    Turns alternate and the last one is the asker's, so that what a model replied is never taken for a question.
+    Turns alternate, and the last one is the user's, so a model's reply is never taken for a question.
     """
     for message in messages[::-1][::2]:
         for form in FORMATS.values():
@@ -44,7 +44,7 @@ def find(system: str, messages: Sequence[str]) -> tuple[Question, Format] | None
     return None
 
 
-# -- DSPy's formats: fields between marks, and a reminder of the outputs at the end --------------------------------
+# -- DSPy's formats: fields between markers, and a reminder of the outputs at the end ------------------------------
 
 MARKER = re.compile(r"^\[\[ ## (\w+) ## \]\]$", re.MULTILINE)
 TAG = re.compile(r"<(/?)(\w+)>")
@@ -68,7 +68,7 @@ def _tagged(body: str) -> dict[str, str]:
         if number < at or not tag or tag[1]:
             continue
         left = ends.get(tag[2], [])
-        while left and left[-1] < number + 2:  # a field has a line of its own, if an empty one
+        while left and left[-1] < number + 2:  # every field has its own line, even an empty one
             left.pop()
         if left:
             found[tag[2]], at = "\n".join(lines[number + 1 : left[-1]]).strip(), left[-1] + 1
@@ -114,7 +114,7 @@ def _read_compact(system: str, message: str) -> Question | None:
 
 
 def _lines(message: str, names: Sequence[str]) -> dict[str, str]:
-    """The values of the fields `names`, which come in this order; a value may go over lines."""
+    """The values of the fields `names`, in this order; a value may have several lines."""
     places, at = [], 0
     for name in names:
         if found := re.compile(rf"^{name}:\s", re.MULTILINE).search(message, at):

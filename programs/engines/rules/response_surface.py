@@ -1,9 +1,9 @@
-"""Estimate the welfare of tax schedules from the few that a planner has tried (a response surface).
+"""Estimate the welfare of all tax schedules from the few that a planner has tried (a response surface).
 
 Bayesian linear regression of welfare on each rate, its square and the products of two rates (the response surface of
-Box and Wilson 1951), with a prior that says what any planner knows before its first year: along every rate welfare
-rises and falls, a rate matters as much as the dollars that it is charged on, and near 100 percent a point matters
-more than near 0.
+Box and Wilson 1951). The prior states what any planner knows before its first year: along every rate, welfare first
+rises and then falls; a rate's weight is proportional to the income that it taxes; and a point matters more near 100
+percent than near 0.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 SCALE = 64.0
-"""How deep welfare may fall over all rates, in standard deviations of the welfare on record: deep, for a record keeps
-the best schedules, which differ little because they are the best, not because rates do not matter."""
+"""How far welfare may fall over all rates, in standard deviations of the welfare on record. The value is large because
+a record keeps the best schedules: they differ little because they are the best, not because rates do not matter."""
 
 NOISE = 0.4
-"""Deviation of one settled year around what its schedule is worth, in standard deviations of the record."""
+"""Standard deviation of one settled year around its schedule's welfare, in standard deviations of the record."""
 
 BEND, SLOPE, BEND_DEVIATION, PRODUCT = 1.0, 0.5, 0.4, 0.3
-"""The prior in units of the scale: mean fall and its deviation along a rate, deviation of slopes and of products."""
+"""The prior in units of the scale: mean and standard deviation of the curvature along a rate, standard deviations of
+slopes and of products."""
 
 RIPPLE, REACH = 0.03, 0.2
-"""Deviation, in units of the scale, of what squares and products do not describe, and how far a ripple goes: 0.2 in
-the root of the share kept is about 25 points around 50 percent."""
+"""Standard deviation, in units of the scale, of the remainder that squares and products do not describe, and its
+correlation length: 0.2 in the square root of the share kept is about 25 points around 50 percent."""
 
 
 class Surface(NamedTuple):
-    """A Gaussian process over schedules, and what it was fitted to: rates (n, B) and weights of rates (B,)."""
+    """A Gaussian process over schedules, with the data of its fit: rates (n, B) and weights of rates (B,)."""
 
     rates: Floats
     weight: Floats
@@ -50,7 +51,7 @@ class Surface(NamedTuple):
 
 
 def kept(rates: Floats) -> Floats:
-    """The square root of the share that is kept, less that at 50 percent: where the prior has its centre."""
+    """The square root of the share kept after tax, minus its value at 50 percent, the center of the prior."""
     return np.asarray(np.sqrt(1 - rates / 100) - np.sqrt(0.5))
 
 
@@ -87,7 +88,7 @@ def covariance(a: Floats, b: Floats, weight: Floats) -> Floats:
 
 
 def fit(rates: Floats, welfare: Floats, visits: Floats, weight: Floats) -> Surface:
-    """The surface through the `welfare` (n,) of schedules `rates` (n, B) that were settled `visits` (n,) times.
+    """The surface fitted to the `welfare` (n,) of schedules `rates` (n, B) that were settled `visits` (n,) times.
 
     Rasmussen and Williams 2006, algorithm 2.1.
     """
