@@ -21,6 +21,7 @@ from pipeline.agents.budget import Budget
 from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
+from pipeline.simulation.own_parts import take_parts
 from pipeline.stackelberg import MAIN_QUESTION, rules_but
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
@@ -236,6 +237,7 @@ def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metric(order: OptimizeRequest, config: RunConfig) -> Metric:
     name, question = order.metric or USUAL[order.role], MAIN_QUESTION[order.role]
+    take_parts(config)
     found = metric_of(name, welfare=config.welfare)
     if found.question not in (question, EPISODE):
         fitting = [name for name, known in METRICS.items() if known.question in (question, EPISODE)]
