@@ -25,7 +25,8 @@ def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, ds
     """Settings as text and numbers, and the model objects by the name under which they are stored.
 
     A strategy, a welfare function, a tax law, an election rule or a callback is stored by its name, or as
-    `module:Name`. A tuned module is written to the folder of the database, as `STEM.ROLE.HASH.json`. UsageError for an object that a run could not store.
+    `module:Name`. A tuned module is written to the folder of the database, as `STEM.ROLE.HASH.json`. UsageError for an
+    object that a run could not store.
     """
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
     models: dict[str, dspy.BaseLM] = {}
