@@ -366,6 +366,7 @@ def broken() -> Iterator[None]:
     forget("broken")
 
 
+@pytest.mark.first_cases(24)
 @pytest.mark.parametrize(("flags", "said"), BAD.values(), ids=BAD)
 def test_a_part_that_cannot_be_used_is_one_line(
     cli: CommandLine, broken: None, flags: tuple[str, ...], said: list[str]
