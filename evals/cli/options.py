@@ -46,7 +46,7 @@ def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Para
     if kind in NUMBERS:
         option = typer.Option(names, help=f"{help}{shown}", parser=_reader(kind), metavar=f"<{kind.__name__}>")
     elif name in OWN_PARTS:
-        option = typer.Option(names, help=f"{help}{shown}", metavar=f"[{'|'.join(OWN_PARTS[name][1])}|module:Name]")
+        option = typer.Option(names, help=f"{help}{shown}", metavar=f"<{'|'.join(OWN_PARTS[name][1])}|module:Name>")
     else:
         option = typer.Option(names, help=f"{help}{shown}")
     return inspect.Parameter(

@@ -44,7 +44,7 @@ USUAL: Mapping[str, str] = {
 USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
 """Examples for training, development and test: states, and whole economies, which take many calls each."""
 
-UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *PLACEMENT)
+UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", "callback", *PLACEMENT)
 """Settings of a run that do not apply here."""
 
 
