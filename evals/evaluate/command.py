@@ -128,7 +128,8 @@ def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
     for name in wanted:
         if name not in WELFARE and ":" not in name and name not in installed(WELFARE.kind):
             raise UsageError(
-                f"--welfare {name}: expected all or names, separated by commas: {', '.join(WELFARE)}, or module:Name"
+                f"--welfare {name}: expected all, or names from {', '.join(WELFARE)}, or module:Name, "
+                "separated by commas"
             )
     try:
         own = [name for name in dict.fromkeys(wanted) if name not in WELFARE.builtin]
