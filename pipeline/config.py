@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le
 
 from pipeline.economy.cpi import CPI_U
+from pipeline.fixed_rates import parse_rates, rates_as_text, with_planner
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
 from programs.calls.optional_parts import parse_omitted
+from programs.plugins import CALLBACK, ELECTION_RULE, TAX_LAW, WELFARE_FUNCTION, Kind, check_name
 from programs.text_files import each_once
 from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
@@ -37,10 +39,18 @@ PLACEMENT = ("processes", "engine", "shards", "ray_address")
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
 PlannerType = Literal[
-    "LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "ORACLE_GRID", "ORACLE"
+    "LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "RATES", "ORACLE_GRID", "ORACLE"
 ]
 Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
 ElectionRule = Literal["plurality", "approval", "borda", "irv", "condorcet", "sortition", "median_voter"]
+
+OWN_PARTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
+    "planner_type": (TAX_LAW, get_args(PlannerType)),
+    "welfare": (WELFARE_FUNCTION, get_args(Welfare)),
+    "election_rule": (ELECTION_RULE, get_args(ElectionRule)),
+}
+"""Settings that name a built-in part, or one of the user's own (docs/extending.md), with the built-in names."""
+
 Percent = Annotated[float, Ge(0), Le(100)]
 Count = Annotated[int, Ge(1), Le(100_000_000)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
@@ -91,7 +101,7 @@ class RunConfig:
     worker_type: WorkerType = setting(
         "LLM", "workers whose hours a model chooses: all, one (ONE_LLM), or none (FIXED: 40 to 60 hours, drawn once)"
     )
-    planner_type: PlannerType = setting("LLM", "who sets the tax rates: a model, or a baseline (docs/yardsticks.md)")
+    planner_type: str = setting("LLM", "who sets the tax rates: a model, or a baseline (docs/yardsticks.md)")
     archetypes: Count | None = setting(
         None, "number of groups of similar workers, regrouped every tax year; the model answers once per group"
     )
@@ -115,20 +125,24 @@ class RunConfig:
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     platforms: bool = setting(False, "candidates propose rate changes before the vote (scenario democratic)")
     binding_platforms: bool = setting(False, "the winner's proposal becomes law (with --platforms)")
-    election_rule: ElectionRule = setting("plurality", "voting rule by which a leader is elected (scenario democratic)")
     ballot_order: Literal["drawn", "listed"] = setting(
         "drawn", "order of the candidates on a ballot: drawn for each voter, or the same for all"
     )
+    election_rule: str = setting("plurality", "voting rule by which a leader is elected (scenario democratic)")
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
     elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
         (0.4,), "elasticity of taxable income for --planner-type SAEZ: one value, or one per bracket"
     )
     uniform_rate: Percent = setting(50, "tax rate in percent for --planner-type UNIFORM")
+    rates: tuple[Percent, ...] = setting(
+        (),
+        "tax rates in percent that never change, one per bracket, e.g. 30/40/60; sets --planner-type RATES",
+    )
     shock: tuple[str, ...] = setting(
         (), "shock to the economy, e.g. 'year=25: wages*0.8 where age > 50'; can be repeated (docs/shocks.md)"
     )
     economy: Literal["weekly", "v1"] = setting("weekly", "unit of the cost of effort: weekly, or as in v1 (docs/v1.md)")
-    welfare: Welfare = setting("inverse_income", "the planner's objective")
+    welfare: str = setting("inverse_income", "the planner's objective")
     inequality_aversion: Annotated[float, Ge(0), Le(100)] = setting(
         1.0, "inequality aversion of --welfare atkinson: 0 gives the mean of utilities, 1 the geometric mean"
     )
@@ -168,6 +182,9 @@ class RunConfig:
     use_multithreading: bool = setting(False, "v1 flag without effect: calls are always concurrent (see --concurrency)")
     wandb: bool = setting(False, "log each year to Weights & Biases (needs the extra wandb)")
     debug: bool = setting(False, "log every failed model call with its error")
+    callback: tuple[str, ...] = setting(
+        (), "function called with every year, or dspy callback: module:Name; can be repeated (docs/extending.md)"
+    )
     given: frozenset[str] | None = None
     """Not a setting. For a stored run, the values that the user confirmed (programs/trust.py); None: all of them."""
 
@@ -179,6 +196,15 @@ class RunConfig:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
         if self.layout:
             _check_layouts(self.layout)
+        for name, (kind, builtin) in OWN_PARTS.items():
+            check_name(kind, getattr(self, name), builtin)
+        for callback in self.callback:
+            check_name(CALLBACK, callback, ())
+        if self.rates and len(self.rates) != _edges(self.bracket_setting):
+            raise ValueError(
+                f"--rates {rates_as_text(self.rates)} has {len(self.rates)} rates; "
+                f"--bracket-setting {self.bracket_setting} needs {_edges(self.bracket_setting)}, one per bracket"
+            )
         if self.llm is not None and not self.llm.strip():
             raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules; or omit --llm")
         parse_omitted(self.omit)
@@ -335,8 +361,9 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
     for name, value in settings.items():
         if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
             raise ValueError(f"unknown setting {name!r}: see the flags in `llm-economist run --help`")
+    plain = with_planner({name: _plain(name, value) for name, value in settings.items()})
     try:
-        return _validator().validate_python({name: _plain(name, value) for name, value in settings.items()})
+        return _validator().validate_python(plain)
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
 
@@ -364,8 +391,10 @@ def _plain(name: str, value: Any) -> Any:
             raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
     if name == "omit" and isinstance(value, list | tuple):
         return ",".join(map(str, value))
-    if name == "shock":
+    if name in ("shock", "callback"):
         return (value,) if isinstance(value, str) else value
+    if name == "rates":
+        return parse_rates(value)
     if name == "elasticity":
         return (
             tuple(value.replace(",", " ").split())

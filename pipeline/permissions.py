@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import ROLES, RunConfig, by_role
+from pipeline.config import OWN_PARTS, ROLES, RunConfig, by_role
 from pipeline.errors import UsageError
+from programs.plugins import CALLBACK, Kind, is_taken
+from programs.strategies.registry import is_own_strategy
 from programs.trust import ENGINE_PREFIX, FILE_PREFIX, is_given
 from programs.urls import HIDDEN, each_url, shown
 
@@ -24,6 +26,8 @@ def confirmed(stored: RunConfig, settings: Mapping[str, Any], also: Collection[s
     for name, value in settings.items():
         if name in BY_ROLE:
             found.update((by_role(value) if isinstance(value, str) else value).values())
+        elif name == "callback":
+            found.update([value] if isinstance(value, str) else value)
         elif isinstance(value, str):
             found.update((value, *(each_url(value) if name == "base_url" else ())))
     return frozenset(found)
@@ -37,11 +41,7 @@ def refuse(config: RunConfig, model: str, *, offline: bool = False) -> None:
     if config.given is None:
         return
     for flag, code in _code(config, model, offline=offline):
-        if not is_given(code, config.given):
-            raise UsageError(
-                f"{flag} {code} comes from the database, whose author may be a stranger; it was not imported; "
-                f"if you trust it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}"
-            )
+        _refuse_code(flag, code, config)
     for flag, path in _files(config, model, offline=offline):
         if not is_given(path, config.given):
             raise UsageError(
@@ -58,6 +58,24 @@ def refuse(config: RunConfig, model: str, *, offline: bool = False) -> None:
     if any(HIDDEN in url for url in each_url(config.base_url)):
         raise UsageError(
             f"--base-url {shown(config.base_url or '')}: the key in this address was not stored; give the address again"
+        )
+
+
+def refuse_parts(config: RunConfig) -> None:
+    """UsageError in one line if a part of the economy is code that the user has not confirmed.
+
+    What the user's own settings made this process import already needs no permission: nothing is imported.
+    """
+    for kind, name in _parts(config):
+        if not is_taken(kind, name):
+            _refuse_code(kind.flag, name, config)
+
+
+def _refuse_code(flag: str, code: str, config: RunConfig) -> None:
+    if not is_given(code, config.given):
+        raise UsageError(
+            f"{flag} {code} comes from the database, whose author may be a stranger; it was not imported; "
+            f"if you trust it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}"
         )
 
 
@@ -90,11 +108,22 @@ def _models(config: RunConfig, model: str) -> Iterator[tuple[str, str]]:
 def _code(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str, str]]:
     """Flags and modules that the run would import."""
     for role in ROLES:
-        if ":" in config.strategy_of(role):
+        if is_own_strategy(config.strategy_of(role)):
             yield "--strategy", config.strategy_of(role)
+    yield from ((kind.flag, name) for kind, name in _parts(config))
+    for callback in () if offline else config.callback:
+        yield CALLBACK.flag, callback
     for flag, name in () if offline else _models(config, model):
         if name.startswith(ENGINE_PREFIX):
             yield flag, name
+
+
+def _parts(config: RunConfig) -> Iterator[tuple[Kind, str]]:
+    """Kinds and names of the parts of the economy that are not built in."""
+    for setting, (kind, builtin) in OWN_PARTS.items():
+        name = getattr(config, setting)
+        if name not in builtin:
+            yield kind, name
 
 
 def _files(config: RunConfig, model: str, *, offline: bool) -> Iterator[tuple[str, str]]:

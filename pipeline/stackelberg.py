@@ -41,7 +41,7 @@ NOT_OF_THE_ECONOMY = frozenset(
     {
         *("llm", "base_url", "prompt_algo", "strategy", "program", "adapter", "name", "log_dir", "db", "timeout"),
         *("temperature", "max_output_tokens", "max_cost_usd", "max_tokens", "wandb", "debug", "role_llm", "prices"),
-        *("use_multithreading", "worker_type", "rpm", "tpm", "omit", "examples", *PLACEMENT),
+        *("use_multithreading", "worker_type", "rpm", "tpm", "omit", "examples", "callback", *PLACEMENT),
     }
 )
 """Settings that do not apply here, because DSPy decides how to ask and what to store; any agent may be asked."""

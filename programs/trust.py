@@ -1,17 +1,34 @@
 """Decide whether settings from a database may receive an API key or load code.
 
-`given`: the addresses, code and files that the user named. None: all settings are the user's own.
+`given` is what a user named himself: addresses, code and files. None: all settings are his own. `allowing` says so for
+all stored runs that a command or a program reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from urllib.parse import urlsplit
 
 from programs.providers import Provider
 from programs.urls import cut, each_url
 
 Given = frozenset[str] | None
+
+ALLOWED: ContextVar[frozenset[str]] = ContextVar("ALLOWED", default=frozenset())
+"""Names of code that the user allows to be imported, whatever database names it."""
+
+
+@contextmanager
+def allowing(names: Collection[str]) -> Iterator[None]:
+    """Allow that the parts called `names` (`module:Name` or entry points) are imported for stored runs."""
+    before = ALLOWED.set(ALLOWED.get() | frozenset(names))
+    try:
+        yield
+    finally:
+        ALLOWED.reset(before)
+
 
 ENGINE_PREFIX = "engine:"
 FILE_PREFIX = "gguf:"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from pipeline.config import NAMES, RunConfig
+from pipeline.config import NAMES, OWN_PARTS, RunConfig
 from pipeline.errors import UsageError
 from programs.text_files import each_once, underscored
 from programs.text_files import read_toml as tables_of
@@ -45,6 +45,8 @@ def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Para
     names = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
     if kind in NUMBERS:
         option = typer.Option(names, help=f"{help}{shown}", parser=_reader(kind), metavar=f"<{kind.__name__}>")
+    elif name in OWN_PARTS:
+        option = typer.Option(names, help=f"{help}{shown}", metavar=f"<{'|'.join(OWN_PARTS[name][1])}|module:Name>")
     else:
         option = typer.Option(names, help=f"{help}{shown}")
     return inspect.Parameter(

@@ -9,6 +9,7 @@ import typer
 from evals.cli.app import DEFAULT_DB, AllowCode, AllowFile, Db, app
 from evals.cli.options import read_toml, with_run_options
 from pipeline.errors import UsageError
+from programs.trust import allowing
 
 
 @app.command(name="eval")
@@ -30,6 +31,7 @@ def eval_(
         str | None, typer.Option("--gains-csv", help="CSV file for who gains, by third and decile of wages")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    allow_code: AllowCode = None,
 ) -> None:
     """Judge runs from their traces: any welfare function, planner share, ORACLE's certificate, and who gains.
 
@@ -44,7 +46,8 @@ def eval_(
     from evals.output.console import Console
     from evals.policies import who_gains
 
-    made = evaluate(runs, db, welfare=welfare, years=years)
+    with allowing(allow_code or ()):
+        made = evaluate(runs, db, welfare=welfare, years=years)
     if csv:
         write_csv(made, csv, not_over=db)
     if gains_csv:
@@ -193,6 +196,7 @@ def optimize(
         ),
     ] = None,
     config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
+    allow_code: AllowCode = None,
     **settings: Any,
 ) -> None:
     """Tune the prompt of a role. It is judged on held-out economies; repeat the command to resume.
@@ -209,7 +213,9 @@ def optimize(
     order = OptimizeRequest(
         role, optimizer, metric, budget, teacher_llm, reflection_llm, sizes, from_sql, demos, output
     )
-    raise typer.Exit(tune(order, given, Console()).code)
+    with allowing(allow_code or ()):
+        code = tune(order, given, Console()).code
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -246,6 +252,7 @@ def elections(
     runs: Annotated[list[str], typer.Argument(help="numbers or names of democratic runs, or `all`")],
     db: Db = DEFAULT_DB,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    allow_code: AllowCode = None,
 ) -> None:
     """Judge elections and every change of the law by exact figures: votes, Condorcet winners, welfare, and who gains.
 
@@ -256,7 +263,8 @@ def elections(
     from evals.elections.command import print_elections
     from evals.output.console import Console
 
-    print_elections(db, runs, Console(), as_json=json)
+    with allowing(allow_code or ()):
+        print_elections(db, runs, Console(), as_json=json)
 
 
 @app.command()
@@ -286,7 +294,8 @@ def interview(
 
     allowed = Allowed(allow_code or (), allow_file or ())
     asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url, allowed)
-    ask(db, run, asked, Console(stderr=json), as_json=json)
+    with allowing(allow_code or ()):
+        ask(db, run, asked, Console(stderr=json), as_json=json)
 
 
 @app.command()
@@ -294,6 +303,7 @@ def report(
     runs: Annotated[list[str], typer.Argument(help="numbers or names of the runs to report on")],
     output: Annotated[str, typer.Option("--output", "-o", help="HTML file to write")] = "report.html",
     db: Db = DEFAULT_DB,
+    allow_code: AllowCode = None,
 ) -> None:
     """Write an HTML report on runs that opens offline: figures, tables, prompts and the worst decisions.
 
@@ -305,7 +315,7 @@ def report(
     require()
     from evals.report.command import write
 
-    with Console(stderr=True).status("drawing the figures"):
+    with Console(stderr=True).status("drawing the figures"), allowing(allow_code or ()):
         figures, size = write(runs, output, db=db)
     typer.echo(f"{output}: {figures} figures, {size / 1000:,.0f} kB")
 
@@ -320,6 +330,7 @@ def figure(
     width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="list the figures")] = False,
     db: Db = DEFAULT_DB,
+    allow_code: AllowCode = None,
 ) -> None:
     """Write a single figure of a report, ready to print.
 
@@ -334,4 +345,6 @@ def figure(
         return typer.echo(listing())
     if not name or not runs or not output:
         raise UsageError("give a figure, runs and a file: llm-economist figure lorenz 3 -o lorenz.pdf; or --list")
-    typer.echo(f"{output}: {write(name, runs, output, db=db, inches=width) / 1000:,.0f} kB")
+    with allowing(allow_code or ()):
+        size = write(name, runs, output, db=db, inches=width)
+    typer.echo(f"{output}: {size / 1000:,.0f} kB")

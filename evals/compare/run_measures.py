@@ -13,6 +13,7 @@ from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.planner_share import planner_share
+from pipeline.economy.welfare import own_function, welfare_function
 from pipeline.store.columns import Reader
 from signatures.types import TaxSchedule
 
@@ -133,13 +134,35 @@ FALLBACKS = ("fallback_hours", "fallback_rates", "fallback_votes", "fallback_ver
 
 def outcomes(reader: Reader, runs: Mapping[int, RunConfig], *, welfare: str) -> dict[int, Figures]:
     """The figures of finished runs (number -> settings), by the names in `MEASURES`, under one `welfare` function."""
-    column = {"paper": "swf_paper"}.get(welfare, welfare)
+    own = own_function(welfare) is not None  # stored only where it was the objective
+    column = "welfare" if own else {"paper": "swf_paper"}.get(welfare, welfare)
     stored: dict[int, dict[str, Any]] = {run_id: {"asked_verdicts": 0} for run_id in runs}
     for query in (YEARS.format(column=column), DECISIONS, VOTES, CALLS):
         for row in reader.rows(query, [list(runs)]):
             stored[row["run_id"]] |= row
+    for run_id in [run_id for run_id, config in runs.items() if own and config.welfare != welfare]:
+        stored[run_id] |= _recomputed(reader, run_id, runs[run_id], welfare)
     last = _last_years(reader, list(runs))
     return {run_id: _figures(row, _setting(runs[run_id], last[run_id], welfare)) for run_id, row in stored.items()}
+
+
+PLAYED = """
+SELECT list(wage ORDER BY agent) AS wage, list({counts} ORDER BY agent) AS utility,
+       list(income ORDER BY agent) AS income
+FROM panel WHERE run_id = ? GROUP BY year ORDER BY year
+"""
+
+
+def _recomputed(reader: Reader, run_id: int, config: RunConfig, welfare: str) -> Figures:
+    """A user's own welfare function as played in a run with another objective, from its decisions."""
+    counts = "adjusted_utility" if config.satisfaction_counts else "utility"
+    function = welfare_function(welfare)
+    values = [
+        float(function(*(np.array(row[name]) for name in ("utility", "income", "wage"))))
+        for row in reader.rows(PLAYED.format(counts=counts), [run_id])
+    ]
+    last = (config.max_timesteps - 1) // config.two_timescale * config.two_timescale
+    return {"welfare": float(np.mean(values)), "welfare_last_tax_year": float(np.mean(values[last:]))}
 
 
 def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:

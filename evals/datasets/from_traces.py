@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.simulation.election_rules import ELECTION_RULES
 from pipeline.simulation.government import Platforms, in_order_of, planner_inputs, vote_inputs
 from pipeline.simulation.loop import labor_inputs
+from pipeline.simulation.own_parts import take_parts
 from pipeline.simulation.personas import persona_inputs
 from pipeline.simulation.restore import worlds
 from pipeline.simulation.world import World
@@ -78,7 +79,10 @@ class TraceDataset:
     def _check(self, places: Sequence[TraceLocation]) -> None:
         """UsageError if the question was not asked, or if the best answer cannot be known."""
         runs = sorted({place.run_id for place in places})
-        rule = {run_id: config_of(find_run(self.reader, str(run_id))).election_rule for run_id in runs}
+        configs = {run_id: config_of(find_run(self.reader, str(run_id))) for run_id in runs}
+        for config in configs.values():
+            take_parts(config)
+        rule = {run_id: config.election_rule for run_id, config in configs.items()}
         asked = self._rows("run_id, year, coalesce(agent, -1) FROM lm_calls", runs, f"signature = '{self.question}'")
         unasked = set(places) - asked
         self._refuse(unasked, f"{self.question} was not asked there; see lm_calls for where it was")

@@ -28,7 +28,7 @@ Finding = float | str
 NOT_STOOD = "no candidate stood"
 NOT_VOTED = "no ballot named a candidate, so no candidate was elected"
 NO_PLATFORMS = "candidates had no platforms (--platforms), so the effect of a vote is unknown"
-NOT_ASKED = {rule: f"citizens do not vote under {rule}" for rule, one in ELECTION_RULES.items() if one.form is None}
+NOT_ASKED = "citizens do not vote under this rule"
 NOTHING_AT_STAKE = "no ballot of a worker who was asked had anything at stake"
 NO_WINNER = "no platform beat every other one"
 ALIKE = f"the best platform on offer is less than {LEAST_GAIN:.1%} above the worst in welfare"
@@ -136,7 +136,7 @@ VOTES = (
 
 def _turnout(election: Election) -> Finding:
     if ELECTION_RULES[election.rule].form is None:
-        return NOT_ASKED[election.rule]
+        return NOT_ASKED
     return fmean(bool(_ballot(vote)) for vote in election.votes) if election.votes else NOT_VOTED
 
 
@@ -144,7 +144,7 @@ def _vote_quality(election: Election, wishes: FloatArray) -> Finding:
     """The mean quality of the ballots of asked voters who had something at stake."""
     form = ELECTION_RULES[election.rule].form
     if form is None:
-        return NOT_ASKED[election.rule]
+        return NOT_ASKED
     cast = [(vote["voter"], _ballot(vote)) for vote in election.votes if vote["asked"] and _ballot(vote)]
     quality = [ballot_quality(weights(form, ballot, election.standing), wishes[voter]) for voter, ballot in cast]
     told = [value for value in quality if value == value]

@@ -138,10 +138,9 @@ def _add_means(table: Table, rows: Sequence[list[str]]) -> None:
 
 
 def by_rule(labs: Sequence[Lab]) -> dict[tuple[str, str], list[Lab]]:
-    """Runs by rule and kind of platform, in the order of `ELECTION_RULES`."""
-    kinds = sorted(
-        {(lab.rule, lab.platforms) for lab in labs}, key=lambda kind: (list(ELECTION_RULES).index(kind[0]), kind[1])
-    )
+    """Runs by rule and kind of platform, in the order of `ELECTION_RULES`; users' own rules last."""
+    order = [*ELECTION_RULES, *sorted({lab.rule for lab in labs} - set(ELECTION_RULES))]
+    kinds = sorted({(lab.rule, lab.platforms) for lab in labs}, key=lambda kind: (order.index(kind[0]), kind[1]))
     return {kind: [lab for lab in labs if (lab.rule, lab.platforms) == kind] for kind in kinds}
 
 

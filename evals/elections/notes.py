@@ -125,7 +125,7 @@ def _without_platform(labs: Sequence[Lab]) -> Iterator[str]:
         yield BOUND
 
 
-KNOWN = (NOT_STOOD, NOT_VOTED, NO_PLATFORMS, *NOT_ASKED.values())
+KNOWN = (NOT_STOOD, NOT_VOTED, NO_PLATFORMS, NOT_ASKED)
 """Reasons that other notes already give."""
 
 

@@ -29,6 +29,7 @@ from pipeline.store.columns import Reader, Row, now
 from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.run_lookup import config_of, find_run, schedule_of
 from pipeline.store.writer import Store
+from programs.plugins import installed
 from signatures.types import TaxSchedule
 
 
@@ -117,14 +118,26 @@ def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
-    """`all`, or names separated by commas, or the runs' own objectives; in the order of `WELFARE`."""
+    """`all`, or names separated by commas, or the runs' own objectives; in the order of `WELFARE`, the user's last.
+
+    It imports functions of the user's that `welfare` names.
+    """
     if welfare == "all":
-        return list(WELFARE)
+        return list(dict.fromkeys((*WELFARE, *objectives)))
     wanted = welfare.split(",") if welfare else objectives
     for name in wanted:
-        if name not in WELFARE:
-            raise UsageError(f"--welfare {name}: expected all, or names from {', '.join(WELFARE)}, separated by commas")
-    return [name for name in WELFARE if name in wanted]
+        if name not in WELFARE and ":" not in name and name not in installed(WELFARE.kind):
+            raise UsageError(
+                f"--welfare {name}: expected all, or names from {', '.join(WELFARE)}, or module:Name, "
+                "separated by commas"
+            )
+    try:
+        own = [name for name in dict.fromkeys(wanted) if name not in WELFARE.builtin]
+        for name in own:
+            WELFARE.take(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return [*(name for name in WELFARE if name in wanted), *own]
 
 
 def _range(text: str) -> tuple[int, int]:

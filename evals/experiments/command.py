@@ -39,6 +39,7 @@ def run_experiments(
     chosen = choose(name)
     made = {one: cells_of(one, experiment, settings, options, paper=paper) for one, experiment in chosen.items()}
     played = {one: cells for one, cells in made.items() if not chosen[one].solved}
+    wanted = objectives(settings, paper=paper) if any(one.solved for one in chosen.values()) else []
     db, detect = next(iter(made.values()))[0].config.db, parse_detect(options.detect)
     sweep = Sweep(once_each(played), db, parallel=options.parallel, any_code=options.any_code)
     _check_outputs(db, options, figure)
@@ -51,7 +52,7 @@ def run_experiments(
         return forecast(sweep, console, options)
     judge = Judge(db, _play(sweep, console), options.max_fallback, detect)
     findings = []
-    for found in _judged(judge, chosen, made, objectives(settings, paper=paper), console):
+    for found in _judged(judge, chosen, made, wanted, console):
         findings.append(found)
         if not options.json:
             print_finding(found, console, detect=detect, db=db)
@@ -134,9 +135,17 @@ def _play(sweep: Sweep, console: Console) -> dict[str, int]:
 
 
 def objectives(settings: Mapping[str, Any], *, paper: bool) -> list[str]:
-    """The objectives of a solved experiment: the requested one, or else every welfare function."""
+    """The objectives of a solved experiment: the requested one, or else every built-in welfare function. UsageError."""
     asked = {**(PAPER if paper else {}), **settings}
-    return [str(asked["welfare"])] if "welfare" in asked else list(WELFARE)
+    if "welfare" not in asked:
+        return list(WELFARE)
+    name = str(asked["welfare"])
+    if name not in WELFARE.builtin:
+        raise UsageError(
+            f"--welfare {name}: a solved experiment judges by the built-in functions ({', '.join(WELFARE)}); for your "
+            "own one, play runs with it and judge them by `eval`"
+        )
+    return [name]
 
 
 def _judged(

@@ -12,6 +12,7 @@ from typing import Any
 import evals.experiments.declared
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
+from programs.plugins import EXPERIMENT, installed, load
 from programs.text_files import underscored
 
 PAPER: Mapping[str, Any] = {
@@ -108,15 +109,35 @@ def catalog() -> dict[str, Experiment]:
 
 
 def choose(name: str) -> dict[str, Experiment]:
-    """The experiment called `name`, or all. UsageError if it does not exist."""
+    """The experiment called `name`, all, or the user's own one by `module:NAME` or as an entry point. UsageError."""
     known, wanted = catalog(), underscored(name)
     if wanted == ALL:
         return known
-    if wanted not in known:
+    if wanted in known:
+        return {wanted: known[wanted]}
+    if ":" not in name and name not in installed(EXPERIMENT):
         near = difflib.get_close_matches(wanted, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}, or {ALL}"
-        raise UsageError(f"no experiment {name!r}{meant}")
-    return {wanted: known[wanted]}
+        meant = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, {ALL}, or module:NAME"
+        raise UsageError(f"no experiment {name!r}; {meant}")
+    return {name: _own(name)}
+
+
+def _own(name: str) -> Experiment:
+    """The user's own experiment. UsageError in one line."""
+    try:
+        found = load(EXPERIMENT, name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not isinstance(found, Experiment):
+        raise UsageError(
+            f"experiment {name} is of type {type(found).__name__}; expected an evals.experiments.declaration.Experiment"
+        )
+    if not isinstance(found.arms, Mapping) or not found.arms:
+        raise UsageError(f"experiment {name} has no arms; expected settings by arm, the reference first")
+    for arm, own in found.arms.items():
+        if not isinstance(own, Mapping):
+            raise UsageError(f"experiment {name}: arm {arm!r} is {own!r:.60}; expected settings by name")
+    return found
 
 
 def listing() -> str:

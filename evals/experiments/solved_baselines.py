@@ -20,7 +20,7 @@ from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, W
 from evals.sweep.cautions import Found, grouped
 from evals.sweep.cells import Cell
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective, planner_rule
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
@@ -171,7 +171,7 @@ def _judged(cells: Sequence[Cell], world: World, name: str) -> dict[str, Figures
 
 def law_of(planner: str, setting: Setting) -> TaxSchedule:
     """The law of a planner without a model, or the first law of one with a model."""
-    return uniform(setting.thresholds, START_RATE) if planner == "LLM" else BASELINES[planner](setting)
+    return uniform(setting.thresholds, START_RATE) if planner == "LLM" else planner_rule(planner)(setting)
 
 
 def _only_there(setting: Setting, best: TaxSchedule) -> list[Caution]:

@@ -23,6 +23,7 @@ from pipeline.agents.role_modules import word
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
 from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
+from pipeline.simulation.own_parts import take_parts
 from pipeline.stackelberg import rules_but
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
@@ -46,7 +47,7 @@ USUAL: Mapping[str, str] = {
 USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
 """Examples for training, development and test: states, and whole economies, which take many calls each."""
 
-UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", *PLACEMENT)
+UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", "callback", *PLACEMENT)
 """Settings of a run that do not apply here."""
 
 
@@ -241,6 +242,7 @@ def _of_role(role: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _metric(order: OptimizeRequest, config: RunConfig) -> Metric:
     name, question = order.metric or USUAL[order.role], MAIN_QUESTION[order.role]
+    take_parts(config)
     found = metric_of(name, welfare=config.welfare)
     if found.question not in (question, EPISODE):
         fitting = [name for name, known in METRICS.items() if known.question in (question, EPISODE)]

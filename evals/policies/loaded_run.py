@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import BASELINES, START_RATE, objective
+from pipeline.economy.baselines import BASELINES, START_RATE, computable, objective
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.tax import uniform
 from pipeline.errors import UsageError
@@ -68,7 +68,7 @@ class LoadedRun:
     def yardsticks(self) -> list[Yardstick]:
         """Every baseline for the same people, the best first."""
         setting = self.world.setting()
-        laws = {name: rule(setting) for name, rule in BASELINES.items()}
+        laws = {name: rule(setting) for name, rule in computable(setting, BASELINES).items()}
         found = [Yardstick(name, law, self.best_response(law)) for name, law in laws.items()]
         return sorted(found, key=lambda one: (-one.welfare, one.name != "ORACLE"))
 

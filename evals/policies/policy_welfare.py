@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.baselines import BASELINE_RULES, BASELINES, START_RATE, Setting, certified_oracle
+from pipeline.economy.baselines import BASELINE_RULES, BASELINES, START_RATE, Setting, certified_oracle, computable
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import FloatArray, uniform
 from pipeline.economy.welfare import gini
@@ -64,8 +64,7 @@ class Policy:
 
 def as_played(name: str, run_id: int, years: Years, functions: Sequence[str], setting: Setting) -> Policy:
     """The means over `years` of each welfare function, of equality and of output, recomputed from the trace."""
-    welfare = setting.welfare_functions
-    values = {one: float(np.mean(welfare[one](years.utility, years.income, years.wage))) for one in functions}
+    values = {one: float(np.mean(setting.function(one)(years.utility, years.income, years.wage))) for one in functions}
     equality = 1 - float(np.mean(gini(years.posttax)))
     return Policy((name,), run_id, None, values, equality, float(years.income.mean()))
 
@@ -73,8 +72,7 @@ def as_played(name: str, run_id: int, years: Years, functions: Sequence[str], se
 def by_law(names: Sequence[str], setting: Setting, law: TaxSchedule, functions: Sequence[str]) -> Policy:
     """The value of `law` if every worker best-responds and is satisfied."""
     year = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
-    welfare = setting.welfare_functions
-    values = {one: float(welfare[one](year.utility, year.income, setting.wages)) for one in functions}
+    values = {one: float(setting.function(one)(year.utility, year.income, setting.wages)) for one in functions}
     return Policy(tuple(names), None, law.rates, values, 1 - float(gini(year.posttax)), float(year.income.mean()))
 
 
@@ -84,7 +82,7 @@ def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[s
     ORACLE_GRID, the best schedule on the planner's ten-point grid, is for the objective, if `functions` includes it.
     """
     found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
-    for name, rule in BASELINE_RULES.items():
+    for name, rule in computable(setting, BASELINE_RULES).items():
         found.setdefault(rule(setting), []).append(name)
     for one, law in oracles(setting, functions).items():
         found.setdefault(law, []).append(f"ORACLE of {one}")

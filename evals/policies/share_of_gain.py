@@ -14,10 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.output.number_format import figure, share
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, computable
 from pipeline.economy.oracle import POLISH
+from pipeline.economy.own_welfare import WHY_WEIGHTS
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
 from pipeline.economy.tax import uniform
+from pipeline.economy.welfare import own_function
+from pipeline.economy.welfare_weights import has_weights
 from pipeline.simulation.fresh_people import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
 from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
@@ -74,8 +77,8 @@ def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged
 def beside(setting: Setting) -> Iterator[tuple[str, TaxSchedule]]:
     """The start and the `LAWS`, computed for the people and the objective of `setting`."""
     yield f"start ({START_RATE:g} %)", uniform(setting.thresholds, START_RATE)
-    for name in LAWS:
-        yield name, BASELINES[name](setting)
+    for name, rule in computable(setting, {name: BASELINES[name] for name in LAWS}).items():
+        yield name, rule(setting)
 
 
 def moves() -> str:
@@ -89,7 +92,10 @@ def moves() -> str:
 
 
 def unit_of(welfare: str) -> str:
-    """The unit of a welfare function's figures."""
+    """The unit of a welfare function's figures; a user's own one says what its unit is."""
+    own = own_function(welfare)
+    if own is not None:
+        return own.unit
     return "a sum over people" if welfare in SUMS else "dollars per person per year"
 
 
@@ -99,6 +105,8 @@ def amount(welfare: str, value: float) -> str:
     >>> amount("utilitarian", 1234.5), amount("paper", 1234.5)
     ('1,234 dollars per person', '1,234')
     """
+    if own_function(welfare) is not None:
+        return f"{figure(value)} ({unit_of(welfare)})"
     return figure(value) if welfare in SUMS else f"{figure(value)} dollars per person"
 
 
@@ -139,6 +147,8 @@ def table_notes(world: World) -> Iterator[str]:
     yield f"{BOTH_OPTIMA} Both, and SAEZ, are computed for the objective."
     if world.config.welfare == "paper":
         yield WEIGHTS_OF_PAPER
+    if not has_weights(world.config.welfare):
+        yield f"SAEZ is left out: {world.config.welfare} has no attribute `weights`, {WHY_WEIGHTS}."
     if not has_enough_to_gain(start, best):
         yield f"Share of gain: {TOO_LITTLE} ({gain_in_words(world.config.welfare, start, best)})."
     yield BY_NUMBER if fresh_people(world) is None else FITTED

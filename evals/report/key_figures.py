@@ -12,6 +12,7 @@ from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import TOO_LITTLE, gain_in_words
 from evals.report.settings import government
+from pipeline.fixed_rates import rates_as_text
 from pipeline.store.columns import Reader
 
 TOLERATED = 0.05
@@ -112,7 +113,8 @@ def cost(usage: dict[str, Any]) -> str:
 
 def _share(run: LoadedRun) -> Fact:
     if run.config.planner_type != "LLM":
-        return Fact("Planner", run.config.planner_type, "sets the rates without a model")
+        how = f"{rates_as_text(run.config.rates)} percent in every year" if run.config.rates else "sets the rates"
+        return Fact("Planner", run.config.planner_type, f"{how} without a model")
     gain = gain_in_words(run.config.welfare, run.start.welfare, run.oracle.welfare)
     if run.share is None:
         return Fact("Planner share", MISSING, f"{TOO_LITTLE}: {gain}")

@@ -9,11 +9,12 @@ from evals.output.number_format import MISSING, several
 from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
 from pipeline.config import NAMES, ROLES, RunConfig
+from pipeline.fixed_rates import rates_as_text
 
 SHOWN = {
     *("scenario", "num_agents", "max_timesteps", "two_timescale", "history_len", "agent_mix", "worker_type"),
     *("planner_type", "bracket_setting", "platforms", "election_rule", "welfare", "economy", "llm", "prompt_algo"),
-    *("strategy", "program", "temperature", "seed", "name", "db", "log_dir"),
+    *("strategy", "program", "temperature", "seed", "name", "db", "log_dir", "rates"),
 }
 """Settings with their own line below, or without interest for readers."""
 
@@ -63,6 +64,8 @@ def government(run: LoadedRun) -> str:
         return f"leaders elected {platforms} every {config.two_timescale} years ({config.election_rule})"
     if config.planner_type == "LLM":
         return f"a planner that sets the rates every {config.two_timescale} years"
+    if config.rates:
+        return f"fixed rates of {rates_as_text(config.rates)} percent (--rates)"
     return f"the schedule of {config.planner_type}"
 
 

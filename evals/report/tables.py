@@ -12,7 +12,7 @@ from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
 from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, SHARE_OF_GAIN, judged
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.welfare import WELFARE
+from pipeline.economy.welfare import WELFARE, own_function
 from pipeline.simulation.fresh_people import BY_NUMBER, fresh_people
 from pipeline.store.columns import Reader
 from signatures.types import TaxSchedule
@@ -47,13 +47,13 @@ FROM cost_by_role WHERE run_id = $1 ORDER BY role, signature, strategy, model
 def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
     """Welfare of the same people under the schedules of these runs and under every baseline; the best is marked."""
     run, several_runs = runs[0], len(runs) > 1
-    names = list(WELFARE)
+    names = _functions(run)
     fresh = [ON_FRESH_PEOPLE] if fresh_people(run.world) is not None else []
     played, laws = [], []
     for one in runs:
         prefix = f"{one.label}: " if several_runs else ""
         last = reader.rows(AS_PLAYED, [one.run_id])[0]
-        values = [number(last[name]) for name in names]
+        values = [number(last["welfare" if name == one.config.welfare else name]) for name in names]
         played.append([f"{prefix}last year as played", rates(last["rates"]), *values, "", *[""] * len(fresh)])
         laws.append((f"{prefix}last schedule", one.world.schedule))
     laws += [(one.name, one.schedule) for one in (run.start, *run.yardsticks)]
@@ -72,8 +72,9 @@ def policies(reader: Reader, runs: Sequence[LoadedRun]) -> Table:
     head = ["policy", "rates, %", *marked_names, SHARE_OF_GAIN, *fresh]
     of_runs = f" ({', '.join(one.label for one in runs)})" if several_runs else ""
     caption = (
-        f"Welfare of the same people{of_runs}, dollars per person per year (paper: a sum). * the objective, to which "
-        f"the last columns refer. All rows except years as played: every worker best-responds. {BOTH_OPTIMA} "
+        f"Welfare of the same people{of_runs}, dollars per person per year (paper: a sum{_own_unit(run)}). "
+        "* the objective, to which the "
+        f"last columns refer. All rows except years as played: every worker best-responds. {BOTH_OPTIMA} "
         f"{FITTED if fresh else BY_NUMBER}"
     )
     return Table(caption, head, played + rows, numeric=frozenset(range(2, len(head))), marked=frozenset(best))
@@ -84,7 +85,17 @@ def _welfare(run: LoadedRun, law: TaxSchedule) -> list[float]:
     setting = run.world.setting()
     best = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall)
     functions = setting.welfare_functions
-    return [float(functions[name](best.utility, best.income, setting.wages)) for name in WELFARE]
+    return [float(functions[name](best.utility, best.income, setting.wages)) for name in _functions(run)]
+
+
+def _own_unit(run: LoadedRun) -> str:
+    own = own_function(run.config.welfare)
+    return f"; {own.name}: {own.unit}" if own is not None else ""
+
+
+def _functions(run: LoadedRun) -> list[str]:
+    """Every built-in welfare function, and the run's objective."""
+    return list(dict.fromkeys((*WELFARE, run.config.welfare)))
 
 
 def elections(reader: Reader, run: LoadedRun) -> Table | None:

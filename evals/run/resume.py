@@ -41,7 +41,10 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
 def overridden(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Stored settings overridden by new ones. The settings on where to ask change together or not at all."""
     usual = {name: getattr(RunConfig(), name) for name in PLACEMENT} if settings.keys() & set(PLACEMENT) else {}
-    return {**vars(stored), **usual, **settings}
+    # the stored rates end where another planner is named, and the stored planner where rates are given
+    law = {"rates": ()} if "planner_type" in settings else {"planner_type": None} if settings.get("rates") else {}
+    both = {**vars(stored), **usual, **law, **settings}
+    return {name: value for name, value in both.items() if name != "planner_type" or value is not None}
 
 
 def valid(settings: Mapping[str, Any]) -> RunConfig:

@@ -32,6 +32,7 @@ NOT_ASKED = (
     "use_multithreading",
     "wandb",
     "debug",
+    "callback",
 )
 """Settings that do not change the questions: runs that differ only in these are the same."""
 

@@ -21,6 +21,7 @@ from pipeline import permissions as proposals
 from pipeline.agents import examples
 from pipeline.agents.budget import Amount, Budget, Capped
 from pipeline.agents.call_trace import Trace
+from pipeline.agents.callbacks import Callbacks
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
 from pipeline.agents.role_modules import Roles
@@ -128,6 +129,7 @@ class LLMAgents:
             self.prices = prices.load(None if self.offline else config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error
+        self.callbacks = Callbacks(() if self.offline else config.callback)
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
         self.pacer = Pacer()
@@ -192,13 +194,18 @@ class LLMAgents:
             with self.budget.question():
                 try:
                     context = CallContext.recorded_by(trace, self.budget_guard)
-                    with entered(context, lm=lm, adapter=self.adapter, **QUIET):
+                    with entered(context, lm=lm, adapter=self.adapter, **QUIET, **self._listening()):
                         answer = await _attempt(module, question.inputs, trace)
                         if answer.prediction is not None:  # stored replies count, too
                             self.hearing.heard.add(role)
                         return answer
                 finally:
                     trace.report()
+
+    def _listening(self) -> dict[str, Any]:
+        """The user's DSPy callbacks as a setting of DSPy; nothing without any, which is faster."""
+        own = self.callbacks.of_dspy
+        return {"callbacks": [*dspy.settings.callbacks, *own]} if own else {}
 
     async def interview(self, question: Question, *, number: int) -> Answer:
         """Ask about a past year; `number`: the number of earlier interviews of this run. The run's caps do not

@@ -12,8 +12,11 @@ import dspy
 
 from pipeline.agents.given_modules import place_of_module
 from pipeline.config import ROLES
+from pipeline.economy.baselines import BASELINES
+from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
-from programs.plugins import load_object
+from pipeline.simulation.election_rules import ELECTION_RULES
+from programs.plugins import CALLBACK, STRATEGY, Kind, load_object
 from programs.roles import saved_program
 from programs.strategies.registry import STRATEGIES
 
@@ -21,8 +24,9 @@ from programs.strategies.registry import STRATEGIES
 def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dspy.BaseLM]]:
     """Settings as text and numbers, and the model objects by the name under which they are stored.
 
-    A strategy is stored by its name, or as `module:Name`. A tuned module is written to the folder of the database, as
-    `STEM.ROLE.HASH.json`. UsageError for an object that a run could not store.
+    A strategy, a welfare function, a tax law, an election rule or a callback is stored by its name, or as
+    `module:Name`. A tuned module is written to the folder of the database, as `STEM.ROLE.HASH.json`. UsageError for an
+    object that a run could not store.
     """
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
     models: dict[str, dspy.BaseLM] = {}
@@ -36,6 +40,12 @@ def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, ds
         given["prompt_algo"] = strategy_name(given["prompt_algo"])
     if isinstance(given.get("strategy"), Mapping):
         given["strategy"] = {role: strategy_name(one) for role, one in given["strategy"].items()}
+    for name, parts in (("welfare", WELFARE), ("planner_type", BASELINES), ("election_rule", ELECTION_RULES)):
+        if name in given:
+            given[name] = part_name(given[name], parts.kind, parts.builtin)
+    if "callback" in given:
+        several = given["callback"] if isinstance(given["callback"], list | tuple) else [given["callback"]]
+        given["callback"] = [part_name(one, CALLBACK, {}) for one in several]
     if isinstance(given.get("program"), Mapping):
         given |= _with_files(given)
     return given, models
@@ -50,19 +60,24 @@ def _named(lm: dspy.BaseLM, models: dict[str, dspy.BaseLM]) -> str:
 
 
 def strategy_name(strategy: Any) -> str:
-    """The name of a strategy, or `module:Name` for one of the user's own. UsageError if no name leads to it."""
-    if isinstance(strategy, str):
-        return strategy
-    known = next((name for name, entry in STRATEGIES.items() if entry.make is strategy), None)
+    """The name of a strategy, or `module:Name` of one of the user's own. UsageError if it can't be found by a name."""
+    return part_name(strategy, STRATEGY, {name: entry.make for name, entry in STRATEGIES.items()})
+
+
+def part_name(part: Any, kind: Kind, builtin: Mapping[str, Any]) -> str:
+    """The name of a part given as an object: a built-in one's, or `module:Name`. UsageError if no name finds it."""
+    if isinstance(part, str):
+        return part
+    known = next((name for name, one in builtin.items() if one is part), None)
     if known is not None:
         return known
-    path = f"{getattr(strategy, '__module__', None)}:{getattr(strategy, '__qualname__', None)}"
+    path, what = f"{getattr(part, '__module__', None)}:{getattr(part, '__qualname__', None)}", kind.what
     try:
-        found = load_object(path, "strategy ")
+        found = load_object(path, f"{what} ")
     except ValueError as error:
-        raise UsageError(f"strategy {strategy!r:.60}: a run stores it as module:Name ({error})") from error
-    if found is not strategy:
-        raise UsageError(f"strategy {strategy!r:.60}: {path} is something else; define it at the top level of a module")
+        raise UsageError(f"{what} {part!r:.60}: a run stores it as module:Name ({error})") from error
+    if found is not part:
+        raise UsageError(f"{what} {part!r:.60}: {path} is something else; define it at the top level of a module")
     return path
 
 

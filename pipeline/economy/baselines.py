@@ -1,12 +1,13 @@
 """Baseline planners and workers without a language model, with which a model's taxes and hours are compared.
 
-A baseline is a function from a `Setting` to a tax schedule and one entry in `BASELINES`.
+A baseline is a function from a `Setting` to a tax schedule and one entry in `BASELINES`; a user's own one needs no
+entry (own_law.py). `RATES`, a law that never changes, needs the rates of the setting: see `planner_rule`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,9 +17,12 @@ from pipeline.economy import saez as saez_formula
 from pipeline.economy.dollars import brackets_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.oracle import Optimum, optimum
+from pipeline.economy.own_law import own_law
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.utility import Economy
-from pipeline.economy.welfare import WELFARE, WelfareFunction, welfare_functions
+from pipeline.economy.welfare import WELFARE, WelfareFunction, welfare_function, welfare_functions
+from pipeline.economy.welfare_weights import has_weights
+from programs.plugins import TAX_LAW, Parts
 from signatures.types import TaxSchedule
 
 START_RATE = 50.0
@@ -35,7 +39,8 @@ class Setting:
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
     `WELFARE`. `elasticities`: one, or one per bracket. `uniform_rate`: percent. `windfall`: dollars a year that each
     worker gets from outside, on top of the rebate. `dollars_of`: the base year of all amounts; None: each amount has
-    its own. `inequality_aversion`: for `atkinson`.
+    its own. `inequality_aversion`: for `atkinson`. `rates`: percent by bracket, of the planner `RATES`. `planner`: who
+    sets the rates, by its name in `--planner-type`.
     """
 
     economy: Economy
@@ -47,6 +52,8 @@ class Setting:
     windfall: float = 0.0
     dollars_of: int | None = None
     inequality_aversion: float = 1.0
+    rates: tuple[float, ...] = ()
+    planner: str = "LLM"
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
@@ -54,16 +61,21 @@ class Setting:
 
     @property
     def welfare_functions(self) -> dict[str, WelfareFunction]:
-        """All welfare functions by name, with this setting's inequality aversion."""
-        return welfare_functions(self.inequality_aversion)
+        """All built-in welfare functions by name, with this setting's inequality aversion, and the objective."""
+        return {**welfare_functions(self.inequality_aversion), self.welfare: self.objective}
 
     @property
     def objective(self) -> WelfareFunction:
         """The welfare function that is the objective."""
-        return self.welfare_functions[self.welfare]
+        return self.function(self.welfare)
+
+    def function(self, name: str) -> WelfareFunction:
+        """The welfare function called `name`, built in or the user's own, with this setting's inequality aversion."""
+        return welfare_function(name, self.inequality_aversion)
 
     def _content(self) -> tuple[object, ...]:
-        return tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in vars(self).values())
+        values = (v.tobytes() if isinstance(v, np.ndarray) else v for v in vars(self).values())
+        return *values, WELFARE[self.welfare]  # a user's own function may be another one under the same name
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Setting) and self._content() == other._content()
@@ -119,7 +131,9 @@ def _saez(setting: Setting, thresholds: tuple[float, ...], elasticities: tuple[f
     )
 
 
-BASELINE_RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
+Rule = Callable[[Setting], TaxSchedule]
+
+BASELINE_RULES: dict[str, Rule] = {
     "US_FED": us_fed,
     "UNIFORM": uniform_rate,
     "FREE_MARKET": free_market,
@@ -128,6 +142,33 @@ BASELINE_RULES: dict[str, Callable[[Setting], TaxSchedule]] = {
     "SAEZ_THREE": saez_three,
 }
 """The baselines other than the oracle, which is at least as good as each of them."""
+
+FORMULAS = ("SAEZ", "SAEZ_FLAT", "SAEZ_THREE")
+"""The baselines that need the welfare weights of the objective."""
+
+FIXED = "RATES"
+"""The planner whose law is the setting's `rates` and never changes."""
+
+
+def fixed_rates(setting: Setting) -> TaxSchedule:
+    """The setting's own `rates`, one per bracket."""
+    return TaxSchedule(thresholds=setting.thresholds, rates=setting.rates)
+
+
+def computable(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """Those of the `rules` that can be computed for the objective, and the law of the setting's own planner.
+
+    A user's own welfare function without weights has no SAEZ rates. The planner's law is added if it stays the same:
+    `RATES`, or a law of the user's that does not depend on the year.
+    """
+    known = {name: rule for name, rule in rules.items() if name not in FORMULAS or has_weights(setting.welfare)}
+    if setting.rates:
+        known[FIXED] = fixed_rates
+    own = BASELINES.get(setting.planner) if setting.planner not in BASELINES.builtin else None
+    if own is not None and not getattr(own, "yearly", False):
+        # the law may itself ask for a benchmark, which must not ask for the law
+        known[setting.planner] = lambda here: own(replace(here, planner="LLM"))
+    return known
 
 
 def _with_windfall(setting: Setting) -> WelfareFunction:
@@ -143,7 +184,7 @@ def certified_oracle(setting: Setting, rivals: tuple[TaxSchedule, ...] = ()) -> 
     It is at least as good as every baseline and every one of the `rivals` on these brackets. The search can take
     seconds; the results for recent settings are cached.
     """
-    every = [*(rule(setting) for rule in BASELINE_RULES.values()), *rivals]
+    every = [*(rule(setting) for rule in computable(setting, BASELINE_RULES).values()), *rivals]
     return optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting), every)
 
 
@@ -157,12 +198,13 @@ def oracle_grid(setting: Setting) -> TaxSchedule:
     return certified_oracle(setting).certificate.grid
 
 
-BASELINES: dict[str, Callable[[Setting], TaxSchedule]] = {
-    **BASELINE_RULES,
-    "ORACLE_GRID": oracle_grid,
-    "ORACLE": oracle,
-}
-"""All planners without a language model, by their `--planner-type`."""
+BASELINES: Parts[Rule] = Parts(TAX_LAW, {**BASELINE_RULES, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}, own_law)
+"""All planners without a language model, by their `--planner-type`, but for `RATES`."""
+
+
+def planner_rule(name: str) -> Rule:
+    """The rule of the planner `name`: a baseline, `RATES`, or a law of the user's."""
+    return fixed_rates if name == FIXED else BASELINES[name]
 
 
 def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:

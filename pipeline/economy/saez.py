@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, respond
-from pipeline.economy.welfare import welfare_functions
+from pipeline.economy.welfare import welfare_function
 from pipeline.economy.welfare_weights import Weights, weight_function
 from signatures.types import TaxSchedule
 
@@ -82,7 +82,7 @@ def saez(
     count = np.size(wages)
     wage, inverse_wage = _cells(np.asarray(wages, dtype=float))
     weights_of = weight_function(welfare, inequality_aversion)
-    objective = welfare_functions(inequality_aversion)[welfare]
+    objective = welfare_function(welfare, inequality_aversion)
     rates = np.repeat(np.array(STARTS)[:, None], len(thresholds), axis=1)
     passed: list[tuple[FloatArray, FloatArray, FloatArray]] = []  # rates, how far the formula moves them, welfare
     for iteration in range(ITERATIONS):

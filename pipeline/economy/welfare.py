@@ -2,9 +2,10 @@
 
 Each welfare function is f(u, z, w) over the last axis: utility u and income before tax z in dollars a year, wage w in
 dollars an hour. One population (N,) gives a float; u and z of shape (S, N) give (S,). All but `paper` return dollars
-per person per year, the equally distributed equivalent: the utility that would give the same welfare if everyone had
-it. Values are therefore comparable across population sizes and seeds. To add a welfare function, write one function and
-one entry in `WELFARE`.
+per person and year, the equally distributed equivalent: the utility that would give the same welfare if everybody had
+it. Values are therefore comparable across population sizes and seeds.
+To add a welfare function, write one function and one entry in `WELFARE`; a user's own one needs neither
+(own_welfare.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.economy.own_welfare import OwnWelfare, own_welfare
 from pipeline.economy.tax import FloatArray
+from programs.plugins import WELFARE_FUNCTION, Parts
 
 Value = Any
 """A float for one population (N,), an array (S,) for many (S, N)."""
@@ -98,20 +101,35 @@ def equality_productivity(u: FloatArray, z: FloatArray, w: FloatArray) -> Value:
 WelfareFunction = Callable[[FloatArray, FloatArray, FloatArray], Value]
 """f(utility, income, wage) over the last axis; see the module's docstring."""
 
-WELFARE: dict[str, WelfareFunction] = {
-    "inverse_income": inverse_income,
-    "paper": paper,
-    "utilitarian": utilitarian,
-    "rawlsian": rawlsian,
-    "atkinson": atkinson,
-    "equality_productivity": equality_productivity,
-}
+WELFARE: Parts[WelfareFunction] = Parts(
+    WELFARE_FUNCTION,
+    {
+        "inverse_income": inverse_income,
+        "paper": paper,
+        "utilitarian": utilitarian,
+        "rawlsian": rawlsian,
+        "atkinson": atkinson,
+        "equality_productivity": equality_productivity,
+    },
+    own_welfare,
+)
 """The planner's possible objectives, by their name in `--welfare`; `atkinson` with inequality aversion 1."""
 
 
 def welfare_functions(inequality_aversion: float = 1.0) -> dict[str, WelfareFunction]:
-    """`WELFARE` with `atkinson` at the given inequality aversion, 0 or more."""
+    """The built-in functions of `WELFARE`, with `atkinson` at the given inequality aversion, 0 or more."""
     return {**WELFARE, "atkinson": partial(atkinson, aversion=inequality_aversion)}
+
+
+def welfare_function(name: str, inequality_aversion: float = 1.0) -> WelfareFunction:
+    """The welfare function called `name`, built in or the user's own."""
+    return partial(atkinson, aversion=inequality_aversion) if name == "atkinson" else WELFARE[name]
+
+
+def own_function(name: str) -> OwnWelfare | None:
+    """The user's own welfare function of that name; None for a built-in one."""
+    found = WELFARE[name]
+    return found if isinstance(found, OwnWelfare) else None
 
 
 def gini(x: ArrayLike) -> Value:

@@ -4,7 +4,7 @@
 Economic Review 106(1), 24-45). `direct` is the marginal value of income before tax itself, dW/dz in dollars of mean
 weight; it is 0 for functions of utilities only.
 
-For SAEZ to support a welfare function, it needs an entry in `WEIGHTS`.
+For SAEZ to support a welfare function, it needs an entry in `WEIGHTS`, or, if it is a user's own one, `weights`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.economy.tax import FloatArray
-from pipeline.economy.welfare import gini
+from pipeline.economy.welfare import gini, own_function
 
 UNBOUNDED = 1e9
 """A direct value of income, in dollars per dollar, above anything that a tax can collect."""
@@ -96,4 +96,13 @@ workers."""
 
 def weight_function(name: str, inequality_aversion: float = 1.0) -> WeightFunction:
     """The weights of a welfare function, with `atkinson` at the given inequality aversion."""
+    own = own_function(name)
+    if own is not None:
+        return lambda u, z, inverse_wage: _scaled(own.weights(u, z, inverse_wage))
     return partial(atkinson, aversion=inequality_aversion) if name == "atkinson" else WEIGHTS[name]
+
+
+def has_weights(name: str) -> bool:
+    """Whether the weights of a welfare function are known; those of a user's own function only if it has `weights`."""
+    own = own_function(name)
+    return own is None or own.has_weights

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.economy.baselines import BASELINES, Setting, objective, start_and_oracle
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.utility import Economy
+from pipeline.economy.welfare import WELFARE, WelfareFunction
 from signatures.types import TaxSchedule
 
 KEPT = 4096
@@ -81,9 +82,14 @@ class Yardsticks(NamedTuple):
     oracle_rates: tuple[float, ...]
 
 
-@lru_cache(KEPT)
 def yardsticks(people: People) -> Yardsticks:
     """The reference points of welfare; every worker best-responds in all but the first."""
+    return _yardsticks(people, WELFARE[people.welfare])
+
+
+@lru_cache(KEPT)
+def _yardsticks(people: People, function: WelfareFunction) -> Yardsticks:
+    """`function`: that of `people`; a user's own one may be another one under the same name."""
     setting = people.setting
     start, _, best = start_and_oracle(setting)
     nothing = np.zeros(len(people.wages))

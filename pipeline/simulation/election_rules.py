@@ -1,15 +1,25 @@
-"""Voting rules, from ballots to a leader. A new rule is one function and one entry in `ELECTION_RULES`."""
+"""Voting rules, from ballots to a leader. A new rule is one function and one entry in `ELECTION_RULES`.
+
+A user's own rule (`--election-rule module:Name`) is a `Rule`, or a function or class that takes a poll and a random
+generator and returns one of the candidates, or None. Its attribute `form` says what a ballot holds: `name` (the
+default), `set`, `ranking`, or None without a vote; `words`, or the first line of its docstring, says how ballots are
+counted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.economy.own_parts import called, made, takes, words_for_prompts
 from pipeline.economy.policy_support import INDIFFERENT, preferred
 from pipeline.economy.tax import FloatArray
+from pipeline.errors import UsageError
+from programs.plugins import ELECTION_RULE, Parts
 from signatures.texts.ballot import Form
 
 Ballot = tuple[int, ...]
@@ -141,7 +151,42 @@ def median_voter(poll: Poll, rng: np.random.Generator) -> int | None:
     return _best_of(poll.candidates, poll.interest(median), rng)
 
 
-ELECTION_RULES: Mapping[str, Rule] = {
+def own_rule(name: str, found: Any) -> Rule:
+    """The user's own rule that `name` found, with its answers checked. UsageError in one line."""
+    if isinstance(found, Rule):
+        return replace(found, elect=_checked(found.elect, name))
+    function = made(found, name, ELECTION_RULE)
+    if not takes(function, 2):
+        raise UsageError(
+            f"{ELECTION_RULE.flag} {name} cannot be called with a poll and a random generator; expected rule(poll, rng)"
+        )
+    form: Any = getattr(function, "form", "name")
+    if form is not None and form not in get_args(Form):
+        raise UsageError(
+            f"{ELECTION_RULE.flag} {name}: form {form!r}; expected one of {', '.join(get_args(Form))}, or None for a "
+            "rule without a vote"
+        )
+    return Rule(_checked(function, name), form, words_for_prompts(function, name, ELECTION_RULE))
+
+
+def _checked(elect: Callable[..., Any], name: str) -> Count:
+    """The same rule; UsageError if it fails, or elects nobody who is a candidate."""
+
+    def checked(poll: Poll, rng: np.random.Generator) -> int | None:
+        winner = called(elect, poll, rng, name=name, kind=ELECTION_RULE)
+        if winner is None:
+            return None
+        if isinstance(winner, bool) or winner not in list(poll.candidates):
+            raise UsageError(
+                f"{ELECTION_RULE.flag} {name} elected {winner!r:.60}; expected one of the candidates "
+                f"{', '.join(map(str, poll.candidates))}, or None"
+            )
+        return int(winner)
+
+    return checked
+
+
+_BUILT_IN: Mapping[str, Rule] = {
     "plurality": Rule(plurality, "name", "Most votes win."),
     "approval": Rule(approval, "set", "Who is approved of by most wins."),
     "borda": Rule(borda, "ranking", "A candidate gets a point for each other ranked below; most points win."),
@@ -152,6 +197,9 @@ ELECTION_RULES: Mapping[str, Rule] = {
     "sortition": Rule(sortition, None, "The lot decides."),
     "median_voter": Rule(median_voter, None, "The voter with the median wage decides."),
 }
+
+ELECTION_RULES: Parts[Rule] = Parts(ELECTION_RULE, _BUILT_IN, own_rule)
+"""All voting rules by their `--election-rule`."""
 
 
 def weights(form: Form, ballot: Ballot, candidates: Sequence[int]) -> FloatArray:

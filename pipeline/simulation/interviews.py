@@ -42,7 +42,7 @@ class Interview:
         self.store, self.run_id = store, int(run["run_id"])
         self.year = _year(year, self.run_id, years_played(store, self.run_id))
         played = settings_of_year(store, run, self.year)
-        self.config, self.llm = config_of(played), str(played["llm"])
+        self.config, self.llm = replace(config_of(played), callback=()), str(played["llm"])  # no year is played
         self.row: Row = store.rows("SELECT * FROM years WHERE run_id = ? AND year = ?", [self.run_id, self.year])[0]
         self.world = restore(store, self.run_id, self.config, self.year)
         self.agent = self.row["leader"] if agent is None else agent

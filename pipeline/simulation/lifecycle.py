@@ -147,7 +147,13 @@ def carry_out(
     def play() -> None:
         with ExitStack() as stack:
             stack.enter_context(_text_log(simulation.config, resumed=simulation.start > 0))
-            told = [on_year, _log_year, _tell_live(simulation), *map(stack.enter_context, observers)]
+            told = [
+                on_year,
+                _log_year,
+                _tell_live(simulation),
+                simulation.llm_agents.callbacks.on_year,
+                *map(stack.enter_context, observers),
+            ]
 
             def observe(year: Year) -> None:
                 for tell in told:

@@ -17,6 +17,7 @@ from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.equilibrium import Regret, regret, settle
 from pipeline.economy.tax import FloatArray
 from pipeline.errors import UsageError
+from pipeline.simulation.own_parts import take_parts
 from pipeline.simulation.world import setting_of
 from pipeline.store.columns import Columns, Reader, Row, append
 from pipeline.store.older_schema import LACKING, MISSING, OF_DECISIONS, YARDSTICKS, how_to_compute_them
@@ -74,6 +75,7 @@ def missing(reader: Reader, run: Row) -> Iterator[Yardsticks]:
     for row in years:
         player = settings_of_year(reader, run, row["year"])
         config = settings.setdefault(player["run_id"], config_of(player))
+        take_parts(config)
         columns = {
             name: np.ma.getdata(column) for name, column in reader.columns(PLAYED, [run["run_id"], row["year"]]).items()
         }

@@ -17,6 +17,7 @@ from pipeline.economy.baselines import Setting
 from pipeline.economy.population import Population
 from pipeline.economy.tax import bracket_of, people_in_brackets, tax
 from pipeline.economy.utility import Economy
+from pipeline.economy.welfare import own_function
 from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from programs.adapters import untrusted_text
 from signatures.texts.ballot import Candidate, Candidates, Person, Prospect, candidate_name
@@ -55,7 +56,9 @@ def objective(utility_type: str, setting: Setting, num_agents: int, *, formula: 
     if utility_type == "egotistical":
         return Objective(utility)
     verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}
-    return Objective(utility, welfare_in_words(setting.welfare, setting.inequality_aversion), verb[utility_type])
+    own = own_function(setting.welfare)
+    words = own.words if own is not None else welfare_in_words(setting.welfare, setting.inequality_aversion)
+    return Objective(utility, words, verb[utility_type])
 
 
 def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> Objective:

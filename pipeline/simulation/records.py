@@ -12,7 +12,7 @@ from pipeline.agents.examples import POOL, Pools
 from pipeline.agents.roles import QUESTIONS
 from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
-from pipeline.economy.welfare import gini, idle_share
+from pipeline.economy.welfare import WELFARE, gini, idle_share
 from pipeline.simulation.government import Government
 from pipeline.simulation.memory import Floats
 from pipeline.simulation.world import World
@@ -185,6 +185,7 @@ def year_row(key: Row, world: World, played: Year) -> Row:
     welfare = {
         {"paper": "swf_paper"}.get(name, name): float(function(played.judged, outcome.income, wages))
         for name, function in world.setting().welfare_functions.items()
+        if name in WELFARE.builtin  # a user's own objective is in the column `welfare`
     }
     return {
         **key,

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, fixed_hours, objective, start_and_oracle
+from pipeline.economy.baselines import START_RATE, Setting, fixed_hours, objective, planner_rule, start_and_oracle
 from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.equilibrium import Outcome
+from pipeline.economy.own_law import OwnLaw
 from pipeline.economy.population import Population, draw_population
 from pipeline.economy.tax import uniform
 from pipeline.economy.utility import Economy
@@ -20,6 +21,7 @@ from pipeline.scenarios import SCENARIOS, Scenario
 from pipeline.shocks import Shock
 from pipeline.simulation.archetypes import Delegation, delegate, everybody, form
 from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
+from pipeline.simulation.own_parts import take_parts
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.shock_effects import Exposure, expose
 from signatures.texts.layouts import PLAIN, Layout, layout
@@ -68,7 +70,7 @@ class World:
     schedule_before_shocks: TaxSchedule | None = None
     promised: Promised = field(default_factory=Promised)
     _best_response: dict[tuple[TaxSchedule, tuple[Shock, ...]], float] = field(default_factory=dict)
-    _planned: dict[tuple[Shock, ...], TaxSchedule] = field(default_factory=dict)
+    _planned: dict[tuple[tuple[Shock, ...], int], TaxSchedule] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.hours = np.where(self.asked, 40.0, self.fixed_hours)
@@ -153,11 +155,14 @@ class World:
         return replace(setting_of(self.config, wages, windfall=windfall), economy=self.economy)
 
     def planned(self, year: int = 0) -> TaxSchedule:
-        """The schedule of a baseline planner in `year`; computed once per economy."""
-        active = self.exposure.active(year)
-        if active not in self._planned:
-            self._planned[active] = BASELINES[self.config.planner_type](self.setting(year))
-        return self._planned[active]
+        """The schedule of a baseline planner in `year`; computed once per economy, or each year if it depends on it."""
+        rule, active = planner_rule(self.config.planner_type), self.exposure.active(year)
+        yearly = isinstance(rule, OwnLaw) and rule.yearly
+        key = (active, year if yearly else 0)
+        if key not in self._planned:
+            setting = self.setting(year)
+            self._planned[key] = rule(setting, year) if isinstance(rule, OwnLaw) else rule(setting)
+        return self._planned[key]
 
     def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
         """Add a year to the workers' memory, and make it the latest year. `objective` (N,): in its own unit."""
@@ -218,14 +223,18 @@ def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
         windfall=windfall,
         dollars_of=config.dollars_of,
         inequality_aversion=config.inequality_aversion,
+        rates=config.rates,
+        planner=config.planner_type,
     )
 
 
 def create(config: RunConfig, population: Population | None = None) -> World:
     """The world before the first year: population, first schedule, empty memories. It is determined by the settings.
 
-    UsageError for a shock with an invalid condition (pipeline/simulation/shock_conditions.py).
+    It imports the parts of the user's own that the settings name. UsageError if one of them cannot be used or may not
+    be imported, or for a shock with an invalid condition (pipeline/simulation/shock_conditions.py).
     """
+    take_parts(config)
     scenario = SCENARIOS[config.scenario]
     population = population or drawn(config, config.num_agents, "population")
     asked = np.zeros(config.num_agents, dtype=bool)

@@ -11,6 +11,7 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.store.call_rows import INTERVIEW, Call, Recorded
 from pipeline.store.columns import Reader, Row
 from programs.text_files import parse_json
+from programs.trust import ALLOWED
 from signatures.types import TaxSchedule
 
 
@@ -32,11 +33,11 @@ def config_of(row: Row) -> RunConfig:
     """The stored settings of a run (URLs without credentials).
 
     Settings that did not exist yet get `OLDER_DEFAULTS`. A stranger may have written the file, so no code, file or
-    address in the settings counts as confirmed (pipeline/permissions.py).
+    address in the settings counts as confirmed (pipeline/permissions.py), but for code that the user allows.
     """
     try:
         stored = {**OLDER_DEFAULTS, **object_in(row["config"], "its settings")}
-        return build({name: value for name, value in stored.items() if name in NAMES} | {"given": frozenset()})
+        return build({name: value for name, value in stored.items() if name in NAMES} | {"given": ALLOWED.get()})
     except ValueError as error:
         raise StoreError(f"run {row['run_id']} has stored settings that cannot be used: {error}") from error
 

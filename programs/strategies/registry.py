@@ -1,7 +1,8 @@
 """Prompt strategies by name: how a signature is asked. A new one is one entry here.
 
-A user's own strategy is `module:Name`: anything that takes a signature and returns a `dspy.Module` whose `acall`
-takes the signature's inputs and returns a `dspy.Prediction` with its outputs. It need not call a model at all.
+A user's own strategy is `module:Name` or an entry point in the group `llm_economist.strategies`: anything that takes a
+signature and returns a `dspy.Module` whose `acall` takes the signature's inputs and returns a `dspy.Prediction` with
+its outputs. It need not call a model at all.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from functools import partial
 
 import dspy
 
-from programs.plugins import load_object
+from programs.plugins import STRATEGY, installed, load
 from programs.strategies.few_shot import NearestShots
 from programs.strategies.reflection import Reflection
 from programs.strategies.sampling import BestOfN, Refined, SelfConsistency
@@ -84,15 +85,22 @@ def _own(name: str, make: Strategy) -> Strategy:
     return made
 
 
+def is_own_strategy(name: str) -> bool:
+    """Whether `name` is no built-in strategy, with or without a count, but code of the user's or of a package."""
+    return name.partition(SEPARATOR)[0] not in STRATEGIES
+
+
 def strategy(name: str | Strategy) -> Strategy:
     """The strategy called `name`, or `name@count`, or a given strategy itself. ValueError lists those that exist."""
     if not isinstance(name, str):
         return _own(getattr(name, "__qualname__", repr(name)), name)
-    if ":" in name:
-        return _own(name, load_object(name, "--strategy "))
+    if is_own_strategy(name):
+        if ":" not in name and name not in (others := installed(STRATEGY)):
+            raise ValueError(
+                f"unknown strategy {name!r}: choose one of {', '.join((*STRATEGIES, *others))}, or module:Name"
+            )
+        return _own(name, load(STRATEGY, name))
     known, separator, count = name.partition(SEPARATOR)
-    if known not in STRATEGIES:
-        raise ValueError(f"unknown strategy {name!r}: choose one of {', '.join(STRATEGIES)}, or module:Name")
     entry = STRATEGIES[known]
     if not separator:
         return entry.make if entry.count is None else partial(entry.make, count=entry.count)

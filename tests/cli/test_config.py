@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.agents.roles import PROGRAMS
-from pipeline.config import NAMES, ROLES, RunConfig, build, by_role
-from pipeline.economy.baselines import BASELINES
+from pipeline.config import NAMES, OWN_PARTS, ROLES, RunConfig, build, by_role
+from pipeline.economy.baselines import BASELINES, FIXED
 from pipeline.economy.cpi import CPI_U
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS
@@ -83,6 +83,26 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown planner": ({"planner_type": "ROBIN_HOOD"}, ["--planner-type 'ROBIN_HOOD'", "'ORACLE'"]),
     "unknown worker": ({"worker_type": "TWO_LLM"}, ["--worker-type 'TWO_LLM'", "'ONE_LLM'"]),
     "unknown welfare": ({"welfare": "pareto"}, ["--welfare 'pareto'", "'rawlsian'"]),
+    "planner with a typo": (
+        {"planner_type": "SAEZ_FLATT"},
+        ["--planner-type 'SAEZ_FLATT'", "did you mean 'SAEZ_FLAT'?"],
+    ),
+    "unknown callback": ({"callback": "wandb"}, ["--callback 'wandb'", "module:Name"]),
+    "two rates of three": ({"rates": "30/40"}, ["--rates 30/40 has 2 rates", "three needs 3"]),
+    "rate of a law above 100": ({"rates": "30/40/101"}, ["--rates '30/40/101'", "from 0 to 100", "30/40/60"]),
+    "rates in words": ({"rates": "high"}, ["--rates 'high'", "30/40/60"]),
+    "no rate between slashes": ({"rates": "30//60"}, ["--rates '30//60'", "30/40/60"]),
+    "a rate that is no number": ({"rates": [30, 40, math.nan]}, ["--rates [30, 40, nan]", "from 0 to 100"]),
+    "rates and another planner": (
+        {"rates": "30/40/60", "planner_type": "SAEZ"},
+        ["--rates 30/40/60", "--planner-type SAEZ", "give one of the two"],
+    ),
+    "rates and a model": ({"rates": "30/40/60", "planner_type": "LLM"}, ["--planner-type LLM", "give one of the two"]),
+    "planner RATES without rates": ({"planner_type": "RATES"}, ["--planner-type RATES needs --rates"]),
+    "rates in a democracy": (
+        {"rates": "30/40/60", "scenario": "democratic"},
+        ["--planner-type RATES", "--scenario democratic"],
+    ),
     "unknown mix": ({"agent_mix": "mars"}, ["--agent-mix 'mars'", "'us_income', 'uniform' or 'acs'"]),
     "unknown rule": ({"election_rule": "lot"}, ["--election-rule 'lot'", "'plurality'", "'median_voter'"]),
     "neither yes nor no": ({"platforms": "maybe"}, ["--platforms 'maybe'", "valid boolean"]),
@@ -203,14 +223,16 @@ def test_all_other_settings_are_shown_as_they_are_and_can_be_built_again() -> No
 
 
 def choices(name: str) -> set[str]:
-    """What the Literal of a setting allows."""
+    """What the Literal of a setting allows, or the built-in names where users can bring parts of their own."""
+    if name in OWN_PARTS:
+        return set(OWN_PARTS[name][1])
     hint = get_type_hints(RunConfig)[name]
     return {value for part in get_args(hint) for value in (get_args(part) or [part])} - {type(None)}
 
 
 def test_every_choice_exists_and_everything_that_exists_can_be_chosen() -> None:
     assert choices("scenario") == set(SCENARIOS)
-    assert choices("planner_type") == {"LLM", *BASELINES}
+    assert choices("planner_type") == {"LLM", FIXED, *BASELINES}
     assert choices("welfare") == set(WELFARE)
     assert choices("bracket_setting") == set(BRACKETS)
     assert choices("agent_mix") == set(POPULATIONS)

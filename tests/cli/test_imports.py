@@ -23,7 +23,8 @@ ORDER = {
         "roles models",
     ),
     "pipeline": (
-        "code_version economy errors printed_commands scenarios shocks temporary_files terminal",
+        "errors",
+        "code_version economy fixed_rates printed_commands scenarios shocks temporary_files terminal",
         "config",
         "permissions store",
         "agents",

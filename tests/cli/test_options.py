@@ -100,7 +100,7 @@ def test_what_a_command_line_gives_is_what_is_built() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--planner-type", "ROBIN_HOOD"], "--planner-type"),
+        (["--worker-type", "ROBIN_HOOD"], "--worker-type"),
         (["--num-agents", "many"], "'--num-agents': 'many'; expected a whole number"),
         (["--num-agents", "2.5"], "'--num-agents': '2.5'; expected a whole number"),
         (["--timeout", "soon"], "'--timeout': 'soon'; expected a number"),

@@ -12,7 +12,7 @@ import pytest
 from support.command_line import CommandLine
 
 from evals.testing.openai_server import Loopback, failure
-from pipeline.config import NAMES, RunConfig
+from pipeline.config import NAMES, OWN_PARTS, RunConfig
 from programs.endpoints import endpoints
 from programs.providers import PROVIDERS
 from programs.trust import may_have_key
@@ -300,12 +300,14 @@ def test_every_setting_that_is_text_is_judged() -> None:
     """A new setting that holds a name, a path or an address must be considered here and in pipeline/permissions.py."""
     texts = {name for name in NAMES if isinstance(getattr(RunConfig(), name), str | dict | None)}
     harmless = {
-        *("scenario", "adapter", "worker_type", "planner_type", "archetypes", "agent_mix", "dollars_of"),
-        *("bracket_setting", "election_rule", "economy", "welfare", "satisfaction", "engine", "rpm", "tpm", "shards"),
+        *("scenario", "adapter", "worker_type", "archetypes", "agent_mix", "dollars_of"),
+        *("bracket_setting", "economy", "satisfaction", "engine", "rpm", "tpm", "shards"),
         *("max_cost_usd", "max_tokens", "omit"),
     }
     judged = {"llm", "role_llm", "base_url", "prompt_algo", "strategy", "program", "examples", "prices", "log_dir"}
-    assert texts == harmless | judged | {"ray_address", "name", "db"}
+    assert texts == harmless | judged | set(OWN_PARTS) | {"ray_address", "name", "db"}
+    several = {name for name in NAMES if isinstance(getattr(RunConfig(), name), tuple)}
+    assert several == {"elasticity", "rates", "shock", "callback"}  # of these, only callbacks name code
 
 
 def test_a_stored_folder_does_not_say_where_a_log_is_written(cli: CommandLine, theirs: None) -> None:

@@ -14,7 +14,7 @@ import pytest
 from evals.cli.main import main
 from programs.models import environment
 
-SEVERAL = ("--shock", "--detect", "--param")
+SEVERAL = ("--shock", "--detect", "--param", "--callback", "--allow-code")
 """Flags that may be given several times."""
 
 
