@@ -30,7 +30,7 @@ from signatures.texts.worker import (
     YearWorked,
     welfare_in_words,
 )
-from signatures.types import TaxSchedule
+from signatures.types import Demographics, TaxSchedule
 
 MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
@@ -135,20 +135,39 @@ def candidates(
     platforms: Mapping[int, Sequence[int] | None], population: Population, *, voter: int, with_platforms: bool
 ) -> Candidates:
     """The candidates on a voter's ballot: who they are, what they earn and, with platforms, what they propose."""
-    lines = []
-    for agent, changes in platforms.items():
-        census = population.demographics(agent)
-        person = None
-        if census is not None:
-            occupation = _short(untrusted_text.part(census.occupation, 200))
-            person = Person(occupation, census.sex.lower(), census.age)
-        lines.append(
-            Candidate(
-                candidate_name(agent),
-                income=float(population.wage[agent] * FULL_TIME),
+    return Candidates(
+        tuple(
+            candidate(
+                agent,
+                float(population.wage[agent]),
+                population.demographics(agent),
                 own=agent == voter,
-                person=person,
-                platform=RateChanges.of(changes) if with_platforms else None,
+                platform=changes,
+                with_platform=with_platforms,
             )
+            for agent, changes in platforms.items()
         )
-    return Candidates(tuple(lines))
+    )
+
+
+def candidate(
+    agent: int,
+    wage: float,
+    census: Demographics | None,
+    *,
+    own: bool,
+    platform: Sequence[int] | None,
+    with_platform: bool,
+) -> Candidate:
+    """One line of a ballot: worker `agent` with its `wage` in dollars an hour; `own`: the voter itself."""
+    person = None
+    if census is not None:
+        occupation = _short(untrusted_text.part(census.occupation, 200))
+        person = Person(occupation, census.sex.lower(), census.age)
+    return Candidate(
+        candidate_name(agent),
+        income=wage * FULL_TIME,
+        own=own,
+        person=person,
+        platform=RateChanges.of(platform) if with_platform else None,
+    )
