@@ -411,7 +411,7 @@ def test_the_examples_of_the_page_run_in_order() -> None:
 
 def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
     few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules"}
-    found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db="a.duckdb", **few)
+    found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db=Path("a.duckdb"), **few)
     args = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--llm", "rules")
     printed = cli("compare", "worker=io", "worker=cot", "--seeds", "1,2", *args, "--db", "b.duckdb")
     assert printed.code == 0
@@ -425,7 +425,7 @@ def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
 
 
 def test_optimize_writes_the_program_of_each_role() -> None:
-    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": "a.duckdb"}
+    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": Path("a.duckdb")}
     one = le.optimize("worker", optimizer="labeled", budget=60, sizes=(4, 4, 4), **few)
     assert one.programs == {"worker": "worker.io.json"}
     assert one.trials.fetchall()
