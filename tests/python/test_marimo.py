@@ -90,7 +90,7 @@ def test_every_notebook_is_in_its_page_and_no_other() -> None:
 
 
 class Assets(SimpleHTTPRequestHandler):
-    """The exported page in the current folder, and marimo's own scripts, which an exported page takes from a network."""
+    """The exported page in the current folder, and marimo's scripts, which an exported page takes from a network."""
 
     def translate_path(self, path: str) -> str:
         folder = Path() if path == "/page.html" else STATIC
