@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from evals.datasets.simulated import Dataset
     from evals.python.database import Database, Run
     from evals.python.database import open_database as open
+    from evals.python.people import People, people
     from evals.python.simulate import simulate
+    from evals.python.state import state
     from evals.python.studies import compare, optimize
     from evals.python.tuning import dataset, metric, save_program
     from pipeline.errors import EconomistError, ModelError, StoreError, UsageError
@@ -25,6 +27,7 @@ __all__ = [
     "Dataset",
     "EconomistError",
     "ModelError",
+    "People",
     "Run",
     "Stackelberg",
     "StoreError",
@@ -34,8 +37,10 @@ __all__ = [
     "metric",
     "open",
     "optimize",
+    "people",
     "save_program",
     "simulate",
+    "state",
 ]
 
 _FOUND_IN = {
@@ -43,6 +48,7 @@ _FOUND_IN = {
     "Dataset": "evals.datasets.simulated",
     "EconomistError": "pipeline.errors",
     "ModelError": "pipeline.errors",
+    "People": "evals.python.people",
     "Run": "evals.python.database",
     "StoreError": "pipeline.errors",
     "Stackelberg": "pipeline.stackelberg",
@@ -52,8 +58,10 @@ _FOUND_IN = {
     "metric": "evals.python.tuning",
     "open": "evals.python.database:open_database",
     "optimize": "evals.python.studies",
+    "people": "evals.python.people",
     "save_program": "evals.python.tuning",
     "simulate": "evals.python.simulate",
+    "state": "evals.python.state",
 }
 """The module of each name, and its name there where that is another."""
 

@@ -16,9 +16,11 @@ from typing import Any
 
 from evals.compare.run_measures import MEASURES, Measure
 from evals.sweep.cells import NOT_ASKED
+from pipeline.agents.roles import PROGRAMS
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
 from programs.roles import saved_program
+from programs.roles.dspy_state import DSPY, fitting_strategy
 from programs.text_files import each_once, underscored
 
 SETTING = "setting:"
@@ -64,7 +66,7 @@ def parse_arm(text: str) -> dict[str, Any]:
             )
         if is_program(value):
             arm.setdefault("program", {})[role] = value
-            value = _strategy_in(value, text)
+            value = _strategy_in(value, role, text)
         arm.setdefault("strategy", {})[role] = value
     for entry in settings:
         name, value = _pair(entry, text)
@@ -91,13 +93,19 @@ def is_program(value: str) -> bool:
     return value.endswith(".json") or Path(value).is_file()
 
 
-def _strategy_in(path: str, text: str) -> str:
+def _strategy_in(path: str, role: str, text: str) -> str:
+    """The strategy of a saved program: as the file says, or as the predictors that DSPy saved fit."""
     try:
-        strategy = saved_program.read(path).get("strategy")
+        record = saved_program.read(path)
     except ValueError as error:
         raise UsageError(f"arm {text}: {error}") from error
+    strategy = record.get("strategy")
+    if record["format"] == DSPY:
+        strategy = fitting_strategy(record["predictors"], PROGRAMS[role], role)
     if not isinstance(strategy, str):
-        raise UsageError(f"arm {text}: {path} does not say which strategy it was saved for")
+        raise UsageError(
+            f"arm {text}: {path} does not say which strategy it was saved for, and fits no question of {role}"
+        )
     return strategy
 
 

@@ -15,6 +15,7 @@ from evals.output.files import whole_file, writable
 from evals.policies.loaded_run import load
 from pipeline.errors import UsageError
 from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.schema import OPENING
 from programs.text_files import underscored
 
 INCH = 96
@@ -65,15 +66,29 @@ def listing() -> str:
 
 def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float | None = None) -> int:
     """Write one figure of the runs, and return its size in bytes. UsageError if there is nothing to draw."""
-    figure = _figure(name)
+    _figure(name)
     drawable(output, db=db)
-    with ReadOnlyStore(db) as reader:
+    return draw(*_prepared(name, runs, db=db, inches=inches), output, db=db)
+
+
+def chart(name: str, runs: Sequence[str], *, db: str) -> Any:
+    """One figure of the runs as an Altair chart. UsageError if there is nothing to draw."""
+    import altair as alt
+
+    drawing, size = _prepared(name, runs, db=db)
+    return alt.Chart.from_json(json.dumps(framed(drawing(size), background="white")))
+
+
+def _prepared(name: str, runs: Sequence[str], *, db: str, inches: float | None = None) -> tuple[Drawing, Size]:
+    """How to draw a figure, and how large. A database that a run of this process writes is read as a copy."""
+    figure = _figure(name)
+    with OPENING, ReadOnlyStore(db) as reader:
         played = load(reader, runs)
         drawing = figure.prepare(reader, played)
     if drawing is None:
         raise UsageError(f"figure {name}: {figure.absent} in {', '.join(runs)}")
     width = int((inches or (6.5 if figure.spans(len(played)) else 4.5)) * INCH)
-    return draw(drawing, Size(width, figure.height), output, db=db)
+    return drawing, Size(width, figure.height)
 
 
 def drawable(output: str, *, db: str, flag: str = "--output") -> None:

@@ -266,6 +266,7 @@ def _check_output(path: str) -> None:
         raise UsageError(f"-o {path}: the folder {file.parent} does not exist; create it first")
     if file.exists():
         try:
-            saved_program.read(path)
+            if saved_program.read(path)["format"] != saved_program.FORMAT:
+                raise ValueError("DSPy wrote it")
         except ValueError as error:
             raise UsageError(f"-o {path} exists and is not a program file; choose another name") from error

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from evals.output.number_format import figure, plain, share
 from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
-from pipeline.store.reader import SECONDS, check_file
+from pipeline.store.reader import SECONDS, ReadOnlyStore, check_file
 from pipeline.store.run_lookup import find_run, schedule_of
 from pipeline.terminal import visible
 from signatures.types import TaxSchedule
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
+
+    from evals.policies.loaded_run import LoadedRun, Yardstick
 
 SUMMARY = """
 SELECT s.name, s.status, s.scenario, s.llm, s.num_agents, s.max_timesteps, s.years_played, s.last_welfare,
@@ -85,6 +87,32 @@ class Run:
         return None if share is None else float(share)
 
     @property
+    def oracle(self) -> Yardstick:
+        """ORACLE for the people of the last year: its `schedule`, and the objective (`welfare`) if everyone responds to
+        it with the best hours, in the unit of `welfare`. Solving a large population takes seconds."""
+        self._played()
+        with reading(self.db) as reader:
+            loaded = self._loaded(reader)
+        return loaded.oracle
+
+    @property
+    def cautions(self) -> list[str]:
+        """Reasons not to trust the result, one sentence each: what `llm-economist run` prints at its end."""
+        from evals.cautions import messages, unanswered
+
+        self._played()
+        with reading(self.db) as reader:
+            loaded = self._loaded(reader)
+            year = messages.stored(reader, self.run_id, loaded.config)
+            silent = list(unanswered.cautions(reader, self.run_id, self.db))
+        return [*messages.with_oracle(year, loaded.oracle.schedule), *silent]
+
+    def _loaded(self, reader: ReadOnlyStore) -> LoadedRun:
+        from evals.policies.loaded_run import load
+
+        return load(reader, [str(self.run_id)])[0]
+
+    @property
     def regret(self) -> float:
         """Mean regret over all decisions: dollars a year that the best hours would have added to utility."""
         return float(self._played()["mean_regret"])
@@ -115,14 +143,21 @@ class Run:
         write([str(self.run_id)], os.fspath(output), db=self.db)
         return Path(output)
 
-    def figure(self, name: str, output: str | os.PathLike[str]) -> Path:
-        """Write one figure (`llm-economist figure --list`) as .svg, .pdf, .png or .json, and return its path.
-        UsageError without the extra `report`, or if the run has nothing to draw."""
+    @overload
+    def figure(self, name: str) -> Any: ...
+    @overload
+    def figure(self, name: str, output: str | os.PathLike[str]) -> Path: ...
+    def figure(self, name: str, output: str | os.PathLike[str] | None = None) -> Any:
+        """One figure (`llm-economist figure --list`) as an Altair chart, which notebooks draw; with `output`, written
+        as .svg, .pdf, .png or .json, and its path. UsageError without the extra `report`, or where the run has nothing
+        to draw."""
         from evals.figures.extra import require
 
         require()
-        from evals.figures.command import write
+        from evals.figures.command import chart, write
 
+        if output is None:
+            return chart(name, [str(self.run_id)], db=self.db)
         write(name, [str(self.run_id)], os.fspath(output), db=self.db)
         return Path(output)
 

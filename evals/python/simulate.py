@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import Any
 
-from evals.output.console import Console
 from evals.python.database import Run
+from evals.python.progress_bars import display
 from evals.run.command import play_with_progress
 from pipeline.agents.given_parts import as_stored
 from pipeline.simulation.lifecycle import stored_run
 
 
-def simulate(*, progress: bool = False, **settings: Any) -> Run:
+def simulate(*, progress: bool | None = None, **settings: Any) -> Run:
     """Play an economy, store every trace, and return the run.
 
     `settings` are the fields of `pipeline.config.RunConfig`: the flags of `llm-economist run` with underscores and the
     same defaults. `strategy`, `program` and `role_llm` take dictionaries by role. `llm` and the values of `role_llm`
     may be `dspy.LM` objects, those of `strategy` classes or functions, and those of `program` tuned modules. The
-    function stores the same rows as the command. It prints nothing; with `progress`, one line on standard error shows
-    how far the run is.
+    function stores the same rows as the command. It prints nothing but its `progress`: True shows it in a Jupyter
+    or marimo notebook below the cell, in a terminal as one line, and elsewhere as ten lines on standard error; False
+    shows none; None, the default, shows it in notebooks and terminals only.
 
     Call it in a script, in a thread, or in a notebook, whose event loop it blocks. Threads that write the same database
     take turns. A run that a cap has ended is returned with status "stopped".
@@ -30,5 +30,5 @@ def simulate(*, progress: bool = False, **settings: Any) -> Run:
     the run.
     """
     given, models = as_stored(settings)
-    console = Console(stderr=True) if progress else Console(file=io.StringIO(), quiet=True)
-    return Run(*stored_run(given, partial(play_with_progress, console=console), models=models))
+    console, shown = display(progress)
+    return Run(*stored_run(given, partial(play_with_progress, console=console, shown=shown), models=models))

@@ -14,6 +14,7 @@ from evals.optimize.command import optimize as tune
 from evals.optimize.plan import OptimizeRequest
 from evals.output.console import Console
 from evals.python.relations import own
+from pipeline.agents.given_parts import with_paths_as_text
 from pipeline.parallel.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def compare(
     file = os.fspath(csv) if csv is not None else None
     options = Options(wanted, 1, list(detect), max_fallback / 100, file, False, any_code, False, 1.0, primary)
     told = io.StringIO()
-    found = run_compare(arms, settings, options, Console(file=told, width=WIDTH))
+    found = run_compare(arms, with_paths_as_text(settings), options, Console(file=told, width=WIDTH))
     assert found is not None
     made, db = found
     return Found(str(Path(db).absolute()), (made.study,), told.getvalue(), {})
@@ -104,7 +105,7 @@ def optimize(
     file = os.fspath(output) if output is not None else None
     order = OptimizeRequest(role, optimizer, metric, budget, teacher_llm, reflection_llm, sized, from_sql, demos, file)
     told = io.StringIO()
-    made = tune(order, settings, Console(file=told, width=WIDTH))
+    made = tune(order, with_paths_as_text(settings), Console(file=told, width=WIDTH))
     if made.code == INTERRUPTED:
         raise KeyboardInterrupt("interrupted: all replies are stored; call optimize again to resume")
     return Found(str(Path(made.db).absolute()), made.studies, told.getvalue(), dict(made.programs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,9 @@ def play(simulation: Simulation, console: Console) -> int:
     return INTERRUPTED if ending.status == "interrupted" else 0
 
 
-def play_with_progress(simulation: Simulation, console: Console) -> Ending:
-    """Play a simulation to its end, with its progress on `console`. An error says how to resume the run."""
-    with Progress(console, simulation.config, simulation.llm_agents.usage, simulation.start) as years:
+def play_with_progress(simulation: Simulation, console: Console, shown: Callable[..., Progress] = Progress) -> Ending:
+    """Play a simulation to its end, with its progress on `console`, as `shown`. An error says how to resume the run."""
+    with shown(console, simulation.config, simulation.llm_agents.usage, simulation.start) as years:
         try:
             return carry_out(simulation, years.on_year, observers=[wandb_log(simulation)])
         except EconomistError as error:

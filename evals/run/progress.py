@@ -21,6 +21,12 @@ def cost_in_words(usage: Usage) -> str:
     return f"${usage.cost_usd:.4f}{' + ?' if usage.unpriced else ''}"
 
 
+def year_in_words(year: Year, usage: Usage) -> str:
+    """The welfare of a year, and the tokens, cost and failed calls of the run so far."""
+    failed = f" · {usage.failed} failed calls" if usage.failed else ""
+    return f"welfare {year.welfare:.5g} · {usage.tokens:,} tokens · {cost_in_words(usage)}{failed}"
+
+
 class Waiting(ProgressColumn):
     """The reason why calls are waiting now."""
 
@@ -66,9 +72,7 @@ class Progress:
         self.bar.stop()
 
     def on_year(self, year: Year) -> None:
-        words = f"welfare {year.welfare:.5g} · {self.usage.tokens:,} tokens · {cost_in_words(self.usage)}"
-        if self.usage.failed:
-            words += f" · {self.usage.failed} failed calls"
+        words = year_in_words(year, self.usage)
         self.bar.update(self.task, advance=1, description=words)
         total = self.config.max_timesteps
         if not self.live and (year.year + 1) % max(1, total // 10) == 0:

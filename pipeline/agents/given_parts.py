@@ -21,6 +21,11 @@ from programs.roles import saved_program
 from programs.strategies.registry import STRATEGIES
 
 
+def with_paths_as_text(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with text in place of `pathlib` paths."""
+    return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
+
+
 def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dspy.BaseLM]]:
     """Settings as text and numbers, and the model objects by the name under which they are stored.
 
@@ -28,7 +33,7 @@ def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, ds
     `module:Name`. A tuned module is written to the folder of the database, as `STEM.ROLE.HASH.json`. UsageError for an
     object that a run could not store.
     """
-    given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in settings.items()}
+    given = with_paths_as_text(settings)
     models: dict[str, dspy.BaseLM] = {}
     if isinstance(given.get("llm"), dspy.BaseLM):
         given["llm"] = _named(given["llm"], models)

@@ -34,7 +34,7 @@ from signatures.texts.worker import (
     YearWorked,
     welfare_in_words,
 )
-from signatures.types import TaxSchedule
+from signatures.types import Demographics, TaxSchedule
 
 TABLE, BY_YEAR = LAYOUTS["worker"][PLAIN], LAYOUTS["planner"][PLAIN]
 
@@ -170,21 +170,42 @@ def candidates(
 
     `prospects`: by candidate, what its platform would change for the voter.
     """
-    lines = []
-    for agent, changes in platforms.items():
-        census = population.demographics(agent)
-        person = None
-        if census is not None:
-            occupation = _short(untrusted_text.part(census.occupation, 200))
-            person = Person(occupation, census.sex.lower(), census.age)
-        lines.append(
-            Candidate(
-                candidate_name(agent),
-                income=float(population.wage[agent] * FULL_TIME),
+    return Candidates(
+        tuple(
+            candidate(
+                agent,
+                float(population.wage[agent]),
+                population.demographics(agent),
                 own=agent == voter,
-                person=person,
-                platform=RateChanges.of(changes) if with_platforms else None,
+                platform=changes,
+                with_platform=with_platforms,
                 prospect=prospects.get(agent) if with_platforms else None,
             )
+            for agent, changes in platforms.items()
         )
-    return Candidates(tuple(lines))
+    )
+
+
+def candidate(
+    agent: int,
+    wage: float,
+    census: Demographics | None,
+    *,
+    own: bool,
+    platform: Sequence[int] | None,
+    with_platform: bool,
+    prospect: Prospect | None = None,
+) -> Candidate:
+    """One line of a ballot: worker `agent` with its `wage` in dollars an hour; `own`: the voter itself."""
+    person = None
+    if census is not None:
+        occupation = _short(untrusted_text.part(census.occupation, 200))
+        person = Person(occupation, census.sex.lower(), census.age)
+    return Candidate(
+        candidate_name(agent),
+        income=wage * FULL_TIME,
+        own=own,
+        person=person,
+        platform=RateChanges.of(platform) if with_platform else None,
+        prospect=prospect,
+    )

@@ -3,6 +3,7 @@
 Pickle is never used. A file holds how the program was tuned and, for every predictor of a role, its instruction, its
 demonstrations as objects, and the fields of its question with a fingerprint. Loading compares field by field; DSPy
 alone would silently match a wrong file's fields by position. A file never holds a model or a key.
+The JSON that DSPy's own `save` writes is read, too (dspy_state.py), and checked in the same way.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import dspy
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from programs.roles.dspy_state import DSPY, misfit, place_in, predictors_in, questions_of
 from programs.text_files import read_json
 from programs.user_files import LARGEST_PROGRAM
 
 FORMAT = "llm-economist program 2"
 FORMATS = "llm-economist program "
+OR_DSPYS = ", nor the state that a DSPy module's save('x.json') writes"
 
 Fields = list[dict[str, Any]]
 
@@ -125,11 +128,14 @@ def load(
     ValueError says in one line what does not fit, and leaves the program unchanged.
     """
     record, shown = read(path), f"--program {role}={path}"
-    for key, wanted in (("role", role), ("strategy", strategy)):
-        if record.get(key) != wanted:
-            raise ValueError(f"{shown} was saved for {key} {record.get(key)!r}, not {wanted!r}")
-    predictors = dict(program.named_predictors())
-    loaded = _checked(record.get("predictors"), predictors, shown)
+    if record["format"] == DSPY:
+        predictors, loaded = _placed(record["predictors"], program, role, shown)
+    else:
+        for key, wanted in (("role", role), ("strategy", strategy)):
+            if record.get(key) != wanted:
+                raise ValueError(f"{shown} was saved for {key} {record.get(key)!r}, not {wanted!r}")
+        predictors = _named_alike(record.get("predictors"), program)
+        loaded = _checked(record.get("predictors"), predictors, shown)
     for name, (instruction, demos) in loaded.items():
         predictors[name].signature = predictors[name].signature.with_instructions(instruction)
         predictors[name].demos = demos
@@ -143,6 +149,50 @@ def load(
 
 
 Loaded = dict[str, tuple[str, list[dspy.Example]]]
+
+
+def _placed(
+    saved: Mapping[str, Any], program: dspy.Module, role: str, shown: str
+) -> tuple[Mapping[str, dspy.Predict], Loaded]:
+    """Where the predictors of DSPy's own file belong, and their instructions and demonstrations."""
+    places = place_in(saved, program, role)
+    if places is None:
+        raise ValueError(f"{shown}, which DSPy wrote, {misfit(saved, program, role)}")
+    loaded: Loaded = {}
+    for name, predictor in places.items():
+        state, signature = saved[name], predictor.signature
+        # Examples keep what no prompt shows, such as how they were made.
+        demos = [demo_of(signature, one) if isinstance(one, dict) else one for one in _demos(state, name, shown)]
+        loaded[name] = state["instruction"], _examples(signature, [one for one in demos if one], f"{shown}, {name}")
+    return places, loaded
+
+
+def _named_alike(saved: Any, program: dspy.Module) -> dict[str, dspy.Predict]:
+    """The predictors of the one question of `program` that a file holds alone, else those of the whole program."""
+    for place in (program, *questions_of(program)):
+        predictors = dict(place.named_predictors())
+        if isinstance(saved, dict) and set(saved) == set(predictors) and _same_fields(saved, predictors):
+            return predictors
+    return dict(program.named_predictors())
+
+
+def _same_fields(saved: Mapping[str, Any], predictors: Mapping[str, dspy.Predict]) -> bool:
+    return all(
+        isinstance(saved[name], dict) and saved[name].get("fields") == fields_of(one.signature)
+        for name, one in predictors.items()
+    )
+
+
+def _demos(state: Mapping[str, Any], name: str, shown: str) -> list[Any]:
+    """The demonstrations of a predictor. ValueError if it has none to read, or no instruction."""
+    demos = state.get("demos")
+    if not isinstance(state.get("instruction"), str) or not isinstance(demos, list):
+        raise ValueError(f"{shown} has no usable instruction or demos for {name}")
+    return demos
+
+
+def _examples(signature: type[dspy.Signature], demos: list[Any], shown: str) -> list[dspy.Example]:
+    return [_demo(signature, demo, f"{shown}, demo {i}") for i, demo in enumerate(demos, 1)]
 
 
 def _checked(saved: Any, predictors: Mapping[str, dspy.Predict], shown: str) -> Loaded:
@@ -160,10 +210,7 @@ def _checked(saved: Any, predictors: Mapping[str, dspy.Predict], shown: str) -> 
             raise ValueError(f"{shown} does not fit {name}: {differs}")
         if state.get("fingerprint") != fingerprint(fields_of(signature)):
             raise ValueError(f"{shown} does not fit {name}: its fingerprint is not that of its fields; was it edited?")
-        if not isinstance(state.get("instruction"), str) or not isinstance(state.get("demos"), list):
-            raise ValueError(f"{shown} has no usable instruction or demos for {name}")
-        demos = [_demo(signature, demo, f"{shown}, {name}, demo {i}") for i, demo in enumerate(state["demos"], 1)]
-        loaded[name] = state["instruction"], demos
+        loaded[name] = state["instruction"], _examples(signature, _demos(state, name, shown), f"{shown}, {name}")
     return loaded
 
 
@@ -209,7 +256,10 @@ def state_hash(state: Any) -> str:
 
 
 def read(path: str) -> dict[str, Any]:
-    """The record in a program file. ValueError in one line if there is none."""
+    """The record in a program file; of one that DSPy wrote the `format` (`DSPY`) and the `predictors`.
+
+    ValueError in one line where there is none.
+    """
     try:
         record = read_json(path, most=LARGEST_PROGRAM)
     except FileNotFoundError as error:
@@ -221,9 +271,12 @@ def read(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"program file {path} is not readable JSON ({error}); pickles are never loaded") from error
     found = record.get("format") if isinstance(record, dict) else None
+    dspys = predictors_in(record) if found is None else None
+    if dspys is not None:
+        return {"format": DSPY, "predictors": dspys}
     if found != FORMAT:
         older = isinstance(found, str) and found.startswith(FORMATS)
         hint = f", but of {found!r}: tune it again with `llm-economist optimize`" if older else ""
-        raise ValueError(f"program file {path} is not of format {FORMAT!r}{hint}")
+        raise ValueError(f"program file {path} is not of format {FORMAT!r}{hint or OR_DSPYS}")
     assert isinstance(record, dict)
     return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import io
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import dspy
 import duckdb
 import pytest
@@ -120,6 +122,22 @@ def test_progress_is_one_kind_of_line_on_standard_error(capfd: pytest.CaptureFix
     assert [line[:9] for line in err.splitlines()] == [f"year {n}/4 ·"[:9] for n in (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize(
+    ("progress", "terminals", "shown"),
+    [(None, "out err", True), (None, "err", False), (None, "out", False), (False, "out err", False), (True, "", True)],
+)
+def test_a_script_shows_progress_if_it_is_asked_to_or_its_output_is_a_terminal(
+    progress: bool | None, terminals: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    for stream, name in ((out, "out"), (err, "err")):
+        monkeypatch.setattr(stream, "isatty", lambda name=name: name in terminals)
+        monkeypatch.setattr(sys, f"std{name}", stream)
+    simulate("a.duckdb", progress=progress, scenario="rational")
+    assert out.getvalue() == ""
+    assert bool(err.getvalue()) is shown
+
+
 def test_relations_and_figures_are_what_sql_says() -> None:
     run = simulate("a.duckdb")
     simulate("a.duckdb", seed=7)
@@ -144,6 +162,25 @@ def test_relations_and_figures_are_what_sql_says() -> None:
     assert duckdb.sql("select count(*) from panel").fetchall() == [(16,)]
 
 
+def test_cautions_are_those_that_the_command_prints_at_its_end(cli: CommandLine) -> None:
+    ran = cli("run", *FLAGS, "--db", "a.duckdb")
+    printed = re.findall(r"^Caution, (.*)$", ran.out.split("Other welfare functions")[1], re.MULTILINE)
+    found = le.open("a.duckdb").run(1).cautions
+    assert " ".join(" ".join(found).split()).startswith(" ".join(printed[0].split())[:40])
+    assert len(found) == ran.out.split("Other welfare functions")[1].count("Caution, ") > 0
+
+
+def test_a_figure_without_a_file_is_a_chart_of_the_same_specification() -> None:
+    run = simulate("a.duckdb")
+    chart = run.figure("schedule")
+    run.figure("schedule", "schedule.json")
+    written = json.loads(Path("schedule.json").read_text())
+    drawn = chart.to_dict()
+    assert isinstance(chart, alt.TopLevelMixin), "notebooks show it"
+    assert len(drawn["concat"]) == len(written["concat"])
+    assert drawn["config"]["background"] == written["config"]["background"]
+
+
 def test_nothing_can_be_written_through_a_run() -> None:
     run = simulate("a.duckdb", scenario="rational", max_timesteps=2)
     with pytest.raises(le.UsageError):
@@ -159,12 +196,15 @@ def test_a_run_can_be_looked_at_in_its_own_process_while_it_is_played(monkeypatc
     def look() -> None:
         run = le.open("a.duckdb").run(1)
         seen.update(years=len(run.years), status=run.status, regret=run.regret, shown=repr(run))
+        seen.update(oracle=run.oracle, cautions=run.cautions, chart=run.figure("schedule"))
 
     in_year(monkeypatch, 1, look)
     run = simulate("a.duckdb")
     assert (seen["years"], seen["status"]) == (2, "running")
     assert "2 of 4 years" in seen["shown"]
     assert seen["regret"] != run.regret
+    assert seen["oracle"] == run.oracle
+    assert all(isinstance(line, str) for line in seen["cautions"])
     assert len(run.years) == 4
 
 
@@ -253,6 +293,7 @@ def test_what_does_not_exist_is_a_usage_error() -> None:
         lambda: le.open("a.duckdb").run("nobody"),
         lambda: run.question("elastic"),
         lambda: run.figure("schedul", "x.svg"),
+        lambda: run.figure("schedul"),
         lambda: run.figure("schedule", "x.txt"),
         lambda: le.metric("beauty"),
         lambda: le.metric("welfare", welfare="mine"),
@@ -370,7 +411,7 @@ def test_the_examples_of_the_page_run_in_order() -> None:
 
 def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
     few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules"}
-    found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db="a.duckdb", **few)
+    found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db=Path("a.duckdb"), **few)
     args = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--llm", "rules")
     printed = cli("compare", "worker=io", "worker=cot", "--seeds", "1,2", *args, "--db", "b.duckdb")
     assert printed.code == 0
@@ -385,7 +426,7 @@ def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 def test_optimize_writes_the_program_of_each_role() -> None:
-    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": "a.duckdb"}
+    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": Path("a.duckdb")}
     one = le.optimize("worker", optimizer="labeled", budget=60, sizes=(4, 4, 4), **few)
     assert one.programs == {"worker": "worker.io.json"}
     assert one.trials.fetchall()
