@@ -108,6 +108,11 @@ class RunConfig:
         f"state all amounts in dollars of this year, {min(CPI_U)} to {max(CPI_U)} (default: no adjustment for "
         "inflation; docs/population.md)",
     )
+    taste_spread: Annotated[float, Ge(0), Le(1)] = setting(
+        0.0,
+        "spread of the workers' taste for leisure: standard deviation of the logarithm of a factor on the cost of "
+        "effort, which each worker is told in words (docs/population.md)",
+    )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     platforms: bool = setting(False, "candidates propose rate changes before the vote (scenario democratic)")
     binding_platforms: bool = setting(False, "the winner's proposal becomes law (with --platforms)")
@@ -219,6 +224,11 @@ class RunConfig:
             raise ValueError(
                 f"--archetypes {self.archetypes} does not fit --scenario democratic, where every worker votes; "
                 "use rational or bounded"
+            )
+        if self.taste_spread:
+            raise ValueError(
+                f"--archetypes {self.archetypes} does not fit --taste-spread {self.taste_spread:g}: an archetype "
+                "stands for workers of one taste; leave one of them out"
             )
         if self.worker_type != "LLM":
             raise ValueError(f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}")

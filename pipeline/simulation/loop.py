@@ -42,7 +42,7 @@ from pipeline.simulation.records import (
 from pipeline.simulation.world import World, create
 from pipeline.store.call_rows import Recorded
 from pipeline.store.writer import Store
-from signatures.texts.worker import Identity, LastRebate, YearSummary
+from signatures.texts.worker import LastRebate, YearSummary
 
 WORKER_EXPLOIT_FROM = 0.9
 """Workers exploit in the last tenth of the run, and in the last year of every tax year."""
@@ -170,10 +170,10 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
     rebate = world.outcome.rebate if world.outcome is not None else None
     kind = str(world.population.utility_type[agent])
     return {
-        "objective": str(see.objective(kind, world.setting(), world.num_agents)),
+        "objective": str(see.objective(kind, world.setting(), world.num_agents, world.taste(agent))),
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate)),
-        "identity": str(Identity.of(world.persona(agent), float(world.population.wage[agent]))),
+        "identity": str(world.identity(agent)),
         "record": str(see.worker_record(world.memory, agent, world.schedule)),
         "phase": worker_phase(world.config, year),
     }
@@ -217,7 +217,7 @@ def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
     """The input fields of a worker's prompt for its verdict on the tax policy."""
     return {
         "tax_schedule": str(world.schedule),
-        "identity": str(Identity.of(world.persona(agent), float(world.population.wage[agent]))),
+        "identity": str(world.identity(agent)),
         "this_year": str(
             YearSummary(
                 hours=outcome.labor[agent],

@@ -36,16 +36,19 @@ MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
 
 
-def utility_formula(economy: Economy, num_agents: int) -> UtilityFormula:
-    """The worker's own utility with its numbers, so that the optimum can be computed."""
-    return UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
+def utility_formula(economy: Economy, num_agents: int, taste: float | None = None) -> UtilityFormula:
+    """The worker's own utility with its numbers, so that the optimum can be computed. `taste`: its factor on the cost
+    of effort."""
+    cost = economy.weeks * economy.c
+    return UtilityFormula(cost if taste is None else cost * taste, economy.delta, num_agents)
 
 
-def objective(utility_type: str, setting: Setting, num_agents: int) -> Objective:
-    """A worker's objective: own utility, social welfare, or its negative."""
-    utility = utility_formula(setting.economy, num_agents)
+def objective(utility_type: str, setting: Setting, num_agents: int, taste: float | None = None) -> Objective:
+    """A worker's objective: own utility, with its own `taste`, or social welfare or its negative, in which the cost of
+    effort is the usual one."""
     if utility_type == "egotistical":
-        return Objective(utility)
+        return Objective(utility_formula(setting.economy, num_agents, taste))
+    utility = utility_formula(setting.economy, num_agents)
     verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}
     return Objective(utility, welfare_in_words(setting.welfare, setting.inequality_aversion), verb[utility_type])
 
