@@ -84,6 +84,14 @@ class RunConfig:
         None, "database from whose decisions the strategy knn takes its examples (default: --db)"
     )
     adapter: Literal["chat", "json", "xml", "compact"] = setting("compact", "format of prompts and replies")
+    exploration: bool = setting(
+        True, "tell workers to explore in most years; --no-exploration tells them to exploit in every year"
+    )
+    exploitation: bool = setting(
+        True,
+        "tell workers to exploit in the last year of a tax year and the last tenth of the run; --no-exploitation tells "
+        "them to explore in every year",
+    )
     worker_type: WorkerType = setting(
         "LLM", "workers whose hours a model chooses: all, one (ONE_LLM), or none (FIXED: 40 to 60 hours, drawn once)"
     )
@@ -184,6 +192,10 @@ class RunConfig:
             raise ValueError(
                 f"--percent-ego {self.percent_ego:g} + --percent-alt {self.percent_alt:g} + --percent-adv "
                 f"{self.percent_adv:g} = {total:g}; they must add to 100"
+            )
+        if not (self.exploration or self.exploitation):
+            raise ValueError(
+                "--no-exploration and --no-exploitation: workers must be told to explore or to exploit; leave one out"
             )
         if self.scenario == "democratic" and self.planner_type != "LLM":
             raise ValueError(

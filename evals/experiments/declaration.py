@@ -114,14 +114,15 @@ def choose(name: str) -> dict[str, Experiment]:
         return known
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}, or {ALL}"
+        meant = f"; did you mean {near[0]}?" if near else f"; choose one of {', '.join(known)}, paper, or {ALL}"
         raise UsageError(f"no experiment {name!r}{meant}")
     return {wanted: known[wanted]}
 
 
 def listing() -> str:
     """Every experiment with its question and its arms."""
-    return "\n".join(f"{name}\n  {one.question}\n  arms: {_arms_in_words(one)}" for name, one in catalog().items())
+    listed = "\n".join(f"{name}\n  {one.question}\n  arms: {_arms_in_words(one)}" for name, one in catalog().items())
+    return f"{listed}\npaper\n  One row per published claim: its value, ours, the deviation (not part of `{ALL}`)."
 
 
 def _arms_in_words(experiment: Experiment) -> str:

@@ -180,7 +180,12 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
 
 
 def worker_phase(config: RunConfig, year: int) -> str:
-    """`exploit` in the last year before the schedule may change and in the last tenth of the run."""
+    """`exploit` in the last year before the schedule may change and in the last tenth of the run.
+
+    In every year with --no-exploration, and in none with --no-exploitation.
+    """
+    if not config.exploration or not config.exploitation:
+        return "explore" if config.exploration else "exploit"
     last_of_tax_year = (year + 1) % config.two_timescale == 0
     late = year >= WORKER_EXPLOIT_FROM * config.max_timesteps
     return "exploit" if last_of_tax_year or late else "explore"

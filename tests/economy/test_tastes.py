@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
 
+from evals.cautions.messages import stored as stored_situation
+from evals.compare.run_measures import outcomes
 from pipeline.config import build
 from pipeline.economy.baselines import Setting, objective, oracle, oracle_grid, saez
 from pipeline.economy.equilibrium import equilibrium, regret, settle
@@ -16,7 +18,10 @@ from pipeline.economy.population import draw_tastes
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, Economy, best_response, effective_share, income, utility
 from pipeline.simulation.fresh_people import FRESH_PEOPLE, fresh_people
+from pipeline.simulation.restore import restore
 from pipeline.simulation.world import create
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run
 from programs.engines.rules.policies import choose_labor
 from signatures.texts.worker import Identity, Objective, UtilityFormula
 
@@ -171,6 +176,19 @@ def test_a_run_with_tastes_replays_forks_and_exports(played: str, cli: CommandLi
         said = json.loads(row["messages"][-1]["content"])["labor"]
         assert abs(said - best[row["year"], row["agent"]]) <= 1
     assert len(rows) == 16
+
+
+def test_every_reader_of_a_run_judges_by_its_tastes(played: str, cli: CommandLine) -> None:
+    (stored,) = cli.sql("SELECT * FROM yardsticks WHERE year = 3", played)
+    with ReadOnlyStore(played) as reader:
+        row = find_run(reader, "1")
+        figures = outcomes(reader, {1: config_of(row)}, welfare="inverse_income")[1]
+        situation = stored_situation(reader, 1, config_of(row))
+        world = restore(reader, 1, config_of(row), 4)
+    assert figures["welfare_best_response"] == pytest.approx(stored["welfare_best_response"])
+    assert figures["planner_share"] == pytest.approx(stored["planner_share"])
+    assert situation.setting.economy == world.economy
+    assert objective(situation.setting, world.schedule) == pytest.approx(stored["welfare_best_response"])
 
 
 @pytest.mark.slow
