@@ -98,6 +98,14 @@ class RunConfig:
         {}, "layout of the observations in the prompts of single roles, e.g. planner=steady (docs/optimizing.md)"
     )
     adapter: Literal["chat", "json", "xml", "compact"] = setting("compact", "format of prompts and replies")
+    exploration: bool = setting(
+        True, "tell workers to explore in most years; --no-exploration tells them to exploit in every year"
+    )
+    exploitation: bool = setting(
+        True,
+        "tell workers to exploit in the last year of a tax year and the last tenth of the run; --no-exploitation tells "
+        "them to explore in every year",
+    )
     worker_type: WorkerType = setting(
         "LLM", "workers whose hours a model chooses: all, one (ONE_LLM), or none (FIXED: 40 to 60 hours, drawn once)"
     )
@@ -121,6 +129,11 @@ class RunConfig:
         None,
         f"state all amounts in dollars of this year, {min(CPI_U)} to {max(CPI_U)} (default: no adjustment for "
         "inflation; docs/population.md)",
+    )
+    taste_spread: Annotated[float, Ge(0), Le(1)] = setting(
+        0.0,
+        "spread of the workers' taste for leisure: standard deviation of the logarithm of a factor on the cost of "
+        "effort, which each worker is told in words (docs/population.md)",
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     platforms: bool = setting(False, "candidates propose rate changes before the vote (scenario democratic)")
@@ -216,6 +229,10 @@ class RunConfig:
                 f"--percent-ego {self.percent_ego:g} + --percent-alt {self.percent_alt:g} + --percent-adv "
                 f"{self.percent_adv:g} = {total:g}; they must add to 100"
             )
+        if not (self.exploration or self.exploitation):
+            raise ValueError(
+                "--no-exploration and --no-exploitation: workers must be told to explore or to exploit; leave one out"
+            )
         if self.scenario == "democratic" and self.planner_type != "LLM":
             raise ValueError(
                 f"--planner-type {self.planner_type} does not fit --scenario democratic, where the leader is elected; "
@@ -255,6 +272,11 @@ class RunConfig:
             raise ValueError(
                 f"--archetypes {self.archetypes} does not fit --scenario democratic, where every worker votes; "
                 "use rational or bounded"
+            )
+        if self.taste_spread:
+            raise ValueError(
+                f"--archetypes {self.archetypes} does not fit --taste-spread {self.taste_spread:g}: an archetype "
+                "stands for workers of one taste; leave one of them out"
             )
         if self.worker_type != "LLM":
             raise ValueError(f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}")

@@ -101,7 +101,7 @@ def told_rates(setting: Setting, law: TaxSchedule) -> str:
 LAST_LAW = "SELECT * FROM years WHERE run_id = ? ORDER BY year DESC LIMIT 1"
 
 LAST_PANEL = """
-SELECT wage, {counts} AS utility, income, regret FROM panel WHERE run_id = ? AND year = ? ORDER BY agent
+SELECT wage, taste, {counts} AS utility, income, regret FROM panel WHERE run_id = ? AND year = ? ORDER BY agent
 """
 
 
@@ -113,8 +113,9 @@ def stored(reader: Reader, run_id: int, config: RunConfig) -> Situation:
     wage, utility, income, own = (np.ma.getdata(columns[name]) for name in ("wage", "utility", "income", "regret"))
     edges = tuple(law["thresholds"])
     start, best = law.get("welfare_start"), law.get("welfare_oracle")  # missing in older files
+    tastes = None if np.ma.getmaskarray(columns["taste"]).any() else np.ma.getdata(columns["taste"])
     setting = Setting(
-        economy_in(config.economy, config.dollars_of),
+        replace(economy_in(config.economy, config.dollars_of), tastes=tastes),
         edges,
         wage,
         welfare=config.welfare,

@@ -104,7 +104,9 @@ def compare(
 @app.command()
 @with_run_options
 def experiment(
-    which: Annotated[str | None, typer.Argument(metavar="NAME", help="name of the experiment, or `all`")] = None,
+    which: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="name of the experiment, `all` or `paper`")
+    ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     paper: Annotated[
         bool, typer.Option("--paper", help="settings of the released LLM Economist code: economy v1, 2500 years")
@@ -137,6 +139,8 @@ def experiment(
     Example: llm-economist experiment baselines --seeds 1-10 --num-agents 100
 
     Example: llm-economist experiment rational --llm rules --seeds 1-5 --dry-run
+
+    Example: llm-economist experiment paper --llm rules --seeds 1-10
     """
     from evals.experiments.declaration import listing
 
@@ -150,6 +154,10 @@ def experiment(
     given = {name: value for name, value in settings.items() if value is not None}
     given = {**(read_toml(config) if config else {}), **given}
     options = Options(seeds, parallel, detect or [], max_fallback / 100, csv, json, any_code, dry_run, latency)
+    if which == "paper":
+        from evals.experiments.paper_table import run_paper
+
+        return run_paper(given, options, paper=paper, figure=figure)
     run_experiments(which, given, options, paper=paper, figure=figure)
 
 

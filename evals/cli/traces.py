@@ -92,11 +92,30 @@ def export(
     run: Annotated[str, typer.Argument(help="number or name of the run, or `all`")],
     to: Annotated[str, typer.Option("--to", help="folder to create")],
     db: Db = DEFAULT_DB,
+    format: Annotated[
+        str, typer.Option("--format", help="parquet, or training data: sft, preferences or grpo")
+    ] = "parquet",
+    splits: Annotated[
+        str | None, typer.Option("--splits", help="percent of the economies in train, dev, test [default: 80,10,10]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="seed of the splits [default: 0]")] = None,
+    explore: Annotated[bool, typer.Option("--explore", help="also questions that said to explore")] = False,
 ) -> None:
     """Write runs, or all runs and studies, as Parquet files, one folder per table, with a manifest of checksums.
 
+    With --format sft, preferences or grpo: the questions of the runs as training data in chat format, with exact
+    answers, one JSONL file per split and a card (docs/optimizing.md).
+
     Example: llm-economist export 3 --to shared/run-3
+
+    Example: llm-economist export all --format sft --to training
     """
+    if format != "parquet":
+        return _export_training(db, run, to, format, splits or "80,10,10", seed or 0, explore=explore)
+    if training := [f"--{name}" for name, value in (("splits", splits), ("seed", seed)) if value is not None]:
+        raise UsageError(f"{training[0]} needs --format sft, preferences or grpo")
+    if explore:
+        raise UsageError("--explore needs --format sft, preferences or grpo")
     from pipeline.store.export import export as write
 
     manifest = write(db, run, to)
@@ -107,6 +126,21 @@ def export(
         f"{'run' if len(numbers) == 1 else 'runs'} {which}: {sum(f['rows'] for f in files):,} "
         f"rows in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, in {to}"
     )
+
+
+def _export_training(db: str, run: str, to: str, format: str, splits: str, seed: int, *, explore: bool) -> None:
+    from evals.datasets.training_files import export_training
+    from evals.datasets.training_rows import FORMATS
+
+    if format not in FORMATS:
+        raise UsageError(f"--format {format}: choose one of parquet, {', '.join(FORMATS)}")
+    counts, skipped = export_training(db, run, to, format=format, shares=splits, seed=seed, explore=explore)
+    rows = {name: sum(n for (split, _), n in counts.items() if split == name) for name in ("train", "dev", "test")}
+    typer.echo(f"{', '.join(f'{n:,} rows for {name}' for name, n in rows.items())}, in {to} (README.md describes them)")
+    for why, number in sorted(skipped.items()):
+        typer.echo(f"left out {number:,}: {why}", err=True)
+    if empty := [name for name, n in rows.items() if not n]:
+        typer.echo(f"{' and '.join(empty)} empty: no economy is in two splits; add runs with other seeds", err=True)
 
 
 @app.command(name="import")

@@ -114,11 +114,12 @@ def prepare(
 
 def _same_people(reference: Cell, cell: Cell) -> None:
     people, others = (create(replace(one.config, planner_type="LLM")).population for one in (reference, cell))
-    same = np.array_equal(people.wage, others.wage) and np.array_equal(people.utility_type, others.utility_type)
-    if not same:
+    columns = [(getattr(people, name), getattr(others, name)) for name in ("wage", "utility_type", "taste")]
+    same = (np.array_equal(own, other) for own, other in columns)
+    if not all(same):
         raise UsageError(
             f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same people "
-            "(num_agents, agent_mix, percentages and the draws of a scenario must be the same)"
+            "(num_agents, agent_mix, taste_spread, percentages and the draws of a scenario must be the same)"
         )
 
 

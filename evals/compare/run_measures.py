@@ -166,8 +166,9 @@ def _recomputed(reader: Reader, run_id: int, config: RunConfig, welfare: str) ->
 
 
 def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
-    """The wages of each run's last year, and each person's income from outside in that year."""
-    query = """SELECT run_id, list(wage ORDER BY agent) AS wages, any_value(windfall) AS windfall
+    """The wages and tastes of each run's last year, and each person's income from outside in that year."""
+    query = """SELECT run_id, list(wage ORDER BY agent) AS wages, any_value(windfall) AS windfall,
+                      list(taste ORDER BY agent) FILTER (taste IS NOT NULL) AS tastes
                FROM panel JOIN (SELECT run_id, max(year) AS year FROM years GROUP BY run_id) USING (run_id, year)
                JOIN welfare_by_year USING (run_id, year)
                WHERE run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY run_id"""
@@ -176,8 +177,9 @@ def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
 
 def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Setting:
     """The inputs of start and ORACLE: the people to be taxed, and the welfare function."""
+    tastes = None if last["tastes"] is None else np.array(last["tastes"])
     return Setting(
-        economy=economy_in(config.economy, config.dollars_of),
+        economy=replace(economy_in(config.economy, config.dollars_of), tastes=tastes),
         thresholds=brackets_in(config.bracket_setting, config.dollars_of),
         wages=np.array(last["wages"]),
         welfare=welfare,

@@ -81,6 +81,8 @@ def _hours(world: World, asked: Asked) -> Answered:
         "dollars_of": world.config.dollars_of,
         **_law(asked.schedule),
     }
+    if (taste := world.taste(asked.agent)) is not None:
+        truth["taste"] = taste
     return {"labor": best_hours(Work.of(truth))}, truth
 
 
@@ -94,6 +96,8 @@ def _rates(world: World, asked: Asked) -> Answered:
         "inequality_aversion": world.config.inequality_aversion,
         **_law(asked.schedule),
     }
+    if world.population.taste is not None:
+        truth["tastes"] = world.population.taste.tolist()
     return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth
 
 

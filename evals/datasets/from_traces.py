@@ -126,13 +126,17 @@ class TraceDataset:
         return lowest
 
     def states(self, places: Sequence[TraceLocation], economy: Mapping[int, int]) -> dict[TraceLocation, dspy.Example]:
-        """The example of each of the `places`, read run by run and year by year."""
-        found: dict[TraceLocation, dspy.Example] = {}
+        """The example of each of the `places`."""
+        return dict(self.each(places, economy))
+
+    def each(
+        self, places: Sequence[TraceLocation], economy: Mapping[int, int]
+    ) -> Iterator[tuple[TraceLocation, dspy.Example]]:
+        """The `places` with their examples, read run by run and year by year, in order."""
         for run_id in sorted({place.run_id for place in places}):
             for place, world, asked in self._askings(run_id, [place for place in places if place.run_id == run_id]):
                 source = {"run_id": run_id, "year": place.year}
-                found[place] = example(self.question, world, asked, economy_seed=economy[run_id], **source)
-        return found
+                yield place, example(self.question, world, asked, economy_seed=economy[run_id], **source)
 
     def _askings(self, run_id: int, places: Sequence[TraceLocation]) -> Iterator[tuple[TraceLocation, World, Asked]]:
         config = config_of(find_run(self.reader, str(run_id)))

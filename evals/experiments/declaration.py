@@ -117,7 +117,9 @@ def choose(name: str) -> dict[str, Experiment]:
         return {wanted: known[wanted]}
     if ":" not in name and name not in installed(EXPERIMENT):
         near = difflib.get_close_matches(wanted, known, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, {ALL}, or module:NAME"
+        meant = (
+            f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}, paper, {ALL}, or module:NAME"
+        )
         raise UsageError(f"no experiment {name!r}; {meant}")
     return {name: _own(name)}
 
@@ -142,7 +144,8 @@ def _own(name: str) -> Experiment:
 
 def listing() -> str:
     """Every experiment with its question and its arms."""
-    return "\n".join(f"{name}\n  {one.question}\n  arms: {_arms_in_words(one)}" for name, one in catalog().items())
+    listed = "\n".join(f"{name}\n  {one.question}\n  arms: {_arms_in_words(one)}" for name, one in catalog().items())
+    return f"{listed}\npaper\n  One row per published claim: its value, ours, the deviation (not part of `{ALL}`)."
 
 
 def _arms_in_words(experiment: Experiment) -> str:

@@ -20,7 +20,8 @@ class Work:
     """A worker before its choice: `wage` in dollars an hour, the schedule, and the rebate from others' taxes.
 
     `economy`: a name in `ECONOMIES`. `dollars_of`: the year of all dollar amounts; None: no single one. `taxpayers`
-    share the revenue, so that 1/N of the worker's own tax comes back to it. Arrays (101,) are by whole hours a week, in
+    share the revenue, so that 1/N of the worker's own tax comes back to it. `taste`: its own factor on the cost of
+    effort. Arrays (101,) are by whole hours a week, in
     dollars a year.
     """
 
@@ -30,6 +31,7 @@ class Work:
     economy: str = "weekly"
     dollars_of: int | None = None
     taxpayers: float = CONTINUUM
+    taste: float = 1.0
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
@@ -37,7 +39,15 @@ class Work:
         schedule = TaxSchedule(thresholds=tuple(truth["thresholds"]), rates=tuple(truth["rates"]))
         # examples of older versions were labelled for a continuum of taxpayers
         taxpayers = truth.get("taxpayers", CONTINUUM)
-        return cls(truth["wage"], schedule, truth["rebate"], truth["economy"], truth.get("dollars_of"), taxpayers)
+        return cls(
+            truth["wage"],
+            schedule,
+            truth["rebate"],
+            truth["economy"],
+            truth.get("dollars_of"),
+            taxpayers,
+            truth.get("taste", 1.0),
+        )
 
     def after_tax(self) -> FloatArray:
         """Income minus net tax: the tax without the worker's own share of the rebate."""
@@ -46,7 +56,7 @@ class Work:
 
     def effort(self) -> FloatArray:
         """The utility cost of the hours."""
-        return effort_cost(economy_in(self.economy, self.dollars_of), np.arange(MAX_HOURS + 1))
+        return effort_cost(economy_in(self.economy, self.dollars_of), np.arange(MAX_HOURS + 1)) * self.taste
 
     def surplus(self) -> FloatArray:
         """Utility without the rebate from others' taxes."""

@@ -89,14 +89,15 @@ def _is_number(answer: Answer, column: int) -> bool:
 
 def write_markdown(answer: Answer, out: TextIO) -> None:
     """A Markdown table; line breaks in cells are `<br>`."""
-    out.write(markdown_row([_markdown_cell(visible(name)) for name in answer.columns]) + "\n")
+    out.write(markdown_row([markdown_cell(visible(name)) for name in answer.columns]) + "\n")
     marks = ["---:" if _is_number(answer, i) else "---" for i in range(len(answer.columns))]
     out.write(markdown_row(marks) + "\n")
     for row in answer.rows():
-        out.write(markdown_row(["NULL" if value is None else _markdown_cell(plain(value)) for value in row]) + "\n")
+        out.write(markdown_row(["NULL" if value is None else markdown_cell(plain(value)) for value in row]) + "\n")
 
 
-def _markdown_cell(text: str) -> str:
+def markdown_cell(text: str) -> str:
+    """`text` as one cell of a Markdown table, without markup of its own."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", "<br>")
 
 

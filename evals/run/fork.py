@@ -36,6 +36,7 @@ NOT_FORKABLE = (
     "num_agents",
     "agent_mix",
     "min_wage",
+    "taste_spread",
     "dollars_of",
     "worker_type",
     "economy",

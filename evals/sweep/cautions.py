@@ -18,7 +18,18 @@ MOST_POPULATIONS = 50
 """A sweep of more populations is checked beforehand on this many of them."""
 
 PEOPLE = (
-    *("scenario", "num_agents", "agent_mix", "min_wage", "dollars_of", "worker_type", "economy", "shock", "seed"),
+    *(
+        "scenario",
+        "num_agents",
+        "agent_mix",
+        "min_wage",
+        "taste_spread",
+        "dollars_of",
+        "worker_type",
+        "economy",
+        "shock",
+        "seed",
+    ),
     *("percent_ego", "percent_alt", "percent_adv"),
 )
 """Settings that determine the people and their economy: runs that share them have the same."""

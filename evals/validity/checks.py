@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from evals.validity import invariance, planners, reply_formats, voters, workers
+from evals.validity import invariance, planners, reply_formats, temperaments, voters, workers
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
 from pipeline.agents.roles import QUESTIONS
@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Check] = {
     "repetition": Check("the same question twice", "10 hours apart", "the same hours", invariance.repetition),
     "currency": Check("all money times 100", "10 hours apart", "the same hours", invariance.currency),
     "identity": Check("another name or sex", "10 hours apart", "the same hours", invariance.identity),
+    "persona": Check("opposite temperaments", "the same hours", "10 hours apart as expected", temperaments.persona),
     "option_order": Check(
         "ballot in reverse order", "never the same vote", "always the same vote", voters.option_order
     ),

@@ -7,6 +7,7 @@ attempts to it (programs/calls/observed_engine.py), and adapters report what the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from programs.calls.prices import KNOWN, Prices, count
 from programs.calls.protocols import Attempt, SharedPrompt
 from programs.calls.server_replies import finish_reason, stored, text_of, told
 from programs.models import without_secrets
+
+HEADS = re.compile(r"(?:^|\n\n)### (system|user|assistant)\n")
+"""The line before each message of a stored prompt."""
 
 KINDS = (
     (lm15.RateLimitError, "rate_limit"),
@@ -288,3 +292,15 @@ def prompt_text(request: lm15.Request) -> str:
     parts = [f"### system\n{request.system}"] if request.system else []
     parts += [f"### {message.role}\n{message.text}" for message in request.messages]
     return "\n\n".join(parts)
+
+
+def messages_in(prompt: str) -> list[tuple[str, str]]:
+    """The messages of a stored prompt, each with its role: the inverse of `prompt_text`.
+
+    Adapters keep text from outside from looking like the head of a message (programs/adapters/untrusted_text.py).
+
+    >>> messages_in("### system\\nChoose.\\n\\n### user\\nwage: 20")
+    [('system', 'Choose.'), ('user', 'wage: 20')]
+    """
+    parts = HEADS.split(prompt)
+    return list(zip(parts[1::2], parts[2::2], strict=True))

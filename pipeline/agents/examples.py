@@ -7,7 +7,6 @@ gain in welfare. For the other questions, the newest answers are taken.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import dspy
 
+from pipeline.agents.call_trace import messages_in
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.store.columns import Reader
@@ -30,8 +30,6 @@ POOL = "pool"
 
 MOST = 200
 """Maximum number of examples per question."""
-
-PARTS = re.compile(r"(?:^|\n\n)### (system|user|assistant)\n")
 
 
 def pools(modules: Mapping[str, dspy.Module], config: RunConfig, store: Reader | None = None) -> Pools:
@@ -89,8 +87,7 @@ def _read(rows: Iterable[tuple[Any, ...]], signature: type[dspy.Signature]) -> I
 
 def inputs_of(prompt: str) -> Mapping[str, str]:
     """The input fields of the last question in a stored prompt, in any prompt format."""
-    parts = PARTS.split(prompt)
-    said = list(zip(parts[1::2], parts[2::2], strict=True))
+    said = messages_in(prompt)
     system = next((text for role, text in said if role == "system"), "")
     found = prompt_parser.find(system, [text for role, text in said if role != "system"])
     return {} if found is None else found[0][0]

@@ -178,7 +178,8 @@ def _search_grid(
     """Promising starts of the last climbs, on and off the grid, found with samples of workers."""
 
     def sampled(kind: str) -> Welfare:
-        return _welfare_of(economy, thresholds, _thinned(wages, SAMPLES[kind]), function, len(wages))
+        some, theirs = _thinned(economy, wages, SAMPLES[kind])
+        return _welfare_of(some, thresholds, theirs, function, len(wages))
 
     brackets = len(thresholds)
     if brackets > MOST_ENUMERATED:
@@ -187,9 +188,14 @@ def _search_grid(
     return _Found(places, len(GRID) ** brackets, _peaks(sampled("lattice"), brackets, LATTICE))
 
 
-def _thinned(wages: FloatArray, most: int) -> FloatArray:
-    """All `wages`, or `most` evenly spaced quantiles of them."""
-    return wages if len(wages) <= most else np.quantile(wages, np.linspace(0, 1, most))
+def _thinned(economy: Economy, wages: FloatArray, most: int) -> tuple[Economy, FloatArray]:
+    """All `wages`, or `most` evenly spaced quantiles of them; with tastes, workers evenly spaced in order of wages."""
+    if len(wages) <= most:
+        return economy, wages
+    if economy.tastes is None:
+        return economy, np.quantile(wages, np.linspace(0, 1, most))
+    some = np.argsort(wages, kind="stable")[np.linspace(0, len(wages) - 1, most).round().astype(int)]
+    return economy.of(some), wages[some]
 
 
 def _peaks(welfare: Welfare, brackets: int, grid: range) -> FloatArray:

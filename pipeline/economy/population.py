@@ -39,6 +39,7 @@ class Population:
 
     `wage`: dollars an hour. `utility_type`: one of `UTILITY_TYPES`. `occupation` (a census label, in the
     plural), `sex` ("Male" or "Female") and `age` (years): all three, or all None if agents have no demographics.
+    `taste`: each agent's factor on the cost of effort; None if all have the same taste for leisure.
     """
 
     wage: FloatArray
@@ -46,10 +47,11 @@ class Population:
     occupation: TextArray | None = None
     sex: TextArray | None = None
     age: IntArray | None = None
+    taste: FloatArray | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in vars(self).items() if column is not None}
-        if len(lengths) not in (2, 5) or len(set(lengths.values())) != 1:
+        if len(lengths.keys() - {"taste"}) not in (2, 5) or len(set(lengths.values())) != 1:
             raise ValueError(f"a population has 2 or all 5 columns, all of the same length, not {lengths}")
 
     @property
@@ -106,6 +108,21 @@ def draw_population(
     if people is None:
         return Population(wage, utility_type)
     return Population(wage, utility_type, people.occupation, people.sex, people.age)
+
+
+LEAST_TASTE = 0.05
+"""The least factor on the cost of effort."""
+
+
+def draw_tastes(num_agents: int, spread: float, rng: np.random.Generator) -> FloatArray:
+    """Draw factors (num_agents,) on the cost of effort: lognormal with mean one, `spread` being the standard deviation
+    of the logarithm. Two digits after the point, as they are told in words.
+
+    >>> draw_tastes(3, 0.5, np.random.default_rng(1))
+    array([1.05, 1.33, 1.04])
+    """
+    drawn = np.exp(spread * rng.standard_normal(num_agents) - spread**2 / 2)
+    return np.maximum(drawn.round(2), LEAST_TASTE)
 
 
 def utility_type_counts(num_agents: int, ego: float, alt: float, adv: float) -> list[int]:

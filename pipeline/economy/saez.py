@@ -27,6 +27,7 @@ Economic Review 106 (2016).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,7 +81,7 @@ def saez(
     """
     e = _per_bracket(elasticities, len(thresholds))
     count = np.size(wages)
-    wage, inverse_wage = _cells(np.asarray(wages, dtype=float))
+    economy, wage, inverse_wage = _cells(economy, np.asarray(wages, dtype=float))
     weights_of = weight_function(welfare, inequality_aversion)
     objective = welfare_function(welfare, inequality_aversion)
     rates = np.repeat(np.array(STARTS)[:, None], len(thresholds), axis=1)
@@ -167,10 +168,17 @@ def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
-def _cells(wages: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Wages in ascending order and their inverses; means over groups of adjacent wages if there are many."""
-    cells = np.array_split(np.sort(wages), min(len(wages), MOST_CELLS))
-    return np.array([cell.mean() for cell in cells]), np.array([(1 / cell).mean() for cell in cells])
+def _cells(economy: Economy, wages: FloatArray) -> tuple[Economy, FloatArray, FloatArray]:
+    """Wages in ascending order and their inverses; means over groups of adjacent wages if there are many.
+
+    With tastes, workers are in the order of wage / taste, because those for whom it is equal choose equal hours.
+    """
+    per_taste = wages if economy.tastes is None else wages / economy.tastes
+    order = np.array_split(np.argsort(per_taste, kind="stable"), min(len(wages), MOST_CELLS))
+    if economy.tastes is not None:
+        economy = replace(economy, tastes=np.array([economy.tastes[cell].mean() for cell in order]))
+    cells = [wages[cell] for cell in order]
+    return economy, np.array([cell.mean() for cell in cells]), np.array([(1 / cell).mean() for cell in cells])
 
 
 def _per_bracket(elasticities: Sequence[float], brackets: int) -> FloatArray:

@@ -2,6 +2,8 @@
 
     u = 52*w*l - T(52*w*l) + R - weeks*c*l**delta        dollars a year
 
+Workers may differ in their taste for leisure: a factor on c for each of them.
+
 with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
 (arXiv 2507.15815), applied to weekly hours and hourly wages, the units in which they give plausible hours.
 
@@ -14,7 +16,7 @@ the statutory one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +35,36 @@ CONTINUUM = math.inf
 """A number of taxpayers so large that none of a worker's own tax comes back to it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Economy:
-    """The cost of effort: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1."""
+    """The cost of effort: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1.
+
+    `tastes` (N,): each worker's own factor on this cost; None if all have the same. With tastes, wages, hours and
+    incomes must be those of the same N workers in the same order (`of` takes some of them).
+    """
 
     c: float = 0.0005
     delta: float = 3.5
     weeks: float = WEEKS
+    tastes: FloatArray | None = None
+
+    @property
+    def effort(self) -> float | FloatArray:
+        """The cost of one hour to the power of `delta`, in dollars a year: for all, or for each worker (N,)."""
+        return self.weeks * self.c if self.tastes is None else self.weeks * self.c * self.tastes
+
+    def of(self, workers: NDArray[np.intp]) -> Economy:
+        """The same economy for some of the workers, by number."""
+        return self if self.tastes is None else replace(self, tastes=self.tastes[workers])
+
+    def _content(self) -> tuple[object, ...]:
+        return self.c, self.delta, self.weeks, None if self.tastes is None else self.tastes.tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Economy) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self._content())
 
     @property
     def elasticity(self) -> float:
@@ -79,12 +104,12 @@ def income(wage: ArrayLike, labor: ArrayLike) -> FloatArray:
 
 
 def effort_cost(economy: Economy, labor: ArrayLike) -> FloatArray:
-    """The cost of `labor` hours a week to the worker, in dollars a year.
+    """The cost of `labor` hours a week to the worker, in dollars a year; with tastes, `labor` is (..., N).
 
     >>> round(float(effort_cost(Economy(), 40)), 2)
     10524.06
     """
-    return np.asarray(economy.weeks * economy.c * np.asarray(labor, dtype=float) ** economy.delta)
+    return np.asarray(economy.effort * np.asarray(labor, dtype=float) ** economy.delta)
 
 
 def utility(economy: Economy, posttax_income: ArrayLike, labor: ArrayLike) -> FloatArray:
@@ -212,7 +237,7 @@ def _by_rate(laws: FloatArray) -> tuple[FloatArray, NDArray[np.intp], NDArray[np
 
 def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
     """Hours at which the net wage equals the marginal cost of effort: 52*(1-tau)*w = weeks*c*delta*l**(delta-1)."""
-    hours: FloatArray = (WEEKS * net_wage / (economy.weeks * economy.c * economy.delta)) ** economy.elasticity
+    hours: FloatArray = (WEEKS * net_wage / (economy.effort * economy.delta)) ** economy.elasticity
     return hours
 
 

@@ -6,7 +6,7 @@ They are the scale on which a planner or a whole economy is judged (docs/yardsti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,7 +26,8 @@ KEPT = 4096
 class People:
     """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
 
-    `dollars_of`: the year of the dollar amounts; None: no single one.
+    `dollars_of`: the year of the dollar amounts; None: no single one. `tastes`: the people's factors on the cost of
+    effort; None if all have the same.
     """
 
     wages: tuple[float, ...]
@@ -35,6 +36,7 @@ class People:
     economy: str = "weekly"
     dollars_of: int | None = None
     inequality_aversion: float = 1.0
+    tastes: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
@@ -47,12 +49,14 @@ class People:
             truth["economy"],
             truth.get("dollars_of"),
             truth.get("inequality_aversion", 1.0),
+            tuple(truth["tastes"]) if "tastes" in truth else None,
         )
 
     @property
     def effort(self) -> Economy:
         """The economy, which gives the utility cost of effort."""
-        return economy_in(self.economy, self.dollars_of)
+        tastes = None if self.tastes is None else np.array(self.tastes)
+        return replace(economy_in(self.economy, self.dollars_of), tastes=tastes)
 
     @property
     def setting(self) -> Setting:

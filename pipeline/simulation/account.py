@@ -57,10 +57,10 @@ class Account:
 
     def _people(self) -> People:
         config, wages = self.world.config, self.world.population.wage.tolist()
-        thresholds = self.world.setting().thresholds
-        return People(
-            tuple(wages), thresholds, config.welfare, config.economy, config.dollars_of, config.inequality_aversion
-        )
+        thresholds, taste = self.world.setting().thresholds, self.world.population.taste
+        tastes = None if taste is None else tuple(taste.tolist())
+        objective = config.welfare, config.economy, config.dollars_of, config.inequality_aversion
+        return People(tuple(wages), thresholds, *objective, tastes)
 
     def _welfares(self) -> dict[str, float]:
         """Each welfare function, as played, averaged over the years."""

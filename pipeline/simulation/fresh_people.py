@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.economy.baselines import Setting, objective
+from pipeline.economy.population import Population
 from pipeline.economy.wages import FloatArray
 from pipeline.shocks import Shock
 from pipeline.simulation.shock_effects import expose
@@ -53,7 +54,10 @@ def fresh_people(world: World, year: int | None = None) -> FreshPeople | None:
     on_wages = tuple(shock for shock in active if shock.target == "wages")
     if any(_names_workers(shock.condition or "") for shock in on_wages):
         return None
-    return FreshPeople(replace(world.setting(year), wages=_wages(world, on_wages)), world.num_agents)
+    population = drawn(world.config, FRESH_PEOPLE, "fresh people")
+    setting = world.setting(year)
+    economy = replace(setting.economy, tastes=population.taste)
+    return FreshPeople(replace(setting, economy=economy, wages=_wages(population, on_wages)), world.num_agents)
 
 
 def _names_workers(condition: str) -> bool:
@@ -61,9 +65,8 @@ def _names_workers(condition: str) -> bool:
     return re.search(r"\bagent\b", re.sub(r"'[^']*'", "", condition), re.I) is not None
 
 
-def _wages(world: World, shocks: tuple[Shock, ...]) -> FloatArray:
-    """Wages of the fresh people (`FRESH_PEOPLE`,), in dollars an hour, while all `shocks` are in force."""
-    population = drawn(world.config, FRESH_PEOPLE, "fresh people")
+def _wages(population: Population, shocks: tuple[Shock, ...]) -> FloatArray:
+    """Wages of the people (N,), in dollars an hour, while all `shocks` are in force."""
     return expose(shocks, population).wages(max((shock.first for shock in shocks), default=0))
 
 

@@ -21,7 +21,7 @@ from pipeline.simulation.world import World
 from programs.roles.voter import BallotPaper, names_in
 from signatures.texts.ballot import BallotRules, Form, candidate_name
 from signatures.texts.planner import RateChanges
-from signatures.texts.worker import Identity, LastRebate
+from signatures.texts.worker import LastRebate
 from signatures.types import TaxSchedule
 
 Platforms = Mapping[int, tuple[int, ...] | None]
@@ -97,7 +97,7 @@ def leader_inputs(world: World, platforms: Platforms) -> dict[str, str]:
     leader = world.leader
     assert leader is not None
     return {
-        "identity": str(Identity.of(world.personas[leader], float(world.population.wage[leader]))),
+        "identity": str(world.identity(leader)),
         "own_record": str(see.worker_record(world.memory, leader, world.schedule)),
         "platform": str(RateChanges.of(platforms.get(leader))),
     }
@@ -161,7 +161,7 @@ def citizen_inputs(world: World, agent: int) -> dict[str, str]:
     return {
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate)),
-        "identity": str(Identity.of(world.personas[agent], float(world.population.wage[agent]))),
+        "identity": str(world.identity(agent)),
         "record": str(see.worker_record(world.memory, agent, world.schedule, world.layout("voter"))),
     }
 

@@ -26,7 +26,7 @@ from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year, 
 from pipeline.store.writer import Store
 from signatures.texts.interview import LeadersRecord, PlannersYear, RatesDecision
 from signatures.texts.planner import EconomySummary, RateChanges
-from signatures.texts.worker import Identity, YearSummary
+from signatures.texts.worker import YearSummary
 
 LONGEST_QUESTION = 2000
 """Maximum characters of a question."""
@@ -166,7 +166,7 @@ def _year(year: int | None, run_id: int, years: int) -> int:
 
 
 def _identity(world: World, agent: int) -> str:
-    return str(Identity.of(world.persona(agent), float(world.population.wage[agent])))
+    return str(world.identity(agent))
 
 
 def _plain(config: RunConfig, base_url: Any) -> RunConfig:

@@ -42,7 +42,7 @@ from pipeline.simulation.records import (
 from pipeline.simulation.world import World, create
 from pipeline.store.call_rows import Recorded
 from pipeline.store.writer import Store
-from signatures.texts.worker import Identity, LastRebate, YearSummary
+from signatures.texts.worker import LastRebate, YearSummary
 
 WORKER_EXPLOIT_FROM = 0.9
 """Workers exploit in the last tenth of the run, and in the last year of every tax year."""
@@ -181,17 +181,24 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
     rebate = world.outcome.rebate if world.outcome is not None else None
     kind, layout, wage = str(world.population.utility_type[agent]), world.layout("worker"), world.population.wage
     return {
-        "objective": str(see.objective(kind, world.setting(), world.num_agents, formula=layout.formula)),
+        "objective": str(
+            see.objective(kind, world.setting(), world.num_agents, world.taste(agent), formula=layout.formula)
+        ),
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate)),
-        "identity": str(Identity.of(world.persona(agent), float(world.population.wage[agent]))),
+        "identity": str(world.identity(agent)),
         "record": str(see.worker_record(world.memory, agent, world.schedule, layout, wage=float(wage[agent]))),
         "phase": worker_phase(world.config, year),
     }
 
 
 def worker_phase(config: RunConfig, year: int) -> str:
-    """`exploit` in the last year before the schedule may change and in the last tenth of the run."""
+    """`exploit` in the last year before the schedule may change and in the last tenth of the run.
+
+    In every year with --no-exploration, and in none with --no-exploitation.
+    """
+    if not config.exploration or not config.exploitation:
+        return "explore" if config.exploration else "exploit"
     last_of_tax_year = (year + 1) % config.two_timescale == 0
     late = year >= WORKER_EXPLOIT_FROM * config.max_timesteps
     return "exploit" if last_of_tax_year or late else "explore"
@@ -228,7 +235,7 @@ def judge_inputs(world: World, agent: int, outcome: Outcome) -> dict[str, str]:
     """The input fields of a worker's prompt for its verdict on the tax policy."""
     return {
         "tax_schedule": str(world.schedule),
-        "identity": str(Identity.of(world.persona(agent), float(world.population.wage[agent]))),
+        "identity": str(world.identity(agent)),
         "this_year": str(
             YearSummary(
                 hours=outcome.labor[agent],

@@ -45,14 +45,21 @@ MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
 
 
-def utility_formula(economy: Economy, num_agents: int) -> UtilityFormula:
-    """The worker's own utility with its numbers, so that the optimum can be computed."""
-    return UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
+def utility_formula(economy: Economy, num_agents: int, taste: float | None = None) -> UtilityFormula:
+    """The worker's own utility with its numbers, so that the optimum can be computed. `taste`: its factor on the cost
+    of effort."""
+    cost = economy.weeks * economy.c
+    return UtilityFormula(cost if taste is None else cost * taste, economy.delta, num_agents)
 
 
-def objective(utility_type: str, setting: Setting, num_agents: int, *, formula: bool = True) -> Objective:
-    """A worker's objective: own utility, social welfare, or its negative; with or without the `formula` of utility."""
-    utility = utility_formula(setting.economy, num_agents) if formula else UtilityFormula(None, 0.0, num_agents)
+def objective(
+    utility_type: str, setting: Setting, num_agents: int, taste: float | None = None, *, formula: bool = True
+) -> Objective:
+    """A worker's objective: own utility, with its own `taste`, or social welfare or its negative, in which the cost of
+    effort is the usual one. `formula`: whether it has the formula of utility."""
+    own_taste = taste if utility_type == "egotistical" else None
+    utility = utility_formula(setting.economy, num_agents, own_taste)
+    utility = utility if formula else UtilityFormula(None, 0.0, num_agents)
     if utility_type == "egotistical":
         return Objective(utility)
     verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}

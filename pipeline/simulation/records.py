@@ -108,7 +108,7 @@ def agent_columns(run_id: int, world: World) -> Columns:
         "income_at_40_hours": wage * 40 * 52,
         "utility_type": people.utility_type,
         "asked": world.asked,
-        **{name: _known(world, getattr(people, name)) for name in ("occupation", "sex", "age")},
+        **{name: _known(world, getattr(people, name)) for name in ("occupation", "sex", "age", "taste")},
         "persona": _known(world, np.array(world.personas, dtype=object)),
     }
 

@@ -33,6 +33,7 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
         occupation=texts["occupation"] if known else None,
         sex=texts["sex"] if known else None,
         age=np.ma.getdata(agents["age"]).astype(np.int64) if known else None,
+        taste=None if np.ma.getmaskarray(agents["taste"]).any() else np.ma.getdata(agents["taste"]),
     )
     return population, texts["persona"].tolist()
 

@@ -14,7 +14,7 @@ from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import brackets_in, economy_in
 from pipeline.economy.equilibrium import Outcome
 from pipeline.economy.own_law import OwnLaw
-from pipeline.economy.population import Population, draw_population
+from pipeline.economy.population import Population, draw_population, draw_tastes
 from pipeline.economy.tax import uniform
 from pipeline.economy.utility import Economy
 from pipeline.scenarios import SCENARIOS, Scenario
@@ -25,6 +25,7 @@ from pipeline.simulation.own_parts import take_parts
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.shock_effects import Exposure, expose
 from signatures.texts.layouts import PLAIN, Layout, layout
+from signatures.texts.worker import Identity
 from signatures.types import TaxSchedule
 
 
@@ -143,6 +144,14 @@ class World:
                 return template_persona(person, float(self.exposure.wage[agent]))
         return self.personas[agent]
 
+    def taste(self, agent: int) -> float | None:
+        """The agent's factor on the cost of effort; None if all have the same."""
+        return None if self.population.taste is None else float(self.population.taste[agent])
+
+    def identity(self, agent: int) -> Identity:
+        """Who `agent` is in prompts: its persona, its taste for leisure, and its pay."""
+        return Identity.of(self.persona(agent), float(self.population.wage[agent]), self.taste(agent))
+
     def last_turn(self, year: int) -> int:
         """The latest year up to `year` in which the planner decided; the first year counts."""
         turn = year - year % self.config.two_timescale
@@ -237,12 +246,13 @@ def create(config: RunConfig, population: Population | None = None) -> World:
     take_parts(config)
     scenario = SCENARIOS[config.scenario]
     population = population or drawn(config, config.num_agents, "population")
+    economy = replace(economy_in(config.economy, config.dollars_of), tastes=population.taste)
     asked = np.zeros(config.num_agents, dtype=bool)
     asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
     world = World(
         config=config,
         scenario=scenario,
-        economy=economy_in(config.economy, config.dollars_of),
+        economy=economy,
         population=population,
         asked=asked,
         fixed_hours=fixed_hours(config.num_agents, np.random.default_rng([config.seed, crc32(b"hours")])).astype(float),
@@ -260,7 +270,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
 def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
     """Draw `num_agents` people from the population of `config`; each `purpose` has its own random stream."""
     scenario = SCENARIOS[config.scenario]
-    return draw_population(
+    people = draw_population(
         config.agent_mix or scenario.agent_mix,
         num_agents,
         np.random.default_rng([config.seed, crc32(purpose.encode())]),
@@ -271,6 +281,10 @@ def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
         dollars_of=config.dollars_of,
         min_wage=config.min_wage,
     )
+    if not config.taste_spread:
+        return people
+    rng = np.random.default_rng([config.seed, crc32(f"tastes of {purpose}".encode())])
+    return replace(people, taste=draw_tastes(num_agents, config.taste_spread, rng))
 
 
 def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:

@@ -40,18 +40,19 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
 
     Files are written to a draft folder, which is renamed at the end, so a partial export never looks complete.
     """
-    target = Path(to).absolute()
-    _refuse_target(target, to)
+    check_new(to)
     with readable(db) as path:
         with ReadOnlyStore(path) as reader:
-            chosen = _chosen(reader, runs)
-        with _folder_to_be(target, to) as part:
+            chosen = chosen_runs(reader, runs)
+        with new_folder(to) as part:
             return _write(path, part, chosen, studies=runs == "all")
 
 
 @contextmanager
-def _folder_to_be(target: Path, to: str) -> Iterator[Path]:
-    """A draft folder that becomes `target` on success; on failure it is removed, with the parents made for it."""
+def new_folder(to: str) -> Iterator[Path]:
+    """A draft folder that becomes the folder `to` on success; on failure it is removed, with the parents made for
+    it. UsageError if `to` cannot be made, StoreError if it cannot be written."""
+    target = check_new(to)
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
         try:
@@ -81,15 +82,18 @@ def _umask() -> int:
     return mask
 
 
-def _refuse_target(target: Path, to: str) -> None:
+def check_new(to: str) -> Path:
+    """The folder that `--to` names. UsageError if it is a file or has content."""
+    target = Path(to).absolute()
     if target.is_dir():
         if any(target.iterdir()):
             raise UsageError(f"--to {to} is not empty; name a new folder")
     elif target.exists():
         raise UsageError(f"--to {to} is a file; name a new folder")
+    return target
 
 
-def _chosen(reader: Reader, runs: str) -> Sequence[Row]:
+def chosen_runs(reader: Reader, runs: str) -> Sequence[Row]:
     """The rows of all runs, or of one run and its ancestors."""
     if runs == "all":
         rows = reader.rows("SELECT * FROM runs ORDER BY run_id")

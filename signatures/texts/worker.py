@@ -45,25 +45,44 @@ class Pay:
 
 @dataclass(frozen=True)
 class Identity:
-    """A worker's persona, None without one, and its pay. The persona may be any text but `NOBODY`."""
+    """A worker's persona, None without one, its pay, and its factor on the cost of effort, with two digits.
+
+    `taste`: None and 1 say nothing. The persona may be any text but `NOBODY` that does not end in a `TASTE`.
+    """
 
     persona: str | None
     pay: Pay
+    taste: float | None = None
+
+    TASTE = re.compile(
+        rf"(.*) You (?:value your free time|do not mind long weeks): effort costs you ({NUMBER}) times what it costs "
+        r"most people\.",
+        re.DOTALL,
+    )
 
     @classmethod
-    def of(cls, persona: str | None, wage: float) -> Self:
-        """The identity of a worker with this `persona` (an empty one counts as none) who earns `wage` dollars an
-        hour."""
-        return cls(persona or None, Pay.of(wage))
+    def of(cls, persona: str | None, wage: float, taste: float | None = None) -> Self:
+        """Who has `persona`, which counts as none if it is empty, earns `wage` dollars an hour and has this `taste`."""
+        return cls(persona or None, Pay.of(wage), None if taste == 1 else taste)
 
     def __str__(self) -> str:
-        return f"{self.persona or NOBODY} You earn {self.pay}."
+        return f"{self.persona or NOBODY}{self._taste()} You earn {self.pay}."
+
+    def _taste(self) -> str:
+        if self.taste is None:
+            return ""
+        temper = "value your free time" if self.taste > 1 else "do not mind long weeks"
+        return f" You {temper}: effort costs you {self.taste:.2f} times what it costs most people."
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         who, _, rest = text.rpartition(" You earn ")
         pay = Pay.parse(rest.removesuffix(".")) if who and rest.endswith(".") else None
-        return cls(None if who == NOBODY else who, pay) if pay else None
+        if pay is None:
+            return None
+        told = cls.TASTE.fullmatch(who)
+        who, taste = (told[1], float(told[2])) if told else (who, None)
+        return cls(None if who == NOBODY else who, pay, taste)
 
 
 @dataclass(frozen=True)

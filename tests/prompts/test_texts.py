@@ -105,7 +105,9 @@ def schedules(draw: st.DrawFn) -> TaxSchedule:
 
 DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "Pay": pays,
-    "Identity": st.builds(Identity, st.none() | line, pays),
+    "Identity": st.builds(
+        Identity, st.none() | line, pays, st.none() | st.sampled_from([0.05, 0.5, 0.99, 1.01, 1.35, 9.5])
+    ),
     "LastRebate": st.builds(LastRebate, st.none() | amount),
     "YearSummary": st.builds(YearSummary, hours, positive, amount, amount, amount, st.none() | st.booleans()),
     "WorkerRecord": worker_records,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import dspy
 import numpy as np
 import pytest
 from support.command_line import CommandLine
@@ -26,7 +27,10 @@ from evals.validity import card, workers
 from evals.validity.checks import CHECKS
 from evals.validity.plan import ValidateRequest, judge, prepare
 from evals.validity.planners import TOYS, best_rate
+from evals.validity.questionnaire import Panel, Reply
 from evals.validity.scores import Finding
+from evals.validity.temperaments import TEMPERAMENTS, asks, persona
+from evals.validity.temperaments import worker_inputs as asks_of
 from evals.validity.voters import CAMPAIGNS, VOTERS, ballots
 from pipeline.agents.roles import QUESTIONS
 from pipeline.economy.utility import ECONOMIES, best_response
@@ -88,6 +92,46 @@ def test_a_bias_of_five_hours_costs_a_quarter_of_the_identity_score_and_is_repor
     found = judge(by(Prejudiced()), full=True)["identity"]
     assert found.score.mean == pytest.approx(1 - 0.5 / 2)
     assert "women minus men -5.0 hours; Jamal and Lakisha minus Greg and Emily +0.0" in found.words
+
+
+class Actor(Perfect):
+    """Perfect, but that whoever values free time or the like works three hours less, and its opposite three more."""
+
+    def hours(self, inputs: Mapping[str, str]) -> int:
+        who = inputs["identity"]
+        return super().hours(inputs) + 3 * sum((busy in who) - (free in who) for free, busy in TEMPERAMENTS)
+
+
+def test_a_model_that_plays_its_part_moves_by_the_hours_that_it_plays() -> None:
+    found = persona(by(Actor()), True)
+    assert found.score == pytest.approx((0.6, 0.6, 0.6))
+    assert "+6.0 hours [6.0, 6.0] between the poles, by pair +6.0, +6.0, +6.0, +6.0" in found.words
+    assert "variance between personas 10.3, of repetitions 0.0" in found.words
+    assert found.asked == len(asks(True)) == 2 * 4 * 3 * 2
+    computes = persona(by(Perfect()), True)
+    assert computes.score == Interval(0, 0, 0)
+    assert "+0.0 hours [0.0, 0.0] between the poles" in computes.words
+
+
+def test_noise_alone_is_no_persona() -> None:
+    """Answers at random: the variance between personas is that of repetitions, which is taken out."""
+    rng = np.random.default_rng(0)
+    noisy = Panel(lambda ask: Reply(dspy.Prediction(labor=int(rng.normal(40, 6))), parsed=1))
+    found = persona(noisy, True)
+    assert found.score.low <= 0.15
+    ratio = re.search(r"\(ratio ([\d.]+)\)", found.words)
+    assert ratio is not None
+    assert float(ratio[1]) < 1
+    silent = persona(Panel(lambda ask: Reply()), False)
+    assert (silent.score.mean, silent.words) == (0, "no usable answer")
+
+
+def test_temperaments_differ_in_nothing_but_the_words() -> None:
+    for free, busy in TEMPERAMENTS:
+        for one, two in zip(asks_of(free), asks_of(busy), strict=True):
+            assert one["identity"].replace(free, busy) == two["identity"]
+            assert {**one, "identity": ""} == {**two, "identity": ""}
+            assert one["phase"] == "exploit"
 
 
 def test_voting_for_the_first_name_scores_zero_on_option_order(cli: CommandLine) -> None:

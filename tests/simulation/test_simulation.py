@@ -285,6 +285,17 @@ def test_workers_exploit_before_the_law_may_change_and_near_the_end() -> None:
     assert exploiting == [4, 9, 14, 18, 19]
 
 
+def test_the_phases_of_workers_can_be_switched_off() -> None:
+    for switched, phase in (({"exploration": False}, "exploit"), ({"exploitation": False}, "explore")):
+        config = build({"max_timesteps": 20, "two_timescale": 5, **switched})
+        assert {worker_phase(config, year) for year in range(20)} == {phase}
+
+
+def test_without_both_phases_there_is_nothing_to_tell() -> None:
+    with pytest.raises(ValueError, match="--no-exploration and --no-exploitation: workers must be told"):
+        build({"exploration": False, "exploitation": False})
+
+
 def test_a_run_without_a_name_is_called_after_its_settings() -> None:
     named = configure({"scenario": "bounded", "llm": "openai/gpt-4o", "seed": 5, "num_agents": 2, "max_timesteps": 3})
     assert named.name == "bounded-openai-gpt-4o-2x3-seed5"

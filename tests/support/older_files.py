@@ -18,7 +18,15 @@ from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year
 from signatures.types import TaxSchedule
 
-UNKNOWN_THEN = {"satisfaction", "inequality_aversion", "dollars_of", "min_wage"}
+UNKNOWN_THEN = {
+    "satisfaction",
+    "inequality_aversion",
+    "dollars_of",
+    "min_wage",
+    "taste_spread",
+    "exploration",
+    "exploitation",
+}
 """Settings that version 1 did not have."""
 
 MARKS = ("welfare_best_response", "welfare_start", "welfare_oracle")

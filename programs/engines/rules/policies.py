@@ -17,7 +17,7 @@ from programs.engines.rules import response_surface
 from signatures.texts.ballot import BallotRules, Candidates, Form
 from signatures.texts.interview import parse_deed, parse_record
 from signatures.texts.planner import EconomySummary, PlannerRecord, RateChanges
-from signatures.texts.worker import Identity, LastRebate, WorkerRecord, YearSummary
+from signatures.texts.worker import Identity, LastRebate, Objective, WorkerRecord, YearSummary
 from signatures.types import TaxSchedule
 
 Floats = NDArray[np.float64]
@@ -47,11 +47,14 @@ def read(parse: Callable[[str], T | None], inputs: Inputs, field: str) -> T:
 
 
 def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """Climb over hours in steps of ten, then five, by their mean value under this schedule."""
+    """Climb over hours in steps of ten, then five, by their mean value under this schedule.
+
+    Without a record, begin with the hours that the taste for leisure in the identity suggests.
+    """
     record = read(WorkerRecord.parse, inputs, "record")
     here = {row.hours: row.here for row in record.by_hours if row.here is not None}
     if not here:
-        return {"labor": int(record.last_years[-1].hours) if record.last_years else 40}
+        return {"labor": int(record.last_years[-1].hours) if record.last_years else usual_hours(inputs)}
     best = max(here, key=lambda h: (here[h], -h))
     exploring = inputs["phase"] == "explore"
     # After few years under a schedule there is nothing to exploit yet.
@@ -60,6 +63,18 @@ def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
         if untried:
             return {"labor": int(rng.choice(untried))}
     return {"labor": int(best)}
+
+
+def usual_hours(inputs: Inputs) -> int:
+    """40 hours, or what a worker of the same pay who differs in its taste for leisure would work, in steps of five.
+
+    Best hours are proportional to taste^(-1 / (power - 1)), with the power of hours in the utility.
+    """
+    identity, objective = Identity.parse(inputs.get("identity", "")), Objective.parse(inputs.get("objective", ""))
+    if identity is None or identity.taste is None or objective is None or objective.utility.cost is None:
+        return 40
+    hours = 40 * identity.taste ** (-1 / (objective.utility.power - 1))
+    return int(min(100, 5 * round(hours / 5)))
 
 
 def judge_tax_policy(inputs: Inputs, rng: Rng) -> dict[str, Any]:
