@@ -11,14 +11,16 @@ from typing import Any
 import dspy
 
 from pipeline.agents.given_modules import place_of_module
-from pipeline.config import ROLES
+from pipeline.config import OWN_PARTS, ROLES
 from pipeline.economy.baselines import BASELINES
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import ELECTION_RULES
 from programs.plugins import CALLBACK, STRATEGY, Kind, load_object
 from programs.roles import saved_program
 from programs.strategies.registry import STRATEGIES
+
+BUILT_IN: Mapping[str, Mapping[str, Any]] = {"welfare": WELFARE.builtin, "planner_type": BASELINES.builtin}
+"""Built-in functions that may be given as objects, too, by setting."""
 
 
 def with_paths_as_text(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,9 +47,9 @@ def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, ds
         given["prompt_algo"] = strategy_name(given["prompt_algo"])
     if isinstance(given.get("strategy"), Mapping):
         given["strategy"] = {role: strategy_name(one) for role, one in given["strategy"].items()}
-    for name, parts in (("welfare", WELFARE), ("planner_type", BASELINES), ("election_rule", ELECTION_RULES)):
+    for name, (kind, _) in OWN_PARTS.items():
         if name in given:
-            given[name] = part_name(given[name], parts.kind, parts.builtin)
+            given[name] = part_name(given[name], kind, BUILT_IN.get(name, {}))
     if "callback" in given:
         several = given["callback"] if isinstance(given["callback"], list | tuple) else [given["callback"]]
         given["callback"] = [part_name(one, CALLBACK, {}) for one in several]
