@@ -224,7 +224,7 @@ def planned(year: int, **settings: Any) -> tuple[World, TaxSchedule]:
     return world, world.schedule
 
 
-def test_a_planner_that_knows_all_plans_anew_at_its_next_turn() -> None:
+def test_a_planner_that_knows_the_economy_plans_again_at_its_next_turn() -> None:
     settings = {"planner_type": "ORACLE", "bracket_setting": "flat", "shock": ["year=12: wages*0.3 where wage > 20"]}
     world, law = planned(14, **settings)
     assert law == planned(0, **settings)[1]
@@ -256,7 +256,7 @@ def test_a_rule_under_shocks_replays_and_forks_to_the_same_end(cli: CommandLine)
     )
 
 
-def test_a_law_is_judged_anew_when_the_economy_has_changed() -> None:
+def test_a_law_is_judged_again_when_the_economy_has_changed() -> None:
     world, _ = planned(3, planner_type="UNIFORM", shock=["year=4: wages*0.5", "years=5-5: rebate+100"])
     values = [world.welfare_best_response()]
     for year in (4, 5, 6):
