@@ -311,7 +311,7 @@ def test_the_summary_counts_with_the_wages_and_the_windfall_of_the_last_year(cli
     [(best,)] = rows("SELECT welfare_best_response FROM years WHERE year = 1")
     row = next(line for line in out.splitlines() if line.strip().startswith("last schedule"))
     assert f"{best:,.0f}" in row
-    assert "that shocks have left in force" in " ".join(out.split())
+    assert "in force in the last year, after shocks" in " ".join(out.split())
 
 
 def test_a_shock_is_a_value() -> None:
