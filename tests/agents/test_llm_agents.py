@@ -12,7 +12,8 @@ from rich.console import Console
 from support.small_agents import SMALL, ask, engine, play
 
 from evals.run.command import run as run_command
-from pipeline.agents.agents import QUESTIONS, LLMAgents
+from pipeline.agents.agents import LLMAgents
+from pipeline.agents.roles import QUESTIONS
 from pipeline.config import build
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create

@@ -28,7 +28,7 @@ from evals.validity.plan import ValidateRequest, judge, prepare
 from evals.validity.planners import TOYS, best_rate
 from evals.validity.scores import Finding
 from evals.validity.voters import CAMPAIGNS, VOTERS, ballots
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from pipeline.economy.utility import ECONOMIES, best_response
 
 

@@ -28,7 +28,7 @@ from evals.testing.openai_server import Loopback
 from evals.validity.checks import CHECKS
 from evals.validity.plan import judge
 from evals.validity.questionnaire import Panel, by_rule
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 
 ROOT = Path(__file__).parents[2]
 
