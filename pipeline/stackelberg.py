@@ -1,7 +1,7 @@
 """The Stackelberg game as one DSPy module: every role is a submodule, and a call plays an economy.
 
-What DSPy does with modules works on the whole game: evaluation, optimizers, saving, a language model for each role.
-The years are played by the loop of a run (`pipeline.simulation.loop.play_years`).
+DSPy's evaluation, optimizers, saving and per-module language models therefore work on the whole game. The loop of a run
+(`pipeline.simulation.loop.play_years`) plays the years.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Stackelberg(Roles):
 
     `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call; with `db`, the run is
     stored in that database. The language model is that of the predictor (`set_lm`) or of the surrounding
-    `dspy.context`. UsageError for what cannot be used.
+    `dspy.context`. UsageError for an invalid argument.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Stackelberg(Roles):
         return await asyncio.to_thread(self._stored, given)
 
     def _given(self, seed: int | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of a call. UsageError for what this game cannot be played with."""
+        """The settings of a call. UsageError if the game cannot be played with them."""
         given = {**self.settings, **dict(settings or {}), **more, **({} if seed is None else {"seed": seed})}
         config = _configured(given)
         if config.brackets != self.brackets:
@@ -162,7 +162,7 @@ class Stackelberg(Roles):
         return dspy.Prediction(**found, db=db, run=run)
 
     def _as_settings(self, db: str) -> dict[str, Any]:
-        """How this game asks, as settings of a run: strategies and tuned programs, models and adapter."""
+        """The game's way of asking, as settings of a run: strategies, tuned programs, models and adapter."""
         asked = {role: module for role in ROLES if not isinstance(module := getattr(self, role), Rules)}
         for role, module in asked.items():
             self._require_strategy(role, module)

@@ -1,4 +1,4 @@
-"""Which role and strategy a module of the user's belongs to."""
+"""Find the role and the strategy to which a user's module belongs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One module for each role of a game: those that ask the questions of a run, and the sub-modules of `Stackelberg`."""
+"""One module for each role of a game: for the questions of a run, and as submodules of `Stackelberg`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import UsageError
 from programs.strategies.registry import Strategy, strategy
 
 Part: TypeAlias = str | Strategy | dspy.Module
-"""How a role is asked: a strategy's name, a strategy, or a module."""
+"""How a role is asked: the name of a strategy, a strategy, or a module."""
 
 
 class Rules(dspy.Module):
@@ -22,7 +22,7 @@ class Rules(dspy.Module):
 
 
 class Roles(dspy.Module):
-    """One program for each role, made of a `Part`, for a law of so many brackets. UsageError for what is none."""
+    """One program for each role, made from a `Part`, for a number of brackets. UsageError for an invalid part."""
 
     def __init__(self, parts: Mapping[str, Part], brackets: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def _program(role: str, part: Part, brackets: int) -> dspy.Module:
 
 
 def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
-    """`module` if it has questions of the role, else the role's program with `module` for its main question.
+    """`module` if it has the role's questions, otherwise the role's program with `module` for its main question.
 
     The role's other questions are asked in the strategy that made `module`, or in `io` if it is not recognized.
     """
