@@ -1,7 +1,7 @@
 """The Stackelberg game as one DSPy module: every role is a submodule, and a call plays an economy.
 
-What DSPy does with modules works on the whole game: evaluation, optimizers, saving, a language model for each role.
-The years are played by the loop of a run (`pipeline.simulation.loop.play_years`).
+DSPy's evaluation, optimizers, saving and per-module language models therefore work on the whole game. The loop of a run
+(`pipeline.simulation.loop.play_years`) plays the years.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ FROM (SELECT bool_or(status = 'ok') AS answered FROM lm_calls
 
 
 class Stackelberg(Roles):
-    """A planner, workers, voters and a writer of personas, who play economies in memory.
+    """A planner, workers, voters and a persona writer that play economies in memory.
 
     Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (what takes a
     signature and returns a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
@@ -69,7 +69,7 @@ class Stackelberg(Roles):
 
     `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call; with `db`, the run is
     stored in that database. The language model is that of the predictor (`set_lm`) or of the surrounding
-    `dspy.context`. UsageError for what cannot be used.
+    `dspy.context`. UsageError for an invalid argument.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Stackelberg(Roles):
     def forward(
         self, seed: int | None = None, settings: Mapping[str, Any] | None = None, **more: Any
     ) -> dspy.Prediction:
-        """Play one economy; see `aforward`. Where an event loop is running, it is played in a thread of its own."""
+        """Play one economy; see `aforward`. If an event loop is running, the economy is played in a separate thread."""
         given = self._given(seed, settings, more)
         return run_async(self._played(given)) if given.get("db") is None else self._stored(given)
 
@@ -123,7 +123,7 @@ class Stackelberg(Roles):
         return await asyncio.to_thread(self._stored, given)
 
     def _given(self, seed: int | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of a call. UsageError for what this game cannot be played with."""
+        """The settings of a call. UsageError if the game cannot be played with them."""
         given = {**self.settings, **dict(settings or {}), **more, **({} if seed is None else {"seed": seed})}
         config = _configured(given)
         if config.brackets != self.brackets:
@@ -163,7 +163,7 @@ class Stackelberg(Roles):
         return dspy.Prediction(**found, db=db, run=run)
 
     def _as_settings(self, db: str) -> dict[str, Any]:
-        """How this game asks, as settings of a run: strategies and tuned programs, models and adapter."""
+        """The game's way of asking, as settings of a run: strategies, tuned programs, models and adapter."""
         asked = {role: module for role in ROLES if not isinstance(module := getattr(self, role), Rules)}
         for role, module in asked.items():
             self._require_strategy(role, module)
@@ -214,7 +214,7 @@ class Stackelberg(Roles):
 
 
 def _configured(settings: Mapping[str, Any]) -> RunConfig:
-    """The settings of an economy. UsageError for one that is none, or that cannot be used."""
+    """The settings of an economy. UsageError for an unknown or invalid setting."""
     refused = NOT_OF_THE_ECONOMY - (STORED if settings.get("db") is not None else frozenset())
     for name in settings:
         if name in refused:

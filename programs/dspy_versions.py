@@ -1,7 +1,7 @@
-"""Everything that we use of DSPy beyond its public names, or that differs between its versions: DSPy 3.4 and 3.5.
+"""All uses of DSPy beyond its public names, and all differences between its versions 3.4 and 3.5.
 
 No other module imports these names from DSPy. What DSPy 3.5 changes is taken from its upgrading guide: XML is the
-default adapter, adapters return a prompt of lm15 in place of a list of messages, and LiteLLM is an optional package.
+default adapter, adapters return an lm15 prompt instead of a list of messages, and LiteLLM is an optional package.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["ACTIVE_CALL_ID", "model_info", "rate", "wrap_error"]
 VERSION = tuple(int(part) for part in dspy.__version__.split(".")[:2])
 
 DEFAULT_ADAPTER = "xml" if VERSION >= (3, 5) else "chat"
-"""The format in which DSPy asks where none is configured."""
+"""DSPy's prompt format if none is configured."""
 
 
 class _Nothing:
@@ -68,7 +68,7 @@ def _allows_none(annotation: Any) -> bool:
 
 
 def messages_of(formatted: Any) -> list[dict[str, Any]]:
-    """What an adapter's `format` returns as messages of a role and a text: a list of them, or a prompt of lm15."""
+    """The result of an adapter's `format`, a list or an lm15 prompt, as messages with a role and a text."""
     if isinstance(formatted, list):
         return formatted
     system = [{"role": "system", "content": str(formatted.system)}] if formatted.system else []
@@ -76,7 +76,7 @@ def messages_of(formatted: Any) -> list[dict[str, Any]]:
 
 
 def litellm() -> ModuleType:
-    """The package LiteLLM, with DSPy's settings. ValueError where it is not installed."""
+    """The package LiteLLM, with DSPy's settings. ValueError if it is not installed."""
     try:
         found: ModuleType = importlib.import_module("dspy.clients._litellm").get_litellm(feature="other providers")
     except (ImportError, AttributeError) as error:
@@ -85,7 +85,7 @@ def litellm() -> ModuleType:
 
 
 def litellm_engines() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """DSPy's synchronous and asynchronous engine over LiteLLM. ValueError where LiteLLM is not installed."""
+    """DSPy's synchronous and asynchronous engine over LiteLLM. ValueError if LiteLLM is not installed."""
     try:
         engines = importlib.import_module("dspy.clients.engines.litellm_engine")
         return engines.LiteLLMEngine, engines.AsyncLiteLLMEngine
@@ -94,21 +94,21 @@ def litellm_engines() -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def instruction_proposer(adapter: dspy.Adapter) -> Any:
-    """What writes new instructions for GEPA, in the format of `adapter`."""
+    """The proposer of new instructions for GEPA, in the format of `adapter`."""
     return importlib.import_module("dspy.teleprompt.gepa").InstructionProposer(adapter=adapter)
 
 
 def left_alone(program: dspy.Module, alone: bool) -> None:
-    """Mark a module whose predictors optimizers shall leave alone, or shall tune."""
+    """Mark a module whose predictors optimizers leave unchanged, or tune."""
     program._compiled = alone
 
 
 def printing_with(method: Callable[..., Any], log: Callable[..., None]) -> Any:
-    """A method of DSPy's that calls `log` in place of `print`."""
+    """A DSPy method that calls `log` instead of `print`."""
     own = {**method.__globals__, "print": log}
     return FunctionType(method.__code__, own, method.__name__, method.__defaults__, method.__closure__)
 
 
 def tell_refine(refine: dspy.Refine, program: str, score: str) -> None:
-    """Say what `dspy.Refine` asks advice about in these words, and not in the source code of our modules."""
+    """Let `dspy.Refine` describe the program in these words, and not by the source code of our modules."""
     refine.module_code, refine.reward_fn_code = program, score

@@ -194,6 +194,6 @@ def _of_azure(url: str, deployment: str, known: Mapping[str, str]) -> str:
 
 
 def _is_litellm(prefix: str) -> bool:
-    """Whether LiteLLM has a provider of that name; it takes seconds to import."""
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches a price table from the network
+    """Whether LiteLLM has a provider of that name. The import takes seconds."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # otherwise it downloads a price table
     return prefix in {str(getattr(one, "value", one)) for one in litellm().provider_list}

@@ -101,7 +101,7 @@ def connect(model: Model) -> dspy.LM:
         offline=model.offline,
         given=model.given,
     )
-    # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
+    # Only OpenAI's protocol has a seed, and its reasoning models refuse one.
     seeded = found[0].route.startswith(("openai/", "hosted_vllm/")) and not is_reasoning_model(model.name)
     engines = [RemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
     async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]

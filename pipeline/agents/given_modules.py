@@ -1,4 +1,4 @@
-"""Which role and strategy a module of the user's belongs to."""
+"""Find the role and the strategy to which a user's module belongs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from programs.strategies.registry import STRATEGIES
 from programs.strategies.registry import strategy as strategy_of
 
 BRACKETS = 3
-"""Of the programs that a module is compared with; a saved program fits any number of brackets."""
+"""Brackets of the programs that a module is compared with; a saved program fits any number of them."""
 
 
 def place_of_module(module: dspy.Module, strategy: str | None) -> tuple[str, str, dspy.Module]:
-    """Role, strategy, and a program of them with the state of `module` in its place. UsageError where it has none."""
+    """The role and strategy of `module`, and their program with its state. UsageError if it fits no program."""
     if not isinstance(module, dspy.Module):
         raise UsageError(f"{type(module).__name__} {module!r:.60}: expected a dspy.Module")
     named = [strategy] if strategy else [name for name, entry in STRATEGIES.items() if entry.count is None]
@@ -44,7 +44,7 @@ def _children(program: dspy.Module) -> Iterator[dspy.Module]:
 
 
 def _fits(module: dspy.Module, place: dspy.Module) -> bool:
-    """Whether both have predictors of the same names, and those the same fields."""
+    """Whether both have predictors of the same names with the same fields."""
     ours, theirs = dict(module.named_predictors()), dict(place.named_predictors())
     return list(ours) == list(theirs) and all(
         saved_program.fields_of(one.signature) == saved_program.fields_of(theirs[name].signature)
@@ -57,7 +57,7 @@ def _kinds(module: dspy.Module) -> list[type]:
 
 
 def _copy(module: dspy.Module, place: dspy.Module) -> None:
-    """Give the predictors of `place` the instructions and demonstrations of `module`."""
+    """Copy the instructions and demonstrations of `module` to the predictors of `place`."""
     theirs = dict(place.named_predictors())
     for name, tuned in module.named_predictors():
         theirs[name].signature = theirs[name].signature.with_instructions(tuned.signature.instructions)

@@ -1,4 +1,4 @@
-"""One module for each role of a game: those that ask the questions of a run, and the sub-modules of `Stackelberg`."""
+"""One module for each role of a game: for the questions of a run, and as submodules of `Stackelberg`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from programs.strategies.registry import Strategy, strategy
 from signatures.texts.layouts import layout
 
 Part: TypeAlias = str | Strategy | dspy.Module
-"""How a role is asked: a strategy's name, a strategy, or a module."""
+"""How a role is asked: the name of a strategy, a strategy, or a module."""
 
 
 class Rules(dspy.Module):
-    """A role without predictors: rules answer for it."""
+    """A role without predictors, for which rules answer."""
 
 
 class Roles(dspy.Module):
-    """One program for each role, made of a `Part`, for a law of so many brackets. UsageError for what is none.
+    """One program for each role, made from a `Part`, for a number of brackets. UsageError for an invalid part.
 
     `layouts`: the names of the roles' layouts, whose instructions take the place of the signatures' own.
     """
@@ -45,7 +45,7 @@ class Roles(dspy.Module):
         return getattr(getattr(self, role), attribute, None)
 
     def deepcopy(self) -> Roles:
-        """An independent copy, without the history of calls, which has locks of its model."""
+        """An independent copy, without the call history, because that contains the model's locks."""
         bare = object.__new__(type(self))
         bare.__dict__.update(self.__dict__, history=[])
         copied: Roles = dspy.Module.deepcopy(bare)
@@ -73,7 +73,7 @@ def word(program: dspy.Module, role: str, layout_name: str) -> None:
 
 
 def _program(role: str, part: Part, brackets: int) -> dspy.Module:
-    """The program of a role. UsageError for what is neither a strategy nor a module."""
+    """The program of a role. UsageError if `part` is neither a strategy nor a module."""
     if isinstance(part, dspy.Module):
         return _program_with(role, part, brackets)
     if not isinstance(part, str) and not callable(part):
@@ -85,7 +85,7 @@ def _program(role: str, part: Part, brackets: int) -> dspy.Module:
 
 
 def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
-    """`module` if it has questions of the role, else the role's program with `module` for its main question.
+    """`module` if it has the role's questions, otherwise the role's program with `module` for its main question.
 
     The role's other questions are asked in the strategy that made `module`, or in `io` if it is not recognized.
     """

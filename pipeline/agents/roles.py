@@ -35,4 +35,4 @@ MAIN_QUESTION: Mapping[str, str] = {
     "voter": "CastVote",
     "persona": "WritePersona",
 }
-"""The question that a module given for a role answers, and for which a role's program is tuned."""
+"""The main question of each role: a module given for the role answers it, and a role's program is tuned for it."""

@@ -1,4 +1,4 @@
-"""What came of an economy that was played: its results over all years."""
+"""The results of an economy over all years."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def prepare(settings: Mapping[str, Any]) -> tuple[RunConfig, str, str]:
 
 
 _writing: defaultdict[Path, Lock] = defaultdict(Lock)
-"""By database: two threads of a process would share one connection's transactions, so one waits for the other."""
+"""Locks by database: two threads of a process would share one connection's transactions, so one waits for the other."""
 
 
 def stored_run(

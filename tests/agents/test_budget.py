@@ -215,7 +215,7 @@ def late(number: int, body: dict[str, Any]) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--max-tokens", "--max-cost-usd"])
-def test_a_capped_run_stops_within_its_cap_and_goes_on_to_the_uncapped_end(cli, flag: str) -> None:
+def test_a_capped_run_stops_within_its_cap_and_resumes_to_the_uncapped_end(cli, flag: str) -> None:
     with Loopback(fault=late) as server:
         url = ("--base-url", server.url)
         assert cli("run", *RUN, *LLM, *url, "--db", "whole.duckdb").code == 0

@@ -99,7 +99,7 @@ def test_a_server_is_asked_and_heard_as_in_dspys_way(question: str, adapter: str
 
 
 @every_adapter
-def test_examples_are_told_as_in_dspys_way(adapter: str) -> None:
+def test_the_fast_path_shows_examples_as_dspy_does(adapter: str) -> None:
     module = module_of("ChooseLabor")
     module.demos = [dspy.Example(**inputs_of("ChooseLabor"), labor=hours) for hours in (30, 45)]
     _, requests, _ = both_ways(module, inputs_of("ChooseLabor"), lambda: connect(Model("rules")), adapter=adapter)
@@ -108,7 +108,7 @@ def test_examples_are_told_as_in_dspys_way(adapter: str) -> None:
 
 @every_adapter
 @pytest.mark.parametrize("bad", ["", "I would rather not say.", "{", '{"labor": 140}', "[[ ## labor ## ]]\n140"])
-def test_replies_of_no_use_are_repaired_alike(bad: str, adapter: str) -> None:
+def test_unusable_replies_are_repaired_the_same_way_on_both_paths(bad: str, adapter: str) -> None:
     good = {"chat": "[[ ## labor ## ]]\n40\n\n[[ ## completed ## ]]", "xml": "<labor>40</labor>"}
     lines = [bad, good.get(adapter, '{"labor": 40}')]
     said, requests, _ = both_ways(
@@ -128,7 +128,7 @@ def test_replies_of_no_use_are_repaired_alike(bad: str, adapter: str) -> None:
         ([RuntimeError("a bug in an engine")], 1),
     ],
 )
-def test_errors_are_repeated_and_raised_alike(errors: list[Exception], tries: int) -> None:
+def test_errors_are_retried_and_raised_the_same_way_on_both_paths(errors: list[Exception], tries: int) -> None:
     lines = [*errors, '{"labor": 40}']
     said, requests, _ = both_ways(
         module_of("ChooseLabor"),

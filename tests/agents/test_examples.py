@@ -64,7 +64,7 @@ def test_decisions_under_other_brackets_or_another_objective_are_no_examples(cli
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_has_the_examples_that_it_began_with(cli):
+def test_a_resumed_run_has_the_examples_that_it_began_with(cli):
     cli("run", *EARLIER)
     with Loopback() as server:
         args = ("--llm", "gpt-4o-mini", "--base-url", server.url, "--num-agents", "3", "--two-timescale", "2")

@@ -104,7 +104,7 @@ def test_a_worker_is_shown_to_the_byte_what_it_was_shown_before_it_chose_its_hou
     assert set(now) == {*then, "last_year", "this_year", "question"} - {"last_rebate"}
 
 
-def test_a_worker_is_told_what_came_of_the_year_and_what_it_said_of_it(runs: None, cli: CommandLine) -> None:
+def test_a_worker_is_told_the_outcome_of_the_year_and_its_verdict(runs: None, cli: CommandLine) -> None:
     for agent in (0, 1):
         interview(cli, "--agent", str(agent), "--year", "7")
         told = prompt_of("AnswerInterview", 7, agent)["this_year"]
@@ -173,7 +173,7 @@ def test_nothing_of_the_run_changes_and_it_replays(runs: None, cli: CommandLine)
     assert "every row is the same" in replayed
 
 
-def test_a_run_that_is_asked_before_its_end_goes_on_to_the_same_end(runs: None, cli: CommandLine) -> None:
+def test_a_run_with_an_interview_before_its_end_resumes_to_the_same_end(runs: None, cli: CommandLine) -> None:
     before = everything()
     with duckdb.connect(DB) as db:
         for table in ("years", "decisions", "shocks", "lm_calls"):
@@ -328,7 +328,7 @@ REFUSED = [
 
 @pytest.mark.first_cases(3)
 @pytest.mark.parametrize(("args", "said"), REFUSED, ids=[said for _, said in REFUSED])
-def test_nobody_to_ask_is_one_line_and_leaves_no_call(
+def test_an_interview_without_an_agent_to_ask_is_one_line_and_leaves_no_call(
     runs: None, cli: CommandLine, args: tuple[str, ...], said: str
 ) -> None:
     result = cli("interview", *args, *(() if "--db" in args else ("--db", DB)))

@@ -156,7 +156,7 @@ def test_a_reply_depends_on_nothing_that_was_asked_before(file: Path, model: Loc
             assert model.complete(asked[at]).text == alone[at], "a prompt that is known to its last token"
 
 
-def test_a_reply_that_becomes_part_of_a_prompt_is_read_anew(file: Path, model: LocalModel) -> None:
+def test_a_reply_that_becomes_part_of_a_prompt_is_computed_again(file: Path, model: LocalModel) -> None:
     for seed in range(4):
         first = request(SHORT, seed=seed)
         before = model.complete(first)
@@ -203,14 +203,14 @@ def test_threads_wait_their_turn_and_get_what_they_would_get_alone(model: LocalM
 # What goes wrong
 
 
-def test_a_prompt_that_is_too_long_says_by_how_much_and_hurts_nobody(model: LocalModel) -> None:
+def test_a_prompt_that_is_too_long_says_by_how_much_and_affects_no_other(model: LocalModel) -> None:
     before = model.complete(request(SHORT)).text
     with pytest.raises(lm15.ContextLengthError, match=rf"the prompt has \d+ tokens and the model's context is {4096}"):
         model.complete(request("word " * 2000))
     assert model.complete(request(SHORT)).text == before
 
 
-def test_a_model_with_a_smaller_context_is_held_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_a_smaller_context_keeps_within_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny_model, "CONTEXT", 512)
     small = LocalModel(tiny_model.write(tmp_path / "small.gguf"))
     with pytest.raises(lm15.ContextLengthError, match="context is 512"):
@@ -231,7 +231,7 @@ def test_a_gguf_file_that_is_no_model_is_refused_when_it_is_loaded(file: Path, t
         LocalModel(broken).complete(request(SHORT))
 
 
-def test_its_port_answers_nobody(file: Path) -> None:
+def test_its_port_answers_no_one(file: Path) -> None:
     server = local.load(file)
     body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}).encode()
     with pytest.raises(urllib.error.HTTPError, match="401"):
@@ -254,7 +254,7 @@ def test_copies_share_the_one_model_in_memory(file: Path) -> None:
         assert copy.deepcopy(engine) is engine
 
 
-def test_the_event_loop_goes_on_while_the_model_computes(file: Path) -> None:
+def test_the_event_loop_continues_while_the_model_computes(file: Path) -> None:
     async def ticks() -> int:
         answer = asyncio.ensure_future(AsyncLocalEngine(file).complete(request(SHORT * 9, max_tokens=200)))
         count = 0

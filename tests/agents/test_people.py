@@ -115,7 +115,7 @@ def test_another_seed_model_strategy_or_population_has_its_own(settings: dict[st
     assert personas(3) == personas(1)
 
 
-def test_what_a_model_wrote_is_what_a_worker_is_and_what_it_is_told() -> None:
+def test_a_persona_that_a_model_wrote_is_stored_and_shown_to_the_worker() -> None:
     play()
     replies = ask("SELECT parsed->>'persona' FROM lm_calls WHERE signature = 'WritePersona' ORDER BY agent")
     assert [text for (text,) in replies] == personas(1)
@@ -189,7 +189,7 @@ def test_only_asked_egoists_have_one_written() -> None:
 
 
 @pytest.mark.parametrize(("worker_type", "asked"), [("ONE_LLM", [0]), ("FIXED", [])])
-def test_workers_without_a_mind_have_the_template_and_cost_nothing(worker_type: str, asked: list[int]) -> None:
+def test_workers_without_a_model_have_the_template_and_cost_nothing(worker_type: str, asked: list[int]) -> None:
     population = play(worker_type=worker_type).world.population
     assert written(1) == asked
     for agent in range(len(asked), 4):
@@ -199,7 +199,7 @@ def test_workers_without_a_mind_have_the_template_and_cost_nothing(worker_type: 
     assert ask("SELECT count(*) FROM personas") == [(len(asked),)]
 
 
-def test_nobody_is_described_in_a_rational_economy() -> None:
+def test_no_worker_is_described_in_a_rational_economy() -> None:
     play(scenario="rational")
     assert written(1) == []
     assert personas(1) == [None] * 4

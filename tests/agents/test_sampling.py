@@ -276,7 +276,7 @@ def test_a_persona_is_worth_the_checks_that_it_passes() -> None:
     assert reward(inputs, {"persona": good.replace("woman", "man")}) == 5 / 6
 
 
-def test_a_question_that_nobody_can_judge_is_worth_one_half() -> None:
+def test_an_answer_that_cannot_be_judged_is_worth_one_half() -> None:
     assert reward({}, {"satisfied": True}) == 0.5
 
 
@@ -385,7 +385,7 @@ def test_the_strategies_are_listed_with_their_cost(cli):
     assert all(name in printed for name in STRATEGIES)
 
 
-def test_a_reply_that_is_there_when_its_question_is_given_up_still_reaches_the_thread() -> None:
+def test_a_reply_that_arrived_before_its_question_was_cancelled_still_reaches_the_thread() -> None:
     async def main() -> None:
         calls = LoopCalls()
 

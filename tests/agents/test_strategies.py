@@ -114,7 +114,7 @@ def own_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_code")
-def test_a_strategy_of_ones_own_is_loaded_from_the_current_folder() -> None:
+def test_a_users_strategy_is_loaded_from_the_current_folder() -> None:
     module = module_of("ChooseLabor", "my_strategy:Twice")
     assert len(module.predictors()) == 2
     assert ask(module, inputs_of("ChooseLabor")).labor == ask(module_of("ChooseLabor"), inputs_of("ChooseLabor")).labor

@@ -106,7 +106,7 @@ def test_every_choice_of_a_body_is_read() -> None:
     assert nothing == [], "lm15 makes an empty reply of it"
 
 
-def test_choices_after_one_that_nobody_can_read_are_asked_for_alone() -> None:
+def test_choices_after_an_unreadable_one_are_asked_for_alone() -> None:
     broken = {"message": {"tool_calls": [{"function": {"arguments": "{"}}]}}
     first, _, third = BODY["choices"]
     assert [each.text for each in read({**BODY, "choices": [first, broken, third]})] == ["forty"]
@@ -183,7 +183,7 @@ def test_what_one_request_fails_with_all_fail_with(kind: type[lm15.LM15Error]) -
 
 
 @pytest.mark.parametrize(("leave", "cancelled"), [((0,), 0), ((0, 1), 0), ((0, 1, 2), 1)])
-def test_a_request_ends_when_nobody_waits_for_it_any_more(leave: tuple[int, ...], cancelled: int) -> None:
+def test_a_request_ends_when_no_question_waits_for_it(leave: tuple[int, ...], cancelled: int) -> None:
     counter = Counter(seconds=0.05)
 
     async def asking() -> list[Any]:
@@ -309,7 +309,7 @@ def test_a_sample_that_does_not_parse_is_repaired_alone(cli: CommandLine) -> Non
     assert len(repairs) == played.took["calls"] - played.took["ok"] > 0
 
 
-def test_a_run_is_replayed_and_goes_on_from_samples_that_shared_a_request(cli: CommandLine) -> None:
+def test_a_run_is_replayed_and_resumed_from_samples_that_shared_a_request(cli: CommandLine) -> None:
     whole = play(cli, *FIVE)
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
 

@@ -109,7 +109,7 @@ def test_where_nothing_can_be_fetched_the_installer_is_quoted_in_one_line() -> N
     assert leftovers() == []
 
 
-def test_without_any_installer_the_way_out_is_a_file_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_installer_the_error_suggests_a_file_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(__import__("sys").modules, "pip", None)

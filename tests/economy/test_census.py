@@ -117,7 +117,7 @@ def test_ages_are_even_within_the_last_band(people: People) -> None:
     assert counts.min() > 0.8 * counts.mean()
 
 
-def test_nobody_works_before_the_entry_age_of_the_job(people: People) -> None:
+def test_no_one_works_before_the_entry_age_of_the_job(people: People) -> None:
     for row in OCCUPATIONS[: len(OCCUPATIONS) // 2]:
         age = people.age[people.occupation == row["occupation"]]
         assert age.min() >= entry_age(row["occupation_group"], row["occupation"])

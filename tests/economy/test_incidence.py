@@ -150,7 +150,7 @@ def test_a_difference_of_rounding_makes_no_winner(more: float, winners: int) -> 
     assert (found.income == 0) == (found.utility == 0) == (abs(more) < INDIFFERENT)
 
 
-def test_workers_with_equal_wages_fare_alike_whatever_group_they_are_in() -> None:
+def test_workers_with_equal_wages_have_equal_gains_in_any_group() -> None:
     found = incidence_of_law(ECONOMY, np.full(31, 25.0), uniform((0,), 60), uniform((0,), 20))
     assert [one.workers for one in found.deciles] == [4, *[3] * 9]
     assert {round(one.utility, 6) for one in groups_of(found)} == {round(found.everybody.utility, 6)}

@@ -114,7 +114,7 @@ def test_oracles_own_schedule_has_all_of_the_gain() -> None:
     assert moved(0, 0, 0, people=people, before=best).share_score == pytest.approx(1)
 
 
-def test_nobody_fails_by_a_hair_where_there_is_nothing_to_gain() -> None:
+def test_a_tiny_loss_does_not_score_zero_where_there_is_nothing_to_gain() -> None:
     nothing = People((20.0,), (0.0,), "utilitarian")  # alone one pays oneself; only hours are lost
     assert moved(0, people=People((20.0,), (0.0,), "utilitarian"), before=uniform((0,), 0)).share_score == 1
     assert yardsticks(nothing).oracle == pytest.approx(yardsticks(nothing).free_market)

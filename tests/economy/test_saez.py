@@ -63,7 +63,7 @@ def test_at_its_true_elasticity_the_linear_tax_of_the_formula_is_the_best_of_all
 
 
 @pytest.mark.parametrize(("a", "e"), [(2.0, 0.4), (3.0, 0.4), (2.0, 0.2)])
-def test_the_top_rate_on_pareto_incomes_nobody_cares_for_is_one_over_one_plus_a_e(a: float, e: float) -> None:
+def test_the_top_rate_on_pareto_incomes_without_weight_is_one_over_one_plus_a_e(a: float, e: float) -> None:
     incomes = 30_000 * (1 - MIDPOINTS) ** (-1 / a)
     only_the_poorest = np.where(MIDPOINTS < 0.01, 1.0, 0.0)
     rates = saez_rates(
@@ -162,7 +162,7 @@ def test_no_top_rate_collapses_because_few_or_none_earn_that_much(brackets: str,
         assert max(rates) <= 100
 
 
-def test_brackets_that_nobody_reaches_take_the_rate_of_the_last_one_that_somebody_does() -> None:
+def test_brackets_that_no_income_reaches_take_the_rate_of_the_last_one_that_is_reached() -> None:
     incomes, weights = np.linspace(10_000, 80_000, 50), np.linspace(2, 0, 50)
     reached = saez_rates((0, 40_000), incomes, weighted(weights), [0.4, 0.4], everybody(incomes))
     rates = saez_rates((0, 40_000, 90_000, 200_000), incomes, weighted(weights), [0.4] * 4, everybody(incomes))
@@ -217,7 +217,7 @@ def test_elasticities_that_do_not_fit_are_refused_in_one_line(elasticities: list
         saez(WEEKLY, BRACKETS["three"], us_wages(10), elasticities)
 
 
-def test_where_nobody_earns_anything_there_is_nothing_to_tax() -> None:
+def test_without_any_income_there_is_nothing_to_tax() -> None:
     nothing = np.zeros(2)
     assert saez_rates((0, 50_000), nothing, weighted([1, 1]), [0.4, 0.4], everybody(nothing)).tolist() == [0, 0]
 

@@ -175,7 +175,7 @@ def test_workers_bunch_at_a_kink_where_the_rate_jumps() -> None:
     assert income([19.9, 20.0, 20.1], hours) == pytest.approx([41_600] * 3)
 
 
-def test_where_the_rate_falls_nobody_stops_at_the_edge_and_ties_go_to_fewer_hours() -> None:
+def test_where_the_rate_falls_no_worker_stops_at_the_edge_and_ties_go_to_fewer_hours() -> None:
     # wage 40 gains 200 a week from 20 hours at 50 percent, and from 40 hours of which ten are untaxed
     law = TaxSchedule(thresholds=(0, 52 * 40 * 30), rates=(50, 0))
     assert best_response(QUADRATIC, law, [39.9, 40, 40.1], CONTINUUM) == pytest.approx([19.95, 20, 40.1])
@@ -185,7 +185,7 @@ def test_ties_on_the_grid_go_to_fewer_hours() -> None:
     assert float(best_response_on_grid(QUADRATIC, uniform((0,), 0), 35.0, CONTINUUM)) == 30
 
 
-def test_nobody_works_for_nothing_and_nobody_more_than_a_hundred_hours() -> None:
+def test_no_one_works_for_nothing_or_more_than_a_hundred_hours() -> None:
     assert float(best_response(WEEKLY, uniform(BRACKETS["three"], 100), 20.0, CONTINUUM)) == 0
     assert float(best_response(WEEKLY, uniform(BRACKETS["three"], 0), 5_000.0, CONTINUUM)) == 100
 

@@ -110,7 +110,9 @@ IN_DOLLARS = [name for name in WELFARE if name != "paper"]
 @pytest.mark.parametrize("aversion", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("name", IN_DOLLARS)
 @given(st.floats(10, 1e6), st.integers(1, 40))
-def test_what_everybody_has_alike_is_worth_itself(name: str, aversion: float, x: float, num_agents: int) -> None:
+def test_a_utility_that_everyone_has_is_its_own_equivalent(
+    name: str, aversion: float, x: float, num_agents: int
+) -> None:
     alike, wages = np.full(num_agents, x), np.linspace(5, 90, num_agents)
     assert welfare_functions(aversion)[name](alike, alike, wages) == pytest.approx(x)
 

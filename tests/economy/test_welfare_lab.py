@@ -94,7 +94,7 @@ def test_a_law_of_several_names_is_there_once_and_has_all_of_them() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_the_front_is_what_nobody_beats_and_beats_all_others(points: list[tuple[int, int]]) -> None:
+def test_the_front_holds_the_undominated_policies_and_dominates_all_others(points: list[tuple[int, int]]) -> None:
     policies = [point(*pair) for pair in points]
     front = on_front(policies)
     ahead = {pair for pair, on in zip(points, front, strict=True) if on}

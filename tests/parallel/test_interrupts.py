@@ -190,7 +190,7 @@ def test_ctrl_c_while_a_database_is_made_is_an_interrupt(cli: CommandLine, monke
 
 
 @pytest.mark.parametrize("number", [CTRL_C, POLITE])
-def test_ctrl_c_that_a_library_calls_an_error_of_its_own_is_an_interrupt(
+def test_ctrl_c_that_a_library_turns_into_its_own_error_is_an_interrupt(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """Pydantic says so where Ctrl-C comes while it builds the schema of a model."""
@@ -220,7 +220,7 @@ def test_a_run_that_has_no_number_yet_is_not_said_to_go_on(capsys: pytest.Captur
     assert "resume" not in capsys.readouterr().out
 
 
-def test_impatience_does_not_leave_a_run_as_one_that_goes_on(cli: CommandLine) -> None:
+def test_repeated_interrupts_do_not_leave_a_run_with_the_status_running(cli: CommandLine) -> None:
     with Hooked(finish=ctrl_c) as store:
         run = simulation(store)
         run.recorded = interrupted_once

@@ -85,9 +85,7 @@ steps = st.tuples(*[st.sampled_from(policies.CHANGES)] * 3)
 
 
 @given(platforms=st.lists(steps, min_size=1, max_size=5), agent=st.integers(0, 4), seed=st.integers(0, 9))
-def test_votes_follow_ones_own_purse_at_everybodys_hours_as_they_are(
-    platforms: list[tuple[int, ...]], agent: int, seed: int
-) -> None:
+def test_votes_follow_own_income_at_unchanged_hours(platforms: list[tuple[int, ...]], agent: int, seed: int) -> None:
     gain = gains(agent, platforms)
     name, several, ranking = (vote(agent, platforms, rule=rule, seed=seed) for rule in ("plurality", "approval", "irv"))
     if not np.any(np.round(gain, 6)):
@@ -107,7 +105,7 @@ def test_ties_are_drawn() -> None:
         assert {tuple(vote(PAYER, platforms, rule=rule, seed=seed)) for seed in range(20)} == ballots
 
 
-def test_without_platforms_the_vote_goes_to_the_others_who_earn_most_alike() -> None:
+def test_without_platforms_the_vote_goes_to_the_others_with_the_most_similar_income() -> None:
     by_voter = {0: [1, 2, 3, 4], 3: [2, 1, 0, 4], 4: [3, 2, 1, 0]}
     for voter, nearest in by_voter.items():
         everybody = dict.fromkeys(range(POPULATION.num_agents))

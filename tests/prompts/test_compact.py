@@ -97,7 +97,7 @@ def test_words_that_an_optimizer_changes_in_place_are_in_the_next_prompt() -> No
         parsed(tuned, "40 minutes")
 
 
-def test_a_signature_that_nobody_uses_any_more_is_let_go() -> None:
+def test_a_signature_that_is_no_longer_used_is_released() -> None:
     adapter, ballot = CompactAdapter(), ChooseLabor.with_instructions("Vote.")
     adapter.format(ballot, [], {})
     adapter.parse(ballot, "40")
@@ -119,7 +119,7 @@ def test_demonstrations_are_questions_and_answers_like_the_question_itself() -> 
     assert question.text.startswith("tax_schedule: 30%")
 
 
-def test_a_field_more_on_either_side_is_asked_for_and_told() -> None:
+def test_an_additional_field_on_either_side_is_shown_and_asked_for() -> None:
     hinted = REASONED.append("hint_", dspy.InputField(desc="from an earlier run"))
     request = sent(dspy.Predict(hinted), {**inputs_of("ChooseLabor"), "hint_": "work less"})
     assert "\nphase\nhint_: from an earlier run\n" in request.system
@@ -127,7 +127,7 @@ def test_a_field_more_on_either_side_is_asked_for_and_told() -> None:
     assert '\n{"reasoning": "...", "labor": n}\n' in request.system
 
 
-def test_what_is_no_text_is_told_as_json_and_history_as_turns() -> None:
+def test_values_other_than_text_are_shown_as_json_and_history_as_turns() -> None:
     class Ask(dspy.Signature):
         """Answer."""
 

@@ -173,7 +173,7 @@ def test_rules_decides_as_it_does_for_a_harmless_persona(text: str, adapter: str
 @pytest.mark.first_cases(44)
 @every_format
 @every_text
-def test_a_worker_that_exploits_works_its_best_hours_whoever_it_says_it_is(text: str, adapter: str) -> None:
+def test_a_worker_that_exploits_works_its_best_hours_whatever_its_persona_says(text: str, adapter: str) -> None:
     asked = module_of("ChooseLabor")
     harmless, hostile = ({**told("ChooseLabor", "identity", who), "phase": "exploit"} for who in (HARMLESS, text))
     lineage = CallRecorder()

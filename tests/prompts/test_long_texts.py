@@ -223,7 +223,7 @@ def test_breaks_fences_and_ends_of_sentences_are_found_as_by_plain_patterns(text
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()), st.sampled_from(["", ",", "\n"]))
-def test_json_that_is_right_is_left_alone(value: dict[str, Any], comma: str) -> None:
+def test_valid_json_is_unchanged(value: dict[str, Any], comma: str) -> None:
     text = json.dumps(value)
     assert json.loads(compact._mended(text)) == value
     if value:

@@ -282,7 +282,7 @@ def test_a_rate_weighs_what_is_earned_in_its_bracket(incomes: list[float]) -> No
 
 
 @pytest.mark.parametrize("told", ["", "no years yet", "from $0: 5 workers, mean income $40,000"])
-def test_without_a_summary_of_the_brackets_all_rates_weigh_alike(told: str) -> None:
+def test_without_a_summary_of_the_brackets_all_rates_have_the_same_weight(told: str) -> None:
     assert policies.weight_of_rates(told, 3) == pytest.approx([1 / 3] * 3)
 
 

@@ -261,7 +261,7 @@ def test_in_xml_one_name_without_brackets_is_a_list_of_one(form: str, value: str
 
 
 @every_adapter
-def test_nobody_stands_in_a_ranking_twice_and_in_a_set_it_does_not_matter(adapter: str) -> None:
+def test_a_ranking_names_no_candidate_twice_and_in_a_set_it_does_not_matter(adapter: str) -> None:
     twice = ["worker 8", "worker 3", "worker 8"]
     assert vote(adapter, "set", twice) == ("worker 8", "worker 3")
     with pytest.raises(AdapterParseError, match="worker 8 appears in the ranking more than once"):

@@ -171,7 +171,7 @@ def said_in_one_line_or_done(cli: CommandLine, *args: str) -> None:
 
 @pytest.mark.first_cases(4)
 @pytest.mark.parametrize("config", hostile.BAD_CONFIGS.values(), ids=hostile.BAD_CONFIGS)
-def test_settings_that_nobody_can_play_are_named(cli: CommandLine, good: Path, config: str | None) -> None:
+def test_settings_that_cannot_be_played_are_named(cli: CommandLine, good: Path, config: str | None) -> None:
     hostile.with_config(good, config)
     assert "run 1 has stored settings that cannot be used" in refused(cli, "replay", "1", "--db", str(good))
 

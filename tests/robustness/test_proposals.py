@@ -327,7 +327,7 @@ def test_a_folder_of_logs_that_is_given_again_is_used(cli: CommandLine, theirs: 
     assert "The log goes to" not in result.out
 
 
-def test_a_run_that_ends_early_says_how_it_goes_on_with_all_that_must_be_given_again(
+def test_a_run_that_ends_early_says_how_to_resume_with_all_that_must_be_given_again(
     nobody_pays: None, cli: CommandLine, key: str
 ) -> None:
     with Loopback(api_key=key) as server:

@@ -130,7 +130,7 @@ def test_a_server_that_failed_is_asked_again_once_it_works(cli: CommandLine) -> 
     assert f"server {late.url} answers again" in log
 
 
-def test_servers_that_nobody_can_reach_stop_nothing_while_there_is_one_that_works(cli: CommandLine) -> None:
+def test_unreachable_servers_stop_nothing_while_one_works(cli: CommandLine) -> None:
     with Loopback() as good:
         gone = ("--base-url", f"http://127.0.0.1:9/v1,http://127.0.0.1:10/v1,{good.url}")
         played(cli, *gone)
@@ -207,7 +207,7 @@ def test_ctrl_c_ends_a_wait_for_a_limit_at_once(cli: CommandLine, command: tuple
     assert waiting_in_words() == ""
 
 
-def test_who_waits_for_a_limit_is_told_of() -> None:
+def test_the_progress_line_says_which_limit_calls_wait_for() -> None:
     async def scene() -> None:
         lm = connect(Model("told", base_url="http://127.0.0.1:9/v1", rpm=1))
         gate = lm.engine.limiter
@@ -225,7 +225,7 @@ class Own(RulesEngine):
     """An engine of a user's."""
 
 
-def test_an_engine_of_ones_own_keeps_to_limits_too() -> None:
+def test_a_users_engine_respects_limits_too() -> None:
     name = f"engine:{__name__}:Own"
     assert connect(Model(name)).engine.limiter is None
     lm = connect(Model(name, rpm=1))
@@ -271,7 +271,7 @@ def test_a_dry_run_takes_as_long_as_the_limits_ask(cli: CommandLine) -> None:
     assert "--rpm 60" in told
 
 
-def test_a_run_goes_on_under_other_limits(cli: CommandLine) -> None:
+def test_a_run_resumes_under_other_limits(cli: CommandLine) -> None:
     with Loopback() as server:
         args = ("--max-tokens", "7000", "--rpm", "30000")
         assert cli("run", *SMALL, *on(server), *args, "--db", "a.duckdb").code == 0

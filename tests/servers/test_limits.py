@@ -69,7 +69,7 @@ def test_no_minute_has_more_tokens_than_allowed_but_for_one_request(
 
 
 @given(per_minute=st.integers(1, 2000), requests=st.integers(2, 300))
-def test_nobody_waits_longer_than_the_limit_asks(per_minute: int, requests: int) -> None:
+def test_no_request_waits_longer_than_the_limit_requires(per_minute: int, requests: int) -> None:
     taker = Taker(per_minute)
     for _ in range(requests):
         taker.take()
@@ -165,7 +165,7 @@ def test_calls_wait_in_the_order_in_which_they_came() -> None:
     assert order == list(range(50))
 
 
-def test_who_stops_waiting_has_taken_nothing() -> None:
+def test_a_cancelled_wait_takes_nothing() -> None:
     async def scene() -> None:
         gate = RateLimiter(("one",), 1)
         first = await gate.enter(HELLO)
@@ -180,7 +180,7 @@ def test_who_stops_waiting_has_taken_nothing() -> None:
     asyncio.run(scene())
 
 
-def test_threads_and_event_loops_pass_the_same_gate() -> None:
+def test_threads_and_event_loops_share_the_same_limiter() -> None:
     gate, most, inside, lock = RateLimiter(("one",), 3), 0, 0, threading.Lock()
 
     def note(change: int) -> None:

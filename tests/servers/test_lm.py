@@ -332,7 +332,7 @@ def test_without_a_word_from_the_server_waits_are_spread(is_async: bool) -> None
     assert all(0.5 <= wait <= 1.5 for wait in waits)
 
 
-def test_a_named_wait_and_a_hopeless_error_are_left_alone() -> None:
+def test_a_named_wait_and_a_permanent_error_are_unchanged() -> None:
     named = attempt(Scripted([lm15.RateLimitError("later", retry_after=7.0)]), is_async=False)
     hopeless = attempt(Scripted([lm15.AuthError("no")]), is_async=False)
     assert named.retry_after == 7.0

@@ -291,7 +291,7 @@ def test_a_server_that_asks_to_wait_for_years_is_not_obeyed():
     assert error.retry_after == LONGEST_WAIT
 
 
-def test_a_failure_nobody_foresaw_ends_the_run_as_failed_and_tells_no_key(cli, monkeypatch):
+def test_an_unexpected_failure_ends_the_run_as_failed_and_shows_no_key(cli, monkeypatch):
     def broken(year):
         raise RuntimeError("it said sk-canary-0123456789abcdef")
 

@@ -44,7 +44,7 @@ def servers_asked(gate: RateLimiter) -> list[int]:
     return asked
 
 
-def test_a_server_that_fails_is_left_out_and_let_in_by_a_probe_that_is_answered() -> None:
+def test_a_failing_server_is_excluded_until_a_probe_is_answered() -> None:
     clock = Clock()
     gate = RateLimiter(("a", "b"), 64, clock=clock)
     for _ in range(FAILURES - 1):
@@ -75,7 +75,7 @@ def test_calls_that_were_under_way_when_a_server_failed_count_once() -> None:
 
 
 @given(probes=st.integers(1, 2000))
-def test_no_server_is_left_out_for_much_longer_than_a_minute(probes: int) -> None:
+def test_no_server_is_excluded_for_much_longer_than_a_minute(probes: int) -> None:
     server, now = Server(4), 0.0
     for number in range(FAILURES + probes):
         server.failed(number, now)
@@ -83,7 +83,7 @@ def test_no_server_is_left_out_for_much_longer_than_a_minute(probes: int) -> Non
         now = max(now, server.out_until)
 
 
-def test_the_last_server_is_never_left_out() -> None:
+def test_the_last_server_is_never_excluded() -> None:
     clock = Clock()
     gate = RateLimiter(("a", "b"), 64, clock=clock)
     for server in (0, 1) * 2 * FAILURES:
@@ -96,7 +96,7 @@ def test_the_last_server_is_never_left_out() -> None:
     assert all(error.retry_after is None for error in errors), "there is nobody else to be asked at once"
 
 
-def test_a_server_that_says_when_to_come_back_is_left_alone_until_then() -> None:
+def test_a_server_that_names_a_time_is_not_asked_until_then() -> None:
     clock = Clock()
     gate = RateLimiter(("a", "b"), 64, clock=clock)
     error = lm15.RateLimitError("later", retry_after=20.0)
@@ -108,7 +108,7 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_until_then() -> None
     assert set(servers_asked(gate)) == {0, 1}
 
 
-def test_models_share_a_gate_by_name_server_and_limits() -> None:
+def test_models_with_the_same_name_servers_and_limits_share_a_limiter() -> None:
     here, there = "http://127.0.0.1:9/v1", "http://127.0.0.1:10/v1"
 
     def gate(name: str = "llama", base_url: str = here, **settings: Any) -> RateLimiter:
@@ -128,7 +128,7 @@ def test_models_share_a_gate_by_name_server_and_limits() -> None:
     assert others[-1].names == (here, there)
 
 
-def test_what_is_computed_here_has_no_gate() -> None:
+def test_models_in_this_process_have_no_limiter() -> None:
     for lm in (connect(Model("rules", rpm=1, tpm=1)), connect(Model("gpt-4o-mini", offline=True, rpm=1))):
         assert lm.engine.limiter is lm.engine.asynchronous.limiter is None
     for sync in (True, False):

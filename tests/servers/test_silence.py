@@ -43,7 +43,7 @@ def played(cli: CommandLine, fault: Fault, *args: str, command: tuple[str, ...] 
 
 
 @pytest.mark.slow
-def test_a_run_whose_workers_are_never_heard_fails_and_goes_on(cli: CommandLine) -> None:
+def test_a_run_whose_workers_get_no_reply_fails_and_can_be_resumed(cli: CommandLine) -> None:
     """The planner is heard in every year."""
     ended = played(cli, out_of_order("labor"), "--max-timesteps", "6", "--two-timescale", "1")
     assert ended.code == 1
@@ -78,7 +78,7 @@ def test_a_planner_that_is_never_heard_ends_the_run(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_a_role_that_is_heard_now_and_then_ends_nothing_and_is_told(cli: CommandLine) -> None:
+def test_a_role_that_gets_occasional_replies_ends_nothing_and_is_reported(cli: CommandLine) -> None:
     """A third of the questions is lost; the summary and `eval` say so, and the query that they print runs."""
 
     def fault(number: int, body: dict[str, Any]) -> Reply | None:

@@ -97,7 +97,7 @@ def test_everybody_alone_is_the_same_as_everybody() -> None:
         assert getattr(alone, field).tolist() == getattr(plain, field).tolist()
 
 
-def test_nobody_is_asked_for_those_without_a_mind() -> None:
+def test_no_question_is_asked_for_workers_without_a_model() -> None:
     told = everybody(np.array([True, False, True]))
     assert told.agent.tolist() == [0, 2]
     assert told.answer.tolist() == [0, -1, 1]
@@ -123,7 +123,7 @@ def test_archetypes_never_mix_those_who_want_different_things(most, size) -> Non
     assert (archetype[archetype] == archetype).all(), "who is told of is a member"
 
 
-def test_kinds_of_people_are_told_apart_as_far_as_there_are_archetypes_for_them() -> None:
+def test_kinds_of_people_have_their_own_archetypes_if_there_are_enough() -> None:
     crowd = people(400)
     few, many = formed(crowd, 10), formed(crowd, 300)
     assert (crowd.sex[few] != crowd.sex).any()
@@ -220,7 +220,7 @@ def test_archetypes_of_people_judge_together_and_are_who_the_census_says(cli) ->
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("whole", [1, 2])
-def test_a_run_that_was_cut_off_goes_on_with_the_archetypes_it_had(cli, whole) -> None:
+def test_an_interrupted_run_resumes_with_the_archetypes_it_had(cli, whole) -> None:
     """Cut off in the middle of a tax year and at its end; the calls of the broken year are there."""
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     before = rows(DECISIONS, "a.duckdb"), rows(CALLS, "a.duckdb")
@@ -283,7 +283,7 @@ def test_without_an_answer_all_who_would_have_followed_it_do_as_last_year() -> N
         assert (year.outcome.labor[followers] == before.outcome.labor[followers]).all()
 
 
-def test_states_that_are_mined_are_what_the_archetypes_were_told(cli) -> None:
+def test_states_from_traces_are_what_the_archetypes_were_shown(cli) -> None:
     assert cli("run", *SMALL, *FEW, "--db", "a.duckdb").code == 0
     asked = "select run_id, year, agent, prompt from lm_calls where signature = 'ChooseLabor'"
     prompts = {(row["year"], row["agent"]): row["prompt"] for row in rows(asked, "a.duckdb")}

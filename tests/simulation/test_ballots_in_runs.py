@@ -67,7 +67,7 @@ def test_a_ranking_is_stored_as_it_was_given_and_elects_the_first(rule: str) -> 
 
 
 @pytest.mark.slow
-def test_a_set_is_an_equal_vote_for_each_and_the_lot_decides() -> None:
+def test_a_set_is_an_equal_vote_for_each_and_ties_are_broken_at_random() -> None:
     won = {
         rows(play(election_rule="approval", llm=engine("Listing"), max_timesteps=1, seed=seed), LEADERS)[0][0]
         for seed in range(6)
@@ -108,7 +108,7 @@ def test_a_voter_is_told_what_the_ballot_asks_and_how_it_is_counted(rule: str) -
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("rule", ["sortition", "median_voter"])
 @pytest.mark.parametrize("platforms", [True, False])
-def test_under_a_rule_without_ballots_nobody_is_asked_to_vote_and_any_number_stands(rule: str, platforms: bool) -> None:
+def test_under_a_rule_without_ballots_no_one_is_asked_to_vote_and_any_number_stands(rule: str, platforms: bool) -> None:
     db = play(num_agents=25, election_rule=rule, platforms=platforms, llm=engine("Keen"), max_timesteps=1)
     assert rows(db, "SELECT count(*) FROM votes") == [(0,)]
     assert rows(db, "SELECT count(*), count_if(elected) FROM platforms") == [(25, 1)]
@@ -117,7 +117,7 @@ def test_under_a_rule_without_ballots_nobody_is_asked_to_vote_and_any_number_sta
 
 
 @pytest.mark.slow
-def test_the_lot_draws_another_leader_every_tax_year_and_the_seed_decides() -> None:
+def test_sortition_draws_another_leader_every_tax_year_by_the_seed() -> None:
     yearly = {"election_rule": "sortition", "two_timescale": 1, "max_timesteps": 8}
     first, again, other = (rows(play(**yearly, seed=seed), LEADERS) for seed in (1, 1, 2))
     assert first == again != other

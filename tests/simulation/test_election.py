@@ -92,13 +92,13 @@ CONDORCET_1785 = {"ABC": 23, "BCA": 17, "BAC": 2, "CAB": 10, "CBA": 8}
 """Condorcet's own: 60 voters, A beats B, B beats C, C beats A."""
 
 
-def test_in_a_cycle_all_are_alike_to_copeland_and_the_lot_decides() -> None:
+def test_in_a_cycle_all_are_equal_to_copeland_and_the_tie_is_broken_at_random() -> None:
     won = Counter(letter(copeland(electorate(CONDORCET_1785), lot(seed))) for seed in range(300))
     assert set(won) == {"A", "B", "C"}
     assert min(won.values()) > 60
 
 
-def test_the_condorcet_winner_may_be_nobodys_favourite() -> None:
+def test_the_condorcet_winner_may_be_no_voters_first_choice() -> None:
     """Centre squeeze: everybody's second choice beats both others in pairs and leaves an instant runoff first."""
     squeezed = electorate({"LCR": 40, "RCL": 41, "CLR": 19})
     assert letter(copeland(squeezed, lot())) == "C"
@@ -144,12 +144,12 @@ def test_an_electorate_of_one_elects_its_choice(rule: str, standing: list[int]) 
 
 @pytest.mark.parametrize("rule", VOTED)
 @pytest.mark.parametrize("ballots", [[], [()], [(), ()], [(7,), (7, 8), ()]])
-def test_nobody_is_elected_without_a_vote_for_a_candidate(rule: str, ballots: list[Ballot]) -> None:
+def test_no_one_is_elected_without_a_vote_for_a_candidate(rule: str, ballots: list[Ballot]) -> None:
     assert ELECTION_RULES[rule].elect(Poll([1, 2], ballots), lot()) is None
 
 
 @pytest.mark.parametrize("rule", ELECTION_RULES)
-def test_nobody_is_elected_where_nobody_stands(rule: str) -> None:
+def test_no_one_is_elected_without_candidates(rule: str) -> None:
     assert ELECTION_RULES[rule].elect(Poll([], [(1,), (2,)], [10.0, 20.0], lambda voter: np.array([])), lot()) is None
 
 
@@ -280,7 +280,9 @@ def test_between_two_all_rules_agree(ballots: list[Ballot], seed: int) -> None:
 
 
 @given(st.lists(people | st.none(), max_size=40), st.lists(people, unique=True), seeds)
-def test_the_winner_stands_and_nobody_has_more_votes(votes: list[int | None], standing: list[int], seed: int) -> None:
+def test_the_winner_is_a_candidate_and_no_other_has_more_votes(
+    votes: list[int | None], standing: list[int], seed: int
+) -> None:
     winner = plurality(Poll(standing, [() if vote is None else (vote,) for vote in votes]), lot(seed))
     count = {candidate: votes.count(candidate) for candidate in standing}
     if winner is None:
@@ -289,7 +291,7 @@ def test_the_winner_stands_and_nobody_has_more_votes(votes: list[int | None], st
         assert count[winner] == max(count.values()) > 0
 
 
-def test_a_tie_goes_by_lot_and_the_lot_is_fair() -> None:
+def test_a_tie_is_broken_at_random_and_fairly() -> None:
     poll = Poll([1, 4, 9], [(1,), (1,), (4,), (4,), (9,)])
     won = Counter(plurality(poll, lot(seed)) for seed in range(400))
     assert set(won) == {1, 4}
@@ -300,7 +302,7 @@ def test_a_tie_goes_by_lot_and_the_lot_is_fair() -> None:
 # -- rules without ballots ------------------------------------------------------------------------------------------
 
 
-def test_the_lot_is_fair_to_all_who_stand() -> None:
+def test_sortition_is_fair_to_all_candidates() -> None:
     won = Counter(sortition(Poll([3, 8, 20]), lot(seed)) for seed in range(600))
     assert set(won) == {3, 8, 20}
     assert min(won.values()) > 150
@@ -330,7 +332,7 @@ def test_where_wishes_line_up_the_median_voters_choice_beats_each_other(
     assert condorcet_winners(utility)[winner]
 
 
-def test_interests_that_nobody_gave_are_not_made_up() -> None:
+def test_missing_interests_are_not_invented() -> None:
     with pytest.raises(ValueError, match="interest"):
         median_voter(Poll([1], wage=[10.0]), lot())
 
@@ -339,7 +341,7 @@ def test_interests_that_nobody_gave_are_not_made_up() -> None:
 
 
 @given(st.integers(0, MOST_CANDIDATES), st.none() | people, seeds)
-def test_a_short_ballot_has_everybody_on_it(eligible: int, incumbent: int | None, seed: int) -> None:
+def test_a_short_ballot_has_everyone_on_it(eligible: int, incumbent: int | None, seed: int) -> None:
     assert ballot_names(range(eligible), incumbent, lot(seed)) == list(range(eligible))
 
 
@@ -355,13 +357,13 @@ def test_a_long_ballot_is_drawn_and_keeps_the_incumbent(count: int, data: st.Dat
 
 
 @pytest.mark.parametrize("incumbent", [None, 999])
-def test_a_long_ballot_without_an_incumbent_is_all_by_lot(incumbent: int | None) -> None:
+def test_a_long_ballot_without_an_incumbent_is_entirely_random(incumbent: int | None) -> None:
     drawn = Counter(name for seed in range(300) for name in ballot_names(range(40), incumbent, lot(seed)))
     assert sum(drawn.values()) == 300 * MOST_CANDIDATES
     assert len(drawn) == 40
     assert min(drawn.values()) > 100  # 150 expected of each
 
 
-def test_the_same_lot_draws_the_same_ballot() -> None:
+def test_the_same_seed_draws_the_same_ballot() -> None:
     assert ballot_names(range(99), 4, lot(3)) == ballot_names(range(99), 4, lot(3))
     assert ballot_names(range(99), 4, lot(3)) != ballot_names(range(99), 4, lot(4))

@@ -38,7 +38,7 @@ Mumbling = partial(Scripted, stand="Maybe.")
 One = partial(Scripted, stand={"stand": True, "rate_changes": [0, 0, 0]}, vote={"vote": "worker 0"})
 
 
-def test_where_nobody_stands_the_planner_governs() -> None:
+def test_without_candidates_the_planner_governs() -> None:
     db = play(platforms=True, llm=engine("Reluctant"))
     assert rows(db, "SELECT count(*) FROM votes") == rows(db, "SELECT count(*) FROM platforms") == [(0,)]
     assert rows(db, "SELECT year, leader, rates[1] FROM years ORDER BY year") == [
@@ -69,14 +69,14 @@ def test_where_promises_bind_the_winner_is_not_asked_and_keeps_its_own() -> None
     ]
 
 
-def test_where_promises_bind_and_nobody_stands_for_the_first_time_the_planner_governs() -> None:
+def test_where_promises_bind_and_the_first_election_has_no_candidates_the_planner_governs() -> None:
     db = play(platforms=True, binding_platforms=True, llm=engine("Reluctant"), max_timesteps=2)
     assert rows(db, "SELECT DISTINCT leader, rates FROM years") == [(None, [60, 50, 50])]
 
 
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("kind", ["Once", "Tired"])
-def test_where_promises_bind_a_leader_who_is_not_elected_anew_changes_nothing(kind: str) -> None:
+def test_where_promises_bind_a_leader_who_is_not_reelected_changes_nothing(kind: str) -> None:
     db = play(platforms=True, binding_platforms=True, llm=engine(kind), max_timesteps=6)
     assert rows(db, "SELECT DISTINCT leader, rates FROM years") == [(2, [40, 50, 70])]
     assert rows(db, "SELECT rate_changes, planner_fallback, planner_call_id FROM years WHERE year = 4") == [
@@ -98,13 +98,13 @@ class Tired(Scripted):
         return {"vote": "abstain"} if field == "vote" and "no years yet" not in prompt else KEEN.get(field)
 
 
-def test_the_leader_stays_when_nobody_votes() -> None:
+def test_the_leader_stays_when_no_one_votes() -> None:
     db = play(platforms=True, llm=engine("Tired"), max_timesteps=4)
     assert rows(db, "SELECT year, count(candidate) FROM votes GROUP BY ALL ORDER BY ALL") == [(0, 4), (2, 0)]
     assert rows(db, "SELECT DISTINCT leader FROM years") == [(2,)]
 
 
-def test_the_leader_stays_when_nobody_stands() -> None:
+def test_the_leader_stays_without_candidates() -> None:
     db = play(platforms=True, llm=engine("Once"), max_timesteps=6)
     assert rows(db, "SELECT DISTINCT leader FROM years") == [(2,)]
     assert rows(db, "SELECT DISTINCT year FROM votes") == [(0,)]
@@ -139,7 +139,7 @@ def test_without_platforms_there_are_candidates_and_no_promises() -> None:
     assert rows(db, "SELECT count(*) FROM lm_calls WHERE prompt LIKE '%; platform %'") == [(0,)]
 
 
-def test_where_everybody_abstains_nobody_is_elected_and_it_is_no_failure() -> None:
+def test_if_everyone_abstains_no_one_is_elected_and_it_is_no_failure() -> None:
     db = play(platforms=True, llm=engine("Weary"), max_timesteps=2)
     assert rows(db, "SELECT candidate, fallback, count(*) FROM votes GROUP BY ALL") == [(None, False, 4)]
     assert rows(db, "SELECT DISTINCT leader FROM years") == [(None,)]
@@ -147,7 +147,7 @@ def test_where_everybody_abstains_nobody_is_elected_and_it_is_no_failure() -> No
     assert rows(db, "SELECT DISTINCT status FROM lm_calls") == [("ok",)]
 
 
-def test_a_vote_for_nobody_who_stands_is_asked_again_and_then_an_abstention() -> None:
+def test_a_vote_for_a_non_candidate_is_asked_again_and_then_an_abstention() -> None:
     db = play(llm=engine("Whimsical"), max_timesteps=2)
     assert rows(db, "SELECT candidate, fallback, call_id, count(*) FROM votes GROUP BY ALL") == [(None, True, None, 4)]
     query = "SELECT status, attempt, count(*) FROM lm_calls WHERE signature = 'CastVote' GROUP BY ALL ORDER BY ALL"
@@ -192,7 +192,7 @@ class Divided(Scripted):
 
 
 @pytest.mark.slow
-def test_a_tie_goes_by_lot_and_the_seed_decides_it() -> None:
+def test_a_tie_is_broken_at_random_by_the_seed() -> None:
     won = [
         rows(play(llm=engine("Divided"), seed=seed, max_timesteps=1), "SELECT leader FROM years")[0][0]
         for seed in range(5)

@@ -90,7 +90,7 @@ class Loyal(Scripted):
         return {"vote": names[-1]} if field == "vote" else None
 
 
-def test_a_ballot_of_more_than_20_is_drawn_anew_and_keeps_the_incumbent() -> None:
+def test_a_ballot_of_more_than_20_is_drawn_each_time_and_keeps_the_incumbent() -> None:
     db = play(num_agents=25, llm=engine("Loyal"), max_timesteps=4, two_timescale=1, worker_type="LLM")
     ballots = [
         [agent for (agent,) in rows(db, f"SELECT candidate FROM platforms WHERE year = {year} ORDER BY ALL")]
@@ -121,7 +121,7 @@ def test_a_society_of_fixed_workers_holds_no_election_and_does_not_fail() -> Non
         assert rows(db, "SELECT count(*), count(leader) FROM years") == [(4, 0)]
 
 
-def test_workers_without_a_mind_vote_for_the_law_that_pays_them_most() -> None:
+def test_workers_without_a_model_vote_for_the_law_that_pays_them_most() -> None:
     """Only one stands in ONE_LLM, so their choice is put to them directly."""
 
     world = create(build({**SMALL, "num_agents": 12, "worker_type": "FIXED", "platforms": True}))
@@ -141,7 +141,7 @@ def test_workers_without_a_mind_vote_for_the_law_that_pays_them_most() -> None:
     assert len(set(names.values())) > 1
 
 
-def test_workers_without_a_mind_and_without_platforms_vote_for_their_like() -> None:
+def test_workers_without_a_model_and_without_platforms_vote_for_similar_wages() -> None:
 
     world = create(build({**SMALL, "num_agents": 6, "worker_type": "FIXED"}))
     wage = world.population.wage

@@ -73,7 +73,7 @@ def test_every_call_says_by_whom_and_how_it_was_made(played: Played) -> None:
     assert not costs
 
 
-def test_nobody_is_asked_where_everything_is_fixed(tmp_path: Path) -> None:
+def test_no_model_is_asked_where_everything_is_fixed(tmp_path: Path) -> None:
     db = play(tmp_path, worker_type="FIXED", planner_type="SAEZ", scenario="bounded")
     assert db.execute("SELECT count(*) FROM lm_calls").fetchall() == [(0,)]
     assert db.execute("SELECT count(*), max(rebate) > 0 FROM years").fetchall() == [(6, True)]
@@ -125,7 +125,7 @@ def test_the_best_year_told_is_the_best_there_was(tmp_path: Path) -> None:
         assert [float(x) for x in told.groups()] == pytest.approx(best, abs=0.5)
 
 
-def test_nobody_remembers_more_years_than_asked_for(tmp_path: Path) -> None:
+def test_no_agent_remembers_more_years_than_requested(tmp_path: Path) -> None:
     db = play(tmp_path, history_len=3, max_timesteps=8, two_timescale=50)
     for year, prompt in db.execute("SELECT year, prompt FROM lm_calls WHERE signature = 'ChooseLabor'").fetchall():
         by_hours = field_of(prompt, "record").partition("last years")[0]

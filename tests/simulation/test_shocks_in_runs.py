@@ -226,7 +226,7 @@ def planned(year: int, **settings: Any) -> tuple[World, TaxSchedule]:
     return world, world.schedule
 
 
-def test_a_planner_that_knows_all_plans_anew_at_its_next_turn() -> None:
+def test_a_planner_that_knows_the_economy_plans_again_at_its_next_turn() -> None:
     settings = {"planner_type": "ORACLE", "bracket_setting": "flat", "shock": ["year=12: wages*0.3 where wage > 20"]}
     world, law = planned(14, **settings)
     assert law == planned(0, **settings)[1]
@@ -259,7 +259,7 @@ def test_a_rule_under_shocks_replays_and_forks_to_the_same_end(cli: CommandLine)
     )
 
 
-def test_a_law_is_judged_anew_when_the_economy_has_changed() -> None:
+def test_a_law_is_judged_again_when_the_economy_has_changed() -> None:
     world, _ = planned(3, planner_type="UNIFORM", shock=["year=4: wages*0.5", "years=5-5: rebate+100"])
     values = [world.welfare_best_response()]
     for year in (4, 5, 6):
@@ -314,7 +314,7 @@ def test_the_summary_counts_with_the_wages_and_the_windfall_of_the_last_year(cli
     [(best,)] = rows("SELECT welfare_best_response FROM years WHERE year = 1")
     row = next(line for line in out.splitlines() if line.strip().startswith("last schedule"))
     assert f"{best:,.0f}" in row
-    assert "that shocks have left in force" in " ".join(out.split())
+    assert "in force in the last year, after shocks" in " ".join(out.split())
 
 
 def test_a_shock_is_a_value() -> None:

@@ -148,7 +148,7 @@ def counted(played: Played) -> str:
 
 
 @pytest.mark.first_cases(26)
-def test_everybody_is_credited_with_what_they_want(played: Played) -> None:
+def test_every_workers_objective_is_its_utility_types(played: Played) -> None:
     wrong = played.all(f"""
         SELECT utility_type, objective FROM decisions JOIN agents USING (run_id, agent) JOIN years USING (run_id, year)
         WHERE objective <> CASE utility_type WHEN 'egotistical' THEN {counted(played)}
@@ -230,7 +230,7 @@ def test_the_brackets_are_those_of_the_setting_or_of_the_law(played: Played) -> 
 
 
 @pytest.mark.first_cases(26)
-def test_there_is_a_leader_only_where_somebody_was_elected(played: Played) -> None:
+def test_there_is_a_leader_only_after_an_election_with_a_winner(played: Played) -> None:
     elected = {year: agent for year, agent in played.all("SELECT year, candidate FROM platforms WHERE elected")}
     leader = None
     for year, now in played.all("SELECT year, leader FROM years ORDER BY year"):
@@ -241,7 +241,7 @@ def test_there_is_a_leader_only_where_somebody_was_elected(played: Played) -> No
 
 
 @pytest.mark.first_cases(26)
-def test_everybody_voted_for_those_who_stood_or_abstained_and_the_rule_found_the_winner(played: Played) -> None:
+def test_every_vote_is_for_a_candidate_or_an_abstention_and_the_rule_finds_the_winner(played: Played) -> None:
     rule, world = ELECTION_RULES[played.config.election_rule], create(played.config)
     for (year,) in played.all("SELECT DISTINCT year FROM platforms"):
         votes = played.all(f"SELECT voter, candidate, ballot FROM votes WHERE year = {year} ORDER BY voter")

@@ -172,11 +172,11 @@ class Misspelt(dspy.Module):
         return dspy.Prediction(labor=33)
 
 
-def test_a_worker_of_ones_own_is_the_one_that_works() -> None:
+def test_a_users_own_worker_is_used() -> None:
     with play(strategy={"worker": f"{__name__}:Steady"}) as db:
         assert db.execute("SELECT DISTINCT labor, fallback FROM decisions").fetchall() == [(33, False)]
 
 
-def test_a_worker_of_ones_own_that_cannot_work_ends_the_run() -> None:
+def test_a_users_own_worker_that_fails_ends_the_run() -> None:
     with pytest.raises(ModelError, match="Misspelt of role worker failed"):
         play(strategy={"worker": f"{__name__}:Misspelt"})

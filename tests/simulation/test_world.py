@@ -84,7 +84,7 @@ def test_a_society_is_drawn_from_the_census_unless_asked_otherwise() -> None:
 # -- who carries a persona ----------------------------------------------------------------------------------------
 
 
-def test_nobody_has_a_persona_in_a_rational_economy() -> None:
+def test_no_one_has_a_persona_in_a_rational_economy() -> None:
     here = world(**MIXED, agent_mix="acs")
     assert needs_persona(here) == []
     assert here.personas == [None] * 8
@@ -146,7 +146,7 @@ def test_two_laws_with_the_same_rates_on_other_brackets_are_judged_apart() -> No
 
 
 @pytest.mark.parametrize("planner", ["LLM", "US_FED", "ORACLE"])
-def test_the_landmarks_are_half_of_everything_and_the_best_law_whoever_plans(planner: str) -> None:
+def test_the_reference_points_are_fifty_percent_and_the_best_law_whatever_the_planner(planner: str) -> None:
     here = world(planner_type=planner, num_agents=20)
     start, grid, best = here.start_and_oracle()
     assert here.start_and_oracle() == world(num_agents=20).start_and_oracle()

@@ -135,7 +135,7 @@ def test_what_is_here_already_is_refused_unless_again(cli: CommandLine, played: 
 
 
 @pytest.mark.slow
-def test_a_database_is_taken_in_and_known_runs_are_left_out(cli: CommandLine, played: str) -> None:
+def test_a_database_is_imported_without_known_runs(cli: CommandLine, played: str) -> None:
     assert cli("export", "1", "--to", "out", "--db", played).code == 0
     assert cli("import", "out", "--db", "b.duckdb", "--again").code == 0
     result = cli("import", played, "--db", "b.duckdb")
@@ -277,7 +277,7 @@ def test_studies_go_out_with_all_runs_and_come_in_as_they_were(cli: CommandLine,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", [True, False])
-def test_a_study_is_taken_in_beside_others_and_only_once(cli: CommandLine, folder: bool) -> None:
+def test_a_study_is_imported_next_to_others_and_only_once(cli: CommandLine, folder: bool) -> None:
     with Store("there.duckdb") as store:
         store.write(study("new", calls=3))
         store.write({name: rows for name, rows in study("both", calls=1).items() if name != "lm_calls"})

@@ -140,7 +140,7 @@ AWKWARD = {
 
 @pytest.mark.first_cases(7)
 @pytest.mark.parametrize("request_", AWKWARD.values(), ids=AWKWARD)
-def test_an_awkward_client_ends_its_own_connection_alone(request_: bytes, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_faulty_client_ends_only_its_own_connection(request_: bytes, recwarn: pytest.WarningsRecorder) -> None:
     with Store(DB, serve=True):
         for _ in range(2 * snapshots.CLIENTS):
             with socket.socket(socket.AF_UNIX) as client, suppress(BrokenPipeError, ConnectionResetError):

@@ -197,7 +197,7 @@ def test_a_year_of_a_fork_whose_parent_is_gone_counts_as_its_own() -> None:
 
 
 @pytest.mark.slow
-def test_scores_of_an_evaluation_go_and_those_of_a_study_are_told_from_new_ones(cli: CommandLine) -> None:
+def test_scores_of_an_evaluation_are_deleted_and_those_of_a_study_are_marked(cli: CommandLine) -> None:
     with duckdb.connect(DB, read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM evaluations WHERE run_id = 1").fetchall() > [(10,)]
     with Store(DB) as store:
@@ -438,7 +438,7 @@ def test_a_replay_by_other_code_says_so_in_one_line(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_goes_on_and_a_fork_shares_converted_years(cli: CommandLine, played: Path) -> None:
+def test_an_interrupted_run_resumes_and_a_fork_shares_converted_years(cli: CommandLine, played: Path) -> None:
     assert cli("resume", "7", "--db", DB).code == 0
     assert cli("fork", "1", "--at", "4", "--planner-type", "SAEZ", "--db", DB).code == 0
     assert cli("eval", "all", "--db", DB).code == 0

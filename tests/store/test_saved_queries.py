@@ -146,7 +146,7 @@ def test_elasticity_finds_the_elasticity_that_the_answers_have() -> None:
     assert [row["changes"] for row in found] == [60, 30, 30]
 
 
-def test_elasticity_is_zero_where_nobody_moves() -> None:
+def test_elasticity_is_zero_if_no_one_responds() -> None:
     rates = [[20.0, 50.0], [40.0, 30.0]]
     world(
         [{"year": year, "agent": agent, "income": 9000.0 * agent + 100} for year in (0, 1) for agent in range(20)],

@@ -46,7 +46,7 @@ def test_two_runs_at_once_end_up_in_one_file(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_whoever_ends_last_merges_everything(cli: CommandLine) -> None:
+def test_the_process_that_ends_last_merges_everything(cli: CommandLine) -> None:
     """The owner of the file ends first; the shard's own process takes the shard in."""
     with running(years=60, seed=1) as first:
         until(lambda: year_of(DB) > 0)
