@@ -29,13 +29,13 @@ ONE = f"SELECT {COLUMNS} FROM lm_calls WHERE call_id = ?"
 HEAD = re.compile(r"^### (system|user|assistant|developer)\n", re.MULTILINE)
 
 
-def calls_of(reader: Reader, decision: Row) -> list[Row]:
+def calls_of(reader: Reader, decision: Row) -> Sequence[Row]:
     """The attempts behind a decision, that which decided it first, and the other questions to the worker that year."""
     keys = [decision["call_id"], decision["run_id"], decision["year"], decision["agent"]]
     return reader.rows(SAME_QUESTION, keys)
 
 
-def call(reader: Reader, call_id: int) -> list[Row]:
+def call(reader: Reader, call_id: int) -> Sequence[Row]:
     """A call, as a list of one; empty if there is none."""
     return reader.rows(ONE, [call_id])
 
@@ -74,8 +74,9 @@ def _prompt(prompt: str | None, length: int | None) -> list[Html]:
         return []
     pieces = HEAD.split(prompt)
     messages = list(zip(pieces[1::2], pieces[2::2], strict=True)) or [("prompt", prompt)]
-    cut = (length or 0) - len(prompt)
+    shown = [(role, said.rstrip("\n")) for role, said in messages]
+    lengths = [len(said) for _, said in shown]
+    lengths[-1] += (length or 0) - len(prompt)
     return [
-        markup.block(f"{role} prompt", said.rstrip("\n"), length=len(said.rstrip("\n")) + cut if i == len(messages) - 1 else None)
-        for i, (role, said) in enumerate(messages)
+        markup.block(f"{role} prompt", said, length=whole) for (role, said), whole in zip(shown, lengths, strict=True)
     ]

@@ -51,12 +51,13 @@ def explore(
         with _listening(host, port) as listener:
             token = secrets.token_urlsafe(16)
             SOURCE.append(source)
+            threading.Thread(target=_warm_up, daemon=True).start()
             address = f"http://{_in_url(host)}:{listener.getsockname()[1]}/?access_token={token}"
             console.print(address, soft_wrap=True, highlight=False, markup=False)
             console.print("Ctrl-C ends it.", highlight=False)
             if not ipaddress.ip_address(host).is_loopback:
                 console.print(
-                    f"{host} can be reached from other machines: whoever has this address reads every prompt and reply.",
+                    f"Other machines can reach {host}: anyone with this address can read every prompt and reply.",
                     highlight=False,
                 )
             if browser:
@@ -82,6 +83,15 @@ def _listening(host: str, port: int | None) -> socket.socket:
         what = f"--port {port}" if port else f"--host {host}"
         raise UsageError(f"{what}: {(error.strerror or str(error)).lower()}; leave --port out for a free one") from None
     return listener
+
+
+def _warm_up() -> None:
+    """Load what the first page needs while the browser starts."""
+    import altair as alt
+
+    from evals.explore import markup, registry  # noqa: F401
+
+    markup.picture(lambda size: alt.Chart(alt.InlineData([{}])).mark_point(), label="")
 
 
 def _in_url(host: str) -> str:

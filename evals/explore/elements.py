@@ -45,7 +45,9 @@ def run(source: Source, asked: Mapping[str, Any]) -> Any:
     names = run_names(source)
     number, file = str(asked.get("run", "")), str(asked.get("db", ""))
     wanted = [
-        name for name, place in names.items() if str(place.run_id) == number and (not file or Path(place.db).name == file)
+        name
+        for name, place in names.items()
+        if str(place.run_id) == number and (not file or Path(place.db).name == file)
     ]
     wanted += [name for name, place in names.items() if place in source.chosen[:1]]
     return mo.ui.dropdown(names, value=(wanted or list(names))[0], label="run", searchable=True)

@@ -77,7 +77,10 @@ def table(made: Table) -> Html:
     """A table; `numeric` columns are right-aligned."""
 
     def cells(tag: str, row: Sequence[Any], line: int) -> str:
-        kinds = [("number " if i in made.numeric else "") + ("marked" if (line, i) in made.marked else "") for i in range(len(row))]
+        kinds = [
+            ("number " if i in made.numeric else "") + ("marked" if (line, i) in made.marked else "")
+            for i in range(len(row))
+        ]
         return "".join(
             f'<{tag} class="{kind.strip()}">{cell if isinstance(cell, Html) else text(cell, most=CELL)}</{tag}>'
             for kind, cell in zip(kinds, row, strict=True)

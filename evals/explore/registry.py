@@ -12,11 +12,11 @@ from typing import Any
 import marimo as mo
 
 from evals.explore import markup
-from evals.explore.pages import worker
+from evals.explore.pages import live, sql, worker, year
 from evals.explore.source import Source
 from pipeline.errors import EconomistError
 
-PAGES: Mapping[str, ModuleType] = {"Worker": worker}
+PAGES: Mapping[str, ModuleType] = {"Live": live, "Year": year, "Worker": worker, "SQL": sql}
 
 
 def controls(page: str, source: Source, asked: Mapping[str, Any]) -> Any:

@@ -56,6 +56,7 @@ class Source:
     def __init__(self, databases: Sequence[str], chosen: Sequence[Place] = ()) -> None:
         self.databases, self.chosen = list(databases), list(chosen)
         self._copies: dict[str, _Copy] = {}
+        self._runs: tuple[float, Any, dict[Place, dict[str, Any]]] = (0.0, None, {})
         self._lock = threading.RLock()
 
     @property
@@ -96,11 +97,25 @@ class Source:
 
     def runs(self) -> dict[Place, dict[str, Any]]:
         """Every run, the newest of a database first, with its number of complete years."""
-        found: dict[Place, dict[str, Any]] = {}
-        for path in self.paths:
+        read, states, found = self._runs
+        now = {path: self.state(path) for path in self.paths}
+        if now == states and (None not in now.values() or time.monotonic() - read < YOUNG):
+            return found
+        found = {}
+        for path in now:
             with suppress(StoreError), self.reading(path) as reader:  # a shard may be merged meanwhile
                 found |= {Place(path, int(row["run_id"])): row for row in reader.rows(RUNS)}
+        self._runs = (time.monotonic(), now, found)
         return found
+
+    def state(self, db: str) -> tuple[int, int] | None:
+        """Changes when a database that no run is writing changes; None while one is."""
+        if os.path.exists(snapshots.socket_path(db)):
+            return None
+        with suppress(FileNotFoundError):
+            file = os.stat(db)
+            return file.st_mtime_ns, file.st_size
+        return None
 
     def progress(self, place: Place) -> dict[str, Any]:
         """What the process that plays the run reports; empty if none does."""

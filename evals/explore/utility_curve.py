@@ -34,7 +34,7 @@ WHERE d.run_id = ? AND d.year = ? AND d.agent = ?
 
 @dataclass(frozen=True)
 class Curve:
-    """What a decision was about. `tax_paid` and `rebate`: as played, dollars a year; `workers`: who share the revenue."""
+    """What a decision was about. `tax_paid`, `rebate`: as played, dollars a year; `workers`: their number."""
 
     economy: Economy
     law: TaxSchedule
@@ -77,7 +77,12 @@ def drawing(made: Curve, row: Row) -> Drawing:
     hours = np.linspace(0, MAX_HOURS, POINTS)
     points = [{"hours": float(h), "utility": float(u)} for h, u in zip(hours, made.utility(hours), strict=True)]
     marks: list[dict[str, Any]] = [
-        {"hours": row["labor"], "utility": float(made.utility(row["labor"]).item()), "what": "chosen", "colour": VERMILION}
+        {
+            "hours": row["labor"],
+            "utility": float(made.utility(row["labor"]).item()),
+            "what": "chosen",
+            "colour": VERMILION,
+        }
     ]
     if row["best_labor"] is not None:
         best = {"hours": row["best_labor"], "utility": row["best_utility"], "what": "best", "colour": BLUE}

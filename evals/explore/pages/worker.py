@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -19,7 +19,8 @@ from pipeline.store.columns import Row
 
 YEARS = """
 SELECT year, round(labor, 2) AS hours, round(best_labor, 2) AS best_hours, round(regret) AS regret,
-       round(income) AS income, round(tax) AS tax, round(rebate) AS rebate, round(utility) AS utility, satisfied, fallback
+       round(income) AS income, round(tax) AS tax, round(rebate) AS rebate, round(utility) AS utility, satisfied,
+       fallback
 FROM decisions WHERE run_id = ? AND agent = ? ORDER BY year LIMIT 5000
 """
 
@@ -112,7 +113,7 @@ def _who(row: Row) -> dict[str, str]:
     return {"wage": f"${row['wage']:,.2f} an hour", **{name: str(it) for name, it in known.items() if it is not None}}
 
 
-def _hours(rows: list[Row]) -> Drawing:
+def _hours(rows: Sequence[Row]) -> Drawing:
     names = {"hours": "chosen", "best_hours": "best"}
     points = [
         {"year": row["year"], "hours": row[column], "what": what}
