@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,22 @@ def runs(source: Source, *, most: int, fewest: int = 1) -> Any:
     chosen = [name for name, place in names.items() if place in source.chosen]
     chosen = chosen or list(names)[:fewest]
     return mo.ui.multiselect(names, value=chosen[:most], label="runs", max_selections=most)
+
+
+def clickable(rows: Sequence[Mapping[str, Any]], *, at: int) -> Any:
+    """A table in which one row can be chosen, at first row `at`. Its texts must come from `word`: it may show links."""
+    import marimo as mo
+
+    return mo.ui.table(
+        [dict(row) for row in rows],
+        selection="single",
+        initial_selection=[at],
+        page_size=8,
+        show_download=False,
+        show_search=False,
+        show_column_summaries=False,
+        show_data_types=False,
+    )
 
 
 def integer(asked: Mapping[str, Any], name: str, *, among: range, otherwise: int) -> int:

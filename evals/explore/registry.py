@@ -12,11 +12,19 @@ from typing import Any
 import marimo as mo
 
 from evals.explore import markup
-from evals.explore.pages import live, sql, worker, year
+from evals.explore.pages import calls, compare, live, optimize, sql, worker, year
 from evals.explore.source import Source
 from pipeline.errors import EconomistError
 
-PAGES: Mapping[str, ModuleType] = {"Live": live, "Year": year, "Worker": worker, "SQL": sql}
+PAGES: Mapping[str, ModuleType] = {
+    "Live": live,
+    "Year": year,
+    "Worker": worker,
+    "Calls": calls,
+    "SQL": sql,
+    "Compare": compare,
+    "Optimize": optimize,
+}
 
 
 def controls(page: str, source: Source, asked: Mapping[str, Any]) -> Any:

@@ -44,16 +44,7 @@ def picker(source: Source, values: Mapping[str, Any], asked: Mapping[str, Any]) 
     at = next((i for i, row in enumerate(rows) if str(row["year"]) == wanted), None)
     if at is None:
         at = max(range(len(rows)), key=lambda i: rows[i]["regret"] or 0.0)
-    return mo.ui.table(
-        rows,
-        selection="single",
-        initial_selection=[at],
-        page_size=8,
-        show_download=False,
-        show_search=False,
-        show_column_summaries=False,
-        show_data_types=False,
-    )
+    return elements.clickable(rows, at=at)
 
 
 def view(source: Source, values: Mapping[str, Any], picked: Any) -> Html:
