@@ -1,0 +1,156 @@
+"""The explorer in a real browser: every page without console errors, hostile texts, and a run that is being played."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import duckdb
+import pytest
+from support import three_runs as three
+from support.chromium import chromium, needs_chromium, show
+from support.live_runs import running, started, until, year_of
+from support.three_runs import BOUNDED, DB
+
+from evals.explore.registry import PAGES
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+
+DESK, PHONE = (1200, 900), (390, 844)
+HOSTILE = (
+    "</pre></details><script>window.owned=1</script><img src=x onerror='owned=1'>**b** [a](javascript:owned=1)\x1b[2J"
+)
+PATIENCE = 120
+
+
+@contextmanager
+def explored(db: str) -> Iterator[str]:
+    """The address of an explorer of `db`."""
+    with started("explore", "--db", db, "--no-browser") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), address + process.stdout.read()
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    driver = chromium(tmp_path_factory.mktemp("browser"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The explorer of runs whose models and names are markup, with replies of 5 MB."""
+    folder = tmp_path_factory.mktemp("hostile")
+    three.play(folder)
+    with duckdb.connect(str(folder / DB)) as store:
+        store.execute("UPDATE agents SET persona = $1, occupation = $1", [HOSTILE])
+        store.execute("UPDATE lm_calls SET prompt = prompt || $1, response = $1 || response, error = $1", [HOSTILE])
+        store.execute("UPDATE lm_calls SET response = $1 || repeat('x', 5000000) WHERE call_id % 5 = 0", [HOSTILE])
+        store.execute("UPDATE runs SET name = $1", [HOSTILE])
+        store.execute(
+            "INSERT INTO studies(study, created_at, status, metric, llm) VALUES ($1, now(), 'finished', 'regret', $1)",
+            [HOSTILE],
+        )
+        store.execute(
+            "INSERT INTO optimizer_trials(study, trial, split, score, prompt) VALUES ($1, 0, $1, 0.5, $1), ($1, 1, $1, 0.6, 'b')",
+            [HOSTILE],
+        )
+    with explored(str(folder / DB)) as address:
+        yield address
+
+
+def eventually(look: Callable[[], Any]) -> Any:
+    return until(look, PATIENCE)
+
+
+def opened(browser: Any, address: str, size: tuple[int, int] = DESK, theme: str = "light") -> str:
+    """Open a page and wait until it shows something; the text of it."""
+    show(browser, *size, theme)
+    browser.get(address)
+    eventually(lambda: browser.execute_script("return document.querySelectorAll('.ex').length"))
+    return str(browser.execute_script("return document.body.innerText"))
+
+
+def said(browser: Any) -> list[str]:
+    """Errors on the console since the last look."""
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_of_hostile_texts_fits_every_screen_without_console_errors_and_runs_nothing(
+    browser: Any, hostile: str, page: str
+) -> None:
+    browser.get_log("browser")
+    opened(browser, f"{hostile}&page={page}&run={BOUNDED}&question=worst_calls")
+    for size in (DESK, PHONE):
+        for theme in ("light", "dark"):
+            show(browser, *size, theme)
+            dark = "getComputedStyle(document.querySelector('.ex')).color.match(/\\d+/g)[0] > 128"
+            eventually(lambda: browser.execute_script(f"return {dark}") == (theme == "dark"))  # noqa: B023
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
+    assert said(browser) == []
+    assert browser.execute_script("return window.owned") is None
+    assert browser.execute_script("return document.querySelectorAll('.ex script, img[src=x], [onerror]').length") == 0
+    origin = hostile.partition("/?")[0]
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(it => it.name)")
+    assert [name for name in loaded if not name.startswith((origin, "data:", "blob:"))] == []
+
+
+def test_a_click_on_a_year_shows_the_decision_of_that_year(browser: Any, hostile: str) -> None:
+    text = opened(browser, f"{hostile}&page=Worker&run={BOUNDED}&worker=1&year=3")
+    assert "Year 3: worker 1 chose" in text
+    assert "<script>window.owned=1</script>" in text
+    assert "more characters)" in text or "xxxx" not in text
+    boxes = eventually(lambda: browser.find_elements("css selector", "table [role=checkbox], table input"))
+    boxes[6].click()
+    eventually(lambda: "Year 3: worker" not in browser.execute_script("return document.body.innerText"))
+    eventually(lambda: re.search(r"Year \d+: worker 1 chose", browser.execute_script("return document.body.innerText")))
+
+
+def asked(address: str, path: str, headers: dict[str, str]) -> Any:
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE)
+    connection.request("GET", path, headers=headers)
+    return connection.getresponse()
+
+
+def test_without_the_token_or_from_another_site_nothing_is_told(hostile: str) -> None:
+    parts = urlsplit(hostile)
+    known = asked(hostile, f"{parts.path}?{parts.query}", {})
+    assert known.status in (200, 303)
+    assert "default-src 'self'" in known.headers["content-security-policy"]
+    for path in ("/", "/?access_token=wrong", "/api/status"):
+        refused = asked(hostile, path, {})
+        assert refused.status in (303, 401, 403), path
+        assert b"llm-economist" not in refused.read()
+    assert asked(hostile, f"{parts.path}?{parts.query}", {"Origin": "http://elsewhere.example"}).status == 403
+
+
+def test_a_run_grows_while_it_is_watched_without_flicker(browser: Any, tmp_path: Path) -> None:
+    db = str(tmp_path / "live.duckdb")
+    years = "return +document.body.innerText.match(/([\\d,]+) of [\\d,]+/)[1].replaceAll(',', '')"
+    faint = """
+        return [...document.querySelectorAll('.ex')].some(it => {
+            for (; it; it = it.parentElement) if (getComputedStyle(it).opacity < 1) return true;
+            return false;
+        })"""
+    with running(years=100_000, seed=1, db=db):
+        until(lambda: year_of(db) > 1, PATIENCE)
+        with explored(db) as address:
+            assert "running" in opened(browser, f"{address}&page=Live")
+            first, seen = browser.execute_script(years), []
+            end = time.monotonic() + PATIENCE
+            while (not seen or seen[-1] <= first) and time.monotonic() < end:
+                assert not browser.execute_script(faint)
+                seen.append(browser.execute_script(years))
+                time.sleep(0.1)
+            assert seen[-1] > first
+    assert said(browser) == []
