@@ -12,23 +12,18 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from support import three_runs as three
 from support.command_line import CommandLine
-from support.three_runs import BOUNDED, DB, DEMOCRATIC
+from support.explored_runs import BOUNDED, DEMOCRATIC, LONG, PEOPLE, TAX_YEAR, YEARS, play, poison
 
 from evals.explore import registry, utility_curve
 from evals.explore.markup import text
 from evals.explore.pages.optimize import changed
 from evals.explore.source import Place, Source, opened
 
-HOSTILE = "</pre><script>owned=1</script><img src=x onerror='owned=1'>**bold** [a](javascript:owned=1)\x1b[2J {{x}}"
-
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("played")
-    three.play(folder)
-    return folder / DB
+    return Path(play(tmp_path_factory.mktemp("played")))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +46,8 @@ def test_the_curve_has_the_stored_utility_at_the_chosen_hours_and_its_maximum_at
 ) -> None:
     hours = np.linspace(0, 100, 2001)
     with source.reading(str(played)) as reader:
-        rows = reader.rows("SELECT run_id, year, agent FROM decisions WHERE year % 4 = 1 ORDER BY ALL")
-        assert len(rows) == 3 * 3 * three.PEOPLE
+        rows = reader.rows("SELECT run_id, year, agent FROM decisions ORDER BY ALL")
+        assert len(rows) == 2 * YEARS * PEOPLE
         for key in rows:
             row = utility_curve.decision(reader, key["run_id"], key["year"], key["agent"])
             assert row is not None
@@ -60,10 +55,8 @@ def test_the_curve_has_the_stored_utility_at_the_chosen_hours_and_its_maximum_at
             assert curve.utility(row["labor"]) == pytest.approx(row["utility"], abs=1e-6)
             assert curve.utility(row["best_labor"]) == pytest.approx(row["best_utility"], abs=1e-6)
             assert curve.utility(hours).max() <= row["best_utility"] + 1e-6
-            assert all(
-                row["wage"] * 52 * at == pytest.approx(edge)
-                for (at, _), edge in zip(curve.kinks, row["thresholds"], strict=False)
-            )
+            for (at, _), edge in zip(curve.kinks, row["thresholds"], strict=False):
+                assert row["wage"] * 52 * at == pytest.approx(edge)
 
 
 @pytest.mark.parametrize("page", [page for page in registry.PAGES if page != "Optimize"])
@@ -72,7 +65,7 @@ def test_a_page_has_a_view(page: str, source: Source) -> None:
 
 
 def test_the_page_of_a_decision_has_its_prompt_reply_and_curve(source: Source) -> None:
-    page = shown("Worker", source, {"run": BOUNDED, "worker": "2", "year": "5"})
+    page = shown("Worker", source, {"run": BOUNDED, "worker": 2, "year": 5})
     assert "Year 5: worker 2 chose" in page
     assert page.count("<svg") == 4, "curve and hours, each for desktop and phone"
     for title in ("parsed", "reply", "system prompt", "user prompt", "persona"):
@@ -80,7 +73,7 @@ def test_the_page_of_a_decision_has_its_prompt_reply_and_curve(source: Source) -
 
 
 def test_the_page_of_an_election_year_has_the_winner(source: Source) -> None:
-    page = shown("Year", source, {"run": DEMOCRATIC, "year": str(three.TAX_YEAR)})
+    page = shown("Year", source, {"run": DEMOCRATIC, "year": TAX_YEAR})
     assert "Election" in page
     assert 'class="marked"' in page
 
@@ -91,9 +84,7 @@ def test_a_saved_question_is_answered_with_its_defaults(source: Source) -> None:
     assert "CSV" in page
 
 
-@pytest.mark.parametrize(
-    "question", ["DELETE FROM runs", "SELECT * FROM read_csv('/etc/passwd')", "SELECT 1; SELECT 2"]
-)
+@pytest.mark.parametrize("question", ["DELETE FROM runs", "FROM '/etc/passwd'", "SELECT 1; SELECT 2"])
 def test_only_one_select_on_the_database_is_answered(question: str, played: Path, source: Source) -> None:
     values = {"db": str(played), "question": registry.PAGES["SQL"].OWN}
     page = registry._or_message(lambda: registry.PAGES["SQL"].view(source, values, question))
@@ -103,8 +94,8 @@ def test_only_one_select_on_the_database_is_answered(question: str, played: Path
 
 def test_differences_of_a_run_from_itself_are_zero(played: Path, source: Source) -> None:
     place = Place(str(played), 1)
-    means = registry.PAGES["Compare"]._means(source, place, three.YEARS, 1)
-    page = registry.PAGES["Compare"]._against(place, place, {place: means}, three.YEARS, 1)
+    means = registry.PAGES["Compare"]._means(source, place, YEARS, 1)
+    page = registry.PAGES["Compare"]._against(place, place, {place: means}, YEARS, 1)
     assert page.count('<td class="number">0.0000 to 0.0000</td>') >= 4
 
 
@@ -114,33 +105,22 @@ def test_a_copied_reader_leaves_the_file_free_for_a_run(played: Path, source: So
         writer.execute("SELECT 1")
 
 
-@pytest.fixture
-def hostile(played: Path, tmp_path: Path) -> Path:
-    """The same runs as if models and file were hostile: markup in every text, one reply of 5 MB."""
-    db = tmp_path / DB
+def test_stored_texts_are_only_shown(played: Path, tmp_path: Path) -> None:
+    db = str(tmp_path / "hostile.duckdb")
     shutil.copy(played, db)
-    with duckdb.connect(str(db)) as store:
-        store.execute("UPDATE agents SET persona = $1, occupation = $1, utility_type = $1", [HOSTILE])
-        store.execute(
-            "UPDATE lm_calls SET prompt = prompt || $1, response = repeat('x', 5000000) || $1, error = $1, role = $1,"
-            "signature = $1, status = $1, model = $1, strategy = $1, parsed = to_json($1) WHERE call_id % 7 = 0",
-            [HOSTILE],
-        )
-        store.execute("UPDATE runs SET name = $1, status = $1", [HOSTILE])
-    return db
-
-
-def test_stored_texts_are_only_shown(hostile: Path) -> None:
-    source = opened([], [str(hostile)])
+    poison(db)
+    source = opened([], [db])
     try:
         pages = {page: shown(page, source) for page in registry.PAGES}
+        pages["decision"] = shown("Worker", source, {"run": BOUNDED, "worker": 1, "year": 3})
         pages["question"] = shown("SQL", source, {"question": "worst_calls"})
     finally:
         source.close()
     for page, sent in pages.items():
         assert not re.search(r"<script|<img|<iframe|\x1b", sent), page
         assert len(sent) < 1_500_000, page
-    assert "&lt;script&gt;" in pages["Worker"]
+    assert "&lt;script&gt;" in pages["decision"]
+    assert f"{LONG - 12_000:,}"[:5] in pages["decision"], "the reply is cut, with the number of characters left out"
 
 
 def test_a_long_text_is_cut_with_a_note() -> None:

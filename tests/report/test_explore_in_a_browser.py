@@ -5,27 +5,22 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import duckdb
 import pytest
-from support import three_runs as three
 from support.chromium import chromium, needs_chromium, show
+from support.explored_runs import BOUNDED, play, poison
 from support.live_runs import running, started, until, year_of
-from support.three_runs import BOUNDED, DB
 
 from evals.explore.registry import PAGES
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 DESK, PHONE = (1200, 900), (390, 844)
-HOSTILE = (
-    "</pre></details><script>window.owned=1</script><img src=x onerror='owned=1'>**b** [a](javascript:owned=1)\x1b[2J"
-)
 PATIENCE = 120
 
 
@@ -49,22 +44,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The explorer of runs whose models and names are markup, with replies of 5 MB."""
-    folder = tmp_path_factory.mktemp("hostile")
-    three.play(folder)
-    with duckdb.connect(str(folder / DB)) as store:
-        store.execute("UPDATE agents SET persona = $1, occupation = $1", [HOSTILE])
-        store.execute("UPDATE lm_calls SET prompt = prompt || $1, response = $1 || response, error = $1", [HOSTILE])
-        store.execute("UPDATE lm_calls SET response = $1 || repeat('x', 5000000) WHERE call_id % 5 = 0", [HOSTILE])
-        store.execute("UPDATE runs SET name = $1", [HOSTILE])
-        store.execute(
-            "INSERT INTO studies(study, created_at, status, metric, llm) VALUES ($1, now(), 'finished', 'regret', $1)",
-            [HOSTILE],
-        )
-        store.execute(
-            "INSERT INTO optimizer_trials(study, trial, split, score, prompt) VALUES ($1, 0, $1, 0.5, $1), ($1, 1, $1, 0.6, 'b')",
-            [HOSTILE],
-        )
-    with explored(str(folder / DB)) as address:
+    db = play(tmp_path_factory.mktemp("hostile"))
+    poison(db)
+    with explored(db) as address:
         yield address
 
 
@@ -116,22 +98,25 @@ def test_a_click_on_a_year_shows_the_decision_of_that_year(browser: Any, hostile
     eventually(lambda: re.search(r"Year \d+: worker 1 chose", browser.execute_script("return document.body.innerText")))
 
 
-def asked(address: str, path: str, headers: dict[str, str]) -> Any:
-    connection = HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE)
-    connection.request("GET", path, headers=headers)
-    return connection.getresponse()
+def asked(address: str, path: str, headers: dict[str, str]) -> tuple[int, Any, bytes]:
+    """Status, headers and body of the answer."""
+    with closing(HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
 
 
 def test_without_the_token_or_from_another_site_nothing_is_told(hostile: str) -> None:
     parts = urlsplit(hostile)
-    known = asked(hostile, f"{parts.path}?{parts.query}", {})
-    assert known.status in (200, 303)
-    assert "default-src 'self'" in known.headers["content-security-policy"]
+    status, headers, _ = asked(hostile, f"{parts.path}?{parts.query}", {})
+    assert status in (200, 303)
+    assert "default-src 'self'" in headers["content-security-policy"]
     for path in ("/", "/?access_token=wrong", "/api/status"):
-        refused = asked(hostile, path, {})
-        assert refused.status in (303, 401, 403), path
-        assert b"llm-economist" not in refused.read()
-    assert asked(hostile, f"{parts.path}?{parts.query}", {"Origin": "http://elsewhere.example"}).status == 403
+        status, _, body = asked(hostile, path, {})
+        assert status in (303, 401, 403), path
+        assert b"marimo-filename" not in body
+    status, _, body = asked(hostile, f"{parts.path}?{parts.query}", {"Origin": "http://elsewhere.example"})
+    assert (status, body) == (403, b"another origin")
 
 
 def test_a_run_grows_while_it_is_watched_without_flicker(browser: Any, tmp_path: Path) -> None:
@@ -153,4 +138,4 @@ def test_a_run_grows_while_it_is_watched_without_flicker(browser: Any, tmp_path:
                 seen.append(browser.execute_script(years))
                 time.sleep(0.1)
             assert seen[-1] > first
-    assert said(browser) == []
+            assert said(browser) == []
