@@ -12,16 +12,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.chromium import chromium, needs_chromium, show
+from support.chromium import chromium, deep, needs_chromium, show
 from support.explored_runs import BOUNDED, play, poison
-from support.live_runs import running, started, until, year_of
+from support.live_runs import started, year_of
 
 from evals.explore.registry import PAGES
+from evals.testing.openai_server import Loopback, by_rules
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 DESK, PHONE = (1200, 900), (390, 844)
 PATIENCE = 120
+RUN = ("run", "--llm", "slow", "--num-agents", "3", "--max-timesteps", "1000")
 
 
 @contextmanager
@@ -51,7 +53,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def eventually(look: Callable[[], Any]) -> Any:
-    return until(look, PATIENCE)
+    end = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.3)
+    return found
 
 
 def opened(browser: Any, address: str, size: tuple[int, int] = DESK, theme: str = "light") -> str:
@@ -81,7 +87,7 @@ def test_a_page_of_hostile_texts_fits_every_screen_without_console_errors_and_ru
             assert browser.execute_script("return document.documentElement.scrollWidth") <= size[0]
     assert said(browser) == []
     assert browser.execute_script("return window.owned") is None
-    assert browser.execute_script("return document.querySelectorAll('.ex script, img[src=x], [onerror]').length") == 0
+    assert deep(browser, ".ex script, .ex img, img[src=x], img[src*='x.png'], [onerror], a[href^='javascript']") == []
     origin = hostile.partition("/?")[0]
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(it => it.name)")
     assert [name for name in loaded if not name.startswith((origin, "data:", "blob:"))] == []
@@ -92,8 +98,8 @@ def test_a_click_on_a_year_shows_the_decision_of_that_year(browser: Any, hostile
     assert "Year 3: worker 1 chose" in text
     assert "<script>window.owned=1</script>" in text
     assert "more characters)" in text or "xxxx" not in text
-    boxes = eventually(lambda: browser.find_elements("css selector", "table [role=checkbox], table input"))
-    boxes[6].click()
+    boxes = eventually(lambda: deep(browser, "table [role=checkbox]"))
+    boxes[-1].click()
     eventually(lambda: "Year 3: worker" not in browser.execute_script("return document.body.innerText"))
     eventually(lambda: re.search(r"Year \d+: worker 1 chose", browser.execute_script("return document.body.innerText")))
 
@@ -127,8 +133,8 @@ def test_a_run_grows_while_it_is_watched_without_flicker(browser: Any, tmp_path:
             for (; it; it = it.parentElement) if (getComputedStyle(it).opacity < 1) return true;
             return false;
         })"""
-    with running(years=100_000, seed=1, db=db):
-        until(lambda: year_of(db) > 1, PATIENCE)
+    with Loopback(by_rules, latency=0.3) as server, started(*RUN, "--base-url", server.url, "--db", db):
+        eventually(lambda: year_of(db) > 1)
         with explored(db) as address:
             assert "running" in opened(browser, f"{address}&page=Live")
             first, seen = browser.execute_script(years), []
@@ -136,6 +142,6 @@ def test_a_run_grows_while_it_is_watched_without_flicker(browser: Any, tmp_path:
             while (not seen or seen[-1] <= first) and time.monotonic() < end:
                 assert not browser.execute_script(faint)
                 seen.append(browser.execute_script(years))
-                time.sleep(0.1)
+                time.sleep(0.2)
             assert seen[-1] > first
             assert said(browser) == []

@@ -32,6 +32,25 @@ def chromium(folder: Path) -> Any:
     return webdriver.Chrome(options=options, service=Service(str(DRIVER)))
 
 
+DEEP = """
+const found = [];
+const walk = it => {
+  for (const one of it.querySelectorAll("*")) {
+    if (one.matches(arguments[0])) found.push(one);
+    if (one.shadowRoot) walk(one.shadowRoot);
+  }
+};
+walk(document);
+return found;
+"""
+
+
+def deep(driver: Any, selector: str) -> list[Any]:
+    """All elements that match a selector, those in shadow roots, too."""
+    found: list[Any] = driver.execute_script(DEEP, selector)
+    return found
+
+
 def show(driver: Any, width: int, height: int, theme: str) -> None:
     """Emulate a screen of that size whose user prefers the theme `light` or `dark`."""
     screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,19 +98,29 @@ def view(source: Source, values: Mapping[str, Any], picked: Any) -> Html:
     return markup.joined(*parts, *(_drawn(played) if played else [markup.paragraph("No year is complete yet.")]))
 
 
-_last_drawn: dict[Any, list[Html]] = {}
-"""The pictures that were drawn last, by the runs and their numbers of years."""
+@dataclass
+class _Drawn:
+    """Pictures, of which runs with how many years, when they were drawn, and how many seconds that took."""
+
+    runs: Sequence[Any] = ()
+    key: Sequence[Any] = ()
+    parts: Sequence[Html] = ()
+    at: float = 0.0
+    took: float = 0.0
 
 
-def _drawn(runs: Sequence[Watched]) -> list[Html]:
-    """The pictures, drawn only when a year has been added."""
-    key = tuple((one.place, one.name, one.row["years"], len(one.years), bool(one.live)) for one in runs)
-    if key not in _last_drawn:
-        made = _pictures(runs)
-        _last_drawn.clear()
-        _last_drawn[key] = made
-        return made
-    return _last_drawn[key]
+_last = _Drawn()
+
+
+def _drawn(runs: Sequence[Watched]) -> Sequence[Html]:
+    """The pictures, drawn when a year has been added, and so rarely that drawing takes a third of the time."""
+    global _last
+    which, now, known = [(one.place, one.name) for one in runs], time.monotonic(), _last
+    key = [(one.row["years"], len(one.years), bool(one.live)) for one in runs]
+    if which != known.runs or (key != known.key and now - known.at > 3 * known.took):
+        parts = _pictures(runs)
+        _last = _Drawn(which, key, parts, time.monotonic(), time.monotonic() - now)
+    return _last.parts
 
 
 _finished: dict[tuple[Place, str, Any], Watched] = {}
