@@ -50,6 +50,7 @@ def explore(
     try:
         with _listening(host, port) as listener:
             token = secrets.token_urlsafe(16)
+            app = served(token)
             SOURCE.append(source)
             threading.Thread(target=_warm_up, daemon=True).start()
             address = f"http://{_in_url(host)}:{listener.getsockname()[1]}/?access_token={token}"
@@ -62,7 +63,7 @@ def explore(
                 )
             if browser:
                 threading.Timer(1, webbrowser.open, [address]).start()
-            uvicorn.Server(uvicorn.Config(served(token), log_level="error")).run(sockets=[listener])
+            uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
     finally:
         source.close()
 

@@ -71,7 +71,7 @@ def clickable(rows: Sequence[Mapping[str, Any]], *, at: int) -> Any:
         [dict(row) for row in rows],
         selection="single",
         initial_selection=[at],
-        page_size=8,
+        page_size=6,
         show_download=False,
         show_search=False,
         show_column_summaries=False,

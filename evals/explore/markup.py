@@ -59,7 +59,7 @@ def block(title: str, content: Any, *, length: int | None = None) -> Html:
     shown = text(content)
     if length is not None and length > len(content):
         shown = Html(f"{shown}\n... ({length - len(content):,} more characters)")
-    return Html(f"<h4>{text(title)}</h4><pre>{shown}</pre>")
+    return Html(f'<div class="name">{text(title)}</div><pre>{shown}</pre>')
 
 
 def folded(title: str, *parts: Html, open: bool = False) -> Html:

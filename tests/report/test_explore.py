@@ -69,7 +69,7 @@ def test_the_page_of_a_decision_has_its_prompt_reply_and_curve(source: Source) -
     assert "Year 5: worker 2 chose" in page
     assert page.count("<svg") == 4, "curve and hours, each for desktop and phone"
     for title in ("parsed", "reply", "system prompt", "user prompt", "persona"):
-        assert f"<h4>{title}</h4>" in page
+        assert f">{title}</div>" in page
 
 
 def test_the_page_of_an_election_year_has_the_winner(source: Source) -> None:

@@ -17,13 +17,14 @@ from support.explored_runs import BOUNDED, play, poison
 from support.live_runs import started, year_of
 
 from evals.explore.registry import PAGES
-from evals.testing.openai_server import Loopback, by_rules
+from evals.testing.openai_server import Loopback
+from evals.testing.server_replies import MODEL
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 DESK, PHONE = (1200, 900), (390, 844)
 PATIENCE = 120
-RUN = ("run", "--llm", "slow", "--num-agents", "3", "--max-timesteps", "1000")
+RUN = ("run", "--llm", MODEL, "--num-agents", "3", "--max-timesteps", "1000")
 
 
 @contextmanager
@@ -133,7 +134,7 @@ def test_a_run_grows_while_it_is_watched_without_flicker(browser: Any, tmp_path:
             for (; it; it = it.parentElement) if (getComputedStyle(it).opacity < 1) return true;
             return false;
         })"""
-    with Loopback(by_rules, latency=0.3) as server, started(*RUN, "--base-url", server.url, "--db", db):
+    with Loopback(latency=0.3) as server, started(*RUN, "--base-url", server.url, "--db", db):
         eventually(lambda: year_of(db) > 1)
         with explored(db) as address:
             assert "running" in opened(browser, f"{address}&page=Live")
