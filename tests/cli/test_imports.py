@@ -42,7 +42,7 @@ ORDER = {
         "compare",
         "optimize figures",
         "evaluate elections",
-        "report experiments validity",
+        "report experiments validity explore",
         "cli python",
         "__main__",
     ),

@@ -1,4 +1,4 @@
-"""SQL: saved questions with their parameters as fields, and free SQL; the result as a table, a chart and a CSV file."""
+"""SQL: saved queries with their parameters as fields, and free SQL; the result as a table, a chart and a CSV file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def controls(source: Source, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def picker(source: Source, values: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
-    """The form: the parameters of a saved question, or a text."""
+    """The form: the parameters of a saved query, or a text."""
     if values["question"] == OWN:
         form: Any = mo.ui.text_area(value=EXAMPLE, label="one SELECT", rows=6, full_width=True)
     else:
@@ -59,7 +59,7 @@ def _label(parameter: Parameter) -> str:
 
 
 def view(source: Source, values: Mapping[str, Any], picked: Any) -> Any:
-    """The answer. A saved question is asked at once with its defaults, free SQL when it is sent."""
+    """The answer. A saved query is asked at once with its defaults, free SQL when it is sent."""
     name = values["question"]
     if name == OWN:
         if picked is None:
