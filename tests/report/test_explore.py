@@ -59,11 +59,6 @@ def test_the_curve_has_the_stored_utility_at_the_chosen_hours_and_its_maximum_at
                 assert row["wage"] * 52 * at == pytest.approx(edge)
 
 
-@pytest.mark.parametrize("page", [page for page in registry.PAGES if page != "Optimize"])
-def test_a_page_has_a_view(page: str, source: Source) -> None:
-    assert 'class="ex"' in shown(page, source)
-
-
 def test_the_page_of_a_decision_has_its_prompt_reply_and_curve(source: Source) -> None:
     page = shown("Worker", source, {"run": BOUNDED, "worker": 2, "year": 5})
     assert "Year 5: worker 2 chose" in page
@@ -119,6 +114,7 @@ def test_stored_texts_are_only_shown(played: Path, tmp_path: Path) -> None:
     for page, sent in pages.items():
         assert not re.search(r"<script|<img|<iframe|\x1b", sent), page
         assert len(sent) < 1_500_000, page
+        assert 'class="ex"' in sent, page
     assert "&lt;script&gt;" in pages["decision"]
     assert f"{LONG - 12_000:,}"[:5] in pages["decision"], "the reply is cut, with the number of characters left out"
 
