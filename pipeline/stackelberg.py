@@ -1,48 +1,41 @@
 """The Stackelberg game as one DSPy module: every role is a sub-module, and a call plays an economy.
 
 What DSPy does with modules works on the whole game: evaluation, optimizers, saving, a language model for each role.
-The years are played by the loop of a run (`pipeline.simulation.loop.play_year`).
+The years are played by the loop of a run (`pipeline.simulation.loop.play_years`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import dspy
-import numpy as np
 from dspy.utils import exceptions as dspy_errors
 
-from pipeline.agents.agents import FATAL, PROGRAMS, QUESTIONS
+from pipeline.agents.agents import FATAL
+from pipeline.agents.given_modules import place_of_module
+from pipeline.agents.given_parts import as_stored
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
+from pipeline.agents.role_modules import Part, Roles, Rules
+from pipeline.agents.roles import MAIN_QUESTION
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import PLACEMENT, ROLES, RunConfig, build
-from pipeline.economy.equilibrium import regret
-from pipeline.economy.planner_share import planner_share
-from pipeline.economy.tax import rates_in_words
-from pipeline.economy.yardsticks import People, yardsticks
 from pipeline.errors import ModelError, UsageError
 from pipeline.parallel.interrupts import run_async
-from pipeline.simulation.loop import play_year
+from pipeline.simulation.account import Account
+from pipeline.simulation.lifecycle import Ending, carry_out, stored_run
+from pipeline.simulation.loop import Simulation, play_years
 from pipeline.simulation.personas import assign_personas
-from pipeline.simulation.records import Year
-from pipeline.simulation.world import World, create
+from pipeline.simulation.world import create
+from programs.adapters.repairing import ADAPTERS
 from programs.calls.context import call_context, entered
 from programs.calls.model_names import RULES
+from programs.dspy_versions import DEFAULT_ADAPTER
 from programs.roles.voter import BallotModules
-from programs.strategies.registry import Strategy, strategy
 from programs.strategies.sampling import answer_of
-
-MAIN_QUESTION: Mapping[str, str] = {
-    "worker": "ChooseLabor",
-    "planner": "SetTaxRates",
-    "voter": "CastVote",
-    "persona": "WritePersona",
-}
-"""The question that a module given for a role answers, and for which a role's program is tuned."""
 
 NOT_OF_THE_ECONOMY = frozenset(
     {
@@ -53,11 +46,19 @@ NOT_OF_THE_ECONOMY = frozenset(
 )
 """Settings of a run on how it asks and stores, which DSPy decides here; every agent may be asked."""
 
-Part: TypeAlias = str | Strategy | dspy.Module
-"""How a role is asked: a strategy's name, a strategy, a module, or `rules` for no language model."""
+STORED = frozenset({"db", "name", "log_dir", "timeout", "max_cost_usd", "max_tokens", "prices", "rpm", "tpm", "debug"})
+"""Settings on storing and limits, which a game takes together with `db`."""
 
 
-class Stackelberg(dspy.Module):
+ASKED = f"""
+SELECT count(*), count(*) FILTER (NOT answered)
+FROM (SELECT bool_or(status = 'ok') AS answered FROM lm_calls
+      WHERE run_id = ? AND role <> 'preflight' AND model <> '{RULES}' GROUP BY year, signature, agent)
+"""
+"""Questions to a language model, and those without a usable answer."""
+
+
+class Stackelberg(Roles):
     """A planner, workers, voters and a writer of personas, who play economies in memory.
 
     Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (what takes a
@@ -66,8 +67,9 @@ class Stackelberg(dspy.Module):
     lacks; any other module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are
     asked in the strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
 
-    `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call. The language model is
-    that of the predictor (`set_lm`) or of the surrounding `dspy.context`. UsageError for what cannot be used.
+    `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call; with `db`, the run is
+    stored in that database. The language model is that of the predictor (`set_lm`) or of the surrounding
+    `dspy.context`. UsageError for what cannot be used.
     """
 
     def __init__(
@@ -79,19 +81,18 @@ class Stackelberg(dspy.Module):
         persona: Part = "io",
         **settings: Any,
     ) -> None:
-        super().__init__()
+        given: dict[str, Part] = {"worker": worker, "planner": planner, "voter": voter, "persona": persona}
+        parts = {role: Rules() if part == RULES else part for role, part in given.items()}
+        super().__init__(parts, _configured(settings).brackets)
         self.settings = settings
-        self.brackets = _configured(settings).brackets
-        self.worker = _program("worker", worker, self.brackets)
-        self.planner = _program("planner", planner, self.brackets)
-        self.voter = _program("voter", voter, self.brackets)
-        self.persona = _program("persona", persona, self.brackets)
+        self.names = {role: part for role, part in parts.items() if not isinstance(part, dspy.Module)}
 
     def forward(
         self, seed: int | None = None, settings: Mapping[str, Any] | None = None, **more: Any
     ) -> dspy.Prediction:
         """Play one economy; see `aforward`. Where an event loop is running, it is played in a thread of its own."""
-        return run_async(self.aforward(seed, settings, **more))
+        given = self._given(seed, settings, more)
+        return run_async(self._played(given)) if given.get("db") is None else self._stored(given)
 
     async def aforward(
         self, seed: int | None = None, settings: Mapping[str, Any] | None = None, **more: Any
@@ -109,10 +110,19 @@ class Stackelberg(dspy.Module):
         - `satisfied`: the share of workers satisfied with the tax policy, over all years; None if none was asked;
         - `schedule`: the last one; `story`: all of them in words, each with its welfare;
         - `mean_hours` and `best_hours` a week; `people`: the workers as plain data;
-        - `asked`, `failed`: questions to a language model, and those without a usable answer.
+        - `asked`, `failed`: questions to a language model, and those without a usable answer;
+        - with `db`: `db`, `run` (its number), and `status` (`finished`, or `stopped` by a cap). The traces are then in
+          the database, and not in DSPy's trace and history.
 
         ModelError if the model cannot be used at all; UsageError for a setting that cannot be used, or without a model.
         """
+        given = self._given(seed, settings, more)
+        if given.get("db") is None:
+            return await self._played(given)
+        return await asyncio.to_thread(self._stored, given)
+
+    def _given(self, seed: int | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a call. UsageError for what this game cannot be played with."""
         given = {**self.settings, **dict(settings or {}), **more, **({} if seed is None else {"seed": seed})}
         config = _configured(given)
         if config.brackets != self.brackets:
@@ -121,19 +131,76 @@ class Stackelberg(dspy.Module):
                 f"one with bracket_setting={config.bracket_setting!r}"
             )
         self._require_model()
+        return given
+
+    async def _played(self, given: Mapping[str, Any]) -> dspy.Prediction:
+        """Play an economy in memory."""
+        config = _configured(given)
         world = create(config)
         agents = GameAgents(config.seed, self.own_module, asyncio.Semaphore(config.concurrency))
         await assign_personas(world, agents)
         account = Account(world)
-        for year in range(config.max_timesteps):
-            account.add(await play_year(world, agents, year))
+        async for year in play_years(world, agents):
+            account.add(year)
             agents.extend_trace()
         return dspy.Prediction(**account.closed(), asked=agents.asked, failed=agents.failed)
 
-    def own_module(self, question: str) -> dspy.Module | None:
-        """The module that asks `question` (a signature's name); None if rules answer it."""
-        role, attribute = QUESTIONS[question]
-        return getattr(getattr(self, role), attribute, None)
+    def _stored(self, given: Mapping[str, Any]) -> dspy.Prediction:
+        """Play an economy as a run of the database `db`, with these modules as its programs."""
+        found: dict[str, Any] = {}
+
+        def play(simulation: Simulation) -> Ending:
+            account = Account(simulation.world)
+            ending = carry_out(simulation, account.add)
+            simulation.store.flush()
+            asked, failed = simulation.store.rows(ASKED, [simulation.run_id])[0].values()
+            found.update(account.closed() if account.years else {}, asked=asked, failed=failed, status=ending.status)
+            return ending
+
+        parts, models = as_stored({**given, **self._as_settings(str(given["db"]))})
+        db, run = stored_run(parts, play, models=models)
+        return dspy.Prediction(**found, db=db, run=run)
+
+    def _as_settings(self, db: str) -> dict[str, Any]:
+        """How this game asks, as settings of a run: strategies and tuned programs, models and adapter."""
+        asked = {role: module for role in ROLES if not isinstance(module := getattr(self, role), Rules)}
+        for role, module in asked.items():
+            self._require_strategy(role, module)
+        models = {role: self._model_of(role) if role in asked else RULES for role in ROLES}
+        return {
+            "llm": next((models[role] for role in asked), RULES),
+            "role_llm": models,
+            "strategy": {role: self.names[role] for role in asked if role in self.names},
+            "program": {role: module for role, module in asked.items() if self._tuned(role)},
+            "adapter": _adapter_name(),
+        }
+
+    def _require_strategy(self, role: str, module: dspy.Module) -> None:
+        """UsageError for a module that a stored run could not make again."""
+        if role in self.names:
+            return
+        try:
+            place_of_module(module, None)
+        except UsageError as error:
+            main = self.own_module(MAIN_QUESTION[role]) or module
+            raise UsageError(
+                f"{role}={type(main).__name__}(...): a stored run makes its modules from strategies; give a class or "
+                "function that takes a signature and returns a module, or leave out db"
+            ) from error
+
+    def _model_of(self, role: str) -> dspy.BaseLM:
+        """The language model of a role. UsageError if its predictors have several."""
+        lms = {id(lm): lm for one in getattr(self, role).predictors() if (lm := one.lm or dspy.settings.lm)}
+        if len(lms) > 1:
+            raise UsageError(f"{role}: its predictors have {len(lms)} language models; a stored run has one for a role")
+        return next(iter(lms.values()), RULES)
+
+    def _tuned(self, role: str) -> bool:
+        """Whether the role's program differs from what its strategy makes."""
+        if role not in self.names:
+            return True
+        plain = getattr(Roles({**dict.fromkeys(ROLES, Rules()), role: self.names[role]}, self.brackets), role)
+        return _state(plain) != _state(getattr(self, role))
 
     def _require_model(self) -> None:
         """UsageError in one line if a predictor has no language model."""
@@ -143,29 +210,15 @@ class Stackelberg(dspy.Module):
                 "set_lm(...), or let rules answer for a role, as in planner='rules'"
             )
 
-    def deepcopy(self) -> Stackelberg:
-        """An independent copy, without the history of calls, which has locks of its model."""
-        bare = object.__new__(type(self))
-        bare.__dict__.update(self.__dict__, history=[])
-        copied: Stackelberg = dspy.Module.deepcopy(bare)
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Stackelberg:
-        return self.deepcopy()
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(
-            "Stackelberg is not pickled, because loading a pickle can run any code; use save('game.json') and load"
-        )
-
 
 def _configured(settings: Mapping[str, Any]) -> RunConfig:
     """The settings of an economy. UsageError for one that is none, or that cannot be used."""
+    refused = NOT_OF_THE_ECONOMY - (STORED if settings.get("db") is not None else frozenset())
     for name in settings:
-        if name in NOT_OF_THE_ECONOMY:
+        if name in refused:
             raise UsageError(
                 f"{name}={settings[name]!r:.60} has no meaning for Stackelberg: its modules say how roles are asked, "
-                "dspy.context says which model and adapter, and llm_economist.simulate stores a run"
+                "dspy.context says which model and adapter, and db='FILE' stores the run"
             )
     try:
         return build({**settings, "llm": RULES})
@@ -173,32 +226,20 @@ def _configured(settings: Mapping[str, Any]) -> RunConfig:
         raise UsageError(str(error)) from error
 
 
-class Rules(dspy.Module):
-    """A role without predictors: rules answer for it."""
+def _adapter_name() -> str:
+    """The name of DSPy's adapter as a setting of a run. UsageError for one of the user's own."""
+    adapter = dspy.settings.adapter
+    kinds = {"chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+    names = [name for name, kind in (*kinds.items(), *ADAPTERS.items()) if type(adapter) is kind]
+    if adapter is not None and not names:
+        raise UsageError(f"{type(adapter).__name__}: a stored run has the adapter {', '.join(ADAPTERS)}")
+    return names[0] if names else DEFAULT_ADAPTER
 
 
-def _program(role: str, part: Part, brackets: int) -> dspy.Module:
-    """The program of a role. UsageError for what is neither a strategy nor a module."""
-    if part == RULES:
-        return Rules()
-    if isinstance(part, dspy.Module):
-        return _program_with(role, part, brackets)
-    if not isinstance(part, str) and not callable(part):
-        raise UsageError(f"{role}={part!r:.60}: expected the name of a strategy, a strategy, or a dspy.Module")
-    try:
-        made: dspy.Module = PROGRAMS[role](strategy(part), brackets)
-    except ValueError as error:
-        raise UsageError(f"{role}: {error}") from error
-    return made
-
-
-def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
-    """`module` if it has questions of the role, else the role's program with `module` for its main question."""
-    if any(hasattr(module, attribute) for owner, attribute in QUESTIONS.values() if owner == role):
-        return module
-    program: dspy.Module = PROGRAMS[role](dspy.Predict, brackets)
-    setattr(program, QUESTIONS[MAIN_QUESTION[role]][1], module)
-    return program
+def _state(program: dspy.Module) -> dict[str, Any]:
+    """Instructions and demonstrations of each predictor, without its model."""
+    states = {name: predictor.dump_state() for name, predictor in program.named_predictors()}
+    return {name: {**state, "lm": None} for name, state in states.items()}
 
 
 @dataclass
@@ -260,72 +301,6 @@ async def _traced(
         steps = dspy.settings.trace
     originals = {id(copy): one for copy, one in zip(asked.predictors(), own.predictors(), strict=True)}
     return answer, [(originals.get(id(predictor), predictor), *rest) for predictor, *rest in steps]
-
-
-@dataclass
-class Account:
-    """Accumulates the results of an economy's years."""
-
-    world: World
-    years: list[Year] = field(default_factory=list)
-    laws: list[tuple[float, ...]] = field(default_factory=list)
-    regrets: list[float] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)
-    best_hours: list[float] = field(default_factory=list)
-
-    def add(self, year: Year) -> None:
-        """Add a year that was just played."""
-        world = self.world
-        missed = regret(world.economy, world.schedule, world.population.wage, year.outcome)
-        self.years.append(year)
-        self.laws.append(world.schedule.rates)
-        self.regrets.append(float(missed.regret.mean()))
-        self.shares.append(float(missed.regret.sum() / max(1.0, missed.best_utility.sum())))
-        self.best_hours.append(float(missed.best_labor.mean()))
-
-    def closed(self) -> dict[str, Any]:
-        """The results over all years."""
-        people, last = self._people(), self.years[-1]
-        measure = yardsticks(people)
-        return {
-            "welfare": last.welfare,
-            "welfares": self._welfares(),
-            "planner_share": planner_share(measure.start, last.welfare_best_response, measure.oracle),
-            "mean_regret": float(np.mean(self.regrets)),
-            "regret_share": float(np.mean(self.shares)),
-            "satisfied": self._satisfied(),
-            "schedule": self.world.schedule,
-            "story": "; ".join(self._story()),
-            "mean_hours": float(np.mean([year.outcome.labor.mean() for year in self.years])),
-            "best_hours": float(np.mean(self.best_hours)),
-            "people": {each.name: getattr(people, each.name) for each in fields(People)},
-        }
-
-    def _people(self) -> People:
-        config, wages = self.world.config, self.world.population.wage.tolist()
-        thresholds = self.world.setting().thresholds
-        return People(
-            tuple(wages), thresholds, config.welfare, config.economy, config.dollars_of, config.inequality_aversion
-        )
-
-    def _welfares(self) -> dict[str, float]:
-        """Each welfare function, as played, averaged over the years."""
-        wage = self.world.population.wage
-        return {
-            name: float(np.mean([function(year.judged, year.outcome.income, wage) for year in self.years]))
-            for name, function in self.world.setting().welfare_functions.items()
-        }
-
-    def _satisfied(self) -> float | None:
-        """The share of satisfied verdicts over all years; None without verdicts."""
-        counts = [year.verdicts for year in self.years if year.verdicts is not None]
-        return sum(yes for yes, _ in counts) / sum(asked for _, asked in counts) if counts else None
-
-    def _story(self) -> Iterator[str]:
-        """Each schedule with the welfare of its last year as played."""
-        for i, (year, law) in enumerate(zip(self.years, self.laws, strict=True)):
-            if i + 1 == len(self.laws) or self.laws[i + 1] != law:
-                yield f"{rates_in_words(law)} until year {year.year}: welfare {year.welfare:.5g}"
 
 
 def rules_but(**programs: dspy.Module) -> Stackelberg:

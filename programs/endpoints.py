@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
+from programs.dspy_versions import litellm
 from programs.engines.http import Endpoint
 from programs.environment import environment
 from programs.listed_models import models_at
@@ -194,7 +195,5 @@ def _of_azure(url: str, deployment: str, known: Mapping[str, str]) -> str:
 
 def _is_litellm(prefix: str) -> bool:
     """Whether LiteLLM has a provider of that name; it takes seconds to import."""
-    from dspy.clients._litellm import get_litellm
-
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches a price table from the network
-    return prefix in {str(getattr(one, "value", one)) for one in get_litellm(feature="other providers").provider_list}
+    return prefix in {str(getattr(one, "value", one)) for one in litellm().provider_list}

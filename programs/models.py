@@ -17,12 +17,12 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import dspy
 from dspy import lm15
-from dspy.clients.lm import _is_openai_reasoning_model
 
 from programs.calls.model_names import RULES, is_local
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.calls.prices import cost_usd
 from programs.calls.rate_limits import RateLimiter, limiter_of
+from programs.dspy_versions import is_reasoning_model
 from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
@@ -102,7 +102,7 @@ def connect(model: Model) -> dspy.LM:
         given=model.given,
     )
     # A seed is for OpenAI's protocol only, and its reasoning models refuse one.
-    seeded = found[0].route.startswith(("openai/", "hosted_vllm/")) and not _is_openai_reasoning_model(model.name)
+    seeded = found[0].route.startswith(("openai/", "hosted_vllm/")) and not is_reasoning_model(model.name)
     engines = [RemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
     async_engines = [AsyncRemoteEngine(endpoint, seeded=seeded, omit=model.omit) for endpoint in found]
     limiter = None if model.offline else _limiter(model, tuple(endpoint.base_url or "" for endpoint in found))
@@ -127,7 +127,7 @@ def _local(model: Model) -> dspy.LM:
 
 def _lm(model: Model, *engines: Any, async_engines: Sequence[Any] = (), limiter: RateLimiter | None = None) -> dspy.LM:
     # OpenAI's reasoning models refuse a temperature and count their thinking in the token limit.
-    thinking = _is_openai_reasoning_model(model.name)
+    thinking = is_reasoning_model(model.name)
     asynchronous = AsyncObservedEngine(*(async_engines or engines), timeout=model.timeout, limiter=limiter)
     return dspy.LM(
         model.name,

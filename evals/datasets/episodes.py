@@ -11,8 +11,9 @@ import dspy
 from evals.datasets.exact_answers import game
 from evals.datasets.simulated import Dataset, Sizes, check_sizes, dataset, economy_seeds
 from evals.metrics.registry import EPISODE
+from pipeline.agents.roles import MAIN_QUESTION
 from pipeline.config import RunConfig
-from pipeline.stackelberg import MAIN_QUESTION, NOT_OF_THE_ECONOMY
+from pipeline.stackelberg import NOT_OF_THE_ECONOMY
 
 MOST_YEARS, LONGEST_TAX_YEAR = 12, 4
 """Maximum years of an economy and of its tax years: longer ones cost more calls and add little."""

@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 from pydantic_core import to_jsonable_python
 
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from programs.roles.voter import ballot
 from signatures.texts.ballot import Candidates
 

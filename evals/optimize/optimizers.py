@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import dspy
-from dspy.teleprompt.gepa import InstructionProposer
 
 from evals.optimize.candidates import BlindedExample
 from programs.adapters.repairing import ADAPTERS
+from programs.dspy_versions import instruction_proposer
 
 MOST = 16
 """Maximum number of candidates, whatever the budget."""
@@ -156,7 +156,7 @@ def gepa(task: Task) -> Iterator[dspy.Module]:
         metric=task.judge,
         max_metric_calls=max(len(task.dev) + 6, int(0.9 * task.answers)),
         reflection_lm=task.reflection,
-        instruction_proposer=InstructionProposer(adapter=ADAPTERS["json"]()),
+        instruction_proposer=instruction_proposer(ADAPTERS["json"]()),
         add_format_failure_as_feedback=True,
         use_merge=len(task.student.predictors()) > 1,
         num_threads=task.threads,

@@ -16,12 +16,13 @@ from evals.metrics.registry import metric as metric_of
 from evals.optimize.candidates import Candidate, question_of
 from evals.optimize.optimizers import Optimizer, optimizer
 from evals.optimize.tuning import Models
-from pipeline.agents.agents import PROGRAMS, named_model
+from pipeline.agents.agents import named_model
 from pipeline.agents.budget import Budget
 from pipeline.agents.model_choice import choose_model, configure
+from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
 from pipeline.config import PLACEMENT, RunConfig
 from pipeline.errors import UsageError
-from pipeline.stackelberg import MAIN_QUESTION, rules_but
+from pipeline.stackelberg import rules_but
 from pipeline.studies.study_budget import StudyBudget
 from programs.calls import prices
 from programs.calls.model_names import RULES

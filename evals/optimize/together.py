@@ -31,14 +31,16 @@ from evals.optimize.trials import Trial
 from evals.optimize.tuning import Models, Outcome, Tuning
 from evals.output.console import Console
 from pipeline.agents.agents import Usage
+from pipeline.agents.roles import MAIN_QUESTION
 from pipeline.code_version import code_version
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.stackelberg import MAIN_QUESTION, Stackelberg, rules_but
+from pipeline.stackelberg import Stackelberg, rules_but
 from pipeline.store.columns import as_json, now
 from pipeline.store.writer import Store
 from pipeline.studies.study import Study, study_name
 from programs.adapters.repairing import ADAPTERS
+from programs.dspy_versions import left_alone
 
 METHODS = {
     "alone": "each role against rules",
@@ -132,7 +134,7 @@ class Together:
         apply(candidate, game)
         for role in made:
             # DSPy's optimizers leave the predictors of a compiled module alone.
-            getattr(game, role)._compiled = role not in free
+            left_alone(getattr(game, role), role not in free)
         return game
 
     # -- searches ---------------------------------------------------------------------------------------------------

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from pathlib import Path
-from threading import Lock
+from functools import partial
 from typing import Any
 
 from evals.python.database import Run
-from evals.python.given_parts import as_stored
 from evals.python.progress_bars import display
 from evals.run.command import play_with_progress
-from pipeline.errors import UsageError
-from pipeline.printed_commands import command
-from pipeline.simulation.lifecycle import new_run, prepare
-from pipeline.simulation.world import create
-from pipeline.store.shards import main_of, merge
-
-_writing: defaultdict[Path, Lock] = defaultdict(Lock)
-"""By database: two threads of a process would share one connection's transactions, so one waits for the other."""
+from pipeline.agents.given_parts import as_stored
+from pipeline.simulation.lifecycle import stored_run
 
 
 def simulate(*, progress: bool | None = None, **settings: Any) -> Run:
@@ -39,18 +30,5 @@ def simulate(*, progress: bool | None = None, **settings: Any) -> Run:
     resume the run.
     """
     given, models = as_stored(settings)
-    config, model, _ = prepare(given)
-    if models and (config.processes > 1 or config.engine != "local"):
-        raise UsageError("llm: a model object answers in one process; leave out processes and engine, or give its name")
-    world, main = create(config), main_of(config.db)
     console, shown = display(progress)
-    with _writing[Path(main).absolute()]:
-        merge(main)
-        with new_run(config, model, world, tell=lambda notice: None, models=models) as simulation:
-            ending = play_with_progress(simulation, console, shown)
-        db, run_id = simulation.config.db, simulation.run_id
-        if ending.status == "interrupted":
-            again = command("resume", run_id, "--db", db)
-            raise KeyboardInterrupt(f"run {run_id} is interrupted, and all replies are stored; resume it with: {again}")
-        moved = [one.new for shard, runs in merge(main) for one in runs if shard == db and one.old == run_id]
-    return Run(main, moved[0]) if moved else Run(db, run_id)
+    return Run(*stored_run(given, partial(play_with_progress, console=console, shown=shown), models=models))

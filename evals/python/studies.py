@@ -13,8 +13,8 @@ from evals.compare.command import Options, run_compare
 from evals.optimize.command import optimize as tune
 from evals.optimize.plan import OptimizeRequest
 from evals.output.console import Console
-from evals.python.given_parts import with_paths_as_text
 from evals.python.relations import own
+from pipeline.agents.given_parts import with_paths_as_text
 from pipeline.parallel.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:

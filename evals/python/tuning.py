@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import dspy
@@ -13,19 +13,15 @@ from evals.datasets.simulated import Dataset, sampled
 from evals.metrics.registry import as_dspy
 from evals.metrics.registry import metric as metric_of
 from evals.output.files import whole_file
-from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.given_modules import BRACKETS, place_of_module
 from pipeline.agents.model_choice import configure
+from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
 from pipeline.errors import UsageError
-from pipeline.stackelberg import MAIN_QUESTION
 from programs.roles import saved_program
-from programs.strategies.registry import STRATEGIES
 from programs.strategies.registry import strategy as strategy_of
 
 ECONOMY = "economy"
 """In place of a role: whole economies."""
-
-BRACKETS = 3
-"""Of the programs that a module is compared with; a saved program fits any number of brackets."""
 
 
 def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
@@ -75,51 +71,3 @@ def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy:
             saved_program.load(PROGRAMS[role](strategy_of(name), BRACKETS), str(part), role=role, strategy=name)
     except ValueError as error:
         raise UsageError(f"{os.fspath(path)} would not be usable: {error}") from error
-
-
-def place_of_module(module: dspy.Module, strategy: str | None) -> tuple[str, str, dspy.Module]:
-    """Role, strategy, and a program of them with the state of `module` in its place. UsageError where it has none."""
-    if not isinstance(module, dspy.Module):
-        raise UsageError(f"save_program: {type(module).__name__} {module!r:.60}: expected a dspy.Module")
-    named = [strategy] if strategy else [name for name, entry in STRATEGIES.items() if entry.count is None]
-    for role, make in PROGRAMS.items():
-        for name in named:
-            try:
-                program = make(strategy_of(name), BRACKETS)
-            except ValueError as error:
-                raise UsageError(f"save_program: {error}") from error
-            for place in (program, *_children(program)):
-                if _fits(module, place) and (strategy or _kinds(module) == _kinds(place)):
-                    _copy(module, place)
-                    return role, name, program
-    made_by = strategy or f"{', '.join(named)} (name any other: strategy='sc@5')"
-    predictors = ", ".join(name for name, _ in module.named_predictors()) or "none"
-    raise UsageError(
-        f"save_program: {type(module).__name__} with predictors {predictors} is no module of strategy {made_by} over a "
-        "question of any role"
-    )
-
-
-def _children(program: dspy.Module) -> Iterator[dspy.Module]:
-    return (value for value in vars(program).values() if isinstance(value, dspy.Module))
-
-
-def _fits(module: dspy.Module, place: dspy.Module) -> bool:
-    """Whether both have predictors of the same names, and those the same fields."""
-    ours, theirs = dict(module.named_predictors()), dict(place.named_predictors())
-    return list(ours) == list(theirs) and all(
-        saved_program.fields_of(one.signature) == saved_program.fields_of(theirs[name].signature)
-        for name, one in ours.items()
-    )
-
-
-def _kinds(module: dspy.Module) -> list[type]:
-    return [type(part) for _, part in module.named_sub_modules()]
-
-
-def _copy(module: dspy.Module, place: dspy.Module) -> None:
-    """Give the predictors of `place` the instructions and demonstrations of `module`."""
-    theirs = dict(place.named_predictors())
-    for name, tuned in module.named_predictors():
-        theirs[name].signature = theirs[name].signature.with_instructions(tuned.signature.instructions)
-        theirs[name].demos = tuned.demos

@@ -151,9 +151,9 @@ def forecast(config: RunConfig, model: str, latency: float, *, personas_known: b
 
 def _longest_reply(config: RunConfig, model: str, price: Price | None) -> int:
     """Tokens of the longest reply: the limit that is sent, or the model's own if it refuses a limit."""
-    from dspy.clients.lm import _is_openai_reasoning_model
+    from programs.dspy_versions import is_reasoning_model
 
-    if not _is_openai_reasoning_model(model):
+    if not is_reasoning_model(model):
         return config.max_output_tokens
     return (price.longest if price else None) or LONGEST
 

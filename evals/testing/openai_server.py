@@ -20,15 +20,15 @@ from evals.testing.server_replies import (
     MODEL,
     Fault,
     Reply,
+    answered,
     by_rules,
     completion,
     failure,
     ignores_n,
     refuses_n,
-    samples,
 )
 
-__all__ = ["Fault", "Loopback", "Reply", "by_rules", "completion", "failure", "ignores_n", "refuses_n", "samples"]
+__all__ = ["Fault", "Loopback", "Reply", "answered", "by_rules", "completion", "failure", "ignores_n", "refuses_n"]
 
 
 @dataclass
@@ -117,7 +117,10 @@ class Loopback:
         if "/models" in line:
             data = [{"id": model, "object": "model"} for model in self.models]
             return Reply(200, json.dumps({"object": "list", "data": data}).encode())
-        request = json.loads(body)
+        try:
+            request = json.loads(body)
+        except ValueError as error:
+            return failure(400, f"The body is not JSON: {error}")
         number = len(self.requests)
         self.requests.append(request)
         self.arrivals.append(time.monotonic())
@@ -125,7 +128,7 @@ class Loopback:
         known = (*self.models, self.fault.model) if isinstance(self.fault, Dialect) else self.models
         if request.get("model") not in known:
             return failure(404, f"The model `{request.get('model')}` does not exist")
-        return self.fault(number, request) or completion(samples(request), request)
+        return self.fault(number, request) or answered(request)
 
 
 def main() -> None:

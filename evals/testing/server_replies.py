@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dspy import lm15
+
 from programs.engines.rules import prompt_parser
 from programs.engines.rules.engine import reply
 
@@ -58,6 +60,14 @@ def completion(text: str | list[str], request: dict[str, Any], *, delay: float =
     return Reply(200, json.dumps({**body, "choices": choices, "usage": usage}).encode(), delay)
 
 
+def answered(request: dict[str, Any]) -> Reply:
+    """The completion that `rules` gives to a request, or status 400 for a prompt that `rules` does not know."""
+    try:
+        return completion(samples(request), request)
+    except lm15.InvalidRequestError as error:
+        return failure(400, str(error))
+
+
 def samples(request: dict[str, Any]) -> list[str]:
     """The number of answers that a request asks for (`n`), with consecutive seeds, as in vLLM."""
     count, seed = request.get("n", 1), request.get("seed")
@@ -75,13 +85,31 @@ def refuses_n(number: int, request: dict[str, Any]) -> Reply | None:
 
 
 def by_rules(request: dict[str, Any]) -> str:
-    """The answer of `rules` to the messages of a chat completion request."""
-    messages = request["messages"]
-    system = "\n".join(m["content"] for m in messages if m["role"] in ("system", "developer"))
-    rest = [m["content"] for m in messages if m["role"] not in ("system", "developer")]
+    """The answer of `rules` to the messages of a chat completion request. InvalidRequestError if it knows none."""
+    messages = [_message(one) for one in _listed(request.get("messages"))]
+    system = "\n".join(text for role, text in messages if role in ("system", "developer"))
+    rest = [text for role, text in messages if role not in ("system", "developer")]
+    if not rest:
+        raise lm15.InvalidRequestError("'messages' has no message of a user")
     if not system:
         system, rest = _parted(rest)
     return reply(system, rest, request.get("seed"))
+
+
+def _listed(messages: Any) -> list[Any]:
+    if not isinstance(messages, list):
+        raise lm15.InvalidRequestError(f"'messages' is {messages!r:.60}; expected a list")
+    return messages
+
+
+def _message(one: Any) -> tuple[str, str]:
+    """Role and text of a message, whose content may be a list of parts."""
+    content = one.get("content") if isinstance(one, dict) else None
+    if isinstance(content, list):
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        raise lm15.InvalidRequestError(f"message {one!r:.60}: expected a role and a text as content")
+    return str(one.get("role")), content
 
 
 def _parted(said: list[str]) -> tuple[str, list[str]]:

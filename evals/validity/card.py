@@ -14,7 +14,7 @@ from evals.output.number_format import decimal
 from evals.validity.checks import CHECKS
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from pipeline.store.columns import Row, now
 from pipeline.terminal import CONTROL
 

@@ -10,7 +10,7 @@ from evals.output.console import Console
 from evals.output.number_format import decimal, plain
 from evals.validity.card import SUBJECT
 from evals.validity.checks import CHECKS
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from pipeline.errors import UsageError
 from pipeline.store.columns import Reader
 

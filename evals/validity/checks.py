@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evals.validity import invariance, planners, reply_formats, voters, workers
 from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 
 SIZES: Mapping[str, bool] = {"full": True, "small": False}
 """How many questions: all, or about a third. A full card includes the questions of a small one."""

@@ -11,8 +11,8 @@ from evals.validity.card import HEAD
 from evals.validity.checks import CHECKS, SIZES, read_replies
 from evals.validity.questionnaire import Panel, by_rule
 from evals.validity.scores import Finding
-from pipeline.agents.agents import PROGRAMS
 from pipeline.agents.model_choice import choose_model, configure
+from pipeline.agents.roles import PROGRAMS
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError
 from pipeline.printed_commands import command

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic_core import to_jsonable_python
 
 from evals.optimize.candidates import Question, question_of
-from pipeline.agents.agents import PROGRAMS, QUESTIONS
+from pipeline.agents.roles import PROGRAMS, QUESTIONS
 from pipeline.agents.rule_agents import RULE_FOR
 from pipeline.config import RunConfig
 from pipeline.store.columns import as_json

@@ -22,6 +22,8 @@ from pipeline.agents.budget import Amount, Budget, Capped
 from pipeline.agents.call_trace import Trace
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
+from pipeline.agents.role_modules import Roles
+from pipeline.agents.roles import QUESTIONS
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
@@ -36,27 +38,10 @@ from programs.given_models import recorded
 from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
-from programs.roles.persona import PersonaWriter
-from programs.roles.planner import Planner
-from programs.roles.voter import BallotModules, Voter
-from programs.roles.worker import Worker
-from programs.strategies.registry import strategy
+from programs.roles.voter import BallotModules
 from programs.strategies.sampling import answer_of
 
 log = logging.getLogger("llm_economist")
-
-PROGRAMS = {"worker": Worker, "planner": Planner, "voter": Voter, "persona": PersonaWriter}
-
-QUESTIONS: Mapping[str, tuple[str, str]] = {
-    "WritePersona": ("persona", "write_persona"),
-    "StandForOffice": ("voter", "stand_for_office"),
-    "CastVote": ("voter", "cast_vote"),
-    "GovernAsLeader": ("voter", "govern_as_leader"),
-    "SetTaxRates": ("planner", "set_tax_rates"),
-    "ChooseLabor": ("worker", "choose_labor"),
-    "JudgeTaxPolicy": ("worker", "judge_tax_policy"),
-}
-"""Each signature's role, and the attribute of the role's program that asks it."""
 
 FATAL = (
     dspy_errors.LMAuthError,
@@ -130,15 +115,13 @@ class LLMAgents:
         proposals.refuse(config, self.model, offline=self.offline)
         try:
             self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
-            self.programs = {
-                role: PROGRAMS[role](strategy(config.strategy_of(role)), config.brackets) for role in ROLES
-            }
+            self.roles = Roles({role: config.strategy_of(role) for role in ROLES}, config.brackets)
             self.modules: dict[str, dspy.Module] = {
-                question: getattr(self.programs[role], attribute) for question, (role, attribute) in QUESTIONS.items()
+                name: own for name in QUESTIONS if (own := self.roles.own_module(name)) is not None
             }
             for role, path in config.program.items():
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
-                self.cautions += saved_program.load(self.programs[role], path, role=role, **known)
+                self.cautions += saved_program.load(getattr(self.roles, role), path, role=role, **known)
             self.prices = prices.load(None if self.offline else config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,10 +25,11 @@ from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import POLITE, in_main_thread, polite_ends, run_async
 from pipeline.parallel.shared_state import Shared
+from pipeline.printed_commands import command
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import Year
 from pipeline.simulation.restore import restore
-from pipeline.simulation.world import World
+from pipeline.simulation.world import World, create
 from pipeline.store import shards
 from pipeline.store.call_rows import INTERVIEW
 from pipeline.store.columns import Reader, Row
@@ -57,6 +60,37 @@ def prepare(settings: Mapping[str, Any]) -> tuple[RunConfig, str, str]:
     ray_cluster.require(config)
     model, why = choose_model(config)
     return replace(config, llm=config.llm or model), model, why
+
+
+_writing: defaultdict[Path, Lock] = defaultdict(Lock)
+"""By database: two threads of a process would share one connection's transactions, so one waits for the other."""
+
+
+def stored_run(
+    settings: Mapping[str, Any],
+    play: Callable[[Simulation], Ending],
+    *,
+    models: Mapping[str, dspy.BaseLM] = MappingProxyType({}),
+) -> tuple[str, int]:
+    """Let `play` carry out a new run without printing anything; the database and the number of the run.
+
+    `settings` and `models` as `pipeline.agents.given_parts.as_stored` gives them. EconomistError if the run cannot be
+    played; an interrupt is raised as KeyboardInterrupt, which says how to resume the run.
+    """
+    config, model, _ = prepare(settings)
+    if models and (config.processes > 1 or config.engine != "local"):
+        raise UsageError("llm: a model object answers in one process; leave out processes and engine, or give its name")
+    world, main = create(config), shards.main_of(config.db)
+    with _writing[Path(main).absolute()]:
+        shards.merge(main)
+        with new_run(config, model, world, tell=lambda notice: None, models=models) as simulation:
+            ending = play(simulation)
+        db, run_id = simulation.config.db, simulation.run_id
+        if ending.status == "interrupted":
+            again = command("resume", run_id, "--db", db)
+            raise KeyboardInterrupt(f"run {run_id} is interrupted, and all replies are stored; resume it with: {again}")
+        moved = [one.new for shard, runs in shards.merge(main) for one in runs if shard == db and one.old == run_id]
+    return (main, moved[0]) if moved else (db, run_id)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ year is one commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,16 +91,18 @@ class Simulation:
             await self._set_up(asked)
             self.llm_agents.hearing.forget()  # a model that wrote personas may still fail to choose hours
         silence = Silence(self.config, self.start)
-        for year in range(self.start, self.config.max_timesteps):
-            if year > self.start:
-                self.llm_agents.recorded = self.recorded(year)
-            played = await play_year(self.world, asked, year)
+        async for played in play_years(self.world, asked, self.start, before=self._recall):
             if pool is not None:
                 pool.ingest_calls()
             _refuse_silence(played, self.llm_agents, silence)
             self.store.write(year_tables(self.run_id, self.world, played))
             self.fallbacks += played.failed
             self.on_year(played)
+
+    def _recall(self, year: int) -> None:
+        """Take the stored replies of the year that begins; `play` has those of the first."""
+        if year > self.start:
+            self.llm_agents.recorded = self.recorded(year)
 
     async def _set_up(self, asked: Answerer) -> None:
         """Write personas, and store the programs, agents and personas of the run."""
@@ -112,6 +114,15 @@ class Simulation:
                 "personas": written,
             }
         )
+
+
+async def play_years(
+    world: World, llm_agents: Answerer, start: int = 0, *, before: Callable[[int], None] = lambda year: None
+) -> AsyncIterator[Year]:
+    """Simulate the years from `start` to the end; changes `world`. `before` is told of each year that begins."""
+    for year in range(start, world.config.max_timesteps):
+        before(year)
+        yield await play_year(world, llm_agents, year)
 
 
 async def play_year(world: World, llm_agents: Answerer, year: int) -> Year:

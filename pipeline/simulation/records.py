@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.examples import POOL, Pools
+from pipeline.agents.roles import QUESTIONS
 from pipeline.config import ROLES, RunConfig
 from pipeline.economy.equilibrium import Outcome, regret
 from pipeline.economy.welfare import gini, idle_share

@@ -20,7 +20,6 @@ import dspy
 from dspy import lm15
 from dspy.utils import exceptions as dspy_errors
 from dspy.utils.callback import BaseCallback
-from dspy.utils.callback_context import ACTIVE_CALL_ID
 from pydantic_core import to_jsonable_python
 
 from pipeline.agents.agents import QUIET
@@ -35,6 +34,7 @@ from pipeline.studies.call_tree import CallNode, Evaluated, EvaluationUsage
 from pipeline.studies.study import Study
 from programs.calls.context import CallContext, call_context, entered
 from programs.calls.protocols import Attempt
+from programs.dspy_versions import ACTIVE_CALL_ID
 from programs.engines.connections import hang_up
 from programs.models import without_secrets
 

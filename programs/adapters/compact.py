@@ -16,13 +16,13 @@ from itertools import islice
 from typing import Any
 
 import dspy
-from dspy.adapters.utils import apply_output_field_defaults
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from programs.adapters import reply_schema
 from programs.caching import PerSignature
+from programs.dspy_versions import with_defaults
 
 INPUTS = "You are given:"
 REPLY = "Reply with one JSON object and nothing else:"
@@ -82,7 +82,7 @@ class CompactAdapter(dspy.Adapter):
             raise self._unusable(signature, completion, f"Failed to parse field {name}: {error}", fields) from error
         except ValueError as error:
             raise self._unusable(signature, completion, str(error), fields) from error
-        complete: dict[str, Any] = apply_output_field_defaults(signature, fields)
+        complete: dict[str, Any] = with_defaults(signature, fields)
         if complete.keys() != outputs.keys():
             raise self._unusable(signature, completion, None, complete)
         return complete

@@ -11,7 +11,6 @@ from threading import Lock
 from typing import Any
 
 import dspy
-from dspy.adapters.utils import apply_output_field_defaults
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +19,7 @@ from programs.adapters.thinking_blocks import without_thoughts
 from programs.caching import PerSignature
 from programs.calls import direct
 from programs.calls.context import call_context
+from programs.dspy_versions import messages_of, with_defaults
 from signatures.types import Hours
 
 REPAIRS = 2
@@ -60,8 +60,7 @@ class _Repairing:
         return self._system(signature)
 
     def format(self, signature: Any, demos: Any, inputs: Any) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = super().format(signature, demos, inputs)  # type: ignore[misc]
-        return messages + _feedback.get([])
+        return messages_of(super().format(signature, demos, inputs)) + _feedback.get([])  # type: ignore[misc]
 
     def format_user_message_content(self, signature: Any, inputs: Any, *rest: Any, **options: Any) -> str:
         framed = untrusted_text.framed_inputs(signature, inputs)
@@ -137,7 +136,7 @@ class _Repairing:
         text = await direct.reply(lm, request)
         if not text:
             raise AdapterParseError(type(self).__name__, signature, text, EMPTY)
-        fields = apply_output_field_defaults(signature, self.parse(signature, text))
+        fields = with_defaults(signature, self.parse(signature, text))
         return [dict.fromkeys(signature.output_fields) | fields]
 
     def hold(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:

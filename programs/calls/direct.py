@@ -17,10 +17,10 @@ from typing import Any
 import dspy
 from dspy import lm15
 from dspy.adapters.types import Type
-from dspy.clients.errors import wrap_error
 
 from programs.caching import PerObject, PerSignature
 from programs.calls.observed_engine import ObservedEngine
+from programs.dspy_versions import wrap_error
 
 PLAIN = frozenset({"temperature", "max_tokens", "response_format", "top_p", "stop"})
 """Settings of a call that mean the same to every engine."""

@@ -19,9 +19,9 @@ from typing import Any
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 from dspy import lm15
-from dspy.clients.model_metadata import model_info, rate
 
 from programs.calls.model_names import RULES, is_local
+from programs.dspy_versions import model_info, rate
 from programs.text_files import each_once, read_toml
 
 OWN_FILE = "prices.toml"

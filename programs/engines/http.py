@@ -15,10 +15,10 @@ from urllib.request import getproxies
 
 from dspy import lm15
 from dspy.clients.engines import AsyncLM15Engine, LM15Engine
-from dspy.clients.engines.litellm_engine import AsyncLiteLLMEngine, LiteLLMEngine
 
 from programs.calls.multi_choice import Folding
 from programs.calls.optional_parts import NEW_LIMIT, OLD_LIMIT, SAMPLES
+from programs.dspy_versions import litellm_engines
 from programs.engines import litellm_setup, refused_parts
 from programs.engines.address_query import Addressed
 from programs.engines.connections import AsyncWire, SyncWire
@@ -140,7 +140,7 @@ class RemoteEngine(_Remote):
         self._inner: Any = (
             LM15Engine(endpoint.router_config(endpoint.transport_now()))
             if self._native
-            else LiteLLMEngine(timeout=endpoint.timeout)
+            else litellm_engines()[0](timeout=endpoint.timeout)
         )
 
     def complete(self, request: lm15.Request) -> lm15.Response:
@@ -183,7 +183,7 @@ class AsyncRemoteEngine(_Remote):
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             self._pools[loop] = (
-                _Native(self.endpoint) if self._native else AsyncLiteLLMEngine(timeout=self.endpoint.timeout)
+                _Native(self.endpoint) if self._native else litellm_engines()[1](timeout=self.endpoint.timeout)
             )
         return self._pools[loop]
 

@@ -6,6 +6,8 @@ import logging
 import warnings
 from functools import cache
 
+from programs.dspy_versions import litellm
+
 LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 NEVER_AWAITED = r"coroutine '.*' was never awaited"
@@ -20,8 +22,6 @@ def ready() -> None:
     """Import LiteLLM, which takes seconds, and have it print nothing: what goes wrong is in its errors."""
     warnings.filterwarnings("ignore", message=NEVER_AWAITED)
     warnings.filterwarnings("ignore", module=NOISY)
-    from dspy.clients._litellm import get_litellm
-
-    get_litellm(feature="LiteLLM routes").suppress_debug_info = True
+    litellm().suppress_debug_info = True  # type: ignore[attr-defined]
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -14,13 +14,13 @@ from copy import copy
 from dataclasses import replace
 from functools import cache
 from statistics import median_low
-from types import FunctionType
 from typing import Any, TypeVar
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from programs.calls.context import CallContext, call_context, entered
+from programs.dspy_versions import printing_with, tell_refine
 from programs.strategies import refine_prompt
 from programs.strategies.self_evaluation import GOOD_ENOUGH, reward
 
@@ -269,22 +269,16 @@ def _log_instead(*words: object) -> None:
     log.debug(" ".join(map(str, words)))
 
 
-def _logged(forward: Callable[..., dspy.Prediction]) -> Callable[..., dspy.Prediction]:
-    """A method of DSPy's that logs what it would print of failed attempts, which would garble the progress bar."""
-    own = {**forward.__globals__, "print": _log_instead}
-    return FunctionType(forward.__code__, own, forward.__name__, forward.__defaults__, forward.__closure__)
-
-
 class _QuietBestOfN(dspy.BestOfN):
-    forward = _logged(dspy.BestOfN.forward)
+    forward = printing_with(dspy.BestOfN.forward, _log_instead)
 
 
 class _QuietRefine(dspy.Refine):
-    forward = _logged(dspy.Refine.forward)
+    forward = printing_with(dspy.Refine.forward, _log_instead)
 
     def __init__(self, module: dspy.Module, **how: Any) -> None:
         super().__init__(module, **how)
-        self.module_code, self.reward_fn_code = refine_prompt.PROGRAM, refine_prompt.SCORE
+        tell_refine(self, refine_prompt.PROGRAM, refine_prompt.SCORE)
 
 
 class BestOfN(_Attempts):

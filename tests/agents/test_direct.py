@@ -13,7 +13,8 @@ from dspy.utils.callback import BaseCallback
 from support.village import CallRecorder, Scripted, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback
-from pipeline.agents.agents import QUESTIONS, QUIET
+from pipeline.agents.agents import QUIET
+from pipeline.agents.roles import QUESTIONS
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import direct
 from programs.calls.context import CallContext, entered

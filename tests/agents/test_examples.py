@@ -10,10 +10,10 @@ from support.scripted_hours import hours
 from support.village import Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback
-from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import prompt_text
 from pipeline.agents.examples import inputs_of as read_back
 from pipeline.agents.examples import pools
+from pipeline.agents.roles import QUESTIONS
 from pipeline.config import RunConfig
 from programs.adapters.repairing import ADAPTERS
 

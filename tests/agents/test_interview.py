@@ -14,8 +14,8 @@ from support.command_line import CommandLine
 from support.village import ask, inputs_of
 
 from evals.testing.openai_server import Loopback
-from pipeline.agents.agents import PROGRAMS, QUESTIONS
 from pipeline.agents.examples import inputs_of as shown_in
+from pipeline.agents.roles import PROGRAMS, QUESTIONS
 from pipeline.store.call_rows import MOST_ATTEMPTS, RUN_STRIDE, next_interview
 from programs.adapters.repairing import ADAPTERS
 from programs.engines.rules.engine import RulesEngine

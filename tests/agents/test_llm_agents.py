@@ -17,8 +17,9 @@ from support.village import inputs_of
 
 from evals.run.command import run as run_command
 from evals.testing.openai_server import Loopback, completion, failure
-from pipeline.agents.agents import QUESTIONS, LLMAgents
+from pipeline.agents.agents import LLMAgents
 from pipeline.agents.question import Answer, Question
+from pipeline.agents.roles import QUESTIONS
 from pipeline.config import build
 from pipeline.errors import EconomistError, ModelError, UsageError
 from pipeline.simulation.loop import Simulation

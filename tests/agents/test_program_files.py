@@ -11,7 +11,7 @@ import pytest
 from support.tuned_program import DEMO, DEMOS, TUNED, program_of, tuned
 from support.village import ask, inputs_of
 
-from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.roles import PROGRAMS
 from programs.adapters.repairing import ADAPTERS
 from programs.roles import saved_program
 from programs.strategies.registry import STRATEGIES

@@ -19,7 +19,7 @@ from support.trace_of_a_question import REQUEST, trace
 from support.village import PLATFORMS, CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback, completion
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from pipeline.store.call_rows import BRANCH_ATTEMPTS, MOST_ATTEMPTS
 from programs.adapters.repairing import REPAIRS
 from programs.strategies.few_shot import NearestShots

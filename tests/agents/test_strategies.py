@@ -7,7 +7,7 @@ import dspy
 import pytest
 from support.village import ask, inputs_of, module_of
 
-from pipeline.agents.agents import PROGRAMS, QUESTIONS
+from pipeline.agents.roles import PROGRAMS, QUESTIONS
 from pipeline.simulation.election_rules import ELECTION_RULES
 from programs.adapters.repairing import ADAPTERS
 from programs.roles.voter import ABSTAIN, VOTES, ballot, names_in

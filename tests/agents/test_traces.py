@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.trace_of_a_question import REQUEST, trace
 from support.village import Scripted, ask, inputs_of, module_of, scripted_lm
 
-from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import Trace, kind, prompt_text, request_key
+from pipeline.agents.roles import QUESTIONS
 from pipeline.config import MOST_WORKER_YEARS, build
 from pipeline.store.call_rows import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES
 from programs.adapters.repairing import REPAIRS

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.roles import PROGRAMS
 from pipeline.config import NAMES, ROLES, RunConfig, build, by_role
 from pipeline.economy.baselines import BASELINES
 from pipeline.economy.cpi import CPI_U

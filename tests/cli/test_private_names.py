@@ -16,7 +16,6 @@ OF_LIBRARIES = {
     "_replace": "a public method of named tuples, in the standard library",
     "_exit": "os._exit, a public function",
     "_compiled": "DSPy marks with it the modules whose predictors optimizers leave alone",
-    "_is_openai_reasoning_model": "DSPy has no public rule for the models that refuse a temperature",
     "_private": "Ray has no public way to keep it from printing what its workers print",
     "_inflaters": "lm15's decoder has no public limit for what it unpacks",
 }

@@ -18,12 +18,11 @@ from evals.datasets import simulated
 from evals.datasets.exact_answers import HIDDEN, bare, game
 from evals.datasets.from_traces import TraceLocation
 from evals.datasets.simulated import Dataset, divide, economy_seeds, sampled
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import MAIN_QUESTION, QUESTIONS
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import draw_population
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create
-from pipeline.stackelberg import MAIN_QUESTION
 from programs.adapters.repairing import ADAPTERS
 
 SIZES = (9, 4, 4)

@@ -16,7 +16,8 @@ from evals.datasets.episodes import LONGEST_TAX_YEAR, MOST_YEARS, economies
 from evals.datasets.simulated import Dataset
 from evals.metrics.registry import EPISODE, METRICS, as_dspy, metric
 from evals.optimize.candidates import question_of
-from pipeline.agents.agents import PROGRAMS, QUIET
+from pipeline.agents.agents import QUIET
+from pipeline.agents.roles import PROGRAMS
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import build
 from pipeline.economy.utility import ECONOMIES, best_response

@@ -22,8 +22,8 @@ from support.village import Scripted, inputs_of, scripted_lm
 from evals.metrics.registry import Metric, as_dspy
 from evals.optimize.candidates import Question, question_of, shown
 from evals.optimize.metric_adapters import with_hidden_labels
-from pipeline.agents.agents import PROGRAMS
 from pipeline.agents.budget import Budget, Capped
+from pipeline.agents.roles import PROGRAMS
 from pipeline.errors import ModelError, StoreError
 from pipeline.store.writer import Store
 from pipeline.studies.call_tree import Evaluated

@@ -18,8 +18,8 @@ from evals.optimize.candidates import as_text, question_of, shown
 from evals.optimize.optimizers import OPTIMIZERS, optimizer
 from evals.optimize.trials import Trial
 from evals.optimize.tuning import Models, Outcome, Tuning
-from pipeline.agents.agents import PROGRAMS
 from pipeline.agents.budget import Budget
+from pipeline.agents.roles import PROGRAMS
 from pipeline.errors import UsageError
 from pipeline.store.writer import Store
 from pipeline.studies.study import Study

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from support.village import CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from programs.adapters.repairing import CompactAdapter
 from programs.engines.rules.prompt_parser import FORMATS
 from signatures.planner import SetTaxRates, for_brackets

@@ -19,9 +19,9 @@ from support.hostile import HOSTILE
 from support.village import PLATFORMS, POPULATION, CallRecorder, Scripted, ask, module_of, scripted_lm
 from support.village import inputs_of as villages_inputs
 
-from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import prompt_text
 from pipeline.agents.examples import inputs_of as read_back
+from pipeline.agents.roles import QUESTIONS
 from pipeline.simulation import observations as see
 from programs.adapters import untrusted_text
 from programs.adapters.repairing import ADAPTERS

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from support.village import ECONOMY, PERSONA, SETTING, CallRecorder, ask, inputs_of, module_of
 
-from pipeline.agents.agents import QUESTIONS
 from pipeline.agents.call_trace import prompt_text
+from pipeline.agents.roles import QUESTIONS
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import US_FED
 from pipeline.simulation import observations as see

@@ -8,8 +8,9 @@ from dspy import lm15
 from dspy.utils.exceptions import LMInvalidRequestError
 from support.village import CallRecorder, ask, inputs_of, module_of
 
-from pipeline.agents.agents import QUESTIONS, QUIET
+from pipeline.agents.agents import QUIET
 from pipeline.agents.call_trace import prompt_text
+from pipeline.agents.roles import QUESTIONS
 from programs.adapters.repairing import ADAPTERS
 from programs.engines.rules import prompt_parser
 from programs.engines.rules.engine import RulesEngine

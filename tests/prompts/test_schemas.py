@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 from support.village import module_of, scripted_lm
 
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from programs.adapters.reply_schema import hold, is_strict, reply_schema, response_format, shape, words
 from signatures.types import Hours, PersonaText, rate_changes_type
 

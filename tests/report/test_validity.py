@@ -23,7 +23,7 @@ from evals.validity.planners import TOYS, best_rate
 from evals.validity.questionnaire import Ask, Panel, Reply, by_rule
 from evals.validity.scores import Finding
 from evals.validity.voters import CAMPAIGNS, VOTERS, ballots
-from pipeline.agents.agents import QUESTIONS
+from pipeline.agents.roles import QUESTIONS
 from pipeline.economy.utility import ECONOMIES, best_response
 from programs.engines.rules import engine as rules
 from programs.engines.rules.prompt_parser import find

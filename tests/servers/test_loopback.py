@@ -1,7 +1,11 @@
 """The whole program against an OpenAI-compatible server on this machine, which also misbehaves."""
 
+import http.client
+import json
+from contextlib import closing
 from itertools import product
 
+import dspy
 import pytest
 
 from evals.testing.openai_server import Loopback, Reply, completion, failure
@@ -299,3 +303,38 @@ def test_a_failure_nobody_foresaw_ends_the_run_as_failed_and_tells_no_key(cli, m
     assert "RuntimeError" in run["error"]
     for text in (run["error"], result.out, result.err, *cli.every_file()):
         assert "canary" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"not json", "not JSON"),
+        (b'{"model": "gpt-4o"}', "'messages' is None"),
+        (b'{"model": "gpt-4o", "messages": [7]}', "message 7"),
+        (b'{"model": "gpt-4o", "messages": [{"role": "user", "content": null}]}', "expected a role and a text"),
+        (b'{"model": "gpt-4o", "messages": []}', "no message of a user"),
+        (b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "[[ ## answer ## ]] no inputs"}]}', ""),
+    ],
+)
+def test_the_server_answers_what_it_does_not_understand_and_keeps_the_connection(body, words):
+    with Loopback() as server, closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        for _ in range(2):
+            connection.request("POST", "/v1/chat/completions", body)
+            response = connection.getresponse()
+            told = json.loads(response.read())
+            assert response.status == (400 if words else 200)
+            assert words in told.get("error", {}).get("message", "")
+
+
+def test_a_prompt_that_rules_does_not_know_fails_its_question_and_not_the_connection():
+    class Poem(dspy.Signature):
+        """Write a poem."""
+
+        subject: str = dspy.InputField()
+        poem: str = dspy.OutputField()
+
+    with Loopback() as server:
+        lm = dspy.LM("openai/gpt-4o-mini", api_base=server.url, api_key="sk-test", cache=False, num_retries=0)
+        with dspy.context(lm=lm), pytest.raises(dspy.LMInvalidRequestError, match="rules answers"):
+            dspy.Predict(Poem)(subject="taxes")
+    assert len(server.requests) == 1

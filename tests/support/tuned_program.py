@@ -4,7 +4,7 @@ from typing import Any
 
 import dspy
 
-from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.roles import PROGRAMS
 from programs.strategies.registry import strategy
 
 TUNED = "Think of your family, then choose your hours — “honestly”."

@@ -11,7 +11,8 @@ import dspy
 import numpy as np
 from dspy import lm15
 
-from pipeline.agents.agents import PROGRAMS, QUESTIONS, QUIET
+from pipeline.agents.agents import QUIET
+from pipeline.agents.roles import PROGRAMS, QUESTIONS
 from pipeline.economy.baselines import Setting
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population

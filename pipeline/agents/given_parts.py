@@ -10,7 +10,7 @@ from typing import Any
 
 import dspy
 
-from evals.python.tuning import place_of_module
+from pipeline.agents.given_modules import place_of_module
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
 from programs.plugins import load_object
