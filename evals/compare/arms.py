@@ -16,7 +16,7 @@ from typing import Any
 
 from evals.compare.run_measures import MEASURES, Measure
 from evals.sweep.cells import NOT_ASKED
-from pipeline.agents.agents import PROGRAMS
+from pipeline.agents.roles import PROGRAMS
 from pipeline.config import ROLES
 from pipeline.errors import UsageError
 from programs.roles import saved_program

@@ -13,8 +13,7 @@ from support.tuned_program import DEMO, DEMOS, TUNED, program_of, tuned
 from support.village import inputs_of
 
 import llm_economist as le
-from pipeline.agents.agents import PROGRAMS, QUESTIONS
-from pipeline.stackelberg import MAIN_QUESTION
+from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS, QUESTIONS
 from programs.roles import saved_program
 from programs.roles.dspy_state import fitting_strategy, predictors_in
 from programs.strategies.registry import STRATEGIES
