@@ -6,7 +6,7 @@ and DSPy's `load` is never called: it takes fields by position and checks neithe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dspy
@@ -72,7 +72,7 @@ def labels(predictor: dspy.Predict) -> list[str]:
     return [str(field.json_schema_extra["prefix"]).removesuffix(":") for field in fields]
 
 
-def fitting_strategy(saved: Saved, make: type[dspy.Module], role: str) -> str | None:
+def fitting_strategy(saved: Saved, make: Callable[..., Any], role: str) -> str | None:
     """The strategy without a count in which the program `make` of `role` has the saved predictors; None: in none."""
     named = (name for name, entry in STRATEGIES.items() if entry.count is None)
     return next((name for name in named if place_in(saved, make(strategy(name), 1), role) is not None), None)
