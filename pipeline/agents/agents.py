@@ -213,13 +213,16 @@ class LLMAgents:
                 finally:
                     trace.report()
 
-    async def interview(self, question: Question, *, number: int) -> Answer:
-        """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it."""
+    async def interview(self, question: Question, *, number: int, answer: Any = None) -> Answer:
+        """Ask about a year that is over; `number`: of interviews of this run before. No cap of the run counts it.
+
+        `answer`: the type of the answer, if it is not words.
+        """
         trace = replace(self._trace(question, "interview"), interview=number)
         lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
             with entered(CallContext.recorded_by(trace), lm=lm, adapter=self.adapter, **QUIET):
-                return await _attempt(Interviewee().answer_interview, question.inputs, trace)
+                return await _attempt(Interviewee(answer).answer_interview, question.inputs, trace)
         finally:
             trace.report()
 
