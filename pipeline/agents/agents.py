@@ -207,14 +207,16 @@ class LLMAgents:
         own = self.callbacks.of_dspy
         return {"callbacks": [*dspy.settings.callbacks, *own]} if own else {}
 
-    async def interview(self, question: Question, *, number: int) -> Answer:
-        """Ask about a past year; `number`: the number of earlier interviews of this run. The run's caps do not
-        apply."""
+    async def interview(self, question: Question, *, number: int, answer: Any = None) -> Answer:
+        """Ask about a past year; `number`: the number of earlier interviews of this run. The run's caps do not apply.
+
+        `answer`: the type of the answer, if it is not text.
+        """
         trace = replace(self._trace(question, "interview"), interview=number)
         lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
             with entered(CallContext.recorded_by(trace), lm=lm, adapter=self.adapter, **QUIET):
-                return await _attempt(Interviewee().answer_interview, question.inputs, trace)
+                return await _attempt(Interviewee(answer).answer_interview, question.inputs, trace)
         finally:
             trace.report()
 

@@ -36,10 +36,10 @@ ORDER = {
     "evals": (
         "output testing metrics",
         "sql policies datasets",
-        "cautions watch",
+        "cautions watch survey_file",
         "run bench",
         "sweep doctor interview personas",
-        "compare",
+        "compare survey",
         "optimize figures",
         "evaluate elections",
         "report experiments validity",
