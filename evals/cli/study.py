@@ -169,7 +169,7 @@ def optimize(
         typer.Argument(help="worker, planner, voter or persona; several roles of one game with commas: worker,planner"),
     ],
     optimizer: Annotated[
-        str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro or gepa")
+        str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro, gepa or layouts")
     ] = "bootstrap_rs",
     metric: Annotated[
         str | None,
