@@ -56,12 +56,18 @@ def browser(tmp_path: Path) -> Iterator[Any]:
 
 
 def eventually(look: Callable[[], Any]) -> Any:
-    """What `look` finds as soon as it finds something."""
+    """What `look` finds as soon as it finds something; marimo may replace an element while it is looked at."""
+    from selenium.common.exceptions import StaleElementReferenceException
+
     end = time.monotonic() + PATIENCE
-    while not (found := look()):
+    while True:
+        try:
+            if found := look():
+                return found
+        except StaleElementReferenceException:
+            pass
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.2)
-    return found
 
 
 DEEP = """
@@ -168,7 +174,8 @@ def test_moving_a_slider_of_the_tax_lab_changes_its_figures_and_its_charts(tax_l
     eventually(lambda: len(deep("canvas, svg.marks")) >= 4)
     sliders = deep("[role='slider']")
     assert len(sliders) == 6, "aversion, elasticity, effort, and a rate for each of three brackets"
-    before, drawn = browser.find_element("tag name", "body").text, [one.screenshot_as_png for one in deep("canvas")[:4]]
+    before = browser.find_element("tag name", "body").text
+    drawn = eventually(lambda: [one.screenshot_as_png for one in deep("canvas")[:4]])
     rate = sliders[-1]
     assert rate.get_attribute("aria-valuenow") == "50"
     rate.send_keys(Keys.END)
