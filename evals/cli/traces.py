@@ -65,6 +65,26 @@ def sql(
 
 
 @app.command()
+def explore(
+    runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs to show first")] = None,
+    db: Annotated[list[str] | None, typer.Option("--db", help="DuckDB file of the traces; repeatable")] = None,
+    host: Annotated[str, typer.Option("--host", help="IP address of this machine to listen on")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="port to listen on [default: a free one]")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open a browser")] = True,
+) -> None:
+    """Look at runs in a browser, also while they are played: years, workers, decisions, calls, SQL, comparisons.
+
+    Example: llm-economist explore 3 --db economist.duckdb
+    """
+    from evals.explore.command import explore as serve
+    from evals.output.console import Console
+
+    serve(runs or (), db or [DEFAULT_DB], Console(), host=host, port=port, browser=browser)
+
+
+@app.command()
 def show(call_id: int, db: Db = DEFAULT_DB) -> None:
     """Show one model call: the agent, the question, the full prompt, the reply and its outcome.
 

@@ -43,6 +43,7 @@ ORDER = {
         "optimize figures",
         "evaluate elections",
         "report experiments validity",
+        "explore",
         "cli python",
         "__main__",
     ),
