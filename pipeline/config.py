@@ -17,6 +17,7 @@ from pipeline.economy.cpi import CPI_U
 from pipeline.fixed_rates import parse_rates, rates_as_text, with_planner
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
+from programs.calls.model_names import HUMAN
 from programs.calls.optional_parts import parse_omitted
 from programs.plugins import CALLBACK, ELECTION_RULE, TAX_LAW, WELFARE_FUNCTION, Kind, check_name
 from programs.text_files import each_once
@@ -85,7 +86,11 @@ class RunConfig:
     base_url: str | None = setting(
         None, "URL of an OpenAI-compatible server to use instead of the provider, or several, separated by commas"
     )
-    role_llm: dict[str, str] = setting({}, "model of single roles instead of --llm, e.g. worker=rules,planner=gpt-4o")
+    role_llm: dict[str, str] = setting(
+        {},
+        "model of single roles instead of --llm, e.g. worker=rules,planner=gpt-4o; with planner=human you "
+        "answer in the terminal",
+    )
     prompt_algo: str = setting("io", "prompt strategy of every role: one of `llm-economist strategies`, or module:Name")
     strategy: dict[str, str] = setting(
         {}, "prompt strategy of single roles instead of --prompt-algo, e.g. worker=cot,planner=io"
@@ -296,6 +301,8 @@ class RunConfig:
             raise ValueError(f"--processes {self.processes} does not fit --engine ray; use --shards instead")
         if not self.divided:
             return
+        if HUMAN in (self.llm, *self.role_llm.values()):
+            raise ValueError("human answers in this terminal: use --processes 1 and no --engine")
         how = "--engine ray" if self.engine == "ray" else f"--processes {self.processes}"
         for flag, cap in (("--max-cost-usd", self.max_cost_usd), ("--max-tokens", self.max_tokens)):
             if cap is not None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
+
+from programs.visible import visible
 
 LEGIBLE = "llm-economist-ascii_replacement"
 """The name of our error handler for characters that an encoding lacks."""
@@ -43,19 +44,6 @@ SIMILAR_ASCII = str.maketrans(
     }
 )
 """ASCII for typographic characters; any other character becomes an escape."""
-
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters with which text could move a terminal's cursor or reverse the direction of writing."""
-
-
-def visible(text: str) -> str:
-    """`text` with control characters as escapes; tabs and line breaks stay.
-
-    >>> visible("\x1b[2J")
-    '\\\\x1b[2J'
-    """
-    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 class _Screen(io.TextIOWrapper):

@@ -32,7 +32,7 @@ class _Nothing:
     """An engine that is never asked."""
 
     def complete(self, request: lm15.Request) -> lm15.Response:
-        raise NotImplementedError
+        raise lm15.ConfigurationError("this model is never asked")
 
 
 @cache

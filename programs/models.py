@@ -18,13 +18,14 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import dspy
 from dspy import lm15
 
-from programs.calls.model_names import RULES, is_local
+from programs.calls.model_names import HUMAN, RULES, is_local
 from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 from programs.calls.prices import cost_usd
 from programs.calls.rate_limits import RateLimiter, limiter_of
 from programs.dspy_versions import is_reasoning_model
 from programs.endpoints import endpoints, model_at, server_without_model
 from programs.engines.http import AsyncRemoteEngine, RemoteEngine
+from programs.engines.human import HumanEngine
 from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
 from programs.engines.local_weights import weights
 from programs.engines.rules.engine import RulesEngine
@@ -86,6 +87,8 @@ def connect(model: Model) -> dspy.LM:
     """
     if model.name == RULES:
         return _lm(model, RulesEngine())
+    if model.name == HUMAN:
+        return _lm(model, Silent() if model.offline else HumanEngine())
     if model.name.startswith(ENGINE_PREFIX):
         if model.offline and not (model.given and is_given(model.name, model.given)):
             return _lm(model, Silent())

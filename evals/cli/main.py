@@ -15,6 +15,7 @@ from evals.cli.options import gather_elasticities
 from pipeline import terminal
 from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import INTERRUPTED, exit_code, forget, polite_ends
+from programs.visible import visible
 
 QUERY_INTERRUPTED = "Query interrupted"
 CRASH_FILE = "llm-economist-crash.log"
@@ -79,7 +80,7 @@ def _is_interrupt(error: Exception) -> bool:
 
 def _say(error: str) -> None:
     """Print one line on standard error; text from a model or a file cannot move the cursor."""
-    print(f"error: {terminal.visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
+    print(f"error: {visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
 
 
 @cache
@@ -96,7 +97,7 @@ def _report_bug(error: Exception) -> None:
     from programs.models import blotted, without_secrets
 
     with suppress(OSError):  # a full disk must not hide the error
-        said = terminal.visible(blotted("".join(traceback.format_exception(error))))
+        said = visible(blotted("".join(traceback.format_exception(error))))
         Path(CRASH_FILE).write_text(said, encoding="utf-8", errors="backslashreplace")
     what = without_secrets(str(error))[:200]
     _say(f"this is a bug: {type(error).__name__}: {what}; the traceback is in {CRASH_FILE}")

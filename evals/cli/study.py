@@ -169,7 +169,7 @@ def optimize(
         typer.Argument(help="worker, planner, voter or persona; several roles of one game with commas: worker,planner"),
     ],
     optimizer: Annotated[
-        str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro or gepa")
+        str, typer.Option("--optimizer", help="labeled, bootstrap, bootstrap_rs, mipro, simba, copro, gepa or layouts")
     ] = "bootstrap_rs",
     metric: Annotated[
         str | None,
@@ -278,9 +278,13 @@ def elections(
 @app.command()
 def interview(
     run: Annotated[str, typer.Argument(help="number or name of the run")],
-    question: Annotated[str, typer.Argument(help="question to ask")],
+    question: Annotated[str | None, typer.Argument(help="question to ask")] = None,
     agent: Annotated[int | None, typer.Option("--agent", help="the worker to ask")] = None,
     planner: Annotated[bool, typer.Option("--planner", help="ask the planner or the elected leader instead")] = False,
+    everybody: Annotated[bool, typer.Option("--all", help="ask all workers (with --survey)")] = False,
+    survey: Annotated[str | None, typer.Option("--survey", help="TOML file of questions (docs/shocks.md)")] = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="ask so many workers, drawn at random")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="seed of --sample")] = 0,
     year: Annotated[int | None, typer.Option("--year", help="the year to ask about [default: the last one]")] = None,
     llm: Annotated[str | None, typer.Option("--llm", help="model that answers instead of the run's")] = None,
     base_url: Annotated[
@@ -294,6 +298,8 @@ def interview(
     """Ask an agent of a run about one of its years, with exactly the memory it had then. The run does not change.
 
     Example: llm-economist interview 3 --agent 2 --year 20 "Why did you work less this year?"
+
+    Example: llm-economist interview 3 --all --survey survey.toml --sample 20
     """
     from evals.interview import Asked, chosen
     from evals.interview import interview as ask
@@ -301,6 +307,18 @@ def interview(
     from evals.run.permissions import Allowed
 
     allowed = Allowed(allow_code or (), allow_file or ())
+    if survey is not None:
+        from evals.survey import Whom
+        from evals.survey import survey as ask_all
+
+        if not everybody or question is not None or agent is not None or planner:
+            raise UsageError("--survey FILE goes with --all (and --sample N), without a question, --agent or --planner")
+        whom, about = Whom(sample, seed), Asked("", None, year, llm, base_url, allowed)
+        return ask_all(db, run, survey, whom, about, Console(stderr=json), as_json=json)
+    if everybody or sample is not None:
+        raise UsageError("--all and --sample need --survey FILE")
+    if question is None:
+        raise UsageError("give a question, or --all --survey FILE")
     asked = Asked(question, chosen(agent, planner=planner), year, llm, base_url, allowed)
     with allowing(allow_code or ()):
         ask(db, run, asked, Console(stderr=json), as_json=json)

@@ -194,8 +194,8 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         simba, "rules and demonstrations from examples whose answers differ", proposes=True, finalists=3
     ),
     "copro": Optimizer(copro, "instructions proposed from scores", proposes=True),
-    "layouts": Optimizer(layouts, "the layout of the observations that serves the model best"),
     "gepa": Optimizer(gepa, "instructions evolved by reflection on feedback", proposes=True),
+    "layouts": Optimizer(layouts, "the layout of the observations that serves the model best"),
 }
 
 

@@ -14,7 +14,7 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from pipeline.terminal import CONTROL, visible
+from programs.visible import CONTROL, visible
 
 
 class Console(RichConsole):

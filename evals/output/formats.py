@@ -22,7 +22,8 @@ from evals.output.console import Console
 from evals.output.number_format import plain
 from evals.output.tables import markdown_row
 from pipeline.store.query import Answer
-from pipeline.terminal import CONTROL, is_unicode, visible
+from pipeline.terminal import is_unicode
+from programs.visible import CONTROL, visible
 
 CLIPPED = 400
 """Maximum characters of a cell in a terminal; elsewhere cells are complete."""

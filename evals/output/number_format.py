@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from pipeline.terminal import visible
+from programs.visible import visible
 
 MISSING = "-"
 

@@ -12,7 +12,7 @@ from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.reader import SECONDS, ReadOnlyStore, check_file
 from pipeline.store.run_lookup import find_run, schedule_of
-from pipeline.terminal import visible
+from programs.visible import visible
 from signatures.types import TaxSchedule
 
 if TYPE_CHECKING:

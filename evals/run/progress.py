@@ -13,6 +13,7 @@ from evals.output.console import Console
 from pipeline.agents.agents import Usage
 from pipeline.config import RunConfig
 from pipeline.simulation.records import Year
+from programs.calls.model_names import HUMAN
 from programs.calls.rate_limits import waiting_in_words
 
 
@@ -36,8 +37,8 @@ class Waiting(ProgressColumn):
         return Text(waiting_in_words(), style="yellow")
 
 
-def _bar(console: Console, unit: str) -> Bar:
-    """A live line that counts a `unit`; None without a terminal."""
+def _bar(console: Console, unit: str, *, live: bool) -> Bar:
+    """A line that counts a `unit`, shown if `live`."""
     return Bar(
         TextColumn(unit),
         MofNCompleteColumn(),
@@ -47,7 +48,7 @@ def _bar(console: Console, unit: str) -> Bar:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not live,
     )
 
 
@@ -56,9 +57,10 @@ class Progress:
 
     def __init__(self, console: Console, config: RunConfig, usage: Usage, start: int = 0) -> None:
         self.console, self.config, self.usage, self.start = console, config, usage, start
-        self.live = console.is_terminal
+        # A live line would hide what a person is asked and types.
+        self.live = console.is_terminal and HUMAN not in (config.llm, *config.role_llm.values())
         self.started = time.monotonic()
-        self.bar = _bar(console, "year")
+        self.bar = _bar(console, "year", live=self.live)
         self.task = self.bar.add_task("", total=config.max_timesteps, completed=start)
 
     def __enter__(self) -> Progress:
@@ -106,7 +108,7 @@ class SweepProgress:
         self.told = 0
         self.live = console.is_terminal
         self.started = time.monotonic()
-        self.bar = _bar(console, "years of all runs")
+        self.bar = _bar(console, "years of all runs", live=self.live)
         self.task = self.bar.add_task("", total=years)
 
     def __enter__(self) -> SweepProgress:

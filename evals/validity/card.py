@@ -16,7 +16,7 @@ from evals.validity.questionnaire import Panel
 from evals.validity.scores import Finding
 from pipeline.agents.roles import QUESTIONS
 from pipeline.store.columns import Row, now
-from pipeline.terminal import CONTROL
+from programs.visible import CONTROL
 
 HEAD = "# Validity card"
 SUBJECT = "validity"

@@ -41,6 +41,7 @@ from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
 from programs.roles.voter import BallotModules
+from programs.strategies.registry import strategy
 from programs.strategies.sampling import answer_of
 from signatures.texts.layouts import PLAIN
 
@@ -118,7 +119,9 @@ class LLMAgents:
         proposals.refuse(config, self.model, offline=self.offline)
         try:
             self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
-            self.roles = Roles({role: config.strategy_of(role) for role in ROLES}, config.brackets, config.layout)
+            self.roles = Roles(
+                {role: strategy(config.strategy_of(role)) for role in ROLES}, config.brackets, config.layout
+            )
             self.modules: dict[str, dspy.Module] = {
                 name: own for name in QUESTIONS if (own := self.roles.own_module(name)) is not None
             }
@@ -207,14 +210,16 @@ class LLMAgents:
         own = self.callbacks.of_dspy
         return {"callbacks": [*dspy.settings.callbacks, *own]} if own else {}
 
-    async def interview(self, question: Question, *, number: int) -> Answer:
-        """Ask about a past year; `number`: the number of earlier interviews of this run. The run's caps do not
-        apply."""
+    async def interview(self, question: Question, *, number: int, answer: Any = None) -> Answer:
+        """Ask about a past year; `number`: the number of earlier interviews of this run. The run's caps do not apply.
+
+        `answer`: the type of the answer, if it is not text.
+        """
         trace = replace(self._trace(question, "interview"), interview=number)
         lm = self.lms[self.model].copy(num_retries=1)  # a person is waiting
         try:
             with entered(CallContext.recorded_by(trace), lm=lm, adapter=self.adapter, **QUIET):
-                return await _attempt(Interviewee().answer_interview, question.inputs, trace)
+                return await _attempt(Interviewee(answer).answer_interview, question.inputs, trace)
         finally:
             trace.report()
 

@@ -144,16 +144,20 @@ class Interview:
         server = base_url or (self.config.base_url if llm is None else None)
         return _plain(self.config, server), llm or self.config.role_llm.get(self.role, self.llm)
 
-    async def ask(self, question: str, llm_agents: LLMAgents) -> Answer:
-        """Ask the question. ModelError in one line if there is no answer; all attempts are stored in any case."""
+    async def ask(self, question: str, llm_agents: LLMAgents, *, answer: Any = None) -> Answer:
+        """Ask the question; `answer`: the type of the answer, if it is not words.
+
+        ModelError in one line if there is no answer; all attempts are stored in any case.
+        """
         inputs = self.inputs(question)
         llm_agents.enter(self.run_id, self.store.post)
         query = f"SELECT min(call_id) FROM lm_calls WHERE run_id = ? AND signature = '{INTERVIEW}'"
         number = next_interview(self.run_id, self.store.one(query, [self.run_id]))
-        answer = await llm_agents.interview(Question(INTERVIEW, inputs, self.year, self.agent), number=number)
-        if answer.prediction is None:
+        asked = Question(INTERVIEW, inputs, self.year, self.agent)
+        given = await llm_agents.interview(asked, number=number, answer=answer)
+        if given.prediction is None:
             raise ModelError(f"{llm_agents.shown_model} gave no answer ({llm_agents.hearing.failure()})")
-        return answer
+        return given
 
 
 def _year(year: int | None, run_id: int, years: int) -> int:

@@ -37,8 +37,8 @@ from pipeline.store.incoming_calls import TOTALS
 from pipeline.store.lost_database import FileLost
 from pipeline.store.run_lookup import known_calls, years_played
 from pipeline.store.writer import Store, check_name
-from pipeline.terminal import visible
 from programs.models import without_secrets
+from programs.visible import visible
 
 log = logging.getLogger("llm_economist")
 

@@ -81,6 +81,12 @@ CREATE TABLE IF NOT EXISTS lm_calls(
     prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER, reasoning_tokens INTEGER,
     cost_usd DOUBLE, latency_ms DOUBLE, started_at TIMESTAMP, study VARCHAR, choice INTEGER, finish_reason VARCHAR);
 
+-- One row per answer to a survey (interview --survey). survey, question: names in the survey's file; asked: the words.
+-- kind: text, yes/no, choice or number. text: the answer as text; number: of a number, and 1 or 0 for yes or no.
+CREATE TABLE IF NOT EXISTS survey_answers(
+    run_id INTEGER, year INTEGER, agent INTEGER, survey VARCHAR, question VARCHAR, asked VARCHAR, kind VARCHAR,
+    text VARCHAR, number DOUBLE, model VARCHAR, call_id BIGINT);
+
 -- Personas by the model, strategy (with the hash of a saved program) and seed that wrote them; later runs reuse them.
 CREATE TABLE IF NOT EXISTS personas(
     model VARCHAR, strategy VARCHAR, seed BIGINT, agent INTEGER, occupation VARCHAR, sex VARCHAR, age INTEGER,

@@ -3,6 +3,9 @@
 RULES = "rules"
 """The rules of programs/engines/rules, which replace a language model."""
 
+HUMAN = "human"
+"""A person who answers in the terminal (programs/engines/human.py)."""
+
 SMOLLM2 = "smollm2"
 GGUF_PREFIX = "gguf:"
 """Prefix of the path of a file with weights."""

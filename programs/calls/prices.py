@@ -21,7 +21,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 from dspy import lm15
 
-from programs.calls.model_names import RULES, is_local
+from programs.calls.model_names import HUMAN, RULES, is_local
 from programs.dspy_versions import model_info, rate
 from programs.text_files import each_once, read_toml
 
@@ -94,7 +94,7 @@ class Prices:
 
     def of(self, model: str) -> Price | None:
         """The price of `model`, or None if no table lists it. Models in this process are free."""
-        if model == RULES or is_local(model):
+        if model in (RULES, HUMAN) or is_local(model):
             return FREE
         for name in (model, model.removeprefix("openai/"), f"openai/{model}"):
             if name in self.own:

@@ -128,6 +128,7 @@ def test_a_run_asks_with_a_file_that_dspy_wrote_and_stores_its_state(cli: Comman
     assert json.loads(state)["predict"]["instruction"] == TUNED
 
 
+@pytest.mark.slow
 def test_a_comparison_knows_the_strategy_of_a_file_that_dspy_wrote() -> None:
     saved_by_dspy(taught(dspy.ChainOfThought(ChooseLabor)))
     small = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": "a.duckdb"}

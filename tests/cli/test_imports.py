@@ -12,7 +12,7 @@ PACKAGES = ("signatures", "programs", "pipeline", "evals")
 ORDER = {
     "signatures": ("texts", "types", "interview persona planner voter worker"),
     "programs": (
-        "caching dspy_versions persona_checks plugins urls user_files",
+        "caching dspy_versions persona_checks plugins urls user_files visible",
         "listed_models providers text_files",
         "environment trust",
         "secrets",
@@ -36,10 +36,10 @@ ORDER = {
     "evals": (
         "output testing metrics",
         "sql policies datasets",
-        "cautions watch",
+        "cautions watch survey_file",
         "run bench",
         "sweep doctor interview personas",
-        "compare",
+        "compare survey",
         "optimize figures",
         "evaluate elections",
         "report experiments validity",

@@ -79,6 +79,8 @@ def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
         "strategy": "worker=cot",
         "program": "worker=a.json",
         "election_rule": "borda",
+        "ballot_order": "listed",
+        "layout": "worker=ranked",
     }
     value = values.get(name, "50")
     [(given, got)] = given_by(flag_of(name), value).items()

@@ -29,7 +29,8 @@ from evals.output.console import Console
 from evals.watch import _table, line
 from pipeline.simulation.lifecycle import _Legible
 from pipeline.store.query import ask
-from pipeline.terminal import CONTROL, _Screen
+from pipeline.terminal import _Screen
+from programs.visible import CONTROL
 
 DB = "a.duckdb"
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202eeman\x7f"

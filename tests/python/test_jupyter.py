@@ -20,7 +20,7 @@ PLAY = """le.simulate(
 )"""
 FIRST = "import asyncio\n\nassert asyncio.get_running_loop().is_running()\nimport llm_economist as le\n\n"
 PATIENCE = 120
-YEARS = 200
+YEARS = 100
 """Of the run that is interrupted."""
 
 
@@ -84,7 +84,7 @@ def test_an_interrupted_cell_leaves_a_run_that_can_be_looked_at_and_resumed(cli:
         assert client.km is not None
         await client.km.interrupt_kernel()
 
-    code = f"{FIRST}run = {PLAY.format(agents=40, years=YEARS)}"
+    code = f"{FIRST}run = {PLAY.format(agents=20, years=YEARS)}"
     again = "run = le.open('a.duckdb').run('notebook')\nrun.status"
     cell, after, chart, oracle = played(
         code, again, "run.figure('schedule')", "run.oracle.schedule.rates", meanwhile=interrupt

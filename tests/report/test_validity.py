@@ -95,7 +95,7 @@ def test_a_bias_of_five_hours_costs_a_quarter_of_the_identity_score_and_is_repor
 
 
 class Actor(Perfect):
-    """Perfect, but that whoever values free time or the like works three hours less, and its opposite three more."""
+    """Perfect, but that the first temperament of a pair works three hours less, and the second three more."""
 
     def hours(self, inputs: Mapping[str, str]) -> int:
         who = inputs["identity"]

@@ -300,8 +300,8 @@ def test_every_setting_that_is_text_is_judged() -> None:
     """A new setting that holds a name, a path or an address must be considered here and in pipeline/permissions.py."""
     texts = {name for name in NAMES if isinstance(getattr(RunConfig(), name), str | dict | None)}
     harmless = {
-        *("scenario", "adapter", "worker_type", "archetypes", "agent_mix", "dollars_of"),
-        *("bracket_setting", "economy", "satisfaction", "engine", "rpm", "tpm", "shards"),
+        *("scenario", "adapter", "worker_type", "archetypes", "agent_mix", "dollars_of", "layout"),
+        *("bracket_setting", "economy", "satisfaction", "ballot_order", "engine", "rpm", "tpm", "shards"),
         *("max_cost_usd", "max_tokens", "omit"),
     }
     judged = {"llm", "role_llm", "base_url", "prompt_algo", "strategy", "program", "examples", "prices", "log_dir"}

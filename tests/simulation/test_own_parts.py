@@ -525,6 +525,7 @@ def test_a_fork_can_fix_the_rates_and_end_them(cli: CommandLine) -> None:
     assert laws[1]["last_rates"] == [10, 20, 30]
 
 
+@pytest.mark.slow
 def test_fixed_rates_are_arms_of_a_comparison(cli: CommandLine) -> None:
     arms = ("setting:rates=30/40/60", "setting:rates=0/0/0", "setting:planner_type=mine:steep")
     result = cli("compare", *arms, *SMALL[:-2], "--seeds", "2", "--welfare", "mine:middle", "--json", *DB)
@@ -532,6 +533,7 @@ def test_fixed_rates_are_arms_of_a_comparison(cli: CommandLine) -> None:
     assert [arm["arm"] for arm in json.loads(result.out)["arms"]] == list(arms)
 
 
+@pytest.mark.slow
 def test_arms_with_own_and_built_in_objectives_are_judged_by_the_own_one(cli: CommandLine) -> None:
     arms = ("setting:welfare=mine:mean", "setting:welfare=utilitarian")
     result = cli("compare", *arms, *SMALL[:-2], "--seeds", "2", "--json", *DB)

@@ -17,6 +17,7 @@ from programs.engines.rules import response_surface
 from signatures.texts.ballot import BallotRules, Candidates, Form
 from signatures.texts.interview import parse_deed, parse_record
 from signatures.texts.planner import EconomySummary, PlannerRecord, RateChanges
+from signatures.texts.survey import SurveyQuestion
 from signatures.texts.worker import Identity, LastRebate, Objective, WorkerRecord, YearSummary
 from signatures.types import TaxSchedule
 
@@ -276,7 +277,10 @@ def write_persona(inputs: Inputs, rng: Rng) -> dict[str, Any]:
 
 
 def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
-    """The decision and the bandit's reason for it, whatever the question was."""
+    """The decision and the bandit's reason for it, whatever the question was; to a survey, an answer of its kind."""
+    question = SurveyQuestion.parse(inputs.get("question", ""))
+    if question.kind != "text":
+        return {"answer": _survey_answer(question, inputs, rng)}
     did = read(parse_deed, inputs, "this_year").replace("Your answer", "My answer").replace("You ", "I ")
     record = read(parse_record, inputs, "record")
     if record.planner.tried:
@@ -288,6 +292,16 @@ def answer_interview(inputs: Inputs, rng: Rng) -> dict[str, Any]:
         knew = f"The best year that I remembered: {best}." if best else "I remembered nothing to go by."
     why = {"explore": "I was to try what I did not know yet.", "exploit": "I was to do what had served best."}
     return {"answer": f"{did}. {knew} {why[inputs['phase']]}"}
+
+
+def _survey_answer(question: SurveyQuestion, inputs: Inputs, rng: Rng) -> Any:
+    """Yes while content with the taxes, hours where they are within the bounds, and one of the choices at random."""
+    year = YearSummary.parse(inputs["this_year"])
+    if question.kind == "yes/no":
+        return bool(year is None or year.tax - year.rebate <= 0.25 * year.income)
+    if question.kind == "choice":
+        return str(rng.choice(question.choices))
+    return min(question.high, max(question.low, 40.0 if year is None else year.hours))
 
 
 # -- questions of strategies ------------------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""Surveys: typed questions from a file, answers of these types in a table, and cross-tabs that add up."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from support.command_line import CommandLine
+
+from evals.survey_file import SurveyEntry
+from signatures.texts.survey import SurveyQuestion
+
+RUN = ("run", "--llm", "rules", "--num-agents", "6", "--max-timesteps", "4", "--two-timescale", "2", "--db", "s.duckdb")
+FORM = """
+name = "opinions"
+[questions.content]
+ask = "Are you content?"
+type = "yes/no"
+[questions.wish]
+ask = "What should happen to the top rate?"
+type = "choice"
+choices = ["lower", "the same", "higher"]
+[questions.hours]
+ask = "How many hours would be right?"
+type = "number"
+low = 10
+high = 30
+[questions.why]
+ask = "Why?"
+"""
+
+
+@pytest.fixture
+def played(cli: CommandLine) -> str:
+    assert cli(*RUN).code == 0
+    Path("form.toml").write_text(FORM)
+    return "s.duckdb"
+
+
+def ask(cli: CommandLine, *more: str) -> dict[str, Any]:
+    result = cli("interview", "1", "--all", "--survey", "form.toml", "--db", "s.duckdb", "--json", *more)
+    assert result.code == 0, result.err
+    said: dict[str, Any] = json.loads(result.out)
+    return said
+
+
+def test_answers_are_typed_stored_and_linked_to_their_calls(played: str, cli: CommandLine) -> None:
+    answers = ask(cli)["answers"]
+    assert len(answers) == 4 * 6
+    worked = {row["agent"]: row for row in cli.sql("SELECT * FROM decisions WHERE year = 3", played)}
+    for row in answers:
+        own = worked[row["agent"]]
+        match row["question"]:
+            case "content":
+                content = own["tax"] - own["rebate"] <= 0.25 * own["income"]
+                assert (row["text"], row["number"]) == (("yes", 1) if content else ("no", 0))
+            case "wish":
+                assert row["text"] in ("lower", "the same", "higher")
+                assert row["number"] is None
+            case "hours":
+                assert row["number"] == min(30, max(10, own["labor"]))
+            case _:
+                assert row["text"].startswith("I worked")
+    joined = "SELECT count(*) AS n FROM survey_answers JOIN lm_calls USING (run_id, agent, year, call_id)"
+    assert cli.sql(f"{joined} WHERE status = 'ok'", played) == [{"n": 24}]
+    asked = cli.sql("SELECT prompt FROM lm_calls WHERE signature = 'AnswerInterview'", played)
+    assert sum("(exactly one of: lower; the same; higher)" in row["prompt"] for row in asked) == 6
+
+
+def test_a_repeated_survey_asks_only_what_is_missing(played: str, cli: CommandLine) -> None:
+    some = ask(cli, "--sample", "2", "--seed", "3")["answers"]
+    assert len({row["agent"] for row in some}) == 2
+    assert ask(cli, "--sample", "2", "--seed", "3")["answers"] == some
+    calls = "SELECT count(*) AS n FROM lm_calls WHERE signature = 'AnswerInterview'"
+    assert cli.sql(calls, played) == [{"n": 8}]
+    ask(cli)
+    assert cli.sql(calls, played) == [{"n": 24}]
+    assert "every row is the same" in cli("replay", "1", "--db", played).out
+
+
+def test_cross_tabs_add_up(played: str, cli: CommandLine) -> None:
+    ask(cli)
+    result = cli("sql", "survey", "--db", played, "--json")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)
+    assert {row["people"] for row in rows} == {"third 1", "third 2", "third 3"}
+    for question in ("content", "wish", "hours", "why"):
+        own = [row for row in rows if row["question"] == question]
+        assert sum(row["answers"] for row in own) == 6
+        assert sum(row["share"] for row in own) == pytest.approx(3, abs=0.01)
+    wrong = cli("sql", "survey", "--param", "by=age", "--db", played)
+    assert wrong.code == 2
+    assert "expected wage, occupation" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("entry", "good", "bad"),
+    [
+        ({"type": "yes/no"}, True, "perhaps"),
+        ({"type": "choice", "choices": ["a", "b"]}, "a", "c"),
+        ({"type": "number", "low": 0, "high": 5}, 5.0, 5.1),
+        ({}, "words", ""),
+    ],
+)
+def test_an_answer_of_another_type_is_refused(entry: dict[str, Any], good: Any, bad: Any) -> None:
+    made = SurveyEntry.model_validate({"ask": "Well?", **entry})
+    assert TypeAdapter(made.answer).validate_python(good) == good
+    with pytest.raises(ValidationError):
+        TypeAdapter(made.answer).validate_python(bad)
+    assert SurveyQuestion.parse(str(made.question)) == made.question
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name = 'x'", "questions: field required"),
+        ("name = 'x'\n[questions.a]\nask = 'b'\ntype = 'choice'", "questions.a: choices belong to type choice"),
+        ("name = 'x'\n[questions.a]\nask = 'b'\ntype = 'number'\nlow = 3\nhigh = 1", "low below high"),
+        ("name = 'x'\n[questions.a]\nask = 'b'\ntype = 'scale'", "questions.a.type: input should be 'text'"),
+        ("name = 'x'\n[questions.a]\nask = 'b'\nmore = 1", "questions.a.more: extra inputs are not permitted"),
+        ("name =", "is not TOML"),
+    ],
+)
+def test_a_file_that_is_no_survey_is_named_in_one_line(text: str, told: str, played: str, cli: CommandLine) -> None:
+    Path("form.toml").write_text(text)
+    result = cli("interview", "1", "--all", "--survey", "form.toml", "--db", played)
+    assert result.code == 2
+    assert "--survey form.toml" in result.err
+    assert told in result.err
+    assert result.err.strip().count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--all", "--survey", "none.toml"), "--survey none.toml cannot be read"),
+        (("--survey", "form.toml"), "--survey FILE goes with --all"),
+        (("Why?", "--all", "--survey", "form.toml"), "--survey FILE goes with --all"),
+        (("--all",), "--all and --sample need --survey FILE"),
+        (("--agent", "1"), "give a question, or --all --survey FILE"),
+        (("--all", "--survey", "form.toml", "--year", "9"), "--year 9: run 1 has years 0 to 3"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(flags: tuple[str, ...], told: str, played: str, cli: CommandLine) -> None:
+    result = cli("interview", "1", *flags, "--db", played)
+    assert result.code == 2
+    assert told in result.err
