@@ -119,6 +119,10 @@ def work_for_another() -> None:
         signal.signal(number, as_interrupt)
 
 
+AGAIN = 0.5
+"""Seconds after which tasks that have not ended are cancelled again."""
+
+
 def run_async(main: Coroutine[Any, Any, Result]) -> Result:
     """`asyncio.run` that leaves no coroutine unfinished, however many interrupts arrive.
 
@@ -165,12 +169,13 @@ def _run_in_a_thread(main: Coroutine[Any, Any, Result]) -> Result:
         threading.Thread(target=work, name="event loop").start()
         while not ended.is_set():
             try:
-                ended.wait()
+                if ended.wait(AGAIN if interrupted else None):
+                    break
             except KeyboardInterrupt:
                 interrupted = True
-                for loop in loops:
-                    with suppress(RuntimeError):  # it has just been closed
-                        loop.call_soon_threadsafe(_cancel_tasks, loop)
+            for loop in loops:
+                with suppress(RuntimeError):  # it has just been closed
+                    loop.call_soon_threadsafe(_cancel_tasks, loop)
     try:
         return result.result()
     except (CancelledError, asyncio.CancelledError):
@@ -201,13 +206,14 @@ def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
 def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks of a loop until all have ended; stop if an interrupt arrives and no task ends.
 
-    An interrupt that a task raises ends that task, and the others are cancelled in another round.
+    An interrupt that a task raises ends that task, and the others are cancelled in another round. So are tasks that
+    continue after a cancellation: `asyncio.wait_for` loses one that arrives together with its result.
     """
     while tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()
         try:
-            loop.run_until_complete(asyncio.wait(tasks))
+            loop.run_until_complete(asyncio.wait(tasks, timeout=AGAIN))
         except KeyboardInterrupt:
             if not any(task.done() for task in tasks):
                 raise

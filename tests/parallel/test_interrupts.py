@@ -329,3 +329,34 @@ def test_a_study_whose_library_makes_another_error_of_an_interrupt_is_interrupte
     ended = cli(*asked, "--max-timesteps", "2", "--llm", "rules", "--db", DB)
     assert (ended.code, ended.err) == (128 + number, "")
     assert cli.sql("SELECT status FROM studies", DB) == [{"status": "interrupted"}]
+
+
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_a_task_that_ignores_a_cancellation_is_cancelled_again(in_a_loop: bool) -> None:
+    """`asyncio.wait_for` of Python 3.11 loses a cancellation that arrives together with its result."""
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def interrupted() -> None:
+        asyncio.create_task(deaf())  # noqa: RUF006
+        await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    async def outer() -> None:
+        run_async(interrupted())
+
+    raised: list[BaseException] = []
+
+    def play() -> None:
+        try:
+            asyncio.run(outer()) if in_a_loop else run_async(interrupted())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert [type(error) for error in raised] == [KeyboardInterrupt]
