@@ -1,7 +1,7 @@
 """`llm-economist optimize ROLE --optimizer layouts`: which layout of the observations serves a model best.
 
 Every layout is judged on the same states, each in its own study; the one that does best on dev is judged on held-out
-states beside the layout given (`--layout`, by default `plain`). Repeating the command asks nothing again.
+states next to the layout given (`--layout`, by default `plain`). Repeating the command asks nothing again.
 """
 
 from __future__ import annotations

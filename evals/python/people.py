@@ -21,7 +21,7 @@ from programs.calls.model_names import RULES
 from signatures.types import TaxSchedule
 
 FULL_TIME = 40
-"""Hours a week; whoever works them without a tax does so at every elasticity."""
+"""Hours a week; a worker who works them without a tax does so at every elasticity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class TaxYear:
 
     `hours` a week; `income`, `tax`, `after_tax` (the rebate included) and `utility` in dollars a year; `marginal_rate`
     in percent. `rebate`: dollars a year for each worker, which is also the revenue a head. `welfare`: each welfare
-    function, in dollars a head and year (`paper`: a number).
+    function, in dollars per person and year (`paper`: a number).
     """
 
     schedule: TaxSchedule

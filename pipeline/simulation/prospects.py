@@ -1,4 +1,4 @@
-"""What each platform on a ballot would change for a voter at last year's incomes, if nobody worked more or less."""
+"""What each platform on a ballot would change for a voter at last year's incomes, if no one worked more or less."""
 
 from __future__ import annotations
 

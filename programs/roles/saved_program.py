@@ -258,7 +258,7 @@ def state_hash(state: Any) -> str:
 def read(path: str) -> dict[str, Any]:
     """The record in a program file; of one that DSPy wrote the `format` (`DSPY`) and the `predictors`.
 
-    ValueError in one line where there is none.
+    ValueError in one line if there is none.
     """
     try:
         record = read_json(path, most=LARGEST_PROGRAM)

@@ -84,7 +84,7 @@ def test_everywhere_a_run_with_too_little_to_gain_has_no_share(cli: CommandLine,
     assert yardsticks(people).oracle == pytest.approx(best)
     move = RateChangeScore(people, create(build({"bracket_setting": "flat"})).schedule, (10,))
     assert move.share is None
-    assert "gains too little" in move.share()
+    assert "gains too little" in move.share_in_words()
 
 
 @pytest.mark.slow
