@@ -30,7 +30,7 @@ class TaxYear:
 
     `hours` a week; `income`, `tax`, `after_tax` (the rebate included) and `utility` in dollars a year; `marginal_rate`
     in percent. `rebate`: dollars a year for each worker, which is also the revenue a head. `welfare`: each welfare
-    function, in dollars per person and year (`paper`: a number).
+    function, in dollars per person per year (`paper`: a number).
     """
 
     schedule: TaxSchedule
