@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.command_line import CommandLine
 
 from pipeline import terminal
+from programs.visible import CONTROL, visible
 
 SMALL = ("--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--llm", "rules")
 LONG = ("--num-agents", "3", "--max-timesteps", "50", "--llm", "rules")
@@ -45,7 +46,7 @@ def test_every_text_can_be_encoded_and_encodable_characters_are_unchanged(text: 
 
 @given(st.text())
 def test_visible_text_moves_no_cursor(text: str) -> None:
-    assert not terminal.CONTROL.search(terminal.visible(text))
+    assert not CONTROL.search(visible(text))
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.texts import TEXTS
 
-from pipeline import shocks, terminal
+from pipeline import shocks
 from pipeline.agents import model_errors
 from programs import persona_checks, secrets
 from programs.adapters import compact, untrusted_text
@@ -35,6 +35,7 @@ from programs.calls import server_replies as replies
 from programs.calls.optional_parts import PARTS
 from programs.engines import refusal_reasons as worded
 from programs.engines.rules import prompt_parser
+from programs.visible import visible
 from signatures.texts.numbers import numbers_in
 from signatures.types import rate_changes_type
 from signatures.worker import ChooseLabor
@@ -139,7 +140,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a persona": lambda text: persona_checks.checks(text, occupation="Registered nurses", sex="Female", age=34),
     "a prompt": lambda text: prompt_parser.find("", [text]),
     "a prompt in tags": lambda text: prompt_parser._tagged(text),
-    "control characters": terminal.visible,
+    "control characters": visible,
     "a shock": shocks.parse,
     "a body": lambda text: replies.readable(text.encode()),
     "a completion": completion,
