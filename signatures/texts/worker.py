@@ -62,8 +62,8 @@ class Identity:
 
     @classmethod
     def of(cls, persona: str | None, wage: float, taste: float | None = None) -> Self:
-        """Who has `persona`, which counts as none if it is empty, earns `wage` dollars an hour and has this `taste`."""
-        return cls(persona or None, Pay.of(wage), None if taste == 1 else taste)
+        """Who has `persona`, which counts as none if it is blank, earns `wage` dollars an hour and has this `taste`."""
+        return cls(persona if persona and not persona.isspace() else None, Pay.of(wage), None if taste == 1 else taste)
 
     def __str__(self) -> str:
         return f"{self.persona or NOBODY}{self._taste()} You earn {self.pay}."
@@ -76,13 +76,14 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        who, _, rest = text.rpartition(" You earn ")
-        pay = Pay.parse(rest.removesuffix(".")) if who and rest.endswith(".") else None
+        who, you_earn, rest = f" {text}".rpartition(" You earn ")
+        pay = Pay.parse(rest.removesuffix(".")) if you_earn and rest.endswith(".") else None
         if pay is None:
             return None
         told = cls.TASTE.fullmatch(who)
         who, taste = (told[1], float(told[2])) if told else (who, None)
-        return cls(None if who == NOBODY else who, pay, taste)
+        who = who.removeprefix(" ")  # empty if a format has removed a persona of invisible characters
+        return cls(None if who in ("", NOBODY) else who, pay, taste)
 
 
 @dataclass(frozen=True)
