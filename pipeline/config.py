@@ -13,23 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le
 
+from pipeline.config_checks import check
 from pipeline.economy.cpi import CPI_U
-from pipeline.fixed_rates import parse_rates, rates_as_text, with_planner
+from pipeline.fixed_rates import parse_rates, with_planner
+from pipeline.laws import law_schedule, parse_brackets, with_law
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
-from programs.calls.model_names import HUMAN
-from programs.calls.optional_parts import parse_omitted
 from programs.plugins import CALLBACK, ELECTION_RULE, TAX_LAW, WELFARE_FUNCTION, Kind, check_name
 from programs.text_files import each_once
-from programs.urls import each_url, is_url
 from programs.urls import shown as shown_urls
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
-MOST_WORKER_YEARS = 1_200_000_000
-"""Maximum workers x years of a run: the number of questions for which there are call ids
-(pipeline/agents/call_trace.py)."""
+    from signatures.types import TaxSchedule
 
 ROLES = ("worker", "planner", "voter", "persona")
 """The roles that a model plays; each has its own strategy and its own program."""
@@ -141,6 +138,14 @@ class RunConfig:
         "effort, which each worker is told in words (docs/population.md)",
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
+    brackets: tuple[float, ...] = setting(
+        (), "lower edges of the tax brackets in dollars a year, instead of --bracket-setting, e.g. 0,14600,60000"
+    )
+    law: str | None = setting(
+        None,
+        "tax law that never changes or, with --planner-type LLM, the first one: a name from `llm-economist laws`, a "
+        "TOML file, edges=rates like 0=10,60000=22, or module:Name (docs/laws.md)",
+    )
     platforms: bool = setting(False, "candidates propose rate changes before the vote (scenario democratic)")
     binding_platforms: bool = setting(False, "the winner's proposal becomes law (with --platforms)")
     ballot_order: Literal["drawn", "listed"] = setting(
@@ -152,9 +157,12 @@ class RunConfig:
         (0.4,), "elasticity of taxable income for --planner-type SAEZ: one value, or one per bracket"
     )
     uniform_rate: Percent = setting(50, "tax rate in percent for --planner-type UNIFORM")
-    rates: tuple[Percent, ...] = setting(
+    rates: tuple[Annotated[float, Ge(-100), Le(100)], ...] = setting(
         (),
         "tax rates in percent that never change, one per bracket, e.g. 30/40/60; sets --planner-type RATES",
+    )
+    spending: Annotated[float, Ge(0), Le(1e9)] = setting(
+        0.0, "dollars a year per person that public spending takes off the rebate, which may become negative"
     )
     shock: tuple[str, ...] = setting(
         (), "shock to the economy, e.g. 'year=25: wages*0.8 where age > 50'; can be repeated (docs/shocks.md)"
@@ -212,107 +220,11 @@ class RunConfig:
             for role in roles:
                 if role not in ROLES:
                     raise ValueError(f"{flag}: unknown role {role!r}: choose one of {', '.join(ROLES)}")
-        if self.layout:
-            _check_layouts(self.layout)
         for name, (kind, builtin) in OWN_PARTS.items():
             check_name(kind, getattr(self, name), builtin)
         for callback in self.callback:
             check_name(CALLBACK, callback, ())
-        if self.rates and len(self.rates) != _edges(self.bracket_setting):
-            raise ValueError(
-                f"--rates {rates_as_text(self.rates)} has {len(self.rates)} rates; "
-                f"--bracket-setting {self.bracket_setting} needs {_edges(self.bracket_setting)}, one per bracket"
-            )
-        if self.llm is not None and not self.llm.strip():
-            raise ValueError("--llm is empty; expected the name of a model, e.g. gpt-4o-mini or rules; or omit --llm")
-        parse_omitted(self.omit)
-        if self.base_url is not None and not all(map(is_url, each_url(self.base_url) or ("",))):
-            raise ValueError("--base-url is not a URL like http://127.0.0.1:8000/v1")  # its text may hold a password
-        total = self.percent_ego + self.percent_alt + self.percent_adv
-        if abs(total - 100) > 1e-6:
-            raise ValueError(
-                f"--percent-ego {self.percent_ego:g} + --percent-alt {self.percent_alt:g} + --percent-adv "
-                f"{self.percent_adv:g} = {total:g}; they must add to 100"
-            )
-        if not (self.exploration or self.exploitation):
-            raise ValueError(
-                "--no-exploration and --no-exploitation: workers must be told to explore or to exploit; leave one out"
-            )
-        if self.scenario == "democratic" and self.planner_type != "LLM":
-            raise ValueError(
-                f"--planner-type {self.planner_type} does not fit --scenario democratic, where the leader is elected; "
-                "use --planner-type LLM, or another scenario"
-            )
-        if self.platforms and self.scenario != "democratic":
-            raise ValueError(f"--platforms needs --scenario democratic, not {self.scenario}")
-        if self.binding_platforms and not self.platforms:
-            raise ValueError("--binding-platforms needs --platforms: without them candidates make no promises")
-        if len(self.elasticity) != 1 and len(self.elasticity) != _edges(self.bracket_setting):
-            raise ValueError(
-                f"--elasticity has {len(self.elasticity)} values; "
-                f"--bracket-setting {self.bracket_setting} needs 1 or {_edges(self.bracket_setting)}"
-            )
-        if (self.num_agents + 1) * self.max_timesteps > MOST_WORKER_YEARS:
-            raise ValueError(
-                f"--num-agents {self.num_agents} with --max-timesteps {self.max_timesteps}: a run can have at most "
-                f"{MOST_WORKER_YEARS:,} workers x years; reduce one of them"
-            )
-        if self.dollars_of is not None and self.dollars_of not in CPI_U:
-            raise ValueError(
-                f"--dollars-of {self.dollars_of}: expected a year with known consumer prices, "
-                f"{min(CPI_U)} to {max(CPI_U)}"
-            )
-        self._check_archetypes()
-        self._check_divided()
-        for shock in self.shocks:
-            self._check(shock)
-
-    def _check_archetypes(self) -> None:
-        """ValueError if archetypes do not fit the other settings."""
-        if self.archetypes is None:
-            if self.archetype_samples > 1:
-                raise ValueError(f"--archetype-samples {self.archetype_samples} needs --archetypes")
-            return
-        if self.scenario == "democratic":
-            raise ValueError(
-                f"--archetypes {self.archetypes} does not fit --scenario democratic, where every worker votes; "
-                "use rational or bounded"
-            )
-        if self.taste_spread:
-            raise ValueError(
-                f"--archetypes {self.archetypes} does not fit --taste-spread {self.taste_spread:g}: an archetype "
-                "stands for workers of one taste; leave one of them out"
-            )
-        if self.worker_type != "LLM":
-            raise ValueError(f"--archetypes {self.archetypes} needs --worker-type LLM, not {self.worker_type}")
-        kinds = sum(percent > 0 for percent in (self.percent_ego, self.percent_alt, self.percent_adv))
-        if self.archetypes < kinds:
-            raise ValueError(
-                f"--archetypes {self.archetypes}: the run has {kinds} utility types; expected at least {kinds}"
-            )
-
-    def _check_divided(self) -> None:
-        """ValueError if the settings for processes, shards and limits do not fit each other."""
-        if self.engine == "local":
-            for flag, value in (("--shards", self.shards), ("--ray-address", self.ray_address)):
-                if value is not None:
-                    raise ValueError(f"{flag} {value} needs --engine ray (on one machine: --processes 2)")
-        elif self.processes > 1:
-            raise ValueError(f"--processes {self.processes} does not fit --engine ray; use --shards instead")
-        if not self.divided:
-            return
-        if HUMAN in (self.llm, *self.role_llm.values()):
-            raise ValueError("human answers in this terminal: use --processes 1 and no --engine")
-        how = "--engine ray" if self.engine == "ray" else f"--processes {self.processes}"
-        for flag, cap in (("--max-cost-usd", self.max_cost_usd), ("--max-tokens", self.max_tokens)):
-            if cap is not None:
-                raise ValueError(f"{flag} {cap} does not fit {how}: a cap needs a single process; use --processes 1")
-        parts = self.shards or self.processes
-        for flag, limit in (("--concurrency", self.concurrency), ("--rpm", self.rpm), ("--tpm", self.tpm)):
-            if limit is not None and limit < parts:
-                raise ValueError(
-                    f"{flag} {limit} is divided among {parts} processes; expected at least {parts}, or fewer processes"
-                )
+        check(self)
 
     @property
     def divided(self) -> bool:
@@ -323,25 +235,32 @@ class RunConfig:
         """The same settings with one process that answers all questions."""
         return replace(self, processes=1, engine="local", shards=None, ray_address=None)
 
-    def _check(self, shock: Shock) -> None:
-        """ValueError if a shock does not fit the run's years or brackets."""
-        if shock.first >= self.max_timesteps:
-            raise ValueError(f"--shock {shock.text!r}: the run has years 0 to {self.max_timesteps - 1}")
-        if shock.change == "=" and len(shock.amounts) != self.brackets:
-            raise ValueError(
-                f"--shock {shock.text!r}: {len(shock.amounts)} rates; the law has {self.brackets} brackets"
-            )
-
     @property
     def shocks(self) -> tuple[Shock, ...]:
         """The parsed `shock` texts, in the order in which they take effect."""
         return tuple(map(parse, self.shock))
 
     @property
-    def brackets(self) -> int:
-        """The number of brackets; US_FED and SAEZ_THREE have their own, whatever `bracket_setting` is."""
-        own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type, self.bracket_setting)
-        return _edges(own)
+    def own_law(self) -> TaxSchedule | None:
+        """The schedule of `law`; None without one."""
+        return None if self.law is None else law_schedule(self.law, self.dollars_of)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The lower edges of the brackets, in dollars a year: those of `law`, of `brackets` or of `bracket_setting`."""
+        from pipeline.economy.dollars import brackets_in  # numpy would slow down `--help`
+
+        if (law := self.own_law) is not None:
+            return law.thresholds
+        return self.brackets or brackets_in(self.bracket_setting, self.dollars_of)
+
+    @property
+    def bracket_count(self) -> int:
+        """The number of brackets; US_FED and SAEZ_THREE have their own, whatever the settings are."""
+        from pipeline.economy.tax import BRACKETS
+
+        own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type)
+        return len(self.thresholds if own is None else BRACKETS[own])
 
     @property
     def satisfaction_counts(self) -> bool:
@@ -364,14 +283,6 @@ NAMES = frozenset(one.name for one in fields(RunConfig) if one.metadata)
 """All names of settings."""
 
 
-def _check_layouts(layouts: Mapping[str, str]) -> None:
-    """ValueError for a layout that its role does not have. The import is local: `--help` needs none of the texts."""
-    from signatures.texts.layouts import layout
-
-    for role, name in layouts.items():
-        layout(role, name)
-
-
 def by_role(text: str) -> dict[str, str]:
     """Parse `worker=cot,planner=io`. ValueError on an entry without `=`, or a role given twice."""
     pairs: list[tuple[str, str]] = []
@@ -390,18 +301,11 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
     for name, value in settings.items():
         if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
             raise ValueError(f"unknown setting {name!r}: see the flags in `llm-economist run --help`")
-    plain = with_planner({name: _plain(name, value) for name, value in settings.items()})
+    plain = with_law(with_planner({name: _plain(name, value) for name, value in settings.items()}))
     try:
         return _validator().validate_python(plain)
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
-
-
-def _edges(setting: str) -> int:
-    """The number of brackets of a bracket setting. The import is local because numpy would slow down `--help`."""
-    from pipeline.economy.tax import BRACKETS
-
-    return len(BRACKETS[setting])
 
 
 @cache
@@ -424,6 +328,8 @@ def _plain(name: str, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
     if name == "rates":
         return parse_rates(value)
+    if name == "brackets":
+        return parse_brackets(value)
     if name == "elasticity":
         return (
             tuple(value.replace(",", " ").split())

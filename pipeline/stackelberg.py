@@ -84,7 +84,7 @@ class Stackelberg(Roles):
         given: dict[str, Part] = {"worker": worker, "planner": planner, "voter": voter, "persona": persona}
         parts = {role: Rules() if part == RULES else part for role, part in given.items()}
         config = _configured(settings)
-        super().__init__(parts, config.brackets, config.layout)
+        super().__init__(parts, config.bracket_count, config.layout)
         self.settings = settings
         self.names = {role: part for role, part in parts.items() if not isinstance(part, dspy.Module)}
 
@@ -126,10 +126,10 @@ class Stackelberg(Roles):
         """The settings of a call. UsageError if the game cannot be played with them."""
         given = {**self.settings, **dict(settings or {}), **more, **({} if seed is None else {"seed": seed})}
         config = _configured(given)
-        if config.brackets != self.brackets:
+        if config.bracket_count != self.brackets:
             raise UsageError(
-                f"this Stackelberg was made for {self.brackets} brackets, and the economy has {config.brackets}: make "
-                f"one with bracket_setting={config.bracket_setting!r}"
+                f"this Stackelberg was made for {self.brackets} brackets, and the economy has {config.bracket_count}: "
+                f"make one with bracket_setting={config.bracket_setting!r}"
             )
         self._require_model()
         return given

@@ -37,10 +37,11 @@ STRATEGY = Kind("--strategy", "llm_economist.strategies", "strategy")
 WELFARE_FUNCTION = Kind("--welfare", "llm_economist.welfare", "welfare function")
 ELECTION_RULE = Kind("--election-rule", "llm_economist.election_rules", "election rule")
 TAX_LAW = Kind("--planner-type", "llm_economist.baselines", "tax law")
+LAW = Kind("--law", "llm_economist.laws", "law")
 EXPERIMENT = Kind("experiment", "llm_economist.experiments", "experiment")
 CALLBACK = Kind("--callback", "llm_economist.callbacks", "callback")
 
-KINDS = (STRATEGY, WELFARE_FUNCTION, ELECTION_RULE, TAX_LAW, EXPERIMENT, CALLBACK)
+KINDS = (STRATEGY, WELFARE_FUNCTION, ELECTION_RULE, TAX_LAW, LAW, EXPERIMENT, CALLBACK)
 
 
 def load_object(path: str, flag: str) -> Any:

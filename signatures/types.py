@@ -22,7 +22,7 @@ RateChange = Literal[-20, -10, 0, 10, 20]
 Platform = tuple[RateChange, ...] | None
 """The changes that a candidate proposes, lowest bracket first; None for a candidate without a proposal."""
 
-Percent = Annotated[float, Field(ge=0, le=100)]
+Percent = Annotated[float, Field(ge=-100, le=100)]
 Dollars = Annotated[float, Field(ge=0)]
 
 
@@ -45,8 +45,8 @@ Identity = Annotated[str, Outside(700)]
 class TaxSchedule(BaseModel):
     """A piecewise-linear income tax: marginal rate `rates[j]` applies from `thresholds[j]` up.
 
-    `thresholds`: yearly income in dollars, ascending, the first 0. `rates`: percent in [0, 100], one
-    for each threshold; the last rate applies without end.
+    `thresholds`: yearly income in dollars, ascending, the first 0. `rates`: percent in [-100, 100], one
+    for each threshold, negative where the law pays for work; the last rate applies without end.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,10 +65,13 @@ class TaxSchedule(BaseModel):
         return self
 
     def changed(self, changes: tuple[int, ...]) -> TaxSchedule:
-        """This schedule with each rate moved by `changes` percentage points, kept within [0, 100]."""
+        """This schedule with each rate moved by `changes` percentage points, kept within [0, 100].
+
+        A negative rate can be raised, and is not lowered.
+        """
         if len(changes) != len(self.rates):
             raise ValueError(f"{len(self.rates)} brackets need as many changes, not {len(changes)}")
-        moved = (min(100.0, max(0.0, rate + step)) for rate, step in zip(self.rates, changes, strict=True))
+        moved = (min(100.0, max(min(0.0, rate), rate + step)) for rate, step in zip(self.rates, changes, strict=True))
         return TaxSchedule(thresholds=self.thresholds, rates=tuple(moved))
 
     def __str__(self) -> str:

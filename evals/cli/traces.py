@@ -198,6 +198,20 @@ def strategies(json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 
 @app.command()
+def laws(
+    law: Annotated[str | None, typer.Argument(help="law to show, as --law takes it")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """List the tax laws that --law knows by name, or show the brackets of one.
+
+    Example: llm-economist laws us-2026-single-eitc-1
+    """
+    from evals.laws import print_laws
+
+    print_laws(law, as_json=json)
+
+
+@app.command()
 def bench(
     what: Annotated[str, typer.Argument(help="archetypes, decisions, economy, memory, prompts, store, views or years")],
     num_agents: Annotated[

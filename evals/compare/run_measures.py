@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, objective, start_and_oracle
-from pipeline.economy.dollars import brackets_in, economy_in
+from pipeline.economy.dollars import economy_in
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import own_function, welfare_function
 from pipeline.store.columns import Reader
@@ -180,7 +180,7 @@ def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Settin
     tastes = None if last["tastes"] is None else np.array(last["tastes"])
     return Setting(
         economy=replace(economy_in(config.economy, config.dollars_of), tastes=tastes),
-        thresholds=brackets_in(config.bracket_setting, config.dollars_of),
+        thresholds=config.thresholds,
         wages=np.array(last["wages"]),
         welfare=welfare,
         elasticities=config.elasticity,
@@ -188,6 +188,8 @@ def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Settin
         windfall=last["windfall"],
         inequality_aversion=config.inequality_aversion,
         dollars_of=config.dollars_of,
+        rates=() if config.own_law is None else config.own_law.rates,
+        planner="LLM" if config.own_law is None else config.planner_type,
     )
 
 

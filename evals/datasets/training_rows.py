@@ -100,7 +100,7 @@ def _rounded(number: float) -> float:
 
 def _reply(asked: StoredQuestion, answer: Mapping[str, Any]) -> list[dict[str, str]]:
     """`answer` as a message of the assistant, in the prompt format of the run."""
-    adapter, signature = _adapter(asked.config.adapter), _signature(asked.question, asked.config.brackets)
+    adapter, signature = _adapter(asked.config.adapter), _signature(asked.question, asked.config.bracket_count)
     return [{"role": "assistant", "content": adapter.format_assistant_message_content(signature, dict(answer))}]
 
 

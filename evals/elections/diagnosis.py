@@ -17,8 +17,7 @@ import numpy as np
 
 from evals.elections.ballots import VOTES, Election, Electorate, Finding, judged, share_of_gain
 from evals.policies.law_changes import Change, changes_of_law
-from pipeline.economy.baselines import start_and_oracle
-from pipeline.economy.dollars import brackets_in
+from pipeline.economy.baselines import start, start_and_oracle
 from pipeline.economy.planner_share import LEAST_GAIN
 from pipeline.errors import UsageError
 from pipeline.scenarios import SCENARIOS
@@ -186,8 +185,7 @@ def diagnose(reader: Reader, run: str) -> Lab:
     if people is None or not record.turns(first):
         raise UsageError(f"run {run_id} has held no election yet: it was interrupted first, or --warmup ends later")
     world = create(config, people[0])
-    thresholds = brackets_in(config.bracket_setting, config.dollars_of)
-    found = changes_of_law(record.years, first, thresholds, world.exposure)
+    found = changes_of_law(record.years, first, start(world.setting()), world.exposure)
     kind = "binding" if config.binding_platforms else "free" if config.platforms else "none"
     judge = Judge(world, run_id, record)
     return Lab(run_id, config.election_rule, kind, [judge.figures(change) for change in found])

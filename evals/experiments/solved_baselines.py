@@ -20,9 +20,8 @@ from evals.policies.share_of_gain import BOTH_OPTIMA, FITTED, ON_FRESH_PEOPLE, W
 from evals.sweep.cautions import Found, grouped
 from evals.sweep.cells import Cell
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective, planner_rule
+from pipeline.economy.baselines import BASELINES, START_RATE, Setting, objective, planner_rule, start
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
-from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.simulation.fresh_people import FRESH_PEOPLE, fresh_people
@@ -171,10 +170,9 @@ def _judged(cells: Sequence[Cell], world: World, name: str) -> dict[str, Figures
 
 def law_of(planner: str, setting: Setting) -> TaxSchedule:
     """The law of a planner without a model, or the first law of one with a model."""
-    return uniform(setting.thresholds, START_RATE) if planner == "LLM" else planner_rule(planner)(setting)
+    return start(setting) if planner == "LLM" else planner_rule(planner)(setting)
 
 
 def _only_there(setting: Setting, best: TaxSchedule) -> list[Caution]:
     """The cautions on the objective that hold under its ORACLE's law `best` but not under the first law."""
-    first = uniform(setting.thresholds, START_RATE)
-    return added(on_objective(under_law(setting, first)), on_objective(under_law(setting, best)))
+    return added(on_objective(under_law(setting, start(setting))), on_objective(under_law(setting, best)))

@@ -97,7 +97,7 @@ class Plan:
     def program(self) -> tuple[dspy.Module, list[str]]:
         """The role's program before tuning, and cautions on the file that it was loaded from."""
         role, path = self.order.role, self.config.program.get(self.order.role)
-        made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.brackets)
+        made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.bracket_count)
         layout = self.config.layout.get(role, PLAIN)
         word(made, role, layout)
         if path is None:
@@ -147,7 +147,7 @@ class Plan:
     @property
     def signature(self) -> type[dspy.Signature]:
         """The signature of the question, typed to the number of brackets."""
-        plain = PROGRAMS[self.order.role](dspy.Predict, self.config.brackets)
+        plain = PROGRAMS[self.order.role](dspy.Predict, self.config.bracket_count)
         declared: type[dspy.Signature] = question_of(self.question, plain).predictors()[0].signature
         return declared
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.economy.baselines import START_RATE
-from pipeline.economy.tax import uniform
 from pipeline.simulation.restore import on_brackets
 from pipeline.simulation.shock_effects import Exposure
 from pipeline.store.columns import Row
@@ -38,19 +36,18 @@ def law_beneath(row: Row) -> TaxSchedule:
     return schedule_of(row) if rates is None else schedule_of({**row, "rates": rates})
 
 
-def changes_of_law(
-    years: Mapping[int, Row], first: int, thresholds: tuple[float, ...], exposure: Exposure
-) -> Iterator[Change]:
-    """The changes from year `first` on, in order. `years`: rows of the table by year; `thresholds`: the run's brackets.
+def changes_of_law(years: Mapping[int, Row], first: int, start: TaxSchedule, exposure: Exposure) -> Iterator[Change]:
+    """The changes from year `first` on, in order. `years`: rows of the table by year; `start`: the law before the
+    first year, on the run's brackets.
 
-    The law before the first year has `START_RATE` in every bracket. If a change's `after` differs from the next one's
+    If a change's `after` differs from the next one's
     `before`, a shock overrides the law in between.
     """
     for year in sorted(year for year in years if year >= first):
         row, last = years[year], years.get(year - 1)
-        law = law_beneath(last) if last is not None else uniform(thresholds, START_RATE)
-        if law.thresholds != thresholds:
-            rewritten = on_brackets(law, thresholds)
+        law = law_beneath(last) if last is not None else start
+        if law.thresholds != start.thresholds:
+            rewritten = on_brackets(law, start.thresholds)
             yield Change(year, "fork", law, rewritten)
             law = rewritten
         if row["rate_changes"] is not None:

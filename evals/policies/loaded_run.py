@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import BASELINES, START_RATE, computable, objective
+from pipeline.economy.baselines import BASELINES, computable, objective, start, start_in_words
 from pipeline.economy.planner_share import planner_share
-from pipeline.economy.tax import uniform
 from pipeline.errors import UsageError
 from pipeline.simulation.missing_benchmarks import require
 from pipeline.simulation.restore import restore
@@ -80,8 +79,9 @@ class LoadedRun:
     @cached_property
     def start(self) -> Yardstick:
         """The initial schedule of every planner with a model."""
-        law = uniform(self.world.setting().thresholds, START_RATE)
-        return Yardstick(f"start ({START_RATE:g} %)", law, self.best_response(law))
+        setting = self.world.setting()
+        law = start(setting)
+        return Yardstick(start_in_words(setting), law, self.best_response(law))
 
     @cached_property
     def reached(self) -> float:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.baselines import BASELINE_RULES, BASELINES, START_RATE, Setting, certified_oracle, computable
+from pipeline.economy.baselines import BASELINE_RULES, BASELINES, Setting, certified_oracle, computable, start
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.tax import FloatArray, uniform
+from pipeline.economy.tax import FloatArray
 from pipeline.economy.welfare import gini
 from signatures.types import TaxSchedule
 
@@ -81,7 +81,7 @@ def laws(setting: Setting, functions: Sequence[str]) -> dict[TaxSchedule, list[s
 
     ORACLE_GRID, the best schedule on the planner's ten-point grid, is for the objective, if `functions` includes it.
     """
-    found: dict[TaxSchedule, list[str]] = {uniform(setting.thresholds, START_RATE): ["start"]}
+    found: dict[TaxSchedule, list[str]] = {start(setting): ["start"]}
     for name, rule in computable(setting, BASELINE_RULES).items():
         found.setdefault(rule(setting), []).append(name)
     for one, law in oracles(setting, functions).items():

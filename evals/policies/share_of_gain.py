@@ -14,11 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.output.number_format import figure, share
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting, computable
+from pipeline.economy.baselines import BASELINES, Setting, computable, start, start_in_words
 from pipeline.economy.oracle import POLISH
 from pipeline.economy.own_welfare import WHY_WEIGHTS
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
-from pipeline.economy.tax import uniform
 from pipeline.economy.welfare import own_function
 from pipeline.economy.welfare_weights import has_weights
 from pipeline.simulation.fresh_people import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
@@ -76,7 +75,7 @@ def judged(world: World, laws: Iterable[tuple[str, TaxSchedule]]) -> list[Judged
 
 def beside(setting: Setting) -> Iterator[tuple[str, TaxSchedule]]:
     """The start and the `LAWS`, computed for the people and the objective of `setting`."""
-    yield f"start ({START_RATE:g} %)", uniform(setting.thresholds, START_RATE)
+    yield start_in_words(setting), start(setting)
     for name, rule in computable(setting, {name: BASELINES[name] for name in LAWS}).items():
         yield name, rule(setting)
 

@@ -17,10 +17,9 @@ from rich.table import Table
 
 from evals.output import number_format, tables
 from evals.policies.loaded_run import LoadedRun
-from pipeline.economy.baselines import BASELINES, START_RATE, Setting
+from pipeline.economy.baselines import BASELINES, Setting, start, start_in_words
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.incidence import Bracket, Gains, Incidence, brackets, incidence, incidence_of_law
-from pipeline.economy.tax import uniform
 from pipeline.simulation.world import World
 from pipeline.store.columns import Reader
 from pipeline.store.run_lookup import schedule_of
@@ -115,8 +114,7 @@ def who_gains(setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
 
 def references(setting: Setting) -> dict[str, TaxSchedule]:
     """The laws to compare with: the start of every planner with a model, and the federal income tax."""
-    start = uniform(setting.thresholds, START_RATE)
-    return {f"start ({START_RATE:g} %)": start, "US_FED": BASELINES["US_FED"](setting)}
+    return {start_in_words(setting): start(setting), "US_FED": BASELINES["US_FED"](setting)}
 
 
 def of_stored_year(reader: Reader, run_id: int, world: World, year: int) -> WhoGains:

@@ -79,7 +79,9 @@ class People:
         """The year under `law`, a schedule or one rate in percent for each bracket. UsageError for other rates."""
         if not isinstance(law, TaxSchedule):
             law = schedule_from(law, self.thresholds)
-        return TaxYear.of(self.setting, law, equilibrium(self.setting.economy, law, self.wages))
+        return TaxYear.of(
+            self.setting, law, equilibrium(self.setting.economy, law, self.wages, windfall=self.setting.windfall)
+        )
 
     def law(self, planner: str) -> TaxSchedule:
         """The law of a planner without a model, by its `--planner-type`: `"ORACLE"`, `"SAEZ"`, `"US_FED"` ...
@@ -96,12 +98,12 @@ def schedule_from(rates: Sequence[float], thresholds: Sequence[float]) -> TaxSch
     edges = ", ".join(f"{edge:,.0f}" for edge in thresholds)
     try:
         given = tuple(float(rate) for rate in rates)
-        if len(given) != len(thresholds) or not all(0 <= rate <= 100 for rate in given):
+        if len(given) != len(thresholds) or not all(-100 <= rate <= 100 for rate in given):
             raise ValueError
         return TaxSchedule(thresholds=tuple(thresholds), rates=given)
     except (TypeError, ValueError):
         raise UsageError(
-            f"rates {rates!r:.80}: expected {len(thresholds)} percentages from 0 to 100, for incomes from {edges}"
+            f"rates {rates!r:.80}: expected {len(thresholds)} percentages from -100 to 100, for incomes from {edges}"
         ) from None
 
 

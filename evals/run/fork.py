@@ -45,6 +45,7 @@ NOT_FORKABLE = (
     "percent_adv",
     "archetypes",
     "archetype_samples",
+    "spending",
 )
 """Settings that a fork shares with its parent: the people, and the economy they live in."""
 
@@ -99,7 +100,9 @@ def _forked(parent: RunConfig, settings: Mapping[str, Any], at: int) -> RunConfi
                 f"--shock {shock.text!r}: the years before {at} are the parent's; expected year={at} or later"
             )
     # On other brackets there is no law left that a shock has changed.
-    gone = {s.text for s in parent.shocks if s.target == "rates" and s.first < at and new.brackets != parent.brackets}
+    gone = {
+        s.text for s in parent.shocks if s.target == "rates" and s.first < at and new.thresholds != parent.thresholds
+    }
     return valid({**vars(new), "shock": (*(text for text in parent.shock if text not in gone), *new.shock)})
 
 

@@ -11,6 +11,7 @@ from evals.run.command import play
 from evals.run.permissions import NOTHING, Allowed, take
 from pipeline.config import PLACEMENT, RunConfig, build
 from pipeline.errors import UsageError
+from pipeline.laws import with_law
 from pipeline.parallel import ray_cluster
 from pipeline.simulation.lifecycle import take_up
 from pipeline.store.run_lookup import config_of, find_run, years_played
@@ -41,10 +42,22 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
 def overridden(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Stored settings overridden by new ones. The settings on where to ask change together or not at all."""
     usual = {name: getattr(RunConfig(), name) for name in PLACEMENT} if settings.keys() & set(PLACEMENT) else {}
-    # the stored rates end where another planner is named, and the stored planner where rates are given
-    law = {"rates": ()} if "planner_type" in settings else {"planner_type": None} if settings.get("rates") else {}
-    both = {**vars(stored), **usual, **law, **settings}
+    own = with_law({**settings, "dollars_of": stored.dollars_of, "given": None}) if "law" in settings else settings
+    both = {**vars(stored), **usual, **_replaced(stored, settings), **own, "given": stored.given}
     return {name: value for name, value in both.items() if name != "planner_type" or value is not None}
+
+
+def _replaced(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored settings of the law that new ones replace."""
+    if settings.get("law") is not None:
+        return {"planner_type": None, "rates": (), "brackets": (), "bracket_setting": "three"}
+    replaced: dict[str, Any] = {}
+    if stored.law is not None and settings.keys() & {"rates", "brackets", "bracket_setting"}:
+        replaced = {"law": None, **({"planner_type": None} if stored.planner_type == "RATES" else {})}
+    # the stored rates end where another planner is named, and the stored planner where rates are given
+    if "planner_type" in settings:
+        return {**replaced, "rates": ()}
+    return {**replaced, "planner_type": None} if settings.get("rates") else replaced
 
 
 def valid(settings: Mapping[str, Any]) -> RunConfig:

@@ -120,7 +120,7 @@ class LLMAgents:
         try:
             self.lms = {name: self._connect(name) for name in dict.fromkeys(map(self.model_of, ROLES))}
             self.roles = Roles(
-                {role: strategy(config.strategy_of(role)) for role in ROLES}, config.brackets, config.layout
+                {role: strategy(config.strategy_of(role)) for role in ROLES}, config.bracket_count, config.layout
             )
             self.modules: dict[str, dspy.Module] = {
                 name: own for name in QUESTIONS if (own := self.roles.own_module(name)) is not None

@@ -26,7 +26,7 @@ from programs.plugins import TAX_LAW, Parts
 from signatures.types import TaxSchedule
 
 START_RATE = 50.0
-"""The rate in percent, in every bracket, from which every planner with a model starts."""
+"""The rate in percent, in every bracket, from which a planner with a model starts if the settings name no law."""
 
 FIXED_HOURS = (40, 60)
 """Range of hours a week of workers whose hours never change."""
@@ -39,8 +39,9 @@ class Setting:
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
     `WELFARE`. `elasticities`: one, or one per bracket. `uniform_rate`: percent. `windfall`: dollars a year that each
     worker gets from outside, on top of the rebate. `dollars_of`: the base year of all amounts; None: each amount has
-    its own. `inequality_aversion`: for `atkinson`. `rates`: percent by bracket, of the planner `RATES`. `planner`: who
-    sets the rates, by its name in `--planner-type`.
+    its own. `inequality_aversion`: for `atkinson`. `rates`: percent by bracket, of the planner `RATES`, or of the law
+    that another planner starts from. `planner`: who sets the rates, by its name in `--planner-type`.
+    `spending`: dollars a year that public spending takes from each worker, which `windfall` includes.
     """
 
     economy: Economy
@@ -54,6 +55,7 @@ class Setting:
     inequality_aversion: float = 1.0
     rates: tuple[float, ...] = ()
     planner: str = "LLM"
+    spending: float = 0.0
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
@@ -95,7 +97,7 @@ def uniform_rate(setting: Setting) -> TaxSchedule:
 
 
 def free_market(setting: Setting) -> TaxSchedule:
-    """No tax and no rebate."""
+    """No tax and no rebate; with public spending (`--spending`), a poll tax that pays for it."""
     return uniform(setting.thresholds, 0.0)
 
 
@@ -153,6 +155,18 @@ FIXED = "RATES"
 def fixed_rates(setting: Setting) -> TaxSchedule:
     """The setting's own `rates`, one per bracket."""
     return TaxSchedule(thresholds=setting.thresholds, rates=setting.rates)
+
+
+def start(setting: Setting) -> TaxSchedule:
+    """The schedule before the planner's first decision: the law that the settings name, or 50 percent everywhere."""
+    if setting.rates and setting.planner != FIXED:
+        return fixed_rates(setting)
+    return uniform(setting.thresholds, START_RATE)
+
+
+def start_in_words(setting: Setting) -> str:
+    """`start (50 %)`, or `start (the law)` if the settings name one."""
+    return "start (the law)" if setting.rates and setting.planner != FIXED else f"start ({START_RATE:g} %)"
 
 
 def computable(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, Rule]:
@@ -221,7 +235,7 @@ def start_and_oracle(setting: Setting) -> tuple[TaxSchedule, TaxSchedule, TaxSch
 
     The planner share is measured between the first and the last.
     """
-    return uniform(setting.thresholds, START_RATE), oracle_grid(setting), oracle(setting)
+    return start(setting), oracle_grid(setting), oracle(setting)
 
 
 def objective(setting: Setting, schedule: TaxSchedule) -> float:

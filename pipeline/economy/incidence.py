@@ -57,8 +57,8 @@ class Bracket:
     """A bracket of a law: income above `threshold` dollars a year is taxed at `rate` percent.
 
     Numbers of workers whose income lies in the bracket: `played`, with the hours they worked; `best`, if every worker
-    best-responds. `untaxed`: the number who would earn `threshold` or more without any tax; if it is 0, no rates bring
-    an income into the bracket.
+    best-responds. `untaxed`: the number who would earn `threshold` or more without any tax, or at the law's lowest rate
+    if it is negative; if it is 0, no rates from there to 100 bring an income into the bracket.
     """
 
     threshold: float
@@ -107,11 +107,11 @@ def incidence_of_law(
 def brackets(economy: Economy, law: TaxSchedule, wages: ArrayLike, played: ArrayLike) -> tuple[Bracket, ...]:
     """The brackets of `law` with the number of workers in each; hourly `wages` (N,), incomes as `played` (N,).
 
-    There are no income effects and no negative rates, so no worker earns more with a tax than without one. A bracket
-    above all untaxed incomes is therefore empty at any rates.
+    There are no income effects, so no worker earns more with a tax than without one, if no rate is negative, or than
+    at the law's lowest rate. A bracket above all these incomes is therefore empty at any rates.
     """
     best = equilibrium(economy, law, wages).income
-    untaxed = equilibrium(economy, uniform(law.thresholds, 0), wages).income
+    untaxed = equilibrium(economy, uniform(law.thresholds, min(0.0, *law.rates)), wages).income
     played_in, best_in = (people_in_brackets(law, incomes).tolist() for incomes in (played, best))
     reach = bracket_of(law, untaxed)
     edges = enumerate(zip(law.thresholds, law.rates, strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.economy.equilibrium import welfare_of
-from pipeline.economy.tax import FloatArray
+from pipeline.economy.tax import FloatArray, within
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WelfareFunction
 from signatures.types import RateChange, TaxSchedule
@@ -46,8 +46,8 @@ def welfare_after(
     economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction, steps: IntArray
 ) -> FloatArray:
     """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`; hourly `wages` (N,)."""
-    rates = np.clip(np.array(schedule.rates) + steps, 0, 100)
-    return welfare_of(economy, schedule.thresholds, rates.astype(float), wages, welfare_function)
+    rates = within(np.array(schedule.rates), np.array(schedule.rates) + steps)
+    return welfare_of(economy, schedule.thresholds, rates, wages, welfare_function)
 
 
 def extreme_steps(

@@ -43,6 +43,9 @@ FEW = 500
 RANDOM_STARTS = 16
 """The number of random starts, drawn with a fixed seed, for more brackets and at most `FEW` workers."""
 
+LOWEST = -100.0
+"""The lowest rate in percent, if there are negative rates at all."""
+
 SAMPLES = {"grid": 20_000, "lattice": 300, "climb": 500}
 """The most workers in the samples that find starts for the last climbs; the last climbs use all workers."""
 
@@ -111,6 +114,7 @@ def optimum(
 ) -> Optimum:
     """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare if workers best-respond.
 
+    Rates are from 0 to 100 percent, or from `LOWEST` if a candidate on the same thresholds has a negative rate.
     The result is at least as good as each of the `candidates` on the same thresholds, and as each schedule that differs
     from it by a `POLISH` move of one or two rates; rates are resolved to 0.01 points. Welfare has many local optima,
     because workers jump between brackets where rates fall, so this is a search; `Certificate` documents its extent. In
@@ -124,19 +128,20 @@ def optimum(
     """
     wage = np.asarray(wages, dtype=float)
     welfare = _welfare_of(economy, thresholds, wage, welfare_function)
+    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
+    lowest = LOWEST if rivals.size and rivals.min() < 0 else 0.0
     found = _search_grid(economy, thresholds, wage, welfare_function)
     ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
-    polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1)
+    polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1, lowest=lowest)
     last = MOST_POLISHED if len(wage) <= FEW else LAST_CLIMBS
-    tops = _climb_all(welfare, polished[:last], POLISH, together=2)
-    best = _finished(welfare, tops[0])
-    rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
+    tops = _climb_all(welfare, polished[:last], POLISH, together=2, lowest=lowest)
+    best = _finished(welfare, tops[0], lowest)
     if len(rivals):  # an additional climb
-        rival = _climb(welfare, _highest(welfare, rivals)[0], POLISH, together=2)
+        rival = _climb(welfare, _highest(welfare, rivals)[0], POLISH, together=2, lowest=lowest)
         tops = _distinct(welfare, np.vstack([tops, rival]))
-        best = _highest(welfare, np.vstack([best, _finished(welfare, rival)]))[0]
+        best = _highest(welfare, np.vstack([best, _finished(welfare, rival, lowest)]))[0]
     height = float(welfare(best[None])[0])
-    around = [_neighbours(best, POLISH, turn) for turn in _turns(len(best), 2)]
+    around = [_neighbours(best, POLISH, turn, lowest) for turn in _turns(len(best), 2)]
     gain = float(welfare(np.vstack(around)).max()) - height
     heights = welfare(tops)
     certificate = Certificate(
@@ -152,11 +157,11 @@ def optimum(
     return Optimum(_schedule(thresholds, best), certificate)
 
 
-def _finished(welfare: Welfare, top: FloatArray) -> FloatArray:
+def _finished(welfare: Welfare, top: FloatArray, lowest: float) -> FloatArray:
     """The end of a climb from `top` (B,) by `FINER` moves, after which coarser moves may help again."""
     for moves in FINER:
-        top = _climb(welfare, top, moves, together=1)
-    return _climb(welfare, top, POLISH, together=2)
+        top = _climb(welfare, top, moves, together=1, lowest=lowest)
+    return _climb(welfare, top, POLISH, together=2, lowest=lowest)
 
 
 def _schedule(thresholds: tuple[float, ...], rates: FloatArray) -> TaxSchedule:
@@ -237,17 +242,23 @@ def _by_climbs(welfare: Welfare, brackets: int, *, random_starts: int) -> _Found
     return _Found(ends, len(starts), between)
 
 
-def _climb_all(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
+def _climb_all(
+    welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int, lowest: float = 0.0
+) -> FloatArray:
     """The ends of climbs from the `starts` (K, B), without duplicates in welfare, best first."""
-    return _distinct(welfare, _ends(welfare, starts, moves, together=together))
+    return _distinct(welfare, _ends(welfare, starts, moves, together=together, lowest=lowest))
 
 
-def _climb(welfare: Welfare, start: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
+def _climb(
+    welfare: Welfare, start: FloatArray, moves: Sequence[float], *, together: int, lowest: float = 0.0
+) -> FloatArray:
     """The end of the climb from `start` (B,)."""
-    return np.asarray(_ends(welfare, start[None], moves, together=together)[0])
+    return np.asarray(_ends(welfare, start[None], moves, together=together, lowest=lowest)[0])
 
 
-def _ends(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int) -> FloatArray:
+def _ends(
+    welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, together: int, lowest: float = 0.0
+) -> FloatArray:
     """The ends (K, B) of climbs from the `starts` (K, B), by `moves` of up to `together` rates at once.
 
     Each turn tries a group of moves and makes the best of them if it helps; a climb ends when no group helps. The
@@ -261,7 +272,7 @@ def _ends(welfare: Welfare, starts: FloatArray, moves: Sequence[float], *, toget
     follows = [owner.setdefault((start.tobytes(), 0), climb) for climb, start in enumerate(here)]
     going = [climb for climb, other in enumerate(follows) if other == climb]
     while going:
-        around = [_neighbours(here[climb], moves, turns[turn[climb]]) for climb in going]
+        around = [_neighbours(here[climb], moves, turns[turn[climb]], lowest) for climb in going]
         found = np.split(welfare(np.vstack(around)), np.cumsum([len(part) for part in around[:-1]]))
         for climb, places, reached in zip(going, around, found, strict=True):
             best = int(np.argmax(reached))
@@ -301,10 +312,12 @@ def _distinct(welfare: Welfare, rates: FloatArray) -> FloatArray:
     return np.asarray(ordered[np.concatenate([[True], new])])
 
 
-def _neighbours(rates: FloatArray, moves: Sequence[float], turn: Sequence[tuple[int, ...]]) -> FloatArray:
+def _neighbours(
+    rates: FloatArray, moves: Sequence[float], turn: Sequence[tuple[int, ...]], lowest: float = 0.0
+) -> FloatArray:
     """All schedules (M, B) that differ from `rates` (B,) by one of the `moves`, in points, up or down, in each of the
-    brackets of one entry of `turn`; clipped to [0, 100] and rounded to 0.01 points."""
-    return (rates + _changes(len(rates), tuple(moves), tuple(turn))).clip(0, 100).round(2)
+    brackets of one entry of `turn`; clipped to [`lowest`, 100] and rounded to 0.01 points."""
+    return (rates + _changes(len(rates), tuple(moves), tuple(turn))).clip(lowest, 100).round(2)
 
 
 @cache

@@ -54,8 +54,8 @@ class OwnLaw:
             raise self._refusal(f"returned {found!r:.60}", setting) from None
         if rates.shape != (len(setting.thresholds),):
             raise self._refusal(f"returned {found!r:.60}", setting)
-        if not ((rates >= 0) & (rates <= 100)).all():  # also for NaN
-            raise self._refusal(f"returned the rates {_listed(rates)}", setting, "each from 0 to 100")
+        if not ((rates >= -100) & (rates <= 100)).all():  # also for NaN
+            raise self._refusal(f"returned the rates {_listed(rates)}", setting, "each from -100 to 100")
         return TaxSchedule(thresholds=setting.thresholds, rates=tuple(rates.tolist()))
 
     def _refusal(self, what: str, setting: HasBrackets, how: str = "in percent") -> UsageError:

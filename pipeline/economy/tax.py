@@ -43,6 +43,41 @@ def uniform(thresholds: tuple[float, ...], rate: float) -> TaxSchedule:
     return TaxSchedule(thresholds=thresholds, rates=(rate,) * len(thresholds))
 
 
+def within(before: ArrayLike, after: ArrayLike) -> FloatArray:
+    """Rates `after` a change of the rates `before`, of the same shape, in percent: kept within 0 to 100.
+
+    A rate that was negative may be anything from what it was to 100; see `TaxSchedule.changed`.
+
+    >>> within([10, -30], [-10, -20])
+    array([  0., -20.])
+    """
+    return np.asarray(np.clip(np.asarray(after, dtype=float), np.minimum(before, 0.0), 100.0))
+
+
+def with_deduction(schedule: TaxSchedule, deduction: float) -> TaxSchedule:
+    """`schedule` as a tax on income above `deduction` dollars a year: a bracket of 0 percent, then its own brackets.
+
+    >>> with_deduction(TaxSchedule(thresholds=(0, 10_000), rates=(10, 20)), 5_000)
+    TaxSchedule(thresholds=(0.0, 5000.0, 15000.0), rates=(0.0, 10.0, 20.0))
+    """
+    if not deduction:
+        return schedule
+    edges = (deduction + edge for edge in schedule.thresholds)
+    return TaxSchedule(thresholds=(0.0, *edges), rates=(0.0, *schedule.rates))
+
+
+def summed(*schedules: TaxSchedule) -> TaxSchedule:
+    """The sum of taxes that are levied together; adjacent brackets of the same rate become one.
+
+    >>> summed(TaxSchedule(thresholds=(0, 50), rates=(10, 20)), TaxSchedule(thresholds=(0, 30), rates=(5, 0)))
+    TaxSchedule(thresholds=(0.0, 30.0, 50.0), rates=(15.0, 10.0, 20.0))
+    """
+    edges = sorted({edge for schedule in schedules for edge in schedule.thresholds})
+    rates = [round(sum(float(marginal_rate(schedule, edge)) for schedule in schedules), 9) for edge in edges]
+    kept = [i for i, rate in enumerate(rates) if i == 0 or rate != rates[i - 1]]
+    return TaxSchedule(thresholds=tuple(edges[i] for i in kept), rates=tuple(rates[i] for i in kept))
+
+
 def tax(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
     """The tax on yearly `income`, both in dollars and of any shape; negative income pays 0.
 

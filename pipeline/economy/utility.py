@@ -81,6 +81,13 @@ ECONOMIES: dict[str, Economy] = {"weekly": Economy(), "v1": Economy(weeks=1)}
 all workers choose 100 hours at nearly any tax."""
 
 
+MOST_COMPARED = 7
+"""With more brackets than this, the best response to a single law is found by `_hours_under_one`."""
+
+WORKERS_AT_ONCE = 2**14
+"""Workers solved at a time, so that the arrays fit into the processor's cache."""
+
+
 class Response(NamedTuple):
     """Best responses of N workers to S schedules, each field (S, N).
 
@@ -162,6 +169,11 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
         raise ValueError(f"wages must be positive dollars an hour, not {w.min():g}")
     share = effective_share(taxpayers)
     effective = laws * share
+    if len(laws) == 1 and len(edges) > MOST_COMPARED:
+        labor = _hours_under_one(economy, edges, laws[0], w, taxpayers)[None]
+        earned, cost = income(w, labor), effort_cost(economy, labor)
+        taken = _taxes(edges, laws, earned)
+        return Response(labor, earned, taken, earned - taken - cost)
     # effective tax at each lower edge, (S, B)
     owed = np.cumsum(effective[:, :-1] / 100 * np.diff(edges), axis=1)
     owed = np.concatenate([np.zeros((len(laws), 1)), owed], axis=1)
@@ -189,6 +201,59 @@ def _taxes(edges: FloatArray, laws: FloatArray, earned: FloatArray) -> FloatArra
     for edge, step in zip(edges, np.diff(laws, axis=1, prepend=0.0).T, strict=True):
         taken += step[:, None] / 100 * np.maximum(earned - edge, 0.0)
     return taken
+
+
+def _hours_under_one(
+    economy: Economy, edges: FloatArray, rates: FloatArray, wages: FloatArray, taxpayers: float
+) -> FloatArray:
+    """Best hours (N,) under a single law with many brackets, `rates` (B,) in percent.
+
+    At an interior optimum the first-order condition gives the cost of effort without a power, and at an edge the cost
+    is a product of powers of the edge and of the wage. One pass over the brackets therefore finds each worker's best
+    one, and the exact hours are computed for that one only.
+    """
+    effective = rates * effective_share(taxpayers) / 100
+    offset = effective * edges - np.concatenate([[0.0], np.cumsum(effective[:-1] * np.diff(edges))])
+    beyond = np.append(edges[1:], np.inf)
+    labor = np.empty(len(wages))
+    for first in range(0, len(wages), WORKERS_AT_ONCE):
+        some = slice(first, first + WORKERS_AT_ONCE)
+        part = economy if economy.tastes is None else replace(economy, tastes=economy.tastes[some])
+        wage, chosen = wages[some], _best_bracket(part, edges, effective, offset, wages[some])
+        hours = _interior(part, (1 - effective[chosen]) * wage)
+        labor[some] = hours.clip(edges[chosen] / (WEEKS * wage), beyond[chosen] / (WEEKS * wage)).clip(0, MAX_HOURS)
+    return labor
+
+
+def _best_bracket(
+    economy: Economy, edges: FloatArray, effective: FloatArray, offset: FloatArray, wages: FloatArray
+) -> NDArray[np.intp]:
+    """The bracket (N,) of the best response; `effective` rates (B,) as shares; tax in bracket j: rate*z - offset (B,).
+
+    Cost grows with income z, so the cost of an income that is clipped is the clipped cost.
+    """
+    yearly = WEEKS * wages
+    untaxed = _interior(economy, wages) * yearly
+    of_edge = economy.effort * yearly**-economy.delta  # the cost of earning z is this times z**delta
+    most, cost_of_most = MAX_HOURS * yearly, economy.effort * MAX_HOURS**economy.delta
+    best, chosen = np.full(len(wages), -np.inf), np.zeros(len(wages), dtype=np.intp)
+    net, least, dearest = 1 - effective, most.min(), np.zeros(len(wages))
+    for j, low in enumerate(edges):
+        wanted = net[j] ** economy.elasticity * untaxed
+        cheapest, top, dearest = dearest, most, np.broadcast_to(cost_of_most, len(wages))
+        if j + 1 < len(edges):
+            top = np.minimum(edges[j + 1], most)
+            dearest = np.minimum(edges[j + 1] ** economy.delta * of_edge, cost_of_most)
+        kept = net[j] * wanted.clip(low, top)
+        kept -= (net[j] / economy.delta * wanted).clip(cheapest, dearest)
+        kept += offset[j]
+        if low >= least:
+            np.copyto(kept, -np.inf, where=most <= low)
+        # strictly better: brackets come in order of hours, so ties go to fewer hours
+        better = kept > best
+        np.copyto(best, kept, where=better)
+        np.copyto(chosen, j, where=better)
+    return chosen
 
 
 class _Replies(NamedTuple):
@@ -255,6 +320,9 @@ def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxp
     """
     wages = np.asarray(wage, dtype=float)
     rates = np.array([schedule.rates])
+    if len(schedule.rates) > MOST_COMPARED and (wages > 0).all():
+        edges = np.array(schedule.thresholds)
+        return _hours_under_one(economy, edges, rates[0], wages.ravel(), taxpayers).reshape(wages.shape)
     return respond(economy, schedule.thresholds, rates, wages.ravel(), taxpayers).labor.reshape(wages.shape)
 
 

@@ -81,6 +81,7 @@ def planner_inputs(world: World, year: int) -> dict[str, str]:
                 rebate=outcome.rebate,
                 welfare=world.welfare,
                 satisfied=world.satisfied,
+                spending=world.config.spending,
             )
         )
     return {
@@ -160,7 +161,7 @@ def citizen_inputs(world: World, agent: int) -> dict[str, str]:
     rebate = world.outcome.rebate if world.outcome is not None else None
     return {
         "tax_schedule": str(world.schedule),
-        "last_rebate": str(LastRebate(rebate)),
+        "last_rebate": str(LastRebate(rebate, world.config.spending)),
         "identity": str(world.identity(agent)),
         "record": str(see.worker_record(world.memory, agent, world.schedule, world.layout("voter"))),
     }

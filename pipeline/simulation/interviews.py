@@ -137,6 +137,7 @@ class Interview:
             rebate=self.row["rebate"],
             welfare=self.row["welfare"],
             satisfied=(sum(verdicts), len(verdicts)) if verdicts else None,
+            spending=self.config.spending,
         )
 
     def answering(self, llm: str | None, base_url: str | None) -> tuple[RunConfig, str]:

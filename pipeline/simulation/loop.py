@@ -185,7 +185,7 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
             see.objective(kind, world.setting(), world.num_agents, world.taste(agent), formula=layout.formula)
         ),
         "tax_schedule": str(world.schedule),
-        "last_rebate": str(LastRebate(rebate)),
+        "last_rebate": str(LastRebate(rebate, world.config.spending)),
         "identity": str(world.identity(agent)),
         "record": str(see.worker_record(world.memory, agent, world.schedule, layout, wage=float(wage[agent]))),
         "phase": worker_phase(world.config, year),

@@ -59,7 +59,7 @@ def objective(
     effort is the usual one. `formula`: whether it has the formula of utility."""
     own_taste = taste if utility_type == "egotistical" else None
     utility = utility_formula(setting.economy, num_agents, own_taste)
-    utility = utility if formula else UtilityFormula(None, 0.0, num_agents)
+    utility = replace(utility if formula else UtilityFormula(None, 0.0, num_agents), spending=setting.spending)
     if utility_type == "egotistical":
         return Objective(utility)
     verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}
@@ -133,10 +133,11 @@ def economy_summary(
     rebate: float,
     welfare: float,
     satisfied: tuple[int, int] | None = None,
+    spending: float = 0.0,
 ) -> EconomySummary:
     """A year's economy: workers and mean income by bracket, distribution of utility, hours, rebate, welfare.
 
-    `satisfied`: the number of satisfied workers, and of all who gave a verdict.
+    `satisfied`: the number of satisfied workers, and of all who gave a verdict. `spending`: dollars a person.
     """
     bracket = bracket_of(schedule, income)
     rows = [
@@ -145,7 +146,7 @@ def economy_summary(
     ]
     low, middle, high = map(float, np.quantile(utility, [0.1, 0.5, 0.9]))
     said = None if satisfied is None else Satisfaction(*satisfied)
-    return EconomySummary(tuple(rows), (low, middle, high), float(hours.mean()), rebate, welfare, said)
+    return EconomySummary(tuple(rows), (low, middle, high), float(hours.mean()), rebate, welfare, said, spending)
 
 
 def planner_record(memory: PlannerMemory, layout: Layout = BY_YEAR, *, now: TaxSchedule | None = None) -> PlannerRecord:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
-from pipeline.economy.dollars import brackets_in
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import marginal_rate
@@ -115,12 +114,12 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
 def _enact(world: World) -> None:
     """Put the schedule in force that the settings require, because a fork may change the planner or the brackets. The
     planner's records on other brackets are dropped."""
-    thresholds = brackets_in(world.config.bracket_setting, world.config.dollars_of)
+    thresholds = world.config.thresholds
     if world.config.planner_type != "LLM":
         world.schedule = world.planned()
         return
     if world.schedule.thresholds != thresholds:
-        world.schedule = on_brackets(world.schedule, thresholds)
+        world.schedule = world.config.own_law or on_brackets(world.schedule, thresholds)
     records = world.planner_memory.records.items()
     kept = {rates: record for rates, record in records if record.schedule.thresholds == thresholds}
     world.planner_memory = PlannerMemory(kept)

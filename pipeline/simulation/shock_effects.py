@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.economy.population import Population
+from pipeline.economy.tax import within
 from pipeline.economy.wages import MIN_WAGE, FloatArray
 from pipeline.errors import UsageError
 from pipeline.shocks import Shock
@@ -24,11 +25,13 @@ class Exposure:
     """The shocks of a run, in the order in which they take effect, and the agents that each hits.
 
     `wage`: (N,) dollars an hour, before any shock. `hit`: for each of `shocks`, whether it hits each agent (N,).
+    `spending`: dollars a year per person that public spending takes in every year.
     """
 
     shocks: tuple[Shock, ...]
     wage: FloatArray
     hit: tuple[NDArray[np.bool_], ...]
+    spending: float = 0.0
 
     def active(self, year: int) -> tuple[Shock, ...]:
         """The shocks to wages or the rebate in force in `year`: years with the same ones have the same economy."""
@@ -45,8 +48,12 @@ class Exposure:
         return wage
 
     def windfall(self, year: int) -> float:
-        """The windfall of each agent, dollars a year: what it gets from outside the economy; negative: what it pays."""
-        return sum((s.amounts[0] for s in self.shocks if s.target == "rebate" and s.lasts_in(year)), start=0.0)
+        """The windfall of each agent, dollars a year: what it gets from outside the economy; negative: what it pays.
+
+        Public spending is paid to the outside.
+        """
+        shocks = (s.amounts[0] for s in self.shocks if s.target == "rebate" and s.lasts_in(year))
+        return sum(shocks, start=0.0 - self.spending)
 
     def changed_law(self, schedule: TaxSchedule, years: Iterable[int]) -> TaxSchedule:
         """A schedule after the permanent shocks to rates that begin in `years`; it holds until the next change."""
@@ -61,7 +68,7 @@ class Exposure:
         )
 
 
-def expose(shocks: Sequence[Shock], population: Population) -> Exposure:
+def expose(shocks: Sequence[Shock], population: Population, spending: float = 0.0) -> Exposure:
     """Evaluate whom the shocks hit. UsageError in one line for an invalid condition."""
     everybody = np.ones(population.num_agents, dtype=bool)
     hit = []
@@ -70,14 +77,14 @@ def expose(shocks: Sequence[Shock], population: Population) -> Exposure:
             hit.append(everybody if shock.condition is None else agents_matching(shock.condition, population))
         except UsageError as error:
             raise UsageError(f"--shock {shock.text!r}: {error}") from error
-    return Exposure(tuple(shocks), population.wage, tuple(hit))
+    return Exposure(tuple(shocks), population.wage, tuple(hit), spending)
 
 
 def _after(schedule: TaxSchedule, shocks: Iterable[Shock]) -> TaxSchedule:
-    """The schedule after shocks to rates, one after another; rates stay within 0 to 100 percent."""
+    """The schedule after shocks to rates, one after another; rates stay within 0 to 100 percent (see `within`)."""
     rates = np.array(schedule.rates)
     for shock in shocks:
-        rates = np.array(shock.amounts) if shock.change == "=" else np.clip(rates + shock.amounts[0], 0, 100)
+        rates = np.array(shock.amounts) if shock.change == "=" else within(rates, rates + shock.amounts[0])
     if tuple(rates) == schedule.rates:
         return schedule
     return TaxSchedule(thresholds=schedule.thresholds, rates=tuple(float(rate) for rate in rates))

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import START_RATE, Setting, fixed_hours, objective, planner_rule, start_and_oracle
+from pipeline.economy.baselines import Setting, fixed_hours, objective, planner_rule, start, start_and_oracle
 from pipeline.economy.census import IntArray
-from pipeline.economy.dollars import brackets_in, economy_in
-from pipeline.economy.equilibrium import Outcome
+from pipeline.economy.dollars import economy_in
+from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.own_law import OwnLaw
 from pipeline.economy.population import Population, draw_population, draw_tastes
 from pipeline.economy.tax import uniform
 from pipeline.economy.utility import Economy
+from pipeline.errors import UsageError
 from pipeline.scenarios import SCENARIOS, Scenario
 from pipeline.shocks import Shock
 from pipeline.simulation.archetypes import Delegation, delegate, everybody, form
@@ -42,8 +43,9 @@ class World:
     """The state that a year reads and changes. `asked`: (N,) whether a language model decides for the worker.
 
     `population` has the wages in force, `exposure` those before any shock. `windfall`: dollars a year that each worker
-    gets from outside. `schedule_before_shocks`: the schedule that returns when a temporary shock to rates ends; None
-    without one. `delegation`: which question is asked for which worker; with archetypes None until they are formed.
+    gets from outside, less public spending. `schedule_before_shocks`: the schedule that returns when a temporary shock
+    to rates ends; None without one. `delegation`: which question is asked for which worker; with archetypes None until
+    they are formed.
     `judged`: (N,) utilities of the last year as they count in the objective. `satisfied`: the numbers of satisfied
     workers and of verdicts in the last year.
     """
@@ -75,7 +77,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.hours = np.where(self.asked, 40.0, self.fixed_hours)
-        self.exposure = expose(self.config.shocks, self.population)
+        self.exposure = expose(self.config.shocks, self.population, self.config.spending)
+        self.windfall = 0.0 - self.config.spending
 
     @property
     def num_agents(self) -> int:
@@ -224,7 +227,7 @@ def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
     """The input of baselines, for hourly `wages` (N,) and a `windfall` in dollars a year for each worker."""
     return Setting(
         economy=economy_in(config.economy, config.dollars_of),
-        thresholds=brackets_in(config.bracket_setting, config.dollars_of),
+        thresholds=config.thresholds,
         wages=wages,
         welfare=config.welfare,
         elasticities=config.elasticity,
@@ -232,8 +235,9 @@ def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
         windfall=windfall,
         dollars_of=config.dollars_of,
         inequality_aversion=config.inequality_aversion,
-        rates=config.rates,
+        rates=config.rates if config.own_law is None else config.own_law.rates,
         planner=config.planner_type,
+        spending=config.spending,
     )
 
 
@@ -256,15 +260,28 @@ def create(config: RunConfig, population: Population | None = None) -> World:
         population=population,
         asked=asked,
         fixed_hours=fixed_hours(config.num_agents, np.random.default_rng([config.seed, crc32(b"hours")])).astype(float),
-        schedule=uniform(brackets_in(config.bracket_setting, config.dollars_of), START_RATE),
+        schedule=start(setting_of(config, population.wage, windfall=0.0 - config.spending)),
         memory=WorkerMemory(config.history_len, config.num_agents),
         planner_memory=PlannerMemory(),
         personas=_template_personas(scenario, population, asked),
     )
+    if config.spending:
+        _check_spending(world)
     if config.planner_type != "LLM":
         world.schedule = world.planned()
     world.begin(0)
     return world
+
+
+def _check_spending(world: World) -> None:
+    """UsageError in one line if the workers would not earn the public spending even without a marginal tax."""
+    untaxed = uniform((0.0,), 0.0)
+    most = float(np.mean(equilibrium(world.economy, untaxed, world.population.wage).income))
+    if world.config.spending > most:
+        raise UsageError(
+            f"--spending {world.config.spending:,.0f}: these workers cannot pay it: without a marginal tax they earn "
+            f"{most:,.0f} dollars a year on average; expected at most that"
+        )
 
 
 def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:

@@ -15,7 +15,7 @@ from pipeline.errors import EconomistError
 from pipeline.store.schema import OPEN_HERE, OPENED
 
 RATES = """len(rates) = 0 OR len(rates) <> len(thresholds)
-        OR len(list_filter(rates, lambda rate: (rate BETWEEN 0 AND 100) IS NOT TRUE)) > 0"""
+        OR len(list_filter(rates, lambda rate: (rate BETWEEN -100 AND 100) IS NOT TRUE)) > 0"""
 EDGES = "thresholds[1] <> 0 OR thresholds <> list_sort(list_distinct(thresholds))"
 
 FLAWS: Mapping[str, str] = {

@@ -95,10 +95,9 @@ class StudyCallbacks(BaseCallback):
         self.ended.set()
         with self.study.changed:
             self.study.changed.notify_all()
-        if was_interrupted():
-            self.study.allowance.wait_until_quiet(LAST_REPLIES)
-            hang_up()
-        self.study.allowance.wait_until_quiet()
+        while not self.study.allowance.wait_until_quiet(LAST_REPLIES):
+            if was_interrupted():  # repeatedly: a request may have been between two connections
+                hang_up()
         for node in list(self.nodes.values()):
             self._store(node)
 

@@ -111,7 +111,7 @@ class StudyBudget:
             self.estimator.settle(reserved, request, outcome)
             self._changed.notify_all()
 
-    def wait_until_quiet(self, seconds: float | None = None) -> None:
-        """Wait until no request is in flight, for at most `seconds`."""
+    def wait_until_quiet(self, seconds: float) -> bool:
+        """Wait until no request is in flight, for at most `seconds`; whether none is."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._in_flight, seconds)
+            return self._changed.wait_for(lambda: not self._in_flight, seconds)

@@ -98,7 +98,8 @@ def rates_worth(inputs: Inputs, answer: Any) -> float:
     if not tried:
         return UNKNOWN * kept
     there = np.array([row.rates for row in tried])
-    after = np.clip(np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates) + changes, 0, 100)
+    rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
+    after = np.clip(rates + changes, np.minimum(rates, 0), 100)
     if there.shape[1] != len(after):
         return UNKNOWN * kept
     settled = np.array([row.settled for row in tried])

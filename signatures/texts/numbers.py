@@ -34,6 +34,14 @@ def dollars(text: str) -> float:
     return float(text.replace("$", "").replace(",", ""))
 
 
+def spending_in_words(spending: float) -> str:
+    """How public spending of so many dollars a person lowers the rebate."""
+    return f"the mean tax less {money(spending)} a person for public spending"
+
+
+SPENDING = rf"the mean tax less ({MONEY}) a person for public spending"
+
+
 def figure(value: float) -> str:
     """Format about five digits without an exponent, because models misread exponents."""
     places = 4 if value == 0 else min(15, max(0, 4 - math.floor(math.log10(abs(value)))))

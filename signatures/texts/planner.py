@@ -11,7 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, Self, TypeAlias
 
-from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, dollars, figure, money
+from signatures.texts.numbers import (
+    COUNT,
+    MONEY,
+    NO_YEARS,
+    NUMBER,
+    SPENDING,
+    dollars,
+    figure,
+    money,
+    spending_in_words,
+)
 
 
 class BracketRow(NamedTuple):
@@ -48,7 +58,7 @@ class Satisfaction:
 class EconomySummary:
     """One year's economy: a row per bracket, utility at three percentiles in dollars, mean hours, rebate and welfare.
 
-    `welfare` is in units of the planner's objective.
+    `welfare` is in units of the planner's objective; `spending` in dollars a person.
     """
 
     brackets: tuple[BracketRow, ...]
@@ -57,18 +67,21 @@ class EconomySummary:
     rebate: float
     welfare: float
     satisfaction: Satisfaction | None = None
+    spending: float = 0.0
 
     ROW = re.compile(rf"^from ({MONEY}): ({COUNT}) workers(?:, mean income ({MONEY}))?$", re.MULTILINE)
     UTILITY = "\nutility at the 10th/50th/90th percentile: "
     TOTALS = re.compile(
-        rf"({MONEY}) / ({MONEY}) / ({MONEY})\nmean hours ({NUMBER}), rebate ({MONEY}), welfare ({NUMBER})(?:\n|\Z)"
+        rf"({MONEY}) / ({MONEY}) / ({MONEY})\nmean hours ({NUMBER}), rebate ({MONEY})(?: \({SPENDING}\))?, "
+        rf"welfare ({NUMBER})(?:\n|\Z)"
     )
 
     def __str__(self) -> str:
         rows = "\n".join(map(str, self.brackets))
+        spent = f" ({spending_in_words(self.spending)})" if self.spending else ""
         lines = [
             f"{rows}{self.UTILITY}{' / '.join(map(money, self.percentiles))}",
-            f"mean hours {self.mean_hours:.1f}, rebate {money(self.rebate)}, welfare {figure(self.welfare)}",
+            f"mean hours {self.mean_hours:.1f}, rebate {money(self.rebate)}{spent}, welfare {figure(self.welfare)}",
         ]
         return "\n".join(lines if self.satisfaction is None else [*lines, str(self.satisfaction)])
 
@@ -82,7 +95,7 @@ class EconomySummary:
         satisfaction = Satisfaction.parse(told)
         if (satisfaction is None) != (not told and not totals[0].endswith("\n")):
             return None
-        low, middle, high, hours, rebate, welfare = totals.groups()
+        low, middle, high, hours, rebate, spending, welfare = totals.groups()
         return cls(
             tuple([BracketRow(dollars(edge), int(n), dollars(mean) if mean else None) for edge, n, mean in rows]),
             (dollars(low), dollars(middle), dollars(high)),
@@ -90,6 +103,7 @@ class EconomySummary:
             dollars(rebate),
             float(welfare),
             satisfaction,
+            dollars(spending) if spending else 0.0,
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
-from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, dollars, money
+from signatures.texts.numbers import COUNT, MONEY, NO_YEARS, NUMBER, SPENDING, dollars, money, spending_in_words
 
 FULL_TIME = 40 * 52
 """Hours a year at 40 hours a week."""
@@ -88,20 +88,27 @@ class Identity:
 
 @dataclass(frozen=True)
 class LastRebate:
-    """Last year's rebate in dollars, printed without cents; None before the first year."""
+    """Last year's rebate in dollars, printed without cents; None before the first year.
+
+    It is negative if the mean tax does not pay for public `spending`, in dollars a person and year.
+    """
 
     amount: float | None
+    spending: float = 0.0
 
-    PATTERN = re.compile(MONEY)
+    PATTERN = re.compile(rf"(none yet|{MONEY})(?:: {SPENDING})?")
 
     def __str__(self) -> str:
-        return "none yet" if self.amount is None else money(self.amount)
+        told = "none yet" if self.amount is None else money(self.amount)
+        return f"{told}: {spending_in_words(self.spending)}" if self.spending else told
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        if text == "none yet":
-            return cls(None)
-        return cls(dollars(text)) if cls.PATTERN.fullmatch(text) else None
+        found = cls.PATTERN.fullmatch(text)
+        if not found:
+            return None
+        amount, spending = found.groups()
+        return cls(None if amount == "none yet" else dollars(amount), dollars(spending) if spending else 0.0)
 
 
 @dataclass(frozen=True)
@@ -348,31 +355,34 @@ class UtilityFormula:
     """A worker's own utility in dollars a year: income after tax + rebate - cost * hours^power.
 
     `cost` is printed with four digits, `power` with six; without `cost`, neither is told.
-    The rebate is the taxes of all workers / `taxpayers`.
+    The rebate is the taxes of all workers / `taxpayers`, less public `spending` in dollars a person.
     """
 
     cost: float | None
     power: float
     taxpayers: int
+    spending: float = 0.0
 
     UNTOLD = "the burden of the hours"
     PATTERN = re.compile(
         rf"income after tax \+ rebate - (?:({NUMBER}) \* hours\^({NUMBER})|{UNTOLD}), in dollars a year; "
-        rf"rebate = taxes of all workers / ({COUNT})"
+        rf"rebate = taxes of all workers / ({COUNT})(?: - ({MONEY}))?"
     )
 
     def __str__(self) -> str:
         burden = self.UNTOLD if self.cost is None else f"{self.cost:.4g} * hours^{self.power:g}"
-        return (
-            f"income after tax + rebate - {burden}, in dollars a year; rebate = taxes of all workers / {self.taxpayers}"
-        )
+        spent = f" - {money(self.spending)}" if self.spending else ""
+        rebate = f"taxes of all workers / {self.taxpayers}{spent}"
+        return f"income after tax + rebate - {burden}, in dollars a year; rebate = {rebate}"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         found = cls.PATTERN.fullmatch(text)
         if not found:
             return None
-        return cls(float(found[1]), float(found[2]), int(found[3])) if found[1] else cls(None, 0.0, int(found[3]))
+        spending = dollars(found[4]) if found[4] else 0.0
+        cost, power = (float(found[1]), float(found[2])) if found[1] else (None, 0.0)
+        return cls(cost, power, int(found[3]), spending)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from support.village import Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.call_trace import Trace, kind, prompt_text, request_key
 from pipeline.agents.roles import QUESTIONS
-from pipeline.config import MOST_WORKER_YEARS, build
+from pipeline.config import build
+from pipeline.config_checks import MOST_WORKER_YEARS
 from pipeline.store.call_rows import MOST_ATTEMPTS, RUN_STRIDE, SIGNATURES
 from programs.adapters.repairing import REPAIRS
 from programs.calls.protocols import Attempt

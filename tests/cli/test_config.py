@@ -89,10 +89,10 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "unknown callback": ({"callback": "wandb"}, ["--callback 'wandb'", "module:Name"]),
     "two rates of three": ({"rates": "30/40"}, ["--rates 30/40 has 2 rates", "three needs 3"]),
-    "rate of a law above 100": ({"rates": "30/40/101"}, ["--rates '30/40/101'", "from 0 to 100", "30/40/60"]),
+    "rate of a law above 100": ({"rates": "30/40/101"}, ["--rates '30/40/101'", "from -100 to 100", "30/40/60"]),
     "rates in words": ({"rates": "high"}, ["--rates 'high'", "30/40/60"]),
     "no rate between slashes": ({"rates": "30//60"}, ["--rates '30//60'", "30/40/60"]),
-    "a rate that is no number": ({"rates": [30, 40, math.nan]}, ["--rates [30, 40, nan]", "from 0 to 100"]),
+    "a rate that is no number": ({"rates": [30, 40, math.nan]}, ["--rates [30, 40, nan]", "from -100 to 100"]),
     "rates and another planner": (
         {"rates": "30/40/60", "planner_type": "SAEZ"},
         ["--rates 30/40/60", "--planner-type SAEZ", "give one of the two"],

@@ -25,6 +25,7 @@ ORDER = {
     "pipeline": (
         "errors",
         "code_version economy fixed_rates printed_commands scenarios shocks temporary_files terminal",
+        "config_checks laws",
         "config",
         "permissions store",
         "agents",
@@ -35,7 +36,7 @@ ORDER = {
     ),
     "evals": (
         "output testing metrics",
-        "sql policies datasets",
+        "laws sql policies datasets",
         "cautions watch survey_file",
         "run bench",
         "sweep doctor interview personas",

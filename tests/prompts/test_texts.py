@@ -45,12 +45,17 @@ amount = st.floats(-1e12, 1e12)
 positive = st.floats(0, 1e12)
 hours = st.floats(0, 168)
 count = st.integers(0, 10**9)
-rate = st.floats(0, 100)
+rate = st.floats(-100, 100)
+spending = st.just(0.0) | st.floats(1, 1e6)
 line = st.text(st.characters(exclude_characters="\n"), min_size=1, max_size=80)
 
 pays = st.floats(0.01, 10_000).map(Pay.of)
 formulas = st.builds(
-    UtilityFormula, cost=st.floats(1e-6, 999), power=st.floats(1.01, 9), taxpayers=st.integers(1, 10**6)
+    UtilityFormula,
+    cost=st.floats(1e-6, 999),
+    power=st.floats(1.01, 9),
+    taxpayers=st.integers(1, 10**6),
+    spending=spending,
 ) | st.builds(UtilityFormula, cost=st.none(), power=st.just(0.0), taxpayers=st.integers(1, 10**6))
 welfares = st.sampled_from(sorted(WELFARE_WORDS)).map(lambda name: welfare_in_words(name, 2.5))
 tried = st.builds(HoursTried, hours, amount, count, amount, count) | st.builds(
@@ -75,6 +80,7 @@ economies = st.builds(
     amount,
     amount.filter(lambda value: value == 0 or abs(value) > 1e-9),
     st.none() | satisfactions,
+    spending,
 )
 welfare = amount.filter(lambda value: value == 0 or abs(value) > 1e-9)
 planner_records = st.integers(1, 7).flatmap(
@@ -108,7 +114,7 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "Identity": st.builds(
         Identity, st.none() | line, pays, st.none() | st.sampled_from([0.05, 0.5, 0.99, 1.01, 1.35, 9.5])
     ),
-    "LastRebate": st.builds(LastRebate, st.none() | amount),
+    "LastRebate": st.builds(LastRebate, st.none() | amount, spending),
     "YearSummary": st.builds(YearSummary, hours, positive, amount, amount, amount, st.none() | st.booleans()),
     "WorkerRecord": worker_records,
     "UtilityFormula": formulas,

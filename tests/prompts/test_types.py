@@ -46,7 +46,7 @@ def schedule(*rates: float) -> TaxSchedule:
         ((0, 90_000, 80_000), (10, 20, 30), "ascend"),
         ((0, 90_000), (10,), "2 brackets need as many rates, not 1"),
         ((0,), (10, 20), "1 brackets need as many rates, not 2"),
-        ((0,), (-0.1,), "greater than or equal to 0"),
+        ((0,), (-100.1,), "greater than or equal to -100"),
         ((0,), (100.1,), "less than or equal to 100"),
         ((0, float("nan")), (10, 20), "nan"),
         ((0,), (float("nan"),), "nan"),

@@ -264,7 +264,7 @@ def test_no_other_law_is_better_than_oracle() -> None:
         (lambda: le.people(wages="many"), "wages 'many'"),
         (lambda: le.people(labor_elasticity=0), "labor_elasticity=0"),
         (lambda: le.people(effort=float("nan")), "effort=nan"),
-        (lambda: le.people(5).under([30]), "expected 3 percentages from 0 to 100"),
+        (lambda: le.people(5).under([30]), "expected 3 percentages from -100 to 100"),
         (lambda: le.people(5).under([30, 40, 101]), "expected 3 percentages"),
         (lambda: le.people(5).under("abc"), "expected 3 percentages"),
         (lambda: le.people(5).law("MINE"), "planner 'MINE': expected one of US_FED"),

@@ -166,7 +166,7 @@ def test_every_kind_of_part_has_a_group_of_entry_points() -> None:
     groups = {kind.group for kind in KINDS}
     assert groups == {
         f"llm_economist.{name}"
-        for name in ("strategies", "welfare", "election_rules", "baselines", "experiments", "callbacks")
+        for name in ("strategies", "welfare", "election_rules", "baselines", "laws", "experiments", "callbacks")
     }
 
 

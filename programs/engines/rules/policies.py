@@ -104,7 +104,7 @@ def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     surest = x[int(np.argmax(expected - CAUTION * doubt))]
 
     def appeal(changes: Floats) -> Floats:
-        at = np.clip(rates + changes, 0, 100)
+        at = np.clip(rates + changes, np.minimum(rates, 0), 100)
         expected, doubt = beliefs.at(at)
         if inputs["phase"] != "explore":
             return expected - CAUTION * doubt
@@ -229,7 +229,10 @@ def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
     brackets above.
     """
     rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
-    moved = [np.clip(rates + platform, 0, 100) - rates if len(platform) else 0 * rates for platform in platforms]
+    moved = [
+        np.clip(rates + platform, np.minimum(rates, 0), 100) - rates if len(platform) else 0 * rates
+        for platform in platforms
+    ]
     if "candidates" in inputs:
         others = [candidate.income for candidate in read(Candidates.parse, inputs, "candidates").lines]
         own = _above(inputs, full_time_income(inputs))
