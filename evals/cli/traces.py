@@ -136,7 +136,7 @@ def export(
         raise UsageError(f"{training[0]} needs --format sft, preferences or grpo")
     if explore:
         raise UsageError("--explore needs --format sft, preferences or grpo")
-    from pipeline.store.export import export as write
+    from pipeline.store.exchange.export import export as write
 
     manifest = write(db, run, to)
     files = manifest["files"].values()
@@ -175,7 +175,7 @@ def import_(
     """
     from evals.output.console import Console
     from evals.run.command import merge_shards
-    from pipeline.store.import_runs import import_runs
+    from pipeline.store.exchange.import_runs import import_runs
 
     merge_shards(db, Console())
     taken = import_runs(path, db, again=again)

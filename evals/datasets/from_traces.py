@@ -9,7 +9,7 @@ import dspy
 
 from evals.datasets.exact_answers import Asked, example
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.simulation.government import Platforms, in_order_of, planner_inputs, vote_inputs
 from pipeline.simulation.loop import labor_inputs
 from pipeline.simulation.own_parts import take_parts

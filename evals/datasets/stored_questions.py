@@ -14,7 +14,7 @@ from evals.datasets.from_traces import TraceDataset, TraceLocation
 from pipeline.agents.call_trace import messages_in
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.store.run_lookup import config_of, find_run
 
 Message = dict[str, str]

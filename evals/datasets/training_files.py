@@ -18,7 +18,7 @@ from evals.datasets.stored_questions import OUTPUT, no_questions, stored_questio
 from evals.datasets.training_card import card
 from evals.datasets.training_rows import FORMATS
 from pipeline.errors import UsageError
-from pipeline.store.export import check_new, chosen_runs, new_folder
+from pipeline.store.exchange.export import check_new, chosen_runs, new_folder
 from pipeline.store.reader import ReadOnlyStore, readable
 
 Shares = tuple[float, float, float]

@@ -18,7 +18,7 @@ from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.planner_share import LEAST_GAIN, planner_share
 from pipeline.economy.policy_support import ballot_quality, condorcet_winners, prospects, terciles
 from pipeline.economy.tax import FloatArray
-from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Poll, sincere_ballot, weights
+from pipeline.simulation.elections.rules import ELECTION_RULES, Ballot, Poll, sincere_ballot, weights
 from pipeline.store.columns import Row
 from signatures.types import TaxSchedule
 

@@ -20,7 +20,7 @@ from evals.output.console import Console
 from evals.output.number_format import decimal, figure, share
 from pipeline.economy.tax import rates_in_words
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.store.reader import ReadOnlyStore, readable
 
 WIDTH = 100

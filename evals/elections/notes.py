@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from evals.elections.ballots import NO_PLATFORMS, NOT_ASKED, NOT_STOOD, NOT_VOTED
 from evals.elections.diagnosis import GOVERNMENTS, Figures, Lab, Maker
 from pipeline.economy.baselines import START_RATE
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 
 VOTES_EXPLAINED = (
     "In all figures every worker best-responds. Vote quality: 1 for the voter's best ballot, 0 for the worst. "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.simulation.restore import on_brackets
-from pipeline.simulation.shock_effects import Exposure
+from pipeline.simulation.shocks.effects import Exposure
 from pipeline.store.columns import Row
 from pipeline.store.run_lookup import schedule_of
 from signatures.types import TaxSchedule

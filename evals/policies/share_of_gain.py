@@ -16,8 +16,8 @@ from rich.text import Text
 from evals.output.number_format import figure, share
 from pipeline.economy.baselines import BASELINES, Setting, computable, start, start_in_words
 from pipeline.economy.oracle import POLISH
-from pipeline.economy.own_welfare import WHY_WEIGHTS
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
+from pipeline.economy.user_parts.welfare import WHY_WEIGHTS
 from pipeline.economy.welfare import own_function
 from pipeline.economy.welfare_weights import has_weights
 from pipeline.simulation.fresh_people import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people

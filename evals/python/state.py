@@ -21,7 +21,7 @@ from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from signatures.texts.ballot import BallotRules, Candidate, Candidates
 from signatures.texts.numbers import NO_YEARS

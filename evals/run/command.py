@@ -25,7 +25,7 @@ from pipeline.simulation.lifecycle import Ending, carry_out, new_run, prepare
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.world import World, create
 from pipeline.store import shards
-from pipeline.store.import_runs import ImportedRun
+from pipeline.store.exchange.import_runs import ImportedRun
 from pipeline.store.lost_database import FileLost
 from pipeline.terminal import note_if_lost
 from programs.urls import each_url, shown

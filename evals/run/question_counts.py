@@ -18,7 +18,7 @@ from pipeline.agents.question import Question
 from pipeline.config import RunConfig
 from pipeline.economy.equilibrium import settle
 from pipeline.parallel.interrupts import run_async
-from pipeline.simulation.election_rules import ELECTION_RULES, MOST_CANDIDATES
+from pipeline.simulation.elections.rules import ELECTION_RULES, MOST_CANDIDATES
 from pipeline.simulation.government import ballot_paper, planner_inputs, vote_inputs
 from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import write_personas

@@ -11,7 +11,7 @@ from typing import Any
 
 from dspy.utils.callback import BaseCallback
 
-from pipeline.economy.own_parts import called, made, takes
+from pipeline.economy.user_parts.parts import called, made, takes
 from pipeline.errors import UsageError
 from programs.plugins import CALLBACK, load
 

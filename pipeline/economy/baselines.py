@@ -1,7 +1,7 @@
 """Baseline planners and workers without a language model, with which a model's taxes and hours are compared.
 
 A baseline is a function from a `Setting` to a tax schedule and one entry in `BASELINES`; a user's own one needs no
-entry (own_law.py). `RATES`, a law that never changes, needs the rates of the setting: see `planner_rule`.
+entry (user_parts/law.py). `RATES`, a law that never changes, needs the rates of the setting: see `planner_rule`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pipeline.economy import saez as saez_formula
 from pipeline.economy.dollars import brackets_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.oracle import Optimum, optimum
-from pipeline.economy.own_law import own_law
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
+from pipeline.economy.user_parts.law import own_law
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE, WelfareFunction, welfare_function, welfare_functions
 from pipeline.economy.welfare_weights import has_weights

@@ -5,7 +5,7 @@ dollars an hour. One population (N,) gives a float; u and z of shape (S, N) give
 per person and year, the equally distributed equivalent: the utility that would give the same welfare if everybody had
 it. Values are therefore comparable across population sizes and seeds.
 To add a welfare function, write one function and one entry in `WELFARE`; a user's own one needs neither
-(own_welfare.py).
+(user_parts/welfare.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.economy.own_welfare import OwnWelfare, own_welfare
 from pipeline.economy.tax import FloatArray
+from pipeline.economy.user_parts.welfare import OwnWelfare, own_welfare
 from programs.plugins import WELFARE_FUNCTION, Parts
 
 Value = Any

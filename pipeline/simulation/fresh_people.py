@@ -16,7 +16,7 @@ from pipeline.economy.baselines import Setting, objective
 from pipeline.economy.population import Population
 from pipeline.economy.wages import FloatArray
 from pipeline.shocks import Shock
-from pipeline.simulation.shock_effects import expose
+from pipeline.simulation.shocks.effects import expose
 from pipeline.simulation.world import World, drawn
 from signatures.types import TaxSchedule
 

@@ -15,8 +15,8 @@ from pipeline.economy.equilibrium import settle
 from pipeline.economy.policy_support import prospects
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import ELECTION_RULES, Ballot, Poll, Rule, ballot_names, sincere_ballot
-from pipeline.simulation.prospects import prospects as prospects_of
+from pipeline.simulation.elections.prospects import prospects as prospects_of
+from pipeline.simulation.elections.rules import ELECTION_RULES, Ballot, Poll, Rule, ballot_names, sincere_ballot
 from pipeline.simulation.world import World
 from programs.roles.voter import BallotPaper, names_in
 from signatures.texts.ballot import BallotRules, Form, candidate_name

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import BASELINES, FORMULAS
-from pipeline.economy.own_welfare import WHY_WEIGHTS
+from pipeline.economy.user_parts.welfare import WHY_WEIGHTS
 from pipeline.economy.welfare import WELFARE, own_function
 from pipeline.errors import UsageError
 from pipeline.permissions import refuse_parts
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 
 PLANNERS_WITHOUT_A_PART = ("LLM", "RATES")
 

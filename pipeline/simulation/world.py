@@ -13,9 +13,9 @@ from pipeline.economy.baselines import Setting, fixed_hours, objective, planner_
 from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.equilibrium import Outcome, equilibrium
-from pipeline.economy.own_law import OwnLaw
 from pipeline.economy.population import Population, draw_population, draw_tastes
 from pipeline.economy.tax import uniform
+from pipeline.economy.user_parts.law import OwnLaw
 from pipeline.economy.utility import Economy
 from pipeline.errors import UsageError
 from pipeline.scenarios import SCENARIOS, Scenario
@@ -24,7 +24,7 @@ from pipeline.simulation.archetypes import Delegation, delegate, everybody, form
 from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from pipeline.simulation.own_parts import take_parts
 from pipeline.simulation.persona_template import template_persona
-from pipeline.simulation.shock_effects import Exposure, expose
+from pipeline.simulation.shocks.effects import Exposure, expose
 from signatures.texts.layouts import PLAIN, Layout, layout
 from signatures.texts.worker import Identity
 from signatures.types import TaxSchedule
@@ -32,7 +32,7 @@ from signatures.types import TaxSchedule
 
 @dataclass
 class Promised:
-    """What platforms would change at these incomes (N,), by present schedule and changes (prospects.py)."""
+    """What platforms would change at these incomes (N,), by present schedule and changes (elections/prospects.py)."""
 
     income: Floats | None = None
     changes: dict[tuple[TaxSchedule, tuple[int, ...]], tuple[Floats, float]] = field(default_factory=dict)
@@ -245,7 +245,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
     """The world before the first year: population, first schedule, empty memories. It is determined by the settings.
 
     It imports the parts of the user's own that the settings name. UsageError if one of them cannot be used or may not
-    be imported, or for a shock with an invalid condition (pipeline/simulation/shock_conditions.py).
+    be imported, or for a shock with an invalid condition (pipeline/simulation/shocks/conditions.py).
     """
     take_parts(config)
     scenario = SCENARIOS[config.scenario]

@@ -19,7 +19,7 @@ import duckdb
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import snapshots
-from pipeline.store.import_runs import AlreadyHere, ImportedRun, copy_personas, import_into
+from pipeline.store.exchange.import_runs import AlreadyHere, ImportedRun, copy_personas, import_into
 from pipeline.store.incoming_calls import calls_folder
 from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.schema import StoreLocked, remove_files

@@ -8,7 +8,7 @@ import pytest
 from support.village import ask, inputs_of, module_of
 
 from pipeline.agents.roles import PROGRAMS, QUESTIONS
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from programs.adapters.repairing import ADAPTERS
 from programs.roles.voter import ABSTAIN, VOTES, ballot, names_in
 from programs.strategies.registry import STRATEGIES, strategy

@@ -21,7 +21,7 @@ from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.wages import MIN_WAGE
 from pipeline.economy.welfare import WELFARE
 from pipeline.scenarios import SCENARIOS
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from programs.adapters.repairing import ADAPTERS
 
 

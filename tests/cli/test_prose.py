@@ -34,7 +34,7 @@ HISTORY = {"CHANGELOG.md", "docs/LOG.md"}
 PROMPTS = {
     "signatures/interview.py",
     "programs/strategies/refine_prompt.py",
-    "pipeline/simulation/election_rules.py",
+    "pipeline/simulation/elections/rules.py",
 }
 """Modules with texts that a model reads, which change only together with tests/golden."""
 

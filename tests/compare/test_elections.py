@@ -11,7 +11,7 @@ from support.election_tables import CANDIDATES, DB, WAGES, written
 
 from evals.elections.ballots import VOTES
 from evals.elections.diagnosis import MEANS, Lab, estimates
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.store.reader import ReadOnlyStore
 
 

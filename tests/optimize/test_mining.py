@@ -27,7 +27,7 @@ from pipeline.agents.call_trace import prompt_text
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS
 from pipeline.errors import UsageError
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.restore import restore, worlds
 from pipeline.store.reader import ReadOnlyStore

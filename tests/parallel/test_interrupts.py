@@ -29,8 +29,8 @@ from pipeline.errors import StoreError
 from pipeline.parallel.interrupts import INTERRUPTED, TERMINATED, run_async
 from pipeline.simulation.lifecycle import take_up
 from pipeline.simulation.loop import Simulation
-from pipeline.store import import_runs
 from pipeline.store import schema as database
+from pipeline.store.exchange import import_runs
 from pipeline.store.run_lookup import config_of
 from pipeline.store.writer import Store
 

@@ -11,7 +11,7 @@ from support.village import ECONOMY, LAW, POPULATION, inputs_of
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import BRACKETS, tax, uniform
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.simulation.memory import WorkerMemory
 from programs.engines.rules import policies
 from programs.roles.voter import names_in

@@ -15,7 +15,7 @@ from support.hostile import HOSTILE
 from pipeline import shocks
 from pipeline.economy.population import Population
 from pipeline.errors import UsageError
-from pipeline.simulation.shock_conditions import agents_matching
+from pipeline.simulation.shocks.conditions import agents_matching
 from programs.adapters.repairing import ADAPTERS
 from signatures.worker import ChooseLabor, JudgeTaxPolicy
 

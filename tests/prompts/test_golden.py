@@ -20,7 +20,7 @@ from pipeline.agents.roles import QUESTIONS
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.tax import US_FED
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import ELECTION_RULES, MOST_CANDIDATES
+from pipeline.simulation.elections.rules import ELECTION_RULES, MOST_CANDIDATES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.roles.interview import Interviewee
 from programs.roles.voter import ballot

@@ -20,8 +20,8 @@ from support.village import LAW, PLATFORMS, POPULATION, SETTING, memories
 from pipeline.config import build
 from pipeline.economy.tax import tax
 from pipeline.simulation import observations as see
+from pipeline.simulation.elections.prospects import prospects
 from pipeline.simulation.government import in_order_of
-from pipeline.simulation.prospects import prospects
 from pipeline.simulation.world import World, create
 from programs.engines.rules import policies
 from signatures.texts.layouts import LAYOUTS

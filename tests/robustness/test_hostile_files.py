@@ -21,7 +21,7 @@ from support.command_line import CommandLine
 from evals.cli.options import read_toml
 from pipeline.errors import EconomistError
 from pipeline.store import snapshots
-from pipeline.store.manifest import read_manifest
+from pipeline.store.exchange.manifest import read_manifest
 from pipeline.store.writer import Store
 from programs.calls import prices
 from programs.roles import saved_program

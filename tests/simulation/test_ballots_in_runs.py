@@ -11,7 +11,7 @@ from support.governed_runs import RELUCTANT, SMALL, Answer, Scripted, play, rows
 
 from pipeline.config import build
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.simulation.world import create
 from signatures.texts.ballot import BallotRules
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.economy.policy_support import condorcet_winners
-from pipeline.simulation.election_rules import (
+from pipeline.simulation.elections.rules import (
     ELECTION_RULES,
     MOST_CANDIDATES,
     Ballot,

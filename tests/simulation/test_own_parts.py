@@ -16,7 +16,7 @@ from support.stored_rows import rows
 import llm_economist as le
 from pipeline.economy.baselines import BASELINES, certified_oracle
 from pipeline.economy.welfare import WELFARE
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from programs.plugins import KINDS
 
 SMALL = ("--llm", "rules", "--num-agents", "4", "--max-timesteps", "4", "--two-timescale", "2", "--seed", "3")

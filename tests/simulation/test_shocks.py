@@ -23,8 +23,8 @@ from pipeline.economy.utility import CONTINUUM, best_response
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.shocks import LONGEST, Shock, parse
-from pipeline.simulation.shock_conditions import agents_matching
-from pipeline.simulation.shock_effects import expose
+from pipeline.simulation.shocks.conditions import agents_matching
+from pipeline.simulation.shocks.effects import expose
 from signatures.types import TaxSchedule
 
 PEOPLE = draw_population("acs", 400, np.random.default_rng(3), demographics=True, percent_ego=80, percent_alt=20)

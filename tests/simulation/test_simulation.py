@@ -12,7 +12,7 @@ from support.small_runs import RUNS, SMALL, Played, play
 from pipeline.agents.model_choice import configure
 from pipeline.config import RunConfig, build
 from pipeline.economy.tax import BRACKETS, US_FED
-from pipeline.simulation.election_rules import ELECTION_RULES, Poll
+from pipeline.simulation.elections.rules import ELECTION_RULES, Poll
 from pipeline.simulation.loop import worker_phase
 from pipeline.simulation.world import create
 

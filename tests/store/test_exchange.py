@@ -12,8 +12,8 @@ import pytest
 from support.command_line import CommandLine
 
 from pipeline.errors import StoreError
-from pipeline.store import export
 from pipeline.store.call_rows import RUN_STRIDE
+from pipeline.store.exchange import export
 from pipeline.store.schema import SCHEMA_VERSION
 from pipeline.store.writer import Store
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from support.command_line import CommandLine
 from support.older_files import degrade
 
-from pipeline.store import export
+from pipeline.store.exchange import export
 from pipeline.store.query import select
 from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.shards import merge

@@ -12,7 +12,7 @@ from support.live_runs import DB, running, started, until, year_of
 
 from pipeline.store import shards
 from pipeline.store.call_rows import RUN_STRIDE
-from pipeline.store.import_runs import import_into
+from pipeline.store.exchange.import_runs import import_into
 from pipeline.store.writer import Store
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import dspy
 from evals.experiments.declaration import Experiment
 from pipeline.economy.baselines import free_market
-from pipeline.simulation.election_rules import plurality
+from pipeline.simulation.elections.rules import plurality
 
 
 def middle(u, z, w):

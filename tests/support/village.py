@@ -20,7 +20,7 @@ from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation import observations as see
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from programs.adapters.repairing import ADAPTERS
 from programs.calls.context import CallContext, entered

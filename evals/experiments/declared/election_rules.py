@@ -1,7 +1,7 @@
 """How votes are counted: the same people and candidates with platforms under every election rule."""
 
 from evals.experiments.declaration import Experiment
-from pipeline.simulation.election_rules import ELECTION_RULES
+from pipeline.simulation.elections.rules import ELECTION_RULES
 
 EXPERIMENT = Experiment(
     question="Does the election rule matter for welfare?",

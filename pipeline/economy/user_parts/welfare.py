@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.economy.own_parts import called, made, takes, words_for_prompts
+from pipeline.economy.user_parts.parts import called, made, takes, words_for_prompts
 from pipeline.errors import UsageError
 from programs.plugins import WELFARE_FUNCTION
 

@@ -16,7 +16,7 @@ from pipeline.economy.tax import within
 from pipeline.economy.wages import MIN_WAGE, FloatArray
 from pipeline.errors import UsageError
 from pipeline.shocks import Shock
-from pipeline.simulation.shock_conditions import agents_matching
+from pipeline.simulation.shocks.conditions import agents_matching
 from signatures.types import TaxSchedule
 
 

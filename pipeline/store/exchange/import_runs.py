@@ -1,4 +1,4 @@
-"""Import runs and studies from an export (export.py) or from another database.
+"""Import runs and studies from an export (exchange/export.py) or from another database.
 
 A run keeps its number if that is free. Call ids contain the run's number, so they change with it.
 """
@@ -16,8 +16,8 @@ import duckdb
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import older_schema
 from pipeline.store.call_rows import RUN_STRIDE
-from pipeline.store.export import quoted, tables
-from pipeline.store.manifest import flaw_of_runs, read_manifest
+from pipeline.store.exchange.export import quoted, tables
+from pipeline.store.exchange.manifest import flaw_of_runs, read_manifest
 from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.schema import SCHEMA_VERSION, explain, not_opened, schema_version
 from pipeline.store.writer import Store

@@ -1,4 +1,4 @@
-"""Export runs to a folder of Parquet files with a manifest of checksums (manifest.py reads it)."""
+"""Export runs to a folder of Parquet files with a manifest of checksums (exchange/manifest.py reads it)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import duckdb
 from pipeline.code_version import code_version
 from pipeline.errors import StoreError, UsageError
 from pipeline.store.columns import Reader, Row
-from pipeline.store.manifest import FORMAT, FORMAT_VERSION, MANIFEST, RUN_KEYS
+from pipeline.store.exchange.manifest import FORMAT, FORMAT_VERSION, MANIFEST, RUN_KEYS
 from pipeline.store.reader import ReadOnlyStore, readable
 from pipeline.store.run_lookup import find_run, with_ancestors
 from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.economy.own_parts import called, made, takes, words_for_prompts
 from pipeline.economy.policy_support import INDIFFERENT, preferred
 from pipeline.economy.tax import FloatArray
+from pipeline.economy.user_parts.parts import called, made, takes, words_for_prompts
 from pipeline.errors import UsageError
 from programs.plugins import ELECTION_RULE, Parts
 from signatures.texts.ballot import Form

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.economy.own_parts import called, made, takes
+from pipeline.economy.user_parts.parts import called, made, takes
 from pipeline.errors import UsageError
 from programs.plugins import TAX_LAW
 from signatures.types import TaxSchedule
