@@ -17,6 +17,8 @@ from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError
 from pipeline.printed_commands import command
 from programs.calls import prices
+from programs.calls.model_names import without_folder
+from programs.engines.local_weights import public_name
 from programs.roles import saved_program
 from programs.strategies.registry import strategy
 
@@ -58,13 +60,13 @@ class Plan:
 
     @property
     def subject(self) -> str:
-        """The model and its settings, which distinguish cards."""
-        return ", ".join([self.model, *(f"{name} {_said(value)}" for name, value in self.differs.items())])
+        """The model and its settings, which distinguish cards; a file by its name and checksum."""
+        return ", ".join([public_name(self.model), *(f"{name} {_said(value)}" for name, value in self.differs.items())])
 
     @property
     def command(self) -> str:
-        """The command that makes this card again."""
-        words = ["validate", "--llm", self.model]
+        """The command that makes this card again, with the name of a model's file but not its folder."""
+        words = ["validate", "--llm", without_folder(self.model)]
         for name, value in self.differs.items():
             words += [f"--{name.replace('_', '-')}", _said(value)]
         words += ["--size", self.order.size] if self.order.size != "full" else []

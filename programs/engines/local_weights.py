@@ -20,7 +20,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
-from programs.calls.model_names import GGUF_PREFIX, SMOLLM2
+from programs.calls.model_names import GGUF_PREFIX, SMOLLM2, without_folder
 from programs.user_files import LARGEST_WEIGHTS, open_file
 
 MAGIC = b"GGUF"
@@ -53,6 +53,16 @@ def gguf(path: str) -> Path:
     return file.resolve()
 
 
+def public_name(model: str) -> str:
+    """A model's name without a path of this machine: a GGUF file by its name and the start of its SHA-256.
+
+    Other names are unchanged. Reads the whole file. ValueError if there is no such file.
+    """
+    if not model.startswith(GGUF_PREFIX):
+        return model
+    return f"{without_folder(model)} (SHA-256 {_sha256(weights(model))[:16]})"
+
+
 def cached() -> Path:
     """The path of the weights of smollm2, whether or not the file exists."""
     return Path(user_cache_dir("llm-economist")) / FILE
@@ -62,8 +72,12 @@ def intact(file: Path) -> bool:
     """Whether `file` holds the exact weights of smollm2."""
     if not file.is_file() or file.stat().st_size != SIZE:
         return False
+    return _sha256(file) == SHA256
+
+
+def _sha256(file: Path) -> str:
     with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == SHA256
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @cache

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import dspy
 import numpy as np
@@ -192,3 +194,14 @@ def test_a_card_names_the_relevant_settings_and_hides_credentials_in_urls() -> N
     assert "--size small" in plan.command
     assert "secret" not in plan.command + plan.subject
     assert "timeout" not in plan.command
+
+
+def test_a_card_names_a_local_model_by_its_file_and_checksum_and_no_folder(tmp_path: Path) -> None:
+    file = tmp_path / "somebodys folder" / "tiny.gguf"
+    file.parent.mkdir()
+    file.write_bytes(b"GGUF and weights")
+    plan = prepare(ValidateRequest(), {"llm": f"gguf:{file}"})
+    digest = hashlib.sha256(b"GGUF and weights").hexdigest()
+    assert plan.subject == f"gguf:tiny.gguf (SHA-256 {digest[:16]})"
+    assert "--llm gguf:tiny.gguf" in plan.command
+    assert "somebody" not in plan.subject + plan.command
