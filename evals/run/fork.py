@@ -12,6 +12,7 @@ from rich.table import Table
 from evals.cautions import messages as cautions_told
 from evals.output.console import Console
 from evals.output.number_format import plain
+from evals.output.tables import rich_table
 from evals.run.command import play, tell_shocks
 from evals.run.dollars import tell_dollars
 from evals.run.permissions import NOTHING, Allowed, take
@@ -117,10 +118,7 @@ FROM years WHERE run_id IN (?, ?) AND year >= ? GROUP BY run_id ORDER BY run_id
 def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
     """Both branches from the fork on, one row each."""
     rows = reader.rows(BRANCHES, [parent, child, at])
-    table = Table(title=f"Both branches from year {at} on", title_justify="left")
-    table.add_column("")
-    for row in rows:
-        table.add_column(f"run {row['run']}", justify="right")
-    for name in [name for name in rows[0] if name != "run"] if rows else []:
-        table.add_row(name.replace("_", " "), *(plain(row[name]) for row in rows))
-    return table
+    names = [name for name in rows[0] if name != "run"] if rows else []
+    cells = ([name.replace("_", " "), *(plain(row[name]) for row in rows)] for name in names)
+    head = ["", *(f"run {row['run']}" for row in rows)]
+    return rich_table(head, cells, title=f"Both branches from year {at} on", framed=True)
