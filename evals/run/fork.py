@@ -21,7 +21,7 @@ from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents
 from pipeline.agents.examples import stored_pools
 from pipeline.agents.model_choice import choose_model
-from pipeline.config import RunConfig
+from pipeline.config import POPULATION, RunConfig
 from pipeline.errors import UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import run_async
@@ -32,23 +32,8 @@ from pipeline.store.columns import Reader
 from pipeline.store.run_lookup import config_of, find_run, recorded_calls, years_played
 from pipeline.store.writer import Store
 
-NOT_FORKABLE = (
-    "scenario",
-    "num_agents",
-    "agent_mix",
-    "min_wage",
-    "taste_spread",
-    "dollars_of",
-    "worker_type",
-    "economy",
-    "percent_ego",
-    "percent_alt",
-    "percent_adv",
-    "archetypes",
-    "archetype_samples",
-    "spending",
-)
-"""Settings that a fork shares with its parent: the people, and the economy they live in."""
+NOT_FORKABLE = (*POPULATION, "archetypes", "archetype_samples")
+"""Settings that a fork shares with its parent: the people, the economy they live in, and who is asked for others."""
 
 
 def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
