@@ -90,7 +90,7 @@ class Identity:
 class LastRebate:
     """Last year's rebate in dollars, printed without cents; None before the first year.
 
-    It is negative if the mean tax does not pay for public `spending`, in dollars a person and year.
+    It is negative if the mean tax does not pay for public `spending`, in dollars per worker per year.
     """
 
     amount: float | None
