@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.economy.named_laws import NAMES, PARTS, STATUSES, YEARS, figures
 from pipeline.errors import UsageError
 from pipeline.laws import law_schedule, with_law
@@ -22,10 +20,8 @@ def print_laws(law: str | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table(*rows[0], box=SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
+    cells = ((f"{value:,}" if isinstance(value, float) else str(value) for value in row.values()) for row in rows)
+    console.print(rich_table(rows[0], cells, left=range(len(rows[0]))))
     if law is None:
         parts = ", ".join(f"us-2024-single{part}" for part in PARTS[1:])
         console.print(f"With the standard deduction, the earned income tax credit and its children: {parts}.")

@@ -9,9 +9,9 @@ from typing import Any
 
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.errors import StoreError
 from pipeline.printed_commands import command
 from pipeline.store import shards, snapshots
@@ -97,10 +97,7 @@ def _cells(state: dict[str, Any]) -> dict[str, str]:
 
 
 def _table(states: list[dict[str, Any]]) -> Table:
-    table = Table(*COLUMNS)
-    for state in states:
-        table.add_row(*map(Text, _cells(state).values()))
-    return table
+    return rich_table(COLUMNS, (_cells(state).values() for state in states), left=range(len(COLUMNS)), framed=True)
 
 
 def _tell_cut_off(db: str, console: Console) -> None:

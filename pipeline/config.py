@@ -34,6 +34,12 @@ ROLES = ("worker", "planner", "voter", "persona")
 PLACEMENT = ("processes", "engine", "shards", "ray_address")
 """Settings that say where questions are answered. They affect neither the questions nor the results."""
 
+POPULATION = (
+    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "dollars_of", "worker_type"),
+    *("economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
+)
+"""Settings that, with the seed, determine the people and the economy that they live in, before any shock."""
+
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
 PlannerType = Literal[

@@ -13,9 +13,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import START_RATE
@@ -132,16 +132,7 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def tell(console: Console, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print one line for each number of archetypes."""
-    table = Table(title=title, title_justify="left")
-    for head in ("archetypes", "hours per worker", "mean hours", "welfare", "best rates", "gain lost"):
-        table.add_column(head, justify="right")
-    for row in rows:
-        table.add_row(
-            f"{row['archetypes']:,}",
-            f"{row['hours']:.2f}",
-            f"{row['mean_hours']:.2f}",
-            f"{row['welfare']:.2%}",
-            f"{row['rates']:.0f} points",
-            f"{row['loss']:.2%}",
-        )
-    console.print(table)
+    forms = ("{archetypes:,}", "{hours:.2f}", "{mean_hours:.2f}", "{welfare:.2%}", "{rates:.0f} points", "{loss:.2%}")
+    head = ("archetypes", "hours per worker", "mean hours", "welfare", "best rates", "gain lost")
+    cells = ((form.format(**row) for form in forms) for row in rows)
+    console.print(rich_table(head, cells, title=title, left=(), framed=True))

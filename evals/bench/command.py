@@ -10,25 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
-
 from evals.bench import archetypes as bench_archetypes
 from evals.bench import decisions as bench_decisions
 from evals.bench import economy, prompts, store, years
 from evals.bench import memory as bench_memory
 from evals.bench import views as bench_views
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.errors import UsageError
 
 
 def _tell(console: Console, title: str, figures: Mapping[str, float]) -> None:
     """Print one line per figure."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for figure, value in figures.items():
-        table.add_row(figure, f"{value:,.3g}")
-    console.print(table)
+    rows = ((figure, f"{value:,.3g}") for figure, value in figures.items())
+    console.print(rich_table(("figure", "value"), rows, title=title, framed=True))
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.economy.equilibrium import equilibrium, regret, settle
 from pipeline.economy.population import draw_population
 from pipeline.economy.tax import US_FED, FloatArray
@@ -77,12 +77,11 @@ def _best(work: Callable[[], object], rounds: int) -> float:
 
 def tell(console: Console, title: str, figures: Mapping[str, Any]) -> None:
     """Print one line in milliseconds for each size, and how the cost grows."""
-    table = Table(title=f"{title}; milliseconds", title_justify="left")
-    for name in figures["years"][0]:
-        table.add_column(name, justify="right")
-    for row in figures["years"]:
-        table.add_row(f"{row['workers']:,}", *(f"{row[name] * 1e3:,.2f}" for name in row if name != "workers"))
-    console.print(table)
+    cells = (
+        [f"{row['workers']:,}", *(f"{row[name] * 1e3:,.2f}" for name in row if name != "workers")]
+        for row in figures["years"]
+    )
+    console.print(rich_table(figures["years"][0], cells, title=f"{title}; milliseconds", left=(), framed=True))
     console.print(
         f"Line: {figures['per_worker_ns']:.0f} ns per worker + {figures['fixed_ms']:.2f} ms; "
         f"cost grows with the number of workers to the power {figures['exponent']:.2f}.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from evals.compare.contrasts import Comparison, Contrast, Estimate, number
 from evals.compare.run_measures import OWN, Measure
 from evals.compare.statistics import LARGE, student_quantile
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.printed_commands import command
 
 WIDTH = 100
@@ -22,8 +22,7 @@ WIDTH = 100
 
 def print_comparison(made: Comparison, console: Console, *, detect: Mapping[str, float], db: str) -> None:
     """Print the table of outcomes, the table of costs, and the notes that a reader needs."""
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console.widen(WIDTH)
     console.print(_outcome_table(made))
     console.print(cost_table(made))
     for note in _notes(made, detect, db):
@@ -36,12 +35,10 @@ def say(console: Console, note: str) -> None:
 
 
 def _outcome_table(made: Comparison) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
-    table.title = f"{len(made.arms)} arms on the same people, seeds {ranges(made.seeds)}; welfare: {made.welfare}"
-    table.title += " for all arms, and each arm's own" if made.differ else ""
-    table.add_column("measure and arm", overflow="fold")
-    for name in ("mean", "difference", "95 % interval", "p", "Holm", "detectable"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = f"{len(made.arms)} arms on the same people, seeds {ranges(made.seeds)}; welfare: {made.welfare}"
+    title += " for all arms, and each arm's own" if made.differ else ""
+    head = ["measure and arm", "mean", "difference", "95 % interval", "p", "Holm", "detectable"]
+    table = rich_table(head, title=title, whole=range(1, len(head)))
     outcomes = [one for one in made.measures.values() if one.outcome]
     for measure in sorted(outcomes, key=lambda one: one.name != made.primary):
         table.add_row(*_heading(made, measure))
@@ -73,17 +70,12 @@ def _contrast_cells(contrast: Contrast, measure: Measure, scale: float) -> list[
 
 def cost_table(made: Comparison) -> Table:
     """The cost of the runs of each arm."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
-    table.title = "Mean cost of a run"
-    columns = [measure for measure in made.measures.values() if not measure.outcome]
-    table.add_column("arm", overflow="fold")
-    for name in ("runs", *(measure.head for measure in columns)):
-        table.add_column(name, justify="right", overflow="fold")
+    columns, rows = [measure for measure in made.measures.values() if not measure.outcome], []
     for arm in made.arms:
         means = {one.measure: one.mean.mean for one in made.estimates if one.arm == arm}
         runs = sum(result.arm == arm for result in made.results)
-        table.add_row(arm_text(made, arm), str(runs), *(shown(means[one.name], one) for one in columns))
-    return table
+        rows.append([arm_text(made, arm), str(runs), *(shown(means[one.name], one) for one in columns)])
+    return rich_table(["arm", "runs", *(measure.head for measure in columns)], rows, title="Mean cost of a run")
 
 
 def arm_text(made: Comparison, arm: str, *, indent: str = "") -> Text:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from evals.datasets.simulated import SPLITS
 from evals.datasets.stored_questions import OUTPUT
 from evals.output.formats import markdown_cell
-from evals.output.tables import markdown_row
+from evals.output.tables import markdown_lines
 
 ABOUT = {
     "sft": "Conversations that end with the exact best reply, for supervised fine-tuning.",
@@ -116,5 +116,5 @@ def _run(row: Mapping[str, Any]) -> list[str]:
     return [markdown_cell(str(row[name])) for name in names]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(map(markdown_row, [head, ["---"] * len(head), *rows]))
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    return "\n".join(markdown_lines(head, rows))

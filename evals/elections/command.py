@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from evals.elections.notes import notes
 from evals.metrics.votes import signed
 from evals.output.console import Console
 from evals.output.number_format import decimal, figure, share
+from evals.output.tables import rich_table
 from pipeline.economy.tax import rates_in_words
 from pipeline.errors import UsageError
 from pipeline.simulation.elections.rules import ELECTION_RULES
@@ -59,8 +59,7 @@ def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: 
         changes = [_row(lab, one) for lab in labs for one in lab.changes]
         print(json.dumps({"changes": changes, "rules": rules_as_json(labs)}))
         return
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console.widen(WIDTH)
     for table in run_tables(labs[0]) if len(labs) == 1 else rule_tables(labs):
         console.print(table)
     for note in notes(labs):
@@ -184,12 +183,8 @@ def _error(name: str, estimate: Estimate) -> str:
 
 
 def _table(title: str, first: Sequence[str], names: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0), title=title, title_justify="left")
-    for head in first:
-        table.add_column(head, overflow="fold")
-    for name in names:
-        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
-    return table
+    head = [*first, *(name.replace("_", "\n") for name in names)]
+    return rich_table(head, title=title, left=range(len(first)), whole=range(len(first), len(head)), gap=1)
 
 
 def cell(name: str, value: float | bool | None) -> str:

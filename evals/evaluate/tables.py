@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from evals.evaluate.command import Best, EvaluatedRun, Evaluation, People
+from evals.output import tables
 from evals.output.console import Console
-from evals.output.files import whole_file
 from evals.output.number_format import figure, plain, several
-from evals.output.spreadsheet import safe_values
 from evals.policies import who_gains
 from evals.policies.share_of_gain import moves, objective_table, unit_of
 
@@ -40,8 +37,7 @@ NOTE = (
 
 def print_evaluation(made: Evaluation, console: Console) -> None:
     """For each population: welfare and ranks of its policies, the front, cautions; for each run: its yardsticks."""
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console.widen(WIDTH)
     for people in made.people:
         console.print(_welfare_table(people, made.names))
         console.print(_place_table(people, made.names))
@@ -71,36 +67,26 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
 
 
-def _table(title: str, heads: Sequence[str], names: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0), title=title, title_justify="left")
-    table.add_column("", justify="right", style="dim")
-    for head in heads:
-        table.add_column(head, overflow="fold")
-    for name in names:
-        table.add_column(name.replace("_", "_\n"), justify="right", overflow="fold")
-    return table
-
-
 def _welfare_table(people: People, names: Sequence[str]) -> Table:
     numbers = ", ".join(str(run.run_id) for run in people.runs)
     size = len(people.runs[0].setting.wages)
     title = f"Welfare of the {size} people of run{'s' * (len(people.runs) > 1)} {numbers}, dollars per person"
-    table = _table(f"{title} (paper: no unit)" if "paper" in names else title, ["policy"], names)
-    for number, policy in enumerate(people.policies, start=1):
-        table.add_row(str(number), Text(policy.label), *(figure(policy.welfare[name]) for name in names))
-    return table
+    rows = [
+        [Text(str(number), style="dim"), policy.label, *(figure(policy.welfare[name]) for name in names)]
+        for number, policy in enumerate(people.policies, start=1)
+    ]
+    title += " (paper: no unit)" * ("paper" in names)
+    return tables.rich_table(["", "policy", *tables.broken(names)], rows, title=title, left=(1,), gap=1)
 
 
 def _place_table(people: People, names: Sequence[str]) -> Table:
-    table = _table("Ranks of these policies, and equality against output", [], names)
-    for head in ("equality", "output,\n$ a year", "front"):
-        table.add_column(head, justify="right")
+    head, rows = ["", *tables.broken(names), "equality", "output,\n$ a year", "front"], []
     for i, policy in enumerate(people.policies):
         places = [people.places[name][i] for name in names]
         cells = (Text(str(place), style="bold" if place == 1 else "") for place in places)
         ends = (f"{policy.equality:.3f}", f"{policy.output:,.0f}", "*" if people.front[i] else "")
-        table.add_row(str(i + 1), *cells, *ends)
-    return table
+        rows.append([Text(str(i + 1), style="dim"), *cells, *ends])
+    return tables.rich_table(head, rows, title="Ranks of these policies, and equality against output", left=(), gap=1)
 
 
 def yardstick_lines(run: EvaluatedRun) -> Iterator[str]:
@@ -192,15 +178,15 @@ def _policies(people: People) -> list[dict[str, Any]]:
 
 def write_csv(made: Evaluation, path: str, *, not_over: str) -> None:
     """Write one row per population, policy and welfare function. UsageError if the file cannot be written."""
-    with whole_file(path, not_over=not_over) as part, part.open("w", encoding="utf-8", newline="") as out:
-        rows = csv.writer(out, lineterminator="\n")
-        rows.writerow(["runs", "run_id", "policy", "rates", "welfare", "value", "place", "equality", "output", "front"])
-        for people in made.people:
-            numbers = " ".join(str(run.run_id) for run in people.runs)
-            for policy in _policies(people):
-                rates = "/".join(f"{rate:g}" for rate in policy["rates"] or ())
-                ends = (policy["equality"], policy["output"], str(policy["front"]).lower())
-                for name, value in policy["welfare"].items():
-                    place = policy["places"][name]
-                    cells = [numbers, policy["run_id"], " = ".join(policy["names"]), rates, name, value, place, *ends]
-                    rows.writerow(safe_values(cells))
+    heads = ["runs", "run_id", "policy", "rates", "welfare", "value", "place", "equality", "output", "front"]
+    rows = []
+    for people in made.people:
+        numbers = " ".join(str(run.run_id) for run in people.runs)
+        for policy in _policies(people):
+            rates = "/".join(f"{rate:g}" for rate in policy["rates"] or ())
+            ends = (policy["equality"], policy["output"], str(policy["front"]).lower())
+            for name, value in policy["welfare"].items():
+                place = policy["places"][name]
+                cells = [numbers, policy["run_id"], " = ".join(policy["names"]), rates, name, value, place, *ends]
+                rows.append(dict(zip(heads, cells, strict=True)))
+    tables.write_csv(rows, path, not_over=not_over, heads=heads)

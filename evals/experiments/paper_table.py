@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from evals.compare.command import Options, forecast, study_name, tell_models
@@ -19,7 +17,7 @@ from evals.experiments.paper import CLAIMS, NAME, Found, Row, measured, targets
 from evals.output.console import Console
 from evals.output.files import writable
 from evals.output.number_format import MISSING, figure, share
-from evals.output.tables import write_csv
+from evals.output.tables import rich_table, write_csv
 from evals.sweep.cells import Cell
 from evals.sweep.sweep import Sweep
 from pipeline.errors import UsageError
@@ -107,14 +105,9 @@ def as_row(found: Found) -> dict[str, Any]:
 
 
 def _print(found: Sequence[Found], console: Console) -> None:
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title="Published claims", title_justify="left")
-    for head in ("claim", "published", "ours", "95 % interval", "seeds", "deviation", "why"):
-        table.add_column(head, justify="left" if head in ("claim", "why") else "right", overflow="fold")
-    for one in found:
-        table.add_row(*map(Text, _line(one)))
-    console.print(table)
+    console.widen(WIDTH)
+    head = ["claim", "published", "ours", "95 % interval", "seeds", "deviation", "why"]
+    console.print(rich_table(head, map(_line, found), title="Published claims", left=(0, 6)))
     for note in _notes(found):
         console.print(Text(note, style="dim"), soft_wrap=True)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +30,7 @@ from evals.elections import notes
 from evals.experiments.results import Finding
 from evals.experiments.solved_baselines import FRESH, FRESHES, SHARE, SHARES, VALUES
 from evals.output.console import Console
+from evals.output.tables import broken, rich_table
 from evals.policies.share_of_gain import ON_FRESH_PEOPLE, SHARE_OF_GAIN, unit_of
 from pipeline.economy.baselines import START_RATE
 
@@ -40,8 +40,7 @@ WIDTH = 160
 
 def print_finding(found: Finding, console: Console, *, detect: Mapping[str, float], db: str) -> None:
     """Print the question, the tables that answer it, and the notes."""
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console.widen(WIDTH)
     console.print(Text.assemble((found.name, "bold"), f": {found.experiment.question}"), soft_wrap=True)
     if found.experiment.paired and not found.experiment.by_welfare:
         print_comparison(found.arms, console, detect=detect, db=db)
@@ -108,9 +107,7 @@ def matrix(
     sign: bool = False,
 ) -> Table:
     """Arms by measures: a mean (a difference if `sign`), and below it the ends of its interval."""
-    table = _table(made, title)
-    for name in measures:
-        table.add_column((measures[name].head or name).replace("_", "_\n"), justify="right", overflow="fold")
+    table = _table(made, title, broken(measures[name].head or name for name in measures))
     by_arm = {(one.arm, one.measure): one for one in made.estimates}
     for arm in made.arms:
         found = ((of(by_arm[arm, name]), measure) for name, measure in measures.items())
@@ -127,9 +124,7 @@ def _cell(ends: Interval, measure: Measure, *, sign: bool) -> Text:
 
 def means_table(made: Comparison, title: str) -> Table:
     """Each arm on its own: the mean over its runs, with its interval."""
-    table = _table(made, title)
-    for head in ("runs", "mean", "95 % interval"):
-        table.add_column(head, justify="right", no_wrap=True)
+    table = _table(made, title, ["runs", "mean", "95 % interval"], whole=range(1, 4))
     for measure in (one for one in made.measures.values() if one.outcome):
         table.add_row(Text(measure.name, style="bold"))
         for one in (one for one in made.estimates if one.measure == measure.name):
@@ -138,9 +133,9 @@ def means_table(made: Comparison, title: str) -> Table:
     return table
 
 
-def _table(made: Comparison, title: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left")
-    table.add_column("", overflow="fold", min_width=min(24, max(map(len, made.arms)) + len("   !")))
+def _table(made: Comparison, title: str, heads: Sequence[str], *, whole: Container[int] = ()) -> Table:
+    table = rich_table(["", *heads], title=title, whole=whole)
+    table.columns[0].min_width = min(24, max(map(len, made.arms)) + len("   !"))
     return table
 
 

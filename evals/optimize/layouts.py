@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, isnan
 from typing import Any
 
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from evals.compare.statistics import Interval
 from evals.optimize.candidates import candidate_of
@@ -26,6 +24,7 @@ from evals.optimize.trials import Trial
 from evals.optimize.tuning import Outcome, Tuning
 from evals.optimize.tuning_of_plan import open_study, tuning_of
 from evals.output.console import Console
+from evals.output.tables import rich_table
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.printed_commands import command
@@ -145,16 +144,14 @@ def _check_budget(plan: Plan, found: Compared, layouts: int) -> None:
 
 
 def _report(plan: Plan, found: Compared, console: Console) -> None:
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
-    made.title = f"{plan.question} by {plan.metric.name}: layouts"
-    made.add_column("layout")
-    for head in ("dev", "change, 95 % interval", "test", "what it shows"):
-        made.add_column(head, justify="left" if head == "what it shows" else "right")
+    rows = []
     for name, trial in found.dev.items():
         moved = "" if name == found.given else _in_words(change(found.dev[found.given].scores, trial.scores))
         test = f"{found.test[name].score:.3f}" if name in found.test else ""
-        made.add_row(name, f"{trial.score:.3f}", moved, test, LAYOUTS[plan.order.role][name].help)
-    console.print(made)
+        rows.append([name, f"{trial.score:.3f}", moved, test, LAYOUTS[plan.order.role][name].help])
+    head = ["layout", "dev", "change, 95 % interval", "test", "what it shows"]
+    title = f"{plan.question} by {plan.metric.name}: layouts"
+    console.print(rich_table(head, rows, title=title, left=(0, 4), gap=2))
     role, best = plan.order.role, found.best
     if best == found.given:
         said = f"No layout scored higher on dev than {best}."

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import dspy
 import numpy as np
-from rich import box
 from rich.table import Table
 
 from evals.compare.contrasts import number
@@ -20,6 +19,7 @@ from evals.optimize.plan import Plan
 from evals.optimize.tuning import Outcome, Tuning
 from evals.output.console import Console
 from evals.output.files import whole_file
+from evals.output.tables import rich_table
 from evals.run.progress import cost_in_words
 from pipeline.code_version import code_version
 from pipeline.printed_commands import command
@@ -127,15 +127,12 @@ def report(plan: Plan, outcome: Outcome, tuning: Tuning, console: Console) -> No
 def table(plan: Plan, outcome: Outcome) -> Table:
     """Before and after on dev and, with the paired change, on the held-out examples."""
     title = f"{plan.question} by {plan.metric.name}: means"
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    made.add_column("")
     trials = [outcome.before, outcome.best]
     heads = ["dev\nbefore", "dev\nafter"]
     if outcome.test_before is not None and outcome.test_after is not None:
         trials += [outcome.test_before, outcome.test_after]
         heads += ["test\nbefore", "test\nafter", "test: change,\n95 % interval"]
-    for head in heads:
-        made.add_column(head, justify="right", no_wrap=True)
+    made = rich_table(["", *heads], title=title, whole=range(1, 6), gap=2)
     made.add_row("examples", *(str(len(trial.scores)) for trial in trials))
     _measured(made, "score, 0 to 1", [trial.scores for trial in trials])
     for name, measure in MEASURES.get(plan.metric.name, {}).items():

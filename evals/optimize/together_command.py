@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from evals.optimize.result import DIGITS, Optimized
 from evals.optimize.together import METHODS, Findings, Interrupted, Together
 from evals.output.console import Console
 from evals.output.files import whole_file
+from evals.output.tables import rich_table
 from pipeline.agents.budget import Capped
 from pipeline.code_version import code_version
 from pipeline.errors import UsageError
@@ -128,22 +128,20 @@ def report(plans: Mapping[str, Plan], findings: Findings, together: Together, co
 
 def rounds_table(findings: Findings) -> Table:
     """Each search of the alternating rounds, with its gain on the dev economies."""
-    made = Table(box=box.SIMPLE_HEAD, title="Alternating rounds: score on dev", title_justify="left")
-    for head in ("round", "role", "before", "after", "gain"):
-        made.add_column(head, justify="left" if head == "role" else "right")
-    for step in findings.rounds:
-        gain = step.after - step.before
-        made.add_row(str(step.round), step.role, f"{step.before:.3f}", f"{step.after:.3f}", f"{gain:+.3f}")
-    return made
+    rows = (
+        [str(one.round), one.role, f"{one.before:.3f}", f"{one.after:.3f}", f"{one.after - one.before:+.3f}"]
+        for one in findings.rounds
+    )
+    title = "Alternating rounds: score on dev"
+    return rich_table(["round", "role", "before", "after", "gain"], rows, title=title, left=(1,))
 
 
 def games_table(findings: Findings) -> Table:
     """The games on the dev economies and on the held-out ones, with the paired change from the untuned one."""
     examples = len(findings.games[0].test.scores)
     title = f"Games compared: mean score, 0 to 1; test: {examples} held-out economies"
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for head in ("game", "dev", "test", "change of test,\n95 % interval", "planner\nshare", "regret,\n$ a year"):
-        made.add_column(head, justify="left" if head == "game" else "right", no_wrap=True)
+    head = ["game", "dev", "test", "change of test,\n95 % interval", "planner\nshare", "regret,\n$ a year"]
+    made = rich_table(head, title=title, whole=range(len(head)))
     for game in findings.games:
         shares = [answer.planner_share for answer in game.test.answers if answer.get("planner_share") is not None]
         regrets = [answer.mean_regret for answer in game.test.answers if "mean_regret" in answer]

@@ -33,6 +33,11 @@ class Console(RichConsole):
     def file(self, new_file: IO[str]) -> None:
         self._file = new_file
 
+    def widen(self, width: int) -> None:
+        """Without a terminal, print tables up to `width` columns wide."""
+        if not self.is_terminal:
+            self.width = max(self.width, width)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of a renderable; Rich's own control sequences stay."""
         for segment in super().render(renderable, options):

@@ -20,7 +20,7 @@ from rich.text import Text
 from evals.output import spreadsheet
 from evals.output.console import Console
 from evals.output.number_format import plain
-from evals.output.tables import markdown_row
+from evals.output.tables import markdown_lines, rich_table
 from pipeline.store.query import Answer
 from pipeline.terminal import is_unicode
 from programs.visible import CONTROL, visible
@@ -46,12 +46,10 @@ def write_table(answer: Answer, out: TextIO, *, fold: bool = False) -> None:
         needed = sum(w + 3 if number else min(w, READABLE) + 3 for w, number in zip(wide, numeric, strict=True)) + 1
         if needed > console.width and not fold:
             return _write_blocks(names, rows, cells, console)
-    table = Table()
-    for name, number, width in zip(names, numeric, wide, strict=True):
-        least = width if number else None
-        table.add_column(Text(name), justify="right" if number else "left", overflow="fold", min_width=least)
-    for row, texts in zip(rows, cells, strict=True):
-        table.add_row(*map(_cell, row, texts))
+    left = [i for i, number in enumerate(numeric) if not number]
+    table = rich_table(names, (map(_cell, *pair) for pair in zip(rows, cells, strict=True)), left=left, framed=True)
+    for column, number, width in zip(table.columns, numeric, wide, strict=True):
+        column.min_width = width if number else None
     if not console.is_terminal:
         heads = map(_wide, names)
         console = Console(file=out, width=sum(max(pair) + 3 for pair in zip(heads, wide, strict=True)) + 1)
@@ -90,11 +88,10 @@ def _is_number(answer: Answer, column: int) -> bool:
 
 def write_markdown(answer: Answer, out: TextIO) -> None:
     """A Markdown table; line breaks in cells are `<br>`."""
-    out.write(markdown_row([markdown_cell(visible(name)) for name in answer.columns]) + "\n")
-    marks = ["---:" if _is_number(answer, i) else "---" for i in range(len(answer.columns))]
-    out.write(markdown_row(marks) + "\n")
-    for row in answer.rows():
-        out.write(markdown_row(["NULL" if value is None else markdown_cell(plain(value)) for value in row]) + "\n")
+    head = [markdown_cell(visible(name)) for name in answer.columns]
+    rows = (["NULL" if value is None else markdown_cell(plain(value)) for value in row] for row in answer.rows())
+    numeric = [i for i in range(len(head)) if _is_number(answer, i)]
+    out.writelines(f"{line}\n" for line in markdown_lines(head, rows, numeric))
 
 
 def markdown_cell(text: str) -> str:

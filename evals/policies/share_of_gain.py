@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from evals.output.number_format import figure, share
+from evals.output.tables import rich_table
 from pipeline.economy.baselines import BASELINES, Setting, computable, start, start_in_words
 from pipeline.economy.oracle import POLISH
 from pipeline.economy.planner_share import LEAST_GAIN, has_enough_to_gain, planner_share
@@ -126,18 +125,14 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
 
     It fits 80 columns.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("policy", no_wrap=True)
     known = any(row.fresh is not None for row in rows)
     fresh_head = ON_FRESH_PEOPLE.replace(" fresh", "\nfresh")
-    for head in ("these\npeople", "share of\nORACLE's gain", *([fresh_head] if known else [])):
-        table.add_column(head, justify="right", no_wrap=True)
-    if played is not None:
-        table.add_row("last year as played", figure(played))
+    head = ["policy", "these\npeople", "share of\nORACLE's gain", *([fresh_head] if known else [])]
+    cells = [] if played is None else [["last year as played", figure(played)]]
     for row in rows:
         fresh = [figure(row.fresh)] if row.fresh is not None else []
-        table.add_row(row.label, figure(row.value), share(row.share), *fresh)
-    return Group(Text(title, style="italic"), table)
+        cells.append([row.label, figure(row.value), share(row.share), *fresh])
+    return Group(Text(title, style="italic"), rich_table(head, cells, whole=range(len(head))))
 
 
 def table_notes(world: World) -> Iterator[str]:

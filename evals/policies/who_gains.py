@@ -5,15 +5,13 @@ All three show the rows of one `WhoGains`: each compares the same people under t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
-from rich.table import Table
 
 from evals.output import number_format, tables
 from evals.policies.loaded_run import LoadedRun
@@ -179,24 +177,15 @@ def remark(bracket: Bracket) -> str:
 
 def for_terminal(found: WhoGains, of: str, detail: Detail) -> Iterator[RenderableType]:
     """The law of `of` with its people, and who gains under it, in 80 columns. Print `NOTE` with it."""
-    law = _table(f"Law of {of}", LAW_HEADS)
-    for cells in law_cells(found):
-        law.add_row(*cells)
+    remarks = (LAW_HEADS.index("remark"),)
+    law = tables.rich_table(LAW_HEADS, law_cells(found), title=f"Law of {of}", left=remarks, gap=1, edge=False)
     yield from ("", law, "")
-    table = _table(f"Who gains under the law of {of}", ("against,\nby wages", *HEADS))
-    table.columns[0].justify = "left"
+    cells = []
     for (reference, hours), group in groupby(rows(found, detail), lambda row: (row.reference, row.hours)):
-        table.add_row(reference if hours == BEST else f" {hours}")
-        for row in group:
-            table.add_row(f"  {row.group}", *row.cells())
-    yield from (table, "")
-
-
-def _table(title: str, heads: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False, show_edge=False, title=title, title_justify="left")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "remark" else "right", overflow="fold")
-    return table
+        cells.append([reference if hours == BEST else f" {hours}"])
+        cells += [[f"  {row.group}", *row.cells()] for row in group]
+    title = f"Who gains under the law of {of}"
+    yield from (tables.rich_table(("against,\nby wages", *HEADS), cells, title=title, gap=1, edge=False), "")
 
 
 # -- for the report ----------------------------------------------------------------------------------------------

@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from evals.cautions.messages import before, tell
 from evals.output.console import Console
 from evals.output.number_format import between, dollars_between, duration
+from evals.output.tables import rich_table
 from evals.run.question_counts import Interval, Size, governments, measure, questions
 from pipeline.agents.model_choice import choose_model, configure
 from pipeline.config import RunConfig
@@ -193,13 +193,11 @@ def _wall_seconds(
 
 def table(lines: Mapping[str, Line], price: Price | None) -> Table:
     """The cost of each question, and the total."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for column in ("signature", "calls", "prompt tokens", "reply tokens", "dollars"):
-        made.add_column(column, justify="left" if column == "signature" else "right")
+    rows = []
     for name, line in {**lines, "total": sum(lines.values(), NOTHING)}.items():
-        cost = dollars_between(line.cost_usd(price))
-        made.add_row(name, between(line.calls), between(line.prompt_tokens), between(line.completion_tokens), cost)
-    return made
+        counts = map(between, (line.calls, line.prompt_tokens, line.completion_tokens))
+        rows.append([name, *counts, dollars_between(line.cost_usd(price))])
+    return rich_table(["signature", "calls", "prompt tokens", "reply tokens", "dollars"], rows)
 
 
 def notes(made: Forecast, config: RunConfig) -> Iterable[str]:

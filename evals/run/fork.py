@@ -12,6 +12,7 @@ from rich.table import Table
 from evals.cautions import messages as cautions_told
 from evals.output.console import Console
 from evals.output.number_format import plain
+from evals.output.tables import rich_table
 from evals.run.command import play, tell_shocks
 from evals.run.dollars import tell_dollars
 from evals.run.permissions import NOTHING, Allowed, take
@@ -20,7 +21,7 @@ from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents
 from pipeline.agents.examples import stored_pools
 from pipeline.agents.model_choice import choose_model
-from pipeline.config import RunConfig
+from pipeline.config import POPULATION, RunConfig
 from pipeline.errors import UsageError
 from pipeline.parallel import ray_cluster
 from pipeline.parallel.interrupts import run_async
@@ -31,23 +32,8 @@ from pipeline.store.columns import Reader
 from pipeline.store.run_lookup import config_of, find_run, recorded_calls, years_played
 from pipeline.store.writer import Store
 
-NOT_FORKABLE = (
-    "scenario",
-    "num_agents",
-    "agent_mix",
-    "min_wage",
-    "taste_spread",
-    "dollars_of",
-    "worker_type",
-    "economy",
-    "percent_ego",
-    "percent_alt",
-    "percent_adv",
-    "archetypes",
-    "archetype_samples",
-    "spending",
-)
-"""Settings that a fork shares with its parent: the people, and the economy they live in."""
+NOT_FORKABLE = (*POPULATION, "archetypes", "archetype_samples")
+"""Settings that a fork shares with its parent: the people, the economy they live in, and who is asked for others."""
 
 
 def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
@@ -117,10 +103,7 @@ FROM years WHERE run_id IN (?, ?) AND year >= ? GROUP BY run_id ORDER BY run_id
 def compare_branches(reader: Reader, parent: int, child: int, at: int) -> Table:
     """Both branches from the fork on, one row each."""
     rows = reader.rows(BRANCHES, [parent, child, at])
-    table = Table(title=f"Both branches from year {at} on", title_justify="left")
-    table.add_column("")
-    for row in rows:
-        table.add_column(f"run {row['run']}", justify="right")
-    for name in [name for name in rows[0] if name != "run"] if rows else []:
-        table.add_row(name.replace("_", " "), *(plain(row[name]) for row in rows))
-    return table
+    names = [name for name in rows[0] if name != "run"] if rows else []
+    cells = ([name.replace("_", " "), *(plain(row[name]) for row in rows)] for name in names)
+    head = ["", *(f"run {row['run']}" for row in rows)]
+    return rich_table(head, cells, title=f"Both branches from year {at} on", framed=True)

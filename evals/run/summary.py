@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from evals.cautions import messages as cautions_told
 from evals.output.number_format import figure
+from evals.output.tables import broken, rich_table
 from evals.policies import who_gains as incidence
 from evals.policies.share_of_gain import (
     TOO_LITTLE,
@@ -45,24 +45,15 @@ def _objective_table(world: World) -> RenderableType:
 def welfare_table(world: World) -> Table:
     """One row per policy, one column per welfare function except the objective; best responses except in the first
     row."""
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 0),
-        pad_edge=False,
-        title_justify="left",
-        title="Other welfare functions, dollars per person per year (paper: a sum)",
-    )
-    table.add_column("policy", no_wrap=True)
-    for name in _others(world):
-        table.add_column(Text(name.replace("_", "_\n")), justify="right", overflow="fold")
     outcome, utility = world.outcome, world.judged
     assert outcome is not None
     assert utility is not None
-    _row(table, world, "last year as played", utility, outcome.income)
+    rows = [_row(world, "last year as played", utility, outcome.income)]
     for label, schedule in policies(world):
         best = equilibrium(world.economy, schedule, world.population.wage, windfall=world.windfall)
-        _row(table, world, label, best.utility, best.income)
-    return table
+        rows.append(_row(world, label, best.utility, best.income))
+    title = "Other welfare functions, dollars per person per year (paper: a sum)"
+    return rich_table(["policy", *broken(_others(world))], rows, title=title, whole=(0,), gap=1)
 
 
 def who_gains(world: World) -> Iterator[RenderableType]:
@@ -83,10 +74,10 @@ def _others(world: World) -> list[str]:
     return [name for name in WELFARE if name != world.config.welfare]
 
 
-def _row(table: Table, world: World, label: str, u: np.ndarray, z: np.ndarray) -> None:
+def _row(world: World, label: str, u: np.ndarray, z: np.ndarray) -> list[str]:
     functions = world.setting().welfare_functions
     values = (float(functions[name](u, z, world.population.wage)) for name in _others(world))
-    table.add_row(label, *(f" {figure(value)}" for value in values))
+    return [label, *(f" {figure(value)}" for value in values)]
 
 
 def notes(simulation: Simulation) -> Iterator[str]:

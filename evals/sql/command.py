@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TextIO
 
 import duckdb
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from evals.output import formats
 from evals.output.console import Console
 from evals.output.files import whole_file
 from evals.output.number_format import plain
+from evals.output.tables import rich_table
 from evals.sql import saved_queries
 from pipeline.errors import StoreError, UsageError
 from pipeline.printed_commands import command
@@ -189,13 +188,13 @@ def print_strategies(*, as_json: bool = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table("strategy", "calls", "what is asked", box=SIMPLE_HEAD)
+    cells = []
     for name, entry in STRATEGIES.items():
         least, most = entry.calls(entry.count or 1)
         count = f" (N = {entry.count}; {name}{SEPARATOR}N sets it)" if entry.count else ""
-        table.add_row(name, str(least) if least == most else f"{least}-{most}", f"{entry.help}{count}")
+        cells.append([name, str(least) if least == most else f"{least}-{most}", f"{entry.help}{count}"])
     console = Console(highlight=False)
-    console.print(table)
+    console.print(rich_table(["strategy", "calls", "what is asked"], cells, left=range(3)))
     console.print("Your own: --strategy worker=my_module:MyStrategy (docs/extending.md)", soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from evals.cautions.messages import FIRST, LAST, beforehand, say, stored
 from evals.cautions.rules import Caution, cautions, on_objective, on_people
 from evals.sweep.cells import Cell
-from pipeline.config import RunConfig
+from pipeline.config import POPULATION, RunConfig
 from pipeline.economy.welfare import WELFARE
 from pipeline.simulation.world import create
 from pipeline.store.reader import ReadOnlyStore
@@ -17,21 +17,7 @@ from pipeline.store.reader import ReadOnlyStore
 MOST_POPULATIONS = 50
 """A sweep of more populations is checked beforehand on this many of them."""
 
-PEOPLE = (
-    *(
-        "scenario",
-        "num_agents",
-        "agent_mix",
-        "min_wage",
-        "taste_spread",
-        "dollars_of",
-        "worker_type",
-        "economy",
-        "shock",
-        "seed",
-    ),
-    *("percent_ego", "percent_alt", "percent_adv"),
-)
+PEOPLE = (*POPULATION, "shock", "seed")
 """Settings that determine the people and their economy: runs that share them have the same."""
 
 OBJECTIVE = ("welfare", "inequality_aversion", "bracket_setting")

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from evals.output.console import Console
 from evals.output.number_format import between, dollars_between, duration
+from evals.output.tables import rich_table
 from evals.run.dry_run import Forecast, forecast
 from evals.sweep.cells import Cell, Plan
 from evals.sweep.sweep import Sweep, population
@@ -121,15 +120,10 @@ def _wall(made: list[Outlook], parallel: int) -> Span:
 
 def print_outlook(made: list[Outlook], console: Console, *, parallel: int, latency: float) -> None:
     """One row per arm, and the total."""
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("arm", "cached", "to play", "calls", "tokens", "dollars"):
-        table.add_column(name, justify="left" if name == "arm" else "right", overflow="fold")
+    console.widen(WIDTH)
     total = _total(made)
-    for row in [*map(vars, made), {**total, "arm": "total"}]:
-        table.add_row(*_cells(row))
-    console.print(table)
+    rows = map(_cells, [*map(vars, made), {**total, "arm": "total"}])
+    console.print(rich_table(["arm", "cached", "to play", "calls", "tokens", "dollars"], rows))
     low, high = _wall(made, parallel)
     notes = [
         f"Nothing was called or written. Time: {duration(low)} to {duration(high)} at {latency:g} s per answer "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from evals.output.console import Console
 from evals.output.number_format import decimal, plain
+from evals.output.tables import rich_table
 from evals.validity.card import SUBJECT
 from evals.validity.checks import CHECKS
 from pipeline.agents.roles import QUESTIONS
@@ -28,14 +27,9 @@ def side_by_side(reader: Reader) -> Table:
         cards.setdefault(row["arm"], {})[row["metric"]] = f"{decimal(row['score'])}{ends} n={row['runs']}"
     if not cards:
         raise UsageError("no validity card is stored here; make one: llm-economist validate --llm NAME")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("score, 0 to 1, 95 % interval, questions")
-    for subject in cards:
-        table.add_column(Text(plain(subject)), justify="right")
-    for metric in (*CHECKS, *QUESTIONS):
-        name = metric if metric in CHECKS else f"replies to {metric}"
-        table.add_row(name, *(scores.get(metric, "-") for scores in cards.values()))
-    return table
+    names = {**{name: name for name in CHECKS}, **{name: f"replies to {name}" for name in QUESTIONS}}
+    rows = ([shown, *(scores.get(name, "-") for scores in cards.values())] for name, shown in names.items())
+    return rich_table(["score, 0 to 1, 95 % interval, questions", *map(plain, cards)], rows, gap=2)
 
 
 def show(reader: Reader, console: Console) -> None:

@@ -22,18 +22,9 @@ from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from programs.adapters import untrusted_text
 from signatures.texts.ballot import Candidate, Candidates, Person, Prospect, candidate_name
 from signatures.texts.layouts import LAYOUTS, PLAIN, Layout
+from signatures.texts.objective import Objective, UtilityFormula, welfare_in_words
 from signatures.texts.planner import BracketRow, EconomySummary, PlannerRecord, RateChanges, Satisfaction, ScheduleTried
-from signatures.texts.worker import (
-    FULL_TIME,
-    BestYear,
-    HoursTried,
-    Kept,
-    Objective,
-    UtilityFormula,
-    WorkerRecord,
-    YearWorked,
-    welfare_in_words,
-)
+from signatures.texts.worker import FULL_TIME, BestYear, HoursTried, Kept, WorkerRecord, YearWorked
 from signatures.types import Demographics, TaxSchedule
 
 TABLE, BY_YEAR = LAYOUTS["worker"][PLAIN], LAYOUTS["planner"][PLAIN]

@@ -21,8 +21,9 @@ from programs.engines.rules.policies import (
     static_gains,
 )
 from signatures.texts.ballot import Candidates
+from signatures.texts.objective import Objective
 from signatures.texts.planner import PlannerRecord
-from signatures.texts.worker import Identity, Objective, WorkerRecord
+from signatures.texts.worker import Identity, WorkerRecord
 from signatures.types import TaxSchedule
 
 GOOD_ENOUGH = 0.995

@@ -23,7 +23,8 @@ from pipeline.simulation.world import create
 from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.run_lookup import config_of, find_run
 from programs.engines.rules.policies import choose_labor
-from signatures.texts.worker import Identity, Objective, UtilityFormula
+from signatures.texts.objective import Objective, UtilityFormula
+from signatures.texts.worker import Identity
 
 WEEKLY = ECONOMIES["weekly"]
 WAGES = np.array([4.0, 9.0, 15.0, 22.0, 40.0, 75.0, 150.0])

@@ -26,8 +26,9 @@ from programs.roles.interview import Interviewee
 from programs.roles.voter import ballot
 from signatures.texts.ballot import BallotRules, candidate_name
 from signatures.texts.numbers import money
+from signatures.texts.objective import WELFARE_WORDS
 from signatures.texts.planner import RateChanges
-from signatures.texts.worker import WELFARE_WORDS, Identity, LastRebate, YearSummary
+from signatures.texts.worker import Identity, LastRebate, YearSummary
 from signatures.types import TaxSchedule
 
 DSPYS = ("json", "xml")

@@ -15,8 +15,9 @@ from pipeline.economy.welfare import WELFARE, welfare_functions
 from pipeline.simulation import observations as see
 from pipeline.simulation.memory import PlannerMemory, WorkerMemory
 from signatures.texts.numbers import dollars, money
+from signatures.texts.objective import WELFARE_WORDS, welfare_in_words
 from signatures.texts.planner import PlannerRecord, RateChanges, ScheduleTried
-from signatures.texts.worker import WELFARE_WORDS, Identity, LastRebate, WorkerRecord, YearSummary, welfare_in_words
+from signatures.texts.worker import Identity, LastRebate, WorkerRecord, YearSummary
 from signatures.types import TaxSchedule
 
 BY_HOURS_LINE = re.compile(r"^(\d+): (-?[\d.]+) \((\d+)\); (?:(-?[\d.]+) \((\d+)\)|-)$")

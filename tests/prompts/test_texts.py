@@ -16,6 +16,7 @@ from support.village import LAW, inputs_of
 from signatures.texts.ballot import BALLOT_WORDS, BallotRules, Candidate, Candidates, Person, Prospect, candidate_name
 from signatures.texts.interview import LeadersRecord, PlannersYear, RatesDecision, parse_deed, parse_record
 from signatures.texts.numbers import NO_YEARS
+from signatures.texts.objective import WELFARE_WORDS, Objective, UtilityFormula, welfare_in_words
 from signatures.texts.planner import (
     BracketRow,
     EconomySummary,
@@ -25,19 +26,15 @@ from signatures.texts.planner import (
     ScheduleTried,
 )
 from signatures.texts.worker import (
-    WELFARE_WORDS,
     BestYear,
     HoursTried,
     Identity,
     Kept,
     LastRebate,
-    Objective,
     Pay,
-    UtilityFormula,
     WorkerRecord,
     YearSummary,
     YearWorked,
-    welfare_in_words,
 )
 from signatures.types import TaxSchedule
 

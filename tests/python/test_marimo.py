@@ -17,19 +17,12 @@ from typing import Any
 
 import marimo
 import pytest
+from support.chromium import CHROMIUM, DRIVER, chromium, deep, needs_chromium, show
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.py"))
 STATIC = Path(marimo.__file__).parent / "_static"
 REMOTE = r"https://cdn\.jsdelivr\.net/npm/@marimo-team/frontend@[^/]+/dist"
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs Debian's chromium and chromium-driver: apt-get install them"
-)
-FLAGS = (
-    *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-    *("disable-component-update", "disable-sync", "disable-dev-shm-usage", "window-size=1200,3000"),
-)
 PATIENCE = 120
 
 
@@ -39,18 +32,8 @@ def python(*args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (
-        *FLAGS,
-        f"user-data-dir={tmp_path / 'browser'}",
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ):
-        options.add_argument(f"--{flag}")
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    driver = chromium(tmp_path / "browser")
+    show(driver, 1200, 3000, "light")
     yield driver
     driver.quit()
 
@@ -68,20 +51,6 @@ def eventually(look: Callable[[], Any]) -> Any:
             pass
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.2)
-
-
-DEEP = """
-const found = [];
-const walk = it => {
-  for (const one of it.querySelectorAll("*")) {
-    if (one.matches(arguments[0])) found.push(one);
-    if (one.shadowRoot) walk(one.shadowRoot);
-  }
-};
-walk(document);
-return found;
-"""
-"""All elements that match a selector, those in shadow roots, too."""
 
 
 def test_a_notebook_runs_to_its_end_as_a_script() -> None:
@@ -134,7 +103,7 @@ def test_a_notebook_is_exported_with_the_results_of_all_cells_and_shown_by_a_bro
             subject = title[1].split()[-1].lower()
             eventually(lambda: subject in browser.find_element("tag name", "body").text.lower())
             if "alt.Chart" in notebook.read_text():
-                eventually(lambda: browser.execute_script(DEEP, "canvas, svg.marks"))
+                eventually(lambda: deep(browser, "canvas, svg.marks"))
         finally:
             server.shutdown()
 
@@ -162,24 +131,20 @@ def reachable(port: int) -> bool:
 
 
 @pytest.mark.slow
-@needs_browser
+@needs_chromium
 def test_moving_a_slider_of_the_tax_lab_changes_its_figures_and_its_charts(tax_lab: str, browser: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    def deep(selector: str) -> list[Any]:
-        found: list[Any] = browser.execute_script(DEEP, selector)
-        return found
-
     browser.get(tax_lab)
-    eventually(lambda: len(deep("canvas, svg.marks")) >= 4)
-    sliders = deep("[role='slider']")
+    eventually(lambda: len(deep(browser, "canvas, svg.marks")) >= 4)
+    sliders = deep(browser, "[role='slider']")
     assert len(sliders) == 6, "aversion, elasticity, effort, and a rate for each of three brackets"
     before = browser.find_element("tag name", "body").text
-    drawn = eventually(lambda: [one.screenshot_as_png for one in deep("canvas")[:4]])
+    drawn = eventually(lambda: [one.screenshot_as_png for one in deep(browser, "canvas")[:4]])
     rate = sliders[-1]
     assert rate.get_attribute("aria-valuenow") == "50"
     rate.send_keys(Keys.END)
-    eventually(lambda: deep("[role='slider']")[-1].get_attribute("aria-valuenow") == "100")
+    eventually(lambda: deep(browser, "[role='slider']")[-1].get_attribute("aria-valuenow") == "100")
     eventually(lambda: browser.find_element("tag name", "body").text != before)
-    eventually(lambda: [one.screenshot_as_png for one in deep("canvas")[:4]] != drawn)
+    eventually(lambda: [one.screenshot_as_png for one in deep(browser, "canvas")[:4]] != drawn)
     assert not [one for one in browser.get_log("browser") if "SyntaxError" in one["message"]]

@@ -5,19 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from support.governed_runs import RELUCTANT, Answer, Scripted, play, rows
+from support.governed_runs import KEEN, RELUCTANT, Answer, Scripted, play, rows
 
 
 def engine(name: str) -> str:
     return f"engine:{__name__}:{name}"
-
-
-KEEN = {
-    "stand": {"stand": True, "rate_changes": [-10, 0, 20]},
-    "vote": {"vote": "worker 2"},
-    "rate_changes": {"rate_changes": [20, 20, 20]},
-}
-"""Everybody wants to lead, and all agree on worker 2, who promises one thing and does another."""
 
 
 Reluctant, Keen = partial(Scripted, **RELUCTANT), partial(Scripted, **KEEN)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shocked_people import DB, ECONOMY, RUN, SHOCKS
+from support.shocked_people import ECONOMY
 
 from pipeline.config import build
 from pipeline.economy.baselines import BASELINES, Setting
@@ -256,28 +253,3 @@ def test_the_oracle_knows_of_the_windfall() -> None:
         best = max(value(windfall, uniform((0.0,), rate)) for rate in np.arange(0, 100.01, 0.05))
         assert value(windfall, law) >= best
         assert value(windfall, law) == pytest.approx(best, rel=1e-6)
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A store with one bounded run in which all of `SHOCKS` happen."""
-    import io
-
-    from rich.console import Console
-
-    from evals.run.command import run
-
-    folder = tmp_path_factory.mktemp("played")
-    settings = dict(zip((word[2:].replace("-", "_") for word in RUN[::2]), RUN[1::2], strict=True))
-    said = io.StringIO()
-    db = str(folder / DB)
-    assert run({**settings, "shock": SHOCKS, "db": db, "log_dir": str(folder)}, Console(file=said)) == 0
-    assert re.search(r"Shock year=2: wages\*0.5 where .*: [1-5] of 6 workers", said.getvalue())
-    return (folder / DB).read_bytes()
-
-
-@pytest.fixture
-def db(nobody_pays: None, played: bytes) -> Iterator[duckdb.DuckDBPyConnection]:
-    Path(DB).write_bytes(played)
-    with duckdb.connect(DB, read_only=True) as connection:
-        yield connection

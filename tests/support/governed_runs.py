@@ -64,4 +64,11 @@ class Scripted(RulesEngine):
 
 
 RELUCTANT = {"stand": {"stand": False, "rate_changes": None}, "rate_changes": {"rate_changes": [10, 0, 0]}}
-"""Nobody wants to lead."""
+"""No worker wants to lead."""
+
+KEEN = {
+    "stand": {"stand": True, "rate_changes": [-10, 0, 20]},
+    "vote": {"vote": "worker 2"},
+    "rate_changes": {"rate_changes": [20, 20, 20]},
+}
+"""Every worker wants to lead, and all agree on worker 2, who promises one thing and does another."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pytest
 
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, start_and_oracle
@@ -17,6 +19,19 @@ from pipeline.simulation.world import setting_of
 from pipeline.store.reader import ReadOnlyStore
 from pipeline.store.run_lookup import config_of, schedule_of, settings_of_year
 from signatures.types import TaxSchedule
+
+DB = "traces.duckdb"
+SIZE = {"num_agents": 4, "max_timesteps": 6, "two_timescale": 3, "llm": "rules"}
+MIXED = {"percent_ego": 50, "percent_alt": 25, "percent_adv": 25}
+RUNS = 7
+TABLES = ("years", "decisions")
+YARDSTICKS = {
+    "years": ("welfare_best_response", "welfare_start", "welfare_oracle_grid", "welfare_oracle"),
+    "decisions": ("best_labor", "best_utility", "regret"),
+}
+UNITS = {"years": ("welfare", "inverse_income"), "decisions": ("objective",)}
+
+Rows = dict[str, list[dict[str, Any]]]
 
 UNKNOWN_THEN = {
     "satisfaction",
@@ -101,3 +116,43 @@ def _settled(setting: Setting, law: TaxSchedule) -> Any:
 def _reached(setting: Setting, law: TaxSchedule) -> float:
     best = _settled(setting, law)
     return float(setting.objective(best.utility, best.income, setting.wages))
+
+
+def stored(db: str | Path = DB) -> Rows:
+    with duckdb.connect(str(db), read_only=True) as connection:
+        return rows_of(connection)
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection) -> Rows:
+    found = {}
+    for table, order in (("years", "run_id, year"), ("decisions", "run_id, year, agent")):
+        relation = connection.sql(f"FROM {table} ORDER BY {order}")
+        found[table] = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+    return found
+
+
+def version(db: str | Path = DB) -> str:
+    with duckdb.connect(str(db), read_only=True) as connection:
+        return str(connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchall()[0][0])
+
+
+def without_yardsticks(rows: Rows) -> Rows:
+    return {table: [{**row, **dict.fromkeys(YARDSTICKS[table])} for row in rows[table]] for table in TABLES}
+
+
+def the_same(one: Rows, other: Rows) -> None:
+    for table in TABLES:
+        assert len(one[table]) == len(other[table])
+        for mine, yours in zip(one[table], other[table], strict=True):
+            differs = {
+                name: (mine.get(name), value) for name, value in yours.items() if not close(mine.get(name), value)
+            }
+            assert differs == {}, (table, mine["run_id"], mine["year"])
+            assert mine.keys() == yours.keys()
+
+
+def close(one: Any, other: Any) -> bool:
+    """The same value, and numbers to nine digits."""
+    if isinstance(one, float) and isinstance(other, float):
+        return one == pytest.approx(other, rel=1e-9, abs=1e-6, nan_ok=True)
+    return bool(one == other)

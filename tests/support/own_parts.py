@@ -5,8 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from programs import plugins
+from support.command_line import CommandLine
+
+SMALL = ("--llm", "rules", "--num-agents", "4", "--max-timesteps", "4", "--two-timescale", "2", "--seed", "3")
+DB = ("--db", "a.duckdb")
 
 MODULE = '''
 import numpy as np
@@ -150,3 +155,10 @@ def install(name: str, folder: Path) -> None:
     (folder / f"{name}.py").write_text(MODULE)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(ENTRY_POINTS.format(name=name))
+
+
+def played(cli: CommandLine, *flags: str, db: str = "a.duckdb") -> list[dict[str, Any]]:
+    """The years of a new run, which is the only one in its file."""
+    result = cli("run", *SMALL, *flags, "--db", db)
+    assert result.code == 0, result.err
+    return cli.sql("SELECT * EXCLUDE (run_id) FROM years ORDER BY year", db)

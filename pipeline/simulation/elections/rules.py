@@ -170,7 +170,7 @@ def own_rule(name: str, found: Any) -> Rule:
 
 
 def _checked(elect: Callable[..., Any], name: str) -> Count:
-    """The same rule; UsageError if it fails, or elects nobody who is a candidate."""
+    """The same rule; UsageError if it fails, or elects somebody who is not a candidate."""
 
     def checked(poll: Poll, rng: np.random.Generator) -> int | None:
         winner = called(elect, poll, rng, name=name, kind=ELECTION_RULE)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from programs.engines.rules import response_surface
 from signatures.texts.ballot import BallotRules, Candidates, Form
 from signatures.texts.interview import parse_deed, parse_record
+from signatures.texts.objective import Objective
 from signatures.texts.planner import EconomySummary, PlannerRecord, RateChanges
 from signatures.texts.survey import SurveyQuestion
-from signatures.texts.worker import Identity, LastRebate, Objective, WorkerRecord, YearSummary
+from signatures.texts.worker import Identity, LastRebate, WorkerRecord, YearSummary
 from signatures.types import TaxSchedule
 
 Floats = NDArray[np.float64]
