@@ -47,3 +47,32 @@ def incidence(
         typer.echo(dumps(as_json(found), allow_nan=False))
     else:
         print_figures(found, Console())
+
+
+@app.command()
+def elasticity(
+    run: Annotated[str, typer.Argument(help="number or name of a run")],
+    years: Annotated[str | None, typer.Option("--years", help="years to use, e.g. 20-29 [default: all]")] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the estimates")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    db: Db = DEFAULT_DB,
+    allow_code: AllowCode = None,
+) -> None:
+    """The elasticity of taxable income that the agents of a run showed, with standard errors clustered by worker.
+
+    It needs the extra econometrics: uv sync --extra econometrics
+
+    Example: llm-economist elasticity 3
+    """
+    from evals.elasticity.command import as_json, measure, print_measured, write_csv
+    from evals.evaluate.command import range_of_years
+    from evals.output.console import Console
+
+    with allowing(allow_code or ()):
+        found = measure(run, db, range_of_years(years) if years else None)
+    if csv:
+        write_csv(found, csv, not_over=db)
+    if json:
+        typer.echo(as_json(found))
+    else:
+        print_measured(found, Console())
