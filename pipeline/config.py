@@ -43,7 +43,17 @@ POPULATION = (
 Scenario = Literal["rational", "bounded", "democratic"]
 WorkerType = Literal["LLM", "FIXED", "ONE_LLM"]
 PlannerType = Literal[
-    "LLM", "US_FED", "SAEZ", "SAEZ_THREE", "SAEZ_FLAT", "UNIFORM", "FREE_MARKET", "RATES", "ORACLE_GRID", "ORACLE"
+    "LLM",
+    "US_FED",
+    "SAEZ",
+    "SAEZ_MEASURED",
+    "SAEZ_THREE",
+    "SAEZ_FLAT",
+    "UNIFORM",
+    "FREE_MARKET",
+    "RATES",
+    "ORACLE_GRID",
+    "ORACLE",
 ]
 Welfare = Literal["inverse_income", "paper", "utilitarian", "rawlsian", "atkinson", "equality_productivity"]
 ElectionRule = Literal["plurality", "approval", "borda", "irv", "condorcet", "sortition", "median_voter"]
@@ -160,7 +170,9 @@ class RunConfig:
     election_rule: str = setting("plurality", "voting rule by which a leader is elected (scenario democratic)")
     warmup: Whole = setting(0, "years before the first change of the tax schedule")
     elasticity: tuple[Annotated[float, Ge(0), Le(100)], ...] = setting(
-        (0.4,), "elasticity of taxable income for --planner-type SAEZ: one value, or one per bracket"
+        (0.4,),
+        "elasticity of taxable income for --planner-type SAEZ, and for SAEZ_MEASURED until it is measured: one value, "
+        "or one per bracket",
     )
     uniform_rate: Percent = setting(50, "tax rate in percent for --planner-type UNIFORM")
     rates: tuple[Annotated[float, Ge(-100), Le(100)], ...] = setting(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -20,19 +20,43 @@ NUMBERS = {int: "a whole number, e.g. 5", float: "a number, e.g. 0.5"}
 """The kinds of numbers that a flag may take, in words."""
 
 
+PEOPLE = (
+    "num_agents",
+    "seed",
+    "scenario",
+    "agent_mix",
+    "min_wage",
+    "taste_spread",
+    "dollars_of",
+    "economy",
+    "spending",
+)
+"""The settings that determine the people and their economy."""
+
+
 def with_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give `command`, which takes `**settings`, one option per field of `RunConfig`; unset options are None."""
+    return with_options(command, NAMES)
+
+
+def with_options(
+    command: Callable[..., Any], names: Collection[str], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[..., Any]:
+    """Give `command`, which takes `**settings`, an option for each of the `names` of settings; unset ones are None.
+
+    `defaults`: values that the help shows instead of those of `RunConfig`; the command itself uses them.
+    """
     own = [
         p
         for p in inspect.signature(command, eval_str=True).parameters.values()
         if p.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     hints = get_type_hints(RunConfig, include_extras=True)
-    default = RunConfig()
+    shown = {**vars(RunConfig()), **defaults}
     made = [
-        _option(field.name, hints[field.name], field.metadata["description"], getattr(default, field.name))
+        _option(field.name, hints[field.name], field.metadata["description"], shown[field.name])
         for field in fields(RunConfig)
-        if field.name in NAMES
+        if field.name in names
     ]
     command.__annotations__ = {p.name: p.annotation for p in own + made}
     command.__signature__ = inspect.Signature(own + made)  # type: ignore[attr-defined]

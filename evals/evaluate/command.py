@@ -95,7 +95,7 @@ class Evaluation:
 
 def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | None) -> Evaluation:
     """Judge `runs` (numbers, names, or `all`). UsageError if a run, a year or a welfare function does not exist."""
-    wanted = _range(years) if years else None
+    wanted = range_of_years(years) if years else None
     with ReadOnlyStore(db) as reader:
         rows = {row["run_id"]: row for row in _chosen(reader, runs)}
         played = [_load(reader, row, wanted) for row in rows.values()]
@@ -140,7 +140,7 @@ def welfare_names(welfare: str | None, objectives: Sequence[str]) -> list[str]:
     return [*(name for name in WELFARE if name in wanted), *own]
 
 
-def _range(text: str) -> tuple[int, int]:
+def range_of_years(text: str) -> tuple[int, int]:
     """`20-29` or `20` as first and last year."""
     first, _, last = text.partition("-")
     if not first.isdecimal() or (last and not last.isdecimal()) or int(last or first) < int(first):

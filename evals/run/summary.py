@@ -92,6 +92,8 @@ def notes(simulation: Simulation) -> Iterator[str]:
     yield f"Rates, percent: {'; '.join(f'{label} {told}' for label, told in laws)}.{unreached}"
     if world.config.planner_type == "LLM":
         yield _share_in_words(world)
+    if world.responses is not None:
+        yield _measured_in_words(world)
     if world.welfare > start_reached_best(world)[2]:
         yield "As played beats ORACLE: workers who work more than their best hours pay tax that everyone shares."
     kinds = world.population.utility_type
@@ -105,6 +107,21 @@ def notes(simulation: Simulation) -> Iterator[str]:
         f"decisions that fell back to the previous action: {simulation.fallbacks:,}."
     )
     yield from cautions_told.marked(cautions_told.after(world))
+
+
+def _measured_in_words(world: World) -> str:
+    """The elasticity behind the last law of `SAEZ_MEASURED`."""
+    last = world.last_turn(world.config.max_timesteps - 1)
+    found = world.measured(last)
+    if last == 0:
+        return "SAEZ_MEASURED: the law is the start; the planner decides from the second tax year on."
+    if found is None:
+        prior = "/".join(f"{one:g}" for one in world.config.elasticity)
+        return (
+            f"SAEZ_MEASURED: no positive elasticity could be measured before year {last}, so the last law uses "
+            f"--elasticity {prior}."
+        )
+    return f"SAEZ_MEASURED: the last law uses the elasticity {found:.3f}, measured in the years before year {last}."
 
 
 def _share_in_words(world: World) -> str:

@@ -1,7 +1,7 @@
 """Baseline planners and workers without a language model, with which a model's taxes and hours are compared.
 
 A baseline is a function from a `Setting` to a tax schedule and one entry in `BASELINES`; a user's own one needs no
-entry (user_parts/law.py). `RATES`, a law that never changes, needs the rates of the setting: see `planner_rule`.
+entry (user_parts/law.py). `RATES`, a law that never changes, and `SAEZ_MEASURED` are in `planner_rule`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Setting:
     worker gets from outside, on top of the rebate. `dollars_of`: the base year of all amounts; None: each amount has
     its own. `inequality_aversion`: for `atkinson`. `rates`: percent by bracket, of the planner `RATES`, or of the law
     that another planner starts from. `planner`: who sets the rates, by its name in `--planner-type`.
-    `spending`: dollars a year that public spending takes from each worker, which `windfall` includes.
+    `spending`: dollars a year that public spending takes from each worker, which `windfall` includes. `measured`: the
+    elasticity that the run's workers showed in earlier years, for `SAEZ_MEASURED`; None while it is unknown.
     """
 
     economy: Economy
@@ -56,6 +57,7 @@ class Setting:
     rates: tuple[float, ...] = ()
     planner: str = "LLM"
     spending: float = 0.0
+    measured: float | None = None
 
     def __post_init__(self) -> None:
         if self.welfare not in WELFARE:
@@ -145,11 +147,20 @@ BASELINE_RULES: dict[str, Rule] = {
 }
 """The baselines other than the oracle, which is at least as good as each of them."""
 
-FORMULAS = ("SAEZ", "SAEZ_FLAT", "SAEZ_THREE")
+FORMULAS = ("SAEZ", "SAEZ_FLAT", "SAEZ_THREE", "SAEZ_MEASURED")
 """The baselines that need the welfare weights of the objective."""
 
 FIXED = "RATES"
 """The planner whose law is the setting's `rates` and never changes."""
+
+
+MEASURED = "SAEZ_MEASURED"
+"""The planner whose law follows the elasticity that the run's own workers showed. Without a run it is `SAEZ`."""
+
+
+def saez_measured(setting: Setting) -> TaxSchedule:
+    """Saez (2001) rates with the measured elasticity, or with the setting's elasticities while none is known."""
+    return saez(setting if setting.measured is None else replace(setting, elasticities=(setting.measured,)))
 
 
 def fixed_rates(setting: Setting) -> TaxSchedule:
@@ -213,12 +224,13 @@ def oracle_grid(setting: Setting) -> TaxSchedule:
 
 
 BASELINES: Parts[Rule] = Parts(TAX_LAW, {**BASELINE_RULES, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}, own_law)
-"""All planners without a language model, by their `--planner-type`, but for `RATES`."""
+"""All planners without a language model, by their `--planner-type`, but for `RATES` and `SAEZ_MEASURED`, which need
+a run's own figures."""
 
 
 def planner_rule(name: str) -> Rule:
-    """The rule of the planner `name`: a baseline, `RATES`, or a law of the user's."""
-    return fixed_rates if name == FIXED else BASELINES[name]
+    """The rule of the planner `name`: a baseline, `RATES`, `SAEZ_MEASURED`, or a law of the user's."""
+    return {FIXED: fixed_rates, MEASURED: saez_measured}[name] if name in (FIXED, MEASURED) else BASELINES[name]
 
 
 def fixed_hours(num_agents: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.permissions import refuse_parts
 from pipeline.simulation.elections.rules import ELECTION_RULES
 
-PLANNERS_WITHOUT_A_PART = ("LLM", "RATES")
+PLANNERS_WITHOUT_A_PART = ("LLM", "RATES", "SAEZ_MEASURED")
 
 
 def take_parts(config: RunConfig) -> None:

@@ -55,9 +55,11 @@ def restore(reader: Reader, run_id: int, config: RunConfig, before: int) -> Worl
     years = reader.rows("SELECT * FROM years WHERE run_id = ? AND year < ? ORDER BY year", [run_id, before])
     for row in years:
         world.remember_planner(row["year"], schedule_of(row), row["welfare"])
+    for row in years[: -config.history_len] if world.responses is not None else []:
+        _observe_year(reader, run_id, world, row)
     for row in years[-config.history_len :]:
         _remember_year(reader, run_id, world, row)
-    _enact(world)
+    _enact(world, before)
     return world
 
 
@@ -76,7 +78,7 @@ def worlds(reader: Reader, run_id: int, config: RunConfig, years: Iterable[int])
             for row in reader.rows(between, [run_id, reached, year]):
                 world.remember_planner(row["year"], schedule_of(row), row["welfare"])
                 _remember_year(reader, run_id, world, row)
-            _enact(world)
+            _enact(world, year)
         reached = year
         yield year, world
 
@@ -111,12 +113,21 @@ def _remember_year(reader: Reader, run_id: int, world: World, row: dict[str, Any
     world.begin(row["year"] + 1)
 
 
-def _enact(world: World) -> None:
+def _observe_year(reader: Reader, run_id: int, world: World, row: dict[str, Any]) -> None:
+    """Show a year that workers no longer remember to a planner that measures their responses."""
+    query = "SELECT income FROM decisions WHERE run_id = ? AND year = ? ORDER BY agent"
+    stored = reader.columns(query, [run_id, row["year"]])
+    world.begin(row["year"])
+    world.observe(row["year"], schedule_of(row), np.ma.getdata(stored["income"]))
+
+
+def _enact(world: World, before: int) -> None:
     """Put the schedule in force that the settings require, because a fork may change the planner or the brackets. The
     planner's records on other brackets are dropped."""
     thresholds = world.config.thresholds
     if world.config.planner_type != "LLM":
-        world.schedule = world.planned()
+        # what a planner that measures has decided depends on the year; make_law decides again if one begins
+        world.schedule = world.planned(world.last_turn(max(before - 1, 0))) if world.responses else world.planned()
         return
     if world.schedule.thresholds != thresholds:
         world.schedule = world.config.own_law or on_brackets(world.schedule, thresholds)

@@ -9,11 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
-from pipeline.economy.baselines import Setting, fixed_hours, objective, planner_rule, start, start_and_oracle
+from pipeline.economy.baselines import (
+    MEASURED,
+    Setting,
+    fixed_hours,
+    objective,
+    planner_rule,
+    start,
+    start_and_oracle,
+)
 from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.population import Population, draw_population, draw_tastes
+from pipeline.economy.public_finance.responses import Responses, year_of_responses
 from pipeline.economy.tax import uniform
 from pipeline.economy.user_parts.law import OwnLaw
 from pipeline.economy.utility import Economy
@@ -47,7 +56,7 @@ class World:
     to rates ends; None without one. `delegation`: which question is asked for which worker; with archetypes None until
     they are formed.
     `judged`: (N,) utilities of the last year as they count in the objective. `satisfied`: the numbers of satisfied
-    workers and of verdicts in the last year.
+    workers and of verdicts in the last year. `responses`: what the planner `SAEZ_MEASURED` has seen; else None.
     """
 
     config: RunConfig
@@ -72,6 +81,7 @@ class World:
     windfall: float = 0.0
     schedule_before_shocks: TaxSchedule | None = None
     promised: Promised = field(default_factory=Promised)
+    responses: Responses | None = field(init=False, default=None)
     _best_response: dict[tuple[TaxSchedule, tuple[Shock, ...]], float] = field(default_factory=dict)
     _planned: dict[tuple[tuple[Shock, ...], int], TaxSchedule] = field(default_factory=dict)
 
@@ -79,6 +89,8 @@ class World:
         self.hours = np.where(self.asked, 40.0, self.fixed_hours)
         self.exposure = expose(self.config.shocks, self.population, self.config.spending)
         self.windfall = 0.0 - self.config.spending
+        if self.config.planner_type == MEASURED:
+            self.responses = Responses(self.num_agents)
 
     @property
     def num_agents(self) -> int:
@@ -167,14 +179,29 @@ class World:
         return replace(setting_of(self.config, wages, windfall=windfall), economy=self.economy)
 
     def planned(self, year: int = 0) -> TaxSchedule:
-        """The schedule of a baseline planner in `year`; computed once per economy, or each year if it depends on it."""
+        """The schedule of a baseline planner in `year`; computed once per economy, or each year if it depends on it.
+
+        `SAEZ_MEASURED` starts where a planner with a model does: without a second law nothing could be measured.
+        """
+        if self.responses is not None and year == 0:
+            return start(self.setting(year))
         rule, active = planner_rule(self.config.planner_type), self.exposure.active(year)
-        yearly = isinstance(rule, OwnLaw) and rule.yearly
+        yearly = self.responses is not None or (isinstance(rule, OwnLaw) and rule.yearly)
         key = (active, year if yearly else 0)
         if key not in self._planned:
-            setting = self.setting(year)
+            setting = replace(self.setting(year), measured=self.measured(year))
             self._planned[key] = rule(setting, year) if isinstance(rule, OwnLaw) else rule(setting)
         return self._planned[key]
+
+    def measured(self, year: int) -> float | None:
+        """The elasticity that the workers showed before `year`; None if unknown, or if the planner measures none."""
+        return None if self.responses is None else self.responses.elasticity(before=year)
+
+    def observe(self, year: int, schedule: TaxSchedule, incomes: Floats) -> None:
+        """Show the incomes (N,) of a year to the planner `SAEZ_MEASURED`: in the last year of a tax year, when workers
+        know the law. The wages are those in force."""
+        if self.responses is not None and (year + 1) % self.config.two_timescale == 0:
+            self.responses.add(year, year_of_responses(schedule, self.population.wage, incomes))
 
     def remember_workers(self, year: int, outcome: Outcome, objective: Floats) -> None:
         """Add a year to the workers' memory, and make it the latest year. `objective` (N,): in its own unit."""
@@ -191,6 +218,7 @@ class World:
             value=value,
         )
         self.outcome = outcome
+        self.observe(year, self.schedule, outcome.income)
 
     def remember_planner(self, year: int, schedule: TaxSchedule, welfare: float) -> None:
         """Add a year to the planner's memory; the last year before a change is settled."""

@@ -42,7 +42,7 @@ ORDER = {
         "sweep doctor interview personas",
         "compare survey",
         "optimize figures",
-        "evaluate elections",
+        "evaluate elections elasticity incidence",
         "report experiments validity",
         "explore",
         "cli python",

@@ -1,0 +1,191 @@
+"""`llm-economist elasticity`: the elasticity of taxable income that the agents of a run showed (docs/incidence.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from evals.output import tables
+from evals.output.console import Console
+from evals.output.number_format import decimal, several, span
+from pipeline.economy.public_finance.responses import INCOME, INSTRUMENT, LEAST_VARIANCE, NET_RATE, WAGE
+from pipeline.economy.public_finance.responses import year_of_responses as observed
+from pipeline.economy.tax import FloatArray
+from pipeline.errors import UsageError
+from pipeline.simulation.world import create
+from pipeline.store.columns import Reader
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import config_of, find_run, schedule_of
+
+ALL, SETTLED = "all years", "last year of each law"
+INSTRUMENTED, PLAIN = "instrumented", "plain"
+
+INSTALL = "uv sync --extra econometrics"
+
+NOTE = (
+    "Log income on the log net-of-tax rate with worker fixed effects; standard errors clustered by worker, intervals "
+    "95 % by Student's t. Instrumented: by the net-of-tax rate at the income of 40 hours, because workers choose their "
+    "bracket with their income. Last year of each law: after workers learned to live with it."
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An elasticity. `years`: `ALL` or `SETTLED`. `estimator`: `INSTRUMENTED` or `PLAIN`. `interval`: 95 %."""
+
+    years: str
+    estimator: str
+    elasticity: float
+    standard_error: float
+    low: float
+    high: float
+    workers: int
+    observations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Observations of several workers in several years: `values` (M, 4) as in `responses.py`, `worker` (M,)."""
+
+    values: FloatArray
+    worker: NDArray[np.int64]
+
+    def within(self) -> Sample:
+        """Each worker's mean taken out; workers with one observation have no variation and are left out."""
+        _, place, count = np.unique(self.worker, return_inverse=True, return_counts=True)
+        sums = np.column_stack([np.bincount(place, column) for column in self.values.T])
+        kept = count[place] > 1
+        return Sample((self.values - (sums / count[:, None])[place])[kept], self.worker[kept])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The elasticities of a run. `true`: of the economy's utility function, None if it differs between workers."""
+
+    run_id: int
+    first: int
+    last: int
+    laws: int
+    true: float | None
+    estimates: tuple[Estimate, ...]
+
+
+def measure(run: str, db: str, years: tuple[int, int] | None = None) -> Measured:
+    """The elasticities that the workers of a run showed, in all its years or from the first to the last of `years`.
+
+    UsageError in one line if the run or a year does not exist, if its law did not change, or without the extra.
+    """
+    _require()
+    with ReadOnlyStore(db) as reader:
+        row = find_run(reader, run)
+        run_id = int(row["run_id"])
+        laws = reader.rows("SELECT * FROM years WHERE run_id = ? ORDER BY year", [run_id])
+        if not laws:
+            raise UsageError(f"run {run_id} has no complete year yet; there is nothing to measure")
+        end = int(laws[-1]["year"])
+        first, last = years or (0, end)
+        if last > end:
+            raise UsageError(f"--years {first}-{last}: run {run_id} has years 0 to {end}")
+        laws = [one for one in laws if first <= one["year"] <= last]
+        samples = _samples(reader, run_id, laws)
+        economy = create(config_of(dict(row))).economy
+    changes = sum(schedule_of(a) != schedule_of(b) for a, b in pairwise(laws))
+    estimates = tuple(one for name, sample in samples.items() for one in _estimates(name, sample))
+    if not estimates:
+        raise UsageError(
+            f"run {run_id}, {span(first, last)}: {_why(changes)}, so no elasticity can be measured; use a run in which "
+            "the law changes, e.g. with --planner-type LLM"
+        )
+    true = float(economy.elasticity) if np.ndim(economy.elasticity) == 0 else None
+    return Measured(run_id, first, last, changes + 1, true, estimates)
+
+
+def _why(changes: int) -> str:
+    return "the law did not change" if not changes else "no two workers faced different net-of-tax rates over the years"
+
+
+def _require() -> None:
+    try:
+        import linearmodels  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"elasticity needs the extra econometrics (no {error.name}): {INSTALL}") from error
+
+
+def _samples(reader: Reader, run_id: int, laws: list[dict[str, Any]]) -> dict[str, Sample]:
+    """The observations of all years, and of the last year of each law."""
+    query = "SELECT agent, wage, income FROM panel WHERE run_id = ? AND year = ? ORDER BY agent"
+    parts = []
+    for row in laws:
+        stored = {name: np.ma.getdata(one) for name, one in reader.columns(query, [run_id, row["year"]]).items()}
+        values, counts = observed(schedule_of(row), stored["wage"], stored["income"])
+        parts.append(Sample(values[counts], stored["agent"][counts].astype(np.int64)))
+    after = [*laws[1:], None]
+    ends = [b is None or schedule_of(a) != schedule_of(b) for a, b in zip(laws, after, strict=True)]
+    return {ALL: _joined(parts), SETTLED: _joined([part for part, end in zip(parts, ends, strict=True) if end])}
+
+
+def _joined(parts: list[Sample]) -> Sample:
+    return Sample(np.concatenate([one.values for one in parts]), np.concatenate([one.worker for one in parts]))
+
+
+def _estimates(years: str, sample: Sample) -> Iterator[Estimate]:
+    """Both estimates; none where net-of-tax rates do not vary or fewer than two workers remain."""
+    inside = sample.within()
+    workers = len(np.unique(inside.worker))
+    for estimator, by in ((INSTRUMENTED, INSTRUMENT), (PLAIN, NET_RATE)):
+        if workers >= 2 and inside.values[:, by].var() >= LEAST_VARIANCE:
+            yield _estimate(years, estimator, by, inside, workers)
+
+
+def _estimate(years: str, estimator: str, by: int, inside: Sample, workers: int) -> Estimate:
+    """Two-stage least squares; with the regressor as its own instrument, least squares."""
+    from linearmodels.iv import IV2SLS
+    from scipy.stats import t
+
+    values = inside.values
+    control = values[:, [WAGE]] if values[:, WAGE].var() >= LEAST_VARIANCE else None
+    model = IV2SLS(values[:, [INCOME]], control, values[:, [NET_RATE]], values[:, [by]])
+    found = model.fit(cov_type="clustered", clusters=inside.worker, debiased=True)
+    slope, error = float(found.params.iloc[-1]), float(found.std_errors.iloc[-1])
+    reach = float(t.ppf(0.975, workers - 1)) * error
+    return Estimate(years, estimator, slope, error, slope - reach, slope + reach, workers, len(values))
+
+
+# -- output ------------------------------------------------------------------------------------------------------
+
+
+def print_measured(found: Measured, console: Console) -> None:
+    """Print the estimates in 80 columns."""
+    true = "" if found.true is None else f"; the utility function has {found.true:g}"
+    years = span(found.first, found.last)
+    console.print(f"Elasticity of taxable income in run {found.run_id}, {years}, {several(found.laws, 'law')}{true}.")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False, show_edge=False)
+    for head in ("years", "estimate"):
+        table.add_column(head, no_wrap=True)
+    for head in ("elasticity", "s.e.", "95 %", "workers", "n"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in found.estimates:
+        interval = f"{decimal(one.low, 3)} .. {decimal(one.high, 3)}"
+        figures = (decimal(one.elasticity, 3), decimal(one.standard_error, 3), interval)
+        table.add_row(one.years, one.estimator, *figures, f"{one.workers:,}", f"{one.observations:,}")
+    console.print(table)
+    console.print(NOTE)
+
+
+def as_json(found: Measured) -> str:
+    """All estimates as JSON."""
+    return json.dumps(asdict(found), allow_nan=False)
+
+
+def write_csv(found: Measured, path: str, *, not_over: str) -> None:
+    """Write one row per estimate. UsageError if the file cannot be written."""
+    rows = [{"run_id": found.run_id, **asdict(one)} for one in found.estimates]
+    tables.write_csv(rows, path, not_over=not_over, flag="--csv")
