@@ -1,5 +1,4 @@
-"""Model calls: filtered by role, status, regret and version of the prompt, the worst decisions first; a click shows a
-call, and two versions of a prompt are compared line by line."""
+"""Model calls by role, status, regret and version of the prompt, the worst decisions first; versions compared."""
 
 from __future__ import annotations
 
