@@ -55,12 +55,13 @@ def _next(db: str, interval: float) -> list[dict[str, Any]]:
 
 def _lines(db: str, states: list[dict[str, Any]], console: Console, *, once: bool, interval: float) -> None:
     """Print one line for every run that has advanced since its last line."""
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, str] = {}
     while states:
         for state in states:
-            if told.get(state["path"]) != state:
-                told[state["path"]] = state
-                console.print(line(state), highlight=False, markup=False, soft_wrap=True)
+            now = line(state)
+            if told.get(state["path"]) != now:
+                told[state["path"]] = now
+                console.print(now, highlight=False, markup=False, soft_wrap=True)
         if once:
             return
         states = _next(db, interval)

@@ -11,16 +11,38 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
+from evals.run.setting_panels import in_order
 from pipeline.errors import UsageError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+OPTIONS = "Options"
+"""The title of the options that are in no panel."""
+
+
 class EachOnce(TyperCommand):
-    """A command that refuses an option given twice; otherwise the last one would silently win."""
+    """A command that refuses an option given twice; otherwise the last one would silently win. Its help has a section
+    for each panel of options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments, the command's own options, and each panel; the panels come first if the only own option is
+        `--help`."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                sections.setdefault(_title(param), []).append(record)
+        titles = in_order(sections)
+        if len(sections.get(OPTIONS, ())) == 1:
+            titles.append(titles.pop(titles.index(OPTIONS)))
+        for title in titles:
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
 
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)
+        if ctx.resilient_parsing:  # a shell asks what may follow
+            return parser
         parse = parser.parse_args
 
         def parse_args(args: list[str]) -> Any:
@@ -33,6 +55,13 @@ class EachOnce(TyperCommand):
 
         parser.parse_args = parse_args  # type: ignore[method-assign]
         return parser
+
+
+def _title(param: Any) -> str:
+    """The section of a help that lists a parameter."""
+    if param.param_type_name == "argument":
+        return "Arguments"
+    return getattr(param, "rich_help_panel", None) or OPTIONS
 
 
 def _spellings(option: Any) -> list[str]:
@@ -48,7 +77,6 @@ class _App(typer.Typer):
 
 app = _App(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
     help="An economy of language-model agents in which tax policy is designed, voted on and studied.",

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
+from evals.cli import completions
+from evals.run.setting_panels import panel_of, place_of
 from pipeline.config import NAMES, OWN_PARTS, RunConfig
 from pipeline.errors import UsageError
 from programs.text_files import each_once, underscored
@@ -55,7 +57,7 @@ def with_options(
     shown = {**vars(RunConfig()), **defaults}
     made = [
         _option(field.name, hints[field.name], field.metadata["description"], shown[field.name])
-        for field in fields(RunConfig)
+        for field in sorted(fields(RunConfig), key=lambda field: place_of(field.name))
         if field.name in names
     ]
     command.__annotations__ = {p.name: p.annotation for p in own + made}
@@ -67,12 +69,13 @@ def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Para
     flag, kind = f"--{name.replace('_', '-')}", _plain(annotation)
     shown = "" if default in (None, "", {}, (), False) else f" [default: {_shown(default)}]"
     names = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    common: dict[str, Any] = {"help": f"{help}{shown}", "rich_help_panel": panel_of(name)}
     if kind in NUMBERS:
-        option = typer.Option(names, help=f"{help}{shown}", parser=_reader(kind), metavar=f"<{kind.__name__}>")
-    elif name in OWN_PARTS:
-        option = typer.Option(names, help=f"{help}{shown}", metavar=f"<{'|'.join(OWN_PARTS[name][1])}|module:Name>")
+        option = typer.Option(names, parser=_reader(kind), metavar=f"<{kind.__name__}>", **common)
     else:
-        option = typer.Option(names, help=f"{help}{shown}")
+        if name in OWN_PARTS:
+            common["metavar"] = f"<{'|'.join(OWN_PARTS[name][1])}|module:Name>"
+        option = typer.Option(names, autocompletion=completions.SETTINGS.get(name), **common)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

@@ -8,18 +8,27 @@ import typer
 
 from evals.cli.app import DEFAULT_DB, AllowCode, AllowFile, Db, app
 from evals.cli.options import read_toml, with_run_options
+from evals.run.setting_panels import LIMITS, MOST_USED
 from pipeline.errors import UsageError
 
 
 @app.command()
 @with_run_options
 def run(
-    config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="TOML file of settings; flags override it", rich_help_panel=MOST_USED),
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="estimate calls, tokens, dollars and time; call no model")
+        bool,
+        typer.Option(
+            "--dry-run", help="estimate calls, tokens, dollars and time; call no model", rich_help_panel=LIMITS
+        ),
     ] = False,
-    latency: Annotated[float, typer.Option("--latency", min=0, help="seconds per answer, for --dry-run")] = 1.0,
-    json: Annotated[bool, typer.Option("--json", help="print JSON, with --dry-run")] = False,
+    latency: Annotated[
+        float, typer.Option("--latency", min=0, help="seconds per answer, for --dry-run", rich_help_panel=LIMITS)
+    ] = 1.0,
+    json: Annotated[bool, typer.Option("--json", help="print JSON, with --dry-run", rich_help_panel=LIMITS)] = False,
     **settings: Any,
 ) -> None:
     """Play an economy and store every trace.
@@ -40,6 +49,20 @@ def run(
     from evals.run.command import run as play
 
     raise typer.Exit(play(given, Console()))
+
+
+@app.command()
+def init(
+    path: Annotated[str, typer.Argument(metavar="FILE", help="TOML file to write; it must not exist")] = "study.toml",
+) -> None:
+    """Write a commented file of settings for --config.
+
+    Example: llm-economist init study.toml
+    """
+    from evals.output.console import Console
+    from evals.run.settings_file import init as write
+
+    write(path, Console())
 
 
 @app.command()

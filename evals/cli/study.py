@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from evals.cli import completions
 from evals.cli.app import DEFAULT_DB, AllowCode, AllowFile, Db, app
 from evals.cli.options import read_toml, with_run_options
 from pipeline.errors import UsageError
@@ -105,7 +106,10 @@ def compare(
 @with_run_options
 def experiment(
     which: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="name of the experiment, `all` or `paper`")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="name of the experiment, `all` or `paper`", autocompletion=completions.experiments
+        ),
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
     paper: Annotated[
@@ -348,7 +352,7 @@ def report(
 
 @app.command()
 def figure(
-    name: Annotated[str | None, typer.Argument(help="name of the figure")] = None,
+    name: Annotated[str | None, typer.Argument(help="name of the figure", autocompletion=completions.figures)] = None,
     runs: Annotated[list[str] | None, typer.Argument(help="numbers or names of runs")] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", help=".pdf, .svg, .png or .json file to write")

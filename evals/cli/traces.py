@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evals.cli import completions
 from evals.cli.app import DEFAULT_DB, Db, app
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import INTERRUPTED
@@ -14,7 +15,12 @@ from pipeline.terminal import OutputLost
 
 @app.command()
 def sql(
-    query: Annotated[str | None, typer.Argument(help="a saved query, one SELECT, or - for standard input")] = None,
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            help="a saved query, one SELECT, or - for standard input", autocompletion=completions.saved_queries
+        ),
+    ] = None,
     db: Db = DEFAULT_DB,
     param: Annotated[list[str] | None, typer.Option("--param", help="NAME=VALUE for $NAME; repeatable")] = None,
     list_all: Annotated[bool, typer.Option("--list", help="list the saved queries")] = False,
@@ -199,7 +205,9 @@ def strategies(json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 @app.command()
 def laws(
-    law: Annotated[str | None, typer.Argument(help="law to show, as --law takes it")] = None,
+    law: Annotated[
+        str | None, typer.Argument(help="law to show, as --law takes it", autocompletion=completions.laws)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List the tax laws that --law knows by name, or show the brackets of one.

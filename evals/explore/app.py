@@ -41,6 +41,14 @@ def _(asked, page, registry, source):
 
 @app.cell
 def _(asked, controls, page, registry, source):
+    clock = registry.clock(page.value, source, controls, asked)
+    clock
+    return (clock,)
+
+
+@app.cell
+def _(asked, clock, controls, page, registry, source):
+    registry.advance(page.value, source, controls, asked, clock)
     picker = registry.picker(page.value, source, controls, asked)
     picker
     return (picker,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -60,6 +61,16 @@ def block(title: str, content: Any, *, length: int | None = None) -> Html:
     if length is not None and length > len(content):
         shown = Html(f"{shown}\n... ({length - len(content):,} more characters)")
     return Html(f'<div class="name">{text(title)}</div><pre>{shown}</pre>')
+
+
+def changed(before: str, after: str) -> str:
+    """The lines that differ, with `-` before what went and `+` before what came.
+
+    >>> changed("a\\nb", "a\\nc")
+    ' a\\n-b\\n+c'
+    """
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))
+    return "\n".join(line for line in lines[2:] if not line.startswith("@@")) or "(the same text)"
 
 
 def folded(title: str, *parts: Html, open: bool = False) -> Html:

@@ -1,6 +1,8 @@
 """The pages of the explorer by name. A page is a module with `controls`, `picker` and `view`.
 
-`controls`: inputs by name. `picker`: an element made from their values, or None. `view`: markup made from both.
+`controls`: inputs by name. `picker`: an element made from their values, or None. `view`: markup made from both. A page
+that plays also has `clock`, an element that ticks, or None; and `advance`, which every tick calls. `asked` has what the
+address asks for, and is this session's memory of where the user is.
 """
 
 from __future__ import annotations
@@ -39,7 +41,21 @@ def row(inputs: Any) -> Any:
     return mo.hstack(list(inputs.elements.values()), justify="start", wrap=True, gap=1)
 
 
-def picker(page: str, source: Source, inputs: Any, asked: Mapping[str, Any]) -> Any:
+def clock(page: str, source: Source, inputs: Any, asked: dict[str, Any]) -> Any:
+    """The element that ticks while a page plays; None for other pages."""
+    make = getattr(PAGES[page], "clock", None)
+    if make is None or not isinstance(inputs, mo.ui.dictionary):
+        return None
+    return _or_message(lambda: make(source, inputs.value, asked))
+
+
+def advance(page: str, source: Source, inputs: Any, asked: dict[str, Any], ticking: Any) -> None:
+    """Let a page that plays take a step, if its clock has ticked."""
+    if getattr(ticking, "value", ""):
+        _or_message(lambda: PAGES[page].advance(source, inputs.value, asked))
+
+
+def picker(page: str, source: Source, inputs: Any, asked: dict[str, Any]) -> Any:
     """The element of a page that depends on its inputs; None if it has none."""
     if not isinstance(inputs, mo.ui.dictionary):
         return None

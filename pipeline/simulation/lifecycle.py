@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -37,6 +38,7 @@ from pipeline.store.incoming_calls import TOTALS
 from pipeline.store.lost_database import FileLost
 from pipeline.store.run_lookup import known_calls, years_played
 from pipeline.store.writer import Store, check_name
+from programs.calls.rate_limits import calls_in_flight
 from programs.models import without_secrets
 from programs.visible import visible
 
@@ -203,15 +205,25 @@ def _tell_live(simulation: Simulation) -> OnYear:
     """Update the state that other processes see of this run."""
     server = simulation.store.server
     known = {"name": simulation.config.name, "years": simulation.config.max_timesteps}
+    started = time.monotonic()
+
+    def at_this_moment() -> dict[str, Any]:
+        now: dict[str, Any] = {"start": simulation.start, "seconds": time.monotonic() - started}
+        if simulation.run_id:
+            now["run_id"] = simulation.run_id
+        if not simulation.config.divided:  # other processes send the workers' calls then
+            now["in_flight"] = calls_in_flight()
+        return now
+
     if server is not None:
         server.progress = {**known, "year": simulation.start}
+        server.at_this_moment = at_this_moment
 
     def on_year(year: Year) -> None:
         if server is not None:
             usage = simulation.llm_agents.usage
             server.progress = {
                 **known,
-                "run_id": simulation.run_id,
                 "year": year.year + 1,
                 "welfare": year.welfare,
                 "calls": usage.calls,

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -102,11 +103,15 @@ def _line(client: socket.socket) -> bytes:
 
 
 class Server:
-    """Serves copies and status of one open store, in a thread. `lock` is held while the file must not change."""
+    """Serves copies and status of one open store, in a thread. `lock` is held while the file must not change.
+
+    The status is `progress`, which the owner sets, and what `at_this_moment` returns when a client asks.
+    """
 
     def __init__(self, path: str, lock: threading.RLock) -> None:
         self.path, self.lock = path, lock
         self.progress: dict[str, Any] = {}
+        self.at_this_moment: Callable[[], dict[str, Any]] = dict
         self.address = socket_path(path)
         self.socket = socket.socket(socket.AF_UNIX)
         try:
@@ -162,7 +167,7 @@ class Server:
             return {"error": "expected an object"}
         if "copy_to" in request:
             return self._copy(str(request["copy_to"]))
-        return {"pid": os.getpid(), "path": self.path, **self.progress}
+        return {"pid": os.getpid(), "path": self.path, **self.progress, **self.at_this_moment()}
 
     def _copy(self, folder: str) -> dict[str, Any]:
         """Copy the file and its log between two commits.

@@ -295,6 +295,11 @@ def limiter_of(
         return _limiters[key]
 
 
+def calls_in_flight() -> int:
+    """Requests that this process has sent to servers and that are not answered yet."""
+    return sum(server.in_flight for limiter in list(_limiters.values()) for server in limiter.servers)
+
+
 def waiting_in_words() -> str:
     """Which limits calls are waiting for, for a progress line; empty if there are none."""
     held = sorted({limiter.held_by for limiter in list(_limiters.values()) if limiter.waiting and limiter.held_by})

@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import numpy as np
 import pytest
 from support.command_line import CommandLine
 from support.explored_runs import BOUNDED, DEMOCRATIC, LONG, PEOPLE, TAX_YEAR, YEARS, play, poison
+from support.live_runs import started, until
 
 from evals.explore import registry, utility_curve
-from evals.explore.markup import text
-from evals.explore.pages.optimize import changed
+from evals.explore.markup import changed, text
 from evals.explore.source import Place, Source, opened
+from evals.testing.openai_server import Loopback
+from evals.testing.server_replies import MODEL
+from pipeline.errors import StoreError
+from pipeline.store import snapshots
+from pipeline.store.query import ask
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,101 @@ def test_the_page_of_an_election_year_has_the_winner(source: Source) -> None:
     page = shown("Year", source, {"run": DEMOCRATIC, "year": TAX_YEAR})
     assert "Election" in page
     assert 'class="marked"' in page
+
+
+def test_a_year_has_its_ballots(played: Path, source: Source) -> None:
+    page = shown("Year", source, {"run": DEMOCRATIC, "year": TAX_YEAR})
+    assert "Ballots" in page
+    with source.reading(str(played)) as reader:
+        votes = reader.rows("SELECT voter, candidate, ballot FROM votes WHERE year = ?", [TAX_YEAR])
+    for vote in votes:
+        cast = "abstains" if vote["candidate"] is None else ", ".join(f"worker {one}" for one in vote["ballot"])
+        assert re.search(rf">worker {vote['voter']}</a></td><td class=\"\">{cast}</td>", page)
+
+
+def test_years_play_up_to_the_last_one_and_start_again(played: Path, source: Source) -> None:
+    """As app.py asks for it: the button, a tick, and the slider that the tick moves."""
+    page, place = registry.PAGES["Year"], Place(str(played), BOUNDED)
+    asked: dict[str, Any] = {"run": BOUNDED}
+
+    def slider() -> int:
+        return int(page.picker(source, values, asked).value)
+
+    values = {"run": place, "play": False}
+    assert page.clock(source, values, asked) is None
+    assert slider() == YEARS - 1
+    values["play"] = True
+    assert page.clock(source, values, asked) is not None
+    seen = [slider()]
+    for _ in range(YEARS):
+        page.advance(source, values, asked)
+        seen.append(slider())
+    assert seen == [*range(YEARS), YEARS - 1]
+
+
+def test_playing_starts_at_the_year_to_which_the_slider_was_moved(played: Path, source: Source) -> None:
+    page, asked = registry.PAGES["Year"], dict[str, Any]()
+    values = {"run": Place(str(played), BOUNDED), "play": True}
+    page.picker(source, values, asked)._on_change(2)
+    page.clock(source, values, asked)
+    page.advance(source, values, asked)
+    assert page.picker(source, values, asked).value == 3
+
+
+def test_calls_are_filtered_by_the_version_of_their_prompt_and_two_versions_are_compared(
+    played: Path, source: Source
+) -> None:
+    page = registry.PAGES["Calls"]
+    versions = [one for one in page._versions(source).values() if one is not None]
+    with source.reading(str(played)) as reader:
+        stored = reader.rows("SELECT prompt_hash, system_prompt, calls FROM prompt_versions WHERE run_id = 2")
+    assert {one.hash for one in versions} == {row["prompt_hash"] for row in stored}
+    assert len(versions) > 2
+    for row in stored:
+        (version,) = (one for one in versions if one.hash == row["prompt_hash"])
+        values = {"run": Place(str(played), DEMOCRATIC), "role": None, "status": None, "regret": 0, "version": version}
+        assert len(page.picker(source, values, {}).data) == row["calls"]
+        assert page._prompt(source, version) == row["system_prompt"]
+    values["other"] = next(one for one in versions if one is not values["version"])
+    made = page.view(source, values, None)
+    before, after = (page._prompt(source, one) for one in (values["other"], values["version"]))
+    lines = changed(before, after).splitlines()
+    assert any(line.startswith("+") for line in lines)
+    assert str(text("\n".join(lines))) in made
+
+
+def test_an_answer_can_be_taken_away_as_csv_and_as_parquet(played: Path, source: Source, tmp_path: Path) -> None:
+    sql = registry.PAGES["SQL"]
+    asked = "SELECT run_id, year, agent, labor, satisfied FROM decisions ORDER BY ALL"
+    with ask(str(played), asked) as answer:
+        (tmp_path / "answer.parquet").write_bytes(sql._as_parquet(answer))
+        rows = list(answer.rows())
+    assert duckdb.sql(f"FROM '{tmp_path / 'answer.parquet'}'").fetchall() == rows
+    page = sql.view(source, {"db": str(played), "question": sql.OWN}, asked).text
+    assert page.count("<marimo-download") == 2
+    for name in ("answer.csv", "answer.parquet"):
+        assert name in page
+
+
+@pytest.mark.slow
+def test_a_run_whose_first_year_is_not_complete_tells_how_many_calls_are_in_flight(tmp_path: Path) -> None:
+    db = str(tmp_path / "live.duckdb")
+    run = ("run", "--llm", MODEL, "--num-agents", "3", "--max-timesteps", "5", "--db", db)
+    with Loopback(latency=4) as server, started(*run, "--base-url", server.url):
+
+        def state() -> Any:
+            with suppress(StoreError):
+                return snapshots.status(db)
+
+        now = until(lambda: (told := state()) and told.get("in_flight") == 3 and told, 60)
+        assert now["year"] == 0, "one question to each worker of the first year"
+        source = opened([], [db])
+        try:
+            page = shown("Live", source)
+        finally:
+            source.close()
+    assert "running" in page
+    assert "<dt>calls in flight</dt><dd>3</dd>" in page
 
 
 def test_a_saved_question_is_answered_with_its_defaults(source: Source) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.chromium import chromium, deep, needs_chromium, show
-from support.explored_runs import BOUNDED, play, poison
+from support.explored_runs import BOUNDED, YEARS, play, poison
 from support.live_runs import started, year_of
 
 from evals.explore.registry import PAGES
@@ -103,6 +103,19 @@ def test_a_click_on_a_year_shows_the_decision_of_that_year(browser: Any, hostile
     boxes[-1].click()
     eventually(lambda: "Year 3: worker" not in browser.execute_script("return document.body.innerText"))
     eventually(lambda: re.search(r"Year \d+: worker 1 chose", browser.execute_script("return document.body.innerText")))
+
+
+def test_a_button_plays_the_years(browser: Any, hostile: str) -> None:
+    shown = "return +document.querySelector('.ex .title').innerText.match(/Year (\\d+)/)[1]"
+    opened(browser, f"{hostile}&page=Year&run={BOUNDED}&year=1")
+    assert browser.execute_script(shown) == 1
+    (button,) = (one for one in deep(browser, "button") if "play" in one.text)
+    button.click()
+    seen = eventually(lambda: (year := browser.execute_script(shown)) > 2 and year)
+    assert seen <= YEARS - 1
+    button.click()
+    eventually(lambda: deep(browser, "marimo-refresh") == [])
+    assert said(browser) == []
 
 
 def asked(address: str, path: str, headers: dict[str, str]) -> tuple[int, Any, bytes]:

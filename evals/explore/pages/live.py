@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import altair as alt
@@ -198,10 +197,11 @@ def _facts(one: Watched) -> dict[str, str]:
     return {
         "status": status,
         "years": f"{played:,} of {row['max_timesteps']:,}",
-        "time left": _time_left(row, played) if live else MISSING,
+        "time left": time_left(live) if live else MISSING,
         "rates": MISSING if last is None else f"{rates(last['rates'])} %",
         "welfare": MISSING if last is None else number(last["played"]),
         "calls": f"{live.get('calls') or calls['calls']:,}",
+        **({"calls in flight": f"{live['in_flight']:,}"} if "in_flight" in live else {}),
         "failed": f"{calls['failed'] or 0:,} ({share})",
         "tokens": f"{tokens:,.0f}",
         "cost": "unknown" if cost is None else f"${cost:,.4f}",
@@ -209,12 +209,16 @@ def _facts(one: Watched) -> dict[str, str]:
     }
 
 
-def _time_left(row: Row, played: int) -> str:
-    """At the speed so far, in minutes and seconds."""
-    if not played or row["created_at"] is None:
+def time_left(live: Mapping[str, Any]) -> str:
+    """At the speed of the process that plays the run, in hours, minutes and seconds.
+
+    >>> time_left({"seconds": 30.0, "start": 100, "year": 110, "years": 200})
+    '4 min 30 s'
+    """
+    played = live["year"] - live["start"]
+    if not played:
         return MISSING
-    passed = (datetime.now(UTC).replace(tzinfo=None) - row["created_at"]).total_seconds()
-    left = int(passed / played * (row["max_timesteps"] - played))
+    left = int(live["seconds"] / played * (live["years"] - live["year"]))
     return f"{left // 3600} h {left % 3600 // 60} min" if left >= 3600 else f"{left // 60} min {left % 60} s"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,21 +80,11 @@ def view(source: Source, values: Mapping[str, Any], picked: Any) -> Html:
     parts += [
         markup.picture(_scores(rows), height=200, label="Score of each trial"),
         markup.heading(f"Trial {chosen}, changes from trial {rows[0]['trial']}"),
-        markup.block("changes", changed(first["prompt"] or "", now["prompt"] or "")),
+        markup.block("changes", markup.changed(first["prompt"] or "", now["prompt"] or "")),
         markup.block("prompt", now["prompt"]),
         markup.block("instructions and demonstrations", now["program"]),
     ]
     return markup.joined(*parts)
-
-
-def changed(before: str, after: str) -> str:
-    """The lines that differ, with `-` before what went and `+` before what came.
-
-    >>> changed("a\\nb", "a\\nc")
-    ' a\\n-b\\n+c'
-    """
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))
-    return "\n".join(line for line in lines[2:] if not line.startswith("@@")) or "(the same text)"
 
 
 def _facts(study: Row) -> dict[str, str]:

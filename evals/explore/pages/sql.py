@@ -1,8 +1,9 @@
-"""SQL: saved queries with their parameters as fields, and free SQL; the result as a table, a chart and a CSV file."""
+"""SQL: saved queries with their parameters as fields, and free SQL; the result as a table, a chart and a file."""
 
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from evals.explore.markup import Html
 from evals.explore.source import Source
 from evals.figures import style
 from evals.figures.style import BLUE, RUNS, Chart, Drawing, Size
-from evals.output.formats import write_csv
+from evals.output.formats import write_csv, write_parquet
 from evals.output.number_format import plain
 from evals.output.tables import Table
 from evals.sql import saved_queries
 from evals.sql.saved_queries import LATEST_RUN, Parameter
-from pipeline.store.query import ask
+from pipeline.store.query import Answer, ask
 
 OWN = "your own SQL"
 ROWS = 200
@@ -29,6 +30,7 @@ ROWS = 200
 MOST_ROWS = 100_000
 """Rows of the file."""
 
+LABELS = {"csv": "CSV", "parquet": "Parquet"}
 SECONDS = 30.0
 EXAMPLE = "SELECT year, avg(labor) AS hours, avg(regret) AS regret\nFROM decisions\nGROUP BY year ORDER BY year"
 
@@ -75,13 +77,22 @@ def view(source: Source, values: Mapping[str, Any], picked: Any) -> Any:
         head, rows = answer.columns, list(answer.rows())
         text = io.StringIO()
         write_csv(answer, text)
+        files = {"csv": text.getvalue().encode(), "parquet": _as_parquet(answer)}
         more = answer.more
     note = " ".join(question.help) + f" {len(rows):,}{'+' if more else ''} rows."
     parts = [markup.paragraph(note), *_picture(head, rows), markup.table(_table(head, rows[:ROWS]))]
     if len(rows) > ROWS:
         parts.append(markup.paragraph(f"The first {ROWS} rows; the file has {'the first ' * more}{len(rows):,}."))
-    file = mo.download(text.getvalue().encode(), filename=f"{name if name != OWN else 'answer'}.csv", label="CSV")
-    return mo.vstack([mo.Html(str(markup.joined(*parts))), file])
+    called = name if name != OWN else "answer"
+    links = [mo.download(it, filename=f"{called}.{kind}", label=LABELS[kind]) for kind, it in files.items()]
+    return mo.vstack([mo.Html(str(markup.joined(*parts))), mo.hstack(links, justify="start")])
+
+
+def _as_parquet(answer: Answer) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "answer.parquet"
+        write_parquet(answer, file)
+        return file.read_bytes()
 
 
 def _table(head: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Table:

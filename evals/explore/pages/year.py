@@ -45,22 +45,63 @@ SELECT candidate, wage, left(occupation, 80) AS occupation, votes, vote_share, a
 FROM elections WHERE run_id = ? AND year = ? ORDER BY votes DESC NULLS LAST, candidate LIMIT 40
 """
 
+VOTES = """
+SELECT voter, candidate, ballot, fallback FROM votes WHERE run_id = ? AND year = ? ORDER BY voter LIMIT ?
+"""
+
+MOST_VOTES = 200
+
 
 def controls(source: Source, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The run."""
-    return {"run": elements.run(source, asked)}
+    """The run, and a button that starts and stops the years."""
+    play = mo.ui.button(value=False, on_click=lambda playing: not playing, label="play / pause")
+    return {"run": elements.run(source, asked), "play": play}
 
 
-def picker(source: Source, values: Mapping[str, Any], asked: Mapping[str, Any]) -> Any:
+def clock(source: Source, values: Mapping[str, Any], asked: dict[str, Any]) -> Any:
+    """Ticks while the years play, which start again after the last one."""
+    if not values["play"]:
+        return None
+    years = _years(source, values)
+    if _year(asked, years) == years - 1:
+        asked["year"] = 0
+    return mo.ui.refresh(options=["1s", "2s", "5s"], default_interval="1s", label="a year every")
+
+
+def advance(source: Source, values: Mapping[str, Any], asked: dict[str, Any]) -> None:
+    """The next year, up to the last one."""
+    years = _years(source, values)
+    asked["year"] = min(_year(asked, years) + 1, max(years - 1, 0))
+
+
+def _years(source: Source, values: Mapping[str, Any]) -> int:
+    return int(source.runs()[values["run"]]["years"])
+
+
+def _year(asked: Mapping[str, Any], years: int) -> int:
+    return elements.integer(asked, "year", among=range(years), otherwise=years - 1)
+
+
+def picker(source: Source, values: Mapping[str, Any], asked: dict[str, Any]) -> Any:
     """A slider over the years played, at the year in the address or the last one."""
-    place: Place = values["run"]
-    years = int(source.runs()[place]["years"])
+    years = _years(source, values)
     if not years:
         return None
     if years == 1:
         return mo.ui.slider(0, 1, value=0, label="year", show_value=True)
-    year = elements.integer(asked, "year", among=range(years), otherwise=years - 1)
-    return mo.ui.slider(0, years - 1, step=1, value=year, label="year", show_value=True, full_width=True)
+
+    def remember(year: float | None) -> None:
+        asked["year"] = int(year or 0)
+
+    return mo.ui.slider(
+        *(0, years - 1),
+        step=1,
+        value=_year(asked, years),
+        label="year",
+        show_value=True,
+        full_width=True,
+        on_change=remember,
+    )
 
 
 def view(source: Source, values: Mapping[str, Any], picked: Any) -> Html:
@@ -129,7 +170,26 @@ def _election(reader: Reader, place: Place, year: int) -> list[Html]:
     marked = frozenset((i, j) for i, row in enumerate(rows) if row["elected"] for j in range(7))
     head = ["candidate", "occupation", "wage", "votes", "share", "platform", "enacted"]
     caption = f"{voted}The winner is marked; changes of rates in percentage points."
-    return [markup.heading("Election"), markup.table(Table(caption, head, cells, frozenset({2, 3, 4}), marked))]
+    made = markup.table(Table(caption, head, cells, frozenset({2, 3, 4}), marked))
+    return [markup.heading("Election"), made, *_votes(reader, place, year)]
+
+
+def _votes(reader: Reader, place: Place, year: int) -> list[Html]:
+    """The ballots, folded; none under a rule without a vote."""
+    rows = reader.rows(VOTES, [place.run_id, year, MOST_VOTES + 1])
+    if not rows:
+        return []
+    cells = [
+        [
+            markup.link(f"worker {row['voter']}", page="Worker", run=place.run_id, year=year, worker=row["voter"]),
+            "abstains" if row["candidate"] is None else ", ".join(f"worker {one}" for one in row["ballot"]),
+            "yes" if row["fallback"] else "",
+        ]
+        for row in rows[:MOST_VOTES]
+    ]
+    caption = f"The first {MOST_VOTES} voters. " if len(rows) > MOST_VOTES else ""
+    head = ["voter", "candidates, the best first", "fallback"]
+    return [markup.folded("Ballots", markup.table(Table(f"{caption}As cast.", head, cells)))]
 
 
 def _deciles(rows: Sequence[Row]) -> Table:
