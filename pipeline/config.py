@@ -167,7 +167,11 @@ class RunConfig:
     shock: tuple[str, ...] = setting(
         (), "shock to the economy, e.g. 'year=25: wages*0.8 where age > 50'; can be repeated (docs/shocks.md)"
     )
-    economy: Literal["weekly", "v1"] = setting("weekly", "unit of the cost of effort: weekly, or as in v1 (docs/v1.md)")
+    economy: Literal["weekly", "v1", "calibrated"] = setting(
+        "weekly",
+        "cost of effort: weekly; as in v1 (docs/v1.md); or calibrated, each worker's own, inverted from its income "
+        "under the law of the data's year (docs/population.md)",
+    )
     welfare: str = setting("inverse_income", "the planner's objective")
     inequality_aversion: Annotated[float, Ge(0), Le(100)] = setting(
         1.0, "inequality aversion of --welfare atkinson: 0 gives the mean of utilities, 1 the geometric mean"

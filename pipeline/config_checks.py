@@ -78,6 +78,11 @@ def _check_people(config: Settings) -> None:
             f"--percent-ego {config.percent_ego:g} + --percent-alt {config.percent_alt:g} + --percent-adv "
             f"{config.percent_adv:g} = {total:g}; they must add to 100"
         )
+    if config.economy == "calibrated" and config.taste_spread:
+        raise ValueError(
+            f"--taste-spread {config.taste_spread:g} does not fit --economy calibrated, which gives each worker the "
+            "cost of effort that explains its income; leave one of them out"
+        )
     if not (config.exploration or config.exploitation):
         raise ValueError(
             "--no-exploration and --no-exploitation: workers must be told to explore or to exploit; leave one out"
@@ -127,6 +132,11 @@ def _check_archetypes(config: Settings) -> None:
         raise ValueError(
             f"--archetypes {config.archetypes} does not fit --scenario democratic, where every worker votes; "
             "use rational or bounded"
+        )
+    if config.economy == "calibrated":
+        raise ValueError(
+            f"--archetypes {config.archetypes} does not fit --economy calibrated, in which each worker has its own "
+            "cost of effort; leave one of them out"
         )
     if config.taste_spread:
         raise ValueError(

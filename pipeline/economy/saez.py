@@ -33,13 +33,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.tax import FloatArray
-from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, respond
+from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, evenly_spaced, respond
 from pipeline.economy.welfare import welfare_function
 from pipeline.economy.welfare_weights import Weights, weight_function
 from signatures.types import TaxSchedule
 
 MOST_CELLS = 2_000
 """A larger population is aggregated into this many groups of adjacent wages."""
+
+MOST_ALONE = 20_000
+"""The most workers that are taken one by one."""
 
 STARTS = (20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 """Starting rates in percent: with few workers there can be several fixed points."""
@@ -171,8 +174,13 @@ def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
 def _cells(economy: Economy, wages: FloatArray) -> tuple[Economy, FloatArray, FloatArray]:
     """Wages in ascending order and their inverses; means over groups of adjacent wages if there are many.
 
-    With tastes, workers are in the order of wage / taste, because those for whom it is equal choose equal hours.
+    With tastes, workers are in the order of wage / taste, because those for whom it is equal choose equal hours. In a
+    calibrated economy that ratio hardly varies, so workers are not grouped; of more than `MOST_ALONE`, as many evenly
+    spaced in the order of wages are taken.
     """
+    if economy.calibrated:
+        some = evenly_spaced(wages, MOST_ALONE)
+        return economy.of(some), wages[some], 1 / wages[some]
     per_taste = wages if economy.tastes is None else wages / economy.tastes
     order = np.array_split(np.argsort(per_taste, kind="stable"), min(len(wages), MOST_CELLS))
     if economy.tastes is not None:

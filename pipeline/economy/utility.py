@@ -40,13 +40,15 @@ class Economy:
     """The cost of effort: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1.
 
     `tastes` (N,): each worker's own factor on this cost; None if all have the same. With tastes, wages, hours and
-    incomes must be those of the same N workers in the same order (`of` takes some of them).
+    incomes must be those of the same N workers in the same order (`of` takes some of them). `calibrated`: whether
+    tastes are inverted from incomes (calibration.py), so that no cost of effort is the usual one.
     """
 
     c: float = 0.0005
     delta: float = 3.5
     weeks: float = WEEKS
     tastes: FloatArray | None = None
+    calibrated: bool = False
 
     @property
     def effort(self) -> float | FloatArray:
@@ -58,7 +60,8 @@ class Economy:
         return self if self.tastes is None else replace(self, tastes=self.tastes[workers])
 
     def _content(self) -> tuple[object, ...]:
-        return self.c, self.delta, self.weeks, None if self.tastes is None else self.tastes.tobytes()
+        tastes = None if self.tastes is None else self.tastes.tobytes()
+        return self.c, self.delta, self.weeks, tastes, self.calibrated
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Economy) and self._content() == other._content()
@@ -76,9 +79,14 @@ class Economy:
         return 1 / (self.delta - 1)
 
 
-ECONOMIES: dict[str, Economy] = {"weekly": Economy(), "v1": Economy(weeks=1)}
-"""`weekly` is the default. `v1` sets one week of effort against a year of pay, as the first release did; there nearly
-all workers choose 100 hours at nearly any tax."""
+ECONOMIES: dict[str, Economy] = {
+    "weekly": Economy(),
+    "v1": Economy(weeks=1),
+    "calibrated": Economy(calibrated=True),
+}
+"""`weekly` is the default. `calibrated` is the same, with each worker's own cost of effort (calibration.py). `v1` sets
+one week of effort against a year of pay, as the first release did; there nearly all workers choose 100 hours at nearly
+any tax."""
 
 
 MOST_COMPARED = 7
@@ -138,6 +146,16 @@ def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -
     """
     u = np.asarray(utility, dtype=float)
     return np.where(np.asarray(satisfied, dtype=bool), u, u - (1 - r) * np.abs(u))
+
+
+def evenly_spaced(wages: FloatArray, most: int) -> NDArray[np.intp]:
+    """The numbers of all workers in ascending order of `wages` (N,), or of `most` that are evenly spaced in it.
+
+    >>> evenly_spaced(np.array([3.0, 1.0, 2.0]), 2)
+    array([1, 0])
+    """
+    order = np.argsort(wages, kind="stable")
+    return order if len(wages) <= most else order[np.linspace(0, len(wages) - 1, most).round().astype(int)]
 
 
 def effective_share(taxpayers: float) -> float:

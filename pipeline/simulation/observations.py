@@ -56,8 +56,10 @@ def objective(
     utility_type: str, setting: Setting, num_agents: int, taste: float | None = None, *, formula: bool = True
 ) -> Objective:
     """A worker's objective: own utility, with its own `taste`, or social welfare or its negative, in which the cost of
-    effort is the usual one. `formula`: whether it has the formula of utility."""
+    effort is the usual one. `formula`: whether it has the formula of utility. In a calibrated economy no cost is the
+    usual one, so the formula of social welfare has none."""
     own_taste = taste if utility_type == "egotistical" else None
+    formula = formula and (utility_type == "egotistical" or not setting.economy.calibrated)
     utility = utility_formula(setting.economy, num_agents, own_taste)
     utility = replace(utility if formula else UtilityFormula(None, 0.0, num_agents), spending=setting.spending)
     if utility_type == "egotistical":

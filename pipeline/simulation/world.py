@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, fixed_hours, objective, planner_rule, start, start_and_oracle
+from pipeline.economy.calibration import calibrated_tastes, data_law
 from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import economy_in
 from pipeline.economy.equilibrium import Outcome, equilibrium
@@ -152,8 +153,12 @@ class World:
         return None if self.population.taste is None else float(self.population.taste[agent])
 
     def identity(self, agent: int) -> Identity:
-        """Who `agent` is in prompts: its persona, its taste for leisure, and its pay."""
-        return Identity.of(self.persona(agent), float(self.population.wage[agent]), self.taste(agent))
+        """Who `agent` is in prompts: its persona, its taste for leisure, and its pay.
+
+        In a calibrated economy there is no usual taste to compare with, so only the formula of utility tells it.
+        """
+        taste = None if self.economy.calibrated else self.taste(agent)
+        return Identity.of(self.persona(agent), float(self.population.wage[agent]), taste)
 
     def last_turn(self, year: int) -> int:
         """The latest year up to `year` in which the planner decided; the first year counts."""
@@ -298,10 +303,19 @@ def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
         dollars_of=config.dollars_of,
         min_wage=config.min_wage,
     )
+    if config.economy == "calibrated":
+        return replace(people, taste=tastes_from_incomes(config, people.wage))
     if not config.taste_spread:
         return people
     rng = np.random.default_rng([config.seed, crc32(f"tastes of {purpose}".encode())])
     return replace(people, taste=draw_tastes(num_agents, config.taste_spread, rng))
+
+
+def tastes_from_incomes(config: RunConfig, wages: Floats) -> Floats:
+    """The tastes (N,) of a calibrated economy, for workers of the settings' population with hourly `wages` (N,)."""
+    economy = economy_in(config.economy, config.dollars_of)
+    law = data_law(config.agent_mix or SCENARIOS[config.scenario].agent_mix, config.dollars_of)
+    return calibrated_tastes(economy, law, wages, len(wages))
 
 
 def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:
