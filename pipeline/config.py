@@ -137,6 +137,11 @@ class RunConfig:
         "spread of the workers' taste for leisure: standard deviation of the logarithm of a factor on the cost of "
         "effort, which each worker is told in words (docs/population.md)",
     )
+    elasticity_of_labor: tuple[Annotated[float, Ge(0), Le(2)], ...] = setting(
+        (),
+        "mean and standard deviation of the workers' own elasticities of hours with respect to the net wage, "
+        "e.g. 0.4,0.1 (default: 0.4 for all; docs/population.md)",
+    )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     brackets: tuple[float, ...] = setting(
         (), "lower edges of the tax brackets in dollars a year, instead of --bracket-setting, e.g. 0,14600,60000"
@@ -334,7 +339,7 @@ def _plain(name: str, value: Any) -> Any:
         return parse_rates(value)
     if name == "brackets":
         return parse_brackets(value)
-    if name == "elasticity":
+    if name in ("elasticity", "elasticity_of_labor"):
         return (
             tuple(value.replace(",", " ").split())
             if isinstance(value, str)

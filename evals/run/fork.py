@@ -37,6 +37,7 @@ NOT_FORKABLE = (
     "agent_mix",
     "min_wage",
     "taste_spread",
+    "elasticity_of_labor",
     "dollars_of",
     "worker_type",
     "economy",

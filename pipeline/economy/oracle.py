@@ -197,7 +197,7 @@ def _thinned(economy: Economy, wages: FloatArray, most: int) -> tuple[Economy, F
     """All `wages`, or `most` evenly spaced quantiles of them; with tastes, workers evenly spaced in order of wages."""
     if len(wages) <= most:
         return economy, wages
-    if economy.tastes is None:
+    if economy.tastes is None and economy.elasticities is None:
         return economy, np.quantile(wages, np.linspace(0, 1, most))
     some = evenly_spaced(wages, most)
     return economy.of(some), wages[some]
