@@ -7,7 +7,8 @@ from typing import Any
 
 from evals.output.console import Console
 from evals.output.tables import rich_table
-from pipeline.economy.named_laws import NAMES, PARTS, STATUSES, YEARS, figures
+from pipeline.economy.country_laws import country_laws, year_of
+from pipeline.economy.named_laws import PARTS, STATUSES, US_NAMES, YEARS, figures
 from pipeline.errors import UsageError
 from pipeline.laws import law_schedule, with_law
 from programs.plugins import LAW, installed
@@ -26,9 +27,16 @@ def print_laws(law: str | None, *, as_json: bool) -> None:
         parts = ", ".join(f"us-2024-single{part}" for part in PARTS[1:])
         console.print(f"With the standard deduction, the earned income tax credit and its children: {parts}.")
         console.print(
-            "Each also with -payroll: the employee's Social Security and Medicare. Dollars of the law's year."
+            "Each also with -payroll: the employee's Social Security and Medicare. Dollars of the law's year; other "
+            "countries' by purchasing power."
         )
-    elif law in NAMES:
+    elif law in country_laws():
+        one = country_laws()[law]
+        console.print(
+            f"{one.country}, {one.whom}; source: {one.source}. Dollars of {year_of(law)} at "
+            f"{one.purchasing_power:g} {one.currency} per dollar of purchasing power. Left out: {one.left_out}."
+        )
+    elif law in US_NAMES:
         _, year, status, *_ = law.split("-")
         console.print(
             f"{STATUSES[status]}, dollars of {year}; source: 26 U.S.C. 1(j), {figures(int(year), status).source}"
@@ -41,11 +49,14 @@ def _names() -> list[dict[str, Any]]:
         for year in YEARS
         for status, words in STATUSES.items()
     ]
+    others = [
+        {"law": name, "for": f"{law.country}: {law.whom}", "source": law.source} for name, law in country_laws().items()
+    ]
     entries = [
         {"law": name, "for": "entry point", "source": ", ".join(entry.value for entry in found)}
         for name, found in installed(LAW).items()
     ]
-    return [*rows, *entries]
+    return [*rows, *others, *entries]
 
 
 def _brackets(law: str) -> list[dict[str, Any]]:

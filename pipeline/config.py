@@ -35,8 +35,8 @@ PLACEMENT = ("processes", "engine", "shards", "ray_address")
 """Settings that say where questions are answered. They affect neither the questions nor the results."""
 
 POPULATION = (
-    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "dollars_of", "worker_type"),
-    *("economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
+    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "dollars_of"),
+    *("worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
 )
 """Settings that, with the seed, determine the people and the economy that they live in, before any shock."""
 
@@ -153,6 +153,11 @@ class RunConfig:
         "spread of the workers' taste for leisure: standard deviation of the logarithm of a factor on the cost of "
         "effort, which each worker is told in words (docs/population.md)",
     )
+    elasticity_of_labor: tuple[Annotated[float, Ge(0), Le(2)], ...] = setting(
+        (),
+        "mean and standard deviation of the workers' own elasticities of hours with respect to the net wage, "
+        "e.g. 0.4,0.1 (default: 0.4 for all; docs/population.md)",
+    )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     brackets: tuple[float, ...] = setting(
         (), "lower edges of the tax brackets in dollars a year, instead of --bracket-setting, e.g. 0,14600,60000"
@@ -185,7 +190,11 @@ class RunConfig:
     shock: tuple[str, ...] = setting(
         (), "shock to the economy, e.g. 'year=25: wages*0.8 where age > 50'; can be repeated (docs/shocks.md)"
     )
-    economy: Literal["weekly", "v1"] = setting("weekly", "unit of the cost of effort: weekly, or as in v1 (docs/v1.md)")
+    economy: Literal["weekly", "v1", "calibrated"] = setting(
+        "weekly",
+        "cost of effort: weekly; as in v1 (docs/v1.md); or calibrated, each worker's own, inverted from its income "
+        "under the law of the data's year (docs/population.md)",
+    )
     welfare: str = setting("inverse_income", "the planner's objective")
     inequality_aversion: Annotated[float, Ge(0), Le(100)] = setting(
         1.0, "inequality aversion of --welfare atkinson: 0 gives the mean of utilities, 1 the geometric mean"
@@ -348,7 +357,7 @@ def _plain(name: str, value: Any) -> Any:
         return parse_rates(value)
     if name == "brackets":
         return parse_brackets(value)
-    if name == "elasticity":
+    if name in ("elasticity", "elasticity_of_labor"):
         return (
             tuple(value.replace(",", " ").split())
             if isinstance(value, str)

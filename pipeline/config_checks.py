@@ -78,6 +78,11 @@ def _check_people(config: Settings) -> None:
             f"--percent-ego {config.percent_ego:g} + --percent-alt {config.percent_alt:g} + --percent-adv "
             f"{config.percent_adv:g} = {total:g}; they must add to 100"
         )
+    if config.economy == "calibrated" and config.taste_spread:
+        raise ValueError(
+            f"--taste-spread {config.taste_spread:g} does not fit --economy calibrated, which gives each worker the "
+            "cost of effort that explains its income; leave one of them out"
+        )
     if not (config.exploration or config.exploitation):
         raise ValueError(
             "--no-exploration and --no-exploitation: workers must be told to explore or to exploit; leave one out"
@@ -97,6 +102,17 @@ def _check_government(config: Settings) -> None:
 
 
 def _check_elasticity(config: Settings) -> None:
+    given = ",".join(f"{value:g}" for value in config.elasticity_of_labor)
+    if given and (len(config.elasticity_of_labor) > 2 or config.elasticity_of_labor[0] < 0.05):
+        raise ValueError(
+            f"--elasticity-of-labor {given}: expected a mean from 0.05 to 2 and a standard deviation, e.g. 0.4,0.1"
+        )
+    if given and config.elasticity != (0.4,):
+        beliefs = ",".join(f"{value:g}" for value in config.elasticity)
+        raise ValueError(
+            f"--elasticity {beliefs} does not fit --elasticity-of-labor {given}: SAEZ then uses the workers' own "
+            "elasticities; leave one of them out"
+        )
     if len(config.elasticity) != 1 and len(config.elasticity) != len(config.thresholds):
         raise ValueError(
             f"--elasticity has {len(config.elasticity)} values; "
@@ -127,6 +143,17 @@ def _check_archetypes(config: Settings) -> None:
         raise ValueError(
             f"--archetypes {config.archetypes} does not fit --scenario democratic, where every worker votes; "
             "use rational or bounded"
+        )
+    if config.economy == "calibrated":
+        raise ValueError(
+            f"--archetypes {config.archetypes} does not fit --economy calibrated, in which each worker has its own "
+            "cost of effort; leave one of them out"
+        )
+    if config.elasticity_of_labor:
+        given = ",".join(f"{value:g}" for value in config.elasticity_of_labor)
+        raise ValueError(
+            f"--archetypes {config.archetypes} does not fit --elasticity-of-labor {given}, with which each worker has "
+            "its own elasticity; leave one of them out"
         )
     if config.taste_spread:
         raise ValueError(

@@ -14,6 +14,7 @@ from evals.policies.policy_welfare import Policy, Years
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, oracle
 from pipeline.economy.dollars import economy_in
+from pipeline.economy.effort import with_own
 from pipeline.economy.equilibrium import equilibrium, regret, settle
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import best_response
@@ -101,7 +102,8 @@ def told_rates(setting: Setting, law: TaxSchedule) -> str:
 LAST_LAW = "SELECT * FROM years WHERE run_id = ? ORDER BY year DESC LIMIT 1"
 
 LAST_PANEL = """
-SELECT wage, taste, {counts} AS utility, income, regret FROM panel WHERE run_id = ? AND year = ? ORDER BY agent
+SELECT wage, taste, elasticity, {counts} AS utility, income, regret
+FROM panel WHERE run_id = ? AND year = ? ORDER BY agent
 """
 
 
@@ -113,9 +115,8 @@ def stored(reader: Reader, run_id: int, config: RunConfig) -> Situation:
     wage, utility, income, own = (np.ma.getdata(columns[name]) for name in ("wage", "utility", "income", "regret"))
     edges = tuple(law["thresholds"])
     start, best = law.get("welfare_start"), law.get("welfare_oracle")  # missing in older files
-    tastes = None if np.ma.getmaskarray(columns["taste"]).any() else np.ma.getdata(columns["taste"])
     setting = Setting(
-        replace(economy_in(config.economy, config.dollars_of), tastes=tastes),
+        with_own(economy_in(config.economy, config.dollars_of), columns),
         edges,
         wage,
         welfare=config.welfare,

@@ -29,6 +29,7 @@ PEOPLE = (
     "agent_mix",
     "min_wage",
     "taste_spread",
+    "elasticity_of_labor",
     "dollars_of",
     "economy",
     "spending",

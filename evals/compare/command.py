@@ -24,6 +24,7 @@ from evals.sweep.cautions import after_sweep, before_sweep
 from evals.sweep.cells import Cell, cells
 from evals.sweep.sweep import Sweep
 from pipeline.agents.model_choice import choose_model
+from pipeline.economy.effort import OWN as OWN_COSTS
 from pipeline.errors import UsageError
 from pipeline.simulation.world import create
 from pipeline.store.reader import ReadOnlyStore
@@ -114,12 +115,13 @@ def prepare(
 
 def _same_people(reference: Cell, cell: Cell) -> None:
     people, others = (create(replace(one.config, planner_type="LLM")).population for one in (reference, cell))
-    columns = [(getattr(people, name), getattr(others, name)) for name in ("wage", "utility_type", "taste")]
+    columns = [(getattr(people, name), getattr(others, name)) for name in ("wage", "utility_type", *OWN_COSTS)]
     same = (np.array_equal(own, other) for own, other in columns)
     if not all(same):
         raise UsageError(
             f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same people "
-            "(num_agents, agent_mix, taste_spread, percentages and the draws of a scenario must be the same)"
+            "(num_agents, agent_mix, taste_spread, elasticity_of_labor, percentages and the draws of a scenario must "
+            "be the same)"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, objective, start_and_oracle
 from pipeline.economy.dollars import economy_in
+from pipeline.economy.effort import with_own
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import own_function, welfare_function
 from pipeline.store.columns import Reader
@@ -168,7 +169,8 @@ def _recomputed(reader: Reader, run_id: int, config: RunConfig, welfare: str) ->
 def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
     """The wages and tastes of each run's last year, and each person's income from outside in that year."""
     query = """SELECT run_id, list(wage ORDER BY agent) AS wages, any_value(windfall) AS windfall,
-                      list(taste ORDER BY agent) FILTER (taste IS NOT NULL) AS tastes
+                      list(taste ORDER BY agent) FILTER (taste IS NOT NULL) AS taste,
+                      list(elasticity ORDER BY agent) FILTER (elasticity IS NOT NULL) AS elasticity
                FROM panel JOIN (SELECT run_id, max(year) AS year FROM years GROUP BY run_id) USING (run_id, year)
                JOIN welfare_by_year USING (run_id, year)
                WHERE run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY run_id"""
@@ -177,13 +179,12 @@ def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
 
 def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Setting:
     """The inputs of start and ORACLE: the people to be taxed, and the welfare function."""
-    tastes = None if last["tastes"] is None else np.array(last["tastes"])
     return Setting(
-        economy=replace(economy_in(config.economy, config.dollars_of), tastes=tastes),
+        economy=with_own(economy_in(config.economy, config.dollars_of), last),
         thresholds=config.thresholds,
         wages=np.array(last["wages"]),
         welfare=welfare,
-        elasticities=config.elasticity,
+        elasticities=() if config.elasticity_of_labor else config.elasticity,
         uniform_rate=config.uniform_rate,
         windfall=last["windfall"],
         inequality_aversion=config.inequality_aversion,

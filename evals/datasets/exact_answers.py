@@ -17,6 +17,7 @@ from evals.metrics.labor import Work, best_hours
 from evals.metrics.tax_rates import reachable
 from evals.metrics.votes import VoteScore, prospects
 from pipeline.config import RunConfig
+from pipeline.economy.effort import OWN
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.yardsticks import People
 from pipeline.errors import UsageError
@@ -81,8 +82,9 @@ def _hours(world: World, asked: Asked) -> Answered:
         "dollars_of": world.config.dollars_of,
         **_law(asked.schedule),
     }
-    if (taste := world.taste(asked.agent)) is not None:
-        truth["taste"] = taste
+    for name in OWN:
+        if (column := getattr(world.population, name)) is not None:
+            truth[name] = float(column[asked.agent])
     return {"labor": best_hours(Work.of(truth))}, truth
 
 
@@ -96,8 +98,9 @@ def _rates(world: World, asked: Asked) -> Answered:
         "inequality_aversion": world.config.inequality_aversion,
         **_law(asked.schedule),
     }
-    if world.population.taste is not None:
-        truth["tastes"] = world.population.taste.tolist()
+    for name, own in OWN.items():
+        if (column := getattr(world.population, name)) is not None:
+            truth[own] = column.tolist()
     return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth
 
 

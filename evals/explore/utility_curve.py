@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from evals.figures import style
 from evals.figures.style import BLUE, INK, MUTED, RULE, VERMILION, Chart, Drawing, Size
 from evals.output.number_format import dollars
+from pipeline.economy.effort import OWN, with_own
 from pipeline.economy.tax import FloatArray, tax
 from pipeline.economy.utility import MAX_HOURS, WEEKS, Economy, income, utility
 from pipeline.simulation.world import setting_of
@@ -22,7 +23,7 @@ from signatures.types import TaxSchedule
 POINTS = 201
 
 DECISION = """
-SELECT d.*, coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.utility_type, a.occupation, a.sex, a.age,
+SELECT d.*, coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.elasticity, a.utility_type, a.occupation, a.sex, a.age,
        left(a.persona, 4000) AS persona, r.num_agents, y.thresholds, y.rates, y.windfall
 FROM decisions d
 JOIN runs r ON r.run_id = d.run_id
@@ -67,8 +68,7 @@ def curve(reader: Reader, row: Row) -> Curve:
     """The curve of a stored decision. StoreError if the settings of its run cannot be used."""
     config = config_of(settings_of_year(reader, find_run(reader, str(row["run_id"])), row["year"]))
     economy = setting_of(config, np.array([row["wage"]]), windfall=row["windfall"] or 0.0).economy
-    if row["taste"] is not None:
-        economy = replace(economy, tastes=np.array([row["taste"]]))
+    economy = with_own(economy, {name: None if row[name] is None else [row[name]] for name in OWN})
     return Curve(economy, schedule_of(row), row["wage"], row["num_agents"], row["tax"], row["rebate"])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.economy.dollars import economy_in
+from pipeline.economy.effort import with_own
 from pipeline.economy.tax import FloatArray, marginal_rate, tax
 from pipeline.economy.utility import CONTINUUM, MAX_HOURS, effective_share, effort_cost, income
 from signatures.texts.numbers import money
@@ -21,7 +22,7 @@ class Work:
 
     `economy`: a name in `ECONOMIES`. `dollars_of`: the year of all dollar amounts; None: no single one. `taxpayers`
     share the revenue, so that 1/N of the worker's own tax comes back to it. `taste`: its own factor on the cost of
-    effort. Arrays (101,) are by whole hours a week, in
+    effort; `elasticity`: that of its hours, None for the usual one. Arrays (101,) are by whole hours a week, in
     dollars a year.
     """
 
@@ -32,6 +33,7 @@ class Work:
     dollars_of: int | None = None
     taxpayers: float = CONTINUUM
     taste: float = 1.0
+    elasticity: float | None = None
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
@@ -47,6 +49,7 @@ class Work:
             truth.get("dollars_of"),
             taxpayers,
             truth.get("taste", 1.0),
+            truth.get("elasticity"),
         )
 
     def after_tax(self) -> FloatArray:
@@ -56,7 +59,9 @@ class Work:
 
     def effort(self) -> FloatArray:
         """The utility cost of the hours."""
-        return effort_cost(economy_in(self.economy, self.dollars_of), np.arange(MAX_HOURS + 1)) * self.taste
+        own = {"elasticity": None if self.elasticity is None else [self.elasticity]}
+        economy = with_own(economy_in(self.economy, self.dollars_of), own)
+        return effort_cost(economy, np.arange(MAX_HOURS + 1)) * self.taste
 
     def surplus(self) -> FloatArray:
         """Utility without the rebate from others' taxes."""

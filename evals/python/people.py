@@ -16,7 +16,7 @@ from pipeline.economy.tax import FloatArray, marginal_rate
 from pipeline.economy.utility import Economy
 from pipeline.economy.welfare import gini
 from pipeline.errors import UsageError
-from pipeline.simulation.world import create
+from pipeline.simulation.world import create, tastes_from_incomes
 from programs.calls.model_names import RULES
 from signatures.types import TaxSchedule
 
@@ -125,9 +125,13 @@ def people(
     if wages is not None:
         earned = _wages(wages)
         num_agents = len(earned)
-    setting = create(configure({**settings, "num_agents": num_agents, "llm": RULES})).setting()
+    config = configure({**settings, "num_agents": num_agents, "llm": RULES})
+    setting = create(config).setting()
     if wages is not None:
         setting = replace(setting, wages=earned)
+        if setting.economy.calibrated:
+            tastes = tastes_from_incomes(config, earned)
+            setting = replace(setting, economy=replace(setting.economy, tastes=tastes))
     if labor_elasticity is not None:
         setting = replace(setting, economy=_economy(setting.economy, _positive("labor_elasticity", labor_elasticity)))
         if "elasticity" not in settings:

@@ -65,8 +65,9 @@ class _Taxed(_Facts):
         return schedule_from(rates, edges)
 
     def setting(self, wages: FloatArray) -> Setting:
-        if self.economy not in ECONOMIES:
-            raise ValueError(f"economy={self.economy!r}: expected one of {', '.join(ECONOMIES)}")
+        known = [name for name, one in ECONOMIES.items() if not one.calibrated]
+        if self.economy not in known:
+            raise ValueError(f"economy={self.economy!r}: expected one of {', '.join(known)}")
         if self.welfare not in WELFARE:
             raise ValueError(f"welfare={self.welfare!r}: expected one of {', '.join(WELFARE)}")
         law = self.law(self.rates)

@@ -37,7 +37,8 @@ class Setting:
     """The economy as a baseline sees it.
 
     `thresholds`: the run's brackets, dollars a year. `wages` (N,): dollars an hour. `welfare`: a name in
-    `WELFARE`. `elasticities`: one, or one per bracket. `uniform_rate`: percent. `windfall`: dollars a year that each
+    `WELFARE`. `elasticities`: one, one per bracket, or none: the workers' own.
+    `uniform_rate`: percent. `windfall`: dollars a year that each
     worker gets from outside, on top of the rebate. `dollars_of`: the base year of all amounts; None: each amount has
     its own. `inequality_aversion`: for `atkinson`. `rates`: percent by bracket, of the planner `RATES`, or of the law
     that another planner starts from. `planner`: who sets the rates, by its name in `--planner-type`.

@@ -1,6 +1,7 @@
-"""Tax laws by name: the federal income tax of the United States, from the table pipeline/data/us_federal.toml.
+"""Tax laws by name: the federal income tax of the United States, and those of other countries (country_laws.py).
 
-A name is `us-YEAR-STATUS`, with the filing status single, joint or head (of household), and one part or two:
+The figures of the United States are in the table pipeline/data/us_federal.toml. A name is `us-YEAR-STATUS`, with the
+filing status single, joint or head (of household), and one part or two:
 
     us-2024-single               the brackets alone, without any deduction
     us-2024-single-deduction     with the standard deduction
@@ -22,6 +23,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
+from pipeline.economy.country_laws import country_laws, year_of
 from pipeline.economy.tax import US_FED, summed, with_deduction
 from signatures.types import TaxSchedule
 
@@ -40,14 +42,17 @@ ADDITIONAL_FROM = {"single": 200_000, "joint": 250_000, "head": 200_000}
 """The wage above which the additional rate of Medicare is due, 26 U.S.C. 3101(b)(2); not indexed."""
 
 PARTS = ("", "-deduction", *(f"-{credit}" for credit in CREDITS))
-NAMES = tuple(
+US_NAMES = tuple(
     f"us-{year}-{status}{part}{payroll}"
     for year in YEARS
     for status in STATUSES
     for part in PARTS
     for payroll in ("", "-payroll")
 )
-"""All names, by year, filing status and parts."""
+"""All names of the United States, by year, filing status and parts."""
+
+NAMES = (*US_NAMES, *country_laws())
+"""All names."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ def named_law(name: str) -> tuple[TaxSchedule, int]:
     >>> named_law("us-2024-single-deduction")[0].thresholds[:3]
     (0.0, 14600.0, 26200.0)
     """
+    if name in country_laws():
+        return country_laws()[name].schedule, year_of(name)
     _, year, status, *parts = name.split("-")
     payroll = parts[-1:] == ["payroll"]
     part = "-".join(parts[:-1] if payroll else parts)

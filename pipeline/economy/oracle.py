@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.economy.equilibrium import welfare_of
 from pipeline.economy.tax import FloatArray
-from pipeline.economy.utility import Economy
+from pipeline.economy.utility import Economy, evenly_spaced
 from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
 
@@ -197,9 +197,9 @@ def _thinned(economy: Economy, wages: FloatArray, most: int) -> tuple[Economy, F
     """All `wages`, or `most` evenly spaced quantiles of them; with tastes, workers evenly spaced in order of wages."""
     if len(wages) <= most:
         return economy, wages
-    if economy.tastes is None:
+    if economy.tastes is None and economy.elasticities is None:
         return economy, np.quantile(wages, np.linspace(0, 1, most))
-    some = np.argsort(wages, kind="stable")[np.linspace(0, len(wages) - 1, most).round().astype(int)]
+    some = evenly_spaced(wages, most)
     return economy.of(some), wages[some]
 
 

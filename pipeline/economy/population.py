@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.economy.census import CENSUS_YEAR, IntArray, People, TextArray, draw_people
 from pipeline.economy.cpi import inflation
 from pipeline.economy.dollars import PAPER_YEAR
+from pipeline.economy.effort import OWN
 from pipeline.economy.wages import FULL_TIME_HOURS, MIN_WAGE, FloatArray, wages_uniform, wages_us_income
 from signatures.types import Demographics
 
@@ -39,7 +40,8 @@ class Population:
 
     `wage`: dollars an hour. `utility_type`: one of `UTILITY_TYPES`. `occupation` (a census label, in the
     plural), `sex` ("Male" or "Female") and `age` (years): all three, or all None if agents have no demographics.
-    `taste`: each agent's factor on the cost of effort; None if all have the same taste for leisure.
+    `taste`: each agent's factor on the cost of effort; None if all have the same taste for leisure. `elasticity`: each
+    agent's elasticity of hours; None if all have the same.
     """
 
     wage: FloatArray
@@ -48,10 +50,11 @@ class Population:
     sex: TextArray | None = None
     age: IntArray | None = None
     taste: FloatArray | None = None
+    elasticity: FloatArray | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in vars(self).items() if column is not None}
-        if len(lengths.keys() - {"taste"}) not in (2, 5) or len(set(lengths.values())) != 1:
+        if len(lengths.keys() - OWN.keys()) not in (2, 5) or len(set(lengths.values())) != 1:
             raise ValueError(f"a population has 2 or all 5 columns, all of the same length, not {lengths}")
 
     @property
@@ -123,6 +126,23 @@ def draw_tastes(num_agents: int, spread: float, rng: np.random.Generator) -> Flo
     """
     drawn = np.exp(spread * rng.standard_normal(num_agents) - spread**2 / 2)
     return np.maximum(drawn.round(2), LEAST_TASTE)
+
+
+LEAST_ELASTICITY, MOST_ELASTICITY = 0.05, 5.0
+"""Bounds of a worker's own elasticity of hours."""
+
+
+def draw_elasticities(num_agents: int, mean: float, spread: float, rng: np.random.Generator) -> FloatArray:
+    """Draw elasticities of hours (num_agents,): lognormal with this mean and standard deviation `spread`.
+
+    They have two digits after the point and are kept between `LEAST_ELASTICITY` and `MOST_ELASTICITY`.
+
+    >>> draw_elasticities(3, 0.4, 0.1, np.random.default_rng(1))
+    array([0.42, 0.48, 0.42])
+    """
+    log_variance = math.log1p((spread / mean) ** 2)
+    drawn = mean * np.exp(math.sqrt(log_variance) * rng.standard_normal(num_agents) - log_variance / 2)
+    return drawn.round(2).clip(LEAST_ELASTICITY, MOST_ELASTICITY)
 
 
 def utility_type_counts(num_agents: int, ego: float, alt: float, adv: float) -> list[int]:

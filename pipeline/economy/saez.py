@@ -33,13 +33,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.tax import FloatArray
-from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, respond
+from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, evenly_spaced, respond
 from pipeline.economy.welfare import welfare_function
 from pipeline.economy.welfare_weights import Weights, weight_function
 from signatures.types import TaxSchedule
 
 MOST_CELLS = 2_000
 """A larger population is aggregated into this many groups of adjacent wages."""
+
+MOST_ALONE = 20_000
+"""The most workers that are taken one by one."""
 
 STARTS = (20.0, 35.0, 50.0, 65.0, 80.0, 95.0)
 """Starting rates in percent: with few workers there can be several fixed points."""
@@ -65,7 +68,8 @@ def saez(
 ) -> TaxSchedule:
     """The Saez rates for workers with hourly `wages` (N,) who best-respond, rounded to 0.01 percent.
 
-    `elasticities`: one for all brackets, or one for each. `welfare`: a name in `WELFARE`, whose weights g are used.
+    `elasticities`: one for all brackets, one for each, or none: in each bracket the mean of the workers' own, weighted
+    by the incomes of those who respond. `welfare`: a name in `WELFARE`, whose weights g are used.
     `windfall`: dollars a year that each worker gets from outside. A damped iteration runs from each of the `STARTS`; of
     several fixed points, the one with the highest welfare is returned. With few workers, who bunch and jump, it may not
     converge. The result is then the best of the schedules that the formula would move by at most `NEAR` points, or
@@ -79,9 +83,10 @@ def saez(
     >>> saez(Economy(), BRACKETS["three"], [5, 10, 20, 40, 80, 160], [0.4], welfare="utilitarian").rates
     (0.0, 0.0, 0.0)
     """
-    e = _per_bracket(elasticities, len(thresholds))
+    e = _per_bracket(elasticities or (1.0,), len(thresholds))
     count = np.size(wages)
     economy, wage, inverse_wage = _cells(economy, np.asarray(wages, dtype=float))
+    own: ArrayLike = 1.0 if elasticities else economy.response
     weights_of = weight_function(welfare, inequality_aversion)
     objective = welfare_function(welfare, inequality_aversion)
     rates = np.repeat(np.array(STARTS)[:, None], len(thresholds), axis=1)
@@ -93,7 +98,7 @@ def saez(
         heights = objective(u, reply.income, 1 / inverse_wage)
         weights = weights_of(u, reply.income, inverse_wage)
         answers = responds_at_the_margin(thresholds, reply.income, reply.labor)
-        move = saez_rates(thresholds, reply.income, weights, e, answers, taxpayers=count) - rates
+        move = saez_rates(thresholds, reply.income, weights, e, answers, taxpayers=count, own=own) - rates
         farthest = np.abs(move).max(axis=1)
         passed.append((rates, farthest, heights))
         if farthest.max() < TOLERANCE:
@@ -133,11 +138,12 @@ def saez_rates(
     elasticities: ArrayLike,
     answers: ArrayLike,
     taxpayers: float = CONTINUUM,
+    own: ArrayLike = 1.0,
 ) -> FloatArray:
     """Apply the formula once: rates (..., B) in percent at given `incomes` (..., N) in dollars and welfare `weights`.
 
-    `elasticities` (B,). `answers` (..., N): who responds at the margin. A bracket that fewer than two workers reach
-    gets the rate of the bracket below. If there is no income, rates are 0.
+    `elasticities` (B,), times each worker's `own` (N,). `answers` (..., N): who responds at the margin. A bracket that
+    fewer than two workers reach gets the rate of the bracket below. If there is no income, rates are 0.
 
     >>> even = Weights(np.array([1.5, 0.5]), np.zeros(2))
     >>> saez_rates([0], [20_000, 60_000], even, [0.4], [True, True]).round(2)
@@ -150,7 +156,7 @@ def saez_rates(
     # all brackets at once, (B, ..., N), summed over the last axis so that rounding is the same as for one bracket
     low, high, e = (x.reshape(-1, *[1] * z.ndim) for x in (edges, np.append(edges[1:], np.inf), e))
     inside = np.minimum(np.maximum(z - low, 0), high - low)
-    earned = np.where(answering & (z >= low) & (z < high), z, 0.0)
+    earned = np.where(answering & (z >= low) & (z < high), z, 0.0) * own
     e, total = e[..., 0], inside.sum(axis=-1)
     gain = _over(((1 - weights.g) * inside).sum(axis=-1), total)
     lost = e * _over((earned * others).sum(axis=-1), total)
@@ -171,8 +177,13 @@ def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
 def _cells(economy: Economy, wages: FloatArray) -> tuple[Economy, FloatArray, FloatArray]:
     """Wages in ascending order and their inverses; means over groups of adjacent wages if there are many.
 
-    With tastes, workers are in the order of wage / taste, because those for whom it is equal choose equal hours.
+    With tastes, workers are in the order of wage / taste, because those for whom it is equal choose equal hours. In a
+    calibrated economy that ratio hardly varies, and with own elasticities it does not determine hours, so workers are
+    not grouped; of more than `MOST_ALONE`, as many evenly spaced in the order of wages are taken.
     """
+    if not economy.usual:
+        some = evenly_spaced(wages, MOST_ALONE)
+        return economy.of(some), wages[some], 1 / wages[some]
     per_taste = wages if economy.tastes is None else wages / economy.tastes
     order = np.array_split(np.argsort(per_taste, kind="stable"), min(len(wages), MOST_CELLS))
     if economy.tastes is not None:

@@ -2,7 +2,7 @@
 
     u = 52*w*l - T(52*w*l) + R - weeks*c*l**delta        dollars a year
 
-Workers may differ in their taste for leisure: a factor on c for each of them.
+Workers may differ in c and delta, see effort.py.
 
 with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
 (arXiv 2507.15815), applied to weekly hours and hourly wages, the units in which they give plausible hours.
@@ -16,69 +16,23 @@ the statutory one.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.economy.effort import ECONOMIES as ECONOMIES
+from pipeline.economy.effort import WEEKS as WEEKS
+from pipeline.economy.effort import Economy as Economy
+from pipeline.economy.effort import effort_cost as effort_cost
 from pipeline.economy.tax import FloatArray, tax
 from signatures.types import TaxSchedule
-
-WEEKS = 52
-"""Weeks of work in a year."""
 
 MAX_HOURS = 100
 """The most hours of work in a week."""
 
 CONTINUUM = math.inf
 """A number of taxpayers so large that none of a worker's own tax comes back to it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Economy:
-    """The cost of effort: `weeks * c * l**delta` dollars a year for l hours a week, with `delta` above 1.
-
-    `tastes` (N,): each worker's own factor on this cost; None if all have the same. With tastes, wages, hours and
-    incomes must be those of the same N workers in the same order (`of` takes some of them).
-    """
-
-    c: float = 0.0005
-    delta: float = 3.5
-    weeks: float = WEEKS
-    tastes: FloatArray | None = None
-
-    @property
-    def effort(self) -> float | FloatArray:
-        """The cost of one hour to the power of `delta`, in dollars a year: for all, or for each worker (N,)."""
-        return self.weeks * self.c if self.tastes is None else self.weeks * self.c * self.tastes
-
-    def of(self, workers: NDArray[np.intp]) -> Economy:
-        """The same economy for some of the workers, by number."""
-        return self if self.tastes is None else replace(self, tastes=self.tastes[workers])
-
-    def _content(self) -> tuple[object, ...]:
-        return self.c, self.delta, self.weeks, None if self.tastes is None else self.tastes.tobytes()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Economy) and self._content() == other._content()
-
-    def __hash__(self) -> int:
-        return hash(self._content())
-
-    @property
-    def elasticity(self) -> float:
-        """The elasticity of hours, and thus of income, with respect to the net-of-tax wage.
-
-        >>> Economy().elasticity
-        0.4
-        """
-        return 1 / (self.delta - 1)
-
-
-ECONOMIES: dict[str, Economy] = {"weekly": Economy(), "v1": Economy(weeks=1)}
-"""`weekly` is the default. `v1` sets one week of effort against a year of pay, as the first release did; there nearly
-all workers choose 100 hours at nearly any tax."""
 
 
 MOST_COMPARED = 7
@@ -110,15 +64,6 @@ def income(wage: ArrayLike, labor: ArrayLike) -> FloatArray:
     return np.asarray(WEEKS * np.asarray(wage, dtype=float) * np.asarray(labor, dtype=float))
 
 
-def effort_cost(economy: Economy, labor: ArrayLike) -> FloatArray:
-    """The cost of `labor` hours a week to the worker, in dollars a year; with tastes, `labor` is (..., N).
-
-    >>> round(float(effort_cost(Economy(), 40)), 2)
-    10524.06
-    """
-    return np.asarray(economy.effort * np.asarray(labor, dtype=float) ** economy.delta)
-
-
 def utility(economy: Economy, posttax_income: ArrayLike, labor: ArrayLike) -> FloatArray:
     """Isoelastic utility in dollars a year: income after tax and rebate, less the cost of effort.
 
@@ -138,6 +83,16 @@ def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -
     """
     u = np.asarray(utility, dtype=float)
     return np.where(np.asarray(satisfied, dtype=bool), u, u - (1 - r) * np.abs(u))
+
+
+def evenly_spaced(wages: FloatArray, most: int) -> NDArray[np.intp]:
+    """The numbers of all workers in ascending order of `wages` (N,), or of `most` that are evenly spaced in it.
+
+    >>> evenly_spaced(np.array([3.0, 1.0, 2.0]), 2)
+    array([1, 0])
+    """
+    order = np.argsort(wages, kind="stable")
+    return order if len(wages) <= most else order[np.linspace(0, len(wages) - 1, most).round().astype(int)]
 
 
 def effective_share(taxpayers: float) -> float:
@@ -218,7 +173,7 @@ def _hours_under_one(
     labor = np.empty(len(wages))
     for first in range(0, len(wages), WORKERS_AT_ONCE):
         some = slice(first, first + WORKERS_AT_ONCE)
-        part = economy if economy.tastes is None else replace(economy, tastes=economy.tastes[some])
+        part = economy.of(some)
         wage, chosen = wages[some], _best_bracket(part, edges, effective, offset, wages[some])
         hours = _interior(part, (1 - effective[chosen]) * wage)
         labor[some] = hours.clip(edges[chosen] / (WEEKS * wage), beyond[chosen] / (WEEKS * wage)).clip(0, MAX_HOURS)
@@ -234,18 +189,18 @@ def _best_bracket(
     """
     yearly = WEEKS * wages
     untaxed = _interior(economy, wages) * yearly
-    of_edge = economy.effort * yearly**-economy.delta  # the cost of earning z is this times z**delta
-    most, cost_of_most = MAX_HOURS * yearly, economy.effort * MAX_HOURS**economy.delta
+    of_edge = economy.effort * yearly**-economy.power  # the cost of earning z is this times z**delta
+    most, cost_of_most = MAX_HOURS * yearly, economy.effort * MAX_HOURS**economy.power
     best, chosen = np.full(len(wages), -np.inf), np.zeros(len(wages), dtype=np.intp)
     net, least, dearest = 1 - effective, most.min(), np.zeros(len(wages))
     for j, low in enumerate(edges):
-        wanted = net[j] ** economy.elasticity * untaxed
+        wanted = net[j] ** economy.response * untaxed
         cheapest, top, dearest = dearest, most, np.broadcast_to(cost_of_most, len(wages))
         if j + 1 < len(edges):
             top = np.minimum(edges[j + 1], most)
-            dearest = np.minimum(edges[j + 1] ** economy.delta * of_edge, cost_of_most)
+            dearest = np.minimum(edges[j + 1] ** economy.power * of_edge, cost_of_most)
         kept = net[j] * wanted.clip(low, top)
-        kept -= (net[j] / economy.delta * wanted).clip(cheapest, dearest)
+        kept -= (net[j] / economy.power * wanted).clip(cheapest, dearest)
         kept += offset[j]
         if low >= least:
             np.copyto(kept, -np.inf, where=most <= low)
@@ -302,7 +257,7 @@ def _by_rate(laws: FloatArray) -> tuple[FloatArray, NDArray[np.intp], NDArray[np
 
 def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
     """Hours at which the net wage equals the marginal cost of effort: 52*(1-tau)*w = weeks*c*delta*l**(delta-1)."""
-    hours: FloatArray = (WEEKS * net_wage / (economy.effort * economy.delta)) ** economy.elasticity
+    hours: FloatArray = (WEEKS * net_wage / (economy.effort * economy.power)) ** economy.response
     return hours
 
 

@@ -6,7 +6,7 @@ They are the scale on which a planner or a whole economy is judged (docs/yardsti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.economy.baselines import BASELINES, Setting, objective, start_and_oracle
 from pipeline.economy.dollars import economy_in
-from pipeline.economy.utility import Economy
+from pipeline.economy.effort import OWN, Economy, with_own
 from pipeline.economy.welfare import WELFARE, WelfareFunction
 from signatures.types import TaxSchedule
 
@@ -27,7 +27,7 @@ class People:
     """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
 
     `dollars_of`: the year of the dollar amounts; None: no single one. `tastes`: the people's factors on the cost of
-    effort; None if all have the same.
+    effort; `elasticities`: of their hours; None if all have the same.
     """
 
     wages: tuple[float, ...]
@@ -37,6 +37,7 @@ class People:
     dollars_of: int | None = None
     inequality_aversion: float = 1.0
     tastes: tuple[float, ...] | None = None
+    elasticities: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
@@ -49,14 +50,15 @@ class People:
             truth["economy"],
             truth.get("dollars_of"),
             truth.get("inequality_aversion", 1.0),
-            tuple(truth["tastes"]) if "tastes" in truth else None,
+            *(tuple(truth[own]) if own in truth else None for own in OWN.values()),
         )
 
     @property
     def effort(self) -> Economy:
         """The economy, which gives the utility cost of effort."""
-        tastes = None if self.tastes is None else np.array(self.tastes)
-        return replace(economy_in(self.economy, self.dollars_of), tastes=tastes)
+        return with_own(
+            economy_in(self.economy, self.dollars_of), {name: getattr(self, own) for name, own in OWN.items()}
+        )
 
     @property
     def setting(self) -> Setting:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.economy.effort import OWN
 from pipeline.economy.equilibrium import regret
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.tax import rates_in_words
@@ -57,10 +58,10 @@ class Account:
 
     def _people(self) -> People:
         config, wages = self.world.config, self.world.population.wage.tolist()
-        thresholds, taste = self.world.setting().thresholds, self.world.population.taste
-        tastes = None if taste is None else tuple(taste.tolist())
+        thresholds, economy = self.world.setting().thresholds, self.world.economy
+        own = (None if column is None else tuple(column.tolist()) for column in map(vars(economy).get, OWN.values()))
         objective = config.welfare, config.economy, config.dollars_of, config.inequality_aversion
-        return People(tuple(wages), thresholds, *objective, tastes)
+        return People(tuple(wages), thresholds, *objective, *own)
 
     def _welfares(self) -> dict[str, float]:
         """Each welfare function, as played, averaged over the years."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.economy.baselines import Setting, objective
+from pipeline.economy.effort import with_own
 from pipeline.economy.population import Population
 from pipeline.economy.wages import FloatArray
 from pipeline.shocks import Shock
@@ -56,7 +57,7 @@ def fresh_people(world: World, year: int | None = None) -> FreshPeople | None:
         return None
     population = drawn(world.config, FRESH_PEOPLE, "fresh people")
     setting = world.setting(year)
-    economy = replace(setting.economy, tastes=population.taste)
+    economy = with_own(setting.economy, vars(population))
     return FreshPeople(replace(setting, economy=economy, wages=_wages(population, on_wages)), world.num_agents)
 
 

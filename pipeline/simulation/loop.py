@@ -181,9 +181,7 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
     rebate = world.outcome.rebate if world.outcome is not None else None
     kind, layout, wage = str(world.population.utility_type[agent]), world.layout("worker"), world.population.wage
     return {
-        "objective": str(
-            see.objective(kind, world.setting(), world.num_agents, world.taste(agent), formula=layout.formula)
-        ),
+        "objective": str(see.objective(kind, world.setting(), world.num_agents, agent, formula=layout.formula)),
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate, world.config.spending)),
         "identity": str(world.identity(agent)),

@@ -36,20 +36,24 @@ MOST_HOURS_ROWS = 8
 VERBATIM_YEARS = 2
 
 
-def utility_formula(economy: Economy, num_agents: int, taste: float | None = None) -> UtilityFormula:
-    """The worker's own utility with its numbers, so that the optimum can be computed. `taste`: its factor on the cost
-    of effort."""
-    cost = economy.weeks * economy.c
-    return UtilityFormula(cost if taste is None else cost * taste, economy.delta, num_agents)
+def utility_formula(economy: Economy, num_agents: int, agent: int | None = None) -> UtilityFormula:
+    """The worker's own utility with its numbers, so that the optimum can be computed. `agent`: whose cost of effort it
+    has; None: the usual one."""
+    if agent is None:
+        return UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
+    cost, power = np.broadcast_arrays(economy.effort, economy.power)
+    own = agent if cost.ndim else ()
+    return UtilityFormula(float(cost[own]), float(power[own]), num_agents)
 
 
 def objective(
-    utility_type: str, setting: Setting, num_agents: int, taste: float | None = None, *, formula: bool = True
+    utility_type: str, setting: Setting, num_agents: int, agent: int | None = None, *, formula: bool = True
 ) -> Objective:
-    """A worker's objective: own utility, with its own `taste`, or social welfare or its negative, in which the cost of
-    effort is the usual one. `formula`: whether it has the formula of utility."""
-    own_taste = taste if utility_type == "egotistical" else None
-    utility = utility_formula(setting.economy, num_agents, own_taste)
+    """A worker's objective: own utility, with the cost of effort of `agent`, or social welfare or its negative, with
+    the usual cost. `formula`: whether it has the formula of utility. If no cost is the usual one, the formula of social
+    welfare has none."""
+    formula = formula and (utility_type == "egotistical" or setting.economy.usual)
+    utility = utility_formula(setting.economy, num_agents, agent if utility_type == "egotistical" else None)
     utility = replace(utility if formula else UtilityFormula(None, 0.0, num_agents), spending=setting.spending)
     if utility_type == "egotistical":
         return Objective(utility)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.agents.examples import POOL, Pools
 from pipeline.agents.roles import QUESTIONS
 from pipeline.config import ROLES, RunConfig
+from pipeline.economy.effort import OWN
 from pipeline.economy.equilibrium import Outcome, regret
 from pipeline.economy.welfare import WELFARE, gini, idle_share
 from pipeline.simulation.government import Government
@@ -108,7 +109,7 @@ def agent_columns(run_id: int, world: World) -> Columns:
         "income_at_40_hours": wage * 40 * 52,
         "utility_type": people.utility_type,
         "asked": world.asked,
-        **{name: _known(world, getattr(people, name)) for name in ("occupation", "sex", "age", "taste")},
+        **{name: _known(world, getattr(people, name)) for name in ("occupation", "sex", "age", *OWN)},
         "persona": _known(world, np.array(world.personas, dtype=object)),
     }
 

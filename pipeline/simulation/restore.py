@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import RunConfig
+from pipeline.economy.effort import OWN, own_column
 from pipeline.economy.equilibrium import settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import marginal_rate
@@ -32,7 +33,7 @@ def population_of(reader: Reader, run_id: int) -> tuple[Population, list[str | N
         occupation=texts["occupation"] if known else None,
         sex=texts["sex"] if known else None,
         age=np.ma.getdata(agents["age"]).astype(np.int64) if known else None,
-        taste=None if np.ma.getmaskarray(agents["taste"]).any() else np.ma.getdata(agents["taste"]),
+        **{name: own_column(agents[name]) for name in OWN},
     )
     return population, texts["persona"].tolist()
 

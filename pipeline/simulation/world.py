@@ -18,14 +18,15 @@ from pipeline.economy.baselines import (
     start,
     start_and_oracle,
 )
+from pipeline.economy.calibration import calibrated_tastes, data_law
 from pipeline.economy.census import IntArray
 from pipeline.economy.dollars import economy_in
+from pipeline.economy.effort import Economy, with_own
 from pipeline.economy.equilibrium import Outcome, equilibrium
-from pipeline.economy.population import Population, draw_population, draw_tastes
+from pipeline.economy.population import Population, draw_elasticities, draw_population, draw_tastes
 from pipeline.economy.public_finance.responses import Responses, year_of_responses
 from pipeline.economy.tax import uniform
 from pipeline.economy.user_parts.law import OwnLaw
-from pipeline.economy.utility import Economy
 from pipeline.errors import UsageError
 from pipeline.scenarios import SCENARIOS, Scenario
 from pipeline.shocks import Shock
@@ -164,8 +165,12 @@ class World:
         return None if self.population.taste is None else float(self.population.taste[agent])
 
     def identity(self, agent: int) -> Identity:
-        """Who `agent` is in prompts: its persona, its taste for leisure, and its pay."""
-        return Identity.of(self.persona(agent), float(self.population.wage[agent]), self.taste(agent))
+        """Who `agent` is in prompts: its persona, its taste for leisure, and its pay.
+
+        Without a usual cost of effort there is nothing to compare with, so only the formula of utility tells it.
+        """
+        taste = self.taste(agent) if self.economy.usual else None
+        return Identity.of(self.persona(agent), float(self.population.wage[agent]), taste)
 
     def last_turn(self, year: int) -> int:
         """The latest year up to `year` in which the planner decided; the first year counts."""
@@ -258,7 +263,7 @@ def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
         thresholds=config.thresholds,
         wages=wages,
         welfare=config.welfare,
-        elasticities=config.elasticity,
+        elasticities=() if config.elasticity_of_labor else config.elasticity,
         uniform_rate=config.uniform_rate,
         windfall=windfall,
         dollars_of=config.dollars_of,
@@ -278,7 +283,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
     take_parts(config)
     scenario = SCENARIOS[config.scenario]
     population = population or drawn(config, config.num_agents, "population")
-    economy = replace(economy_in(config.economy, config.dollars_of), tastes=population.taste)
+    economy = with_own(economy_in(config.economy, config.dollars_of), vars(population))
     asked = np.zeros(config.num_agents, dtype=bool)
     asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
     world = World(
@@ -326,10 +331,25 @@ def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
         dollars_of=config.dollars_of,
         min_wage=config.min_wage,
     )
-    if not config.taste_spread:
-        return people
-    rng = np.random.default_rng([config.seed, crc32(f"tastes of {purpose}".encode())])
-    return replace(people, taste=draw_tastes(num_agents, config.taste_spread, rng))
+
+    def rng(what: str) -> np.random.Generator:
+        return np.random.default_rng([config.seed, crc32(f"{what} of {purpose}".encode())])
+
+    if config.economy == "calibrated":
+        people = replace(people, taste=tastes_from_incomes(config, people.wage))
+    if config.taste_spread:
+        people = replace(people, taste=draw_tastes(num_agents, config.taste_spread, rng("tastes")))
+    if config.elasticity_of_labor:
+        mean, spread = (*config.elasticity_of_labor, 0.0)[:2]
+        people = replace(people, elasticity=draw_elasticities(num_agents, mean, spread, rng("elasticities")))
+    return people
+
+
+def tastes_from_incomes(config: RunConfig, wages: Floats) -> Floats:
+    """The tastes (N,) of a calibrated economy, for workers of the settings' population with hourly `wages` (N,)."""
+    economy = economy_in(config.economy, config.dollars_of)
+    law = data_law(config.agent_mix or SCENARIOS[config.scenario].agent_mix, config.dollars_of)
+    return calibrated_tastes(economy, law, wages, len(wages))
 
 
 def _template_personas(scenario: Scenario, population: Population, asked: NDArray[np.bool_]) -> list[str | None]:

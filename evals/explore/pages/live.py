@@ -20,6 +20,7 @@ from evals.figures.style import INK, MUTED, POINTS, RULE, Chart, Drawing, Size
 from evals.output.number_format import MISSING, number, percent, rates
 from evals.policies.loaded_run import MOST_RUNS
 from pipeline.economy.baselines import BASELINES, computable, objective
+from pipeline.economy.effort import with_own
 from pipeline.errors import EconomistError
 from pipeline.simulation.world import setting_of
 from pipeline.store.columns import Reader, Row
@@ -47,7 +48,7 @@ FROM lm_calls WHERE run_id = ?
 """
 
 WAGES = """
-SELECT coalesce(d.shocked_wage, a.wage) AS wage, a.taste, y.windfall
+SELECT coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.elasticity, y.windfall
 FROM decisions d JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 JOIN years y ON y.run_id = d.run_id AND y.year = d.year
 WHERE d.run_id = ? AND d.year = ? ORDER BY d.agent
@@ -176,9 +177,7 @@ def _value_of_saez(reader: Reader, place: Place, wages: Any, people: Mapping[str
         config = config_of(find_run(reader, str(place.run_id)))
         windfall = np.ma.filled(people["windfall"].astype(float), 0.0)[0]
         setting = setting_of(config, wages, windfall=float(windfall))
-        tastes = np.ma.filled(people["taste"].astype(float), np.nan)
-        if not np.isnan(tastes).any():
-            setting = replace(setting, economy=replace(setting.economy, tastes=tastes))
+        setting = replace(setting, economy=with_own(setting.economy, people))
         rule = computable(setting, BASELINES).get("SAEZ")
         return None if rule is None else objective(setting, rule(setting))
     except (EconomistError, ValueError):
