@@ -29,6 +29,7 @@ EXAMPLES: Mapping[str, Any] = {
     "archetypes": 20,
     "agent_mix": "acs",
     "dollars_of": 2024,
+    "elasticity_of_labor": [0.4, 0.1],
     "brackets": [0, 14600, 60000],
     "law": "us-2024-single",
     "rates": [30, 40, 60],
@@ -47,7 +48,7 @@ EXAMPLES: Mapping[str, Any] = {
 """For settings whose default is none, or is empty."""
 
 HEAD = """\
-# Settings for `llm-economist run --config {name}`, and for compare, experiment and optimize.
+# Settings for `{run}`, and for compare, experiment and optimize.
 # A line without # sets a value; a line with # shows the default, or an example where there is no default.
 # A flag of the command line overrides this file."""
 
@@ -70,7 +71,7 @@ def init(path: str, console: Console) -> None:
 
 def settings_file(name: str) -> str:
     """The text of the file: every setting with its help, by the panels of `run --help`."""
-    return "\n".join((HEAD.format(name=name), *_lines())) + "\n"
+    return "\n".join((HEAD.format(run=command("run", "--config", name)), *_lines())) + "\n"
 
 
 def _lines() -> Iterator[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.agents.roles import PROGRAMS
 from pipeline.config import NAMES, OWN_PARTS, ROLES, RunConfig, build, by_role
-from pipeline.economy.baselines import BASELINES, FIXED
+from pipeline.economy.baselines import BASELINES, FIXED, MEASURED
 from pipeline.economy.cpi import CPI_U
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS
@@ -232,7 +232,7 @@ def choices(name: str) -> set[str]:
 
 def test_every_choice_exists_and_everything_that_exists_can_be_chosen() -> None:
     assert choices("scenario") == set(SCENARIOS)
-    assert choices("planner_type") == {"LLM", FIXED, *BASELINES}
+    assert choices("planner_type") == {"LLM", FIXED, MEASURED, *BASELINES}
     assert choices("welfare") == set(WELFARE)
     assert choices("bracket_setting") == set(BRACKETS)
     assert choices("agent_mix") == set(POPULATIONS)

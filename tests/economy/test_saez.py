@@ -208,7 +208,6 @@ def test_a_large_population_summed_up_in_groups_has_nearly_the_same_rates(monkey
     ("elasticities", "message"),
     [
         ([0.4, 0.4], "3 brackets need 1 elasticity or 3, not 2"),
-        ([], "3 brackets need 1 elasticity or 3, not 0"),
         ([0.4, -1.0, 0.4], "an elasticity must be 0 or more, not -1"),
     ],
 )

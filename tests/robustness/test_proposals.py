@@ -308,7 +308,14 @@ def test_every_setting_that_is_text_is_judged() -> None:
     judged = {"llm", "role_llm", "base_url", "prompt_algo", "strategy", "program", "examples", "prices", "log_dir"}
     assert texts == harmless | judged | set(OWN_PARTS) | {"ray_address", "name", "db"}
     several = {name for name in NAMES if isinstance(getattr(RunConfig(), name), tuple)}
-    assert several == {"elasticity", "rates", "shock", "callback"}  # of these, only callbacks name code
+    assert several == {
+        "brackets",
+        "elasticity",
+        "elasticity_of_labor",
+        "rates",
+        "shock",
+        "callback",
+    }  # of these, only callbacks name code
 
 
 def test_a_stored_folder_does_not_say_where_a_log_is_written(cli: CommandLine, theirs: None) -> None:

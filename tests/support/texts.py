@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from signatures.texts import ballot, interview, planner, worker
+from signatures.texts import ballot, interview, objective, planner, worker
 from signatures.types import TaxSchedule
 
 TEXTS: dict[str, Any] = {
     name: kind
-    for module in (ballot, interview, planner, worker)
+    for module in (ballot, interview, objective, planner, worker)
     for name, kind in vars(module).items()
     if hasattr(kind, "parse")
 } | {"TaxSchedule": TaxSchedule}
