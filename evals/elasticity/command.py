@@ -137,7 +137,7 @@ def _joined(parts: list[Sample]) -> Sample:
 
 
 def _estimates(years: str, sample: Sample) -> Iterator[Estimate]:
-    """Both estimates; none where net-of-tax rates do not vary or fewer than two workers remain."""
+    """Both estimates; none if net-of-tax rates do not vary or fewer than two workers remain."""
     inside = sample.within()
     workers = len(np.unique(inside.worker))
     for estimator, by in ((INSTRUMENTED, INSTRUMENT), (PLAIN, NET_RATE)):
