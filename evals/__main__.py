@@ -1,5 +1,5 @@
 """`python -m evals` is `llm-economist`."""
 
-from evals.cli.main import main
+from evals.cli.main import program
 
-main()
+program()

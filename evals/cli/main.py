@@ -14,7 +14,7 @@ from evals.cli.app import app
 from evals.cli.options import gather_elasticities
 from pipeline import terminal
 from pipeline.errors import EconomistError
-from pipeline.parallel.interrupts import INTERRUPTED, exit_code, forget, polite_ends
+from pipeline.parallel.interrupts import INTERRUPTED, exit_code, forget, leave, polite_ends
 from programs.visible import visible
 
 QUERY_INTERRUPTED = "Query interrupted"
@@ -33,6 +33,14 @@ def main() -> None:
             _say(lost)
             code = 1
     sys.exit(exit_code() if code == INTERRUPTED else code)
+
+
+def program() -> None:
+    """`main` for a process of its own, which ends after an interrupt even if a library's threads do not."""
+    try:
+        main()
+    except SystemExit as ended:
+        leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
 
 
 def _exit_code() -> int:

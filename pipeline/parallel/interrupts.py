@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Result = TypeVar("Result")
 
@@ -117,6 +119,28 @@ def work_for_another() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in POLITE:
         signal.signal(number, as_interrupt)
+
+
+LAST_THREADS = 5.0
+"""Seconds for which an interrupted process waits for its threads before it exits without them."""
+
+
+def leave(code: int) -> NoReturn:
+    """Exit with `code`, after an interrupt even if threads of a library never end.
+
+    An interrupt within `concurrent.futures.wait` can leave locks that no thread releases. Call this when all is stored.
+    """
+    if was_interrupted():
+        deadline = time.monotonic() + LAST_THREADS
+        others = [one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon]
+        for thread in others:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if any(thread.is_alive() for thread in others):
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
 
 
 AGAIN = 0.5

@@ -21,7 +21,7 @@ def test_no_other_distribution_installs_our_package_names():
 
 def test_the_console_script_is_ours():
     (script,) = entry_points(group="console_scripts", name="llm-economist")
-    assert script.value == "evals.cli.main:main"
+    assert script.value == "evals.cli.main:program"
 
 
 def test_the_wheel_has_every_package_and_the_public_module():

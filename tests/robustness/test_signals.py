@@ -131,3 +131,26 @@ def test_a_signal_that_asks_for_an_end_is_an_interrupt_unless_it_is_ignored(numb
     finally:
         forget()
         signal.signal(number, before)
+
+
+STUCK = """
+import os, signal, sys, threading
+from evals.cli import main
+from pipeline.parallel.interrupts import INTERRUPTED
+
+def interrupted_with_a_stuck_thread():
+    threading.Thread(target=threading.Event().wait).start()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+main._exit_code = interrupted_with_a_stuck_thread
+main.program()
+"""
+
+
+def test_an_interrupted_process_ends_although_a_thread_of_it_never_does() -> None:
+    ended = subprocess.run([sys.executable, "-c", STUCK], timeout=PATIENCE, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (143, "")
