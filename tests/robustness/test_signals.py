@@ -58,7 +58,7 @@ def ends_at(number: int, command: tuple[str, ...], *, at: int) -> tuple[int, str
     ("name", "number"),
     [pytest.param(*each, marks=[] if each in FAST else [pytest.mark.slow]) for each in EVERY],
 )
-@pytest.mark.parametrize("at", [1, 2, 6])
+@pytest.mark.parametrize("at", [1, 6])
 def test_one_signal_ends_a_run_with_any_strategy(name: str, number: signal.Signals, at: int) -> None:
     code, out = ends_at(number, (*RUN, "--prompt-algo", name, "--db", "a.duckdb"), at=at)
     assert code == CODES[number], out
