@@ -67,7 +67,8 @@ def test_a_run_ends_well_at_a_server_of_every_kind_and_leaves_out_what_it_refuse
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("scenario", "adapter"), [*((scenario, "compact") for scenario in SCENARIOS), ("bounded", "chat"), ("bounded", "json")]
+    ("scenario", "adapter"),
+    [*((scenario, "compact") for scenario in SCENARIOS), ("bounded", "chat"), ("bounded", "json")],
 )
 @pytest.mark.parametrize("name", DIALECTS)
 def test_every_scenario_and_format_ends_well_at_a_server_of_every_kind(
