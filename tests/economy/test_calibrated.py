@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
+from support.readers_of_a_run import check_readers
 
 import llm_economist as le
-from evals.cautions.messages import stored as stored_situation
-from evals.compare.run_measures import outcomes
 from pipeline.config import build
 from pipeline.economy.baselines import Setting, objective, oracle, saez
 from pipeline.economy.calibration import calibrated_tastes, data_law, data_law_name
@@ -22,10 +21,7 @@ from pipeline.economy.utility import CONTINUUM, ECONOMIES, Economy, best_respons
 from pipeline.economy.wages import FULL_TIME_HOURS
 from pipeline.economy.welfare import gini
 from pipeline.simulation.fresh_people import fresh_people
-from pipeline.simulation.restore import restore
 from pipeline.simulation.world import World, create
-from pipeline.store.reader import ReadOnlyStore
-from pipeline.store.run_lookup import config_of, find_run
 from signatures.types import TaxSchedule
 
 CALIBRATED = ECONOMIES["calibrated"]
@@ -189,17 +185,7 @@ def test_a_worker_is_told_its_own_cost_of_effort_and_no_usual_one(played: str, c
 
 
 def test_every_reader_of_a_run_uses_the_calibrated_costs(played: str, cli: CommandLine) -> None:
-    (stored,) = cli.sql("SELECT * FROM yardsticks WHERE year = 3", played)
-    with ReadOnlyStore(played) as reader:
-        config = config_of(find_run(reader, "1"))
-        figures = outcomes(reader, {1: config}, welfare="inverse_income")[1]
-        situation = stored_situation(reader, 1, config)
-        restored = restore(reader, 1, config, 4)
-    assert figures["planner_share"] == pytest.approx(stored["planner_share"])
-    assert situation.setting.economy == restored.economy == create(config).economy
-    assert "every row is the same" in cli("replay", "1", "--db", played).out
-    assert cli("fork", "1", "--at", "2", "--planner-type", "SAEZ", "--db", played).code == 0
-    assert cli("eval", "1", "--db", played).code == 0
+    check_readers(played, cli)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
+from support.readers_of_a_run import check_readers
 
-from evals.cautions.messages import stored as stored_situation
-from evals.compare.run_measures import outcomes
 from pipeline.config import build
 from pipeline.economy.baselines import Setting, objective, oracle, saez
 from pipeline.economy.effort import with_own
@@ -20,10 +19,7 @@ from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, Economy, best_response, effective_share, income, respond, utility
 from pipeline.economy.welfare_weights import Weights
 from pipeline.simulation.fresh_people import fresh_people
-from pipeline.simulation.restore import restore
 from pipeline.simulation.world import create
-from pipeline.store.reader import ReadOnlyStore
-from pipeline.store.run_lookup import config_of, find_run
 from signatures.types import TaxSchedule
 
 WAGES = np.array([4.0, 9.0, 15.0, 22.0, 40.0, 75.0, 150.0])
@@ -159,17 +155,7 @@ def test_a_worker_is_told_its_own_power_of_hours(played: str, cli: CommandLine) 
 
 
 def test_every_reader_of_a_run_uses_the_own_elasticities(played: str, cli: CommandLine) -> None:
-    (stored,) = cli.sql("SELECT * FROM yardsticks WHERE year = 3", played)
-    with ReadOnlyStore(played) as reader:
-        config = config_of(find_run(reader, "1"))
-        figures = outcomes(reader, {1: config}, welfare="inverse_income")[1]
-        situation = stored_situation(reader, 1, config)
-        restored = restore(reader, 1, config, 4)
-    assert figures["planner_share"] == pytest.approx(stored["planner_share"])
-    assert situation.setting.economy == restored.economy == create(config).economy
-    assert "every row is the same" in cli("replay", "1", "--db", played).out
-    assert cli("fork", "1", "--at", "2", "--planner-type", "SAEZ", "--db", played).code == 0
-    assert cli("eval", "1", "--db", played).code == 0
+    check_readers(played, cli)
 
 
 @pytest.mark.parametrize(

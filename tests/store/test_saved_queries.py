@@ -71,7 +71,7 @@ def test_a_question_explains_itself_and_declares_what_it_uses(name: str) -> None
 def test_a_question_has_an_answer(name: str) -> None:
     has_run = any(parameter.name == "run_id" for parameter in saved_queries.questions()[name].parameters)
     answers = [answer(name, f"run_id={run}") for run in (1, 3)] if has_run else [answer(name)]
-    empty = {"retries", "survey"}  # `rules` does not fail, and nobody held a survey
+    empty = {"retries", "survey"}  # `rules` does not fail, and these runs have no survey
     if name == "votes_by_income":
         answers = answers[1:]  # the bounded run has no elections
     assert all(answers) != (name in empty)
