@@ -35,7 +35,7 @@ NEIGHBOURS = 10
 @dataclass(frozen=True)
 class Asked:
     """A question that was asked: the agent, its inputs, the current schedule and, for a vote, the platforms by
-    candidate."""
+    candidate, in the order of the voter's ballot."""
 
     agent: int | None
     inputs: Mapping[str, Any]

@@ -149,8 +149,8 @@ class TraceDataset:
                 platforms = self._platforms(run_id, year)
             for place in sorted(place for place in places if place.year == year):
                 told = self._told_of(world, place)
-                inputs = self._inputs(world, told, platforms)
-                yield place, world, Asked(told.agent, inputs, world.schedule, platforms)
+                shown = in_order_of(world, told.agent, year, platforms)
+                yield place, world, Asked(told.agent, self._inputs(world, told, shown), world.schedule, shown)
 
     def _told_of(self, world: World, place: TraceLocation) -> TraceLocation:
         """The place whose state was shown: with archetypes, that of another member of the group."""
@@ -165,7 +165,7 @@ class TraceDataset:
             case "SetTaxRates":
                 return planner_inputs(world, place.year)
             case "CastVote":
-                return vote_inputs(world, place.agent, in_order_of(world, place.agent, place.year, platforms))
+                return vote_inputs(world, place.agent, platforms)
             case _:
                 return persona_inputs(world, place.agent)
 

@@ -21,7 +21,7 @@ from evals.datasets.random_agents import RandomisedAgents
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
 from pipeline.parallel.interrupts import run_async
-from pipeline.simulation.government import Platforms
+from pipeline.simulation.government import Platforms, in_order_of
 from pipeline.simulation.loop import play_year
 from pipeline.simulation.personas import assign_personas
 from pipeline.simulation.records import Year
@@ -142,14 +142,17 @@ async def _played(
         if year in years and eligible:
             agent, inputs = eligible[int(rng.integers(len(eligible)))]
             law = world.schedule if question == "ChooseLabor" else before
-            asked = Asked(agent, inputs, law, _promised(played) if question == "CastVote" else {})
+            promised = _promised(played, world, agent) if question == "CastVote" else {}
+            asked = Asked(agent, inputs, law, promised)
             states.append(example(question, world, asked, economy_seed=world.config.seed, year=year))
     return states
 
 
-def _promised(played: Year) -> Platforms:
-    """The platforms by candidate this year."""
-    return {row["candidate"]: tuple(row["rate_changes"]) for row in played.government.platforms}
+def _promised(played: Year, world: World, voter: int | None) -> Platforms:
+    """The platforms by candidate this year, in the order of the voter's ballot."""
+    assert voter is not None
+    platforms = {row["candidate"]: tuple(row["rate_changes"]) for row in played.government.platforms}
+    return in_order_of(world, voter, played.year, platforms)
 
 
 def _counts(question: str, world: World, agent: int | None) -> bool:
