@@ -23,8 +23,8 @@ import dspy
 import duckdb
 import pytest
 from support.command_line import CommandLine
+from support.models.pupil import Pupil
 from support.pages import blocks
-from support.pupil import Pupil
 from support.village import scripted_lm
 
 import llm_economist as le

@@ -1,0 +1,1 @@
+"""Tax laws by name, with the prices that convert their dollars."""

@@ -1,0 +1,1 @@
+"""Models, engines and agents that answer as a test needs it."""

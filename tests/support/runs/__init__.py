@@ -1,0 +1,1 @@
+"""Small runs, comparisons and experiments that several tests share."""

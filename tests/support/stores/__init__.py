@@ -1,0 +1,1 @@
+"""Databases written by hand, row by row."""
