@@ -1,1 +1,0 @@
-"""Tax laws by name, with the prices that convert their dollars."""

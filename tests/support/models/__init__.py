@@ -1,1 +1,0 @@
-"""Models, engines and agents that answer as a test needs it."""

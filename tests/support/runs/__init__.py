@@ -1,1 +1,0 @@
-"""Small runs, comparisons and experiments that several tests share."""

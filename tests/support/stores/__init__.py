@@ -1,1 +1,0 @@
-"""Databases written by hand, row by row."""
