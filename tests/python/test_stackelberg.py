@@ -222,6 +222,7 @@ def test_each_predictor_can_have_its_own_model() -> None:
     assert played.schedule.rates == (50, 50, 50)
 
 
+@pytest.mark.slow
 def test_evaluate_with_eight_threads_gives_what_one_thread_gives() -> None:
     program, metric = game(scenario="bounded"), le.metric("episode")
     runs = [
