@@ -34,6 +34,7 @@ def sql(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="maximum rows [default: 1000 in tables, else all]")
     ] = None,
+    ui: Annotated[bool, typer.Option("--ui", help="open a read-only copy in Harlequin (needs the extra ui)")] = False,
     timeout_seconds: Annotated[
         float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="time limit of the query in seconds")
     ] = 60,
@@ -44,6 +45,12 @@ def sql(
 
     Example: llm-economist sql worst_calls --param run_id=3 --param calls=2
     """
+    if ui:
+        from evals.sql.terminal_ui import open_ui
+
+        if query is not None or list_all or output or format or json or param:
+            raise UsageError("--ui opens the whole database; leave the query and its output out")
+        raise typer.Exit(open_ui(db))
     from evals.sql.command import print_query, print_questions
 
     if json and format not in (None, "json"):
