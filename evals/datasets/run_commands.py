@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import PurePath
 from typing import Any
 
-from evals.run.setting_panels import place_of
 from pipeline.config import NAMES, RunConfig
 from pipeline.printed_commands import command
 from pipeline.store.columns import Reader, Row
@@ -39,21 +38,15 @@ def command_of(reader: Reader, row: Row) -> str:
 
 
 def _with_model(config: RunConfig, model: str) -> RunConfig:
-    from dataclasses import replace
-
     return replace(config, llm=model)
 
 
 def _flags(config: RunConfig, usual: RunConfig) -> Iterator[str]:
-    """The flags for settings that differ from those of `usual`, in the order of the help."""
-    for name in sorted(NAMES - OF_A_MACHINE, key=_place):
-        value = getattr(config, name)
-        if value != getattr(usual, name):
-            yield from _flag(name, value)
-
-
-def _place(name: str) -> tuple[tuple[int, int], int]:
-    return place_of(name), [one.name for one in fields(RunConfig)].index(name)
+    """The flags for settings that differ from those of `usual`, in the order of `RunConfig`."""
+    for one in fields(RunConfig):
+        value = getattr(config, one.name)
+        if one.name in NAMES - OF_A_MACHINE and value != getattr(usual, one.name):
+            yield from _flag(one.name, value)
 
 
 def _flag(name: str, value: Any) -> Iterator[str]:

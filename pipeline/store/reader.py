@@ -134,7 +134,7 @@ def snapshot_of(path: str) -> Iterator[str]:
     """
     with ExitStack() as stack:
         try:
-            with connect(path):  # nobody can write the file while it is open here
+            with connect(path):  # no one can write the file while it is open here
                 copy = copy_files(path, stack.enter_context(temporary_folder()))
         except StoreLocked as error:
             copy = stack.enter_context(copied_by_writer(path, error))
