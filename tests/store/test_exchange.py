@@ -225,7 +225,7 @@ def test_half_an_export_leaves_nothing(played: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
         with pytest.raises(StoreError) as caught:
-            export.export(played, "all", "out")
+            export.export(played, ["all"], "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(caught.value)
