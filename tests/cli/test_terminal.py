@@ -147,7 +147,7 @@ def test_a_closed_pipe_ends_a_command_silently_as_it_ends_other_tools(cli: Comma
 
 
 @pytest.mark.slow
-def test_a_command_that_fails_says_so_although_nobody_reads_its_output() -> None:
+def test_a_failing_command_reports_its_error_although_its_output_is_closed() -> None:
     code, told = without_reader("runs", "--db", "none.duckdb")
     assert (code, told[:6]) == (2, b"error:")
 

@@ -354,7 +354,7 @@ def test_gains_that_cannot_be_written_are_one_line(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_the_saved_question_counts_from_the_rows_as_played(cli: CommandLine) -> None:
+def test_the_saved_query_counts_from_the_rows_as_played(cli: CommandLine) -> None:
     cli(*PLAY)
     found = cli.sql("who_gains", DB)
     rows = cli.sql("SELECT agent, year, wage, posttax, utility FROM panel ORDER BY wage, agent, year", DB)

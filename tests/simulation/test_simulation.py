@@ -264,7 +264,7 @@ def test_every_vote_is_for_a_candidate_or_an_abstention_and_the_rule_finds_the_w
 
 
 @pytest.mark.first_cases(12)
-def test_what_binds_is_done_and_no_leader_is_asked(played: Played) -> None:
+def test_binding_platforms_become_law_without_a_question_to_the_leader(played: Played) -> None:
     if not played.config.binding_platforms:
         return
     assert played.all("SELECT count(*) FROM lm_calls WHERE signature = 'GovernAsLeader'") == [(0,)]
