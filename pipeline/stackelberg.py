@@ -62,8 +62,8 @@ FROM (SELECT bool_or(status = 'ok') AS answered FROM lm_calls
 class Stackelberg(Roles):
     """A planner, workers, voters and a persona writer that play economies in memory.
 
-    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (what takes a
-    signature and returns a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
+    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (a
+    callable from a signature to a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
     role as attributes (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it
     lacks; any other module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are
     asked in the strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
