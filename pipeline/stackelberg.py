@@ -62,11 +62,11 @@ FROM (SELECT bool_or(status = 'ok') AS answered FROM lm_calls
 class Stackelberg(Roles):
     """A planner, workers, voters and a persona writer that play economies in memory.
 
-    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (a
-    callable from a signature to a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
-    role as attributes (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it
-    lacks; any other module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are
-    asked in the strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
+    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a callable from a signature to
+    a module (`dspy.ChainOfThought`), or a module. A module that has the questions of its role as attributes
+    (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it lacks; any other
+    module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are asked in the
+    strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
 
     `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call; with `db`, the run is
     stored in that database. The language model is that of the predictor (`set_lm`) or of the surrounding
