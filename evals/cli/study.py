@@ -179,7 +179,8 @@ def optimize(
         str | None,
         typer.Option(
             "--metric",
-            help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or episode",
+            help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or information, "
+            "planner_share or episode",
         ),
     ] = None,
     budget: Annotated[int, typer.Option("--budget", min=1, help="maximum model calls of the whole study")] = 1000,

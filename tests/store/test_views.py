@@ -6,9 +6,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support import rows_by_hand
 from support.command_line import CommandLine
-from support.rows_by_hand import DB, rows
+from support.stores import rows_by_hand
+from support.stores.rows_by_hand import DB, rows
 
 from pipeline.economy.tax import bracket_of
 from pipeline.store import views

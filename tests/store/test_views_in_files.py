@@ -8,9 +8,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support import rows_by_hand
 from support.command_line import CommandLine
-from support.rows_by_hand import DB, rows
+from support.stores import rows_by_hand
+from support.stores.rows_by_hand import DB, rows
 
 from evals.sql import saved_queries
 from pipeline.store import views
