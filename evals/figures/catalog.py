@@ -131,7 +131,7 @@ FIGURES: Mapping[str, Figure] = {
     ),
     "mvpf": Figure(
         "Marginal value of public funds",
-        "What workers would pay to avoid a rise of a bracket's rate in the last law, per dollar that it raises. At 1, "
+        "What workers would pay to avoid a rise of a bracket's rate in the last law, per dollar that it raises: at 1, "
         "the dashed line, it costs nothing beyond the revenue; a triangle at the top stands for more than 4, or for a "
         "rate that raises revenue if lowered.",
         public_finance.mvpf,
@@ -147,7 +147,7 @@ FIGURES: Mapping[str, Figure] = {
     "elasticity": Figure(
         "The elasticity that the workers showed",
         "Log income against the log net-of-tax rate within workers, in the last year of each law: each dot is the mean "
-        "of a twentieth of the observations, by the net-of-tax rate at 40 hours. The slope is the elasticity.",
+        "of a twentieth of the observations, by the net-of-tax rate at 40 hours, and the slope is the elasticity.",
         public_finance.elasticity,
         absent="the law did not change",
     ),
