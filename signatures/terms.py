@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import dspy
 
@@ -40,7 +39,6 @@ class Terms:
             predictor.signature = self.reworded(predictor.signature)
 
 
-@cache
 def _reworded(signature: type[dspy.Signature], terms: Terms) -> type[dspy.Signature]:
     said = signature.instructions
     if terms.spending:

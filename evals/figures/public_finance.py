@@ -131,7 +131,7 @@ def inverse_weights(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None
     ]
     if not rows:
         return None
-    names = list(dict.fromkeys(row["run"] for row in rows))
+    names = list(dict.fromkeys(str(row["run"]) for row in rows))
 
     def draw(size: Size) -> Chart:
         x = alt.X("decile:O", axis=style.x_axis("decile of wages, the lowest first", labelAngle=0))

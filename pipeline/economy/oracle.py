@@ -126,7 +126,7 @@ def optimum(
     wage = np.asarray(wages, dtype=float)
     welfare = _welfare_of(economy, thresholds, wage, welfare_function)
     rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
-    lowest = lowest_rate(rivals.ravel())
+    lowest = lowest_rate(rivals.ravel().tolist())
     found = _search_grid(economy, thresholds, wage, welfare_function)
     ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
     polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1, lowest=lowest)

@@ -59,7 +59,9 @@ class Account:
     def _people(self) -> People:
         config, wages = self.world.config, self.world.population.wage.tolist()
         thresholds, economy = self.world.setting().thresholds, self.world.economy
-        own = {name: tuple(vars(economy)[name].tolist()) for name in OWN.values() if vars(economy)[name] is not None}
+        own: dict[str, Any] = {
+            name: tuple(vars(economy)[name].tolist()) for name in OWN.values() if vars(economy)[name] is not None
+        }
         objective = config.welfare, config.economy, config.dollars_of, config.inequality_aversion
         return People(tuple(wages), thresholds, *objective, lowest_rate=config.lowest_rate, **own)
 
