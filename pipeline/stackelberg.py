@@ -123,6 +123,14 @@ class Stackelberg(Roles):
             return await self._played(given)
         return await asyncio.to_thread(self._stored, given)
 
+    def load_state(self, state: dict[str, Any], **how: Any) -> None:
+        """Take over instructions and demonstrations. UsageError if they are of a game with other modules."""
+        lacking = [name for name, _ in self.named_parameters() if name not in state]
+        if lacking:
+            others = ", ".join(name for name in state if name != "metadata")
+            raise UsageError(f"this game has the predictor {lacking[0]}, and the saved one has {others or 'none'}")
+        super().load_state(state, **how)
+
     def _given(self, seed: int | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a call. UsageError if the game cannot be played with them."""
         given = {**self.settings, **dict(settings or {}), **more, **({} if seed is None else {"seed": seed})}

@@ -44,7 +44,7 @@ def eval_(
         str | None,
         typer.Option(
             "--law",
-            help="with --fresh: a law to judge, as `run --law` takes it, beside the runs' or without a run",
+            help="with --fresh: a law to judge, as `run --law` takes it, in addition to the runs' or without a run",
             autocompletion=completions.laws,
         ),
     ] = None,

@@ -27,7 +27,7 @@ from pipeline.simulation.missing_benchmarks import Yardsticks, missing, put
 from pipeline.simulation.restore import restore
 from pipeline.store.columns import Reader, Row, now
 from pipeline.store.reader import ReadOnlyStore
-from pipeline.store.run_lookup import config_of, find_run, schedule_of
+from pipeline.store.run_lookup import config_of, find_runs, schedule_of
 from pipeline.store.writer import Store
 from programs.plugins import installed
 from signatures.types import TaxSchedule
@@ -97,7 +97,7 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
     """Judge `runs` (numbers, names, or `all`). UsageError if a run, a year or a welfare function does not exist."""
     wanted = range_of_years(years) if years else None
     with ReadOnlyStore(db) as reader:
-        rows = {row["run_id"]: row for row in _chosen(reader, runs)}
+        rows = {row["run_id"]: row for row in chosen(reader, runs)}
         played = [_load(reader, row, wanted) for row in rows.values()]
     names = welfare_names(welfare, [run.setting.welfare for run in played])
     groups: dict[tuple[object, ...], list[EvaluatedRun]] = {}
@@ -107,10 +107,10 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
     return Evaluation(names, [_people(group, names) for group in groups.values()], best)
 
 
-def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
+def chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of `runs`; `all` stands for every run with a complete year."""
     if list(runs) != ["all"]:
-        return [find_run(reader, run) for run in runs]
+        return find_runs(reader, runs)
     rows = reader.rows("SELECT * FROM runs WHERE run_id IN (SELECT run_id FROM years) ORDER BY run_id")
     if not rows:
         raise UsageError(f"no run in {reader.path} has a complete year yet; there is nothing to judge")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from evals.compare.statistics import Interval, interval
+from evals.evaluate.command import chosen
 from pipeline.config import build
 from pipeline.economy.baselines import (
     BASELINES,
@@ -30,7 +31,7 @@ from pipeline.simulation.fresh_people import BY_NUMBER, SUMS, fresh_people, with
 from pipeline.simulation.restore import restore
 from pipeline.simulation.world import World, create
 from pipeline.store.reader import ReadOnlyStore
-from pipeline.store.run_lookup import config_of, find_run, schedule_of
+from pipeline.store.run_lookup import config_of, schedule_of
 from signatures.types import TaxSchedule
 
 KNOWING = "ORACLE that knows"
@@ -139,8 +140,7 @@ def _law_of(law: str, world: World) -> TaxSchedule:
 def _stored(runs: Sequence[str], db: str) -> Iterator[tuple[str, int, World]]:
     """Each run after its last year, with its law of that year."""
     with ReadOnlyStore(db) as reader:
-        for run in runs:
-            row = find_run(reader, run)
+        for row in chosen(reader, runs):
             run_id, config = int(row["run_id"]), config_of(dict(row))
             last = reader.rows("SELECT * FROM years WHERE run_id = ? ORDER BY year DESC LIMIT 1", [run_id])
             if not last:

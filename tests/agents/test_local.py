@@ -104,6 +104,7 @@ def test_any_json_object_will_do_where_only_that_is_asked(model: LocalModel) -> 
         assert isinstance(json.loads(reply.text), dict)
 
 
+@pytest.mark.slow
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "question", ["ChooseLabor", "JudgeTaxPolicy", "SetTaxRates", "StandForOffice", "CastVote", "GovernAsLeader"]

@@ -122,6 +122,7 @@ def test_intervals_hold_also_if_all_workers_err_together_under_a_law(together: f
     assert hits >= 26
 
 
+@pytest.mark.slow
 def test_the_command_measures_rules_workers_who_exploit(cli: CommandLine) -> None:
     run = ("--llm=rules", "--num-agents=30", "--max-timesteps=30", "--two-timescale=5", "--bracket-setting=flat")
     assert cli("run", *run, "--seed=1", DB).code == 0

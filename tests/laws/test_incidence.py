@@ -282,6 +282,7 @@ DB = "a.duckdb"
 PLAY = ("run", "--llm", "rules", "--num-agents", "12", "--max-timesteps", "8", "--two-timescale", "4", "--db", DB)
 
 
+@pytest.mark.slow
 def test_run_eval_and_report_say_the_same(cli: CommandLine) -> None:
     summary = cli(*PLAY).out
     result = cli("eval", "1", "--db", DB, "--json", "--gains-csv", "gains.csv")

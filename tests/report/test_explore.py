@@ -47,6 +47,7 @@ def shown(page: str, source: Source, asked: dict[str, Any] | None = None) -> str
     return "\n".join(part.text for part in parts if part is not None)
 
 
+@pytest.mark.slow
 def test_the_curve_has_the_stored_utility_at_the_chosen_hours_and_its_maximum_at_the_best(
     played: Path, source: Source
 ) -> None:
@@ -118,6 +119,7 @@ def test_playing_starts_at_the_year_to_which_the_slider_was_moved(played: Path, 
     assert page.picker(source, values, asked).value == 3
 
 
+@pytest.mark.slow
 def test_calls_are_filtered_by_the_version_of_their_prompt_and_two_versions_are_compared(
     played: Path, source: Source
 ) -> None:
