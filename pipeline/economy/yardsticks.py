@@ -27,7 +27,8 @@ class People:
     """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
 
     `dollars_of`: the year of the dollar amounts; None: no single one. `tastes`: the people's factors on the cost of
-    effort; `elasticities`: of their hours; None if all have the same.
+    effort; `elasticities`: of their hours; `participation_costs`: dollars a year that each loses by working at all.
+    These are None if all have the same.
     """
 
     wages: tuple[float, ...]
@@ -38,6 +39,7 @@ class People:
     inequality_aversion: float = 1.0
     tastes: tuple[float, ...] | None = None
     elasticities: tuple[float, ...] | None = None
+    participation_costs: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
