@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
-from support.readers_of_a_run import check_readers
+from support.runs.readers_of_a_run import check_readers
 
 import llm_economist as le
 from evals.metrics.labor import Work, best_hours
