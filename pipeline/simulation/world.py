@@ -22,6 +22,7 @@ from pipeline.economy.calibration import calibrated_tastes, data_law
 from pipeline.economy.census import IntArray
 from pipeline.economy.effort import Economy, with_own
 from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.population import (
     Population,
     draw_elasticities,
@@ -29,7 +30,6 @@ from pipeline.economy.population import (
     draw_population,
     draw_tastes,
 )
-from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.public_finance.responses import Responses, year_of_responses
 from pipeline.economy.tax import uniform
 from pipeline.economy.user_parts.law import OwnLaw
