@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +46,8 @@ class Subject:
     year: int | None = None
 
 
-class Working(NamedTuple):
+@dataclass(frozen=True)
+class Working:
     """The share of workers who work, from 0 to 1, and by how much it falls, in percent, if working leaves 1 % less."""
 
     rate: float

@@ -60,10 +60,8 @@ def _totals(found: LawFigures) -> str:
     loss = share(found.deadweight_loss / found.revenue) if found.revenue > 0 else MISSING
     working = ""
     if found.participation is not None:
-        rate, elasticity = found.participation
-        working = (
-            f"Participation: {share(rate)} work; elasticity with respect to what working leaves {elasticity:.3f}.\n"
-        )
+        at = found.participation
+        working = f"Participation: {share(at.rate)} work; elasticity in what working leaves {at.elasticity:.3f}.\n"
     closed = "" if found.closed_form_peak is None else f" (1/(1+e) = {found.closed_form_peak:.1f} %)"
     return (
         f"{found.subject.title}: revenue {dollars(found.revenue)} of {dollars(found.income)} income per worker; "
@@ -190,7 +188,7 @@ def as_json(found: LawFigures) -> dict[str, Any]:
         "revenue": found.revenue,
         "income": found.income,
         "deadweight_loss": found.deadweight_loss,
-        **({} if found.participation is None else {"participation": found.participation._asdict()}),
+        **({} if found.participation is None else {"participation": asdict(found.participation)}),
         "laffer": {
             "peak_rate": found.peak.rate,
             "peak_revenue": found.peak.revenue,

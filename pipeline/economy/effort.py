@@ -32,7 +32,7 @@ class Economy:
     tastes are inverted from incomes (calibration.py), so that no cost of effort is the usual one. `elasticities` (N,):
     each worker's own elasticity of hours; its cost is taste * k * l**(1 + 1/elasticity), with k such that the marginal
     cost of the 40th hour is taste times the usual one. None if all have that of `delta`. `participation_costs` (N,):
-    what each worker loses if it works at all, whatever the hours, 0 or more dollars a year; None if nobody does.
+    what each worker loses if it works at all, whatever the hours, 0 or more dollars a year; None if no one does.
     """
 
     c: float = 0.0005

@@ -42,7 +42,7 @@ class Population:
     plural), `sex` ("Male" or "Female") and `age` (years): all three, or all None if agents have no demographics.
     `taste`: each agent's factor on the cost of effort; None if all have the same taste for leisure. `elasticity`: each
     agent's elasticity of hours; None if all have the same. `participation_cost`: what each agent loses if it works at
-    all, dollars a year; None if nobody does.
+    all, dollars a year; None if no one does.
     """
 
     wage: FloatArray

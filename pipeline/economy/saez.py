@@ -217,7 +217,7 @@ def saez_rates(
 
 
 def _with_extensive(gain: FloatArray, lost: FloatArray, forgone: FloatArray, here: FloatArray) -> FloatArray:
-    """The rate t with (gain - t*here)*(1 - t) = t*lost + forgone, as a share, that is below 1; 0 if nobody responds.
+    """The rate t with (gain - t*here)*(1 - t) = t*lost + forgone, as a share, that is below 1; 0 if no one responds.
 
     `here`: the tax lost per unit of the rate itself as workers stop. With `here` 0, (gain - forgone)/(gain + lost).
     """

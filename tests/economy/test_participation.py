@@ -147,7 +147,7 @@ def test_oracle_is_at_least_as_good_as_every_schedule_of_a_grid_and_as_saez_2002
 RIGID = 0.007
 """An elasticity at which hours do not move, so that only the extensive margin is left."""
 
-PER_TYPE = 10_000
+PER_TYPE = 2_000
 
 
 def two_types(mean: float) -> tuple[Economy, np.ndarray]:
@@ -158,6 +158,7 @@ def two_types(mean: float) -> tuple[Economy, np.ndarray]:
     return with_own(Economy(), own), wages
 
 
+@pytest.mark.slow
 def test_the_top_of_the_laffer_curve_has_its_closed_form() -> None:
     """Rawls, hours fixed: t*z*F(z - tz) is maximal at t = 1 - x/k with k = z/D and exp(x) + x = 1 + k."""
     mean, economy = 9_000.0, two_types(9_000)[0].of(slice(0, PER_TYPE))
@@ -190,6 +191,7 @@ def test_without_an_intensive_margin_the_fixed_point_is_that_of_saez_2002(weight
     assert np.sign(rates[0]) == np.sign(1 - weights[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("welfare", "aversion"), [("atkinson", 0.2), ("atkinson", 1.0), ("rawlsian", 1.0)])
 def test_the_rates_fulfil_the_condition_of_saez_2002(welfare: str, aversion: float) -> None:
     """Dollars in the bracket, times 1 - g - eta*T/(z - T), equal t/(1 - t)*e*z of those who respond there."""
@@ -209,6 +211,7 @@ def test_the_rates_fulfil_the_condition_of_saez_2002(welfare: str, aversion: flo
         assert (worth * dollars).sum() == pytest.approx(responds, abs=0.006 * dollars.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("welfare", ["inverse_income", "atkinson", "utilitarian"])
 def test_saez_2002_is_near_the_optimum_where_saez_2001_is_not(welfare: str) -> None:
     rng = np.random.default_rng(3)

@@ -36,7 +36,7 @@ class Participation:
 
     @property
     def elasticity(self) -> FloatArray:
-        """The elasticity of participation (..., N) with respect to what working leaves; 0 where nobody works."""
+        """The elasticity of participation (..., N) with respect to what working leaves; 0 where no one works."""
         return np.divide(self.kept * self.density, self.works, out=np.zeros_like(self.works), where=self.works > 0)
 
 
