@@ -15,12 +15,13 @@ import dspy
 from dspy.utils import exceptions as dspy_errors
 
 from pipeline.agents.agents import FATAL
+from pipeline.agents.answer_types import checked
 from pipeline.agents.given_modules import place_of_module
 from pipeline.agents.given_parts import as_stored
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
 from pipeline.agents.role_modules import Part, Roles, Rules
-from pipeline.agents.roles import MAIN_QUESTION
+from pipeline.agents.roles import MAIN_QUESTION, QUESTIONS
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import PLACEMENT, ROLES, RunConfig, build
 from pipeline.errors import ModelError, UsageError
@@ -61,11 +62,11 @@ FROM (SELECT bool_or(status = 'ok') AS answered FROM lm_calls
 class Stackelberg(Roles):
     """A planner, workers, voters and a persona writer that play economies in memory.
 
-    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (what takes a
-    signature and returns a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
-    role as attributes (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it
-    lacks; any other module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are
-    asked in the strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
+    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a callable from a signature to
+    a module (`dspy.ChainOfThought`), or a module. A module that has the questions of its role as attributes
+    (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it lacks; any other
+    module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are asked in the
+    strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
 
     `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call; with `db`, the run is
     stored in that database. The language model is that of the predictor (`set_lm`) or of the surrounding
@@ -122,6 +123,14 @@ class Stackelberg(Roles):
             return await self._played(given)
         return await asyncio.to_thread(self._stored, given)
 
+    def load_state(self, state: dict[str, Any], **how: Any) -> None:
+        """Take over instructions and demonstrations. UsageError if they are of a game with other modules."""
+        lacking = [name for name, _ in self.named_parameters() if name not in state]
+        if lacking:
+            others = ", ".join(name for name in state if name != "metadata")
+            raise UsageError(f"this game has the predictor {lacking[0]}, and the saved one has {others or 'none'}")
+        super().load_state(state, **how)
+
     def _given(self, seed: int | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a call. UsageError if the game cannot be played with them."""
         given = {**self.settings, **dict(settings or {}), **more, **({} if seed is None else {"seed": seed})}
@@ -138,7 +147,7 @@ class Stackelberg(Roles):
         """Play an economy in memory."""
         config = _configured(given)
         world = create(config)
-        agents = GameAgents(config.seed, self.own_module, asyncio.Semaphore(config.concurrency))
+        agents = GameAgents(config.seed, self.own_module, self.brackets, asyncio.Semaphore(config.concurrency))
         await assign_personas(world, agents)
         account = Account(world)
         async for year in play_years(world, agents):
@@ -253,6 +262,7 @@ class GameAgents(RuleAgents):
     """
 
     own: Callable[[str], dspy.Module | None]
+    brackets: int
     free: asyncio.Semaphore
     asked: int = 0
     failed: int = 0
@@ -278,7 +288,9 @@ class GameAgents(RuleAgents):
                 try:
                     answer, steps = await _traced(own, module, question.inputs)
                     self.steps[year, question.name, -1 if agent is None else agent] = steps
-                    return Answer(answer, [])
+                    return Answer(
+                        checked(answer, question, self.brackets, f"the {QUESTIONS[question.name][0]}'s module"), []
+                    )
                 except FATAL as error:
                     raise ModelError(cannot_use(str(_model_of(own)), error)) from error
                 except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import dspy
@@ -19,6 +20,7 @@ from dspy.utils import exceptions as dspy_errors
 
 from pipeline import permissions as proposals
 from pipeline.agents import examples
+from pipeline.agents.answer_types import checked
 from pipeline.agents.budget import Amount, Budget, Capped
 from pipeline.agents.call_trace import Trace
 from pipeline.agents.callbacks import Callbacks
@@ -36,7 +38,6 @@ from programs.calls.context import CallContext, entered
 from programs.calls.model_names import RULES
 from programs.calls.optional_parts import parse_omitted
 from programs.calls.pacing import Pacer
-from programs.given_models import recorded
 from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
@@ -97,8 +98,7 @@ class LLMAgents:
 
     `recorded`: stored calls by (year, signature, agent), whose replies are reused; `offline`: use only those. `sink`
     gets every new call; without one, `calls` collects them. `hearing`: which roles got a reply since its last `forget`.
-    `given_models`: model objects by name, instead of models created from names. `cautions`: on saved programs that were
-    tuned under other settings.
+    `cautions`: on saved programs that were tuned under other settings.
     """
 
     config: RunConfig
@@ -112,7 +112,6 @@ class LLMAgents:
     cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
     pools: examples.Pools = field(default_factory=dict)
-    given_models: Mapping[str, dspy.BaseLM] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -144,8 +143,6 @@ class LLMAgents:
         return self.config.role_llm.get(role, self.model)
 
     def _connect(self, name: str) -> dspy.LM:
-        if name in self.given_models:
-            return recorded(self.given_models[name], timeout=self.config.timeout)
         return connect(replace(named_model(self.config, name), offline=self.offline))
 
     def learn(self, pools: examples.Pools) -> None:
@@ -198,7 +195,8 @@ class LLMAgents:
                 try:
                     context = CallContext.recorded_by(trace, self.budget_guard)
                     with entered(context, lm=lm, adapter=self.adapter, **QUIET, **self._listening()):
-                        answer = await _attempt(module, question.inputs, trace)
+                        check = partial(checked, question=question, brackets=self.config.bracket_count)
+                        answer = await _attempt(module, question.inputs, trace, check)
                         if answer.prediction is not None:  # stored replies count, too
                             self.hearing.heard.add(role)
                         return answer
@@ -315,7 +313,10 @@ def named_model(config: RunConfig, name: str) -> Model:
     )
 
 
-async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:
+async def _attempt(
+    module: dspy.Module, inputs: Mapping[str, Any], trace: Trace, check: Callable[..., dspy.Prediction] | None = None
+) -> Answer:
+    """The module's answer, with its outputs checked, or None and the error if its model gave no usable one."""
     try:
         prediction = await answer_of(module, inputs)
     except FATAL as error:
@@ -325,6 +326,11 @@ async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace)
     except Exception as error:
         log.exception("strategy %s of role %s failed", trace.strategy, trace.role)
         what = f"{type(error).__name__}: {without_secrets(str(error))[:200]}"
-        whose = f"strategy {trace.strategy} of role {trace.role}"
-        raise ModelError(f"{whose} failed ({what}); see the run's log") from error
+        raise ModelError(f"{_whose(trace)} failed ({what}); see the run's log") from error
+    if check is not None:
+        prediction = check(prediction, whose=_whose(trace))
     return Answer(prediction, trace.calls, call_id=trace.answered_by)
+
+
+def _whose(trace: Trace) -> str:
+    return f"strategy {trace.strategy} of role {trace.role}"

@@ -147,6 +147,12 @@ def test_a_module_with_only_a_synchronous_forward_answers_in_a_thread() -> None:
         (lambda: game(worker="cto"), "worker: unknown strategy 'cto'"),
         (lambda: game(worker=3), "worker=3: expected the name of a strategy"),
         (lambda: game(worker=str), "strategy str made a str"),
+        (
+            lambda: game(worker=dspy.Predict("a -> b")),
+            "worker=Predict(a -> b): expected a module that answers ChooseLa",
+        ),
+        (lambda: game(worker=dspy.Predict("a -> labor")), "expected a module that answers ChooseLabor"),
+        (lambda: game(planner=dspy.ChainOfThought(ChooseLabor)), "expected a module that answers SetTaxRates"),
         (lambda: game(num_agents=0), "--num-agents 0"),
         (lambda: game(llm="rules"), "llm='rules' has no meaning for Stackelberg"),
         (lambda: game(no_such_setting=1), "no_such_setting"),
@@ -162,6 +168,13 @@ def test_what_cannot_be_used_is_refused_in_one_line(made: Any, words: str) -> No
 def test_without_a_model_one_line_says_how_to_give_one() -> None:
     with dspy.context(lm=None), pytest.raises(le.UsageError, match=r"dspy\.configure\(lm=...\)"):
         game()(seed=1)
+
+
+def test_a_file_of_a_game_with_other_modules_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = str(tmp_path / "game.json")
+    game(worker="cot").save(file)
+    with pytest.raises(le.UsageError, match=r"^this game has the predictor [^\n]*, and the saved one has [^\n]*$"):
+        game(worker="io").load(file)
 
 
 def test_pickling_is_refused_with_a_reason(tmp_path: Path) -> None:
@@ -209,6 +222,7 @@ def test_each_predictor_can_have_its_own_model() -> None:
     assert played.schedule.rates == (50, 50, 50)
 
 
+@pytest.mark.slow
 def test_evaluate_with_eight_threads_gives_what_one_thread_gives() -> None:
     program, metric = game(scenario="bounded"), le.metric("episode")
     runs = [
