@@ -30,6 +30,7 @@ PEOPLE = (
     "min_wage",
     "taste_spread",
     "elasticity_of_labor",
+    "participation_cost",
     "dollars_of",
     "economy",
     "spending",
