@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from evals.output.number_format import plain
 from evals.run.dollars import tell_dollars
 from evals.run.progress import Progress
 from evals.run.summary import summary
-from evals.run.wandb_log import wandb_log
+from evals.telemetry.live import reported
 from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.permissions import confirming_flags
@@ -102,9 +103,12 @@ def play(simulation: Simulation, console: Console) -> int:
 
 def play_with_progress(simulation: Simulation, console: Console, shown: Callable[..., Progress] = Progress) -> Ending:
     """Play a simulation to its end, with its progress on `console`, as `shown`. An error says how to resume the run."""
-    with shown(console, simulation.config, simulation.llm_agents.usage, simulation.start) as years:
+    with (
+        reported(simulation, partial(say, console)) as report,
+        shown(console, simulation.config, simulation.llm_agents.usage, simulation.start) as years,
+    ):
         try:
-            return carry_out(simulation, years.on_year, observers=[wandb_log(simulation)])
+            return carry_out(simulation, years.on_year, observers=[nullcontext(report)])
         except EconomistError as error:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise

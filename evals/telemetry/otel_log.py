@@ -1,0 +1,74 @@
+"""`run --otel`: send a run's spans to an OTLP receiver while it is played (extra `otel`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pipeline.printed_commands import command
+from pipeline.simulation.lifecycle import OnYear
+from pipeline.simulation.loop import Simulation
+from pipeline.simulation.records import Year
+from pipeline.store.shards import main_of
+from pipeline.telemetry_addresses import ENVIRONMENT, traces_url
+from programs.urls import shown
+
+if TYPE_CHECKING:
+    from evals.telemetry.sender import Sender
+
+CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""OpenTelemetry's own variable for prompts and replies."""
+
+Tell = Callable[[str], None]
+"""Shows the user a line of plain text."""
+
+
+def content_asked_for(flag: bool) -> bool:
+    """Whether the user wants prompts and replies in spans, by the flag or by OpenTelemetry's variable."""
+    return flag or os.environ.get(CAPTURE, "").strip().lower() in ("true", "span_only", "span_and_event")
+
+
+@contextmanager
+def otel_log(simulation: Simulation, tell: Tell) -> Iterator[OnYear]:
+    """Sends every stored year of the run, and the run when it has ended; does nothing without --otel.
+
+    Whatever happens to the receiver, the run goes on; `tell` gets one line at the end if something was not sent.
+    """
+    config = simulation.config
+    if config.otel is None:
+        yield lambda year: None
+        return
+    from evals.telemetry.receiver import Receiver
+    from evals.telemetry.sender import Sender
+
+    url = traces_url(config.otel, "--otel")
+    receiver, sender = Receiver(url), None
+    content = content_asked_for(config.trace_content)
+
+    def begun() -> Sender:
+        return Sender(receiver, simulation.store, simulation.run_id, simulation.start, content=content)
+
+    def on_year(year: Year) -> None:
+        nonlocal sender
+        sender = sender or begun()
+        sender.year_stored(year.year)
+
+    try:
+        yield on_year
+    finally:
+        if simulation.run_id:
+            failure = (sender or begun()).finish()
+            if failure is not None:
+                tell(f"--otel {shown(url)}: {failure}; send them with: {_later(simulation, url)}")
+        else:
+            receiver.close()
+
+
+def _later(simulation: Simulation, url: str) -> str:
+    """The command that sends the run's spans again, without a key that the address may hold."""
+    config, main = simulation.config, main_of(simulation.config.db)
+    to = "otlp" if config.otel == ENVIRONMENT or shown(url) != url else f"otlp{url.removeprefix('http')}"
+    run = simulation.run_id if config.db == main else config.name  # in the main database it gets another number
+    return command("export", run, "--to", to, "--db", main)
