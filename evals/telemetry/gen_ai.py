@@ -11,15 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from opentelemetry.semconv.schemas import Schemas
-
 from pipeline.agents.call_trace import messages_in
 from pipeline.store.columns import Row
 from programs.calls.model_names import HUMAN, RULES, is_local, without_folder
 from programs.secrets import blotted, without_secrets
 from programs.urls import each_url
 
-SCHEMA = Schemas.V1_41_0.value
+SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
 
 PROVIDERS = {
     "azure": "azure.ai.openai",

@@ -22,9 +22,13 @@ class SpanIds:
         self._run = "\n".join(str(run[name]) for name in ("created_at", "name", "config"))
         self.trace = _number(16, self._run)
 
-    def __call__(self, *what: object) -> SpanContext:
+    def trace_of(self, year: int) -> int:
+        """The id of a trace that holds only this year."""
+        return _number(16, self._run, year)
+
+    def __call__(self, *what: object, trace: int | None = None) -> SpanContext:
         """The context of the span that `what` describes within the run: nothing is the run itself."""
-        return SpanContext(self.trace, _number(8, self._run, *what), is_remote=False, trace_flags=SAMPLED)
+        return SpanContext(trace or self.trace, _number(8, self._run, *what), is_remote=False, trace_flags=SAMPLED)
 
 
 def _number(size: int, *parts: object) -> int:

@@ -43,13 +43,16 @@ Batch = list[ReadableSpan]
 
 
 class RunSpans:
-    """The spans of a run, made from its rows. The same rows give the same spans, with the same ids and times."""
+    """The spans of a run, made from its rows. The same rows give the same spans, with the same ids and times.
 
-    def __init__(self, rows: RunRows) -> None:
-        self.rows = rows
+    `trace_per_year`: each year is the root of a trace of its own, instead of a part of the run's.
+    """
+
+    def __init__(self, rows: RunRows, *, trace_per_year: bool = False) -> None:
+        self.rows, self.trace_per_year = rows, trace_per_year
         run = rows.run()
         self.ids = SpanIds(run)
-        self.server = gen_ai.server(_settings(run))
+        self.server = gen_ai.server(settings_of(run))
         scope_version = version(NAME)
         self._scope = InstrumentationScope(NAME, scope_version, schema_url=gen_ai.SCHEMA)
         # The user's own OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first.
@@ -89,7 +92,11 @@ class RunSpans:
     def _year(self, year: int) -> ReadableSpan:
         row = self.rows.year(year)
         attributes = {"llm_economist.year": year, "llm_economist.complete": row is not None, **_own(row or {}, OF_YEAR)}
-        return self._span("year", self.ids("year", year), self.ids(), self.rows.times(year), attributes)
+        parent = None if self.trace_per_year else self.ids()
+        return self._span("year", self._id(year, "year", year), parent, self.rows.times(year), attributes)
+
+    def _id(self, year: int, *what: object) -> SpanContext:
+        return self.ids(*what, trace=self.ids.trace_of(year) if self.trace_per_year else None)
 
     def _question(self, calls: Sequence[Row]) -> ReadableSpan:
         first = calls[0]
@@ -98,20 +105,25 @@ class RunSpans:
         if first["regret"] is not None:
             events = [Event("gen_ai.evaluation.result", gen_ai.regret(first), nanoseconds(times.end))]
         why = None if gen_ai.answered(calls) else gen_ai.error_of(calls[-1])
-        parent = self.ids("year", first["year"])
-        name = f"invoke_agent {first['role']}"
+        year = first["year"]
         return self._span(
-            name, self.ids(*_place(first)), parent, times, gen_ai.of_question(calls), why=why, events=events
+            f"invoke_agent {first['role']}",
+            self._id(year, *_place(first)),
+            self._id(year, "year", year),
+            times,
+            gen_ai.of_question(calls),
+            why=why,
+            events=events,
         )
 
     def _attempts(self, calls: Sequence[Row]) -> Iterator[ReadableSpan]:
-        parent = self.ids(*_place(calls[0]))
+        parent = self._id(calls[0]["year"], *_place(calls[0]))
         for call in calls:
             attributes = gen_ai.of_attempt(call)
             local = gen_ai.in_process(call["model"])
             yield self._span(
                 f"chat {attributes['gen_ai.request.model']}",
-                self.ids("attempt", call["call_id"] % RUN_STRIDE),
+                self._id(call["year"], "attempt", call["call_id"] % RUN_STRIDE),
                 parent,
                 Times(call["started_at"], call["ended_at"]),
                 attributes if local else {**attributes, **self.server},
@@ -163,7 +175,7 @@ def _own(row: Mapping[str, Any], names: Sequence[str]) -> Attributes:
     return {f"llm_economist.{name}": row.get(name) for name in names}
 
 
-def _settings(run: Row) -> Mapping[str, Any]:
+def settings_of(run: Row) -> Mapping[str, Any]:
     """The stored settings; nothing if they are no object."""
     try:
         config = json.loads(run["config"] or "{}")

@@ -1,0 +1,88 @@
+"""`export RUN --to otlp://HOST:PORT` or `--to mlflow`: report stored runs to the tools that people have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from evals.output.console import Console
+from evals.output.number_format import several
+from evals.telemetry.run_rows import RunRows
+from pipeline.errors import EconomistError, UsageError
+from pipeline.store.columns import Reader
+from pipeline.store.reader import ReadOnlyStore
+from pipeline.store.run_lookup import find_run
+from pipeline.telemetry_addresses import ENVIRONMENT, require, store_uri, traces_url
+from programs.urls import shown
+
+OTLP, MLFLOW = ("otlp", "otlps"), "mlflow"
+
+
+def is_service(to: str) -> bool:
+    """Whether `--to` names a service; a folder of the same name is written `./mlflow`."""
+    scheme, separator, rest = to.partition(":")
+    return (scheme in OTLP and (not separator or rest.startswith("//"))) or scheme == MLFLOW
+
+
+def send(db: str, runs: str, to: str, console: Console, *, content: bool, page: Page) -> None:
+    """Report a run, or `all` runs. To repeat it duplicates nothing. EconomistError in one line if it fails.
+
+    `page` makes the report of a run, which MLflow keeps.
+    """
+    try:
+        deliver = _to_mlflow(to, page) if to.partition(":")[0] == MLFLOW else _to_otlp(to)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with ReadOnlyStore(db) as reader:
+        for run_id in _chosen(reader, runs):
+            told = deliver(RunRows(reader, run_id, content=content), db)
+            console.print(f"run {run_id}: {told}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _chosen(reader: Reader, runs: str) -> Sequence[int]:
+    if runs != "all":
+        return [int(find_run(reader, runs)["run_id"])]
+    found = [int(row["run_id"]) for row in reader.rows("SELECT run_id FROM runs ORDER BY run_id")]
+    if not found:
+        raise UsageError(f"there are no runs in {reader.path}")
+    return found
+
+
+Page = Callable[[Reader, int], str]
+"""Makes the report of a run as HTML."""
+
+Deliver = Callable[[RunRows, str], str]
+"""Reports the run with these rows of a database, and says what was reported."""
+
+
+def _to_otlp(to: str) -> Deliver:
+    url = traces_url(ENVIRONMENT if to == "otlp" else to, "--to")
+    require("otel", f"--to {shown(to)}")
+    from evals.telemetry.receiver import Receiver
+    from evals.telemetry.spans import RunSpans
+
+    receiver = Receiver(url)
+
+    def deliver(rows: RunRows, db: str) -> str:
+        spans, sent = RunSpans(rows), 0
+        for year in rows.years():
+            for batch in spans.year(year):
+                sent += _delivered(receiver, batch, url)
+        sent += _delivered(receiver, [spans.run()], url)
+        return f"{several(sent, 'span')} sent to {shown(url)}"
+
+    return deliver
+
+
+def _delivered(receiver: object, batch: Sequence[object], url: str) -> int:
+    if not receiver.send(batch):  # type: ignore[attr-defined]
+        raise EconomistError(f"--to {shown(url)}: {receiver.failure}; check the address, and repeat the command")  # type: ignore[attr-defined]
+    return len(batch)
+
+
+def _to_mlflow(to: str, page: Page) -> Deliver:
+    _, _, uri = to.partition(":")
+    where = store_uri(uri or ENVIRONMENT, "--to mlflow")
+    require("mlflow", "--to mlflow")
+    from evals.telemetry.mlflow_log import MlflowStore
+
+    return MlflowStore(where, page).report
