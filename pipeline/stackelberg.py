@@ -22,7 +22,7 @@ from pipeline.agents.question import Answer, Question
 from pipeline.agents.role_modules import Part, Roles, Rules
 from pipeline.agents.roles import MAIN_QUESTION
 from pipeline.agents.rule_agents import RuleAgents
-from pipeline.config import PLACEMENT, TELEMETRY, ROLES, RunConfig, build
+from pipeline.config import PLACEMENT, ROLES, TELEMETRY, RunConfig, build
 from pipeline.errors import ModelError, UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.account import Account

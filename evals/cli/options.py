@@ -76,7 +76,7 @@ def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Para
         option = typer.Option(names, parser=_reader(kind), metavar=f"<{kind.__name__}>", **common)
     else:
         if f"--{name}" in OPTIONAL:
-            common["metavar"] = "[<address>]"
+            common["metavar"] = ADDRESS
         elif name in OWN_PARTS:
             common["metavar"] = f"<{'|'.join(OWN_PARTS[name][1])}|module:Name>"
         option = typer.Option(names, autocompletion=completions.SETTINGS.get(name), **common)
@@ -128,6 +128,7 @@ def read_toml(path: str) -> dict[str, Any]:
         raise UsageError(f"--config {path}: {error}") from None
 
 
+ADDRESS = "[<address>]"
 OPTIONAL = ("--otel", "--mlflow")
 """Flags whose address may be left out."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from evals.output.console import Console
 from evals.output.number_format import several
+from evals.telemetry.pages import Page
 from evals.telemetry.run_rows import RunRows
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.columns import Reader
@@ -34,7 +35,7 @@ def send(db: str, runs: str, to: str, console: Console, *, content: bool, page: 
         raise UsageError(str(error)) from error
     with ReadOnlyStore(db) as reader:
         for run_id in _chosen(reader, runs):
-            told = deliver(RunRows(reader, run_id, content=content), db)
+            told = deliver(RunRows(reader, run_id, content=content))
             console.print(f"run {run_id}: {told}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -47,11 +48,8 @@ def _chosen(reader: Reader, runs: str) -> Sequence[int]:
     return found
 
 
-Page = Callable[[Reader, int], str]
-"""Makes the report of a run as HTML."""
-
-Deliver = Callable[[RunRows, str], str]
-"""Reports the run with these rows of a database, and says what was reported."""
+Deliver = Callable[[RunRows], str]
+"""Reports the run with these rows, and says what was reported."""
 
 
 def _to_otlp(to: str) -> Deliver:
@@ -62,7 +60,7 @@ def _to_otlp(to: str) -> Deliver:
 
     receiver = Receiver(url)
 
-    def deliver(rows: RunRows, db: str) -> str:
+    def deliver(rows: RunRows) -> str:
         spans, sent = RunSpans(rows), 0
         for year in rows.years():
             for batch in spans.year(year):

@@ -7,19 +7,19 @@ and time, so that logging a run again adds only what is missing.
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from evals.output.number_format import several
+from evals.telemetry.pages import Page
 from evals.telemetry.quiet import quietly
 from evals.telemetry.run_rows import RunRows
 from evals.telemetry.span_ids import SpanIds
 from evals.telemetry.spans import RunSpans, nanoseconds, settings_of
 from pipeline.errors import EconomistError, UsageError
-from pipeline.store.columns import Reader, Row
+from pipeline.store.columns import Row
 from programs.secrets import hide_url, without_secrets
 from programs.urls import shown
 
@@ -42,7 +42,7 @@ REPORT = "report.html"
 LONGEST = 6000
 """The most characters of a parameter that MLflow keeps."""
 
-METRICS_AT_ONCE, LINKS_AT_ONCE = 1000, 100
+METRICS_AT_ONCE, LINKS_AT_ONCE, SPANS_AT_ONCE = 1000, 100, 2000
 STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED"}
 """MLflow's words; a run that was interrupted or stopped counts as killed."""
 
@@ -56,9 +56,6 @@ SELECT count(*) AS calls, count(*) FILTER (status <> 'ok') AS failed_calls,
 FROM lm_calls WHERE run_id = ? AND year = ?
 """
 
-Page = Callable[[Reader, int], str]
-"""Makes the report of a run as HTML."""
-
 
 class MlflowStore:
     """An MLflow store that is open. UsageError if it cannot be opened, EconomistError if it fails later."""
@@ -71,11 +68,12 @@ class MlflowStore:
             found = self.client.get_experiment_by_name(EXPERIMENT)
             self.experiment = found.experiment_id if found else self.client.create_experiment(EXPERIMENT)
             self.traces = TracingClient(uri)
+        self._runs: dict[int, str] = {}
 
     def _explained(self, kind: type[EconomistError]) -> _Explained:
         return _Explained(self.uri, kind)
 
-    def report(self, rows: RunRows, db: str) -> str:
+    def report(self, rows: RunRows) -> str:
         """Log everything that is stored of a run, and say what."""
         with self._explained(EconomistError), quietly("mlflow"):
             run = self.run(rows)
@@ -91,6 +89,11 @@ class MlflowStore:
 
     def run(self, rows: RunRows) -> str:
         """The id of the MLflow run of a stored run; it is created with its parameters if it is new."""
+        if rows.run_id not in self._runs:
+            self._runs[rows.run_id] = self._found_or_made(rows)
+        return self._runs[rows.run_id]
+
+    def _found_or_made(self, rows: RunRows) -> str:
         row = rows.run()
         key = f"{SpanIds(row).trace:032x}"
         found = self.client.search_runs([self.experiment], f"tags.`{TAG}` = '{key}'", max_results=1)
@@ -119,11 +122,14 @@ class MlflowStore:
 
     def _trace(self, rows: RunRows, run: str, years: Iterable[int]) -> int:
         """Log one trace for each year: a trace of a whole run would be too large to look at."""
-        spans, logged = RunSpans(rows, trace_per_year=True), []
+        spans, batch, logged = RunSpans(rows, trace_per_year=True), [], []
         for year in years:
-            batch = [_mlflow_span(span) for some in spans.year(year) for span in some]
-            self.traces.log_spans(self.experiment, batch)
+            batch += [_mlflow_span(span) for some in spans.year(year) for span in some]
             logged.append(batch[-1].trace_id)
+            if len(batch) >= SPANS_AT_ONCE:
+                self.traces.log_spans(self.experiment, batch)
+                batch = []
+        self.traces.log_spans(self.experiment, batch)
         for first in range(0, len(logged), LINKS_AT_ONCE):
             self.client.link_traces_to_run(logged[first : first + LINKS_AT_ONCE], run)
         return len(logged)
@@ -159,16 +165,23 @@ def _params(row: Row) -> Iterator[Param]:
 
 
 def _mlflow_span(span: ReadableSpan) -> Span:
-    """The span as MLflow keeps it: its attributes are JSON, and one of them names the trace."""
-    trace = f"tr-{span.context.trace_id:032x}"
+    """The span as MLflow keeps it: its attributes are JSON, and some are MLflow's own.
+
+    A cost is always given, if only as unknown: for a model without one MLflow would import litellm to look it up.
+    """
     attributes = {name: json.dumps(value) for name, value in (span.attributes or {}).items()}
+    if "gen_ai.request.model" in attributes:
+        cost = (span.attributes or {}).get("llm_economist.cost_usd")
+        attributes["mlflow.llm.cost"] = json.dumps({} if cost is None else {"total_cost": cost})
+    attributes["mlflow.traceRequestId"] = json.dumps(f"tr-{span.context.trace_id:032x}")
+    attributes["mlflow.spanType"] = json.dumps(_kind(span))
     return Span(
         ReadableSpan(
             span.name,
             span.context,
             span.parent,
             span.resource,
-            {**attributes, "mlflow.traceRequestId": json.dumps(trace), "mlflow.spanType": json.dumps(_kind(span))},
+            attributes,
             span.events,
             kind=span.kind,
             status=span.status,

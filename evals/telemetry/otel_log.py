@@ -68,7 +68,12 @@ def otel_log(simulation: Simulation, tell: Tell) -> Iterator[OnYear]:
 
 def _later(simulation: Simulation, url: str) -> str:
     """The command that sends the run's spans again, without a key that the address may hold."""
+    secret = simulation.config.otel == ENVIRONMENT or shown(url) != url
+    run, db = stored_name(simulation)
+    return command("export", run, "--to", "otlp" if secret else f"otlp{url.removeprefix('http')}", "--db", db)
+
+
+def stored_name(simulation: Simulation) -> tuple[int | str, str]:
+    """The number or name by which the run will be found, and its database; a merged run gets another number."""
     config, main = simulation.config, main_of(simulation.config.db)
-    to = "otlp" if config.otel == ENVIRONMENT or shown(url) != url else f"otlp{url.removeprefix('http')}"
-    run = simulation.run_id if config.db == main else config.name  # in the main database it gets another number
-    return command("export", run, "--to", to, "--db", main)
+    return simulation.run_id if config.db == main else config.name, main

@@ -51,7 +51,7 @@ class Receiver:
 
     def close(self) -> None:
         """Also ends a request that waits to be repeated."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
         self._log.removeFilter(_silent)
 
 
@@ -66,7 +66,7 @@ class _Session(requests.Session):
     failure: str | None = None
     again = True
 
-    def request(self, *args: Any, **options: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, *args: Any, **options: Any) -> requests.Response:
         try:
             response = super().request(*args, **{**options, "stream": True, "allow_redirects": False})
             code, reply = response.status_code, next(response.iter_content(LONGEST_REPLY), b"")

@@ -17,12 +17,15 @@ PAGE = 2 * MOST_ATTEMPTS
 LONGEST = 100_000
 """The most characters of a prompt or a reply that are read."""
 
-CALLS = """
+ENDED = "started_at + to_microseconds((1000 * coalesce(latency_ms, 0))::BIGINT)"
+"""When a call ended."""
+
+CALLS = f"""
 SELECT c.call_id, c.year, c.agent, c.role, c.signature, c.strategy, c.program, c.model, c.temperature, c.sampling_seed,
        c.status, c.error, c.attempt, c.choice, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
        c.reasoning_tokens, c.cost_usd, c.finish_reason, c.started_at,
-       c.started_at + to_microseconds((1000 * coalesce(c.latency_ms, 0))::BIGINT) AS ended_at,
-       d.labor, d.best_labor, d.utility, d.best_utility, d.regret, d.fallback {content}
+       {ENDED} AS ended_at,
+       d.labor, d.best_labor, d.utility, d.best_utility, d.regret, d.fallback {{content}}
 FROM lm_calls c LEFT JOIN decisions d
      ON c.signature = 'ChooseLabor' AND d.run_id = c.run_id AND d.year = c.year AND d.agent = c.agent
 WHERE c.run_id = $run AND c.year = $year AND c.call_id >= $first AND c.signature <> $interview
@@ -31,11 +34,19 @@ ORDER BY c.call_id LIMIT $page
 
 CONTENT = f", left(c.prompt, {LONGEST}) AS prompt, left(c.response, {LONGEST}) AS response"
 
-TIMES = """
+TIMES = f"""
 SELECT min(started_at) FILTER (year = $year) AS started_at,
-       max(started_at + to_microseconds((1000 * coalesce(latency_ms, 0))::BIGINT)) FILTER (year = $year) AS ended_at,
-       max(started_at + to_microseconds((1000 * coalesce(latency_ms, 0))::BIGINT)) FILTER (year < $year) AS before
+       max({ENDED}) FILTER (year = $year) AS ended_at,
+       max({ENDED}) FILTER (year < $year) AS before
 FROM lm_calls WHERE run_id = $run AND year <= $year AND signature <> $interview
+"""
+
+RUN_TIMES = f"""
+WITH calls AS (
+    SELECT min(started_at) AS first, max({ENDED}) AS last
+    FROM lm_calls WHERE run_id = $run AND signature <> $interview)
+SELECT least(created_at, first) AS start, coalesce(finished_at, last, created_at) AS "end"
+FROM runs, calls WHERE run_id = $run
 """
 
 YEARS = """
@@ -85,11 +96,7 @@ class RunRows:
 
     def run_times(self) -> Times:
         """From the first call or the run's row, whichever is older, to its end or, without one, to its last call."""
-        query = """SELECT least(created_at, (SELECT min(started_at) FROM lm_calls WHERE run_id = $run)) AS start,
-                          coalesce(finished_at, (SELECT max(started_at + to_microseconds((1000 * coalesce(latency_ms, 0))::BIGINT))
-                              FROM lm_calls WHERE run_id = $run AND signature <> $interview), created_at) AS "end"
-                   FROM runs WHERE run_id = $run"""
-        [row] = self._rows(query, {"interview": INTERVIEW})
+        [row] = self._rows(RUN_TIMES, {"interview": INTERVIEW})
         return Times(row["start"], max(row["start"], row["end"]))
 
     def questions(self, year: int) -> Iterator[list[Row]]:

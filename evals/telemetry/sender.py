@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from evals.telemetry.receiver import Receiver
 from evals.telemetry.run_rows import RunRows
 from evals.telemetry.spans import Batch, RunSpans
-from pipeline.store.columns import Reader
+from pipeline.store.columns import Columns, Reader
 
 GRACE = 5.0
 """Seconds that a run's end waits for a receiver that answers."""
@@ -138,9 +139,10 @@ class _Guarded:
     def __init__(self, reader: Reader, sender: Sender) -> None:
         self.path, self._reader, self._sender = reader.path, reader, sender
 
-    def rows(self, query: str, parameters: object = ()) -> list[dict[str, object]]:
+    def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         with self._sender.reading():
-            return self._reader.rows(query, parameters)  # type: ignore[arg-type]
+            return self._reader.rows(query, parameters)
 
-    def columns(self, query: str, parameters: object = ()) -> object:
-        raise NotImplementedError
+    def columns(self, query: str, parameters: Iterable[Any] = ()) -> Columns:
+        with self._sender.reading():
+            return self._reader.columns(query, parameters)

@@ -82,7 +82,13 @@ class RunSpans:
         }
         why = without_secrets(run["error"] or FAILED)[: gen_ai.ERROR] if run["status"] == FAILED else None
         return self._span(
-            f"invoke_workflow {NAME}", self.ids(), None, self.rows.run_times(), attributes, why=why, links=self._links(run)
+            f"invoke_workflow {NAME}",
+            self.ids(),
+            None,
+            self.rows.run_times(),
+            attributes,
+            why=why,
+            links=self._links(run),
         )
 
     def _links(self, run: Row) -> list[Link]:
