@@ -90,5 +90,16 @@ def store_uri(given: str, flag: str, environment: Mapping[str, str] = os.environ
     uri = (environment.get("MLFLOW_TRACKING_URI") or LOCAL_STORE) if given == ENVIRONMENT else given
     scheme, separator, rest = uri.partition("://")
     if not (scheme and separator and rest):
-        raise ValueError(f"{flag} {shown(uri)!r}: expected an address like {LOCAL_STORE} or http://127.0.0.1:5000")
+        raise ValueError(
+            f"{flag} {shown_store(uri)!r}: expected an address like {LOCAL_STORE} or http://127.0.0.1:5000"
+        )
     return uri
+
+
+def shown_store(uri: str) -> str:
+    """The address of a store without a password.
+
+    >>> shown_store("sqlite:///runs.db"), shown_store("postgresql://me:secret@127.0.0.1/runs")
+    ('sqlite:///runs.db', 'postgresql://127.0.0.1/runs')
+    """
+    return shown(uri) if urlsplit(uri).netloc else uri

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from evals.output.console import Console
 from evals.output.number_format import several
+from evals.telemetry.otel_log import content_asked_for
 from evals.telemetry.pages import Page
 from evals.telemetry.run_rows import RunRows
 from pipeline.errors import EconomistError, UsageError
@@ -33,6 +34,7 @@ def send(db: str, runs: str, to: str, console: Console, *, content: bool, page: 
         deliver = _to_mlflow(to, page) if to.partition(":")[0] == MLFLOW else _to_otlp(to)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    content = content_asked_for(content)
     with ReadOnlyStore(db) as reader:
         for run_id in _chosen(reader, runs):
             told = deliver(RunRows(reader, run_id, content=content))

@@ -15,8 +15,7 @@ from pipeline.printed_commands import command
 from pipeline.simulation.lifecycle import OnYear
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import Year
-from pipeline.telemetry_addresses import ENVIRONMENT, store_uri
-from programs.urls import shown
+from pipeline.telemetry_addresses import ENVIRONMENT, shown_store, store_uri
 
 
 @contextmanager
@@ -68,6 +67,6 @@ def _failure(store: object, rows: RunRows) -> str | None:
 
 
 def _later(simulation: Simulation, uri: str) -> str:
-    to = "mlflow" if simulation.config.mlflow == ENVIRONMENT or shown(uri) != uri else f"mlflow:{uri}"
+    to = "mlflow" if simulation.config.mlflow == ENVIRONMENT or shown_store(uri) != uri else f"mlflow:{uri}"
     run, db = stored_name(simulation)
     return command("export", run, "--to", to, "--db", db)

@@ -20,8 +20,8 @@ from evals.telemetry.span_ids import SpanIds
 from evals.telemetry.spans import RunSpans, nanoseconds, settings_of
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.columns import Row
+from pipeline.telemetry_addresses import shown_store
 from programs.secrets import hide_url, without_secrets
-from programs.urls import shown
 
 for name, value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing is sent to an address that the user did not give
@@ -85,7 +85,9 @@ class MlflowStore:
             if self.page is not None:
                 self.client.log_text(run, self.page(rows.reader, rows.run_id), REPORT)
             self._finish(rows, run)
-        return f"{several(len(years), 'year')} and {several(traced, 'trace')} in {shown(self.uri)}, MLflow run {run}"
+        return (
+            f"{several(len(years), 'year')} and {several(traced, 'trace')} in {shown_store(self.uri)}, MLflow run {run}"
+        )
 
     def run(self, rows: RunRows) -> str:
         """The id of the MLflow run of a stored run; it is created with its parameters if it is new."""
@@ -153,8 +155,8 @@ class _Explained:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, EconomistError):
             known = isinstance(error, (MlflowException, OSError)) or type(error).__module__.startswith("sqlalchemy")
-            why = without_secrets(str(error))[:200] if known else type(error).__name__
-            raise self.kind(f"MLflow at {shown(self.uri)}: {why}") from error
+            why = without_secrets(str(error).partition("\n")[0])[:200] if known else type(error).__name__
+            raise self.kind(f"MLflow at {shown_store(self.uri)}: {why}") from error
 
 
 def _params(row: Row) -> Iterator[Param]:

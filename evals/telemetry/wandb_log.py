@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
 
 from pipeline.agents.agents import Usage
 from pipeline.errors import UsageError
@@ -50,17 +49,18 @@ def trackio_log(simulation: Simulation) -> Iterator[OnYear]:
     import trackio
 
     config = simulation.config
-    started: dict[str, Any] = {"resume": "allow"} if simulation.start else {}
+    options = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+    resumed = "allow" if simulation.start else "never"
     try:
         with redirect_stdout(io.StringIO()):
-            run = trackio.init(project=PROJECT, name=config.name, config=config.public(), embed=False, **started)
+            run = trackio.init(project=PROJECT, name=config.name, config=config.public(), resume=resumed, **options)
     except (OSError, ValueError) as error:
         raise UsageError(f"--trackio: {' '.join(str(error).split())}") from error
     try:
         yield lambda year: run.log(_figures(year, simulation.llm_agents.usage), step=year.year)
     finally:
         with redirect_stdout(io.StringIO()):
-            run.finish()
+            trackio.finish()  # type: ignore[no-untyped-call]
 
 
 def _figures(year: Year, usage: Usage) -> dict[str, float]:
