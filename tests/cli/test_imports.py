@@ -24,7 +24,7 @@ ORDER = {
     ),
     "pipeline": (
         "errors",
-        "code_version economy fixed_rates printed_commands scenarios shocks temporary_files terminal",
+        "code_version economy fixed_rates printed_commands scenarios shocks telemetry_addresses temporary_files terminal",
         "config_checks laws",
         "config",
         "permissions store",
@@ -37,7 +37,7 @@ ORDER = {
     "evals": (
         "output testing metrics",
         "laws sql policies datasets",
-        "cautions watch survey_file",
+        "cautions watch survey_file telemetry",
         "run bench",
         "sweep doctor interview personas",
         "compare survey",
