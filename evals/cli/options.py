@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
+from itertools import pairwise
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -145,7 +146,7 @@ def _with_addresses(arguments: list[str]) -> list[str]:
     ['run', '--otel=env', '--trackio', '--mlflow=env']
     """
     made: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in pairwise([*arguments, "--"]):
         if argument == "trackio" and made and made[-1] == "--wandb":
             made[-1] = "--trackio"
         elif argument in OPTIONAL and following.startswith("-"):

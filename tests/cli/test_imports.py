@@ -24,7 +24,8 @@ ORDER = {
     ),
     "pipeline": (
         "errors",
-        "code_version economy fixed_rates printed_commands scenarios shocks telemetry_addresses temporary_files terminal",
+        "code_version economy fixed_rates printed_commands scenarios shocks temporary_files terminal",
+        "telemetry_addresses",
         "config_checks laws",
         "config",
         "permissions store",
