@@ -54,7 +54,7 @@ def test_python_version_and_dependencies_are_bounded():
     assert "Private :: Do Not Upload" in project["classifiers"]
 
 
-OPTIONAL = ("torch", "wandb", "altair", "xllamacpp", "opentelemetry", "mlflow", "trackio", "requests")
+OPTIONAL = ("torch", "wandb", "altair", "xllamacpp", "opentelemetry", "mlflow", "trackio")
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,8 +50,8 @@ class OtlpReceiver:
 
 
 @contextmanager
-def otlp_receiver(answer: Answer = taken, *, seconds: float = 0.0) -> Iterator[OtlpReceiver]:
-    """A receiver that answers as told, each time after `seconds`."""
+def otlp_receiver(answer: Answer = taken) -> Iterator[OtlpReceiver]:
+    """A receiver that answers as told."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -61,7 +60,6 @@ def otlp_receiver(answer: Answer = taken, *, seconds: float = 0.0) -> Iterator[O
                 body = gzip.decompress(body)
             number = len(receiver.requests)
             receiver.requests.append((self.path, dict(self.headers), body))
-            receiver.over.wait(seconds)
             said = answer(number)
             if said is None:
                 receiver.over.wait(60)
@@ -73,6 +71,8 @@ def otlp_receiver(answer: Answer = taken, *, seconds: float = 0.0) -> Iterator[O
             self.send_response(code)
             if 300 <= code < 400:
                 self.send_header("Location", receiver.url + "/elsewhere")
+            if code == 503:
+                self.send_header("Retry-After", "0")
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", str(len(reply)))
             self.end_headers()
@@ -103,11 +103,3 @@ def values(attributes: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
     return [_value(each) for each in value.array_value.values] if kind == "array_value" else getattr(value, kind)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether something holds within `seconds`."""
-    end = time.monotonic() + seconds
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.01)
-    return holds()
