@@ -33,8 +33,7 @@ class Receiver:
         hide_url(url)
         self._session = _Session()
         self._exporter = OTLPSpanExporter(endpoint=url, session=self._session)
-        self._log = logging.getLogger(OTLPSpanExporter.__module__)
-        self._log.addFilter(_silent)
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(_silent)
 
     @property
     def failure(self) -> str | None:
@@ -52,7 +51,6 @@ class Receiver:
     def close(self) -> None:
         """Also ends a request that waits to be repeated."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
-        self._log.removeFilter(_silent)
 
 
 def _silent(record: logging.LogRecord) -> bool:

@@ -209,6 +209,14 @@ def test_a_fork_is_linked_to_the_run_that_it_branches_from_and_has_its_own_years
     assert [(link.trace_id, link.span_id) for link in fork.links] == [(parent.trace_id, parent.span_id)]
 
 
+def test_every_run_of_a_comparison_is_a_trace(cli, receiver):
+    arms = ("worker=io", "worker=cot", "--seeds", "1", "--num-agents", "2", "--max-timesteps", "2", "--llm", "rules")
+    assert cli("compare", *arms, "--db", DB, "--otel", receiver.url).code == 0
+    assert len({span.trace_id for span in receiver.spans}) == 2
+    assert len(receiver.named("invoke_workflow llm-economist")) == 2
+    assert len(receiver.named("year")) == 4
+
+
 def test_a_resumed_run_sends_the_years_that_were_missing(cli, receiver):
     assert cli("run", *SMALL, "--max-tokens", "3500", "--otel", receiver.url).code == 0
     played = len(receiver.named("year"))

@@ -36,6 +36,7 @@ def check_warning(result, why):
 def test_a_receiver_that_is_down_costs_a_line(cli):
     result = cli("run", *SMALL, "--otel", nobody())
     check_warning(result, "4 of 4 years were not sent: no connection")
+    assert not result.err
     assert cli.sql("select count(*) as n from years", DB) == [{"n": 4}]
 
 
