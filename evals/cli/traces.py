@@ -142,7 +142,7 @@ def export(
 
     Example: llm-economist export all --format sft --to training
     """
-    from evals.telemetry.command import is_service
+    from evals.telemetry.asked_for import is_service
 
     if is_service(to):
         options = (splits, seed, explore or None, None if format == "parquet" else format)

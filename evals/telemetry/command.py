@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from evals.output.console import Console
 from evals.output.number_format import several
-from evals.telemetry.otel_log import content_asked_for
+from evals.telemetry.asked_for import MLFLOW, content_asked_for
 from evals.telemetry.pages import Page
 from evals.telemetry.run_rows import RunRows
 from pipeline.errors import EconomistError, UsageError
@@ -16,13 +17,9 @@ from pipeline.store.run_lookup import find_run
 from pipeline.telemetry_addresses import ENVIRONMENT, require, store_uri, traces_url
 from programs.urls import shown
 
-OTLP, MLFLOW = ("otlp", "otlps"), "mlflow"
-
-
-def is_service(to: str) -> bool:
-    """Whether `--to` names a service; a folder of the same name is written `./mlflow`."""
-    scheme, separator, rest = to.partition(":")
-    return (scheme in OTLP and (not separator or rest.startswith("//"))) or scheme == MLFLOW
+if TYPE_CHECKING:
+    from evals.telemetry.receiver import Receiver
+    from evals.telemetry.spans import Batch
 
 
 def send(db: str, runs: str, to: str, console: Console, *, content: bool, page: Page) -> None:
@@ -73,9 +70,9 @@ def _to_otlp(to: str) -> Deliver:
     return deliver
 
 
-def _delivered(receiver: object, batch: Sequence[object], url: str) -> int:
-    if not receiver.send(batch):  # type: ignore[attr-defined]
-        raise EconomistError(f"--to {shown(url)}: {receiver.failure}; check the address, and repeat the command")  # type: ignore[attr-defined]
+def _delivered(receiver: Receiver, batch: Batch, url: str) -> int:
+    if not receiver.send(batch):
+        raise EconomistError(f"--to {shown(url)}: {receiver.failure}; check the address, and repeat the command")
     return len(batch)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
-from evals.telemetry.otel_log import Tell, content_asked_for, stored_name
+from evals.telemetry.asked_for import content_asked_for
+from evals.telemetry.otel_log import Tell, stored_name
 from evals.telemetry.pages import Page
 from evals.telemetry.run_rows import RunRows
 from pipeline.errors import EconomistError
@@ -16,6 +18,9 @@ from pipeline.simulation.lifecycle import OnYear
 from pipeline.simulation.loop import Simulation
 from pipeline.simulation.records import Year
 from pipeline.telemetry_addresses import ENVIRONMENT, shown_store, store_uri
+
+if TYPE_CHECKING:
+    from evals.telemetry.mlflow_log import MlflowStore
 
 
 @contextmanager
@@ -58,9 +63,9 @@ def mlflow_log(simulation: Simulation, tell: Tell, page: Page | None) -> Iterato
                     tell(f"--mlflow: {failure}; log the run later with: {_later(simulation, uri)}")
 
 
-def _failure(store: object, rows: RunRows) -> str | None:
+def _failure(store: MlflowStore, rows: RunRows) -> str | None:
     try:
-        store.report(rows)  # type: ignore[attr-defined]
+        store.report(rows)
     except EconomistError as error:
         return str(error)
     return None

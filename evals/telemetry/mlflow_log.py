@@ -82,9 +82,8 @@ class MlflowStore:
             while some := list(islice(metrics, METRICS_AT_ONCE)):
                 self.client.log_batch(run, metrics=some)
             traced = self._trace(rows, run, years)
-            if self.page is not None:
-                self.client.log_text(run, self.page(rows.reader, rows.run_id), REPORT)
             self._finish(rows, run)
+            missing = self._page(rows, run)
         return (
             f"{several(len(years), 'year')} and {several(traced, 'trace')} in {shown_store(self.uri)}, MLflow run {run}"
         )

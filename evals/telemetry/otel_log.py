@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from evals.telemetry.asked_for import content_asked_for
 from pipeline.printed_commands import command
 from pipeline.simulation.lifecycle import OnYear
 from pipeline.simulation.loop import Simulation
@@ -18,16 +18,8 @@ from programs.urls import shown
 if TYPE_CHECKING:
     from evals.telemetry.sender import Sender
 
-CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-"""OpenTelemetry's own variable for prompts and replies."""
-
 Tell = Callable[[str], None]
 """Shows the user a line of plain text."""
-
-
-def content_asked_for(flag: bool) -> bool:
-    """Whether the user wants prompts and replies in spans, by the flag or by OpenTelemetry's variable."""
-    return flag or os.environ.get(CAPTURE, "").strip().lower() in ("true", "span_only", "span_and_event")
 
 
 @contextmanager

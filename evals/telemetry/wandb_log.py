@@ -60,7 +60,7 @@ def trackio_log(simulation: Simulation) -> Iterator[OnYear]:
         yield lambda year: run.log(_figures(year, simulation.llm_agents.usage), step=year.year)
     finally:
         with redirect_stdout(io.StringIO()):
-            trackio.finish()  # type: ignore[no-untyped-call]
+            trackio.finish()
 
 
 def _figures(year: Year, usage: Usage) -> dict[str, float]:
