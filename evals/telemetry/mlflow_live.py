@@ -45,7 +45,7 @@ def mlflow_log(simulation: Simulation, tell: Tell, page: Page | None) -> Iterato
         try:
             if not failed:
                 store.year(rows, year)
-        except EconomistError:  # which the end will meet again, and tell
+        except Exception:  # which the end will meet again, and tell
             failed = True
 
     with ThreadPoolExecutor(1, thread_name_prefix="mlflow") as thread:
@@ -68,6 +68,8 @@ def _failure(store: MlflowStore, rows: RunRows) -> str | None:
         store.report(rows)
     except EconomistError as error:
         return str(error)
+    except Exception as error:  # whatever it is, the run is stored
+        return f"{type(error).__name__} in this program"
     return None
 
 

@@ -83,10 +83,20 @@ class MlflowStore:
                 self.client.log_batch(run, metrics=some)
             traced = self._trace(rows, run, years)
             self._finish(rows, run)
-            missing = self._page(rows, run)
-        return (
-            f"{several(len(years), 'year')} and {several(traced, 'trace')} in {shown_store(self.uri)}, MLflow run {run}"
-        )
+            missing = self._keep_report(rows, run)
+        what = f"{several(len(years), 'year')} and {several(traced, 'trace')}"
+        return f"{what} in {shown_store(self.uri)}, MLflow run {run}{missing}"
+
+    def _keep_report(self, rows: RunRows, run: str) -> str:
+        """Keep the report; why there is none, if it cannot be made (e.g. it would need code of the user's own)."""
+        if self.page is None:
+            return ""
+        try:
+            page = self.page(rows.reader, rows.run_id)
+        except EconomistError as error:
+            return f", without the report ({error})"
+        self.client.log_text(run, page, REPORT)
+        return ""
 
     def run(self, rows: RunRows) -> str:
         """The id of the MLflow run of a stored run; it is created with its parameters if it is new."""
@@ -152,9 +162,8 @@ class _Explained:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, EconomistError):
-            known = isinstance(error, (MlflowException, OSError)) or type(error).__module__.startswith("sqlalchemy")
-            why = without_secrets(str(error).partition("\n")[0])[:200] if known else type(error).__name__
+        if isinstance(error, MlflowException | OSError) or type(error).__module__.startswith("sqlalchemy"):
+            why = without_secrets(str(error).partition("\n")[0])[:200]
             raise self.kind(f"MLflow at {shown_store(self.uri)}: {why}") from error
 
 

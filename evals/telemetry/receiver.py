@@ -31,6 +31,7 @@ class Receiver:
 
     def __init__(self, url: str) -> None:
         hide_url(url)
+        self.url = url
         self._session = _Session()
         self._exporter = OTLPSpanExporter(endpoint=url, session=self._session)
         logging.getLogger(OTLPSpanExporter.__module__).addFilter(_silent)

@@ -23,6 +23,9 @@ GRACE = 5.0
 GRACE_FAILING = 0.5
 """Seconds that it waits for one whose last answer was a failure."""
 
+LATE: set[str] = set()
+"""Receivers for which an earlier run of this process waited in vain: the runs of a comparison do not wait again."""
+
 LONGEST_WAIT = 30.0
 REFUSALS = 3
 """After so many refused batches in a row nothing more is sent."""
@@ -63,8 +66,12 @@ class Sender:
         begun = time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.02)
-            if time.monotonic() - begun > (GRACE_FAILING if self.receiver.failure else GRACE):
+            hopeless = self.receiver.failure is not None or self.receiver.url in LATE
+            if time.monotonic() - begun > (GRACE_FAILING if hopeless else GRACE):
+                LATE.add(self.receiver.url)
                 break
+        else:
+            LATE.discard(self.receiver.url)
         with self._reading:  # from here on the thread reads no more: the database may be closed
             self._left = True
         self.receiver.close()
