@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -33,6 +34,7 @@ def sql(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="maximum rows [default: 1000 in tables, else all]")
     ] = None,
+    ui: Annotated[bool, typer.Option("--ui", help="open a read-only copy in Harlequin (needs the extra ui)")] = False,
     timeout_seconds: Annotated[
         float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="time limit of the query in seconds")
     ] = 60,
@@ -43,6 +45,12 @@ def sql(
 
     Example: llm-economist sql worst_calls --param run_id=3 --param calls=2
     """
+    if ui:
+        from evals.sql.terminal_ui import open_ui
+
+        if query is not None or list_all or output or format or json or param:
+            raise UsageError("--ui opens the whole database; leave the query and its output out")
+        raise typer.Exit(open_ui(db))
     from evals.sql.command import print_query, print_questions
 
     if json and format not in (None, "json"):
@@ -115,7 +123,7 @@ def schema() -> None:
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="number or name of the run, or `all`")],
+    runs: Annotated[list[str], typer.Argument(help="numbers, ranges (3-7) or names of runs, or `all`")],
     to: Annotated[str, typer.Option("--to", help="folder to create, otlp://HOST:PORT, otlp, mlflow or mlflow:URI")],
     db: Db = DEFAULT_DB,
     format: Annotated[
@@ -126,6 +134,9 @@ def export(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="seed of the splits [default: 0]")] = None,
     explore: Annotated[bool, typer.Option("--explore", help="also questions that said to explore")] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="also write a dataset card, README.md, for publication (docs/store.md)")
+    ] = False,
     trace_content: Annotated[
         bool, typer.Option("--trace-content", help="also prompts and replies (for otlp and mlflow)")
     ] = False,
@@ -135,29 +146,39 @@ def export(
     With --format sft, preferences or grpo: the questions of the runs as training data in chat format, with exact
     answers, one JSONL file per split and a card (docs/optimizing.md).
 
-    Example: llm-economist export 3 --to shared/run-3
-
     With --to otlp://HOST:PORT: as OpenTelemetry spans; with --to mlflow: as runs of an MLflow store
     (docs/telemetry.md).
+
+    Example: llm-economist export 3 --to shared/run-3
+
+    Example: llm-economist export 1-20 --card --to published
 
     Example: llm-economist export all --format sft --to training
     """
     from evals.telemetry.asked_for import is_service
 
     if is_service(to):
-        options = (splits, seed, explore or None, None if format == "parquet" else format)
-        return _export_to_service(db, run, to, content=trace_content, other=any(x is not None for x in options))
+        options = (splits, seed, explore or card or None, None if format == "parquet" else format)
+        return _export_to_service(db, runs, to, content=trace_content, other=any(x is not None for x in options))
     if trace_content:
         raise UsageError("--trace-content needs --to otlp://HOST:PORT or --to mlflow")
     if format != "parquet":
-        return _export_training(db, run, to, format, splits or "80,10,10", seed or 0, explore=explore)
+        return _export_training(db, runs, to, format, splits or "80,10,10", seed or 0, explore=explore)
     if training := [f"--{name}" for name, value in (("splits", splits), ("seed", seed)) if value is not None]:
         raise UsageError(f"{training[0]} needs --format sft, preferences or grpo")
     if explore:
         raise UsageError("--explore needs --format sft, preferences or grpo")
     from pipeline.store.exchange.export import export as write
 
-    manifest = write(db, run, to)
+    if card:
+        from evals.datasets.export_card import card as describe
+        from evals.datasets.export_card import local_paths
+
+        manifest = write(db, runs, to, describe=describe)
+        if paths := local_paths(manifest):
+            typer.echo(f"the tables, unlike README.md, hold paths of this machine: {', '.join(paths)}", err=True)
+    else:
+        manifest = write(db, runs, to)
     files = manifest["files"].values()
     numbers = [one["run_id"] for one in manifest["runs"]]
     which = ", ".join(map(str, numbers)) or "none"
@@ -167,23 +188,27 @@ def export(
     )
 
 
-def _export_to_service(db: str, run: str, to: str, *, content: bool, other: bool) -> None:
+def _export_to_service(db: str, runs: Sequence[str], to: str, *, content: bool, other: bool) -> None:
     from evals.output.console import Console
     from evals.report.pages import page_of_run
     from evals.telemetry.command import send
 
     if other:
-        raise UsageError(f"--to {to} takes neither --format, --splits, --seed nor --explore; they describe files")
-    send(db, run, to, Console(), content=content, page=page_of_run)
+        raise UsageError(
+            f"--to {to} takes neither --format, --splits, --seed, --explore nor --card; they describe files"
+        )
+    send(db, runs, to, Console(), content=content, page=page_of_run)
 
 
-def _export_training(db: str, run: str, to: str, format: str, splits: str, seed: int, *, explore: bool) -> None:
+def _export_training(
+    db: str, runs: Sequence[str], to: str, format: str, splits: str, seed: int, *, explore: bool
+) -> None:
     from evals.datasets.training_files import export_training
     from evals.datasets.training_rows import FORMATS
 
     if format not in FORMATS:
         raise UsageError(f"--format {format}: choose one of parquet, {', '.join(FORMATS)}")
-    counts, skipped = export_training(db, run, to, format=format, shares=splits, seed=seed, explore=explore)
+    counts, skipped = export_training(db, runs, to, format=format, shares=splits, seed=seed, explore=explore)
     rows = {name: sum(n for (split, _), n in counts.items() if split == name) for name in ("train", "dev", "test")}
     typer.echo(f"{', '.join(f'{n:,} rows for {name}' for name, n in rows.items())}, in {to} (README.md describes them)")
     for why, number in sorted(skipped.items()):

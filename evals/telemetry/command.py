@@ -13,7 +13,7 @@ from evals.telemetry.run_rows import RunRows
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.columns import Reader
 from pipeline.store.reader import ReadOnlyStore
-from pipeline.store.run_lookup import find_run
+from pipeline.store.run_lookup import find_runs
 from pipeline.telemetry_addresses import ENVIRONMENT, require, store_uri, traces_url
 from programs.urls import shown
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from evals.telemetry.spans import Batch
 
 
-def send(db: str, runs: str, to: str, console: Console, *, content: bool, page: Page) -> None:
-    """Report a run, or `all` runs. To repeat it duplicates nothing. EconomistError in one line if it fails.
+def send(db: str, runs: Sequence[str], to: str, console: Console, *, content: bool, page: Page) -> None:
+    """Report runs, or `all` runs. To repeat it duplicates nothing. EconomistError in one line if it fails.
 
     `page` makes the report of a run, which MLflow keeps.
     """
@@ -38,13 +38,11 @@ def send(db: str, runs: str, to: str, console: Console, *, content: bool, page: 
             console.print(f"run {run_id}: {told}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _chosen(reader: Reader, runs: str) -> Sequence[int]:
-    if runs != "all":
-        return [int(find_run(reader, runs)["run_id"])]
-    found = [int(row["run_id"]) for row in reader.rows("SELECT run_id FROM runs ORDER BY run_id")]
+def _chosen(reader: Reader, runs: Sequence[str]) -> list[int]:
+    found = reader.rows("SELECT run_id FROM runs ORDER BY run_id") if list(runs) == ["all"] else find_runs(reader, runs)
     if not found:
         raise UsageError(f"there are no runs in {reader.path}")
-    return found
+    return [int(row["run_id"]) for row in found]
 
 
 Deliver = Callable[[RunRows], str]
