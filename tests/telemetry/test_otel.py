@@ -161,7 +161,7 @@ def test_nothing_is_sent_unless_the_user_asks(cli, receiver, monkeypatch):
     assert not receiver.requests
 
 
-def test_an_address_is_not_stored_so_that_whoever_resumes_the_run_contacts_nobody(cli, receiver):
+def test_the_address_of_a_receiver_is_not_stored(cli, receiver):
     assert cli("run", *SMALL, "--otel", receiver.url).code == 0
     [row] = cli.sql("select config from runs", DB)
     assert not {"otel", "mlflow", "trace_content"} & set(json.loads(row["config"]))
