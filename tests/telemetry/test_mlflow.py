@@ -1,5 +1,6 @@
 """`run --mlflow` and `export --to mlflow`, with the real package and a SQLite store."""
 
+import contextlib
 import json
 import shutil
 import warnings
@@ -24,7 +25,7 @@ def empty_store(tmp_path_factory):
     from evals.telemetry.mlflow_log import MlflowStore
 
     folder = tmp_path_factory.mktemp("mlflow")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.chdir(folder):  # where MLflow puts the artifacts of such a store
         warnings.simplefilter("ignore")
         MlflowStore(f"sqlite:///{folder / 'empty.db'}")
     return folder / "empty.db"
