@@ -34,6 +34,10 @@ ROLES = ("worker", "planner", "voter", "persona")
 PLACEMENT = ("processes", "engine", "shards", "ray_address")
 """Settings that say where questions are answered. They affect neither the questions nor the results."""
 
+TELEMETRY = ("otel", "mlflow", "trace_content")
+"""Settings that say where a run is reported while it is played. They are never stored, so that whoever resumes the run
+sends nothing to an address that somebody else gave."""
+
 POPULATION = (
     *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "participation_cost"),
     *("dollars_of", "worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
@@ -240,6 +244,20 @@ class RunConfig:
     )
     use_multithreading: bool = setting(False, "v1 flag without effect: calls are always concurrent (see --concurrency)")
     wandb: bool = setting(False, "log each year to Weights & Biases (needs the extra wandb)")
+    trackio: bool = setting(
+        False, "log each year to Trackio, by default on this machine (needs the extra trackio; same as --wandb trackio)"
+    )
+    otel: str | None = setting(
+        None,
+        "send OpenTelemetry spans to this OTLP receiver; without an address to OTEL_EXPORTER_OTLP_ENDPOINT "
+        "(needs the extra otel; docs/telemetry.md)",
+    )
+    mlflow: str | None = setting(
+        None,
+        "log to this MLflow store; without an address to MLFLOW_TRACKING_URI, else sqlite:///mlflow.db "
+        "(needs the extra mlflow; docs/telemetry.md)",
+    )
+    trace_content: bool = setting(False, "also send prompts and replies (with --otel or --mlflow)")
     debug: bool = setting(False, "log every failed model call with its error")
     callback: tuple[str, ...] = setting(
         (), "function called with every year, or dspy callback: module:Name; can be repeated (docs/extending.md)"
@@ -312,8 +330,8 @@ class RunConfig:
         return SCENARIOS[self.scenario].satisfaction and self.satisfaction == "objective"
 
     def public(self) -> dict[str, Any]:
-        """The settings as stored and shown, with URLs stripped of credentials and queries."""
-        shown = {name: value for name, value in asdict(self).items() if name in NAMES}
+        """The settings as stored and shown, with URLs stripped of credentials and queries, without `TELEMETRY`."""
+        shown = {name: value for name, value in asdict(self).items() if name in STORED}
         if self.base_url is not None:
             shown["base_url"] = shown_urls(self.base_url)
         return shown
@@ -325,6 +343,9 @@ class RunConfig:
 
 NAMES = frozenset(one.name for one in fields(RunConfig) if one.metadata)
 """All names of settings."""
+
+STORED = NAMES - set(TELEMETRY)
+"""Names of the settings that the `runs` table keeps."""
 
 
 def by_role(text: str) -> dict[str, str]:
