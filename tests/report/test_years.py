@@ -65,10 +65,11 @@ def test_elections_have_their_candidates_winner_and_ballots(stored: Stored) -> N
     assert all(len(row) == len(CANDIDATE_HEAD) for one in data["elections"] for row in one["candidates"])
 
 
+@pytest.mark.slow
 def test_larger_runs_keep_tenths_and_then_fewer_years_within_the_limit_and_say_so(stored: Stored) -> None:
     whole = len(held(stored, DEMOCRATIC)[0].json)
     without_workers, seen = False, set()
-    for most in range(whole - 1, 3000, -whole // 40):
+    for most in range(whole - 1, 3000, -whole // 15):
         made, data = held(stored, DEMOCRATIC, most)
         shown = [one["year"] for one in data["years"]]
         step = shown[1] - shown[0] if len(shown) > 1 else YEARS
