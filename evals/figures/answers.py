@@ -108,9 +108,8 @@ def drawn(chart: DeclaredChart, head: Sequence[str], rows: Rows) -> tuple[Drawin
 
     def made(size: Size) -> Chart:
         columns = size.columns(min(len(panels), MOST_PANELS), most=3, least_width=220)
-        return style.beside(
-            (_panel(chart, names, size, columns, *one, numeric=numeric) for one in panels[:MOST_PANELS]), columns
-        )
+        shown = (_panel(chart, names, size, columns, *one, numeric=numeric) for one in panels[:MOST_PANELS])
+        return style.beside(shown, columns).resolve_scale(xOffset="independent")  # of as many bars as each panel has
 
     return made, left_out
 
@@ -182,7 +181,7 @@ def _x(chart: DeclaredChart, points: Sequence[Row], width: int, *, numeric: bool
         return alt.X("x:Q", axis=axis, scale=alt.Scale(zero=False, nice=chart.kind == "point"))
     values = list(dict.fromkeys(point["x"] for point in points))
     crowded = 7 * sum(len(value) + 2 for value in values) > width
-    axis = style.x_axis(title, labelAngle=-40 if crowded else 0, labelLimit=110, labelOverlap=True)
+    axis = style.x_axis(title, labelAngle=-40 if crowded else 0, labelLimit=110, labelOverlap=len(values) > 30)
     return alt.X("x:N", axis=axis, sort=values)
 
 
