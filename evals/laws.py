@@ -7,8 +7,8 @@ from typing import Any
 
 from evals.output.console import Console
 from evals.output.tables import rich_table
-from pipeline.economy.country_laws import country_laws, year_of
-from pipeline.economy.named_laws import PARTS, STATUSES, US_NAMES, YEARS, figures
+from pipeline.economy.laws.country_laws import country_laws, year_of
+from pipeline.economy.laws.named_laws import PARTS, STATUSES, US_NAMES, YEARS, figures
 from pipeline.errors import UsageError
 from pipeline.laws import law_schedule, with_law
 from programs.plugins import LAW, installed

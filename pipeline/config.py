@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from annotated_types import Ge, Gt, Le
 
 from pipeline.config_checks import check
-from pipeline.economy.cpi import CPI_U
+from pipeline.economy.laws.cpi import CPI_U
 from pipeline.fixed_rates import parse_rates, with_planner
 from pipeline.laws import law_schedule, parse_brackets, with_law
 from pipeline.scenarios import SCENARIOS
@@ -275,7 +275,7 @@ class RunConfig:
     @property
     def thresholds(self) -> tuple[float, ...]:
         """The lower edges of the brackets, in dollars a year: those of `law`, of `brackets` or of `bracket_setting`."""
-        from pipeline.economy.dollars import brackets_in  # numpy would slow down `--help`
+        from pipeline.economy.laws.dollars import brackets_in  # numpy would slow down `--help`
 
         if (law := self.own_law) is not None:
             return law.thresholds

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from pipeline.economy.cpi import CPI_U
+from pipeline.economy.laws.cpi import CPI_U
 from pipeline.fixed_rates import rates_as_text
 from pipeline.shocks import Shock
 from programs.calls.model_names import HUMAN

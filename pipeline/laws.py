@@ -2,7 +2,7 @@
 
 A law is given as one of
 
-    us-2024-single           a name from `llm-economist laws` (pipeline/economy/named_laws.py)
+    us-2024-single           a name from `llm-economist laws` (pipeline/economy/laws/named_laws.py)
     0=10,11600=12            lower edges in dollars a year and rates in percent
     FILE.toml                see `from_file`
     module:Name              a TaxSchedule, or a function without arguments that returns one; or the name of an entry
@@ -57,7 +57,7 @@ def with_law(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resolved(law: str, dollars_of: int | None, *, stored: bool) -> str:
     """The text of a law that names neither a file nor code."""
-    from pipeline.economy.named_laws import NAMES
+    from pipeline.economy.laws.named_laws import NAMES
 
     if law in NAMES:
         return law
@@ -98,7 +98,7 @@ def _number(value: float) -> str:
 def law_schedule(law: str, dollars_of: int | None) -> TaxSchedule:
     """The schedule of a law by name, in dollars of the year `dollars_of` (None: of its own), or of edges and rates,
     which stay as they are. ValueError in one line for any other text."""
-    from pipeline.economy.named_laws import NAMES, named_law
+    from pipeline.economy.laws.named_laws import NAMES, named_law
 
     if law in NAMES:
         schedule, year = named_law(law)
@@ -134,7 +134,7 @@ def _schedule(edges: Any, rates: Any, where: str) -> TaxSchedule:
 
 def _in_dollars_of(schedule: TaxSchedule, year: int | None, dollars_of: int | None) -> TaxSchedule:
     """A schedule in dollars of `year`, None for any, in dollars of the year `dollars_of`."""
-    from pipeline.economy.cpi import inflation
+    from pipeline.economy.laws.cpi import inflation
 
     if year is None or dollars_of is None:
         return schedule
@@ -148,7 +148,7 @@ def from_file(path: str) -> tuple[TaxSchedule, int | None]:
     `thresholds`: lower edges in dollars of taxable income; `rates` in percent. `deduction`: dollars that are free of
     tax, a bracket of 0 % below the others. `dollars_of`: the year of the dollars. `description` and `source` are text.
     """
-    from pipeline.economy.cpi import CPI_U
+    from pipeline.economy.laws.cpi import CPI_U
     from pipeline.economy.tax import with_deduction
     from programs.text_files import read_toml
 

@@ -68,14 +68,14 @@ def refuse_parts(config: RunConfig) -> None:
     """
     for kind, name in _parts(config):
         if not is_taken(kind, name):
-            _refuse_code(kind.flag, name, config)
+            _refuse_code(kind.flag, name, config, f" (in Python: llm_economist.open(..., allow_code=[{name!r}]))")
 
 
-def _refuse_code(flag: str, code: str, config: RunConfig) -> None:
+def _refuse_code(flag: str, code: str, config: RunConfig, or_else: str = "") -> None:
     if not is_given(code, config.given):
         raise UsageError(
             f"{flag} {code} comes from the database, whose author may be a stranger; it was not imported; "
-            f"if you trust it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}"
+            f"if you trust it, add --allow-code {code.removeprefix(ENGINE_PREFIX)}{or_else}"
         )
 
 

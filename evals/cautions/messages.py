@@ -13,9 +13,9 @@ from evals.output.console import Console
 from evals.policies.policy_welfare import Policy, Years
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, oracle
-from pipeline.economy.dollars import economy_in
 from pipeline.economy.effort import with_own
 from pipeline.economy.equilibrium import equilibrium, regret, settle
+from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import best_response
 from pipeline.economy.welfare_terms import workers_by_bracket

@@ -30,7 +30,7 @@ def _of(names: Callable[[], Iterable[str]]) -> Completion:
 
 
 def _laws() -> Iterable[str]:
-    from pipeline.economy.named_laws import NAMES
+    from pipeline.economy.laws.named_laws import NAMES
 
     return NAMES
 

@@ -60,6 +60,18 @@ def eval_(
     keep(made, db, Console(stderr=True))
 
 
+Seeds = Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")]
+Parallel = Annotated[int, typer.Option("--parallel", min=1, help="concurrent runs, each in its own process")]
+Detect = Annotated[
+    list[str] | None,
+    typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
+]
+MaxFallback = Annotated[
+    float,
+    typer.Option("--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"),
+]
+
+
 @app.command()
 @with_run_options
 def compare(
@@ -67,21 +79,13 @@ def compare(
         list[str],
         typer.Argument(help="reference first: role=strategy, role=FILE.json or setting:KEY=VALUE, joined by commas"),
     ],
-    seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="concurrent runs, each in its own process")] = 1,
+    seeds: Seeds = "10",
+    parallel: Parallel = 1,
     primary: Annotated[
         str, typer.Option("--primary", help="outcome to test; the others are shown as secondary")
     ] = "welfare",
-    detect: Annotated[
-        list[str] | None,
-        typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
-    ] = None,
-    max_fallback: Annotated[
-        float,
-        typer.Option(
-            "--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"
-        ),
-    ] = 5,
+    detect: Detect = None,
+    max_fallback: MaxFallback = 5,
     csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the comparison")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     config: Annotated[str | None, typer.Option("--config", help="TOML file of settings; flags override it")] = None,
@@ -111,21 +115,13 @@ def experiment(
             metavar="NAME", help="name of the experiment, `all` or `paper`", autocompletion=completions.experiments
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")] = "10",
+    seeds: Seeds = "10",
     paper: Annotated[
         bool, typer.Option("--paper", help="settings of the released LLM Economist code: economy v1, 2500 years")
     ] = False,
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="concurrent runs, each in its own process")] = 1,
-    detect: Annotated[
-        list[str] | None,
-        typer.Option("--detect", help="report the seeds needed to detect a difference: 0.5 (in welfare), regret=500"),
-    ] = None,
-    max_fallback: Annotated[
-        float,
-        typer.Option(
-            "--max-fallback", min=0, max=100, help="percent of unusable answers above which an arm is flagged"
-        ),
-    ] = 5,
+    parallel: Parallel = 1,
+    detect: Detect = None,
+    max_fallback: MaxFallback = 5,
     csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the results")] = None,
     figure: Annotated[
         str | None, typer.Option("--figure", help="file for the figure: .pdf, .svg, .png, .json (extra: report)")
@@ -179,7 +175,8 @@ def optimize(
         str | None,
         typer.Option(
             "--metric",
-            help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or episode",
+            help="score to maximize [default, by role: regret, welfare, vote_quality or fidelity]; or information, "
+            "planner_share or episode",
         ),
     ] = None,
     budget: Annotated[int, typer.Option("--budget", min=1, help="maximum model calls of the whole study")] = 1000,

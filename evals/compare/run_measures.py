@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting, objective, start_and_oracle
-from pipeline.economy.dollars import economy_in
 from pipeline.economy.effort import with_own
+from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.planner_share import planner_share
 from pipeline.economy.welfare import own_function, welfare_function
 from pipeline.store.columns import Reader

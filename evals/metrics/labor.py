@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.economy.dollars import economy_in
 from pipeline.economy.effort import with_own
+from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.tax import FloatArray, marginal_rate, tax
 from pipeline.economy.utility import CONTINUUM, MAX_HOURS, effective_share, effort_cost, income
 from signatures.texts.numbers import money

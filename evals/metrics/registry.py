@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import dspy
 from pydantic import TypeAdapter, ValidationError
 
+from evals.metrics import exploration
 from evals.metrics import labor as hours
 from evals.metrics.tax_rates import RateChangeScore, welfare_score
 from evals.metrics.votes import VoteScore
@@ -83,6 +84,16 @@ def missed(example: dspy.Example, prediction: dspy.Prediction | None) -> hours.L
 
 def _regret(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
     found = missed(example, prediction)
+    return Score(found.score, str(found))
+
+
+def _information(example: dspy.Example, prediction: dspy.Prediction | None, welfare: str | None) -> Score:
+    """What a trial teaches in a year to explore; the regret in a year to exploit, and if nothing is left to learn."""
+    found = missed(example, prediction)
+    if example.get("phase") == "explore":
+        made = exploration.trial(hours.Work.of(example.truth), exploration.tried_here(example.record), found.hours)
+        if made.has_something_to_learn:
+            return Score(made.score, str(made))
     return Score(found.score, str(found))
 
 
@@ -163,6 +174,9 @@ class Entry(NamedTuple):
 
 JUDGES: Mapping[str, Entry] = {
     "regret": Entry("ChooseLabor", "hours: 1 - utility lost / highest utility before the rebate", _regret),
+    "information": Entry(
+        "ChooseLabor", "hours: when told to explore, the share of what could be learned; else as regret", _information
+    ),
     "welfare": Entry("SetTaxRates", "change of rates: from the worst reachable one (0) to the best (1)", _welfare),
     "planner_share": Entry(
         "SetTaxRates", "change of rates: share of ORACLE's gain over the start that it reaches", _planner_share

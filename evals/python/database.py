@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -12,6 +14,7 @@ from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.reader import SECONDS, ReadOnlyStore, check_file
 from pipeline.store.run_lookup import find_run, schedule_of
+from programs.trust import allowing
 from programs.visible import visible
 from signatures.types import TaxSchedule
 
@@ -35,10 +38,12 @@ class Run:
 
     Every access reads the database as of its last commit. Relations hold their rows in memory and keep no file open;
     they have `.df()` (pandas), `.pl()` (polars), `.arrow()`, `.fetchall()` and DuckDB's own methods.
+
+    `allow_code`: names of the user's own parts (`module:Name`) that the run may import.
     """
 
-    def __init__(self, db: str | os.PathLike[str], run_id: int) -> None:
-        self.db, self.run_id = str(Path(db).absolute()), run_id
+    def __init__(self, db: str | os.PathLike[str], run_id: int, *, allow_code: Collection[str] = ()) -> None:
+        self.db, self.run_id, self.allow_code = str(Path(db).absolute()), run_id, frozenset(allow_code)
         self._finished: dict[str, Any] | None = None
 
     def _table(self, name: str) -> DuckDBPyRelation:
@@ -91,9 +96,8 @@ class Run:
         """ORACLE for the people of the last year: its `schedule`, and the objective (`welfare`) if everyone responds to
         it with the best hours, in the unit of `welfare`. Solving a large population takes seconds."""
         self._played()
-        with reading(self.db) as reader:
-            loaded = self._loaded(reader)
-        return loaded.oracle
+        with self._loaded() as (_, loaded):
+            return loaded.oracle
 
     @property
     def cautions(self) -> list[str]:
@@ -101,16 +105,17 @@ class Run:
         from evals.cautions import messages, unanswered
 
         self._played()
-        with reading(self.db) as reader:
-            loaded = self._loaded(reader)
+        with self._loaded() as (reader, loaded):
             year = messages.stored(reader, self.run_id, loaded.config)
             silent = list(unanswered.cautions(reader, self.run_id, self.db))
-        return [*messages.with_oracle(year, loaded.oracle.schedule), *silent]
+            return [*messages.with_oracle(year, loaded.oracle.schedule), *silent]
 
-    def _loaded(self, reader: ReadOnlyStore) -> LoadedRun:
+    @contextmanager
+    def _loaded(self) -> Iterator[tuple[ReadOnlyStore, LoadedRun]]:
         from evals.policies.loaded_run import load
 
-        return load(reader, [str(self.run_id)])[0]
+        with allowing(self.allow_code), reading(self.db) as reader:
+            yield reader, load(reader, [str(self.run_id)])[0]
 
     @property
     def regret(self) -> float:
@@ -140,7 +145,8 @@ class Run:
         require()
         from evals.report.command import write
 
-        write([str(self.run_id)], os.fspath(output), db=self.db)
+        with allowing(self.allow_code):
+            write([str(self.run_id)], os.fspath(output), db=self.db)
         return Path(output)
 
     @overload
@@ -156,9 +162,10 @@ class Run:
         require()
         from evals.figures.command import chart, write
 
-        if output is None:
-            return chart(name, [str(self.run_id)], db=self.db, year=year)
-        write(name, [str(self.run_id)], os.fspath(output), db=self.db, year=year)
+        with allowing(self.allow_code):
+            if output is None:
+                return chart(name, [str(self.run_id)], db=self.db, year=year)
+            write(name, [str(self.run_id)], os.fspath(output), db=self.db, year=year)
         return Path(output)
 
     def _summary(self) -> dict[str, Any]:
@@ -214,10 +221,13 @@ class Run:
 
 
 class Database:
-    """A DuckDB file of runs. It can be queried while a run writes it."""
+    """A DuckDB file of runs. It can be queried while a run writes it.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = str(Path(path).absolute())
+    `allow_code`: names of the user's own parts (`module:Name`) that its runs may import.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, allow_code: Collection[str] = ()) -> None:
+        self.path, self.allow_code = str(Path(path).absolute()), frozenset(allow_code)
         check_file(self.path)
 
     @property
@@ -228,7 +238,7 @@ class Database:
     def run(self, name: str | int) -> Run:
         """The run of this number, or the newest of this name. UsageError lists the runs that exist."""
         with reading(self.path) as reader:
-            return Run(self.path, int(find_run(reader, str(name))["run_id"]))
+            return Run(self.path, int(find_run(reader, str(name))["run_id"]), allow_code=self.allow_code)
 
     def sql(self, query: str, *, seconds: float = SECONDS, **values: Any) -> DuckDBPyRelation:
         """The result of one SELECT, with `values` for its `$name`. UsageError if it does not run."""
@@ -238,6 +248,10 @@ class Database:
         return f"<database: {visible(self.path)}>"
 
 
-def open_database(path: str | os.PathLike[str]) -> Database:
-    """The runs in a DuckDB file. UsageError if there is no such file."""
-    return Database(path)
+def open_database(path: str | os.PathLike[str], *, allow_code: Collection[str] = ()) -> Database:
+    """The runs in a DuckDB file. UsageError if there is no such file.
+
+    A database may come from someone else, so a run's own welfare function, law or rule (`module:Name`) is imported only
+    if `allow_code` names it.
+    """
+    return Database(path, allow_code=[allow_code] if isinstance(allow_code, str) else allow_code)

@@ -28,6 +28,7 @@ from evals.output.number_format import plain, several
 from evals.policies import who_gains
 from evals.policies.loaded_run import load
 from evals.report import calls, key_figures, settings, tables, years
+from evals.report.surveys import surveys
 from pipeline.store.columns import Reader
 from pipeline.store.reader import ReadOnlyStore
 
@@ -88,6 +89,7 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
         "elections": [
             table for run in runs for table in (tables.elections(reader, run), tables.laws(reader, run)) if table
         ],
+        "surveys": [table for run in runs for table in surveys(reader, run)],
         "cost": [table for run in runs if (table := tables.cost(reader, run))],
         "plots": {name: plot(name, drawing, len(runs)) for name, drawing in drawings.items() if drawing is not None},
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from evals.output.console import Console
 from pipeline.config import RunConfig
-from pipeline.economy.cpi import inflation
-from pipeline.economy.dollars import LAW_YEAR, PAPER_YEAR
+from pipeline.economy.laws.cpi import inflation
+from pipeline.economy.laws.dollars import LAW_YEAR, PAPER_YEAR
 from pipeline.economy.population import POPULATIONS
 from pipeline.scenarios import SCENARIOS
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.economy import saez as saez_formula
-from pipeline.economy.dollars import brackets_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.laws.dollars import brackets_in, us_fed_in
 from pipeline.economy.oracle import Optimum, optimum
 from pipeline.economy.tax import BRACKETS, FloatArray, uniform
 from pipeline.economy.user_parts.law import own_law

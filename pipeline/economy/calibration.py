@@ -19,8 +19,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.economy.cpi import inflation
-from pipeline.economy.named_laws import named_law
+from pipeline.economy.laws.cpi import inflation
+from pipeline.economy.laws.named_laws import named_law
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import FloatArray, marginal_rate
 from pipeline.economy.utility import WEEKS, Economy, effective_share

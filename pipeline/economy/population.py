@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.economy.census import CENSUS_YEAR, IntArray, People, TextArray, draw_people
-from pipeline.economy.cpi import inflation
-from pipeline.economy.dollars import PAPER_YEAR
 from pipeline.economy.effort import OWN
+from pipeline.economy.laws.cpi import inflation
+from pipeline.economy.laws.dollars import PAPER_YEAR
 from pipeline.economy.wages import FULL_TIME_HOURS, MIN_WAGE, FloatArray, wages_uniform, wages_us_income
 from signatures.types import Demographics
 

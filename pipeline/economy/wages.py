@@ -19,7 +19,7 @@ GB2_NU = 0.48651871959386955
 GB2_TAU = 1.1410398548220329
 """Parameters of a generalized beta distribution of the second kind (GB2) fitted to ACS incomes in dollars a year, as
 in the LLM Economist (Karten et al. 2025, arXiv 2507.15815). For the year, see `PAPER_YEAR` in
-`pipeline/economy/dollars.py`."""
+`pipeline/economy/laws/dollars.py`."""
 
 MIN_WAGE = 0.01
 """The lowest wage, one cent an hour. The GB2 density is positive down to zero income, but some formulas divide by

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.economy.baselines import BASELINES, Setting, objective, start_and_oracle
-from pipeline.economy.dollars import economy_in
 from pipeline.economy.effort import OWN, Economy, with_own
+from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.welfare import WELFARE, WelfareFunction
 from signatures.types import TaxSchedule
 

@@ -20,9 +20,9 @@ from pipeline.economy.baselines import (
 )
 from pipeline.economy.calibration import calibrated_tastes, data_law
 from pipeline.economy.census import IntArray
-from pipeline.economy.dollars import economy_in
 from pipeline.economy.effort import Economy, with_own
 from pipeline.economy.equilibrium import Outcome, equilibrium
+from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.population import Population, draw_elasticities, draw_population, draw_tastes
 from pipeline.economy.public_finance.responses import Responses, year_of_responses
 from pipeline.economy.tax import uniform

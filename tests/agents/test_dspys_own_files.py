@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 import pytest
 from support.command_line import CommandLine
-from support.tuned_program import DEMO, DEMOS, TUNED, program_of, tuned
+from support.models.tuned_program import DEMO, DEMOS, TUNED, program_of, tuned
 from support.village import inputs_of
 
 import llm_economist as le

@@ -6,7 +6,7 @@ import json
 
 import dspy
 import pytest
-from support.scripted_hours import hours
+from support.models.scripted_hours import hours
 from support.village import Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback

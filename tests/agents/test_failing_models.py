@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from dspy import lm15
 from rich.console import Console
-from support.small_agents import SMALL, ask, engine, play
+from support.models.small_agents import SMALL, ask, engine, play
 
 from evals.run.command import run as run_command
 from pipeline.errors import EconomistError, ModelError

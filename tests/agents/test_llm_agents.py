@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dspy import lm15
 from rich.console import Console
-from support.small_agents import SMALL, ask, engine, play
+from support.models.small_agents import SMALL, ask, engine, play
 
 from evals.run.command import run as run_command
 from pipeline.agents.agents import LLMAgents

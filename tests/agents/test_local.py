@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from dspy import lm15
-from support import tiny_model
+from support.models import tiny_model
 from support.village import CallRecorder, ask, inputs_of, module_of
 
 from programs.calls.context import CallContext, entered

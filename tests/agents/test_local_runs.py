@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import tiny_model
+from support.models import tiny_model
 from support.village import CallRecorder, ask, inputs_of, module_of
 
 from programs.engines.local import LocalModel

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from dspy import lm15
-from support.small_agents import SMALL, ask, engine, play, preflight
+from support.models.small_agents import SMALL, ask, engine, play, preflight
 from support.village import inputs_of
 
 from evals.testing.openai_server import Loopback, completion, failure

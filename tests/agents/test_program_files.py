@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 import pytest
-from support.tuned_program import DEMO, DEMOS, TUNED, program_of, tuned
+from support.models.tuned_program import DEMO, DEMOS, TUNED, program_of, tuned
 from support.village import ask, inputs_of
 
 from pipeline.agents.roles import PROGRAMS

@@ -14,8 +14,8 @@ from dspy.predict import refine as dspys_refine
 from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
-from support.scripted_hours import hours
-from support.trace_of_a_question import REQUEST, trace
+from support.models.scripted_hours import hours
+from support.stores.trace_of_a_question import REQUEST, trace
 from support.village import PLATFORMS, CallRecorder, Scripted, ask, inputs_of, module_of, scripted_lm
 
 from evals.testing.openai_server import Loopback, completion

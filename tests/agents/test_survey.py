@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from support.command_line import CommandLine
 
+from evals.output.number_format import number, percent
+from evals.policies.loaded_run import load
+from evals.report.surveys import surveys
 from evals.survey_file import SurveyEntry
+from pipeline.store.reader import ReadOnlyStore
 from signatures.texts.survey import SurveyQuestion
 
 RUN = ("run", "--llm", "rules", "--num-agents", "6", "--max-timesteps", "4", "--two-timescale", "2", "--db", "s.duckdb")
@@ -29,6 +34,13 @@ high = 30
 [questions.why]
 ask = "Why?"
 """
+
+CROSS_TAB = """
+SELECT question, text AS answer, 'third ' || ntile AS people, count(*) AS n
+FROM survey_answers JOIN (SELECT agent, ntile(3) OVER (ORDER BY wage, agent) AS ntile FROM agents) USING (agent)
+GROUP BY ALL
+"""
+HOURS = "SELECT number FROM survey_answers WHERE question = 'hours'"
 
 
 @pytest.fixture
@@ -146,3 +158,20 @@ def test_flags_that_do_not_fit_are_refused(flags: tuple[str, ...], told: str, pl
     result = cli("interview", "1", *flags, "--db", played)
     assert result.code == 2
     assert told in result.err
+
+
+def test_the_report_shows_the_answers_by_thirds_of_the_wage(played: str, cli: CommandLine) -> None:
+    ask(cli)
+    with ReadOnlyStore(played) as reader:
+        (shown,) = surveys(reader, load(reader, ["1"])[0])
+    assert "6 workers to the survey opinions, year 3 (rules)" in shown.caption
+    by_answer = {(row[0], row[1]): row[2:] for row in shown.rows}
+    counted = {(row["question"], row["answer"], row["people"]): row for row in cli.sql(CROSS_TAB, played)}
+    said = min(answer for question, answer in by_answer if question == "Are you content?")
+    shares = [counted.get(("content", said, f"third {third}"), {"n": 0})["n"] / 2 for third in (1, 2, 3)]
+    assert by_answer["Are you content?", said] == [*map(percent, [*shares, sum(shares) / 3]), "6"]
+    hours = by_answer["How many hours would be right?", "mean"]
+    assert hours[3] == number(fmean(row["number"] for row in cli.sql(HOURS, played)))
+    assert not any("Why?" in row for row in shown.rows), "answers in words have no share"
+    assert cli("report", "1", "-o", "page.html", "--db", played).code == 0
+    assert 'href="#surveys"' in Path("page.html").read_text()

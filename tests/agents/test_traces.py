@@ -11,7 +11,7 @@ from dspy import lm15
 from dspy.utils.exceptions import AdapterParseError
 from hypothesis import given
 from hypothesis import strategies as st
-from support.trace_of_a_question import REQUEST, trace
+from support.stores.trace_of_a_question import REQUEST, trace
 from support.village import Scripted, ask, inputs_of, module_of, scripted_lm
 
 from pipeline.agents.call_trace import Trace, kind, prompt_text, request_key

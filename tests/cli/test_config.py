@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.agents.roles import PROGRAMS
 from pipeline.config import NAMES, OWN_PARTS, ROLES, RunConfig, build, by_role
 from pipeline.economy.baselines import BASELINES, FIXED, MEASURED
-from pipeline.economy.cpi import CPI_U
+from pipeline.economy.laws.cpi import CPI_U
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS
 from pipeline.economy.utility import ECONOMIES

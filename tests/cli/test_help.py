@@ -16,7 +16,7 @@ from evals.cli import completions
 from evals.run.setting_panels import MOST_USED, PANELS, panel_of, place_of
 from pipeline import config
 from pipeline.config import NAMES
-from pipeline.economy.named_laws import NAMES as LAWS
+from pipeline.economy.laws.named_laws import NAMES as LAWS
 
 PROGRAM = "llm-economist"
 

@@ -11,7 +11,7 @@ import pytest
 from support.command_line import CommandLine
 
 from pipeline.config import RunConfig, build
-from pipeline.economy.named_laws import named_law
+from pipeline.economy.laws.named_laws import named_law
 from pipeline.laws import as_text
 from pipeline.store.run_lookup import config_of
 from signatures.types import TaxSchedule

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.command_line import CommandLine
-from support.small_comparisons import RULES, SMALL, ask, compared, measure, run_ids
+from support.runs.small_comparisons import RULES, SMALL, ask, compared, measure, run_ids
 
 from evals.testing.openai_server import Loopback, completion
 from pipeline.config import RunConfig

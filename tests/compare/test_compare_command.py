@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from support.command_line import CommandLine
-from support.small_comparisons import RULES, SMALL, ask, compared, run_ids
-from support.tuned_program import tuned
+from support.models.tuned_program import tuned
+from support.runs.small_comparisons import RULES, SMALL, ask, compared, run_ids
 
 from evals.testing.openai_server import Loopback, failure
 from programs.roles import saved_program

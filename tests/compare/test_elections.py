@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.election_tables import CANDIDATES, DB, WAGES, written
+from support.stores.election_tables import CANDIDATES, DB, WAGES, written
 
 from evals.elections.ballots import VOTES
 from evals.elections.diagnosis import MEANS, Lab, estimates

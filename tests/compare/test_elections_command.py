@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from support.command_line import CommandLine
-from support.election_tables import DB, written
+from support.stores.election_tables import DB, written
 
 from evals.elections.diagnosis import diagnose
 from pipeline.config import build

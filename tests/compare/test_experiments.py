@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.command_line import CommandLine
-from support.tiny_experiments import EXPERIMENTS, TINY
+from support.runs.tiny_experiments import EXPERIMENTS, TINY
 
 from evals.compare.run_measures import MEASURES
 from evals.experiments.command import once_each

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.command_line import CommandLine, last_of_each
-from support.tiny_experiments import DB, EXPERIMENTS, TINY, ask, found, mean
+from support.runs.tiny_experiments import DB, EXPERIMENTS, TINY, ask, found, mean
 
 from evals.compare.contrasts import Comparison, Result, estimates
 from evals.compare.run_measures import MEASURES

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
-from support.tiny_experiments import DB, ask, found, mean, solved
+from support.runs.tiny_experiments import DB, ask, found, mean, solved
 
 from evals.compare.contrasts import Result
 from evals.experiments.solved_baselines import BEST, FRESH, SHARE, SolvedBaselines

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
-from support.readers_of_a_run import check_readers
+from support.runs.readers_of_a_run import check_readers
 
 import llm_economist as le
 from pipeline.config import build
 from pipeline.economy.baselines import Setting, objective, oracle, saez
 from pipeline.economy.calibration import calibrated_tastes, data_law, data_law_name
 from pipeline.economy.equilibrium import equilibrium, regret
-from pipeline.economy.named_laws import named_law
+from pipeline.economy.laws.named_laws import named_law
 from pipeline.economy.tax import BRACKETS, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, Economy, best_response, evenly_spaced, income, utility
 from pipeline.economy.wages import FULL_TIME_HOURS

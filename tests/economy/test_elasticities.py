@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
-from support.readers_of_a_run import check_readers
+from support.runs.readers_of_a_run import check_readers
 
 from pipeline.config import build
 from pipeline.economy.baselines import Setting, objective, oracle, saez

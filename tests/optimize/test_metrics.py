@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 
 import dspy
+import numpy as np
 import pytest
 from dspy.teleprompt.bootstrap_trace import FailedPrediction
 
 from evals.datasets.exact_answers import bare
 from evals.datasets.simulated import Dataset, sampled
+from evals.metrics.exploration import trial, tried_here
+from evals.metrics.labor import Work
 from evals.metrics.registry import METRICS, as_dspy, metric, missed
 from pipeline.config import build
 from pipeline.economy.welfare import WELFARE
 from signatures.texts.numbers import money
+from signatures.texts.worker import WorkerRecord
+from signatures.types import TaxSchedule
 
-LABEL = {"ChooseLabor": "labor", "SetTaxRates": "rate_changes", "CastVote": "vote"}
-BY_QUESTION = {"ChooseLabor": "regret", "SetTaxRates": "welfare", "CastVote": "vote_quality"}
+LABEL = ("ChooseLabor", "SetTaxRates", "CastVote")
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +29,10 @@ def data() -> dict[str, Dataset]:
     return {question: sampled(question, build({}), sizes=(12, 0, 0), seed=5) for question in questions}
 
 
-@pytest.mark.parametrize("question", LABEL)
-def test_the_label_scores_one(data: dict[str, Dataset], question: str) -> None:
-    for example in data[question].train:
-        score, feedback = metric(BY_QUESTION[question]).judge(example, dspy.Prediction(**bare(example).labels()))
+@pytest.mark.parametrize("name", ["regret", "information", "welfare", "vote_quality"])
+def test_the_label_scores_one(data: dict[str, Dataset], name: str) -> None:
+    for example in data[METRICS[name].question].train:
+        score, feedback = METRICS[name].judge(example, dspy.Prediction(**bare(example).labels()))
         assert score == 1, feedback
         assert feedback
 
@@ -41,6 +45,39 @@ def test_feedback_names_the_exact_regret_in_dollars(data: dict[str, Dataset]) ->
             score, feedback = METRICS["regret"].judge(example, answer)
             assert score == found.score
             assert hours == example.labor or f"{example.labor} would have left you {money(found.regret)}" in feedback
+
+
+def test_exploring_scores_the_share_of_what_could_be_learned(data: dict[str, Dataset]) -> None:
+    explored = 0
+    for example in data["ChooseLabor"].train:
+        work = Work.of(example.truth)
+        tried = [row.hours for row in WorkerRecord.parse(example.record).by_hours if row.years_here]
+        known = max(work.surplus()[[0, *map(round, tried)]])
+        could = work.surplus().max() - known
+        scores = [METRICS["information"].judge(example, dspy.Prediction(labor=hours)).score for hours in range(101)]
+        if example.phase == "exploit" or could <= 1:
+            regret = [METRICS["regret"].judge(example, dspy.Prediction(labor=hours)).score for hours in range(101)]
+            assert scores == regret
+        else:
+            explored += 1
+            assert scores == pytest.approx(np.maximum(work.surplus() - known, 0) / could)
+            assert scores[example.labor] == 1
+            assert all(scores[round(hours)] == 0 for hours in tried), "hours in the record teach nothing"
+    assert explored >= 3
+
+
+def test_a_trial_is_worth_the_rise_in_the_best_utility_known() -> None:
+    untaxed = Work(20.0, TaxSchedule(thresholds=(0,), rates=(0,)))
+    utility = untaxed.surplus()
+    first = trial(untaxed, [], 30)
+    assert (first.known, first.learned, first.best) == (0, utility[30], utility[42])
+    worse = trial(untaxed, [40.0], 20)
+    assert worse.score == 0
+    assert "nothing better" in str(worse)
+    assert not trial(untaxed, [42], 60).has_something_to_learn
+    assert METRICS["information"].question == "ChooseLabor"
+    with pytest.raises(ValueError, match="expected a worker's record"):
+        tried_here("hours")
 
 
 def test_the_planner_share_says_exactly_what_the_score_cuts_off(data: dict[str, Dataset]) -> None:
@@ -140,7 +177,7 @@ def test_optimizers_get_what_each_of_them_takes(data: dict[str, Dataset]) -> Non
 
 
 def test_unknown_names_are_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"no metric 'joy'.*regret, welfare, planner_share, vote_quality"):
+    with pytest.raises(ValueError, match=r"no metric 'joy'.*regret, information, welfare, planner_share, vote_quality"):
         metric("joy")
     with pytest.raises(ValueError, match=r"no welfare function 'joy'.*inverse_income, paper"):
         metric("welfare", welfare="joy")

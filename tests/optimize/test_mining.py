@@ -14,7 +14,7 @@ import dspy
 import numpy as np
 import pytest
 from rich.console import Console
-from support.live_runs import running, until, year_of
+from support.runs.live_runs import running, until, year_of
 from support.village import CallRecorder, ask, module_of
 
 from evals.datasets.exact_answers import bare

@@ -17,7 +17,7 @@ import duckdb
 import pytest
 from dspy import lm15
 from support.command_line import CommandLine
-from support.pupil import KEYWORD, Pupil, served
+from support.models.pupil import KEYWORD, Pupil, served
 
 from evals.testing.openai_server import Loopback, failure
 from pipeline.config import ROLES
@@ -127,7 +127,7 @@ def test_a_tuned_program_is_reported_stored_and_usable(cli: CommandLine) -> None
         "--optimizer",
         "labeled",
         "--llm",
-        "engine:support.pupil:Pupil",
+        "engine:support.models.pupil:Pupil",
         *SMALL,
         "--sizes",
         "5,4,20",
@@ -141,7 +141,11 @@ def test_a_tuned_program_is_reported_stored_and_usable(cli: CommandLine) -> None
     (calls,) = cli.sql("SELECT count(*) AS n FROM lm_calls WHERE study IS NOT NULL", "economist.duckdb")
     assert study["calls"] == calls["n"]
     record = json.loads(Path("worker.io.json").read_text())
-    assert (record["strategy"], record["adapter"], record["model"]) == ("io", "compact", "engine:support.pupil:Pupil")
+    assert (record["strategy"], record["adapter"], record["model"]) == (
+        "io",
+        "compact",
+        "engine:support.models.pupil:Pupil",
+    )
     assert record["tuned"]["scores"]["test"] == {
         "before": round(study["test_before"], 6),
         "after": round(study["test_after"], 6),
@@ -164,17 +168,17 @@ def test_a_tuned_program_is_reported_stored_and_usable(cli: CommandLine) -> None
 
 def test_a_file_that_was_tuned_for_another_model_or_format_is_used_with_a_caution(cli: CommandLine) -> None:
     assert cli("optimize", "worker", "--optimizer", "labeled", "--llm", "rules", *SMALL).code == 0
-    args = ("--program", "worker=worker.io.json", "--adapter", "json", "--llm", "engine:support.pupil:Pupil")
+    args = ("--program", "worker=worker.io.json", "--adapter", "json", "--llm", "engine:support.models.pupil:Pupil")
     result = cli("run", *args, "--max-timesteps", "1", "--planner-type", "US_FED")
     assert result.code == 0, result.err
     assert "Caution: --program worker=worker.io.json was tuned with adapter compact, and runs with json" in result.out
-    assert "was tuned with model rules, and runs with engine:support.pupil:Pupil" in result.out
+    assert "was tuned with model rules, and runs with engine:support.models.pupil:Pupil" in result.out
 
 
 @pytest.mark.slow
 def test_a_change_on_one_held_out_example_has_no_interval(cli: CommandLine) -> None:
     args = ("--optimizer", "labeled", "--sizes", "6,6,1", "--num-agents", "3", "--budget", "200")
-    result = cli("optimize", "worker", "--llm", "engine:support.pupil:Pupil", *args)
+    result = cli("optimize", "worker", "--llm", "engine:support.models.pupil:Pupil", *args)
     assert result.code == 0, result.err
     assert "one example gives no interval" in result.out
     assert "nan" not in result.out
@@ -196,7 +200,8 @@ def test_every_role_can_be_tuned_and_its_file_loads(role: str, cli: CommandLine)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "optimizer", "llm"), [("planner", "bootstrap", "rules"), ("worker", "gepa", "engine:support.pupil:Pupil")]
+    ("role", "optimizer", "llm"),
+    [("planner", "bootstrap", "rules"), ("worker", "gepa", "engine:support.models.pupil:Pupil")],
 )
 def test_a_role_can_be_tuned_for_the_welfare_of_whole_economies(
     role: str, optimizer: str, llm: str, cli: CommandLine
@@ -227,13 +232,13 @@ def test_states_of_stored_runs_can_be_tuned_on(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: CommandLine) -> None:
-    engine = ("--llm", "engine:support.pupil:Pupil", *SMALL, "--strategy", "knn@2", "--demos", "5")
+    engine = ("--llm", "engine:support.models.pupil:Pupil", *SMALL, "--strategy", "knn@2", "--demos", "5")
     result = cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "near.json")
     assert result.code == 0, result.err
     saved = saved_program.read("near.json")
     assert len(saved["predictors"]["choose_labor.answer"]["demos"]) == 5
     assert saved["tuned"]["scores"]["test"]["after"] > saved["tuned"]["scores"]["test"]["before"]
-    args = ("--llm", "engine:support.pupil:Pupil", "--program", "worker=near.json", "--strategy", "worker=knn@2")
+    args = ("--llm", "engine:support.models.pupil:Pupil", "--program", "worker=near.json", "--strategy", "worker=knn@2")
     assert cli("run", *args, "--num-agents", "2", "--max-timesteps", "2", "--db", "near.duckdb").code == 0
     counted = "SELECT DISTINCT len(regexp_extract_all(prompt, 'You earn')) AS n FROM calls WHERE role = 'worker'"
     assert cli.sql(counted, "near.duckdb") == [{"n": 3}]
@@ -241,7 +246,7 @@ def test_examples_that_are_chosen_for_each_question_come_from_labels(cli: Comman
 
 @pytest.mark.slow
 def test_tuning_starts_from_a_given_program_file(cli: CommandLine) -> None:
-    engine = ("--llm", "engine:support.pupil:Pupil", *SMALL)
+    engine = ("--llm", "engine:support.models.pupil:Pupil", *SMALL)
     assert cli("optimize", "worker", "--optimizer", "labeled", *engine, "-o", "first.json").code == 0
     result = cli("optimize", "worker", "--optimizer", "copro", *engine, "--program", "first.json", "-o", "second.json")
     assert result.code == 0, result.err
@@ -252,8 +257,8 @@ def test_tuning_starts_from_a_given_program_file(cli: CommandLine) -> None:
 
 @pytest.mark.slow
 def test_dollars_are_a_hard_limit(cli: CommandLine) -> None:
-    Path("prices.toml").write_text('[models."engine:support.pupil:Pupil"]\ninput = 10\noutput = 10\n')
-    args = ("--llm", "engine:support.pupil:Pupil", *SMALL, "--max-output-tokens", "20")
+    Path("prices.toml").write_text('[models."engine:support.models.pupil:Pupil"]\ninput = 10\noutput = 10\n')
+    args = ("--llm", "engine:support.models.pupil:Pupil", *SMALL, "--max-output-tokens", "20")
     result = cli("optimize", "worker", "--optimizer", "bootstrap_rs", *args, "--max-cost-usd", "0.1")
     assert result.code == 0, result.err
     (study,) = cli.sql("SELECT status, cost_usd, error FROM studies", "economist.duckdb")

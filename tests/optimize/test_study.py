@@ -16,7 +16,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy import lm15
-from support.pupil import NEARNESS, Pupil, example
+from support.models.pupil import NEARNESS, Pupil, example
 from support.village import Scripted, inputs_of, scripted_lm
 
 from evals.metrics.registry import Metric, as_dspy

@@ -11,7 +11,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy import lm15
-from support.pupil import KEYWORD, NEARNESS, Pupil, example
+from support.models.pupil import KEYWORD, NEARNESS, Pupil, example
 from support.village import inputs_of, scripted_lm
 
 from evals.optimize.candidates import as_text, question_of, shown

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deadly
 from support.command_line import CommandLine, last_of_each
-from support.played_run import SMALL, play
-from support.stored_rows import rows
+from support.models import deadly
+from support.runs.played_run import SMALL, play
+from support.stores.stored_rows import rows
 
 from pipeline.parallel import ray_cluster
 

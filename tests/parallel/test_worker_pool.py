@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import deadly
 from support.command_line import CommandLine
-from support.live_runs import until
-from support.paid_twice import paid_twice
-from support.played_run import SMALL, play
-from support.stored_rows import rows
+from support.models import deadly
+from support.runs.live_runs import until
+from support.runs.paid_twice import paid_twice
+from support.runs.played_run import SMALL, play
+from support.stores.stored_rows import rows
 
 from evals.testing.openai_server import Loopback
 from pipeline.agents.agents import LLMAgents
@@ -228,7 +228,7 @@ def test_three_processes_leave_the_same_tables_as_one(cli: CommandLine, scenario
 
 @pytest.mark.slow
 def test_a_killed_process_is_restarted_and_asks_only_the_remaining_questions(cli: CommandLine) -> None:
-    args = (*SMALL, "--num-agents", "20", "--llm", "engine:support.deadly:Deadly", "--concurrency", "2")
+    args = (*SMALL, "--num-agents", "20", "--llm", "engine:support.models.deadly:Deadly", "--concurrency", "2")
     whole = play(cli, "a.duckdb", *args)
     asked = sorted(deadly.asked())
     deadly.ASKED.unlink()
@@ -240,7 +240,7 @@ def test_a_killed_process_is_restarted_and_asks_only_the_remaining_questions(cli
 
 @pytest.mark.slow
 def test_a_process_that_keeps_dying_stops_the_run_which_can_be_resumed(cli: CommandLine) -> None:
-    args = (*SMALL, "--llm", "engine:support.deadly:Deadly")
+    args = (*SMALL, "--llm", "engine:support.models.deadly:Deadly")
     whole = play(cli, "a.duckdb", *args)
     deadly.to_die(5, after=0)
     ended = cli("run", *args, "--processes", "2", "--db", "b.duckdb")
@@ -250,7 +250,7 @@ def test_a_process_that_keeps_dying_stops_the_run_which_can_be_resumed(cli: Comm
     assert ended.err.strip().count("\n") == 0
     assert active_children() == []
     again = shlex.split(ended.err.partition("llm-economist ")[2].partition("\n")[0].rstrip(")`'. "))
-    assert again[-2:] == ["--allow-code", "support.deadly:Deadly"]
+    assert again[-2:] == ["--allow-code", "support.models.deadly:Deadly"]
     assert cli(*again, "--processes", "1").code == 0
     assert rows("b.duckdb") == whole
 

@@ -177,12 +177,14 @@ def test_a_text_that_is_cut_or_damaged_is_a_record_or_nothing(name: str, data: s
 
 @pytest.mark.parametrize("name", DRAWN)
 @given(text=st.text())
+@example("none")  # a candidate's changes of the rates
 @example("9" * 100_000)
 @example("$" + "9" * 100_000)
 @example("9" * 100_000 + "% on every dollar")
 @example("\u0661: 5 (1); -")
-def test_a_text_from_elsewhere_is_no_record(name: str, text: str) -> None:
-    assert TEXTS[name].parse(text) is None
+def test_a_text_from_elsewhere_is_no_record_but_what_prints_like_one(name: str, text: str) -> None:
+    found = TEXTS[name].parse(text)
+    assert found is None or str(found) == text
 
 
 def test_before_the_first_year_records_are_empty() -> None:

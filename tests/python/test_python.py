@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib
 import io
 import json
 import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -23,50 +21,19 @@ import dspy
 import duckdb
 import pytest
 from support.command_line import CommandLine
-from support.pages import blocks
-from support.pupil import Pupil
-from support.village import scripted_lm
+from support.runs.calls_from_python import in_a_loop, in_a_thread, simulate
 
 import llm_economist as le
-from pipeline.config import ROLES
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation import lifecycle
 from pipeline.simulation.gc_pause import RARELY, rarely_collected
-from signatures.planner import SetTaxRates
-from signatures.worker import ChooseLabor
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/python.md"
-SETTINGS: dict[str, Any] = {
-    "scenario": "bounded",
-    "num_agents": 4,
-    "max_timesteps": 4,
-    "two_timescale": 2,
-    "llm": "rules",
-    "strategy": {"worker": "cot"},
-}
 FLAGS = ("--scenario", "bounded", "--num-agents", "4", "--max-timesteps", "4", "--two-timescale", "2", "--llm", "rules")
 FLAGS += ("--strategy", "worker=cot")
 TIMES = {"latency_ms", "started_at", "created_at", "finished_at", "config", "written_at"}
 """Columns that differ between two runs of the same settings: times, and the name of the database in the settings."""
-
-
-def simulate(db: str, **other: Any) -> le.Run:
-    return le.simulate(**{**SETTINGS, "db": db, **other})
-
-
-def in_a_thread(work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises in another thread than the main one."""
-    return asyncio.run(asyncio.to_thread(work))
-
-
-def in_a_loop(work: Callable[[], Any]) -> Any:
-    """What `work` returns or raises where an event loop is running, as in a notebook."""
-
-    async def main() -> Any:
-        return work()
-
-    return asyncio.run(main())
 
 
 def in_a_script(work: Callable[[], Any]) -> Any:
@@ -314,125 +281,3 @@ def test_a_run_is_shown_in_short_and_escaped() -> None:
     Path("a.duckdb").unlink()
     assert "does not exist" in repr(le.Run("a.duckdb", 1))
     assert "does not exist" in le.Run("a.duckdb", 1)._repr_html_()
-
-
-# -- tuning -----------------------------------------------------------------------------------------------------
-
-
-def test_a_dataset_is_the_same_wherever_it_is_made_and_shares_no_economy_between_its_parts() -> None:
-    here = le.dataset("worker", n=20, num_agents=3)
-    assert (len(here.train), len(here.dev), len(here.test)) == (6, 4, 10)
-    assert in_a_loop(lambda: le.dataset("worker", n=20, num_agents=3)).hash == here.hash
-    seeds = [{example.economy_seed for example in part} for part in (here.train, here.dev, here.test)]
-    assert not (seeds[0] & seeds[1])
-    assert not (seeds[1] & seeds[2])
-    assert not (seeds[0] & seeds[2])
-
-
-def test_the_best_hours_score_one_and_no_answer_zero() -> None:
-    score = le.metric("regret")
-    for example in le.dataset("worker", n=5, num_agents=3).test:
-        assert score(example, dspy.Prediction(labor=example.labor)) > 0.999
-        assert score(example, dspy.Prediction()) == 0
-
-
-@pytest.mark.parametrize("make", [dspy.Predict, dspy.ChainOfThought])
-def test_a_tuned_module_is_saved_so_that_a_run_asks_with_it(make: Any) -> None:
-    module = make(ChooseLabor)
-    for predictor in module.predictors():
-        predictor.signature = predictor.signature.with_instructions("Work as a worker of this test would.")
-    le.save_program(module, "worker.json")
-    strategy = json.loads(Path("worker.json").read_text())["strategy"]
-    run = simulate("a.duckdb", strategy={"worker": strategy}, program={"worker": "worker.json"})
-    asked = run.calls.filter("role = 'worker'").aggregate("signature, bool_and(prompt LIKE '%of this test would%')")
-    assert dict(asked.fetchall()) == {"ChooseLabor": True, "JudgeTaxPolicy": False}
-
-
-def test_a_module_that_fits_no_role_is_refused() -> None:
-    other = dspy.Predict("question -> answer")
-    for wrong in (other, dspy.ReAct(ChooseLabor, tools=[]), "worker"):
-        with pytest.raises(le.UsageError, match="save_program"):
-            le.save_program(wrong, "worker.json")
-    with pytest.raises(le.UsageError, match="unknown strategy 'magic'"):
-        le.save_program(dspy.Predict(ChooseLabor), "worker.json", strategy="magic")
-    assert not Path("worker.json").exists()
-    le.save_program(dspy.Predict(SetTaxRates), "planner.json", strategy="io")
-    assert json.loads(Path("planner.json").read_text())["role"] in ROLES
-
-
-# -- the module and its page ------------------------------------------------------------------------------------
-
-
-def test_the_import_loads_nothing_heavy() -> None:
-    code = "import sys; before = set(sys.modules); import llm_economist; print(*sorted(set(sys.modules) - before))"
-    loaded = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "llm_economist" in loaded.stdout.split()
-    heavy = {"dspy", "duckdb", "numpy", "pydantic", "rich", "pyarrow", "asyncio", "evals", "pipeline", "programs"}
-    assert not heavy & set(loaded.stdout.split())
-
-
-def test_every_public_name_is_loaded_from_where_the_type_checker_looks() -> None:
-    assert sorted(le.__all__) == sorted(le._FOUND_IN) == dir(le)
-    for name, place in le._FOUND_IN.items():
-        module, _, renamed = place.partition(":")
-        assert getattr(le, name) is getattr(importlib.import_module(module), renamed or name)
-    with pytest.raises(AttributeError, match="no attribute 'simulat'"):
-        le.simulat  # noqa: B018
-
-
-def test_the_page_names_every_public_name_and_no_other() -> None:
-    named = set(re.findall(r"\ble\.(\w+)", PAGE.read_text()))
-    assert named == set(le.__all__)
-    methods = {name for kind in (le.Run, le.Database) for name in vars(kind) if not name.startswith("_")}
-    in_examples = "\n".join(blocks(PAGE, "python"))
-    assert {name for name in methods if not re.search(rf"\b(?:run|study)\.{name}\b", in_examples)} <= {"path"}
-
-
-@pytest.mark.slow
-def test_the_example_of_the_readme_runs_on_a_model_that_can_be_taught() -> None:
-    (code,) = blocks(ROOT / "README.md", "python")
-    lm = scripted_lm(Pupil())
-    with dspy.context(lm=lm):
-        exec(compile(code, "README.md", "exec"), {"lm": lm})
-    assert json.loads(Path("worker.json").read_text())["strategy"] == "cot"
-
-
-@pytest.mark.slow
-def test_the_examples_of_the_page_run_in_order() -> None:
-    names: dict[str, Any] = {}
-    for number, code in enumerate(blocks(PAGE, "python")):
-        exec(compile(code, f"docs/python.md, example {number}", "exec"), names)
-    assert Path("run.html").exists()
-    assert Path("schedule.svg").exists()
-
-
-# -- comparing and tuning ---------------------------------------------------------------------------------------
-
-
-def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
-    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules"}
-    found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db=Path("a.duckdb"), **few)
-    args = ("--num-agents", "2", "--max-timesteps", "2", "--two-timescale", "2", "--llm", "rules")
-    printed = cli("compare", "worker=io", "worker=cot", "--seeds", "1,2", *args, "--db", "b.duckdb")
-    assert printed.code == 0
-    figures = [line.split() for line in printed.out.splitlines() if " .. " in line]
-    assert figures == [line.split() for line in str(found).splitlines() if " .. " in line] != []
-    columns = "metric, arm, seed, score, low, high"
-    rows = cli.sql(f"SELECT {columns} FROM evaluations ORDER BY ALL", "b.duckdb")
-    assert found.evaluations.select(columns).order("ALL").fetchall() == [tuple(row.values()) for row in rows]
-    with pytest.raises(le.UsageError, match="given twice"):
-        le.compare("worker=io", "worker=io", db="a.duckdb", **few)
-
-
-@pytest.mark.slow
-def test_optimize_writes_the_program_of_each_role() -> None:
-    few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules", "db": Path("a.duckdb")}
-    one = le.optimize("worker", optimizer="labeled", budget=60, sizes=(4, 4, 4), **few)
-    assert one.programs == {"worker": "worker.io.json"}
-    assert one.trials.fetchall()
-    both = le.optimize("worker,planner", budget=1500, sizes="3,3,4", output="{role}.json", **few)
-    assert both.programs == {"worker": "worker.json", "planner": "planner.json"}
-    assert all(Path(path).exists() for path in both.programs.values())
-    assert "Games compared" in str(both)
-    with pytest.raises(le.UsageError, match="choose one of"):
-        le.optimize("boss", **few)

@@ -16,7 +16,7 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 from support.command_line import CommandLine
-from support.pupil import Pupil
+from support.models.pupil import Pupil
 from support.village import Scripted, scripted_lm
 
 import llm_economist as le

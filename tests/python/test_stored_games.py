@@ -9,7 +9,7 @@ from typing import Any
 import dspy
 import pytest
 from support.command_line import CommandLine
-from support.stored_rows import rows
+from support.stores.stored_rows import rows
 
 import llm_economist as le
 from evals.testing.openai_server import Loopback, failure

@@ -11,9 +11,9 @@ from typing import Any
 
 import altair as alt
 import pytest
-from support import three_runs as three
+from support.runs import three_runs as three
 from support.command_line import CommandLine
-from support.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
+from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
 
 from evals.figures import answers, style
 from evals.figures.catalog import PHONE

@@ -14,8 +14,8 @@ import duckdb
 import numpy as np
 import pytest
 from support.command_line import CommandLine
-from support.explored_runs import BOUNDED, DEMOCRATIC, LONG, PEOPLE, TAX_YEAR, YEARS, play, poison
-from support.live_runs import started, until
+from support.runs.explored_runs import BOUNDED, DEMOCRATIC, LONG, PEOPLE, TAX_YEAR, YEARS, play, poison
+from support.runs.live_runs import started, until
 
 from evals.explore import registry, utility_curve
 from evals.explore.markup import changed, text

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from support.chromium import chromium, deep, needs_chromium, show
-from support.explored_runs import BOUNDED, YEARS, play, poison
-from support.live_runs import started, year_of
+from support.runs.explored_runs import BOUNDED, YEARS, play, poison
+from support.runs.live_runs import started, year_of
 
 from evals.explore.registry import PAGES
 from evals.testing.openai_server import Loopback

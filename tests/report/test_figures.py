@@ -15,9 +15,9 @@ import altair as alt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import three_runs as three
 from support.command_line import CommandLine
-from support.three_runs import BOUNDED, DB, DEMOCRATIC, PEOPLE, RATIONAL, TAX_YEAR, YEARS, Stored
+from support.runs import three_runs as three
+from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, PEOPLE, RATIONAL, TAX_YEAR, YEARS, Stored
 
 from evals.figures import decisions, schedules, style
 from evals.figures.catalog import FIGURES, PAGE, PHONE

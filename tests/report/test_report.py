@@ -17,10 +17,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from support import three_runs as three
 from support.command_line import CommandLine
-from support.live_runs import running, until, year_of
-from support.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
+from support.runs import three_runs as three
+from support.runs.live_runs import running, until, year_of
+from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
 
 from evals.output.number_format import number, percent
 from evals.policies.loaded_run import load

@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from support import three_runs as three
-from support.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL
+from support.runs import three_runs as three
+from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL
 
 from evals.figures.style import DARK, INK
 from evals.report.command import write

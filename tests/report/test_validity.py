@@ -11,7 +11,7 @@ import dspy
 import numpy as np
 import pytest
 from support.command_line import CommandLine
-from support.validity_models import (
+from support.models.validity_models import (
     SMALL,
     BreaksOff,
     Copycat,

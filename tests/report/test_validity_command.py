@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import tiny_model
 from support.command_line import CommandLine
-from support.validity_models import (
+from support.models import tiny_model
+from support.models.validity_models import (
     CUT_OFF,
     SMALL,
     BreaksOff,
@@ -68,13 +68,13 @@ def test_a_model_without_usable_answers_gets_a_card_and_its_text_is_harmless(cli
 
 @pytest.mark.slow
 def test_an_interrupted_card_resumes_without_repeated_calls(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = ("validate", "--llm", "engine:support.validity_models:BreaksOff", *SMALL, "-o", "card.md")
+    command = ("validate", "--llm", "engine:support.models.validity_models:BreaksOff", *SMALL, "-o", "card.md")
     cut = cli(*command)
     assert cut.code == 130
     assert "repeat the command to resume" in cut.out
     assert not Path("card.md").exists()
     assert stored("economist.duckdb", "SELECT status FROM studies") == [("interrupted",)]
-    monkeypatch.setattr("support.validity_models.CUT_OFF", 10**6)
+    monkeypatch.setattr("support.models.validity_models.CUT_OFF", 10**6)
     BreaksOff.requests = 0
     whole = cli(*command)
     assert f"{CUT_OFF} of its stored calls are reused" in whole.out
@@ -85,7 +85,14 @@ def test_an_interrupted_card_resumes_without_repeated_calls(cli: CommandLine, mo
     assert Path("card.md").read_text() == card_text
     assert [scores()[question] for question in QUESTIONS] == [1] * len(QUESTIONS)
     result = cli(
-        "validate", "--llm", "engine:support.validity_models:Perfect", *SMALL, "-o", "other.md", "--db", "other.duckdb"
+        "validate",
+        "--llm",
+        "engine:support.models.validity_models:Perfect",
+        *SMALL,
+        "-o",
+        "other.md",
+        "--db",
+        "other.duckdb",
     )
     assert result.code == 0, result.err
     assert Perfect.requests == CUT_OFF + first
@@ -109,7 +116,7 @@ def test_a_cap_stops_a_card_and_a_higher_cap_resumes_it(cli: CommandLine) -> Non
     assert Path("card.md").exists()
     assert (
         "no price is known for engine"
-        in cli("validate", "--llm", "engine:support.validity_models:Forty", "--max-cost-usd", "1").err
+        in cli("validate", "--llm", "engine:support.models.validity_models:Forty", "--max-cost-usd", "1").err
     )
 
 

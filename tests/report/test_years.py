@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support import three_runs as three
-from support.three_runs import BOUNDED, DEMOCRATIC, PEOPLE, RATIONAL, YEARS, Stored
+from support.runs import three_runs as three
+from support.runs.three_runs import BOUNDED, DEMOCRATIC, PEOPLE, RATIONAL, YEARS, Stored
 
 from evals.report import years
 from evals.report.year_cells import CANDIDATE_HEAD, PEOPLE_HEAD, TENTH_HEAD

@@ -2,7 +2,7 @@
 
 import duckdb
 import pytest
-from support.stored_rows import rows
+from support.stores.stored_rows import rows
 
 from evals.testing.openai_server import Loopback
 

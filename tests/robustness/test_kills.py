@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import pytest
-from support.paid_twice import paid_twice
+from support.runs.paid_twice import paid_twice
 
 from evals.testing.openai_server import Loopback
 from pipeline.store.call_rows import RUN_STRIDE

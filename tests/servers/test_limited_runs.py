@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 from support.command_line import CommandLine
-from support.limited_servers import HELLO, first, leave, said
+from support.models.limited_servers import HELLO, first, leave, said
 from support.village import ask, inputs_of, module_of
 
 from evals.testing.openai_server import Loopback, failure

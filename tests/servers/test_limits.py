@@ -13,7 +13,7 @@ import pytest
 from dspy import lm15
 from hypothesis import given
 from hypothesis import strategies as st
-from support.limited_servers import HELLO, Clock, entered, leave, said
+from support.models.limited_servers import HELLO, Clock, entered, leave, said
 
 from pipeline.agents.budget import Capped
 from programs.calls.rate_limits import Bucket, RateLimiter

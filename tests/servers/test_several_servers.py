@@ -7,7 +7,7 @@ from typing import Any
 from dspy import lm15
 from hypothesis import given
 from hypothesis import strategies as st
-from support.limited_servers import Clock, entered, leave, said
+from support.models.limited_servers import Clock, entered, leave, said
 from support.village import ask, inputs_of, module_of
 
 from programs.calls.rate_limits import RateLimiter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from support.governed_runs import KEEN, RELUCTANT, Answer, Scripted, play, rows
+from support.runs.governed_runs import KEEN, RELUCTANT, Answer, Scripted, play, rows
 
 
 def engine(name: str) -> str:

@@ -7,7 +7,7 @@ import re
 from functools import partial
 
 import pytest
-from support.governed_runs import SMALL, Answer, Scripted, play, rows
+from support.runs.governed_runs import SMALL, Answer, Scripted, play, rows
 
 from pipeline.config import build
 from pipeline.economy.tax import BRACKETS, tax

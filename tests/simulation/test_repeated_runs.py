@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from support.small_runs import SMALL, play, run
+from support.runs.small_runs import SMALL, play, run
 
 from evals.testing.openai_server import Loopback, by_rules, completion
 from pipeline.config import build

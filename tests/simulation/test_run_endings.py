@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 from dspy import lm15
-from support.small_runs import SMALL, run
+from support.runs.small_runs import SMALL, run
 
 from pipeline.agents.agents import LLMAgents
 from pipeline.config import build

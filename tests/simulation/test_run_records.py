@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.small_runs import MIXED, RUNS, SMALL, Played, play
+from support.runs.small_runs import MIXED, RUNS, SMALL, Played, play
 
 from pipeline.config import build
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.small_runs import RUNS, SMALL, Played, play
+from support.runs.small_runs import RUNS, SMALL, Played, play
 
 from pipeline.agents.model_choice import configure
 from pipeline.config import RunConfig, build

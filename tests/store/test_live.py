@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 from support.command_line import CommandLine
-from support.live_runs import running, started, until, year_of
+from support.runs.live_runs import running, started, until, year_of
 
 from evals.watch import line, live_runs
 from pipeline.store import snapshots

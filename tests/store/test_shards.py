@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
-from support.live_runs import DB, running, started, until, year_of
+from support.runs.live_runs import DB, running, started, until, year_of
 
 from pipeline.store import shards
 from pipeline.store.call_rows import RUN_STRIDE

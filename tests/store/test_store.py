@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from support.empty_stores import DB, count, vote
+from support.stores.empty_stores import DB, count, vote
 
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.store.columns import as_json

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from support.empty_stores import DB, count, vote
+from support.stores.empty_stores import DB, count, vote
 
 from pipeline.errors import StoreError
 from pipeline.store.query import select

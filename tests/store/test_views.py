@@ -6,9 +6,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support import rows_by_hand
 from support.command_line import CommandLine
-from support.rows_by_hand import DB, rows
+from support.stores.rows_by_hand import DB, rows
 
 from pipeline.economy.tax import bracket_of
 from pipeline.store import views
@@ -17,17 +16,6 @@ from signatures.types import TaxSchedule
 
 PAGE = Path(__file__).parents[2] / "docs" / "sql.md"
 NAMES = [view.name for view in views.documented()]
-
-
-@pytest.fixture(scope="module")
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return rows_by_hand.by_hand(tmp_path_factory.mktemp("views"))
-
-
-@pytest.fixture
-def made(nobody_pays: None, by_hand: bytes) -> str:
-    Path(DB).write_bytes(by_hand)
-    return DB
 
 
 def test_welfare_by_year_counts_tax_years(made: str) -> None:

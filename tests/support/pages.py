@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Pages of documentation and their code blocks."""
 
 import re
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.command_line import CommandLine
 from support.own_parts import played
-from support.stored_rows import rows
+from support.stores.stored_rows import rows
 
 import llm_economist as le
 from pipeline.economy.baselines import BASELINES, certified_oracle

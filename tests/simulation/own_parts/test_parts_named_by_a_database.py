@@ -12,6 +12,8 @@ import pytest
 from support.command_line import CommandLine
 from support.own_parts import DB, SMALL, forget
 
+import llm_economist as le
+
 STRANGE = {
     "welfare": {"welfare": "theirs:f"},
     "planner_type": {"planner_type": "theirs:f"},
@@ -92,3 +94,13 @@ def test_an_installed_part_that_only_a_database_names_is_not_imported(
     assert not Path("imported").exists()
     allow = ("--allow-code", "packaged_middle", "--allow-code", "packaged_strategy")
     assert cli(*AGAIN["resume"], *allow, *DB).code == 0
+
+
+def test_python_imports_a_part_that_a_database_names_only_if_it_is_allowed(cli: CommandLine, theirs: None) -> None:
+    assert cli("run", *SMALL, *DB).code == 0
+    proposed(welfare="theirs:f")
+    with pytest.raises(le.UsageError, match=r"allow_code=\['theirs:f'\]"):
+        le.open("a.duckdb").run(1).oracle  # noqa: B018
+    assert not Path("imported").exists()
+    assert le.open("a.duckdb", allow_code=["theirs:f"]).run(1).oracle.welfare == 1.0
+    assert Path("imported").exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.older_files import DB, MIXED, SIZE, degrade
+from support.stores.older_files import DB, MIXED, SIZE, degrade
 
 from pipeline.store.writer import Store
 

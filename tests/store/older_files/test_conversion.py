@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from support.command_line import CommandLine
-from support.older_files import (
+from support.stores.older_files import (
     DB,
     UNITS,
     YARDSTICKS,

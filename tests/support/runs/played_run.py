@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""A run played through the command line, and all that it stored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from support.command_line import CommandLine
-from support.stored_rows import rows
+from support.stores.stored_rows import rows
 
 SMALL = ("--num-agents", "7", "--max-timesteps", "4", "--two-timescale", "2")
 

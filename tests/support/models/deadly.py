@@ -1,4 +1,4 @@
-"""An engine that answers like `rules` and now and then kills its own process: `--llm engine:support.deadly:Deadly`."""
+"""`--llm engine:support.models.deadly:Deadly`: answers like `rules` and now and then kills its own process."""
 
 from __future__ import annotations
 

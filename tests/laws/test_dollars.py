@@ -18,9 +18,9 @@ from evals.metrics.tax_rates import reachable
 from evals.run.dollars import dollars_in_words
 from pipeline.config import build
 from pipeline.economy.baselines import BASELINES, objective
-from pipeline.economy.cpi import CPI_U, inflation
-from pipeline.economy.dollars import LAW_YEAR, PAPER_YEAR, brackets_in, economy_in, us_fed_in
 from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.laws.cpi import CPI_U, inflation
+from pipeline.economy.laws.dollars import LAW_YEAR, PAPER_YEAR, brackets_in, economy_in, us_fed_in
 from pipeline.economy.population import POPULATIONS
 from pipeline.economy.tax import BRACKETS, US_FED, tax, uniform
 from pipeline.economy.utility import CONTINUUM, ECONOMIES, best_response

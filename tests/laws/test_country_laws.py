@@ -6,9 +6,9 @@ import pytest
 from support.command_line import CommandLine
 
 from pipeline.config import build
-from pipeline.economy.country_laws import country_laws
-from pipeline.economy.cpi import inflation
-from pipeline.economy.named_laws import NAMES, named_law
+from pipeline.economy.laws.country_laws import country_laws
+from pipeline.economy.laws.cpi import inflation
+from pipeline.economy.laws.named_laws import NAMES, named_law
 from pipeline.economy.tax import tax
 from signatures.types import TaxSchedule
 

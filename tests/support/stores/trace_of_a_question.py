@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""The trace of one question, with its place in a run."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""A small tuned program of a role."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Runs in processes of their own, and how a test waits for what they store."""
 
 import os
 import subprocess

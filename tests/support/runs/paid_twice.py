@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Requests that killed processes made, and paid for, twice."""
 
 from __future__ import annotations
 

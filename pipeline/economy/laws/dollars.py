@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.economy.cpi import inflation
+from pipeline.economy.laws.cpi import inflation
 from pipeline.economy.tax import BRACKETS, US_FED
 from pipeline.economy.utility import ECONOMIES, Economy
 from signatures.types import TaxSchedule

@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""All rows of a database, table by table."""
 
 import duckdb
 

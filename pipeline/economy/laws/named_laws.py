@@ -23,7 +23,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
-from pipeline.economy.country_laws import country_laws, year_of
+from pipeline.economy.laws.country_laws import country_laws, year_of
 from pipeline.economy.tax import US_FED, summed, with_deduction
 from signatures.types import TaxSchedule
 

@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Replies with given hours, as a model writes them."""
 
 from __future__ import annotations
 

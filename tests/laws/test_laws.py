@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.economy.baselines import BASELINES, Setting, certified_oracle, objective
 from pipeline.economy.equilibrium import equilibrium
-from pipeline.economy.named_laws import CREDITS, FALLING, NAMES, RISING, US_NAMES, YEARS, figures, named_law
+from pipeline.economy.laws.named_laws import CREDITS, FALLING, NAMES, RISING, US_NAMES, YEARS, figures, named_law
 from pipeline.economy.tax import US_FED, summed, tax, with_deduction
 from pipeline.economy.utility import CONTINUUM, Economy, best_response, income, respond, utility
 from pipeline.economy.wages import wages_us_income
