@@ -11,8 +11,8 @@ from typing import Any
 
 import altair as alt
 import pytest
-from support.runs import three_runs as three
 from support.command_line import CommandLine
+from support.runs import three_runs as three
 from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
 
 from evals.figures import answers, style

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.runs import three_runs as three
 from support.command_line import CommandLine
+from support.runs import three_runs as three
 from support.runs.three_runs import DB, DEMOCRATIC, PEOPLE, RATIONAL, Stored
 
 from evals.figures import by_decile, style
