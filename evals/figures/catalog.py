@@ -49,7 +49,7 @@ FIGURES: Mapping[str, Figure] = {
     "schedule": Figure(
         "Tax schedule",
         "Marginal rate of each bracket over the years; the dashed line is the rate of ORACLE, the optimum at any "
-        "rates for the same people if every worker best-responds.",
+        "rates for the same people if every worker best-responds, on the run's brackets.",
         schedules.schedule,
         wide=True,
         height=210,
