@@ -130,7 +130,7 @@ def _spans(turn: Turn) -> list[str]:
 
 
 def _hours_panel(size: Size, columns: int, label: str, turn: Turn, rows: list[Row]) -> Chart:
-    legend = style.top_legend(_spans(turn), columns=1 if size.width // columns < 420 else 0, symbol="circle")
+    legend = style.top_legend(_spans(turn), columns=1, symbol="circle")
     colour = alt.Color("when:N", scale=style.palette(_spans(turn), (BEFORE, AFTER)), legend=legend)
     width = size.inner(columns)
     title = ", ".join(part for part in (label, turn.title) if part)
