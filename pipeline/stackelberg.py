@@ -15,12 +15,13 @@ import dspy
 from dspy.utils import exceptions as dspy_errors
 
 from pipeline.agents.agents import FATAL
+from pipeline.agents.answer_types import checked
 from pipeline.agents.given_modules import place_of_module
 from pipeline.agents.given_parts import as_stored
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
 from pipeline.agents.role_modules import Part, Roles, Rules
-from pipeline.agents.roles import MAIN_QUESTION
+from pipeline.agents.roles import MAIN_QUESTION, QUESTIONS
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import PLACEMENT, ROLES, RunConfig, build
 from pipeline.errors import ModelError, UsageError
@@ -138,7 +139,7 @@ class Stackelberg(Roles):
         """Play an economy in memory."""
         config = _configured(given)
         world = create(config)
-        agents = GameAgents(config.seed, self.own_module, asyncio.Semaphore(config.concurrency))
+        agents = GameAgents(config.seed, self.own_module, self.brackets, asyncio.Semaphore(config.concurrency))
         await assign_personas(world, agents)
         account = Account(world)
         async for year in play_years(world, agents):
@@ -253,6 +254,7 @@ class GameAgents(RuleAgents):
     """
 
     own: Callable[[str], dspy.Module | None]
+    brackets: int
     free: asyncio.Semaphore
     asked: int = 0
     failed: int = 0
@@ -278,7 +280,9 @@ class GameAgents(RuleAgents):
                 try:
                     answer, steps = await _traced(own, module, question.inputs)
                     self.steps[year, question.name, -1 if agent is None else agent] = steps
-                    return Answer(answer, [])
+                    return Answer(
+                        checked(answer, question, self.brackets, f"the {QUESTIONS[question.name][0]}'s module"), []
+                    )
                 except FATAL as error:
                     raise ModelError(cannot_use(str(_model_of(own)), error)) from error
                 except (dspy_errors.AdapterParseError, dspy_errors.LMError) as error:

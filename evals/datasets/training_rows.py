@@ -12,10 +12,9 @@ import dspy
 from evals.datasets.stored_questions import OUTPUT, StoredQuestion
 from evals.metrics.registry import METRICS, missed, move
 from evals.metrics.votes import VoteScore
-from pipeline.agents.roles import PROGRAMS, QUESTIONS
+from pipeline.agents.answer_types import signature_of
 from pipeline.economy.one_step_reforms import MOVES
 from programs.adapters.repairing import ADAPTERS
-from programs.strategies.registry import strategy
 
 Row = dict[str, Any]
 
@@ -100,19 +99,13 @@ def _rounded(number: float) -> float:
 
 def _reply(asked: StoredQuestion, answer: Mapping[str, Any]) -> list[dict[str, str]]:
     """`answer` as a message of the assistant, in the prompt format of the run."""
-    adapter, signature = _adapter(asked.config.adapter), _signature(asked.question, asked.config.bracket_count)
+    adapter, signature = _adapter(asked.config.adapter), signature_of(asked.question, asked.config.bracket_count)
     return [{"role": "assistant", "content": adapter.format_assistant_message_content(signature, dict(answer))}]
 
 
 @cache
 def _adapter(name: str) -> Any:
     return ADAPTERS[name]()
-
-
-@cache
-def _signature(question: str, brackets: int) -> Any:
-    role, attribute = QUESTIONS[question]
-    return getattr(PROGRAMS[role](strategy("io"), brackets), attribute).signature
 
 
 def _answers(asked: StoredQuestion) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import dspy
@@ -19,6 +20,7 @@ from dspy.utils import exceptions as dspy_errors
 
 from pipeline import permissions as proposals
 from pipeline.agents import examples
+from pipeline.agents.answer_types import checked
 from pipeline.agents.budget import Amount, Budget, Capped
 from pipeline.agents.call_trace import Trace
 from pipeline.agents.callbacks import Callbacks
@@ -198,7 +200,8 @@ class LLMAgents:
                 try:
                     context = CallContext.recorded_by(trace, self.budget_guard)
                     with entered(context, lm=lm, adapter=self.adapter, **QUIET, **self._listening()):
-                        answer = await _attempt(module, question.inputs, trace)
+                        check = partial(checked, question=question, brackets=self.config.bracket_count)
+                        answer = await _attempt(module, question.inputs, trace, check)
                         if answer.prediction is not None:  # stored replies count, too
                             self.hearing.heard.add(role)
                         return answer
@@ -315,7 +318,10 @@ def named_model(config: RunConfig, name: str) -> Model:
     )
 
 
-async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace) -> Answer:
+async def _attempt(
+    module: dspy.Module, inputs: Mapping[str, Any], trace: Trace, check: Callable[..., dspy.Prediction] | None = None
+) -> Answer:
+    """The module's answer, with its outputs checked, or None and the error if its model gave no usable one."""
     try:
         prediction = await answer_of(module, inputs)
     except FATAL as error:
@@ -325,6 +331,11 @@ async def _attempt(module: dspy.Module, inputs: Mapping[str, Any], trace: Trace)
     except Exception as error:
         log.exception("strategy %s of role %s failed", trace.strategy, trace.role)
         what = f"{type(error).__name__}: {without_secrets(str(error))[:200]}"
-        whose = f"strategy {trace.strategy} of role {trace.role}"
-        raise ModelError(f"{whose} failed ({what}); see the run's log") from error
+        raise ModelError(f"{_whose(trace)} failed ({what}); see the run's log") from error
+    if check is not None:
+        prediction = check(prediction, whose=_whose(trace))
     return Answer(prediction, trace.calls, call_id=trace.answered_by)
+
+
+def _whose(trace: Trace) -> str:
+    return f"strategy {trace.strategy} of role {trace.role}"

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import dspy
 
+from pipeline.agents.answer_types import require_fields
 from pipeline.agents.given_modules import place_of_module
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS, QUESTIONS
 from pipeline.config import ROLES
@@ -89,10 +90,12 @@ def _program_with(role: str, module: dspy.Module, brackets: int) -> dspy.Module:
 
     The role's other questions are asked in the strategy that made `module`, or in `io` if it is not recognized.
     """
-    if isinstance(module, Rules) or any(
-        hasattr(module, attribute) for owner, attribute in QUESTIONS.values() if owner == role
-    ):
+    own = {name: at for name, (owner, at) in QUESTIONS.items() if owner == role and hasattr(module, at)}
+    for question, attribute in own.items():
+        require_fields(getattr(module, attribute), role, question, brackets)
+    if isinstance(module, Rules) or own:
         return module
+    require_fields(module, role, MAIN_QUESTION[role], brackets)
     try:
         _, made_by, _ = place_of_module(module, None)
     except UsageError:

@@ -147,6 +147,12 @@ def test_a_module_with_only_a_synchronous_forward_answers_in_a_thread() -> None:
         (lambda: game(worker="cto"), "worker: unknown strategy 'cto'"),
         (lambda: game(worker=3), "worker=3: expected the name of a strategy"),
         (lambda: game(worker=str), "strategy str made a str"),
+        (
+            lambda: game(worker=dspy.Predict("a -> b")),
+            "worker=Predict(a -> b): expected a module that answers ChooseLa",
+        ),
+        (lambda: game(worker=dspy.Predict("a -> labor")), "expected a module that answers ChooseLabor"),
+        (lambda: game(planner=dspy.ChainOfThought(ChooseLabor)), "expected a module that answers SetTaxRates"),
         (lambda: game(num_agents=0), "--num-agents 0"),
         (lambda: game(llm="rules"), "llm='rules' has no meaning for Stackelberg"),
         (lambda: game(no_such_setting=1), "no_such_setting"),
