@@ -122,7 +122,8 @@ def worker_cells(row: Row) -> list[str]:
 def candidate_cells(row: Row) -> list[str]:
     """A candidate, under `CANDIDATE_HEAD`."""
     return [
-        *(f"worker {row['candidate']}", plain(row["occupation"]) or MISSING, dollars(row["wage"])),
+        *(f"worker {row['candidate']}", plain(row["occupation"]) or MISSING),
+        MISSING if row["wage"] is None else f"${row['wage']:,.2f}",
         *(MISSING if row["votes"] is None else str(row["votes"]), percent(row["vote_share"])),
         *(changes(row["platform"]), changes(row["enacted"]) if row["elected"] else ""),
     ]
