@@ -21,17 +21,30 @@ if TYPE_CHECKING:
     from evals.python.tuning import dataset, metric, save_program
     from pipeline.errors import EconomistError, ModelError, StoreError, UsageError
     from pipeline.stackelberg import Stackelberg
+    from signatures.interview import AnswerInterview
+    from signatures.persona import WritePersona
+    from signatures.planner import SetTaxRates
+    from signatures.voter import CastVote, GovernAsLeader, StandForOffice
+    from signatures.worker import ChooseLabor, JudgeTaxPolicy
 
 __all__ = [
+    "AnswerInterview",
+    "CastVote",
+    "ChooseLabor",
     "Database",
     "Dataset",
     "EconomistError",
+    "GovernAsLeader",
+    "JudgeTaxPolicy",
     "ModelError",
     "People",
     "Run",
+    "SetTaxRates",
     "Stackelberg",
+    "StandForOffice",
     "StoreError",
     "UsageError",
+    "WritePersona",
     "compare",
     "dataset",
     "metric",
@@ -44,6 +57,14 @@ __all__ = [
 ]
 
 _FOUND_IN = {
+    "AnswerInterview": "signatures.interview",
+    "CastVote": "signatures.voter",
+    "ChooseLabor": "signatures.worker",
+    "GovernAsLeader": "signatures.voter",
+    "JudgeTaxPolicy": "signatures.worker",
+    "SetTaxRates": "signatures.planner",
+    "StandForOffice": "signatures.voter",
+    "WritePersona": "signatures.persona",
     "Database": "evals.python.database",
     "Dataset": "evals.datasets.simulated",
     "EconomistError": "pipeline.errors",

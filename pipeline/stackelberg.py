@@ -62,11 +62,11 @@ FROM (SELECT bool_or(status = 'ok') AS answered FROM lm_calls
 class Stackelberg(Roles):
     """A planner, workers, voters and a persona writer that play economies in memory.
 
-    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a strategy (what takes a
-    signature and returns a module, such as `dspy.ChainOfThought`), or a module. A module that has the questions of its
-    role as attributes (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it
-    lacks; any other module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are
-    asked in the strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
+    Each role takes the name of a strategy (`"io"`, `"cot"`, `"sc@5"`, `"module:Name"`), a callable from a signature to
+    a module (`dspy.ChainOfThought`), or a module. A module that has the questions of its role as attributes
+    (`choose_labor`, `judge_tax_policy`) is used as it is, and rules answer the questions that it lacks; any other
+    module answers the main question of its role (`MAIN_QUESTION`), and the role's other questions are asked in the
+    strategy `io`. `"rules"` answers for a role by rule, without a language model and without a predictor.
 
     `settings` are those of a run (`pipeline.config.RunConfig`) and the defaults of every call; with `db`, the run is
     stored in that database. The language model is that of the predictor (`set_lm`) or of the surrounding
@@ -122,6 +122,14 @@ class Stackelberg(Roles):
         if given.get("db") is None:
             return await self._played(given)
         return await asyncio.to_thread(self._stored, given)
+
+    def load_state(self, state: dict[str, Any], **how: Any) -> None:
+        """Take over instructions and demonstrations. UsageError if they are of a game with other modules."""
+        lacking = [name for name, _ in self.named_parameters() if name not in state]
+        if lacking:
+            others = ", ".join(name for name in state if name != "metadata")
+            raise UsageError(f"this game has the predictor {lacking[0]}, and the saved one has {others or 'none'}")
+        super().load_state(state, **how)
 
     def _given(self, seed: int | None, settings: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a call. UsageError if the game cannot be played with them."""

@@ -3,12 +3,13 @@
 On a terminal, and always on standard error, control characters appear as escapes, whichever library writes them.
 Standard output to a pipe or a file is exact. Characters that the encoding lacks are written in ASCII. If standard
 output cannot be written any more (a closed pipe, a full disk), the command is interrupted once: finished years are
-stored, and later output is dropped.
+stored, and later output is dropped. A closed pipe, as in `| head`, is no error: its reader wants no more.
 """
 
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -85,8 +86,17 @@ class OutputLost(KeyboardInterrupt):
 _reason: str | None = None
 """Why standard output cannot be written any more."""
 
+_reader_left = False
+"""Whether the reason is that the reader of a pipe has closed it."""
+
+CLOSED_PIPE = 128 + 13
+"""The exit code of a command whose reader wants no more, as of one that SIGPIPE ended."""
+
 _instead: str | None = None
-"""The text to add on standard error in that case."""
+"""The text to add on standard error if standard output is lost."""
+
+_unfinished = False
+"""Whether that text says how to continue work that was cut off."""
 
 
 def ascii_replacement(error: UnicodeError) -> tuple[str, int]:
@@ -173,8 +183,9 @@ class _FailuresDropped(_Watched):
 
 
 def _lose(error: OSError) -> None:
-    global _reason
+    global _reason, _reader_left
     _reason = error.strerror or str(error)
+    _reader_left = error.errno == errno.EPIPE
 
 
 def lost() -> str | None:
@@ -182,17 +193,22 @@ def lost() -> str | None:
     return _reason
 
 
-def note_if_lost(words: str) -> None:
-    """Set the text to add on standard error if standard output is lost."""
-    global _instead
-    _instead = words
+def note_if_lost(words: str, *, unfinished: bool) -> None:
+    """Set the text to add on standard error if standard output is lost; `unfinished`: it says how to continue."""
+    global _instead, _unfinished
+    _instead, _unfinished = words, unfinished
 
 
-def lost_output_message() -> str | None:
-    """The error line for a lost standard output, or None."""
+def end_of_lost_output() -> tuple[int, str | None] | None:
+    """If standard output was lost: the exit code, and the line for standard error, if one is due.
+
+    A closed pipe ends a command silently, unless it has cut off work that can be continued.
+    """
     if _reason is None:
         return None
-    return f"standard output cannot be written ({_reason}){f'; {_instead}' if _instead else ''}"
+    if _reader_left:
+        return CLOSED_PIPE, _instead if _unfinished else None
+    return 1, f"error: standard output cannot be written ({_reason}){f'; {_instead}' if _instead else ''}"
 
 
 @contextmanager
@@ -201,9 +217,9 @@ def prepared() -> Iterator[None]:
 
     Raises OutputLost once, in the main thread, if standard output cannot be written any more.
     """
-    global _reason, _instead
+    global _reason, _reader_left, _instead, _unfinished
     before = sys.stdout, sys.stderr
-    _reason, _instead = None, None
+    _reason, _reader_left, _instead, _unfinished = None, False, None, False
     _prepare(_Watched)
     try:
         yield

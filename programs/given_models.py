@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import dspy
@@ -14,6 +16,19 @@ from programs.calls.observed_engine import AsyncObservedEngine, ObservedEngine
 
 RETRIES = 4
 """Attempts after the first, as for models that are given by name."""
+
+GIVEN: ContextVar[Mapping[str, dspy.BaseLM]] = ContextVar("GIVEN", default=MappingProxyType({}))
+"""Model objects by the name under which they are stored."""
+
+
+@contextmanager
+def giving(models: Mapping[str, dspy.BaseLM]) -> Iterator[None]:
+    """Use these objects wherever a model of their name is connected."""
+    before = GIVEN.set({**GIVEN.get(), **models})
+    try:
+        yield
+    finally:
+        GIVEN.reset(before)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from programs.engines.local import AsyncLocalEngine, LocalEngine, require_extra
 from programs.engines.local_weights import weights
 from programs.engines.rules.engine import RulesEngine
 from programs.environment import environment
+from programs.given_models import GIVEN, recorded
 from programs.plugins import load_object
 from programs.providers import OPENAI
 from programs.secrets import blotted, without_secrets
@@ -81,10 +82,13 @@ def default_model(base_url: str | None = None, given: Given = None) -> tuple[str
 
 
 def connect(model: Model) -> dspy.LM:
-    """A `dspy.LM` for `model`, without a cache, because two agents with the same prompt are two samples.
+    """A `dspy.LM` for `model`, without a cache, because two agents with the same prompt are two samples: the user's own
+    object if `giving` has one of this name.
 
     Raises ValueError, in one line that says what was expected, if the name cannot be a model.
     """
+    if model.name in (given := GIVEN.get()):
+        return recorded(given[model.name], timeout=model.timeout)
     if model.name == RULES:
         return _lm(model, RulesEngine())
     if model.name == HUMAN:

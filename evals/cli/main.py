@@ -28,10 +28,11 @@ def main() -> None:
         code = _exit_code()
         with suppress(terminal.OutputLost):
             sys.stdout.flush()
-        lost = terminal.lost_output_message()
+        lost = terminal.end_of_lost_output()
         if lost is not None and code in (0, INTERRUPTED):
-            _say(lost)
-            code = 1
+            code, told = lost
+            if told:
+                _print_line(told)
     sys.exit(exit_code() if code == INTERRUPTED else code)
 
 
@@ -87,8 +88,12 @@ def _is_interrupt(error: Exception) -> bool:
 
 
 def _say(error: str) -> None:
+    _print_line(f"error: {error}")
+
+
+def _print_line(text: str) -> None:
     """Print one line on standard error; text from a model or a file cannot move the cursor."""
-    print(f"error: {visible(' '.join(error.splitlines()))}", file=sys.stderr, flush=True)
+    print(visible(" ".join(text.splitlines())), file=sys.stderr, flush=True)
 
 
 @cache

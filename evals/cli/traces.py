@@ -38,6 +38,7 @@ def sql(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="maximum rows [default: 1000 in tables, else all]")
     ] = None,
+    ui: Annotated[bool, typer.Option("--ui", help="open a read-only copy in Harlequin (needs the extra ui)")] = False,
     timeout_seconds: Annotated[
         float, typer.Option("--timeout-seconds", min=0.1, max=86400, help="time limit of the query in seconds")
     ] = 60,
@@ -50,6 +51,12 @@ def sql(
 
     Example: llm-economist sql learning_curve --figure learning.pdf
     """
+    if ui:
+        from evals.sql.terminal_ui import open_ui
+
+        if query is not None or list_all or output or format or json or param:
+            raise UsageError("--ui opens the whole database; leave the query and its output out")
+        raise typer.Exit(open_ui(db))
     from evals.sql.command import print_query, print_questions
 
     if json and format not in (None, "json"):
@@ -140,7 +147,7 @@ def schema() -> None:
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="number or name of the run, or `all`")],
+    runs: Annotated[list[str], typer.Argument(help="numbers, ranges (3-7) or names of runs, or `all`")],
     to: Annotated[str, typer.Option("--to", help="folder to create")],
     db: Db = DEFAULT_DB,
     format: Annotated[
@@ -151,6 +158,9 @@ def export(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="seed of the splits [default: 0]")] = None,
     explore: Annotated[bool, typer.Option("--explore", help="also questions that said to explore")] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="also write a dataset card, README.md, for publication (docs/store.md)")
+    ] = False,
 ) -> None:
     """Write runs, or all runs and studies, as Parquet files, one folder per table, with a manifest of checksums.
 
@@ -159,17 +169,27 @@ def export(
 
     Example: llm-economist export 3 --to shared/run-3
 
+    Example: llm-economist export 1-20 --card --to published
+
     Example: llm-economist export all --format sft --to training
     """
     if format != "parquet":
-        return _export_training(db, run, to, format, splits or "80,10,10", seed or 0, explore=explore)
+        return _export_training(db, runs, to, format, splits or "80,10,10", seed or 0, explore=explore)
     if training := [f"--{name}" for name, value in (("splits", splits), ("seed", seed)) if value is not None]:
         raise UsageError(f"{training[0]} needs --format sft, preferences or grpo")
     if explore:
         raise UsageError("--explore needs --format sft, preferences or grpo")
     from pipeline.store.exchange.export import export as write
 
-    manifest = write(db, run, to)
+    if card:
+        from evals.datasets.export_card import card as describe
+        from evals.datasets.export_card import local_paths
+
+        manifest = write(db, runs, to, describe=describe)
+        if paths := local_paths(manifest):
+            typer.echo(f"the tables, unlike README.md, hold paths of this machine: {', '.join(paths)}", err=True)
+    else:
+        manifest = write(db, runs, to)
     files = manifest["files"].values()
     numbers = [one["run_id"] for one in manifest["runs"]]
     which = ", ".join(map(str, numbers)) or "none"
@@ -179,13 +199,15 @@ def export(
     )
 
 
-def _export_training(db: str, run: str, to: str, format: str, splits: str, seed: int, *, explore: bool) -> None:
+def _export_training(
+    db: str, runs: Sequence[str], to: str, format: str, splits: str, seed: int, *, explore: bool
+) -> None:
     from evals.datasets.training_files import export_training
     from evals.datasets.training_rows import FORMATS
 
     if format not in FORMATS:
         raise UsageError(f"--format {format}: choose one of parquet, {', '.join(FORMATS)}")
-    counts, skipped = export_training(db, run, to, format=format, shares=splits, seed=seed, explore=explore)
+    counts, skipped = export_training(db, runs, to, format=format, shares=splits, seed=seed, explore=explore)
     rows = {name: sum(n for (split, _), n in counts.items() if split == name) for name in ("train", "dev", "test")}
     typer.echo(f"{', '.join(f'{n:,} rows for {name}' for name, n in rows.items())}, in {to} (README.md describes them)")
     for why, number in sorted(skipped.items()):

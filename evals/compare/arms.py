@@ -115,10 +115,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     >>> parse_seeds("3"), parse_seeds("7-8,3")
     ((1, 2, 3), (3, 7, 8))
     """
+    parts = text.split(",")
     if re.fullmatch(r"\d{1,9}", text):
-        text = f"1-{text}" if int(text) else ""
+        parts = [f"1-{text}"] if int(text) else []
     seeds: set[int] = set()
-    for part in filter(None, text.split(",")):
+    for part in filter(None, parts):
         ends = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part.strip())
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, -1)
         if last < first:

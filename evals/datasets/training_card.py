@@ -11,6 +11,9 @@ from evals.datasets.simulated import SPLITS
 from evals.datasets.stored_questions import OUTPUT
 from evals.output.formats import markdown_cell
 from evals.output.tables import markdown_lines
+from programs.calls.model_names import without_folder
+from programs.secrets import without_secrets
+from programs.visible import visible
 
 ABOUT = {
     "sft": "Conversations that end with the exact best reply, for supervised fine-tuning.",
@@ -47,6 +50,8 @@ SOURCE = {
     "call_id": "first call that asked this",
 }
 
+RUN_HEAD = ("run", "name", "scenario", "seed", "workers", "years", "model", "code")
+
 LICENCE = """The prompts are text of llm-economist (MIT licence) and figures of simulated economies; census figures in
 them come from the US Census Bureau and are in the public domain. Personas, and the answers that were played, were
 written by the models named above and are subject to the terms of their providers. Nothing has checked what these
@@ -80,10 +85,10 @@ def card(
             f"Phases: {phases}.",
             _left_out(skipped),
             "## Columns",
-            _table(["column", "content"], [[f"`{name}`", text] for name, text in _columns(format).items()]),
+            table(["column", "content"], [[f"`{name}`", text] for name, text in _columns(format).items()]),
             "## Provenance",
             f"Exported by llm-economist {version('llm-economist')} from these runs:",
-            _table(["run", "name", "scenario", "seed", "workers", "years", "model", "code"], [*map(_run, runs)]),
+            table(RUN_HEAD, map(run_cells, runs)),
             "## Licence",
             f"{LICENCE}\n",
         ]
@@ -98,7 +103,7 @@ def _counts(counts: Counter[tuple[str, str]], economies: Mapping[int, str]) -> s
     asked = [question for question in OUTPUT if any(question == each for _, each in counts)]
     held = Counter(economies.values())
     rows = [[name, held[name], *(counts[name, question] for question in asked), _rows(counts, name)] for name in SPLITS]
-    return _table(["split", "economies", *asked, "rows"], [[f"{cell}" for cell in row] for row in rows])
+    return table(["split", "economies", *asked, "rows"], [[f"{cell}" for cell in row] for row in rows])
 
 
 def _left_out(skipped: Mapping[str, int]) -> str:
@@ -111,10 +116,17 @@ def _columns(format: str) -> dict[str, str]:
     return {**COLUMNS[format], **SOURCE}
 
 
-def _run(row: Mapping[str, Any]) -> list[str]:
+def run_cells(row: Mapping[str, Any]) -> list[str]:
+    """The cells of a run in the table of runs (`RUN_HEAD`), without paths of this machine and without keys."""
     names = ("run_id", "name", "scenario", "seed", "num_agents", "max_timesteps", "llm", "code_version")
-    return [markdown_cell(str(row[name])) for name in names]
+    return [safe_cell(without_folder(str(row[name]))) for name in names]
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+def safe_cell(text: str) -> str:
+    """Text from a database as a cell: one line, without markup, control characters and keys."""
+    return markdown_cell(visible(without_secrets(text)))
+
+
+def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
     return "\n".join(markdown_lines(head, rows))

@@ -18,7 +18,7 @@ from evals.datasets.stored_questions import OUTPUT, no_questions, stored_questio
 from evals.datasets.training_card import card
 from evals.datasets.training_rows import FORMATS
 from pipeline.errors import UsageError
-from pipeline.store.exchange.export import check_new, chosen_runs, new_folder
+from pipeline.store.exchange.export import DESCRIPTION, check_new, chosen_runs, new_folder
 from pipeline.store.reader import ReadOnlyStore, readable
 
 Shares = tuple[float, float, float]
@@ -27,9 +27,9 @@ Counts = Counter[tuple[str, str]]
 
 
 def export_training(
-    db: str, runs: str, to: str, *, format: str, shares: str, seed: int, explore: bool
+    db: str, runs: Sequence[str], to: str, *, format: str, shares: str, seed: int, explore: bool
 ) -> tuple[Counts, Mapping[str, int]]:
-    """Write the questions of a run with its ancestors, or of `all` runs, to the new folder `to`: a JSONL file for
+    """Write the questions of runs with their ancestors, or of `all` runs, to the new folder `to`: a JSONL file for
     each split, and README.md. Returns the rows by split and question, and the questions left out, by reason.
 
     Equal runs, `shares` (percent in train, dev and test) and `seed` give equal bytes. UsageError if there is
@@ -47,9 +47,9 @@ def export_training(
         with new_folder(to) as folder:
             counts = _write(path, folder, format, split, economy, explore=explore, skipped=skipped)
             if not counts:
-                raise no_questions(runs, skipped)
+                raise no_questions(" ".join(runs), skipped)
             text = card(format, chosen, counts, skipped, economies=split, shares=parts, seed=seed, explore=explore)
-            (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
+            (folder / DESCRIPTION).write_text(text, encoding="utf-8", newline="\n")
     return counts, skipped
 
 

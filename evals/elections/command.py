@@ -22,6 +22,7 @@ from pipeline.economy.tax import rates_in_words
 from pipeline.errors import UsageError
 from pipeline.simulation.elections.rules import ELECTION_RULES
 from pipeline.store.reader import ReadOnlyStore, readable
+from pipeline.store.run_lookup import find_runs
 
 WIDTH = 100
 """Width of the tables if there is no terminal."""
@@ -49,7 +50,8 @@ FORMS: Mapping[str, Callable[[float], str]] = {
 def print_elections(db: str, runs: Sequence[str], console: Console, *, as_json: bool) -> None:
     """Every change of the law for one run, by rule for several runs; JSON has both."""
     with readable(db) as path, ReadOnlyStore(path) as reader:
-        chosen = [str(run_id) for run_id in governed(reader)] if list(runs) == ["all"] else runs
+        named = governed(reader) if list(runs) == ["all"] else [row["run_id"] for row in find_runs(reader, runs)]
+        chosen = [str(run_id) for run_id in named]
         if not chosen:
             raise UsageError(
                 f"no run in {db} has held an election; play one with: llm-economist run --scenario democratic"

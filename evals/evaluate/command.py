@@ -27,7 +27,7 @@ from pipeline.simulation.missing_benchmarks import Yardsticks, missing, put
 from pipeline.simulation.restore import restore
 from pipeline.store.columns import Reader, Row, now
 from pipeline.store.reader import ReadOnlyStore
-from pipeline.store.run_lookup import config_of, find_run, schedule_of
+from pipeline.store.run_lookup import config_of, find_runs, schedule_of
 from pipeline.store.writer import Store
 from programs.plugins import installed
 from signatures.types import TaxSchedule
@@ -110,7 +110,7 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
 def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of `runs`; `all` stands for every run with a complete year."""
     if list(runs) != ["all"]:
-        return [find_run(reader, run) for run in runs]
+        return find_runs(reader, runs)
     rows = reader.rows("SELECT * FROM runs WHERE run_id IN (SELECT run_id FROM years) ORDER BY run_id")
     if not rows:
         raise UsageError(f"no run in {reader.path} has a complete year yet; there is nothing to judge")

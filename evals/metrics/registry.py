@@ -19,6 +19,7 @@ from evals.metrics.tax_rates import RateChangeScore, welfare_score
 from evals.metrics.votes import VoteScore
 from pipeline.economy.welfare import WELFARE
 from pipeline.economy.yardsticks import People, yardsticks
+from pipeline.errors import UsageError
 from programs.persona_checks import checks
 from programs.roles.voter import ABSTAIN
 from signatures.texts.numbers import figure, money
@@ -205,7 +206,12 @@ def _judged(
     example: dspy.Example,
     prediction: dspy.Prediction | None,
 ) -> Score:
-    """The judge's score, or 0 and what was expected."""
+    """The judge's score, or 0 and what was expected. UsageError for an example without the truth."""
+    if not hasattr(example, "truth"):
+        raise UsageError(
+            f"the example ({', '.join(example.keys()) or 'empty'}) has no `truth` to be judged by; metrics judge the "
+            "examples of llm_economist.dataset"
+        )
     try:
         return judge(example, prediction, welfare)
     except NoAnswer as nothing:

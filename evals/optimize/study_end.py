@@ -35,7 +35,7 @@ def end_told(study: Study, console: Console) -> Iterator[None]:
 def _tell_interrupted(study: Study, console: Console) -> None:
     study.save("interrupted")
     told = "all replies are stored; repeat the command to resume"
-    note_if_lost(f"interrupted: {told}")
+    note_if_lost(f"interrupted: {told}", unfinished=True)
     console.print(f"[bold]interrupted[/bold]: {told}", soft_wrap=True)
 
 

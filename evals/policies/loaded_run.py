@@ -15,7 +15,7 @@ from pipeline.simulation.missing_benchmarks import require
 from pipeline.simulation.restore import restore
 from pipeline.simulation.world import World
 from pipeline.store.columns import Reader
-from pipeline.store.run_lookup import config_of, find_run, years_played
+from pipeline.store.run_lookup import config_of, find_runs, years_played
 from signatures.types import TaxSchedule
 
 MOST_RUNS = 6
@@ -101,9 +101,9 @@ class LoadedRun:
 
 
 def load(reader: Reader, runs: Sequence[str]) -> list[LoadedRun]:
-    """The runs with these numbers or names, each once. UsageError for one that does not exist, has no year yet, or has
-    years from an older version without yardsticks."""
-    rows = {int(row["run_id"]): row for row in (find_run(reader, run) for run in runs)}
+    """The runs with these numbers, ranges or names, each once. UsageError for one that does not exist, has no year
+    yet, or has years from an older version without yardsticks."""
+    rows = {int(row["run_id"]): row for row in find_runs(reader, runs)}
     if len(rows) > MOST_RUNS:
         raise UsageError(f"{len(rows)} runs: a figure shows at most {MOST_RUNS}; name fewer")
     require(reader, rows)

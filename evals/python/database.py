@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from evals.output.number_format import figure, plain, share
+from evals.python.arguments import checked_arguments
 from evals.python.relations import answer, own, reading
 from pipeline.errors import EconomistError, UsageError
 from pipeline.store.reader import SECONDS, ReadOnlyStore, check_file
@@ -248,7 +249,8 @@ class Database:
         return f"<database: {visible(self.path)}>"
 
 
-def open_database(path: str | os.PathLike[str], *, allow_code: Collection[str] = ()) -> Database:
+@checked_arguments
+def open_database(path: str | os.PathLike[str], *, allow_code: str | Collection[str] = ()) -> Database:
     """The runs in a DuckDB file. UsageError if there is no such file.
 
     A database may come from someone else, so a run's own welfare function, law or rule (`module:Name`) is imported only

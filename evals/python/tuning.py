@@ -13,6 +13,7 @@ from evals.datasets.simulated import Dataset, sampled
 from evals.metrics.registry import as_dspy
 from evals.metrics.registry import metric as metric_of
 from evals.output.files import whole_file
+from evals.python.arguments import checked_arguments
 from pipeline.agents.given_modules import BRACKETS, place_of_module
 from pipeline.agents.model_choice import configure
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
@@ -24,6 +25,7 @@ ECONOMY = "economy"
 """The name that stands for whole economies in place of a role."""
 
 
+@checked_arguments
 def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
     """`n` situations of a role in simulated economies with their exact best answers, as `dspy.Example`.
 
@@ -45,6 +47,7 @@ def dataset(role: str, n: int = 200, **settings: Any) -> Dataset:
     return sampled(MAIN_QUESTION[role], config, sizes=sizes, seed=config.seed)
 
 
+@checked_arguments
 def metric(name: str, *, welfare: str | None = None) -> Callable[..., Any]:
     """A metric as DSPy's evaluation and optimizers call it: 0 is worst, 1 is best; GEPA gets feedback in words, too.
 
@@ -57,6 +60,7 @@ def metric(name: str, *, welfare: str | None = None) -> Callable[..., Any]:
         raise UsageError(str(error)) from error
 
 
+@checked_arguments
 def save_program(module: dspy.Module, path: str | os.PathLike[str], *, strategy: str | None = None) -> None:
     """Write a tuned module as JSON for `--program ROLE=FILE` and `simulate(program={role: file})`.
 

@@ -86,10 +86,10 @@ def play(simulation: Simulation, console: Console) -> int:
     """Play a simulation to its end, with progress, text log and summary; return the exit code."""
     ending = play_with_progress(simulation, console)
     if ending.status == "finished":
-        note_if_lost(f"run {simulation.run_id} is finished and stored")
+        note_if_lost(f"run {simulation.run_id} is finished and stored", unfinished=False)
     else:
         told = f"{ending.why}; resume with: {_resume(simulation)}"
-        note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}")
+        note_if_lost(f"run {simulation.run_id} is {ending.status}: {told}", unfinished=True)
         console.print(f"[bold]{ending.status}[/bold]: {escape(told)}", highlight=False, soft_wrap=True)
     if simulation.world.outcome is not None:
         console.print(summary(simulation))

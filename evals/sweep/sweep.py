@@ -114,7 +114,7 @@ class Sweep:
                     with Store(self.db, serve=True) as store:
                         play_jobs(store, jobs, progress.hear)
         except KeyboardInterrupt:
-            note_if_lost(f"interrupted: {self._left()}")
+            note_if_lost(f"interrupted: {self._left()}", unfinished=True)
             console.print(f"[bold]interrupted[/bold]: {self._left()}", highlight=False, soft_wrap=True)
             raise
         except StoreError:

@@ -38,7 +38,6 @@ from programs.calls.context import CallContext, entered
 from programs.calls.model_names import RULES
 from programs.calls.optional_parts import parse_omitted
 from programs.calls.pacing import Pacer
-from programs.given_models import recorded
 from programs.models import Model, connect, is_remote, place_of, without_secrets
 from programs.roles import saved_program
 from programs.roles.interview import Interviewee
@@ -99,8 +98,7 @@ class LLMAgents:
 
     `recorded`: stored calls by (year, signature, agent), whose replies are reused; `offline`: use only those. `sink`
     gets every new call; without one, `calls` collects them. `hearing`: which roles got a reply since its last `forget`.
-    `given_models`: model objects by name, instead of models created from names. `cautions`: on saved programs that were
-    tuned under other settings.
+    `cautions`: on saved programs that were tuned under other settings.
     """
 
     config: RunConfig
@@ -114,7 +112,6 @@ class LLMAgents:
     cautions: list[str] = field(default_factory=list)
     sink: Callable[[Call], None] | None = None
     pools: examples.Pools = field(default_factory=dict)
-    given_models: Mapping[str, dspy.BaseLM] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -146,8 +143,6 @@ class LLMAgents:
         return self.config.role_llm.get(role, self.model)
 
     def _connect(self, name: str) -> dspy.LM:
-        if name in self.given_models:
-            return recorded(self.given_models[name], timeout=self.config.timeout)
         return connect(replace(named_model(self.config, name), offline=self.offline))
 
     def learn(self, pools: examples.Pools) -> None:

@@ -45,8 +45,8 @@ def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, ds
         }
     if "prompt_algo" in given:
         given["prompt_algo"] = strategy_name(given["prompt_algo"])
-    if isinstance(given.get("strategy"), Mapping):
-        given["strategy"] = {role: strategy_name(one) for role, one in given["strategy"].items()}
+    if "strategy" in given:
+        given |= _strategies(given)
     for name, (kind, _) in OWN_PARTS.items():
         if name in given:
             given[name] = part_name(given[name], kind, BUILT_IN.get(name, {}))
@@ -58,11 +58,34 @@ def as_stored(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, ds
     return given, models
 
 
+def _strategies(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`strategy` by name; modules in it are programs. UsageError for a strategy without a role."""
+    strategies, programs = given["strategy"], given.get("program") or {}
+    if not isinstance(strategies, Mapping):
+        if isinstance(strategies, str) or strategies is None:
+            return {}
+        what = type(strategies).__name__ if isinstance(strategies, dspy.Module) else f"{strategies!r:.60}"
+        raise UsageError(
+            f"strategy={what}: expected a dictionary by role, such as {{'worker': dspy.ChainOfThought}}; "
+            "prompt_algo='cot' asks all roles in one strategy"
+        )
+    modules = {role: one for role, one in strategies.items() if isinstance(one, dspy.Module)}
+    if both := sorted(modules.keys() & programs):
+        raise UsageError(f"strategy and program both have a module for {both[0]}; give one of them")
+    named = {role: strategy_name(one) for role, one in strategies.items() if role not in modules}
+    return {"strategy": named, **({"program": {**programs, **modules}} if modules else {})}
+
+
+def model_name(model: str | dspy.BaseLM | None, models: dict[str, dspy.BaseLM]) -> str | None:
+    """The name of a model that may be given as an object, which is added to `models`."""
+    return _named(model, models) if isinstance(model, dspy.BaseLM) else model
+
+
 def _named(lm: dspy.BaseLM, models: dict[str, dspy.BaseLM]) -> str:
     """The name of a model object. UsageError if another object has it."""
     name = str(lm.model)
     if models.setdefault(name, lm) is not lm:
-        raise UsageError(f"llm and role_llm have two different objects for {name}; a run stores models by name")
+        raise UsageError(f"two different objects are given for the model {name}; a run stores models by name")
     return name
 
 
@@ -92,9 +115,11 @@ def _with_files(given: Mapping[str, Any]) -> dict[str, Any]:
     """`program` as files, and the strategies that its modules were made with."""
     programs, strategies = {}, dict(given.get("strategy") or {})
     for role, program in given["program"].items():
-        if not isinstance(program, dspy.Module):
+        if isinstance(program, str | os.PathLike):
             programs[role] = os.fspath(program)
             continue
+        if not isinstance(program, dspy.Module):
+            raise UsageError(f"program: {role}={program!r:.60}: expected a file or a dspy.Module")
         if role not in ROLES:
             raise UsageError(f"program: no role {role!r}; expected {', '.join(ROLES)}")
         found, strategy, whole = place_of_module(program, strategies.get(role))

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.config import RunConfig, build
 from pipeline.errors import UsageError
-from programs.calls.model_names import RULES
+from programs.calls.model_names import RULES, without_folder
 from programs.models import default_model
 from programs.urls import cut, each_url
 
@@ -25,7 +25,7 @@ def configure(settings: Mapping[str, Any]) -> RunConfig:
         config = replace(config, base_url=",".join(map(cut, each_url(config.base_url))))
     if config.name:
         return config
-    model = file_name(config.llm or "default")
+    model = file_name(without_folder(config.llm or "default"))
     made = f"{config.scenario}-{model}-{config.num_agents}x{config.max_timesteps}-seed{config.seed}"
     return replace(config, name=made)
 

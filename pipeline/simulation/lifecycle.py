@@ -39,6 +39,7 @@ from pipeline.store.lost_database import FileLost
 from pipeline.store.run_lookup import known_calls, years_played
 from pipeline.store.writer import Store, check_name
 from programs.calls.rate_limits import calls_in_flight
+from programs.given_models import giving
 from programs.models import without_secrets
 from programs.visible import visible
 
@@ -85,7 +86,7 @@ def stored_run(
     world, main = create(config), shards.main_of(config.db)
     with _writing[Path(main).absolute()]:
         shards.merge(main)
-        with new_run(config, model, world, tell=lambda notice: None, models=models) as simulation:
+        with giving(models), new_run(config, model, world, tell=lambda notice: None) as simulation:
             ending = play(simulation)
         db, run_id = simulation.config.db, simulation.run_id
         if ending.status == "interrupted":
@@ -101,19 +102,16 @@ def new_run(
     model: str,
     world: World,
     tell: Callable[[str], None],
-    *,
-    models: Mapping[str, dspy.BaseLM] = MappingProxyType({}),
 ) -> Iterator[Simulation]:
     """A run that is ready to be played: its database is open, and its model has answered.
 
     The database stays open for as long as the context lasts. While another process writes it, the run goes to a shard
-    (shards.py). `models`: objects by name, in place of models connected by name. `tell` gets each notice for the user,
-    as plain text in one line. EconomistError if the run cannot begin; a database that was created for it is removed
-    then.
+    (shards.py). `tell` gets each notice for the user, as plain text in one line. EconomistError if the run cannot
+    begin; a database that was created for it is removed then.
     """
     check_name(config.db)
     with polite_ends(), shards.open_store(config.db) as store:
-        llm_agents = LLMAgents(config, model, given_models=models)
+        llm_agents = LLMAgents(config, model)
         for caution in llm_agents.cautions:
             tell(f"Caution: {caution}")
         llm_agents.learn(examples.pools(llm_agents.modules, config, store))

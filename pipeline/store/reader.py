@@ -23,7 +23,7 @@ from pipeline.store.schema import (
     refuse_no_file,
     refuse_other_formats,
 )
-from pipeline.store.snapshots import NoAnswer, snapshot
+from pipeline.store.snapshots import NoAnswer, copy_files, snapshot
 from pipeline.temporary_files import temporary_folder
 
 if TYPE_CHECKING:  # the sandboxed process starts faster without numpy
@@ -124,6 +124,23 @@ def readable(path: str) -> Iterator[str]:
             yield copy
         return
     yield path
+
+
+@contextmanager
+def snapshot_of(path: str) -> Iterator[str]:
+    """A copy of a database as of its last commit, also while a run writes it; it is removed at the end.
+
+    EconomistError if the database cannot be read or copied.
+    """
+    with ExitStack() as stack:
+        try:
+            with connect(path):  # no one can write the file while it is open here
+                copy = copy_files(path, stack.enter_context(temporary_folder()))
+        except StoreLocked as error:
+            copy = stack.enter_context(copied_by_writer(path, error))
+        except OSError as error:
+            raise StoreError(f"{path} could not be copied ({error})") from error
+        yield copy
 
 
 class ReadOnlyStore:

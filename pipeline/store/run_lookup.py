@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -23,6 +24,24 @@ def find_run(reader: Reader, run: str) -> dict[str, Any]:
         known = [str(row["run_id"]) for row in reader.rows("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 10")]
         raise UsageError(f"no run {run!r} in {reader.path}; it has: {', '.join(known) or 'none'}")
     return rows[0]
+
+
+RANGE = re.compile(r"(\d{1,9})-(\d{1,9})", re.ASCII)
+
+
+def find_runs(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of runs, each once, in the order given: by number, by name, or by range of numbers (`3-7`, which stands
+    for the runs that exist of these, unless a run has that name). UsageError for what stands for no run."""
+    found: dict[int, dict[str, Any]] = {}
+    for run in runs:
+        ends = RANGE.fullmatch(run)
+        if ends and not reader.rows("SELECT 1 FROM runs WHERE name = ? LIMIT 1", [run]):
+            query = "SELECT * FROM runs WHERE run_id BETWEEN ? AND ? ORDER BY run_id"
+            rows = reader.rows(query, [int(ends[1]), int(ends[2])]) or [find_run(reader, run)]  # which says what exists
+        else:
+            rows = [find_run(reader, run)]
+        found |= {int(row["run_id"]): row for row in rows}
+    return list(found.values())
 
 
 OLDER_DEFAULTS = {"satisfaction": "objective", "ballot_order": "listed"}

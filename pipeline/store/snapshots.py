@@ -102,6 +102,25 @@ def _line(client: socket.socket) -> bytes:
     return heard.partition(b"\n")[0]
 
 
+def copy_files(path: str, folder: str) -> str:
+    """Copy a database and its log into `folder`, while nothing writes them; returns the path of the copy.
+
+    A child process copies, because a process that has the file open would lose DuckDB's POSIX lock by opening and
+    closing the file once more. OSError if it cannot.
+    """
+    present = [file for file in (path, f"{path}.wal", f"{path}.wal.checkpoint") if os.path.exists(file)]
+    done = subprocess.run(
+        ["cp", "--reflink=auto", "--", *present, folder],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise OSError(" ".join(done.stderr.split())[:200])
+    return str(Path(folder) / Path(path).name)
+
+
 class Server:
     """Serves copies and status of one open store, in a thread. `lock` is held while the file must not change.
 
@@ -170,20 +189,9 @@ class Server:
         return {"pid": os.getpid(), "path": self.path, **self.progress, **self.at_this_moment()}
 
     def _copy(self, folder: str) -> dict[str, Any]:
-        """Copy the file and its log between two commits.
-
-        A child process copies, because the owner would lose DuckDB's POSIX lock by opening and closing the file itself.
-        """
-        files = [self.path, f"{self.path}.wal", f"{self.path}.wal.checkpoint"]
+        """Copy the file and its log between two commits."""
         with self.lock:
-            present = [file for file in files if os.path.exists(file)]
-            done = subprocess.run(
-                ["cp", "--reflink=auto", "--", *present, folder],
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-            )
-        if done.returncode:
-            return {"error": " ".join(done.stderr.split())[:200]}
-        return {"path": str(Path(folder) / Path(self.path).name)}
+            try:
+                return {"path": copy_files(self.path, folder)}
+            except OSError as error:
+                return {"error": str(error)}

@@ -60,7 +60,12 @@ def public_name(model: str) -> str:
     """
     if not model.startswith(GGUF_PREFIX):
         return model
-    return f"{without_folder(model)} (SHA-256 {_sha256(weights(model))[:16]})"
+    return f"{without_folder(model)} (SHA-256 {checksum(model)[:16]})"
+
+
+def checksum(model: str) -> str:
+    """The SHA-256 of a local model's file. Reads the whole file; ValueError if there is none."""
+    return _sha256(weights(model))
 
 
 def cached() -> Path:

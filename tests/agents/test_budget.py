@@ -80,6 +80,7 @@ def test_a_reply_longer_than_its_limit_is_counted_and_as_much_is_reserved_from_t
     assert budget.spent.tokens >= 940 + 3000, "without a count, by its length"
 
 
+@pytest.mark.slow
 def test_a_run_at_a_server_that_ignores_the_limit_stops_within_a_reply_of_its_cap(cli) -> None:
     cap, long = 6000, 400
 

@@ -130,6 +130,7 @@ PUBLIC = {"dspy.clients.engines"}
 """Of these, the ones with a list of public names that DSPy documents."""
 
 
+@pytest.mark.slow
 def test_no_other_module_imports_what_changes_between_versions() -> None:
     found = []
     for package in ("signatures", "programs", "pipeline", "evals"):

@@ -68,7 +68,7 @@ def test_what_dspy_saved_is_what_is_loaded(role: str, strategy: str, whole: bool
     assert getattr(loaded, attribute).predictors()[0].signature.instructions == TUNED
 
 
-def test_only_the_saved_question_changes() -> None:
+def test_loading_a_file_changes_only_the_question_it_holds() -> None:
     loaded = program_of()
     saved_program.load(loaded, saved_by_dspy(taught(dspy.Predict(ChooseLabor))), role="worker", strategy="io")
     assert loaded.choose_labor.signature.instructions == TUNED
@@ -97,7 +97,7 @@ def test_of_a_whole_game_each_role_takes_its_part(role: str) -> None:
     assert TUNED in texts.values()
 
 
-def test_what_an_optimizer_keeps_beside_a_demonstration_is_left_out() -> None:
+def test_fields_that_an_optimizer_adds_to_a_demonstration_are_left_out() -> None:
     """Bootstrapped demonstrations say that they are, and labelled ones have what no prompt shows."""
     module = taught(dspy.Predict(ChooseLabor), augmented=True, wage=12.5)
     module.demos.append(dspy.Example(schedule="of a whole economy"))

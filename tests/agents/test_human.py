@@ -78,6 +78,7 @@ def test_what_does_not_fit_is_asked_for_again(schema: Any, bad: list[str], good:
     assert target.getvalue().count(" is not ") == len(bad)
 
 
+@pytest.mark.slow
 def test_a_person_governs_and_every_decision_is_stored(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, "0 10 x\n0 10 0\n10 10 10\n")
     ran = cli("run", *SMALL, "--role-llm", "planner=human")

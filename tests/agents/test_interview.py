@@ -90,6 +90,7 @@ def interview(cli: CommandLine, *args: str, run: str = "1", question: str = WHY)
 # -- what is shown --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("agent", "year"), [(0, 0), (1, 4), (2, 6), (3, 8)])
 def test_a_worker_is_shown_to_the_byte_what_it_was_shown_before_it_chose_its_hours(

@@ -104,6 +104,7 @@ def test_any_json_object_will_do_where_only_that_is_asked(model: LocalModel) -> 
         assert isinstance(json.loads(reply.text), dict)
 
 
+@pytest.mark.slow
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize(
     "question", ["ChooseLabor", "JudgeTaxPolicy", "SetTaxRates", "StandForOffice", "CastVote", "GovernAsLeader"]
@@ -231,7 +232,7 @@ def test_a_gguf_file_that_is_no_model_is_refused_when_it_is_loaded(file: Path, t
         LocalModel(broken).complete(request(SHORT))
 
 
-def test_its_port_answers_no_one(file: Path) -> None:
+def test_the_server_of_a_local_model_answers_no_one_else(file: Path) -> None:
     server = local.load(file)
     body = json.dumps({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}).encode()
     with pytest.raises(urllib.error.HTTPError, match="401"):

@@ -82,7 +82,7 @@ def test_a_count_that_cannot_be_is_refused_in_one_line(name: str) -> None:
 
 
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=9))
-def test_the_consensus_on_hours_is_a_median_that_somebody_said(said: list[int]) -> None:
+def test_the_consensus_on_hours_is_the_median_of_the_answers(said: list[int]) -> None:
     agreed = consensus([{"labor": each} for each in said])["labor"]
     assert agreed in said
     assert 2 * sum(each < agreed for each in said) <= len(said)

@@ -80,6 +80,7 @@ def test_answers_are_typed_stored_and_linked_to_their_calls(played: str, cli: Co
     assert sum("(exactly one of: lower; the same; higher)" in row["prompt"] for row in asked) == 6
 
 
+@pytest.mark.slow
 def test_a_repeated_survey_asks_only_what_is_missing(played: str, cli: CommandLine) -> None:
     some = ask(cli, "--sample", "2", "--seed", "3")["answers"]
     assert len({row["agent"] for row in some}) == 2
@@ -91,6 +92,7 @@ def test_a_repeated_survey_asks_only_what_is_missing(played: str, cli: CommandLi
     assert "every row is the same" in cli("replay", "1", "--db", played).out
 
 
+@pytest.mark.slow
 def test_cross_tabs_add_up(played: str, cli: CommandLine) -> None:
     ask(cli)
     result = cli("sql", "survey", "--db", played, "--json")

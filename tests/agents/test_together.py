@@ -166,7 +166,7 @@ def test_everybody_gets_the_sample_of_their_own_seed_in_whatever_order_they_come
     assert counter.sizes == [3]
 
 
-def test_those_who_come_do_not_wait_for_ever_for_those_who_do_not() -> None:
+def test_a_batch_does_not_wait_forever_for_absent_agents() -> None:
     counter = Counter()
     assert gather(counter, 4, 5, count=9) == ["4", "5"]
     assert gather(counter, 4, count=2) == [None], "one alone asks as ever"
@@ -178,7 +178,7 @@ def test_what_a_server_does_not_give_is_asked_for_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", [lm15.RateLimitError, lm15.ServerError, lm15.InvalidRequestError, lm15.AuthError])
-def test_what_one_request_fails_with_all_fail_with(kind: type[lm15.LM15Error]) -> None:
+def test_batched_questions_share_the_error_of_their_request(kind: type[lm15.LM15Error]) -> None:
     assert [type(each) for each in gather(Counter(error=kind("no")), 4, 5)] == [kind, kind]
 
 
@@ -275,7 +275,7 @@ def test_a_server_without_n_is_found_out_once_and_asked_singly(
     assert played.decisions == play(cli, *FIVE, db="b.duckdb").decisions
 
 
-def test_a_run_without_anybody_who_asks_the_same_never_asks_for_several(cli: CommandLine) -> None:
+def test_a_run_without_equal_prompts_never_asks_for_several_replies(cli: CommandLine) -> None:
     played = play(cli, "run", *CROWD, *ASKED, fault=one_each)
     assert set(played.sizes) == {1}
     assert rows("select count(*) as n from lm_calls where choice is not null") == [{"n": 0}]

@@ -80,7 +80,7 @@ def test_the_largest_run_that_is_accepted_has_ids_for_all_its_questions(num_agen
     assert last + MOST_ATTEMPTS < RUN_STRIDE - interviews * MOST_ATTEMPTS
 
 
-def test_a_larger_one_is_refused_before_it_begins() -> None:
+def test_a_run_with_too_many_agent_years_is_refused_before_it_begins() -> None:
     with pytest.raises(ValueError, match="1,200,000,000 workers x years; reduce one of them"):
         build({"num_agents": 1_000_000, "max_timesteps": 10_000})
 

@@ -69,6 +69,7 @@ def test_printed_commands_of_a_run_work(cli: CommandLine, db: str) -> None:
     assert run_all(cli("show", "12", "--db", db).err)
 
 
+@pytest.mark.slow
 def test_printed_commands_of_a_failed_run_work(cli: CommandLine, db: str) -> None:
     with Loopback(fault=lambda number, body: failure(503, "out of order", retry_after=0) if number else None) as server:
         given = (*SMALL[:-1], "gpt-4o-mini", "--base-url", server.url)

@@ -80,6 +80,7 @@ def parsed(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_private_names_stay_in_their_module() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{line}: {name}"
@@ -90,6 +91,7 @@ def test_private_names_stay_in_their_module() -> None:
     assert not found, "private names of other modules: make them public, or use what is"
 
 
+@pytest.mark.slow
 def test_no_module_replaces_what_another_one_defines() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{line}: {name}"
@@ -100,6 +102,7 @@ def test_no_module_replaces_what_another_one_defines() -> None:
     assert not found, "attributes of imported modules are set: pass a value or a function instead"
 
 
+@pytest.mark.slow
 def test_every_exception_is_still_needed() -> None:
     used = {name for file in FILES for _, name in foreign_private_names(parsed(file))}
     assert used == set(OF_LIBRARIES)

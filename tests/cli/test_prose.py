@@ -101,6 +101,12 @@ def test_no_docstring_message_or_comment_has_a_phrase_that_the_vocabulary_rules_
     assert not [line for path in modules for text in texts(path) for line in avoided(path.name, prose(text))]
 
 
+def test_no_name_of_a_test_has_a_phrase_that_the_vocabulary_rules_out() -> None:
+    for path in sorted(TESTS.rglob("test_*.py")):
+        names = re.findall(r"def (test_\w+)", path.read_text("utf-8"))
+        assert not avoided(path.name, "\n".join(names).replace("_", " "))
+
+
 def test_no_saved_query_has_a_phrase_that_the_vocabulary_rules_out() -> None:
     queries = sorted((ROOT / "evals/sql/queries").glob("*.sql"))
     assert queries

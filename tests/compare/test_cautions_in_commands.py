@@ -90,6 +90,7 @@ def test_what_is_stored_of_the_last_year_gives_the_cautions_of_the_run(cli: Comm
     assert all(f"Caution, last year as played: {line}" in said for line in found)
 
 
+@pytest.mark.slow
 def test_a_sweep_prints_each_caution_once_for_any_number_of_arms(cli: CommandLine) -> None:
     arms = ("setting:planner_type=SAEZ", "setting:planner_type=US_FED")
     result = cli("compare", *arms, "--seeds", "2", "--num-agents", "5", *SMALL, "--json")

@@ -75,6 +75,7 @@ def test_a_missing_model_ends_with_one_line_and_keeps_finished_runs(cli: Command
     assert ask("select count(*) as n, min(status) as s from runs") == [{"n": 4, "s": "finished"}]
 
 
+@pytest.mark.slow
 def test_a_cap_stops_the_sweep_and_a_higher_cap_resumes_it(cli: CommandLine) -> None:
     args = ("worker=io", "worker=cot", "--seeds", "1", *RULES)
     result = cli("compare", *args, "--max-tokens", "3000")

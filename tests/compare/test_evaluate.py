@@ -77,6 +77,7 @@ def test_welfare_computed_from_the_trace_equals_the_stored_welfare(run: str, yea
     assert policy.output == pytest.approx(stored["mean_income"])
 
 
+@pytest.mark.slow
 def test_by_default_the_last_tax_year_and_all_years_are_judged() -> None:
     labels = [policy.label for policy in made("1").people[0].policies if policy.run_id]
     assert labels == ["run 1, years 8-9", "run 1, years 0-9"]
@@ -84,6 +85,7 @@ def test_by_default_the_last_tax_year_and_all_years_are_judged() -> None:
     assert made("1").people[0].policies[0].welfare["utilitarian"] == pytest.approx(mean["last"])
 
 
+@pytest.mark.slow
 def test_runs_with_the_same_people_stand_side_by_side_and_others_apart() -> None:
     found = made("1", "2", "3", "people", "1")
     assert [[run.run_id for run in people.runs] for people in found.people] == [[1, 2, 3], [4]]

@@ -90,6 +90,7 @@ def test_populations_of_different_sizes_are_not_paired(cli: CommandLine) -> None
     assert ask("select num_agents from runs order by run_id") == [(5,), (10,), (25,), (50,), (100,)]
 
 
+@pytest.mark.slow
 def test_a_run_without_usable_replies_is_flagged(cli: CommandLine) -> None:
     args = ("llm_comparison", "--llm", "gpt-4o-mini", *TINY[2:], "--seeds", "1", "--max-fallback", "40")
     with Loopback(fault=lambda n, request: completion("no idea", request)) as server:

@@ -30,6 +30,7 @@ def figures_of(answer: SolvedBaselines, measure: str) -> dict[str, list[float]]:
     return values
 
 
+@pytest.mark.slow
 def test_saez_has_nearly_all_of_the_gain_and_the_federal_tax_loses_several_times_as_much() -> None:
     answer = solved(range(1, 3), num_agents=100)
     share = figures_of(answer, f"inverse_income{SHARE}")

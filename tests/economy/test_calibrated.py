@@ -34,6 +34,7 @@ def world(num_agents: int, **settings: object) -> World:
     return create(build({"num_agents": num_agents, "economy": "calibrated", "llm": "rules", **settings}))
 
 
+@pytest.mark.slow
 def test_the_large_population_has_the_inequality_of_the_data() -> None:
     """Gini 0.53, share of the top 1 % 10.5 %, and a Pareto tail of 2.2, by the Hill estimate from the top 5 %.
 
@@ -132,6 +133,7 @@ def test_oracle_is_best_and_saez_is_near_it(welfare: str) -> None:
     assert (objective(setting, saez(setting)) - values[0]) / (best - values[0]) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("welfare", "rate"), [("inverse_income", 68), ("atkinson", 45)])
 def test_the_best_flat_tax_agrees_with_an_independent_solution(welfare: str, rate: float) -> None:
     """68 % (inverse_income) and 45 % (log), solved independently with costs proportional to wages."""
@@ -184,6 +186,7 @@ def test_a_worker_is_told_its_own_cost_of_effort_and_no_usual_one(played: str, c
             assert "rebate - the burden of the hours" in row["prompt"]
 
 
+@pytest.mark.slow
 def test_every_reader_of_a_run_uses_the_calibrated_costs(played: str, cli: CommandLine) -> None:
     check_readers(played, cli)
 

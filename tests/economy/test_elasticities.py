@@ -154,6 +154,7 @@ def test_a_worker_is_told_its_own_power_of_hours(played: str, cli: CommandLine) 
         assert float(found[1]) == pytest.approx(float(np.ravel(own.effort)[0]), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_every_reader_of_a_run_uses_the_own_elasticities(played: str, cli: CommandLine) -> None:
     check_readers(played, cli)
 

@@ -42,7 +42,7 @@ def test_a_settled_year_balances_its_budget(seed: int, num_agents: int) -> None:
 
 @given(st.integers(0, 1_000), st.lists(st.integers(0, 100), min_size=3, max_size=3))
 @settings(max_examples=50, deadline=None)
-def test_regret_is_never_negative_and_names_a_utility_that_can_be_had(seed: int, rates: list[int]) -> None:
+def test_regret_is_never_negative_and_its_best_utility_is_attainable(seed: int, rates: list[int]) -> None:
     law = TaxSchedule(thresholds=BRACKETS["three"], rates=tuple(rates))
     wages = us_wages(20, seed)
     year = settle(WEEKLY, law, wages, np.random.default_rng(seed).integers(0, 101, 20))

@@ -32,7 +32,7 @@ def read(adapter: str, signature: Any, **fields: Any) -> Any:
     ["33", "33 hours", "**33**", "33 hours per week", "33 hrs", "33.0", '"33"', "33 h", "33h", "33 hours a week",
      "33 hrs/week", "33 hours weekly", "**33 hours**", "33.", "`33`", "+33", "**33** hours", "33 Hours/wk"],
 )  # fmt: skip
-def test_thirty_three_hours(adapter: str, said: str) -> None:
+def test_thirty_three_hours_are_read_in_every_wording(adapter: str, said: str) -> None:
     assert read(adapter, ChooseLabor, labor=said) == 33
 
 

@@ -36,7 +36,7 @@ def test_a_share_is_that_of_the_gain_or_there_is_none(start: float, achieved: fl
         assert math.isclose(start + share * (best - start), achieved, rel_tol=1e-6, abs_tol=1e-6)
 
 
-def test_a_share_is_none_at_the_start_all_at_the_best_and_below_none_where_welfare_fell() -> None:
+def test_the_planner_share_is_0_at_the_start_1_at_the_optimum_and_negative_if_welfare_fell() -> None:
     assert planner_share(start=10, achieved=10, best=30) == 0
     assert planner_share(start=10, achieved=30, best=30) == 1
     assert planner_share(start=10, achieved=5, best=30) == -0.25

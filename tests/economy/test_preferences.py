@@ -82,9 +82,7 @@ def test_a_vote_for_one_is_as_good_as_that_one_is_between_worst_and_best(utility
 
 
 @given(arrays(float, 4, elements=figures), arrays(float, 4, elements=st.integers(0, 3).map(float)))
-def test_no_order_of_the_same_weights_is_better_than_one_or_worse_than_nought(
-    utility: np.ndarray, weights: np.ndarray
-) -> None:
+def test_a_concentration_index_lies_between_zero_and_one(utility: np.ndarray, weights: np.ndarray) -> None:
     found = [ballot_quality(order, utility) for order in itertools.permutations(weights)]
     if np.ptp(utility) == 0 or np.ptp(weights) == 0:
         assert np.isnan(found).all()

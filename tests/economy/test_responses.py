@@ -95,6 +95,7 @@ def test_the_standard_error_is_the_clustered_one_of_the_textbook() -> None:
         assert found[estimator].standard_error == pytest.approx(variance**0.5, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_command_measures_rules_workers_who_exploit(cli: CommandLine) -> None:
     run = ("--llm=rules", "--num-agents=30", "--max-timesteps=30", "--two-timescale=5", "--bracket-setting=flat")
     assert cli("run", *run, "--seed=1", DB).code == 0

@@ -158,6 +158,7 @@ def test_a_run_judges_each_worker_by_its_own_taste(played: str, cli: CommandLine
             assert float(cost[1]) == pytest.approx(0.026 * row["taste"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_with_tastes_replays_forks_and_exports(played: str, cli: CommandLine) -> None:
     assert "every row is the same" in cli("replay", "1", "--db", played).out
     assert cli("fork", "1", "--at", "2", "--planner-type", "UNIFORM", "--db", played).code == 0

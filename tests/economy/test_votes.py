@@ -40,20 +40,20 @@ def test_a_vote_for_the_label_scores_one_and_the_worst_none(world: World, voter:
     assert ballot.lost(worst) == pytest.approx(max(worth.values()) - min(worth.values()))
 
 
-def test_an_abstention_counts_as_any_name_by_lot(world: World) -> None:
+def test_an_abstention_counts_as_a_random_vote(world: World) -> None:
     ballot = choice(world, 1)
     names = [prospect["utility"] for prospect in ballot.ballot.values()]
     assert ballot.utilities["abstain"] == pytest.approx(sum(names) / 3)
     assert 0 < ballot.score("abstain") < 1
 
 
-def test_where_all_names_come_to_what_there_is_nothing_is_lost_by_abstaining(world: World) -> None:
+def test_abstaining_costs_nothing_if_every_platform_equals_the_status_quo(world: World) -> None:
     ballot = choice(world, 1, {0: (0, 0, 0), 3: (0, 0, 0)})
     assert ballot.best == "abstain"
     assert [ballot.score(vote) for vote in ("worker 0", "worker 3", "abstain")] == [1, 1, 1]
 
 
-def test_where_all_names_come_to_the_same_change_any_vote_is_as_good(world: World) -> None:
+def test_all_votes_are_equally_good_if_all_platforms_are_the_same(world: World) -> None:
     ballot = choice(world, 1, {0: (20, 0, 0), 3: (20, 0, 0)})
     assert ballot.best == "worker 0"
     assert [ballot.score(vote) for vote in ("worker 0", "worker 3", "abstain")] == [1, 1, 1]

@@ -282,6 +282,7 @@ DB = "a.duckdb"
 PLAY = ("run", "--llm", "rules", "--num-agents", "12", "--max-timesteps", "8", "--two-timescale", "4", "--db", DB)
 
 
+@pytest.mark.slow
 def test_run_eval_and_report_say_the_same(cli: CommandLine) -> None:
     summary = cli(*PLAY).out
     result = cli("eval", "1", "--db", DB, "--json", "--gains-csv", "gains.csv")
@@ -353,7 +354,7 @@ def test_gains_that_cannot_be_written_are_one_line(cli: CommandLine) -> None:
 
 
 @pytest.mark.slow
-def test_the_saved_question_counts_from_the_rows_as_played(cli: CommandLine) -> None:
+def test_the_saved_query_counts_from_the_rows_as_played(cli: CommandLine) -> None:
     cli(*PLAY)
     found = cli.sql("who_gains", DB)
     rows = cli.sql("SELECT agent, year, wage, posttax, utility FROM panel ORDER BY wage, agent, year", DB)

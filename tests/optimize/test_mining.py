@@ -104,6 +104,7 @@ def test_mined_prompts_are_those_of_the_run_byte_for_byte(question: str, db: str
     assert len({e.truth["run_id"] for e in examples}) >= {"CastVote": 1, "WritePersona": 3}.get(question, 4)
 
 
+@pytest.mark.slow
 def test_the_year_behind_a_state_is_judged_as_the_store_judged_it(db: str) -> None:
     """Hours that were worked cost what the store says, but for the fractions of an hour that nobody can answer."""
     with ReadOnlyStore(db) as reader:

@@ -277,7 +277,7 @@ class Refusing(Pupil):
     [
         (["baker"], "role 'baker': choose one of worker, planner, voter, persona"),
         (["worker", "--optimizer", "adam"], "--optimizer 'adam': choose one of labeled, bootstrap"),
-        (["worker", "--metric", "vote_quality"], "judges CastVote; for role worker use regret, episode"),
+        (["worker", "--metric", "vote_quality"], "judges CastVote; for role worker use regret, information, episode"),
         (["worker", "--metric", "taste"], "no metric 'taste': choose one of regret"),
         (["worker", "--sizes", "10,10"], "--sizes '10,10': expected examples for training, development and test"),
         (["worker", "--sizes", "10,0,10"], "--sizes '10,0,10'"),

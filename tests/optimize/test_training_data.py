@@ -60,6 +60,7 @@ def test_exact_replies_follow_the_prompts_as_they_were_sent(played: str, cli: Co
     assert any(row["question"] == "SetTaxRates" and row["agent"] is None for row in rows)
 
 
+@pytest.mark.slow
 def test_a_rejected_reply_costs_the_regret_that_the_store_has(played: str, cli: CommandLine) -> None:
     rows = [row for part in export(cli, "preferences", "pairs").values() for row in part]
     stored = cli.sql("SELECT run_id, year, agent, labor, regret, best_utility FROM decisions", played)
@@ -76,6 +77,7 @@ def test_a_rejected_reply_costs_the_regret_that_the_store_has(played: str, cli: 
             assert abs(own["regret"] - row["regret"]) <= 0.002 * own["best_utility"] + 0.01
 
 
+@pytest.mark.slow
 def test_the_best_reply_has_the_highest_reward(played: str, cli: CommandLine) -> None:
     best = {row["call_id"]: row["messages"][-1]["content"] for part in export(cli, "sft", "s").values() for row in part}
     rows = [row for part in export(cli, "grpo", "g").values() for row in part]
@@ -88,6 +90,7 @@ def test_the_best_reply_has_the_highest_reward(played: str, cli: CommandLine) ->
         assert set(row["played"]) <= set(reward)
 
 
+@pytest.mark.slow
 def test_no_economy_is_in_two_splits_and_the_bytes_repeat(played: str, cli: CommandLine) -> None:
     parts = export(cli, "sft", "first", "--splits", "40,30,30", "--seed", "3")
     economies = [{row["economy"] for row in part} for part in parts.values()]

@@ -280,7 +280,7 @@ OUTPUTS = {
 @pytest.mark.first_cases(1)
 @given(data=st.data(), reasoning=st.text(st.characters(codec="utf-8")))
 @pytest.mark.parametrize("question", OUTPUTS)
-def test_what_is_written_is_read_to_the_letter(question: str, data: st.DataObject, reasoning: str) -> None:
+def test_what_is_written_is_read_back_exactly(question: str, data: st.DataObject, reasoning: str) -> None:
     fields = {"reasoning": reasoning, **data.draw(OUTPUTS[question])}
     if "persona" in fields:
         fields["persona"] = fields["persona"].strip()[:450].strip().ljust(40, ".")

@@ -123,7 +123,7 @@ def test_what_the_rules_and_the_template_write_is_true() -> None:
         assert set(failed(template_persona(person, 20.0), **facts)) <= {"length"}
 
 
-def test_a_text_that_fits_anybody_names_no_job() -> None:
+def test_a_generic_text_names_no_job() -> None:
     anybody = (
         "You are a 34-year-old person in the middle of your career. You save what you can, support your family at home "
         "and plan the week ahead; you like your work and your community."

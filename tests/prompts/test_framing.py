@@ -276,7 +276,7 @@ ORDINARY = [
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_text_stays_to_the_letter(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert untrusted_text.one_line(text, 700, ["record", "phase"]) == text
     assert untrusted_text.lines(text, ["record", "phase"]) == text
 

@@ -168,6 +168,7 @@ def test_a_ballot_with_prospects_is_voted_on_by_what_they_say() -> None:
         assert voted == f"worker {max(gains, key=lambda agent: gains[agent])}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["io", "cot", "reflect"])
 def test_the_instruction_of_a_layout_is_in_the_prompt_of_every_strategy(cli: CommandLine, strategy: str) -> None:
     asked = ("--layout", "planner=steady", "--strategy", f"planner={strategy}", "--db", "a.duckdb")
@@ -188,6 +189,7 @@ def compared(cli: CommandLine) -> Any:
     return cli(*COMPARE)
 
 
+@pytest.mark.slow
 def test_layouts_are_compared_on_the_same_states_and_the_best_is_saved(cli: CommandLine, compared: Any) -> None:
     assert compared.code == 0, compared.err
     for name in LAYOUTS["voter"]:
@@ -203,6 +205,7 @@ def test_layouts_are_compared_on_the_same_states_and_the_best_is_saved(cli: Comm
     assert f"was tuned with layout {saved['layout']}, and runs with {other}" in cli(*run, f"voter={other}").out
 
 
+@pytest.mark.slow
 def test_comparing_layouts_again_asks_nothing(cli: CommandLine, compared: Any) -> None:
     again = cli(*COMPARE)
     assert again.code == 0

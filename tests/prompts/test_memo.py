@@ -18,7 +18,7 @@ def test_an_object_that_is_gone_is_not_mistaken_for_another() -> None:
     assert [kept({"number": number}) for number in range(100)] == list(range(100))
 
 
-def test_it_is_made_once() -> None:
+def test_a_memo_is_computed_once() -> None:
     made: list[int] = []
     kept, value = PerObject(made.append), {"number": 1}
     for _ in range(3):

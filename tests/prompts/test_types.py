@@ -195,14 +195,14 @@ def test_a_persona_too_short_or_too_long_is_refused(text: str) -> None:
 
 @every_adapter
 @pytest.mark.parametrize("length", [40, 200, 450])
-def test_a_persona_of_a_few_sentences_is_kept_to_the_letter(adapter: str, length: int) -> None:
+def test_a_persona_of_a_few_sentences_is_unchanged(adapter: str, length: int) -> None:
     text = ("You are a nurse of 40, earn $31.50 an hour and say: it's fine. " * 10)[: length - 1] + "."
     assert parsed(adapter, signature_of("WritePersona"), "persona", f"  {text} ") == text
 
 
 @every_adapter
 @pytest.mark.parametrize("aside", ["{so you say}", "[for now]", "<so far> & 'more'"])
-def test_a_persona_with_brackets_in_its_text_is_kept_to_the_letter(adapter: str, aside: str) -> None:
+def test_a_persona_with_brackets_in_its_text_is_unchanged(adapter: str, aside: str) -> None:
     text = f"You are a nurse in a small town, save what you can and are content {aside}."
     assert parsed(adapter, signature_of("WritePersona"), "persona", text) == text
 

@@ -96,7 +96,7 @@ def test_a_tuned_module_is_stored_in_a_file_that_the_command_line_reads(cli: Com
         ({"llm": connect(Model("rules")), "processes": 2}, "answers in one process"),
         (
             {"llm": connect(Model("rules")), "role_llm": {"planner": connect(Model("rules"))}},
-            "two different objects for rules",
+            "two different objects are given for the model rules",
         ),
     ],
 )

@@ -72,6 +72,15 @@ def test_a_notebook_plays_a_run_and_shows_it() -> None:
     assert bars == [""], "the bar is there while the run is played, and gone when it has ended"
 
 
+def test_a_notebook_compares_and_shows_the_tables_once() -> None:
+    settings = "seeds=2, num_agents=2, max_timesteps=2, two_timescale=1, llm='rules', db='b.duckdb'"
+    first, last = played(f"{FIRST}found = le.compare('worker=io', 'worker=cot', {settings})", "found")
+    assert [output.name for output in first.outputs] == ["stderr"] * len(first.outputs)
+    assert "4/4 runs" in "".join(printed([first]))
+    assert "2 arms on the same people" not in "".join(printed([first]))
+    assert "2 arms on the same people" in shown(last)["text/html"]
+
+
 @pytest.mark.slow
 def test_an_interrupted_cell_leaves_a_run_that_can_be_looked_at_and_resumed(cli: CommandLine) -> None:
     seen: list[str] = []

@@ -53,6 +53,7 @@ def eventually(look: Callable[[], Any]) -> Any:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_to_its_end_as_a_script() -> None:
     done = python(str(ROOT / "docs/notebooks/tax_lab.py"))
     assert done.returncode == 0, done.stderr

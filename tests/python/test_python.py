@@ -68,6 +68,7 @@ def differing(one: str, other: str) -> dict[str, int]:
         return found
 
 
+@pytest.mark.slow
 def test_the_rows_are_those_of_the_command_line_in_a_script_a_thread_and_a_loop(
     cli: CommandLine,
 ) -> None:
@@ -157,6 +158,7 @@ def test_nothing_can_be_written_through_a_run() -> None:
     assert not Path("stolen.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_run_can_be_looked_at_in_its_own_process_while_it_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 

@@ -170,6 +170,13 @@ def test_without_a_model_one_line_says_how_to_give_one() -> None:
         game()(seed=1)
 
 
+def test_a_file_of_a_game_with_other_modules_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = str(tmp_path / "game.json")
+    game(worker="cot").save(file)
+    with pytest.raises(le.UsageError, match=r"^this game has the predictor [^\n]*, and the saved one has [^\n]*$"):
+        game(worker="io").load(file)
+
+
 def test_pickling_is_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"save\('game.json'\)"):
         pickle.dumps(game())
@@ -215,6 +222,7 @@ def test_each_predictor_can_have_its_own_model() -> None:
     assert played.schedule.rates == (50, 50, 50)
 
 
+@pytest.mark.slow
 def test_evaluate_with_eight_threads_gives_what_one_thread_gives() -> None:
     program, metric = game(scenario="bounded"), le.metric("episode")
     runs = [

@@ -209,6 +209,7 @@ def test_a_value_that_cannot_be_used_is_refused_in_one_line(role: Any, facts: di
 # -- people ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_people_are_those_of_a_run_and_so_is_oracle() -> None:
     run = le.simulate(llm="rules", num_agents=6, max_timesteps=2, two_timescale=2, seed=5, db="a.duckdb")
     people = le.people(6, seed=5)

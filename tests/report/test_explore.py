@@ -47,6 +47,7 @@ def shown(page: str, source: Source, asked: dict[str, Any] | None = None) -> str
     return "\n".join(part.text for part in parts if part is not None)
 
 
+@pytest.mark.slow
 def test_the_curve_has_the_stored_utility_at_the_chosen_hours_and_its_maximum_at_the_best(
     played: Path, source: Source
 ) -> None:
@@ -118,6 +119,7 @@ def test_playing_starts_at_the_year_to_which_the_slider_was_moved(played: Path, 
     assert page.picker(source, values, asked).value == 3
 
 
+@pytest.mark.slow
 def test_calls_are_filtered_by_the_version_of_their_prompt_and_two_versions_are_compared(
     played: Path, source: Source
 ) -> None:
@@ -174,7 +176,7 @@ def test_a_run_whose_first_year_is_not_complete_tells_how_many_calls_are_in_flig
     assert "<dt>calls in flight</dt><dd>3</dd>" in page
 
 
-def test_a_saved_question_is_answered_with_its_defaults(source: Source) -> None:
+def test_a_saved_query_is_answered_with_its_defaults(source: Source) -> None:
     page = shown("SQL", source, {"question": "hours_by_wage_decile"})
     assert "<table>" in page
     assert 'aria-label="The answer as a chart, point: hours_before, hours_after over decile"' in page

@@ -90,6 +90,7 @@ def test_a_lorenz_curve_of_many_people_is_thinned_and_still_ends_with_all_income
         assert (points[-1]["people"], points[-1]["held"]) == (100, 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "panels"), [("hours", 1), ("income", 2)])
 def test_the_steps_of_a_distribution_add_to_all_workers(name: str, panels: int, stored: Stored) -> None:
     shares = [row["share"] for row in rows(of(name, stored, BOUNDED), "share")]

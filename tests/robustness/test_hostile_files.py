@@ -178,7 +178,7 @@ def test_settings_that_cannot_be_played_are_named(cli: CommandLine, good: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", hostile.STATEMENTS.values(), ids=hostile.STATEMENTS)
-def test_rows_that_no_run_writes_are_no_bug_of_ours(cli: CommandLine, good: Path, statement: str) -> None:
+def test_readers_report_rows_that_no_run_writes_in_one_line(cli: CommandLine, good: Path, statement: str) -> None:
     hostile.with_statement(good, statement)
     for args in READS:
         said_in_one_line_or_done(cli, *args)
@@ -186,7 +186,9 @@ def test_rows_that_no_run_writes_are_no_bug_of_ours(cli: CommandLine, good: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", hostile.STATEMENTS.values(), ids=hostile.STATEMENTS)
-def test_nor_for_any_other_command(cli: CommandLine, good: Path, statement: str) -> None:
+def test_other_commands_report_rows_that_no_run_writes_in_one_line(
+    cli: CommandLine, good: Path, statement: str
+) -> None:
     hostile.with_statement(good, statement)
     for args in MORE:
         said_in_one_line_or_done(cli, *args)

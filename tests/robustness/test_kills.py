@@ -380,6 +380,7 @@ def test_a_killed_command_that_is_given_again_comes_to_the_same_end(
     assert len(kills) == SCENARIOS[name].kills
 
 
+@pytest.mark.slow
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize(("name", "kills"), [("export", 3), ("run io", 4), ("import", 3)])
 def test_ten_kills(program: Program, name: str, kills: int, tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_receiver_stands_for_higher_rates_on_what_others_earn() -> None:
     assert answer == {"stand": True, "rate_changes": [0, 10, 10]}
 
 
-def test_who_is_left_cold_by_the_budget_seldom_stands() -> None:
+def test_citizens_whom_taxes_hardly_affect_rarely_stand() -> None:
     untaxed = uniform(BRACKETS["three"], 0)
     answers = [
         policies.stand_for_office(citizen(PAYER, untaxed), np.random.default_rng(seed))["stand"] for seed in range(200)

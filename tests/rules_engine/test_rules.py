@@ -174,7 +174,7 @@ def test_questions_put_all_at_once_get_the_answers_of_one_by_one() -> None:
 @pytest.mark.first_cases(14)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_prompt_is_read_back_to_the_letter_and_by_its_own_format(question: str, adapter: str) -> None:
+def test_a_prompt_is_read_back_exactly_and_by_its_own_format(question: str, adapter: str) -> None:
     sent = request(question, adapter=adapter)
     found = prompt_parser.find(str(sent.system), [message.text or "" for message in sent.messages])
     assert found is not None

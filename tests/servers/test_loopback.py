@@ -200,7 +200,7 @@ def test_preflight_says_what_is_wrong_before_anything_is_spent(cli, server, mode
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_ends_the_run_with_whole_years(cli):
+def test_a_server_that_dies_leaves_only_complete_years(cli):
     with Loopback(fault=lambda n, body: failure(500, "dead", retry_after=0.01) if n > 12 else None) as server:
         result = cli("run", *SMALL, "--base-url", server.url, "--db", "a.duckdb")
     assert result.code == 1

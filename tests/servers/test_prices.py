@@ -20,7 +20,7 @@ def usage(**counts: int) -> lm15.Usage:
     return lm15.Usage(**counts)
 
 
-def test_the_table_says_when_and_whence() -> None:
+def test_the_table_states_years_and_sources() -> None:
     assert date.fromisoformat(table()["date"]) > date(2026, 1, 1)
     assert "LiteLLM" in table()["source"]
     assert len(built_in()) > 25

@@ -190,7 +190,7 @@ def test_a_sincere_voter_says_what_it_wants(utility: list[float], names: list[in
     assert all(wants[name] >= np.mean(utility) * (1 - 1e-9) for name in approved)
 
 
-def test_a_sincere_voter_tells_equals_apart_by_lot() -> None:
+def test_a_sincere_voter_breaks_ties_at_random() -> None:
     ballots = Counter(sincere_ballot("name", [1.0, 1.0 + 1e-12, 0.0], [4, 6, 8], lot(seed)) for seed in range(100))
     assert set(ballots) == {(4,), (6,)}
     assert min(ballots.values()) > 25

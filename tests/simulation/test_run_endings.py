@@ -33,7 +33,7 @@ class Mortal(RulesEngine):
         return super().complete(request)
 
 
-def test_a_model_that_dies_leaves_whole_years_only(tmp_path: Path) -> None:
+def test_a_model_that_dies_leaves_only_complete_years(tmp_path: Path) -> None:
     """Four workers and a planner every second year: questions 1-5, 6-9, 10-14. The third year breaks off."""
     path = str(tmp_path / "died.duckdb")
     with Store(path) as store, pytest.raises(ModelError) as refusal:

@@ -24,7 +24,7 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 # -- lineage ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_every_asked_decision_has_one_successful_call_and_no_other_has_any(played: Played) -> None:
     rows = played.all("""
         SELECT asked, fallback, count(c.call_id), min(c.call_id) IS NOT DISTINCT FROM any_value(d.call_id),
@@ -38,7 +38,7 @@ def test_every_asked_decision_has_one_successful_call_and_no_other_has_any(playe
     assert all(row == (False, False, 0, True, None) for row in rows if not row[0])
 
 
-@pytest.mark.first_cases(22)
+@pytest.mark.first_cases(12)
 def test_no_call_is_an_orphan(played: Played) -> None:
     """Every call belongs to a row that came of it, by year and agent."""
     orphans = played.all("""
@@ -62,7 +62,7 @@ def test_no_call_is_an_orphan(played: Played) -> None:
     assert played.all("SELECT call_id FROM lm_calls GROUP BY ALL HAVING count(*) > 1") == []
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_every_call_says_by_whom_and_how_it_was_made(played: Played) -> None:
     assert played.all("SELECT DISTINCT model, status, attempt, strategy FROM lm_calls") in (
         [("rules", "ok", 0, played.config.prompt_algo)],

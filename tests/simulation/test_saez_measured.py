@@ -58,6 +58,7 @@ def test_the_law_in_force_does_not_depend_on_years_after_the_decision() -> None:
     assert world.schedule.rates == rates[8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [5, 6, 7])
 def test_a_run_that_is_resumed_or_forked_has_the_same_laws(cli: CommandLine, at: int) -> None:
     """Also if workers remember fewer years than the planner has measured."""

@@ -57,19 +57,19 @@ def test_rebates_sum_to_the_revenue_to_the_cent(played: Played) -> None:
     assert off == []
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_every_agent_has_one_decision_a_year(played: Played) -> None:
     counted = played.all("SELECT year, agent, count(*) FROM decisions GROUP BY ALL ORDER BY ALL")
     config = played.config
     assert counted == [(year, agent, 1) for year in range(config.max_timesteps) for agent in range(config.num_agents)]
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_hours_are_within_a_week(played: Played) -> None:
     assert played.all("SELECT * FROM decisions WHERE labor NOT BETWEEN 0 AND 100 OR labor <> round(labor)") == []
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_workers_who_are_not_asked_never_change_their_hours(played: Played) -> None:
     rows = played.all("""
         SELECT agent, min(labor), max(labor) FROM decisions JOIN agents USING (run_id, agent)
@@ -80,7 +80,7 @@ def test_workers_who_are_not_asked_never_change_their_hours(played: Played) -> N
     assert all(40 <= least == most <= 60 for _, least, most in rows)
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_income_tax_and_utility_are_what_the_law_and_the_hours_make_them(played: Played) -> None:
     for year, thresholds, rates in played.all("SELECT year, thresholds, rates FROM years"):
         d = played.columns(f"""
@@ -93,13 +93,13 @@ def test_income_tax_and_utility_are_what_the_law_and_the_hours_make_them(played:
         assert d["utility"] == pytest.approx(worth, abs=1e-6)
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_regret_is_what_was_missed_and_never_negative(played: Played) -> None:
     wrong = "regret < 0 OR abs(best_utility - utility - regret) > 1e-6"
     assert played.all(f"SELECT * FROM decisions WHERE {wrong}") == []
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_no_hours_are_better_than_the_best(played: Played) -> None:
     for year, thresholds, rates in played.all("SELECT year, thresholds, rates FROM years"):
         d = played.columns(f"""
@@ -119,14 +119,14 @@ def test_no_hours_are_better_than_the_best(played: Played) -> None:
 # -- people, their verdicts and what everybody wants --------------------------------------------------------------
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_only_egotistical_workers_of_a_society_carry_a_persona(played: Played) -> None:
     society = played.config.scenario != "rational"
     rows = played.all("SELECT utility_type, persona IS NOT NULL FROM agents")
     assert all(carries == (society and kind == "egotistical") for kind, carries in rows)
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_only_asked_people_judge_the_tax_policy(played: Played) -> None:
     rows = played.all("""
         SELECT a.persona IS NOT NULL AND asked, satisfied IS NOT NULL FROM decisions JOIN agents a USING (run_id, agent)
@@ -134,7 +134,7 @@ def test_only_asked_people_judge_the_tax_policy(played: Played) -> None:
     assert all(person == judged for person, judged in rows)
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_dissatisfaction_costs_half_of_the_size_of_utility(played: Played) -> None:
     d = played.columns("SELECT utility, adjusted_utility, coalesce(satisfied, true) AS content FROM decisions")
     felt = np.where(d["content"], d["utility"], d["utility"] - 0.5 * np.abs(d["utility"]))
@@ -147,7 +147,7 @@ def counted(played: Played) -> str:
     return "adjusted_utility" if halves else "utility"
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_every_workers_objective_is_its_utility_types(played: Played) -> None:
     wrong = played.all(f"""
         SELECT utility_type, objective FROM decisions JOIN agents USING (run_id, agent) JOIN years USING (run_id, year)
@@ -157,7 +157,7 @@ def test_every_workers_objective_is_its_utility_types(played: Played) -> None:
     assert wrong == []
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_utility_types_come_in_their_percentages(played: Played) -> None:
     counted = dict(played.all("SELECT utility_type, count(*) FROM agents GROUP BY ALL"))
     config = played.config
@@ -169,7 +169,7 @@ def test_utility_types_come_in_their_percentages(played: Played) -> None:
         assert counted.get(kind, 0) == round(config.num_agents * percent / 100)
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_welfare_is_the_chosen_function_of_utilities_as_they_count(played: Played) -> None:
     column = {"paper": "swf_paper"}.get(played.config.welfare, played.config.welfare)
     for year, welfare, same in played.all(f"SELECT year, welfare, {column} FROM years"):
@@ -201,7 +201,7 @@ WELFARE = {
 # -- the law ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_rates_change_only_when_a_tax_year_begins_and_by_what_was_decided(played: Played) -> None:
     before = None if played.config.planner_type != "LLM" else [50.0] * len(BRACKETS[played.config.bracket_setting])
     may_change = played.elections()
@@ -213,14 +213,14 @@ def test_rates_change_only_when_a_tax_year_begins_and_by_what_was_decided(played
         before = rates
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_a_planner_without_a_model_never_changes_the_law(played: Played) -> None:
     if played.config.planner_type == "LLM":
         return
     assert played.all("SELECT count(DISTINCT (thresholds, rates)), count(planner_call_id) FROM years") == [(1, 0)]
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_the_brackets_are_those_of_the_setting_or_of_the_law(played: Played) -> None:
     own = {"US_FED": US_FED.thresholds, "SAEZ_THREE": BRACKETS["three"]}
     edges = own.get(played.config.planner_type, BRACKETS[played.config.bracket_setting])
@@ -229,7 +229,7 @@ def test_the_brackets_are_those_of_the_setting_or_of_the_law(played: Played) -> 
         assert played.all("SELECT DISTINCT rates FROM years") == [(list(US_FED.rates),)]
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_there_is_a_leader_only_after_an_election_with_a_winner(played: Played) -> None:
     elected = {year: agent for year, agent in played.all("SELECT year, candidate FROM platforms WHERE elected")}
     leader = None
@@ -240,7 +240,7 @@ def test_there_is_a_leader_only_after_an_election_with_a_winner(played: Played) 
         assert leader is None
 
 
-@pytest.mark.first_cases(26)
+@pytest.mark.first_cases(12)
 def test_every_vote_is_for_a_candidate_or_an_abstention_and_the_rule_finds_the_winner(played: Played) -> None:
     rule, world = ELECTION_RULES[played.config.election_rule], create(played.config)
     for (year,) in played.all("SELECT DISTINCT year FROM platforms"):
@@ -263,8 +263,8 @@ def test_every_vote_is_for_a_candidate_or_an_abstention_and_the_rule_finds_the_w
             assert cast.count(winner) == max(map(cast.count, standing))
 
 
-@pytest.mark.first_cases(26)
-def test_what_binds_is_done_and_no_leader_is_asked(played: Played) -> None:
+@pytest.mark.first_cases(12)
+def test_binding_platforms_become_law_without_a_question_to_the_leader(played: Played) -> None:
     if not played.config.binding_platforms:
         return
     assert played.all("SELECT count(*) FROM lm_calls WHERE signature = 'GovernAsLeader'") == [(0,)]

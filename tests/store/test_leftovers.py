@@ -66,7 +66,7 @@ def test_what_a_killed_process_left_is_removed_when_the_database_is_opened(dead:
     assert [path for path in (*left, address) if path.exists()] == []
 
 
-def test_what_is_young_or_in_use_or_of_others_stays(dead: int, temporary: Path) -> None:
+def test_cleaning_up_keeps_recent_used_and_foreign_files(dead: int, temporary: Path) -> None:
     kept = [
         old(Path(f"{DB}.new-{os.getppid()}")),
         old(Path(f"{DB}.new-model")),

@@ -149,7 +149,7 @@ def test_a_faulty_client_ends_only_its_own_connection(request_: bytes, recwarn: 
         assert snapshots.status(DB)["path"] == DB
 
 
-def test_a_mute_client_delays_no_other() -> None:
+def test_a_silent_client_does_not_delay_others() -> None:
     with Store(DB, serve=True), socket.socket(socket.AF_UNIX) as mute, socket.socket(socket.AF_UNIX) as slow:
         mute.connect(snapshots.socket_path(DB))
         slow.connect(snapshots.socket_path(DB))

@@ -208,7 +208,7 @@ def test_a_newer_schema_is_not_read() -> None:
         select("newer.duckdb", "SELECT 1")
 
 
-def test_a_refused_file_is_let_go_of() -> None:
+def test_a_refused_file_is_closed() -> None:
     """A caller that keeps the error must not keep the file open."""
     with duckdb.connect("other.duckdb") as other:
         other.execute("CREATE TABLE mine AS SELECT 42 AS a")

@@ -52,7 +52,7 @@ def runs(nobody_pays: None, played: bytes) -> None:
 # -- the files -------------------------------------------------------------------------------------------------------
 
 
-def test_there_are_real_ones() -> None:
+def test_the_saved_queries_are_listed() -> None:
     assert len(NAMES) >= 12
 
 

@@ -148,6 +148,7 @@ def test_the_views_of_a_run_agree_with_its_tables(cli: CommandLine) -> None:
     assert rows(f"{held} GROUP BY year ORDER BY year") == [{**year, "voters": 5, "winners": 1} for year in years]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bracket_setting", ["flat", "three", "US_FED"])
 def test_the_panel_has_the_marginal_rate_at_each_income(cli: CommandLine, bracket_setting: str) -> None:
     """By the function that taxes the workers; incomes at edges and of nobody's work included."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.store.columns import Reader, Row
 from pipeline.store.exchange.manifest import FORMAT, FORMAT_VERSION, MANIFEST, RUN_KEYS
 from pipeline.store.reader import ReadOnlyStore, readable
-from pipeline.store.run_lookup import find_run, with_ancestors
+from pipeline.store.run_lookup import find_runs, with_ancestors
 from pipeline.store.schema import SCHEMA_VERSION, check_owner, explain, read_as_of_today
 from pipeline.temporary_files import draft_folder_of
 from programs.user_files import LARGEST_MANIFEST
@@ -35,9 +35,16 @@ Columns = dict[str, list[str]]
 """The columns of every table but `meta`."""
 
 
-def export(db: str, runs: str, to: str) -> dict[str, Any]:
-    """Write a run with its ancestors, or `all` runs and studies, to the new folder `to`; returns the manifest.
+Describe = Callable[[Reader, Path, dict[str, Any]], str]
+"""A text about an export, from its database, its folder and its manifest."""
 
+DESCRIPTION = "README.md"
+
+
+def export(db: str, runs: Sequence[str], to: str, *, describe: Describe | None = None) -> dict[str, Any]:
+    """Write runs with their ancestors, or `all` runs and studies, to the new folder `to`; returns the manifest.
+
+    `runs`: numbers, names or ranges of numbers. `describe` makes the text of README.md; without it there is none.
     Files are written to a draft folder, which is renamed at the end, so a partial export never looks complete.
     """
     check_new(to)
@@ -45,7 +52,12 @@ def export(db: str, runs: str, to: str) -> dict[str, Any]:
         with ReadOnlyStore(path) as reader:
             chosen = chosen_runs(reader, runs)
         with new_folder(to) as part:
-            return _write(path, part, chosen, studies=runs == "all")
+            manifest = _write(path, part, chosen, studies=list(runs) == ["all"])
+            if describe is not None:
+                with ReadOnlyStore(path) as reader:
+                    text = describe(reader, part, manifest)
+                (part / DESCRIPTION).write_text(text, encoding="utf-8", newline="\n")
+            return manifest
 
 
 @contextmanager
@@ -93,14 +105,15 @@ def check_new(to: str) -> Path:
     return target
 
 
-def chosen_runs(reader: Reader, runs: str) -> Sequence[Row]:
-    """The rows of all runs, or of one run and its ancestors."""
-    if runs == "all":
+def chosen_runs(reader: Reader, runs: Sequence[str]) -> Sequence[Row]:
+    """The rows of all runs (`all`), or of `runs` and their ancestors, which come first."""
+    if list(runs) == ["all"]:
         rows = reader.rows("SELECT * FROM runs ORDER BY run_id")
         if not rows and not reader.rows("SELECT 1 FROM studies LIMIT 1"):
             raise UsageError(f"there are no runs in {reader.path}")
         return rows
-    return [*with_ancestors(reader, find_run(reader, runs))][::-1]
+    families = [[*with_ancestors(reader, run)][::-1] for run in find_runs(reader, runs)]
+    return [*{row["run_id"]: row for family in families for row in family}.values()]
 
 
 def _write(path: str, folder: Path, chosen: Sequence[Row], *, studies: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from support.command_line import CommandLine
 from support.own_parts import DB, SMALL, played
 
 
+@pytest.mark.slow
 def test_fixed_rates_are_the_law_of_every_year_in_sql_summary_and_report(cli: CommandLine) -> None:
     result = cli("run", *SMALL, "--rates", "30/42.5/60", *DB)
     assert result.code == 0, result.err
@@ -23,10 +24,12 @@ def test_fixed_rates_are_the_law_of_every_year_in_sql_summary_and_report(cli: Co
     assert cli("replay", "1", *DB).code == 0
 
 
+@pytest.mark.slow
 def test_fixed_rates_at_the_start_are_the_uniform_planner(cli: CommandLine) -> None:
     assert played(cli, "--rates", "50/50/50") == played(cli, "--planner-type", "UNIFORM", db="b.duckdb")
 
 
+@pytest.mark.slow
 def test_a_fork_can_fix_the_rates_and_end_them(cli: CommandLine) -> None:
     played(cli)
     assert cli("fork", "1", "--at", "2", "--rates", "10/20/30", *DB).code == 0

@@ -13,6 +13,7 @@ from pipeline.economy.welfare import WELFARE
 from programs.plugins import KINDS
 
 
+@pytest.mark.slow
 def test_an_own_welfare_function_is_the_objective_in_the_numbers_and_in_the_prompt(cli: CommandLine) -> None:
     years = played(cli, "--welfare", "mine:middle")
     query = "SELECT year, median(utility) AS middle FROM decisions GROUP BY year ORDER BY year"
@@ -22,6 +23,7 @@ def test_an_own_welfare_function_is_the_objective_in_the_numbers_and_in_the_prom
     assert all(row["welfare_best_response"] <= row["welfare_oracle"] + 1e-6 for row in years)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planner", ["LLM", "SAEZ", "ORACLE"])
 def test_an_own_copy_of_a_built_in_welfare_function_gives_the_same_years(cli: CommandLine, planner: str) -> None:
     own = played(cli, "--welfare", "mine:mean", "--planner-type", planner, db="own.duckdb")
@@ -41,6 +43,7 @@ def test_a_function_that_knows_one_population_only_gives_what_a_stacked_one_give
     assert single(u[0], z[0], w) == 20
 
 
+@pytest.mark.slow
 def test_an_own_law_sets_fixed_rates_or_those_of_each_tax_year(cli: CommandLine) -> None:
     assert [row["rates"] for row in played(cli, "--planner-type", "mine:steep")] == [[30, 50, 70]] * 4
     creeping = played(cli, "--planner-type", "mine:Creeping", db="b.duckdb")
@@ -54,6 +57,7 @@ def test_oracle_is_at_least_as_good_as_the_runs_own_law(cli: CommandLine) -> Non
     assert year["welfare_best_response"] <= year["welfare_oracle"] + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["mine:first_named", "mine:Lot"])
 def test_an_own_election_rule_elects_the_leaders(cli: CommandLine, rule: str) -> None:
     democracy = ("--scenario", "democratic", "--platforms", "--election-rule", rule)
@@ -69,6 +73,7 @@ def test_an_own_election_rule_elects_the_leaders(cli: CommandLine, rule: str) ->
     assert judged.code == 0, judged.err
 
 
+@pytest.mark.slow
 def test_an_own_copy_of_plurality_elects_the_same_leaders(cli: CommandLine) -> None:
     democracy = ("--scenario", "democratic", "--platforms", "--election-rule")
     own = played(cli, *democracy, "mine:most", db="own.duckdb")
@@ -76,6 +81,7 @@ def test_an_own_copy_of_plurality_elects_the_same_leaders(cli: CommandLine) -> N
     assert [row["leader"] for row in own] == [row["leader"] for row in built_in]
 
 
+@pytest.mark.slow
 def test_an_own_experiment_is_played_and_judged(cli: CommandLine) -> None:
     result = cli("experiment", "mine:HALVES", *SMALL[:-2], "--seeds", "2", "--json", *DB)
     assert result.code == 0, result.err
@@ -109,6 +115,7 @@ PACKAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PACKAGED)
 def test_the_name_of_an_entry_point_does_what_module_and_name_do(cli: CommandLine, package: None, kind: str) -> None:
     by_entry_point, by_name = PACKAGED[kind]

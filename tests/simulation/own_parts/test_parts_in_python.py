@@ -22,6 +22,7 @@ def test_processes_have_the_parts_too(cli: CommandLine) -> None:
     assert one == played(cli, *flags, "--processes", "2", db="two.duckdb")
 
 
+@pytest.mark.slow
 def test_python_takes_the_objects_themselves_and_their_names() -> None:
     import mine  # type: ignore[import-not-found]
 

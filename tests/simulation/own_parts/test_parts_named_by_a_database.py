@@ -70,6 +70,7 @@ def test_no_part_that_only_a_database_names_is_imported(
         assert result.code == 0, result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["eval", "replay", "report", "interview"])
 def test_a_part_that_is_allowed_again_is_used(cli: CommandLine, command: str) -> None:
     assert cli("run", *SMALL, "--welfare", "mine:middle", "--planner-type", "mine:steep", *DB).code == 0

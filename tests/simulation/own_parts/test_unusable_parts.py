@@ -208,6 +208,7 @@ def test_an_experiment_that_cannot_be_used_is_one_line(cli: CommandLine, broken:
     assert len(result.err.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_run_whose_callback_fails_is_marked_and_can_be_resumed(cli: CommandLine, broken: None) -> None:
     assert cli("run", *SMALL, "--callback", "broken:shouting", *DB).code == 2
     (run,) = cli.sql("SELECT status FROM runs", "a.duckdb")
