@@ -54,7 +54,7 @@ def sql(
     if ui:
         from evals.sql.terminal_ui import open_ui
 
-        if query is not None or list_all or output or format or json or param:
+        if query is not None or list_all or output or figure or format or json or param:
             raise UsageError("--ui opens the whole database; leave the query and its output out")
         raise typer.Exit(open_ui(db))
     from evals.sql.command import print_query, print_questions
