@@ -108,7 +108,7 @@ def test_null_and_infinite_numbers_are_left_out_and_a_name_can_be_null() -> None
     assert answers.drawn(DeclaredChart("bar", "who", ("n",)), ["who", "n"], rows[2:]) == (None, "")
 
 
-def test_more_panels_series_or_rows_than_can_be_told_apart_are_named() -> None:
+def test_more_panels_series_or_rows_than_can_be_distinguished_are_named() -> None:
     many = [(i, i, f"s{i}") for i in range(30)]
     drawing, left_out = answers.drawn(charts.parse("bar x=a y=b each=c"), ["a", "b", "c"], many)
     assert len(spec(drawing, Size(900, 150))["concat"]) == answers.MOST_PANELS
