@@ -290,6 +290,13 @@ class RunConfig:
         return len(self.thresholds if own is None else BRACKETS[own])
 
     @property
+    def lowest_rate(self) -> float:
+        """The lowest rate in percent that a planner may set: -100 if its first law has a negative one, else 0."""
+        from pipeline.economy.tax import lowest_rate
+
+        return lowest_rate(self.rates if self.own_law is None else self.own_law.rates)
+
+    @property
     def satisfaction_counts(self) -> bool:
         """Whether dissatisfaction with the tax policy lowers the objective."""
         return SCENARIOS[self.scenario].satisfaction and self.satisfaction == "objective"

@@ -14,7 +14,8 @@ STRATEGIES = ("io", "cot", "sc", "best_of_n", "refine", "reflect", "knn")
 
 FIGURES = (
     *("schedule", "welfare", "gains", "hours_by_decile", "hours", "lorenz", "income", "regret", "regret_by_wage"),
-    *("best_hours", "satisfaction", "satisfaction_over_years", "elections", "cost"),
+    *("best_hours", "satisfaction", "satisfaction_over_years", "elections", "laffer", "mvpf", "inverse_weights"),
+    *("elasticity", "cost"),
 )
 
 Completion = Callable[[str], list[str]]

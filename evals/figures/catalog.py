@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.figures import by_decile, decisions, distributions, schedules
+from evals.figures import by_decile, decisions, distributions, public_finance, schedules
 from evals.figures.style import Drawing, Size
 from evals.policies.loaded_run import LoadedRun
 from pipeline.store.columns import Reader
@@ -138,6 +138,35 @@ FIGURES: Mapping[str, Figure] = {
         wide=True,
         height=190,
         absent="no election was held (scenario democratic)",
+    ),
+    "laffer": Figure(
+        "Laffer curve",
+        "Revenue per worker of a flat tax at each rate if every worker best-responds, its peak, and the revenue of the "
+        "last law (docs/incidence.md).",
+        public_finance.laffer,
+        wide=True,
+    ),
+    "mvpf": Figure(
+        "Marginal value of public funds",
+        "What workers would pay to avoid a rise of a bracket's rate in the last law, per dollar that it raises: at 1, "
+        "the dashed line, it costs nothing beyond the revenue; a triangle at the top stands for more than 4, or for a "
+        "rate that raises revenue if lowered.",
+        public_finance.mvpf,
+        absent="no worker earns anything",
+    ),
+    "inverse_weights": Figure(
+        "Welfare weights that make the law optimal",
+        "Mean welfare weight by decile of wages under which no small change of a rate of the last law raises welfare; "
+        "of all such weights the closest to equal ones, the dashed line.",
+        public_finance.inverse_weights,
+        absent="no positive weights make the last law optimal, or there are fewer than ten workers",
+    ),
+    "elasticity": Figure(
+        "The elasticity that the workers showed",
+        "Log income against the log net-of-tax rate within workers, in the last year of each law: each dot is the mean "
+        "of a twentieth of the observations, by the net-of-tax rate at 40 hours, and the slope is the elasticity.",
+        public_finance.elasticity,
+        absent="the law did not change",
     ),
     "cost": Figure(
         "Tokens",

@@ -142,7 +142,7 @@ def figures(about: Subject) -> LawFigures:
         curve=flat_revenue(economy, wages, CURVE),
         peak=laffer_peak(economy, wages),
         pareto=pareto_reforms(economy, law, wages),
-        weights=_by_decile(inverse_optimum(small), wages),
+        weights=by_decile(inverse_optimum(small), wages),
         against={
             name: incidence_of_law(economy, wages, law, other, windfall=windfall)
             for name, other in _others(setting, law).items()
@@ -150,7 +150,8 @@ def figures(about: Subject) -> LawFigures:
     )
 
 
-def _by_decile(weights: FloatArray | None, wages: FloatArray) -> tuple[float, ...] | None:
+def by_decile(weights: FloatArray | None, wages: FloatArray) -> tuple[float, ...] | None:
+    """Means by decile of wages; empty with fewer than ten workers, None without weights."""
     if weights is None:
         return None
     if len(wages) < 10:

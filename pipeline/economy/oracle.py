@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.economy.equilibrium import welfare_of
-from pipeline.economy.tax import FloatArray
+from pipeline.economy.tax import FloatArray, lowest_rate
 from pipeline.economy.utility import Economy, evenly_spaced
 from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
@@ -42,9 +42,6 @@ FEW = 500
 
 RANDOM_STARTS = 16
 """The number of random starts, drawn with a fixed seed, for more brackets and at most `FEW` workers."""
-
-LOWEST = -100.0
-"""The lowest rate in percent, if there are negative rates at all."""
 
 SAMPLES = {"grid": 20_000, "lattice": 300, "climb": 500}
 """The most workers in the samples that find starts for the last climbs; the last climbs use all workers."""
@@ -114,7 +111,7 @@ def optimum(
 ) -> Optimum:
     """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare if workers best-respond.
 
-    Rates are from 0 to 100 percent, or from `LOWEST` if a candidate on the same thresholds has a negative rate.
+    Rates are from 0 to 100 percent, or from -100 if a candidate on the same thresholds has a negative rate.
     The result is at least as good as each of the `candidates` on the same thresholds, and as each schedule that differs
     from it by a `POLISH` move of one or two rates; rates are resolved to 0.01 points. Welfare has many local optima,
     because workers jump between brackets where rates fall, so this is a search; `Certificate` documents its extent. In
@@ -129,7 +126,7 @@ def optimum(
     wage = np.asarray(wages, dtype=float)
     welfare = _welfare_of(economy, thresholds, wage, welfare_function)
     rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
-    lowest = LOWEST if rivals.size and rivals.min() < 0 else 0.0
+    lowest = lowest_rate(rivals.ravel().tolist())
     found = _search_grid(economy, thresholds, wage, welfare_function)
     ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
     polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1, lowest=lowest)

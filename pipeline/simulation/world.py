@@ -183,6 +183,10 @@ class World:
         windfall = self.windfall if year is None else self.exposure.windfall(year)
         return replace(setting_of(self.config, wages, windfall=windfall), economy=self.economy)
 
+    def changed(self, changes: tuple[int, ...]) -> TaxSchedule:
+        """The schedule in force with each rate moved by `changes` points, within what a government may set."""
+        return self.schedule.changed(changes, self.config.lowest_rate)
+
     def planned(self, year: int = 0) -> TaxSchedule:
         """The schedule of a baseline planner in `year`; computed once per economy, or each year if it depends on it.
 

@@ -101,11 +101,12 @@ def set_tax_rates(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     beliefs = response_surface.fit(
         x, welfare, years / years.min(), weight_of_rates(inputs.get("economy", ""), len(rates))
     )
+    lowest = -100 if min(rates.min(), x.min()) < 0 else 0
     expected, doubt = beliefs.at(x)
     surest = x[int(np.argmax(expected - CAUTION * doubt))]
 
     def appeal(changes: Floats) -> Floats:
-        at = np.clip(rates + changes, np.minimum(rates, 0), 100)
+        at = np.clip(rates + changes, lowest, 100)
         expected, doubt = beliefs.at(at)
         if inputs["phase"] != "explore":
             return expected - CAUTION * doubt
@@ -230,10 +231,8 @@ def static_gains(inputs: Inputs, platforms: Sequence[Sequence[int]]) -> Floats:
     brackets above.
     """
     rates = np.array(read(TaxSchedule.parse, inputs, "tax_schedule").rates)
-    moved = [
-        np.clip(rates + platform, np.minimum(rates, 0), 100) - rates if len(platform) else 0 * rates
-        for platform in platforms
-    ]
+    lowest = -100 if rates.min() < 0 else 0
+    moved = [np.clip(rates + platform, lowest, 100) - rates if len(platform) else 0 * rates for platform in platforms]
     if "candidates" in inputs:
         others = [candidate.income for candidate in read(Candidates.parse, inputs, "candidates").lines]
         own = _above(inputs, full_time_income(inputs))
