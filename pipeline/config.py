@@ -39,8 +39,8 @@ TELEMETRY = ("otel", "mlflow", "trace_content")
 sends nothing to an address that somebody else gave."""
 
 POPULATION = (
-    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "dollars_of"),
-    *("worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
+    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "participation_cost"),
+    *("dollars_of", "worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
 )
 """Settings that, with the seed, determine the people and the economy that they live in, before any shock."""
 
@@ -50,6 +50,7 @@ PlannerType = Literal[
     "LLM",
     "US_FED",
     "SAEZ",
+    "SAEZ_2002",
     "SAEZ_MEASURED",
     "SAEZ_THREE",
     "SAEZ_FLAT",
@@ -161,6 +162,11 @@ class RunConfig:
         (),
         "mean and standard deviation of the workers' own elasticities of hours with respect to the net wage, "
         "e.g. 0.4,0.1 (default: 0.4 for all; docs/population.md)",
+    )
+    participation_cost: Annotated[float, Ge(0), Le(1e6)] = setting(
+        0.0,
+        "mean fixed cost of work in dollars a year: each worker has its own, drawn from an exponential distribution, "
+        "which it loses if it works at all (docs/population.md)",
     )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     brackets: tuple[float, ...] = setting(
@@ -306,6 +312,17 @@ class RunConfig:
 
         own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type)
         return len(self.thresholds if own is None else BRACKETS[own])
+
+    @property
+    def lowest_rate(self) -> float:
+        """The lowest rate in percent that a planner may set: -100 if its first law has a negative one, or if work has a
+        fixed cost, with which it can be best to pay for work (Saez 2002); else 0."""
+        from pipeline.economy.tax import lowest_rate
+        from signatures.types import LEAST_RATE
+
+        if self.participation_cost:
+            return LEAST_RATE
+        return lowest_rate(self.rates if self.own_law is None else self.own_law.rates)
 
     @property
     def satisfaction_counts(self) -> bool:

@@ -171,6 +171,11 @@ def _check_archetypes(config: Settings) -> None:
             f"--archetypes {config.archetypes} does not fit --elasticity-of-labor {given}, with which each worker has "
             "its own elasticity; leave one of them out"
         )
+    if config.participation_cost:
+        raise ValueError(
+            f"--archetypes {config.archetypes} does not fit --participation-cost {config.participation_cost:g}, with "
+            "which each worker has its own cost of work; leave one of them out"
+        )
     if config.taste_spread:
         raise ValueError(
             f"--archetypes {config.archetypes} does not fit --taste-spread {config.taste_spread:g}: an archetype "

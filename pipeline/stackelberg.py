@@ -20,7 +20,7 @@ from pipeline.agents.given_modules import place_of_module
 from pipeline.agents.given_parts import as_stored
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
-from pipeline.agents.role_modules import Part, Roles, Rules
+from pipeline.agents.role_modules import Part, Roles, Rules, terms_of
 from pipeline.agents.roles import MAIN_QUESTION, QUESTIONS
 from pipeline.agents.rule_agents import RuleAgents
 from pipeline.config import PLACEMENT, ROLES, TELEMETRY, RunConfig, build
@@ -86,7 +86,7 @@ class Stackelberg(Roles):
         given: dict[str, Part] = {"worker": worker, "planner": planner, "voter": voter, "persona": persona}
         parts = {role: Rules() if part == RULES else part for role, part in given.items()}
         config = _configured(settings)
-        super().__init__(parts, config.bracket_count, config.layout)
+        super().__init__(parts, config.bracket_count, config.layout, terms_of(config))
         self.settings = settings
         self.names = {role: part for role, part in parts.items() if not isinstance(part, dspy.Module)}
 
@@ -211,7 +211,8 @@ class Stackelberg(Roles):
         if role not in self.names:
             return True
         parts: dict[str, Part] = {**dict.fromkeys(ROLES, Rules()), role: self.names[role]}
-        plain = getattr(Roles(parts, self.brackets, _configured(self.settings).layout), role)
+        config = _configured(self.settings)
+        plain = getattr(Roles(parts, self.brackets, config.layout, terms_of(config)), role)
         return _state(plain) != _state(getattr(self, role))
 
     def _require_model(self) -> None:

@@ -16,13 +16,16 @@ from pydantic_core import CoreSchema, core_schema
 
 from signatures.texts.numbers import MONEY, NUMBER, dollars
 
+LEAST_RATE = -100.0
+"""The lowest rate in percent that a law can have."""
+
 RateChange = Literal[-20, -10, 0, 10, 20]
 """Percentage points by which one bracket's marginal rate may change at once."""
 
 Platform = tuple[RateChange, ...] | None
 """The changes that a candidate proposes, lowest bracket first; None for a candidate without a proposal."""
 
-Percent = Annotated[float, Field(ge=-100, le=100)]
+Percent = Annotated[float, Field(ge=LEAST_RATE, le=100)]
 Dollars = Annotated[float, Field(ge=0)]
 
 
@@ -64,14 +67,16 @@ class TaxSchedule(BaseModel):
             raise ValueError(f"{len(self.thresholds)} brackets need as many rates, not {len(self.rates)}")
         return self
 
-    def changed(self, changes: tuple[int, ...]) -> TaxSchedule:
-        """This schedule with each rate moved by `changes` percentage points, kept within [0, 100].
+    def changed(self, changes: tuple[int, ...], lowest: float = 0.0) -> TaxSchedule:
+        """This schedule with each rate moved by `changes` percentage points, kept within [`lowest`, 100].
 
-        A negative rate can be raised, and is not lowered.
+        A rate below `lowest` can be raised, and is not lowered.
         """
         if len(changes) != len(self.rates):
             raise ValueError(f"{len(self.rates)} brackets need as many changes, not {len(changes)}")
-        moved = (min(100.0, max(min(0.0, rate), rate + step)) for rate, step in zip(self.rates, changes, strict=True))
+        moved = (
+            min(100.0, max(min(lowest, rate), rate + step)) for rate, step in zip(self.rates, changes, strict=True)
+        )
         return TaxSchedule(thresholds=self.thresholds, rates=tuple(moved))
 
     def __str__(self) -> str:

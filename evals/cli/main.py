@@ -9,7 +9,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from evals.cli import play, public_finance, study, traces  # noqa: F401  each adds its commands
+from evals.cli import evaluate, play, public_finance, study, traces  # noqa: F401  each adds its commands
 from evals.cli.app import app
 from evals.cli.options import completed
 from pipeline import terminal

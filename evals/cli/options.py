@@ -32,6 +32,7 @@ PEOPLE = (
     "min_wage",
     "taste_spread",
     "elasticity_of_labor",
+    "participation_cost",
     "dollars_of",
     "economy",
     "spending",
@@ -162,6 +163,8 @@ def gather_elasticities(arguments: list[str]) -> list[str]:
     >>> gather_elasticities(["--elasticity", "0.1", "0.2", "--seed", "1"])
     ['--elasticity', '0.1,0.2', '--seed', '1']
     """
+    if arguments[:1] == ["eval"]:  # whose numbers are runs
+        return arguments
     gathered: list[str] = []
     for argument in arguments:
         number = re.fullmatch(r"\d*\.?\d+", argument)

@@ -12,54 +12,6 @@ from evals.cli.options import read_toml, with_run_options
 from pipeline.errors import UsageError
 from programs.trust import allowing
 
-
-@app.command(name="eval")
-def eval_(
-    runs: Annotated[list[str], typer.Argument(help="numbers or names of runs, or `all`")],
-    db: Db = DEFAULT_DB,
-    welfare: Annotated[
-        str | None,
-        typer.Option("--welfare", help="`all`, or names separated by commas [default: the runs' own objectives]"),
-    ] = None,
-    years: Annotated[
-        str | None,
-        typer.Option(
-            "--years", help="years to judge as played, e.g. 20-29 [default: the last tax year, and all years]"
-        ),
-    ] = None,
-    csv: Annotated[str | None, typer.Option("--csv", help="CSV file for the policies")] = None,
-    gains_csv: Annotated[
-        str | None, typer.Option("--gains-csv", help="CSV file for who gains, by third and decile of wages")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    allow_code: AllowCode = None,
-) -> None:
-    """Judge runs from their traces: any welfare function, planner share, ORACLE's certificate, and who gains.
-
-    `eval all` also adds the regret and ORACLE figures that runs of older versions lack (docs/store.md).
-
-    Example: llm-economist eval 1 2 --welfare all
-    """
-    from json import dumps
-
-    from evals.evaluate.command import evaluate, keep
-    from evals.evaluate.tables import as_json, print_evaluation, write_csv
-    from evals.output.console import Console
-    from evals.policies import who_gains
-
-    with allowing(allow_code or ()):
-        made = evaluate(runs, db, welfare=welfare, years=years)
-    if csv:
-        write_csv(made, csv, not_over=db)
-    if gains_csv:
-        who_gains.write_csv(((run.run_id, run.gains) for run in made.runs), gains_csv, not_over=db)
-    if json:
-        typer.echo(dumps(as_json(made), allow_nan=False))
-    else:
-        print_evaluation(made, Console())
-    keep(made, db, Console(stderr=True))
-
-
 Seeds = Annotated[str, typer.Option("--seeds", help="seeds of the populations: 20 (1 to 20), 5-9 or 3,5,8")]
 Parallel = Annotated[int, typer.Option("--parallel", min=1, help="concurrent runs, each in its own process")]
 Detect = Annotated[
@@ -355,6 +307,10 @@ def figure(
         str | None, typer.Option("--output", "-o", help=".pdf, .svg, .png or .json file to write")
     ] = None,
     width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
+    year: Annotated[
+        int | None,
+        typer.Option("--year", min=0, help="year of the change of law (hours_by_decile) [default: the largest]"),
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="list the figures")] = False,
     db: Db = DEFAULT_DB,
     allow_code: AllowCode = None,
@@ -362,6 +318,8 @@ def figure(
     """Write a single figure of a report, ready to print.
 
     Example: llm-economist figure lorenz 3 -o lorenz.pdf
+
+    Example: llm-economist figure hours_by_decile 3 --year 20 -o hours.pdf
     """
     from evals.figures.extra import require
 
@@ -373,5 +331,5 @@ def figure(
     if not name or not runs or not output:
         raise UsageError("give a figure, runs and a file: llm-economist figure lorenz 3 -o lorenz.pdf; or --list")
     with allowing(allow_code or ()):
-        size = write(name, runs, output, db=db, inches=width)
+        size = write(name, runs, output, db=db, inches=width, year=year)
     typer.echo(f"{output}: {size / 1000:,.0f} kB")

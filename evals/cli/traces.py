@@ -28,6 +28,10 @@ def sql(
     format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
     json: Annotated[bool, typer.Option("--json", help="same as --format json")] = False,
     output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix sets the format")] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option("--figure", help="file for a chart of the result: .pdf, .svg, .png, .json (extra: report)"),
+    ] = None,
     raw_csv: Annotated[
         bool, typer.Option("--raw-csv", help="CSV without the apostrophe before text that looks like a formula")
     ] = False,
@@ -44,11 +48,13 @@ def sql(
     Example: llm-economist sql "select year, avg(regret) from decisions group by year order by year"
 
     Example: llm-economist sql worst_calls --param run_id=3 --param calls=2
+
+    Example: llm-economist sql learning_curve --figure learning.pdf
     """
     if ui:
         from evals.sql.terminal_ui import open_ui
 
-        if query is not None or list_all or output or format or json or param:
+        if query is not None or list_all or output or figure or format or json or param:
             raise UsageError("--ui opens the whole database; leave the query and its output out")
         raise typer.Exit(open_ui(db))
     from evals.sql.command import print_query, print_questions
@@ -61,6 +67,12 @@ def sql(
     if query is None:
         raise UsageError("give a SELECT, a saved query (llm-economist sql --list), or - for standard input")
     try:
+        if figure is not None:
+            if chosen or output or raw_csv:
+                raise UsageError(
+                    f"--figure {figure} draws the result; ask for --output, --format or --raw-csv without it"
+                )
+            return _draw_query(db, query, figure, param or (), limit, timeout_seconds)
         print_query(
             db,
             query,
@@ -76,6 +88,18 @@ def sql(
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _draw_query(db: str, query: str, output: str, param: Sequence[str], limit: int | None, seconds: float) -> None:
+    from evals.figures.extra import require
+
+    require()
+    from evals.figures.answers import write
+
+    size, left_out = write(db, query, output, parameters=param, limit=limit, seconds=seconds)
+    typer.echo(f"{output}: {size / 1000:,.0f} kB")
+    if left_out:
+        typer.echo(f"the chart shows {left_out}", err=True)
 
 
 @app.command()

@@ -101,6 +101,8 @@ def _rates(world: World, asked: Asked) -> Answered:
     for name, own in OWN.items():
         if (column := getattr(world.population, name)) is not None:
             truth[own] = column.tolist()
+    if lowest := world.config.lowest_rate:
+        truth["lowest_rate"] = lowest
     return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth
 
 

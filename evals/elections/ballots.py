@@ -80,6 +80,7 @@ class Election:
     candidates: Sequence[Row]
     votes: Sequence[Row]
     leader: int | None
+    lowest_rate: float = 0.0
 
     @property
     def standing(self) -> list[int]:
@@ -98,7 +99,7 @@ class Election:
     def offers(self) -> list[TaxSchedule]:
         """The laws that the candidates proposed, in their order; none without platforms."""
         changes = [row["rate_changes"] for row in self.candidates]
-        return [] if None in changes else [self.before.changed(tuple(change)) for change in changes]
+        return [] if None in changes else [self.before.changed(tuple(change), self.lowest_rate) for change in changes]
 
     @property
     def promised(self) -> TaxSchedule | None:

@@ -185,7 +185,7 @@ def diagnose(reader: Reader, run: str) -> Lab:
     if people is None or not record.turns(first):
         raise UsageError(f"run {run_id} has held no election yet: it was interrupted first, or --warmup ends later")
     world = create(config, people[0])
-    found = changes_of_law(record.years, first, start(world.setting()), world.exposure)
+    found = changes_of_law(record.years, first, start(world.setting()), world.exposure, config.lowest_rate)
     kind = "binding" if config.binding_platforms else "free" if config.platforms else "none"
     judge = Judge(world, run_id, record)
     return Lab(run_id, config.election_rule, kind, [judge.figures(change) for change in found])
@@ -276,6 +276,7 @@ class Judge:
             candidates=self.record.candidates.get(change.year, []),
             votes=self.record.votes.get(change.year, []),
             leader=leader,
+            lowest_rate=self.world.config.lowest_rate,
         )
 
     def _votes(self, change: Change, election: Election | None, people: Electorate) -> Mapping[str, Finding]:

@@ -97,7 +97,7 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
     """Judge `runs` (numbers, names, or `all`). UsageError if a run, a year or a welfare function does not exist."""
     wanted = range_of_years(years) if years else None
     with ReadOnlyStore(db) as reader:
-        rows = {row["run_id"]: row for row in _chosen(reader, runs)}
+        rows = {row["run_id"]: row for row in chosen(reader, runs)}
         played = [_load(reader, row, wanted) for row in rows.values()]
     names = welfare_names(welfare, [run.setting.welfare for run in played])
     groups: dict[tuple[object, ...], list[EvaluatedRun]] = {}
@@ -107,7 +107,7 @@ def evaluate(runs: Sequence[str], db: str, *, welfare: str | None, years: str | 
     return Evaluation(names, [_people(group, names) for group in groups.values()], best)
 
 
-def _chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
+def chosen(reader: Reader, runs: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of `runs`; `all` stands for every run with a complete year."""
     if list(runs) != ["all"]:
         return find_runs(reader, runs)

@@ -25,7 +25,7 @@ KEPT = 4096
 def reachable(people: People, rates: tuple[float, ...]) -> ExtremeSteps:
     """The best and the worst change from the schedule with these `rates`, in percent."""
     schedule = TaxSchedule(thresholds=people.thresholds, rates=rates)
-    return extreme_steps(people.effort, schedule, np.array(people.wages), people.setting.objective)
+    return extreme_steps(people.effort, schedule, np.array(people.wages), people.setting.objective, people.lowest_rate)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class RateChangeScore:
     @property
     def after(self) -> TaxSchedule:
         """The resulting schedule."""
-        return self.before.changed(self.change)
+        return self._law(self.change)
+
+    def _law(self, change: tuple[int, ...]) -> TaxSchedule:
+        return self.before.changed(change, self.people.lowest_rate)
 
     @cached_property
     def welfare(self) -> float:
@@ -80,7 +83,7 @@ class RateChangeScore:
         did = f"{RateChanges.of(self.change)} leads to {rates_in_words(self.after.rates)}, welfare {figure(welfare)}"
         if self.score == 1.0:
             return f"{did} once workers respond: no change reaches more."
-        better = f"{RateChanges.of(best.best)} ({rates_in_words(self.before.changed(best.best).rates)})"
+        better = f"{RateChanges.of(best.best)} ({rates_in_words(self._law(best.best).rates)})"
         return (
             f"{did} once workers respond. {better} would have reached {figure(best.highest)}, "
             f"the worst change {figure(best.lowest)}. {self._advice()}"
@@ -107,12 +110,14 @@ class RateChangeScore:
         economy, wages, welfare = self.people.effort, np.array(self.people.wages), self.welfare
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
-            worth = welfare_after(economy, self.before, wages, self.people.setting.objective, others)
+            worth = welfare_after(
+                economy, self.before, wages, self.people.setting.objective, others, self.people.lowest_rate
+            )
             best = int(np.argmax(worth))
             cost = float(worth[best]) - welfare
             if MOVES[best] == chosen or cost <= ROUNDING * abs(welfare):
                 continue
-            wrong = self.after.rates[bracket] - self.before.changed(tuple(others[best].tolist())).rates[bracket]
+            wrong = self.after.rates[bracket] - self._law(tuple(others[best].tolist())).rates[bracket]
             side = "high" if wrong > 0 else "low"
             where = bracket_in_words(self.before.thresholds, bracket)
             yield cost, f"The rate {where} is {abs(wrong):g} points too {side}: that alone costs {figure(cost)}."

@@ -101,5 +101,5 @@ def prospects(world: World, schedule: TaxSchedule, voter: int, platforms: Platfo
     for agent, changes in platforms.items():
         if changes is None:
             raise ValueError("votes for candidates without platforms have no exact worth; use --platforms")
-        ballot[candidate_name(agent)] = prospect(schedule.changed(changes))
+        ballot[candidate_name(agent)] = prospect(schedule.changed(tuple(changes), world.config.lowest_rate))
     return {"ballot": ballot, "stay": prospect(schedule)}

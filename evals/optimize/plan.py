@@ -19,7 +19,7 @@ from evals.optimize.tuning import Models
 from pipeline.agents.agents import named_model
 from pipeline.agents.budget import Budget
 from pipeline.agents.model_choice import choose_model, configure
-from pipeline.agents.role_modules import word
+from pipeline.agents.role_modules import terms_of, word
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
 from pipeline.config import PLACEMENT, TELEMETRY, RunConfig
 from pipeline.errors import UsageError
@@ -100,10 +100,10 @@ class Plan:
         made: dspy.Module = PROGRAMS[role](strategy(self.strategy), self.config.bracket_count)
         layout = self.config.layout.get(role, PLAIN)
         word(made, role, layout)
-        if path is None:
-            return made, []
         known = {"strategy": self.strategy, "adapter": self.config.adapter, "model": self.model, "layout": layout}
-        return made, saved_program.load(made, path, role=role, **known)
+        cautions = [] if path is None else saved_program.load(made, path, role=role, **known)
+        terms_of(self.config).reword(made)
+        return made, cautions
 
     @property
     def sizes(self) -> tuple[int, int, int]:

@@ -36,9 +36,11 @@ def law_beneath(row: Row) -> TaxSchedule:
     return schedule_of(row) if rates is None else schedule_of({**row, "rates": rates})
 
 
-def changes_of_law(years: Mapping[int, Row], first: int, start: TaxSchedule, exposure: Exposure) -> Iterator[Change]:
+def changes_of_law(
+    years: Mapping[int, Row], first: int, start: TaxSchedule, exposure: Exposure, lowest_rate: float = 0.0
+) -> Iterator[Change]:
     """The changes from year `first` on, in order. `years`: rows of the table by year; `start`: the law before the
-    first year, on the run's brackets.
+    first year, on the run's brackets; `lowest_rate`: in percent, that a government may set.
 
     If a change's `after` differs from the next one's
     `before`, a shock overrides the law in between.
@@ -51,7 +53,7 @@ def changes_of_law(years: Mapping[int, Row], first: int, start: TaxSchedule, exp
             yield Change(year, "fork", law, rewritten)
             law = rewritten
         if row["rate_changes"] is not None:
-            decided = law.changed(tuple(row["rate_changes"]))
+            decided = law.changed(tuple(row["rate_changes"]), lowest_rate)
             yield Change(year, "government", law, decided)
             law = decided
         stays = law_beneath(row)

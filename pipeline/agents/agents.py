@@ -26,7 +26,7 @@ from pipeline.agents.call_trace import Trace
 from pipeline.agents.callbacks import Callbacks
 from pipeline.agents.model_errors import cannot_use
 from pipeline.agents.question import Answer, Question
-from pipeline.agents.role_modules import Roles
+from pipeline.agents.role_modules import Roles, terms_of
 from pipeline.agents.roles import QUESTIONS
 from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
@@ -128,6 +128,7 @@ class LLMAgents:
                 known = {"strategy": config.strategy_of(role), "adapter": config.adapter, "model": self.model}
                 known["layout"] = config.layout.get(role, PLAIN)
                 self.cautions += saved_program.load(getattr(self.roles, role), path, role=role, **known)
+            terms_of(config).reword(self.roles)
             self.prices = prices.load(None if self.offline else config.prices)
         except ValueError as error:
             raise UsageError(str(error)) from error

@@ -11,13 +11,23 @@ import dspy
 from pipeline.agents.answer_types import require_fields
 from pipeline.agents.given_modules import place_of_module
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS, QUESTIONS
-from pipeline.config import ROLES
+from pipeline.config import ROLES, RunConfig
 from pipeline.errors import UsageError
 from programs.strategies.registry import Strategy, strategy
+from signatures.terms import Terms
 from signatures.texts.layouts import layout
 
 Part: TypeAlias = str | Strategy | dspy.Module
 """How a role is asked: the name of a strategy, a strategy, or a module."""
+
+
+PLAIN_TERMS = Terms()
+"""Those of an economy without public spending and negative rates."""
+
+
+def terms_of(config: RunConfig) -> Terms:
+    """The words in which questions are asked in an economy with these settings."""
+    return Terms(config.spending > 0, config.lowest_rate)
 
 
 class Rules(dspy.Module):
@@ -28,10 +38,15 @@ class Roles(dspy.Module):
     """One program for each role, made from a `Part`, for a number of brackets. UsageError for an invalid part.
 
     `layouts`: the names of the roles' layouts, whose instructions take the place of the signatures' own.
+    `terms`: of the economy, in whose words the questions are asked.
     """
 
     def __init__(
-        self, parts: Mapping[str, Part], brackets: int, layouts: Mapping[str, str] = MappingProxyType({})
+        self,
+        parts: Mapping[str, Part],
+        brackets: int,
+        layouts: Mapping[str, str] = MappingProxyType({}),
+        terms: Terms = PLAIN_TERMS,
     ) -> None:
         super().__init__()
         self.brackets = brackets
@@ -39,6 +54,7 @@ class Roles(dspy.Module):
 
         for role, name in layouts.items():
             word(getattr(self, role), role, name)
+        terms.reword(self)
 
     def own_module(self, question: str) -> dspy.Module | None:
         """The module that asks `question` (a signature's name); None if rules answer it."""

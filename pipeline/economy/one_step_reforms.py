@@ -1,4 +1,6 @@
-"""The best and the worst reform within a planner's reach: -20, -10, 0, 10 or 20 points per bracket, within [0, 100].
+"""The best and the worst reform within a planner's reach: -20, -10, 0, 10 or 20 points per bracket.
+
+Rates stay within [0, 100] or, where the law has negative rates, [-100, 100].
 
 The value of a step is the welfare of the resulting schedule if every worker best-responds.
 """
@@ -43,17 +45,29 @@ class ExtremeSteps(NamedTuple):
 
 
 def welfare_after(
-    economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction, steps: IntArray
+    economy: Economy,
+    schedule: TaxSchedule,
+    wages: FloatArray,
+    welfare_function: WelfareFunction,
+    steps: IntArray,
+    lowest: float = 0.0,
 ) -> FloatArray:
-    """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`; hourly `wages` (N,)."""
-    rates = within(np.array(schedule.rates), np.array(schedule.rates) + steps)
+    """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`; hourly `wages` (N,).
+
+    `lowest`: the lowest rate in percent that a planner may set.
+    """
+    rates = within(np.array(schedule.rates), np.array(schedule.rates) + steps, lowest)
     return welfare_of(economy, schedule.thresholds, rates, wages, welfare_function)
 
 
 def extreme_steps(
-    economy: Economy, schedule: TaxSchedule, wages: FloatArray, welfare_function: WelfareFunction
+    economy: Economy,
+    schedule: TaxSchedule,
+    wages: FloatArray,
+    welfare_function: WelfareFunction,
+    lowest: float = 0.0,
 ) -> ExtremeSteps:
-    """The best and the worst step from `schedule`; ties go to the smallest.
+    """The best and the worst step from `schedule`; ties go to the smallest. `lowest`: see `welfare_after`.
 
     Exact up to `EXHAUSTIVE` brackets. With more, a deterministic hill climb that starts from no change and changes one
     or two rates at a time: it may miss the best step (on the seven federal brackets it rarely does, see the tests).
@@ -65,7 +79,7 @@ def extreme_steps(
     """
 
     def worth(steps: IntArray) -> FloatArray:
-        return welfare_after(economy, schedule, wages, welfare_function, steps)
+        return welfare_after(economy, schedule, wages, welfare_function, steps, lowest)
 
     def negative_worth(steps: IntArray) -> FloatArray:
         return -worth(steps)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from signatures.types import TaxSchedule
+from signatures.types import LEAST_RATE, TaxSchedule
 
 FloatArray = NDArray[np.float64]
 
@@ -43,15 +43,26 @@ def uniform(thresholds: tuple[float, ...], rate: float) -> TaxSchedule:
     return TaxSchedule(thresholds=thresholds, rates=(rate,) * len(thresholds))
 
 
-def within(before: ArrayLike, after: ArrayLike) -> FloatArray:
-    """Rates `after` a change of the rates `before`, of the same shape, in percent: kept within 0 to 100.
+def within(before: ArrayLike, after: ArrayLike, lowest: float = 0.0) -> FloatArray:
+    """Rates `after` a change of the rates `before`, of the same shape, in percent: kept within `lowest` to 100.
 
-    A rate that was negative may be anything from what it was to 100; see `TaxSchedule.changed`.
+    A rate that was below `lowest` may be anything from what it was to 100; see `TaxSchedule.changed`.
 
-    >>> within([10, -30], [-10, -20])
-    array([  0., -20.])
+    >>> within([10, -30], [-10, -40])
+    array([  0., -30.])
+    >>> within([10, -30], [-10, -40], lowest=-100)
+    array([-10., -40.])
     """
-    return np.asarray(np.clip(np.asarray(after, dtype=float), np.minimum(before, 0.0), 100.0))
+    return np.asarray(np.clip(np.asarray(after, dtype=float), np.minimum(before, lowest), 100.0))
+
+
+def lowest_rate(rates: Sequence[float]) -> float:
+    """The lowest rate in percent that a planner may set if the law starts with `rates`: 0, or -100 if one is negative.
+
+    >>> lowest_rate((10, 20)), lowest_rate((-7.65, 20))
+    (0.0, -100.0)
+    """
+    return LEAST_RATE if min(rates, default=0.0) < 0 else 0.0
 
 
 def with_deduction(schedule: TaxSchedule, deduction: float) -> TaxSchedule:

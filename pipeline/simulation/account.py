@@ -59,9 +59,11 @@ class Account:
     def _people(self) -> People:
         config, wages = self.world.config, self.world.population.wage.tolist()
         thresholds, economy = self.world.setting().thresholds, self.world.economy
-        own = (None if column is None else tuple(column.tolist()) for column in map(vars(economy).get, OWN.values()))
+        own: dict[str, Any] = {
+            name: tuple(vars(economy)[name].tolist()) for name in OWN.values() if vars(economy)[name] is not None
+        }
         objective = config.welfare, config.economy, config.dollars_of, config.inequality_aversion
-        return People(tuple(wages), thresholds, *objective, *own)
+        return People(tuple(wages), thresholds, *objective, lowest_rate=config.lowest_rate, **own)
 
     def _welfares(self) -> dict[str, float]:
         """Each welfare function, as played, averaged over the years."""

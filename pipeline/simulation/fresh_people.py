@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipeline.economy.baselines import Setting, objective
-from pipeline.economy.effort import with_own
+from pipeline.economy.effort import FULL_TIME, Economy, with_own
 from pipeline.economy.population import Population
 from pipeline.economy.wages import FloatArray
 from pipeline.shocks import Shock
@@ -46,19 +46,33 @@ class FreshPeople:
         return value * self.people / len(self.setting.wages) if name in SUMS else value
 
 
-def fresh_people(world: World, year: int | None = None) -> FreshPeople | None:
+def fresh_people(
+    world: World, year: int | None = None, *, people: int = FRESH_PEOPLE, purpose: str = "fresh people"
+) -> FreshPeople | None:
     """Fresh people for `world` in `year`, or now, under the shocks in force.
 
-    None if a shock on wages selects workers by their number, which `BY_NUMBER` explains.
+    `people`: their number. `purpose`: each has a random stream of its own. None if a shock on wages selects workers by
+    their number, which `BY_NUMBER` explains.
     """
     active = world.active if year is None else world.exposure.active(year)
     on_wages = tuple(shock for shock in active if shock.target == "wages")
     if any(_names_workers(shock.condition or "") for shock in on_wages):
         return None
-    population = drawn(world.config, FRESH_PEOPLE, "fresh people")
+    population = drawn(world.config, people, purpose)
     setting = world.setting(year)
     economy = with_own(setting.economy, vars(population))
     return FreshPeople(replace(setting, economy=economy, wages=_wages(population, on_wages)), world.num_agents)
+
+
+def with_elasticity(economy: Economy, elasticity: float) -> Economy:
+    """`economy` in which all workers have the same `elasticity` of hours; their marginal cost of the 40th hour stays.
+
+    >>> with_elasticity(Economy(), 0.4) == Economy(), round(with_elasticity(Economy(), 0.8).elasticity, 6)
+    (True, 0.8)
+    """
+    delta = 1 + 1 / elasticity
+    c = economy.c * economy.delta / delta * FULL_TIME ** (economy.delta - delta)
+    return replace(economy, delta=delta, c=c, elasticities=None)
 
 
 def _names_workers(condition: str) -> bool:

@@ -123,7 +123,7 @@ def _enact(
 ) -> None:
     government.rate_changes = [int(change) for change in changes]
     government.fallback, government.call_id = fallback, call_id
-    world.schedule = world.schedule.changed(tuple(government.rate_changes))
+    world.schedule = world.changed(tuple(government.rate_changes))
 
 
 async def _elect(world: World, llm_agents: Answerer, year: int, government: Government) -> Campaign:
@@ -275,7 +275,7 @@ def _interest(world: World, platforms: Platforms) -> Callable[[int], FloatArray]
 
 def _promised_laws(world: World, platforms: Platforms) -> list[TaxSchedule]:
     unchanged = (0,) * len(world.schedule.rates)
-    return [world.schedule.changed(changes or unchanged) for changes in platforms.values()]
+    return [world.changed(tuple(changes or unchanged)) for changes in platforms.values()]
 
 
 def _sincere_ballots(world: World, year: int, platforms: Platforms, form: Form) -> dict[int, Ballot]:

@@ -10,7 +10,7 @@ PACKAGES = ("signatures", "programs", "pipeline", "evals")
 """From the lowest to the highest: a package imports nothing from a later one."""
 
 ORDER = {
-    "signatures": ("texts", "types", "interview persona planner voter worker"),
+    "signatures": ("texts", "types", "interview persona planner terms voter worker"),
     "programs": (
         "caching dspy_versions persona_checks plugins urls user_files visible",
         "listed_models providers text_files",
@@ -41,9 +41,9 @@ ORDER = {
         "cautions watch survey_file telemetry",
         "run bench",
         "sweep doctor interview personas",
-        "compare survey",
+        "compare survey elasticity incidence",
         "optimize figures",
-        "evaluate elections elasticity incidence",
+        "evaluate elections",
         "report experiments validity",
         "explore",
         "cli python",

@@ -40,7 +40,30 @@ def test_a_planner_with_a_model_starts_from_the_law_and_moves_it(cli: CommandLin
     found = years()
     assert [tuple(edges) for edges, *_ in found] == [(0, 20_000)] * 4
     assert tuple(found[0][1]) == (-30, 20)
-    assert all(-30 <= rates[0] <= 10 and 0 <= rates[1] <= 60 for _, rates, *_ in found)
+    assert all(-70 <= rates[0] <= 10 and -20 <= rates[1] <= 60 for _, rates, *_ in found)
+
+
+def test_a_planner_may_lower_the_rates_of_a_law_that_pays_for_work_and_is_told_so(cli: CommandLine) -> None:
+    flags = ("--num-agents=3", "--max-timesteps=60", "--two-timescale=2", "--llm=rules", "--seed=3", DB)
+    assert cli("run", *flags, "--law=0=-5,20000=20", "--planner-type=LLM").code == 0
+    with duckdb.connect("laws.duckdb", read_only=True) as db:
+        rates = np.array([rates for (rates,) in db.execute("SELECT rates FROM years").fetchall()])
+        told = db.execute("SELECT prompt FROM calls WHERE signature = 'SetTaxRates'").fetchall()
+    assert -100 <= rates.min() < -5, "the planner went below the first law"
+    assert all("each stays within -100 to 100" in prompt and "0-100" not in prompt for (prompt,) in told)
+
+
+@pytest.mark.parametrize("adapter", ["compact", "chat"])
+def test_with_spending_no_prompt_says_that_all_revenue_returns(cli: CommandLine, adapter: str) -> None:
+    people = ("--scenario=democratic", "--platforms", "--layout=planner=steady", f"--adapter={adapter}")
+    for spending in ("--spending=500", "--spending=0"):
+        assert cli("run", *SMALL, *people, spending).code == 0
+    query = """SELECT run_id, signature, count(*), count(*) FILTER (prompt LIKE '%all revenue%'),
+        count(*) FILTER (prompt LIKE '%the revenue%pays for public spending first%')
+        FROM calls WHERE signature IN ('ChooseLabor', 'GovernAsLeader') GROUP BY ALL"""
+    with duckdb.connect("laws.duckdb", read_only=True) as db:
+        for run_id, _, asked, all_returns, spent in db.execute(query).fetchall():
+            assert (all_returns, spent) == ((0, asked) if run_id == 1 else (asked, 0))
 
 
 def test_a_planner_moves_the_brackets_that_it_is_given(cli: CommandLine) -> None:

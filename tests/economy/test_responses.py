@@ -77,22 +77,49 @@ def test_incomes_of_zero_and_on_an_edge_are_left_out() -> None:
 # -- the regression --------------------------------------------------------------------------------------------------
 
 
-def test_the_standard_error_is_the_clustered_one_of_the_textbook() -> None:
-    """Sandwich of the scores summed by worker, times G/(G-1) * (n-1)/(n-k)."""
+def test_the_standard_error_is_the_largest_of_the_clustered_ones_of_the_textbook() -> None:
+    """By worker the sandwich of the scores, times G/(G-1); by law the jackknife; both ways the sum less the overlap."""
     rng = np.random.default_rng(3)
-    worker = np.repeat(np.arange(15), 6)
-    given = rng.normal(size=90)
-    net = given + rng.normal(size=90) / 2
-    y = 0.4 * net + rng.normal(size=15)[worker] + rng.normal(size=90) * (1 + worker / 10)
-    sample = Sample(np.column_stack([y, net, given, np.zeros(90)]), worker.astype(np.int64))
-    found = {one.estimator: one for one in _estimates(SETTLED, sample)}
-    v = sample.within().values
-    for estimator, by in ((INSTRUMENTED, 2), (PLAIN, 1)):
-        slope = v[:, by] @ v[:, 0] / (v[:, by] @ v[:, 1])
-        scores = np.bincount(worker, v[:, by] * (v[:, 0] - slope * v[:, 1]))
-        variance = (scores @ scores) / (v[:, by] @ v[:, 1]) ** 2 * 15 / 14 * 89 / 89
-        assert found[estimator].elasticity == pytest.approx(slope)
-        assert found[estimator].standard_error == pytest.approx(variance**0.5, rel=0.02)
+    worker, law = np.repeat(np.arange(15), 6), np.tile(np.arange(6), 15)
+    for together in (0.0, 0.5):
+        given = rng.normal(size=90)
+        net = given + rng.normal(size=90) / 2
+        alone = rng.normal(size=15)[worker] + rng.normal(size=90) * (1 + worker / 10)
+        y = 0.4 * net + alone + together * rng.normal(size=6)[law]
+        sample = Sample(np.column_stack([y, net, given, np.zeros(90)]), worker, law)
+        found = {one.estimator: one for one in _estimates(SETTLED, sample)}
+        v = sample.within().values
+        for estimator, by in ((INSTRUMENTED, 2), (PLAIN, 1)):
+            slope = v[:, by] @ v[:, 0] / (v[:, by] @ v[:, 1])
+            score = v[:, by] * (v[:, 0] - slope * v[:, 1])
+            sums = np.bincount(worker, score)
+            by_worker, overlap = (float(s @ s) / (v[:, by] @ v[:, 1]) ** 2 for s in (sums, score))
+            changes = []
+            for left_out in range(6):
+                some = law != left_out
+                rest = Sample(sample.values[some], worker[some], law[some]).within().values
+                changes.append(rest[:, by] @ rest[:, 0] / (rest[:, by] @ rest[:, 1]) - slope)
+            by_law = 5 / 6 * float(np.square(changes).sum())
+            variance = max(by_worker * 15 / 14, by_law, by_worker * 15 / 14 + by_law - overlap)
+            assert found[estimator].elasticity == pytest.approx(slope)
+            assert found[estimator].standard_error == pytest.approx(variance**0.5, rel=0.03)
+            assert (found[estimator].workers, found[estimator].laws) == (15, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [0.0, 0.05])
+def test_intervals_hold_also_if_all_workers_err_together_under_a_law(together: float) -> None:
+    """40 workers under six laws of ten years each, a true elasticity of 0.4, 30 draws."""
+    hits = 0
+    worker, law = np.repeat(np.arange(40), 60), np.tile(np.repeat(np.arange(6), 10), 40)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        net = np.log(rng.uniform(0.2, 0.8, 6))[law]
+        y = 0.4 * net + 0.1 * rng.normal(size=2400) + together * rng.normal(size=6)[law]
+        sample = Sample(np.column_stack([y, net, net, np.zeros(2400)]), worker, law)
+        (found, _) = _estimates(SETTLED, sample)
+        hits += found.low <= 0.4 <= found.high
+    assert hits >= 26
 
 
 @pytest.mark.slow

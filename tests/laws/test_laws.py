@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from pipeline.economy.baselines import BASELINES, Setting, certified_oracle, objective
 from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.laws.named_laws import CREDITS, FALLING, NAMES, RISING, US_NAMES, YEARS, figures, named_law
+from pipeline.economy.one_step_reforms import MOVES, extreme_steps
 from pipeline.economy.tax import US_FED, summed, tax, with_deduction
 from pipeline.economy.utility import CONTINUUM, Economy, best_response, income, respond, utility
 from pipeline.economy.wages import wages_us_income
+from pipeline.economy.welfare import WELFARE
 from signatures.types import TaxSchedule
 
 LIABILITIES = Path(__file__).parent / "tax_calculator_6_8.csv"
@@ -94,6 +97,24 @@ def test_a_negative_rate_can_be_raised_and_is_not_lowered() -> None:
     law = TaxSchedule(thresholds=(0, 10_000), rates=(-30, 5))
     assert law.changed((-10, -10)).rates == (-30, 0)
     assert law.changed((20, 10)).rates == (-10, 15)
+
+
+def test_where_the_law_pays_for_work_a_planner_may_move_every_rate_down_to_minus_100() -> None:
+    law = TaxSchedule(thresholds=(0, 10_000), rates=(-90, 5))
+    assert law.changed((-20, -10), lowest=-100).rates == (-100, -5)
+    assert law.changed((20, 20), lowest=-100).rates == (-70, 25)
+
+
+def test_the_best_step_may_lower_rates_below_zero_only_where_the_law_pays_for_work() -> None:
+    law, wages = TaxSchedule(thresholds=(0, 40_000), rates=(0, 0)), np.array([5.0, 10.0, 15.0])
+    output = WELFARE["equality_productivity"]
+    above, below = (extreme_steps(Economy(), law, wages, output, lowest) for lowest in (0.0, -100.0))
+    every = [law.changed(step, -100.0) for step in itertools.product(MOVES, repeat=2)]
+    heights = [objective(Setting(Economy(), law.thresholds, wages, "equality_productivity"), one) for one in every]
+    assert below.highest == pytest.approx(max(heights), rel=1e-12)
+    assert below.lowest == pytest.approx(min(heights), rel=1e-12)
+    assert below.lowest < above.lowest
+    assert min(law.changed(below.worst, -100.0).rates) < 0
 
 
 # -- the table ------------------------------------------------------------------------------------------------------

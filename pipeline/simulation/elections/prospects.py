@@ -28,6 +28,6 @@ def _change(world: World, changes: tuple[int, ...], income: FloatArray) -> tuple
     if memo.income is not income:
         memo.income, memo.changes = income, {}
     if key not in memo.changes:
-        change = tax(world.schedule.changed(changes), income) - tax(world.schedule, income) if changes else 0 * income
+        change = tax(world.changed(changes), income) - tax(world.schedule, income) if changes else 0 * income
         memo.changes[key] = change, float(change.mean())
     return memo.changes[key]

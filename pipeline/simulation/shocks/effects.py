@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.economy.population import Population
-from pipeline.economy.tax import within
+from pipeline.economy.tax import lowest_rate, within
 from pipeline.economy.wages import MIN_WAGE, FloatArray
 from pipeline.errors import UsageError
 from pipeline.shocks import Shock
@@ -81,10 +81,12 @@ def expose(shocks: Sequence[Shock], population: Population, spending: float = 0.
 
 
 def _after(schedule: TaxSchedule, shocks: Iterable[Shock]) -> TaxSchedule:
-    """The schedule after shocks to rates, one after another; rates stay within 0 to 100 percent (see `within`)."""
+    """The schedule after shocks to rates, one after another; rates stay within 0 to 100 percent, or -100 to 100
+    if one of them is negative."""
     rates = np.array(schedule.rates)
+    lowest = lowest_rate(schedule.rates)
     for shock in shocks:
-        rates = np.array(shock.amounts) if shock.change == "=" else within(rates, rates + shock.amounts[0])
+        rates = np.array(shock.amounts) if shock.change == "=" else within(rates, rates + shock.amounts[0], lowest)
     if tuple(rates) == schedule.rates:
         return schedule
     return TaxSchedule(thresholds=schedule.thresholds, rates=tuple(float(rate) for rate in rates))

@@ -1,0 +1,54 @@
+"""The words of a prompt that depend on an economy's settings: public spending, and the lowest rate of its law."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dspy
+
+REVENUE_RETURNS = {
+    "all revenue, your own tax included, returns to all workers in equal parts": (
+        "the revenue, your own tax included, pays for public spending first; the rest returns to all workers in equal "
+        "parts, and they pay in equal parts what is missing"
+    ),
+    "all revenue returns to them as an equal rebate": (
+        "the revenue pays for public spending first; the rest returns to them as an equal rebate, and they pay in "
+        "equal parts what is missing"
+    ),
+}
+"""What instructions say of the revenue without public spending, and with it."""
+
+BOUNDS = "each stays within 0-100"
+"""What the description of a tax schedule says of the rates, in percent, unless the law has negative ones."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """`spending`: whether there is public spending. `lowest_rate`: in percent, that a planner may set."""
+
+    spending: bool = False
+    lowest_rate: float = 0.0
+
+    def reworded(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
+        """`signature` in the words of these terms; itself if its words fit already."""
+        return signature if self == Terms() else _reworded(signature, self)
+
+    def reword(self, module: dspy.Module) -> None:
+        """Put the signatures of all predictors of `module` into the words of these terms."""
+        for predictor in module.predictors():
+            predictor.signature = self.reworded(predictor.signature)
+
+
+def _reworded(signature: type[dspy.Signature], terms: Terms) -> type[dspy.Signature]:
+    said = signature.instructions
+    if terms.spending:
+        for without, with_spending in REVENUE_RETURNS.items():
+            said = said.replace(without, with_spending)
+    worded: type[dspy.Signature] = signature if said == signature.instructions else signature.with_instructions(said)
+    if terms.lowest_rate < 0:
+        for name, field in signature.input_fields.items():
+            told = str(field.json_schema_extra["desc"])
+            if BOUNDS in told:
+                bounds = f"each stays within {terms.lowest_rate:g} to 100"
+                worded = worded.with_updated_fields(name, desc=told.replace(BOUNDS, bounds))
+    return worded
