@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from annotated_types import Ge, Gt, Le
 
 from pipeline.config_checks import check
+from pipeline.config_texts import plain
 from pipeline.economy.laws.cpi import CPI_U
-from pipeline.fixed_rates import parse_rates, with_planner
-from pipeline.laws import law_schedule, parse_brackets, with_law
+from pipeline.fixed_rates import with_planner
+from pipeline.laws import law_schedule, with_law
 from pipeline.scenarios import SCENARIOS
 from pipeline.shocks import Shock, parse
 from programs.plugins import CALLBACK, ELECTION_RULE, TAX_LAW, WELFARE_FUNCTION, Kind, check_name
-from programs.text_files import each_once
 from programs.urls import shown as shown_urls
 
 if TYPE_CHECKING:
@@ -348,17 +348,6 @@ STORED = NAMES - set(TELEMETRY)
 """Names of the settings that the `runs` table keeps."""
 
 
-def by_role(text: str) -> dict[str, str]:
-    """Parse `worker=cot,planner=io`. ValueError on an entry without `=`, or a role given twice."""
-    pairs: list[tuple[str, str]] = []
-    for entry in filter(None, text.split(",")):
-        role, separator, value = entry.partition("=")
-        if not separator or not value:
-            raise ValueError(f"{entry!r} is not role=value, e.g. worker=cot,planner=io")
-        pairs.append((role.strip(), value.strip()))
-    return each_once(pairs)
-
-
 def build(settings: Mapping[str, Any]) -> RunConfig:
     """Make a validated `RunConfig`. ValueError in one line names the flag, the value and what was expected."""
     from pydantic import ValidationError
@@ -366,7 +355,7 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
     for name, value in settings.items():
         if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
             raise ValueError(f"unknown setting {name!r}: see the flags in `llm-economist run --help`")
-    plain = with_law(with_planner({name: _plain(name, value) for name, value in settings.items()}))
+    plain = with_law(with_planner({name: plain(name, value) for name, value in settings.items()}))
     try:
         return _validator().validate_python(plain)
     except ValidationError as error:
@@ -378,32 +367,6 @@ def _validator() -> TypeAdapter[RunConfig]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(RunConfig)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Parse text from the command line: `role=value` pairs, or numbers separated by commas."""
-    if name in ("strategy", "program", "role_llm", "layout") and isinstance(value, str):
-        try:
-            return by_role(value)
-        except ValueError as error:
-            raise ValueError(f"--{name.replace('_', '-')}: {error}") from None
-    if name == "omit" and isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    if name in ("shock", "callback"):
-        return (value,) if isinstance(value, str) else value
-    if name == "rates":
-        return parse_rates(value)
-    if name == "brackets":
-        return parse_brackets(value)
-    if name in ("elasticity", "elasticity_of_labor"):
-        return (
-            tuple(value.replace(",", " ").split())
-            if isinstance(value, str)
-            else value
-            if isinstance(value, list | tuple)
-            else (value,)
-        )
-    return value
 
 
 def _one_line(error: ValidationError) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config import OWN_PARTS, ROLES, RunConfig, by_role
+from pipeline.config import OWN_PARTS, ROLES, RunConfig
+from pipeline.config_texts import by_role
 from pipeline.errors import UsageError
 from programs.plugins import CALLBACK, Kind, is_taken
 from programs.strategies.registry import is_own_strategy

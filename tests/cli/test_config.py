@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.agents.roles import PROGRAMS
-from pipeline.config import NAMES, OWN_PARTS, ROLES, TELEMETRY, RunConfig, build, by_role
+from pipeline.config import NAMES, OWN_PARTS, ROLES, TELEMETRY, RunConfig, build
+from pipeline.config_texts import by_role
 from pipeline.economy.baselines import BASELINES, FIXED, MEASURED
 from pipeline.economy.laws.cpi import CPI_U
 from pipeline.economy.population import POPULATIONS

@@ -27,6 +27,7 @@ ORDER = {
         "code_version economy fixed_rates printed_commands scenarios shocks temporary_files terminal",
         "telemetry_addresses",
         "config_checks laws",
+        "config_texts",
         "config",
         "permissions store",
         "agents",
