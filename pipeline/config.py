@@ -34,9 +34,13 @@ ROLES = ("worker", "planner", "voter", "persona")
 PLACEMENT = ("processes", "engine", "shards", "ray_address")
 """Settings that say where questions are answered. They affect neither the questions nor the results."""
 
+TELEMETRY = ("otel", "mlflow", "trace_content")
+"""Settings that say where a run is reported while it is played. They are never stored, so that whoever resumes the run
+sends nothing to an address that somebody else gave."""
+
 POPULATION = (
-    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "dollars_of"),
-    *("worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
+    *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "participation_cost"),
+    *("dollars_of", "worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
 )
 """Settings that, with the seed, determine the people and the economy that they live in, before any shock."""
 
@@ -46,6 +50,7 @@ PlannerType = Literal[
     "LLM",
     "US_FED",
     "SAEZ",
+    "SAEZ_2002",
     "SAEZ_MEASURED",
     "SAEZ_THREE",
     "SAEZ_FLAT",
@@ -158,6 +163,11 @@ class RunConfig:
         "mean and standard deviation of the workers' own elasticities of hours with respect to the net wage, "
         "e.g. 0.4,0.1 (default: 0.4 for all; docs/population.md)",
     )
+    participation_cost: Annotated[float, Ge(0), Le(1e6)] = setting(
+        0.0,
+        "mean fixed cost of work in dollars a year: each worker has its own, drawn from an exponential distribution, "
+        "which it loses if it works at all (docs/population.md)",
+    )
     bracket_setting: Literal["flat", "three", "US_FED"] = setting("three", "tax brackets")
     brackets: tuple[float, ...] = setting(
         (), "lower edges of the tax brackets in dollars a year, instead of --bracket-setting, e.g. 0,14600,60000"
@@ -234,6 +244,20 @@ class RunConfig:
     )
     use_multithreading: bool = setting(False, "v1 flag without effect: calls are always concurrent (see --concurrency)")
     wandb: bool = setting(False, "log each year to Weights & Biases (needs the extra wandb)")
+    trackio: bool = setting(
+        False, "log each year to Trackio, by default on this machine (needs the extra trackio; same as --wandb trackio)"
+    )
+    otel: str | None = setting(
+        None,
+        "send OpenTelemetry spans to this OTLP receiver; without an address to OTEL_EXPORTER_OTLP_ENDPOINT "
+        "(needs the extra otel; docs/telemetry.md)",
+    )
+    mlflow: str | None = setting(
+        None,
+        "log to this MLflow store; without an address to MLFLOW_TRACKING_URI, else sqlite:///mlflow.db "
+        "(needs the extra mlflow; docs/telemetry.md)",
+    )
+    trace_content: bool = setting(False, "also send prompts and replies (with --otel or --mlflow)")
     debug: bool = setting(False, "log every failed model call with its error")
     callback: tuple[str, ...] = setting(
         (), "function called with every year, or dspy callback: module:Name; can be repeated (docs/extending.md)"
@@ -291,9 +315,13 @@ class RunConfig:
 
     @property
     def lowest_rate(self) -> float:
-        """The lowest rate in percent that a planner may set: -100 if its first law has a negative one, else 0."""
+        """The lowest rate in percent that a planner may set: -100 if its first law has a negative one, or if work has a
+        fixed cost, with which it can be best to pay for work (Saez 2002); else 0."""
         from pipeline.economy.tax import lowest_rate
+        from signatures.types import LEAST_RATE
 
+        if self.participation_cost:
+            return LEAST_RATE
         return lowest_rate(self.rates if self.own_law is None else self.own_law.rates)
 
     @property
@@ -302,8 +330,8 @@ class RunConfig:
         return SCENARIOS[self.scenario].satisfaction and self.satisfaction == "objective"
 
     def public(self) -> dict[str, Any]:
-        """The settings as stored and shown, with URLs stripped of credentials and queries."""
-        shown = {name: value for name, value in asdict(self).items() if name in NAMES}
+        """The settings as stored and shown, with URLs stripped of credentials and queries, without `TELEMETRY`."""
+        shown = {name: value for name, value in asdict(self).items() if name in STORED}
         if self.base_url is not None:
             shown["base_url"] = shown_urls(self.base_url)
         return shown
@@ -315,6 +343,9 @@ class RunConfig:
 
 NAMES = frozenset(one.name for one in fields(RunConfig) if one.metadata)
 """All names of settings."""
+
+STORED = NAMES - set(TELEMETRY)
+"""Names of the settings that the `runs` table keeps."""
 
 
 def by_role(text: str) -> dict[str, str]:

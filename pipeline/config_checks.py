@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pipeline.economy.laws.cpi import CPI_U
 from pipeline.fixed_rates import rates_as_text
 from pipeline.shocks import Shock
+from pipeline.telemetry_addresses import require, store_uri, traces_url
 from programs.calls.model_names import HUMAN
 from programs.calls.optional_parts import parse_omitted
 from programs.urls import each_url, is_url
@@ -38,6 +39,21 @@ def check(config: Settings) -> None:
     _check_divided(config)
     for shock in config.shocks:
         _check_shock(config, shock)
+    _check_telemetry(config)
+
+
+def _check_telemetry(config: Settings) -> None:
+    """Before anything is paid for: the packages are installed, and the addresses are usable."""
+    if config.otel is not None:
+        traces_url(config.otel, "--otel")
+        require("otel", "--otel")
+    if config.mlflow is not None:
+        store_uri(config.mlflow, "--mlflow")
+        require("mlflow", "--mlflow")
+    if config.trackio:
+        require("trackio", "--trackio")
+    if config.trace_content and config.otel is None and config.mlflow is None:
+        raise ValueError("--trace-content needs --otel or --mlflow: it says what they are sent")
 
 
 def _bracket_flag(config: Settings) -> str:
@@ -154,6 +170,11 @@ def _check_archetypes(config: Settings) -> None:
         raise ValueError(
             f"--archetypes {config.archetypes} does not fit --elasticity-of-labor {given}, with which each worker has "
             "its own elasticity; leave one of them out"
+        )
+    if config.participation_cost:
+        raise ValueError(
+            f"--archetypes {config.archetypes} does not fit --participation-cost {config.participation_cost:g}, with "
+            "which each worker has its own cost of work; leave one of them out"
         )
     if config.taste_spread:
         raise ValueError(

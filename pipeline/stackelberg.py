@@ -23,7 +23,7 @@ from pipeline.agents.question import Answer, Question
 from pipeline.agents.role_modules import Part, Roles, Rules, terms_of
 from pipeline.agents.roles import MAIN_QUESTION, QUESTIONS
 from pipeline.agents.rule_agents import RuleAgents
-from pipeline.config import PLACEMENT, ROLES, RunConfig, build
+from pipeline.config import PLACEMENT, ROLES, TELEMETRY, RunConfig, build
 from pipeline.errors import ModelError, UsageError
 from pipeline.parallel.interrupts import run_async
 from pipeline.simulation.account import Account
@@ -43,6 +43,7 @@ NOT_OF_THE_ECONOMY = frozenset(
         *("llm", "base_url", "prompt_algo", "strategy", "program", "adapter", "name", "log_dir", "db", "timeout"),
         *("temperature", "max_output_tokens", "max_cost_usd", "max_tokens", "wandb", "debug", "role_llm", "prices"),
         *("use_multithreading", "worker_type", "rpm", "tpm", "omit", "examples", "callback", *PLACEMENT),
+        *("trackio", *TELEMETRY),
     }
 )
 """Settings that do not apply here, because DSPy decides how to ask and what to store; any agent may be asked."""

@@ -102,7 +102,7 @@ def told_rates(setting: Setting, law: TaxSchedule) -> str:
 LAST_LAW = "SELECT * FROM years WHERE run_id = ? ORDER BY year DESC LIMIT 1"
 
 LAST_PANEL = """
-SELECT wage, taste, elasticity, {counts} AS utility, income, regret
+SELECT wage, taste, elasticity, participation_cost, {counts} AS utility, income, regret
 FROM panel WHERE run_id = ? AND year = ? ORDER BY agent
 """
 

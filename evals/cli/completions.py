@@ -13,8 +13,9 @@ from pipeline.config import OWN_PARTS
 STRATEGIES = ("io", "cot", "sc", "best_of_n", "refine", "reflect", "knn")
 
 FIGURES = (
-    *("schedule", "welfare", "hours", "lorenz", "income", "regret", "regret_by_wage", "best_hours", "satisfaction"),
-    *("satisfaction_over_years", "elections", "laffer", "mvpf", "inverse_weights", "elasticity", "cost"),
+    *("schedule", "welfare", "gains", "hours_by_decile", "hours", "lorenz", "income", "regret", "regret_by_wage"),
+    *("best_hours", "satisfaction", "satisfaction_over_years", "elections", "laffer", "mvpf", "inverse_weights"),
+    *("elasticity", "cost"),
 )
 
 Completion = Callable[[str], list[str]]

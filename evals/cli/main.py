@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from evals.cli import evaluate, play, public_finance, study, traces  # noqa: F401  each adds its commands
 from evals.cli.app import app
-from evals.cli.options import gather_elasticities
+from evals.cli.options import completed
 from pipeline import terminal
 from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import INTERRUPTED, exit_code, forget, leave, polite_ends
@@ -49,7 +49,7 @@ def _exit_code() -> int:
     if known := sys.modules.get("pipeline.store.schema"):
         known.OPENED.clear()  # for processes that run several commands
     try:
-        _commands()(args=gather_elasticities(sys.argv[1:]))
+        _commands()(args=completed(sys.argv[1:]))
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except EconomistError as error:

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
+from itertools import pairwise
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +16,7 @@ from evals.cli import completions
 from evals.run.setting_panels import panel_of, place_of
 from pipeline.config import NAMES, OWN_PARTS, RunConfig
 from pipeline.errors import UsageError
+from pipeline.telemetry_addresses import ENVIRONMENT
 from programs.text_files import each_once, underscored
 from programs.text_files import read_toml as tables_of
 
@@ -30,6 +32,7 @@ PEOPLE = (
     "min_wage",
     "taste_spread",
     "elasticity_of_labor",
+    "participation_cost",
     "dollars_of",
     "economy",
     "spending",
@@ -74,7 +77,9 @@ def _option(name: str, annotation: Any, help: str, default: Any) -> inspect.Para
     if kind in NUMBERS:
         option = typer.Option(names, parser=_reader(kind), metavar=f"<{kind.__name__}>", **common)
     else:
-        if name in OWN_PARTS:
+        if f"--{name}" in OPTIONAL:
+            common["metavar"] = ADDRESS
+        elif name in OWN_PARTS:
             common["metavar"] = f"<{'|'.join(OWN_PARTS[name][1])}|module:Name>"
         option = typer.Option(names, autocompletion=completions.SETTINGS.get(name), **common)
     return inspect.Parameter(
@@ -123,6 +128,33 @@ def read_toml(path: str) -> dict[str, Any]:
         return each_once(settings.items(), underscored)
     except ValueError as error:
         raise UsageError(f"--config {path}: {error}") from None
+
+
+ADDRESS = "[<address>]"
+OPTIONAL = ("--otel", "--mlflow")
+"""Flags whose address may be left out."""
+
+
+def completed(arguments: list[str]) -> list[str]:
+    """The arguments as the command line library reads them: optional values filled in, several values joined."""
+    return _with_addresses(gather_elasticities(arguments))
+
+
+def _with_addresses(arguments: list[str]) -> list[str]:
+    """Fill in the addresses that are left out, and read `--wandb trackio` as `--trackio`.
+
+    >>> _with_addresses(["run", "--otel", "--wandb", "trackio", "--mlflow"])
+    ['run', '--otel=env', '--trackio', '--mlflow=env']
+    """
+    made: list[str] = []
+    for argument, following in pairwise([*arguments, "--"]):
+        if argument == "trackio" and made and made[-1] == "--wandb":
+            made[-1] = "--trackio"
+        elif argument in OPTIONAL and following.startswith("-"):
+            made.append(f"{argument}={ENVIRONMENT}")
+        else:
+            made.append(argument)
+    return made
 
 
 def gather_elasticities(arguments: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from evals.cli.app import DEFAULT_DB, AllowCode, AllowFile, Db, app
-from evals.cli.options import read_toml, with_run_options
+from evals.cli.options import ADDRESS, read_toml, with_run_options
 from evals.run.setting_panels import LIMITS, MOST_USED
 from pipeline.errors import UsageError
 
@@ -46,9 +46,10 @@ def run(
     if json:
         raise UsageError("--json needs --dry-run; the results of a run are in its database (llm-economist sql --json)")
 
+    from evals.report.pages import page_of_run
     from evals.run.command import run as play
 
-    raise typer.Exit(play(given, Console()))
+    raise typer.Exit(play(given, Console(), page_of_run))
 
 
 @app.command()
@@ -98,6 +99,15 @@ def resume(
     log_dir: Annotated[
         str | None, typer.Option("--log-dir", help="folder of the run's text log [default: logs]")
     ] = None,
+    otel: Annotated[
+        str | None, typer.Option("--otel", metavar=ADDRESS, help="OTLP receiver of spans (docs/telemetry.md)")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar=ADDRESS, help="MLflow store to log to (docs/telemetry.md)")
+    ] = None,
+    trace_content: Annotated[
+        bool | None, typer.Option("--trace-content", help="also send prompts and replies there")
+    ] = None,
     allow_code: AllowCode = None,
     allow_file: AllowFile = None,
 ) -> None:
@@ -106,6 +116,7 @@ def resume(
     Example: llm-economist resume 3
     """
     from evals.output.console import Console
+    from evals.report.pages import page_of_run
     from evals.run.command import then_merge
     from evals.run.permissions import Allowed
     from evals.run.resume import resume as go_on
@@ -113,8 +124,10 @@ def resume(
     given = {"base_url": base_url, "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "timeout": timeout, "omit": omit}
     given |= {"processes": processes, "engine": engine, "shards": shards, "ray_address": ray_address}
     given |= {"max_cost_usd": max_cost_usd, "max_tokens": max_tokens, "log_dir": log_dir}
+    given |= {"otel": otel, "mlflow": mlflow, "trace_content": trace_content}
     allowed = Allowed(allow_code or (), allow_file or ())
-    code = go_on(run, db, {name: value for name, value in given.items() if value is not None}, Console(), allowed)
+    settings = {name: value for name, value in given.items() if value is not None}
+    code = go_on(run, db, settings, Console(), allowed, page_of_run)
     raise typer.Exit(then_merge(code, db, Console()))
 
 
@@ -150,6 +163,7 @@ def fork(
     Example: llm-economist fork 3 --at 25 --planner-type ORACLE
     """
     from evals.output.console import Console
+    from evals.report.pages import page_of_run
     from evals.run.command import then_merge
     from evals.run.fork import fork as branch
     from evals.run.permissions import Allowed
@@ -157,7 +171,7 @@ def fork(
     given = {name: value for name, value in settings.items() if value is not None}
     db = str(given.pop("db", DEFAULT_DB))
     allowed = Allowed(allow_code or (), allow_file or ())
-    raise typer.Exit(then_merge(branch(run, db, at, given, Console(), allowed), db, Console()))
+    raise typer.Exit(then_merge(branch(run, db, at, given, Console(), allowed, page_of_run), db, Console()))
 
 
 @app.command()

@@ -307,6 +307,10 @@ def figure(
         str | None, typer.Option("--output", "-o", help=".pdf, .svg, .png or .json file to write")
     ] = None,
     width: Annotated[float | None, typer.Option("--width", min=2, max=20, help="inches [default: 4.5 or 6.5]")] = None,
+    year: Annotated[
+        int | None,
+        typer.Option("--year", min=0, help="year of the change of law (hours_by_decile) [default: the largest]"),
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="list the figures")] = False,
     db: Db = DEFAULT_DB,
     allow_code: AllowCode = None,
@@ -314,6 +318,8 @@ def figure(
     """Write a single figure of a report, ready to print.
 
     Example: llm-economist figure lorenz 3 -o lorenz.pdf
+
+    Example: llm-economist figure hours_by_decile 3 --year 20 -o hours.pdf
     """
     from evals.figures.extra import require
 
@@ -325,5 +331,5 @@ def figure(
     if not name or not runs or not output:
         raise UsageError("give a figure, runs and a file: llm-economist figure lorenz 3 -o lorenz.pdf; or --list")
     with allowing(allow_code or ()):
-        size = write(name, runs, output, db=db, inches=width)
+        size = write(name, runs, output, db=db, inches=width, year=year)
     typer.echo(f"{output}: {size / 1000:,.0f} kB")

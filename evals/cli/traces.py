@@ -28,6 +28,10 @@ def sql(
     format: Annotated[str | None, typer.Option("--format", help="table, csv, json, parquet or markdown")] = None,
     json: Annotated[bool, typer.Option("--json", help="same as --format json")] = False,
     output: Annotated[str | None, typer.Option("--output", help="file to write; its suffix sets the format")] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option("--figure", help="file for a chart of the result: .pdf, .svg, .png, .json (extra: report)"),
+    ] = None,
     raw_csv: Annotated[
         bool, typer.Option("--raw-csv", help="CSV without the apostrophe before text that looks like a formula")
     ] = False,
@@ -44,11 +48,13 @@ def sql(
     Example: llm-economist sql "select year, avg(regret) from decisions group by year order by year"
 
     Example: llm-economist sql worst_calls --param run_id=3 --param calls=2
+
+    Example: llm-economist sql learning_curve --figure learning.pdf
     """
     if ui:
         from evals.sql.terminal_ui import open_ui
 
-        if query is not None or list_all or output or format or json or param:
+        if query is not None or list_all or output or figure or format or json or param:
             raise UsageError("--ui opens the whole database; leave the query and its output out")
         raise typer.Exit(open_ui(db))
     from evals.sql.command import print_query, print_questions
@@ -61,6 +67,12 @@ def sql(
     if query is None:
         raise UsageError("give a SELECT, a saved query (llm-economist sql --list), or - for standard input")
     try:
+        if figure is not None:
+            if chosen or output or raw_csv:
+                raise UsageError(
+                    f"--figure {figure} draws the result; ask for --output, --format or --raw-csv without it"
+                )
+            return _draw_query(db, query, figure, param or (), limit, timeout_seconds)
         print_query(
             db,
             query,
@@ -76,6 +88,18 @@ def sql(
     except KeyboardInterrupt:
         typer.echo("interrupted: the query was stopped", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _draw_query(db: str, query: str, output: str, param: Sequence[str], limit: int | None, seconds: float) -> None:
+    from evals.figures.extra import require
+
+    require()
+    from evals.figures.answers import write
+
+    size, left_out = write(db, query, output, parameters=param, limit=limit, seconds=seconds)
+    typer.echo(f"{output}: {size / 1000:,.0f} kB")
+    if left_out:
+        typer.echo(f"the chart shows {left_out}", err=True)
 
 
 @app.command()
@@ -124,7 +148,7 @@ def schema() -> None:
 @app.command()
 def export(
     runs: Annotated[list[str], typer.Argument(help="numbers, ranges (3-7) or names of runs, or `all`")],
-    to: Annotated[str, typer.Option("--to", help="folder to create")],
+    to: Annotated[str, typer.Option("--to", help="folder to create, otlp://HOST:PORT, otlp, mlflow or mlflow:URI")],
     db: Db = DEFAULT_DB,
     format: Annotated[
         str, typer.Option("--format", help="parquet, or training data: sft, preferences or grpo")
@@ -137,11 +161,17 @@ def export(
     card: Annotated[
         bool, typer.Option("--card", help="also write a dataset card, README.md, for publication (docs/store.md)")
     ] = False,
+    trace_content: Annotated[
+        bool, typer.Option("--trace-content", help="also prompts and replies (for otlp and mlflow)")
+    ] = False,
 ) -> None:
     """Write runs, or all runs and studies, as Parquet files, one folder per table, with a manifest of checksums.
 
     With --format sft, preferences or grpo: the questions of the runs as training data in chat format, with exact
     answers, one JSONL file per split and a card (docs/optimizing.md).
+
+    With --to otlp://HOST:PORT: as OpenTelemetry spans; with --to mlflow: as runs of an MLflow store
+    (docs/telemetry.md).
 
     Example: llm-economist export 3 --to shared/run-3
 
@@ -149,6 +179,13 @@ def export(
 
     Example: llm-economist export all --format sft --to training
     """
+    from evals.telemetry.asked_for import is_service
+
+    if is_service(to):
+        options = (splits, seed, explore or card or None, None if format == "parquet" else format)
+        return _export_to_service(db, runs, to, content=trace_content, other=any(x is not None for x in options))
+    if trace_content:
+        raise UsageError("--trace-content needs --to otlp://HOST:PORT or --to mlflow")
     if format != "parquet":
         return _export_training(db, runs, to, format, splits or "80,10,10", seed or 0, explore=explore)
     if training := [f"--{name}" for name, value in (("splits", splits), ("seed", seed)) if value is not None]:
@@ -173,6 +210,18 @@ def export(
         f"{'run' if len(numbers) == 1 else 'runs'} {which}: {sum(f['rows'] for f in files):,} "
         f"rows in {len(files)} files, {sum(f['bytes'] for f in files):,} bytes, in {to}"
     )
+
+
+def _export_to_service(db: str, runs: Sequence[str], to: str, *, content: bool, other: bool) -> None:
+    from evals.output.console import Console
+    from evals.report.pages import page_of_run
+    from evals.telemetry.command import send
+
+    if other:
+        raise UsageError(
+            f"--to {to} takes neither --format, --splits, --seed, --explore nor --card; they describe files"
+        )
+    send(db, runs, to, Console(), content=content, page=page_of_run)
 
 
 def _export_training(

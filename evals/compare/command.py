@@ -120,8 +120,8 @@ def _same_people(reference: Cell, cell: Cell) -> None:
     if not all(same):
         raise UsageError(
             f"arm {cell.arm} has other people than {reference.arm}: a paired comparison needs the same people "
-            "(num_agents, agent_mix, taste_spread, elasticity_of_labor, percentages and the draws of a scenario must "
-            "be the same)"
+            "(num_agents, agent_mix, taste_spread, elasticity_of_labor, participation_cost, percentages and the draws "
+            "of a scenario must be the same)"
         )
 
 

@@ -170,7 +170,9 @@ def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
     """The wages and tastes of each run's last year, and each person's income from outside in that year."""
     query = """SELECT run_id, list(wage ORDER BY agent) AS wages, any_value(windfall) AS windfall,
                       list(taste ORDER BY agent) FILTER (taste IS NOT NULL) AS taste,
-                      list(elasticity ORDER BY agent) FILTER (elasticity IS NOT NULL) AS elasticity
+                      list(elasticity ORDER BY agent) FILTER (elasticity IS NOT NULL) AS elasticity,
+                      list(participation_cost ORDER BY agent)
+                          FILTER (participation_cost IS NOT NULL) AS participation_cost
                FROM panel JOIN (SELECT run_id, max(year) AS year FROM years GROUP BY run_id) USING (run_id, year)
                JOIN welfare_by_year USING (run_id, year)
                WHERE run_id IN (SELECT unnest(?::INTEGER[])) GROUP BY run_id"""

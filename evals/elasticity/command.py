@@ -108,7 +108,7 @@ def measure(run: str, db: str, years: tuple[int, int] | None = None) -> Measured
             f"run {run_id}, {span(first, last)}: {_why(changes)}, so no elasticity can be measured; use a run in which "
             "the law changes, e.g. with --planner-type LLM"
         )
-    true = float(economy.elasticity) if np.ndim(economy.elasticity) == 0 else None
+    true = float(economy.response) if np.ndim(economy.response) == 0 else None
     return Measured(run_id, first, last, changes + 1, true, estimates)
 
 

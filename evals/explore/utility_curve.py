@@ -23,7 +23,8 @@ from signatures.types import TaxSchedule
 POINTS = 201
 
 DECISION = """
-SELECT d.*, coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.elasticity, a.utility_type, a.occupation, a.sex, a.age,
+SELECT d.*, coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.elasticity, a.participation_cost,
+       a.utility_type, a.occupation, a.sex, a.age,
        left(a.persona, 4000) AS persona, r.num_agents, y.thresholds, y.rates, y.windfall
 FROM decisions d
 JOIN runs r ON r.run_id = d.run_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.figures import decisions, distributions, public_finance, schedules
+from evals.figures import by_decile, decisions, distributions, public_finance, schedules
 from evals.figures.style import Drawing, Size
 from evals.policies.loaded_run import LoadedRun
 from pipeline.store.columns import Reader
@@ -22,7 +22,7 @@ class Figure:
     """`caption` says how to read it; `prepare` reads the data, and returns None if the runs have none.
 
     `wide` figures take the full width of a page, the others half of it unless they show several runs. `height`: pixels
-    of a plot on a desktop. `absent`: what is missing if there is nothing to draw.
+    of a plot on a desktop. `absent`: what is missing if there is nothing to draw. `in_year`: `prepare` for one year.
     """
 
     title: str
@@ -31,6 +31,7 @@ class Figure:
     wide: bool = False
     height: int = 240
     absent: str = ""
+    in_year: Callable[[Reader, Sequence[LoadedRun], int], Drawing | None] | None = None
 
     def spans(self, runs: int) -> bool:
         """Whether it takes the full width with this number of runs."""
@@ -48,7 +49,7 @@ FIGURES: Mapping[str, Figure] = {
     "schedule": Figure(
         "Tax schedule",
         "Marginal rate of each bracket over the years; the dashed line is the rate of ORACLE, the optimum at any "
-        "rates for the same people if every worker best-responds.",
+        "rates for the same people if every worker best-responds, on the run's brackets.",
         schedules.schedule,
         wide=True,
         height=210,
@@ -61,6 +62,22 @@ FIGURES: Mapping[str, Figure] = {
         schedules.welfare,
         wide=True,
         height=320,
+    ),
+    "gains": Figure(
+        "Gains by decile",
+        "Change of utility by wage decile if the law of the last year, or ORACLE, replaces the law at the start and "
+        "every worker best-responds to each: as there are no income effects, it is the equivalent variation, i.e. the "
+        "lump sum in dollars a year that is worth as much to a worker.",
+        by_decile.gains,
+    ),
+    "hours_by_decile": Figure(
+        "Hours before and after the law changed",
+        "Mean hours by wage decile, and below the mean marginal rate, in up to five years before and after the largest "
+        "change of the rates or the one in --year: hours respond as theory says where they fall as the rate rises.",
+        by_decile.hours_by_decile,
+        height=170,
+        absent="the law never changed",
+        in_year=by_decile.hours_by_decile,
     ),
     "hours": Figure(
         "Hours",

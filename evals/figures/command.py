@@ -64,27 +64,37 @@ def listing() -> str:
     return "\n".join(f"{name}\n  {figure.caption}" for name, figure in FIGURES.items())
 
 
-def write(name: str, runs: Sequence[str], output: str, *, db: str, inches: float | None = None) -> int:
+def write(
+    name: str, runs: Sequence[str], output: str, *, db: str, inches: float | None = None, year: int | None = None
+) -> int:
     """Write one figure of the runs, and return its size in bytes. UsageError if there is nothing to draw."""
     _figure(name)
     drawable(output, db=db)
-    return draw(*_prepared(name, runs, db=db, inches=inches), output, db=db)
+    return draw(*_prepared(name, runs, db=db, inches=inches, year=year), output, db=db)
 
 
-def chart(name: str, runs: Sequence[str], *, db: str) -> Any:
+def chart(name: str, runs: Sequence[str], *, db: str, year: int | None = None) -> Any:
     """One figure of the runs as an Altair chart. UsageError if there is nothing to draw."""
     import altair as alt
 
-    drawing, size = _prepared(name, runs, db=db)
+    drawing, size = _prepared(name, runs, db=db, year=year)
     return alt.Chart.from_json(json.dumps(framed(drawing(size), background="white")))
 
 
-def _prepared(name: str, runs: Sequence[str], *, db: str, inches: float | None = None) -> tuple[Drawing, Size]:
+def _prepared(
+    name: str, runs: Sequence[str], *, db: str, inches: float | None = None, year: int | None = None
+) -> tuple[Drawing, Size]:
     """How to draw a figure, and how large. A database that a run of this process writes is read as a copy."""
     figure = _figure(name)
+    if year is not None and figure.in_year is None:
+        has = ", ".join(other for other, one in FIGURES.items() if one.in_year)
+        raise UsageError(f"--year {year}: figure {name} shows all years; --year is for {has}")
     with OPENING, ReadOnlyStore(db) as reader:
         played = load(reader, runs)
-        drawing = figure.prepare(reader, played)
+        if year is not None and figure.in_year is not None:
+            drawing = figure.in_year(reader, played, year)
+        else:
+            drawing = figure.prepare(reader, played)
     if drawing is None:
         raise UsageError(f"figure {name}: {figure.absent} in {', '.join(runs)}")
     width = int((inches or (6.5 if figure.spans(len(played)) else 4.5)) * INCH)

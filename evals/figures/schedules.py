@@ -91,18 +91,22 @@ def _rates(runs: Sequence[LoadedRun], laws: dict[str, list[Row]], bracket: int) 
 
 
 def _bracket(size: Size, columns: int, runs: Sequence[LoadedRun], bracket: int, lines: Chart) -> Chart:
-    """One bracket: the rates of the runs as `lines`, and ORACLE's rate for their people."""
-    oracle = sorted(style.grouped(runs, lambda run: run.oracle.schedule.rates[bracket]))
+    """One bracket: the rates of the runs as `lines`, and ORACLE's rate for their people if it is on the same brackets,
+    which those of a planner such as US_FED are not."""
+    same = [run for run in runs if run.oracle.schedule.thresholds == run.world.schedule.thresholds]
+    oracle = sorted(style.grouped(same, lambda run: run.oracle.schedule.rates[bracket]))
     whose = {rate: f" ({', '.join(str(run.run_id) for run in those)})" if oracle[1:] else "" for rate, those in oracle}
     labels = [(rate, f"ORACLE {rate:.0f}{whose[rate]}", INK) for rate, _ in oracle]
-    width, height = size.inner(columns, margin=56 + style.side_room(labels)), size.height
+    width, height = size.inner(columns, margin=56 + (style.side_room(labels) if labels else 0)), size.height
     domain = alt.Scale(domain=[0, max(run.years for run in runs)], nice=False)
     year = alt.X("year:Q", axis=style.years_axis(size), scale=domain)
     rate = alt.Y("rate:Q", axis=style.y_axis("marginal rate, %"), scale=alt.Scale(domain=[0, 100]))
-    optimum = alt.Chart(style.data([{"rate": one} for one, _ in oracle])).mark_rule(strokeDash=DASHES, color=INK)
-    side = style.side_labels(labels, low=0, high=100, width=width, height=height)
     title = band(runs[0].world.schedule.thresholds, bracket)
-    layers = optimum.encode(y=rate), lines.encode(x=year, y=rate), side
+    layers = [lines.encode(x=year, y=rate)]
+    if labels:
+        optimum = alt.Chart(style.data([{"rate": one} for one, _ in oracle])).mark_rule(strokeDash=DASHES, color=INK)
+        side = style.side_labels(labels, low=0, high=100, width=width, height=height)
+        layers = [optimum.encode(y=rate), *layers, side]
     return style.panel(*layers, width=width, height=height, title=title)
 
 

@@ -16,6 +16,7 @@ from pipeline.economy.incidence import Incidence, incidence_of_law
 from pipeline.economy.policy_support import quantile_groups
 from pipeline.economy.public_finance.inverse_optimum import inverse_optimum
 from pipeline.economy.public_finance.margins import Margins, margins
+from pipeline.economy.public_finance.participation import participation
 from pipeline.economy.public_finance.reforms import ParetoReform, Point, pareto_reforms, points
 from pipeline.economy.public_finance.revenue import Peak, deadweight_loss, flat_revenue, laffer_peak
 from pipeline.economy.tax import FloatArray
@@ -45,13 +46,22 @@ class Subject:
     year: int | None = None
 
 
+@dataclass(frozen=True)
+class Working:
+    """The share of workers who work, from 0 to 1, and by how much it falls, in percent, if working leaves 1 % less."""
+
+    rate: float
+    elasticity: float
+
+
 @dataclass(frozen=True, eq=False)
 class LawFigures:
     """The figures on the law of `subject`; amounts in dollars a year per worker.
 
     `margins`, `points`: first-order and exact effects of one point in each bracket. `curve`: revenue of flat taxes at
     the rates `CURVE`. `weights`: inverse-optimum weights by decile of wages; empty with fewer than ten workers, None if
-    there are no positive ones. `against`: who gains from the law relative to others, by their names.
+    there are no positive ones. `against`: who gains from the law relative to others, by their names. `participation`:
+    None without fixed costs of work.
     """
 
     subject: Subject
@@ -65,12 +75,16 @@ class LawFigures:
     pareto: list[ParetoReform]
     weights: tuple[float, ...] | None
     against: dict[str, Incidence]
+    participation: Working | None = None
 
     @property
     def closed_form_peak(self) -> float | None:
-        """100/(1+e) percent, the peak for many workers below the most hours; None if elasticities differ."""
-        e = self.subject.setting.economy.elasticity
-        return 100 / (1 + float(e)) if np.ndim(e) == 0 else None
+        """100/(1+e) percent, the peak for many workers below the most hours; None if elasticities differ, or if taxes
+        also make workers stop."""
+        economy = self.subject.setting.economy
+        if np.ndim(economy.response) or economy.participation_costs is not None:
+            return None
+        return 100 / (1 + float(economy.response))
 
 
 def subject(
@@ -147,7 +161,16 @@ def figures(about: Subject) -> LawFigures:
             name: incidence_of_law(economy, wages, law, other, windfall=windfall)
             for name, other in _others(setting, law).items()
         },
+        participation=None if economy.participation_costs is None else _working(setting, law, now.labor),
     )
+
+
+def _working(setting: Setting, law: TaxSchedule, hours: FloatArray) -> Working:
+    """Participation, with the elasticity of all workers together if working leaves each of them 1 % less."""
+    wages = setting.wages
+    margin = participation(setting.economy, law.thresholds, [law.rates], wages, len(wages))
+    moved, works = float((margin.kept * margin.density).sum()), float(margin.works.sum())
+    return Working(float((hours > 0).mean()), moved / works if works else 0.0)
 
 
 def by_decile(weights: FloatArray | None, wages: FloatArray) -> tuple[float, ...] | None:

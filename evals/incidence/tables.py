@@ -58,11 +58,16 @@ def _table(title: str) -> Table:
 
 def _totals(found: LawFigures) -> str:
     loss = share(found.deadweight_loss / found.revenue) if found.revenue > 0 else MISSING
+    working = ""
+    if found.participation is not None:
+        at = found.participation
+        working = f"Participation: {share(at.rate)} work; elasticity in what working leaves {at.elasticity:.3f}.\n"
     closed = "" if found.closed_form_peak is None else f" (1/(1+e) = {found.closed_form_peak:.1f} %)"
     return (
         f"{found.subject.title}: revenue {dollars(found.revenue)} of {dollars(found.income)} income per worker; "
         f"deadweight loss {dollars(found.deadweight_loss)}, {loss} of revenue.\n"
         f"Laffer peak of a flat tax: {found.peak.rate:.1f} %{closed}, {dollars(found.peak.revenue)} per worker.\n"
+        f"{working}"
     )
 
 
@@ -183,6 +188,7 @@ def as_json(found: LawFigures) -> dict[str, Any]:
         "revenue": found.revenue,
         "income": found.income,
         "deadweight_loss": found.deadweight_loss,
+        **({} if found.participation is None else {"participation": asdict(found.participation)}),
         "laffer": {
             "peak_rate": found.peak.rate,
             "peak_revenue": found.peak.revenue,

@@ -22,8 +22,8 @@ class Work:
 
     `economy`: a name in `ECONOMIES`. `dollars_of`: the year of all dollar amounts; None: no single one. `taxpayers`
     share the revenue, so that 1/N of the worker's own tax comes back to it. `taste`: its own factor on the cost of
-    effort; `elasticity`: that of its hours, None for the usual one. Arrays (101,) are by whole hours a week, in
-    dollars a year.
+    effort; `elasticity`: that of its hours, None for the usual one; `participation_cost`: what it loses by working at
+    all. Arrays (101,) are by whole hours a week, in dollars a year.
     """
 
     wage: float
@@ -34,6 +34,7 @@ class Work:
     taxpayers: float = CONTINUUM
     taste: float = 1.0
     elasticity: float | None = None
+    participation_cost: float = 0.0
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
@@ -50,6 +51,7 @@ class Work:
             taxpayers,
             truth.get("taste", 1.0),
             truth.get("elasticity"),
+            truth.get("participation_cost", 0.0),
         )
 
     def after_tax(self) -> FloatArray:
@@ -58,10 +60,11 @@ class Work:
         return np.asarray(earned - effective_share(self.taxpayers) * tax(self.schedule, earned))
 
     def effort(self) -> FloatArray:
-        """The utility cost of the hours."""
+        """The utility cost of the hours, and of working at all."""
         own = {"elasticity": None if self.elasticity is None else [self.elasticity]}
         economy = with_own(economy_in(self.economy, self.dollars_of), own)
-        return effort_cost(economy, np.arange(MAX_HOURS + 1)) * self.taste
+        hours = np.arange(MAX_HOURS + 1)
+        return effort_cost(economy, hours) * self.taste + np.where(hours > 0, self.participation_cost, 0.0)
 
     def surplus(self) -> FloatArray:
         """Utility without the rebate from others' taxes."""
@@ -83,7 +86,8 @@ class LaborScore:
 
     `regret`: utility lost. `best_surplus`: the highest utility without the rebate from others' taxes; `best_utility`:
     with it. `pay`, `effort`: after-tax pay and utility cost of the hours between the two. `keep`: cents kept of the
-    last dollar, or of the next one if more hours are best; `where`: the income range where that holds.
+    last dollar, or of the next one if more hours are best; `where`: the income range where that holds. `fixed`: whether
+    `effort` includes a fixed cost of work.
     """
 
     hours: int
@@ -95,6 +99,7 @@ class LaborScore:
     effort: float
     keep: float
     where: str
+    fixed: bool = False
 
     @property
     def score(self) -> float:
@@ -119,7 +124,8 @@ class LaborScore:
             f"You worked {self.hours} hours; {self.best} would have left you {money(self.regret)} a year better off"
         )
         between = abs(self.hours - self.best)
-        pay, effort = f"{money(self.pay)} a year after tax", f"{money(self.effort)} of effort"
+        of = "effort and of working at all" if self.fixed else "effort"
+        pay, effort = f"{money(self.pay)} a year after tax", f"{money(self.effort)} of {of}"
         if self.hours > self.best:
             return f"{better}, because {self._kept()}: your last {between} hours brought {pay} and cost {effort}."
         return f"{better}: {between} hours more would have brought {pay} and cost {effort}, as {self._kept()}."
@@ -145,6 +151,7 @@ def missed(work: Work, hours: int) -> LaborScore:
         effort=float(abs(effort[hours] - effort[best])),
         keep=round(100 - rate, 2),
         where=where,
+        fixed=bool(work.participation_cost) and 0 in (hours, best),
     )
 
 

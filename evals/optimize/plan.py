@@ -21,7 +21,7 @@ from pipeline.agents.budget import Budget
 from pipeline.agents.model_choice import choose_model, configure
 from pipeline.agents.role_modules import terms_of, word
 from pipeline.agents.roles import MAIN_QUESTION, PROGRAMS
-from pipeline.config import PLACEMENT, RunConfig
+from pipeline.config import PLACEMENT, TELEMETRY, RunConfig
 from pipeline.errors import UsageError
 from pipeline.simulation.own_parts import take_parts
 from pipeline.stackelberg import rules_but
@@ -47,7 +47,7 @@ USUAL: Mapping[str, str] = {
 USUAL_SIZES, FEWER = "60,40,100", "12,8,16"
 """Examples for training, development and test: states, and whole economies, which take many calls each."""
 
-UNUSED = ("wandb", "log_dir", "name", "use_multithreading", "debug", "callback", *PLACEMENT)
+UNUSED = ("wandb", "trackio", *TELEMETRY, "log_dir", "name", "use_multithreading", "debug", "callback", *PLACEMENT)
 """Settings of a run that do not apply here."""
 
 

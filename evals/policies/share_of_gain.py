@@ -41,7 +41,7 @@ FITTED = (
 )
 
 
-LAWS = ("FREE_MARKET", "US_FED", "SAEZ", "ORACLE_GRID", "ORACLE")
+LAWS = ("FREE_MARKET", "US_FED", "SAEZ", "SAEZ_2002", "ORACLE_GRID", "ORACLE")
 """The laws that a run is compared with, apart from the start."""
 
 

@@ -151,13 +151,13 @@ class Run:
         return Path(output)
 
     @overload
-    def figure(self, name: str) -> Any: ...
+    def figure(self, name: str, *, year: int | None = None) -> Any: ...
     @overload
-    def figure(self, name: str, output: str | os.PathLike[str]) -> Path: ...
-    def figure(self, name: str, output: str | os.PathLike[str] | None = None) -> Any:
+    def figure(self, name: str, output: str | os.PathLike[str], *, year: int | None = None) -> Path: ...
+    def figure(self, name: str, output: str | os.PathLike[str] | None = None, *, year: int | None = None) -> Any:
         """One figure (`llm-economist figure --list`) as an Altair chart, which notebooks draw; with `output`, written
-        as .svg, .pdf, .png or .json, and its path. UsageError without the extra `report`, or where the run has nothing
-        to draw."""
+        as .svg, .pdf, .png or .json, and its path. `year`: of the change of law, for `hours_by_decile`. UsageError
+        without the extra `report`, or where the run has nothing to draw."""
         from evals.figures.extra import require
 
         require()
@@ -165,8 +165,8 @@ class Run:
 
         with allowing(self.allow_code):
             if output is None:
-                return chart(name, [str(self.run_id)], db=self.db)
-            write(name, [str(self.run_id)], os.fspath(output), db=self.db)
+                return chart(name, [str(self.run_id)], db=self.db, year=year)
+            write(name, [str(self.run_id)], os.fspath(output), db=self.db, year=year)
         return Path(output)
 
     def _summary(self) -> dict[str, Any]:

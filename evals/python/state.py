@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from evals.python.people import schedule_from
 from pipeline.config import RunConfig
 from pipeline.economy.baselines import Setting
+from pipeline.economy.effort import with_own
 from pipeline.economy.equilibrium import Outcome, equilibrium, settle
 from pipeline.economy.population import UTILITY_TYPES
 from pipeline.economy.tax import BRACKETS, FloatArray
@@ -31,6 +32,7 @@ from signatures.types import Demographics, RateChange, TaxSchedule
 Wage = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Hours = Annotated[float, Field(ge=0, le=100)]
 Rates = tuple[Annotated[float, Field(ge=0, le=100)], ...]
+FixedCost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Phase = Literal["explore", "exploit"]
 UtilityType = Literal["egotistical", "altruistic", "adversarial"]
 Role = Literal["worker", "planner", "voter", "persona"]
@@ -64,7 +66,7 @@ class _Taxed(_Facts):
             raise ValueError(f"rates={self.rates}: {len(self.rates)} brackets need thresholds, in dollars a year")
         return schedule_from(rates, edges)
 
-    def setting(self, wages: FloatArray) -> Setting:
+    def setting(self, wages: FloatArray, participation_costs: Sequence[float] | None = None) -> Setting:
         known = [name for name, one in ECONOMIES.items() if not one.calibrated]
         if self.economy not in known:
             raise ValueError(f"economy={self.economy!r}: expected one of {', '.join(known)}")
@@ -72,7 +74,7 @@ class _Taxed(_Facts):
             raise ValueError(f"welfare={self.welfare!r}: expected one of {', '.join(WELFARE)}")
         law = self.law(self.rates)
         return Setting(
-            ECONOMIES[self.economy],
+            with_own(ECONOMIES[self.economy], {"participation_cost": participation_costs}),
             law.thresholds,
             wages,
             self.welfare,
@@ -84,10 +86,12 @@ class _Citizen(_Taxed):
     """A worker before a decision: its `wage` in dollars an hour, one of `num_agents` workers.
 
     `hours`: those a week that it worked in past years, the oldest first, and `past_rates` the rates of those years,
-    which are by default the present ones. `last_rebate`: dollars a year.
+    which are by default the present ones. `last_rebate`: dollars a year. `participation_cost`: what it costs the worker
+    to work at all, dollars a year.
     """
 
     wage: Wage
+    participation_cost: FixedCost = 0.0
     num_agents: Annotated[int, Field(ge=1)] = 5
     persona: str | None = None
     last_rebate: float | None = None
@@ -99,9 +103,14 @@ class _Citizen(_Taxed):
         return {
             "tax_schedule": str(law),
             "last_rebate": str(LastRebate(self.last_rebate)),
-            "identity": str(Identity.of(self.persona, self.wage)),
+            "identity": str(Identity.of(self.persona, self.wage, fixed_cost=self.participation_cost)),
             "record": str(see.worker_record(self._memory(), 0, law)),
         }
+
+    def alone(self) -> Setting:
+        """The economy as if the worker were the only one, with its own costs."""
+        costs = [self.participation_cost] if self.participation_cost else None
+        return self.setting(np.array([self.wage]), costs)
 
     def _memory(self) -> WorkerMemory:
         if self.hours and self.last_rebate is None:
@@ -109,7 +118,7 @@ class _Citizen(_Taxed):
         past = self.past_rates if self.past_rates is not None else (self.rates,) * len(self.hours)
         if len(past) != len(self.hours):
             raise ValueError(f"past_rates has {len(past)} years, and hours {len(self.hours)}; give one for each")
-        memory, setting = WorkerMemory(HISTORY, 1), self.setting(np.array([self.wage]))
+        memory, setting = WorkerMemory(HISTORY, 1), self.alone()
         for year, (hours, rates) in enumerate(zip(self.hours, past, strict=True)):
             law = self.law(rates)
             alone = settle(setting.economy, law, setting.wages, [hours])
@@ -127,8 +136,7 @@ class WorkerState(_Citizen):
     def inputs(self) -> dict[str, Any]:
         if self.hours and self.utility_type != "egotistical":
             raise ValueError(f"hours of an {self.utility_type} worker: only the record of an egotistical one is known")
-        setting = self.setting(np.array([self.wage]))
-        objective = see.objective(self.utility_type, setting, self.num_agents)
+        objective = see.objective(self.utility_type, self.alone(), self.num_agents, 0)
         return {"objective": str(objective), **self.citizen(), "phase": self.phase}
 
 
@@ -179,10 +187,12 @@ class PlannerState(_Taxed):
 
     `hours`: of each worker, a week; by default those of best responses. `past_rates`: schedules tried before, each for
     one tax year of `years` years of best responses. `first`: there was no year yet. `satisfied`: how many workers were
-    satisfied, and how many said; `halved`: their dissatisfaction counts.
+    satisfied, and how many said; `halved`: their dissatisfaction counts. `participation_costs`: what it costs each
+    worker to work at all, dollars a year.
     """
 
     wages: tuple[Wage, ...] = Field(min_length=1)
+    participation_costs: tuple[FixedCost, ...] | None = None
     hours: tuple[Hours, ...] | None = None
     past_rates: tuple[Rates, ...] = ()
     years: Annotated[int, Field(ge=1)] = 1
@@ -192,7 +202,9 @@ class PlannerState(_Taxed):
     phase: Phase = "exploit"
 
     def inputs(self) -> dict[str, Any]:
-        setting, law = self.setting(np.array(self.wages)), self.law(self.rates)
+        if self.participation_costs is not None and len(self.participation_costs) != len(self.wages):
+            raise ValueError(f"participation_costs: {len(self.participation_costs)} for {len(self.wages)} wages")
+        setting, law = self.setting(np.array(self.wages), self.participation_costs), self.law(self.rates)
         memory, economy = PlannerMemory(), NO_YEARS
         if not self.first:
             year = self._last(setting, law)

@@ -3,9 +3,9 @@
 Charts are SVG without scripts. An interactive Vega bundle would weigh a megabyte, run code next to text from models,
 and print badly; SVG takes a few kilobytes per chart, opens without JavaScript, prints well, and follows the page's
 light or dark theme through its style rules. Each chart is there twice, laid out for desktop and for phone: a
-scaled-down chart would have letters too small to read. The page's Content-Security-Policy forbids every script, every
-request, and every style but its own, so even text that escaped its box could do nothing. The same database gives the
-same bytes.
+scaled-down chart would have letters too small to read. One script moves the slider over the years: it puts words from
+a block of JSON into cells, as text. The page's Content-Security-Policy forbids every other script, every request, and
+every style but its own, so even text that escaped its box could do nothing. The same database gives the same bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from evals.output.files import whole_file
 from evals.output.number_format import plain, several
 from evals.policies import who_gains
 from evals.policies.loaded_run import load
-from evals.report import calls, key_figures, settings, tables
+from evals.report import calls, key_figures, settings, tables, years
 from evals.report.surveys import surveys
 from pipeline.store.columns import Reader
 from pipeline.store.reader import ReadOnlyStore
@@ -62,6 +62,7 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
     runs = load(reader, names)
     measured = [key_figures.measure(reader, run) for run in runs]
     most = WORST if len(runs) == 1 else WORST // 2
+    embedded = [years.embedded(reader, run, most=years.PAGE_BYTES // len(runs)) for run in runs]
     drawings = {name: figure.prepare(reader, runs) for name, figure in FIGURES.items()}
     return {
         "title": title(measured),
@@ -81,6 +82,8 @@ def gather(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
         "facts": key_figures.facts_table(measured),
         "settings": settings.settings_table(runs),
         "policies": [tables.policies(reader, same) for _, same in grouped(runs, lambda run: run.people)],
+        "years": embedded,
+        "years_json": Markup(f"[{','.join(one.json for one in embedded)}]"),
         "gains": [table for run in runs for table in who_gains.for_report(reader, run)],
         "gains_note": who_gains.NOTE,
         "elections": [
@@ -123,9 +126,15 @@ def render(content: Mapping[str, Any]) -> str:
     )
     environment.filters["readable"] = plain
     style = environment.from_string(_file("page.css")).render(dark=DARK).strip()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    script = _file("years.js").strip()
     page = environment.from_string(_file("page.html"))
-    return page.render(style=Markup(style), style_hash=f"sha256-{digest}", **content)
+    allowed = {"style_hash": _digest(style), "script_hash": _digest(script)}
+    return page.render(style=Markup(style), script=Markup(script), **allowed, **content)
+
+
+def _digest(text: str) -> str:
+    """As a Content-Security-Policy names an element's text."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _file(name: str) -> str:

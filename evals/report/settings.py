@@ -8,7 +8,7 @@ from dataclasses import fields
 from evals.output.number_format import MISSING, several
 from evals.output.tables import Table
 from evals.policies.loaded_run import LoadedRun
-from pipeline.config import NAMES, ROLES, RunConfig
+from pipeline.config import ROLES, STORED, RunConfig
 from pipeline.fixed_rates import rates_as_text
 
 SHOWN = {
@@ -51,7 +51,7 @@ def settings(run: LoadedRun) -> dict[str, str]:
 def _others(config: RunConfig) -> str:
     """The remaining settings that differ from their defaults, as flags."""
     default, public = RunConfig(), config.public()
-    changed = [field.name for field in fields(RunConfig) if field.name in NAMES - set(SHOWN)]
+    changed = [field.name for field in fields(RunConfig) if field.name in STORED - set(SHOWN)]
     changed = [name for name in changed if public[name] != getattr(default, name)]
     return ", ".join(f"--{name.replace('_', '-')} {public[name]}" for name in changed)
 

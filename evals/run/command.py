@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from evals.output.number_format import plain
 from evals.run.dollars import tell_dollars
 from evals.run.progress import Progress
 from evals.run.summary import summary
-from evals.run.wandb_log import wandb_log
+from evals.telemetry.live import reported
+from evals.telemetry.pages import Page
 from pipeline.errors import EconomistError
 from pipeline.parallel.interrupts import INTERRUPTED
 from pipeline.permissions import confirming_flags
@@ -30,9 +33,14 @@ from pipeline.store.lost_database import FileLost
 from pipeline.terminal import note_if_lost
 from programs.urls import each_url, shown
 
+log = logging.getLogger("llm_economist")
 
-def run(settings: Mapping[str, Any], console: Console) -> int:
-    """Play a run and print its summary; return the exit code. EconomistError has the message for the user."""
+
+def run(settings: Mapping[str, Any], console: Console, page: Page | None = None) -> int:
+    """Play a run and print its summary; return the exit code. EconomistError has the message for the user.
+
+    `page` makes the report that --mlflow keeps.
+    """
     config, model, why = prepare(settings)
     console.print(f"Model: [bold]{escape(model)}[/bold] ({escape(why)})", highlight=False, soft_wrap=True)
     if config.base_url and config.base_url != ",".join(each_url(settings.get("base_url"))):
@@ -43,7 +51,7 @@ def run(settings: Mapping[str, Any], console: Console) -> int:
     cautions_told.tell(cautions_told.before(world), console)
     merge_shards(config.db, console)
     with new_run(config, model, world, partial(say, console)) as simulation:
-        code = play(simulation, console)
+        code = play(simulation, console, page)
     return then_merge(code, config.db, console)
 
 
@@ -82,9 +90,9 @@ def merge_shards(db: str, console: Console, *, cut_off: bool = False) -> list[tu
     return merged
 
 
-def play(simulation: Simulation, console: Console) -> int:
+def play(simulation: Simulation, console: Console, page: Page | None = None) -> int:
     """Play a simulation to its end, with progress, text log and summary; return the exit code."""
-    ending = play_with_progress(simulation, console)
+    ending = play_with_progress(simulation, console, page=page)
     if ending.status == "finished":
         note_if_lost(f"run {simulation.run_id} is finished and stored", unfinished=False)
     else:
@@ -100,11 +108,17 @@ def play(simulation: Simulation, console: Console) -> int:
     return INTERRUPTED if ending.status == "interrupted" else 0
 
 
-def play_with_progress(simulation: Simulation, console: Console, shown: Callable[..., Progress] = Progress) -> Ending:
+def play_with_progress(
+    simulation: Simulation, console: Console, shown: Callable[..., Progress] = Progress, page: Page | None = None
+) -> Ending:
     """Play a simulation to its end, with its progress on `console`, as `shown`. An error says how to resume the run."""
-    with shown(console, simulation.config, simulation.llm_agents.usage, simulation.start) as years:
+    tell = log.warning if console.quiet else partial(say, console)
+    with (
+        reported(simulation, tell, page) as report,
+        shown(console, simulation.config, simulation.llm_agents.usage, simulation.start) as years,
+    ):
         try:
-            return carry_out(simulation, years.on_year, observers=[wandb_log(simulation)])
+            return carry_out(simulation, years.on_year, observers=[nullcontext(report)])
         except EconomistError as error:
             if not simulation.run_id or isinstance(error, FileLost):
                 raise

@@ -17,6 +17,7 @@ from evals.run.command import play, tell_shocks
 from evals.run.dollars import tell_dollars
 from evals.run.permissions import NOTHING, Allowed, take
 from evals.run.resume import overridden, valid
+from evals.telemetry.pages import Page
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents
 from pipeline.agents.examples import stored_pools
@@ -36,7 +37,15 @@ NOT_FORKABLE = (*POPULATION, "archetypes", "archetype_samples")
 """Settings that a fork shares with its parent: the people, the economy they live in, and who is asked for others."""
 
 
-def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
+def fork(
+    run: str,
+    db: str,
+    at: int,
+    settings: Mapping[str, Any],
+    console: Console,
+    allowed: Allowed = NOTHING,
+    page: Page | None = None,
+) -> int:
     """Branch a counterfactual that shares the years before `at`, and compare both branches."""
     for name in settings:
         if name in NOT_FORKABLE:
@@ -72,7 +81,7 @@ def fork(run: str, db: str, at: int, settings: Mapping[str, Any], console: Conso
             start=at,
             recorded=lambda year: recorded_calls(store, parent_id, year),
         )
-        code = play(simulation, console)
+        code = play(simulation, console, page)
         console.print(compare_branches(store, parent_id, run_id, at))
         return code
 

@@ -9,6 +9,7 @@ from typing import Any
 from evals.output.console import Console
 from evals.run.command import play
 from evals.run.permissions import NOTHING, Allowed, take
+from evals.telemetry.pages import Page
 from pipeline.config import PLACEMENT, RunConfig, build
 from pipeline.errors import UsageError
 from pipeline.laws import with_law
@@ -18,7 +19,14 @@ from pipeline.store.run_lookup import config_of, find_run, years_played
 from pipeline.store.writer import Store
 
 
-def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, allowed: Allowed = NOTHING) -> int:
+def resume(
+    run: str,
+    db: str,
+    settings: Mapping[str, Any],
+    console: Console,
+    allowed: Allowed = NOTHING,
+    page: Page | None = None,
+) -> int:
     """Resume a run that was killed, interrupted, stopped or failed; no stored reply is paid for again."""
     with Store(db, serve=True) as store:
         row = find_run(store, run)
@@ -36,7 +44,7 @@ def resume(run: str, db: str, settings: Mapping[str, Any], console: Console, all
         stored_calls = chain.from_iterable(simulation.recorded(simulation.start).values())
         known = sum(call.run_id == run_id for call in stored_calls)
         console.print(f"Run {run_id} resumes at year {simulation.start}; {known} stored calls of that year are reused.")
-        return play(simulation, console)
+        return play(simulation, console, page)
 
 
 def overridden(stored: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 MOST_USED = "Most used"
 PLAYED = "What is played"
 LIMITS = "Limits and cost"
+REPORTED = "Where it is reported"
 
 PANELS: Mapping[str, Sequence[str]] = {
     MOST_USED: (
@@ -20,7 +21,8 @@ PANELS: Mapping[str, Sequence[str]] = {
         *("temperature", "max_output_tokens", "omit"),
     ),
     LIMITS: ("max_cost_usd", "max_tokens", "timeout", "concurrency", "rpm", "tpm", "prices"),
-    "Where it is kept": ("name", "log_dir", "debug", "wandb", "callback"),
+    "Where it is kept": ("name", "log_dir", "debug", "callback"),
+    REPORTED: ("wandb", "trackio", "otel", "mlflow", "trace_content"),
     "Scale": ("processes", "engine", "shards", "ray_address", "use_multithreading"),
 }
 """Settings by title; a setting in no list is about what is played. `run` adds its flag --config to the first list."""

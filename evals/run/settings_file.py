@@ -44,6 +44,8 @@ EXAMPLES: Mapping[str, Any] = {
     "max_tokens": 1000000,
     "prices": "prices.toml",
     "callback": ["my_module:told"],
+    "otel": "http://127.0.0.1:4318",
+    "mlflow": "sqlite:///mlflow.db",
 }
 """For settings whose default is none, or is empty."""
 

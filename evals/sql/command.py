@@ -69,7 +69,7 @@ def print_query(
     raw_csv: bool = False,
 ) -> None:
     """Print or write the result of a saved query or one SELECT; notices go to standard error."""
-    question = saved_queries.question(_typed() if text == "-" else text)
+    question = asked(text)
     form = _format(format, output)
     if raw_csv and form != "csv":
         raise UsageError(f"--raw-csv is for --format csv; the format is {form}")
@@ -81,7 +81,7 @@ def print_query(
 
     @contextmanager
     def answered() -> Iterator[Answer]:
-        with _patience(), ask(db, question.sql, values, lookups=lookups, limit=limit, seconds=seconds) as answer:
+        with patience(), ask(db, question.sql, values, lookups=lookups, limit=limit, seconds=seconds) as answer:
             yield answer
 
     if output is None:
@@ -100,6 +100,11 @@ def print_query(
     _tell_what_is_older(db)
     if answer.more:
         _notice(f"first {limit:,} rows, and there are more: --limit N, or --output FILE.csv for all")
+
+
+def asked(text: str) -> saved_queries.Question:
+    """A saved query by name, or one SELECT; `-` stands for standard input."""
+    return saved_queries.question(_typed() if text == "-" else text)
 
 
 def _typed() -> str:
@@ -121,7 +126,7 @@ def _format(format: str | None, output: str | None) -> str:
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
+def patience() -> Iterator[None]:
     """Show on a terminal that a query is running, if it takes longer than two seconds."""
     console = Console(stderr=True)
     status = console.status("the query is still running; Ctrl-C stops it")
@@ -158,7 +163,12 @@ def print_questions(*, as_json: bool = False) -> None:
     known = saved_queries.questions().values()
     if as_json:
         listed = [
-            {"name": one.name, "help": " ".join(one.help), "parameters": [vars(p) for p in one.parameters]}
+            {
+                "name": one.name,
+                "help": " ".join(one.help),
+                "parameters": [vars(p) for p in one.parameters],
+                "chart": vars(one.chart) if one.chart else None,
+            }
             for one in known
         ]
         print(json.dumps(listed, indent=1))
@@ -170,6 +180,8 @@ def print_questions(*, as_json: bool = False) -> None:
             console.print(f"  {line}")
         for parameter in question.parameters:
             console.print(f"  --param {parameter}", style="dim")
+        if question.chart:
+            console.print(f"  --figure FILE.svg draws a {question.chart}", style="dim")
 
 
 def print_strategies(*, as_json: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Saved queries: `queries/NAME.sql`, each with its help and its parameters in its opening comment.
+"""Saved queries: `queries/NAME.sql`, each with its help, parameters and chart (charts.py) in its opening comment.
 
 -- The question, in one line. -- More about it, in further lines. -- param: run_id INTEGER = latest run -- param: wage
 DOUBLE = 20 (dollars an hour)
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from evals.sql import charts as charts_of
+from evals.sql.charts import DeclaredChart
 from pipeline.errors import UsageError
 from programs.text_files import each_once, underscored
 
@@ -85,6 +87,7 @@ class Question:
     help: list[str]
     parameters: list[Parameter]
     sql: str
+    chart: DeclaredChart | None = None
 
     def bind(self, given: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
         """Values by name, and queries for the others, from `NAME=VALUE` texts and defaults."""
@@ -131,19 +134,27 @@ def guess(text: str) -> Any:
 
 def parse(name: str, text: str) -> Question:
     """A query from its SQL; `name` is empty for one that is not saved."""
-    comment = re.match(r"(?:--.*\n)*", text)
-    lines = [line.removeprefix("--").strip() for line in (comment.group() if comment else "").splitlines()]
+    comment = re.match(r"\s*(?:--.*\n)*", text)
+    lines = [line.removeprefix("--").strip() for line in (comment.group().strip() if comment else "").splitlines()]
     found = [_parameter(line) for line in lines]
     for line, parameter in zip(lines, found, strict=True):
         if parameter is None and line.startswith("param:"):
             raise UsageError(
                 f"-- {line}: expected -- param: NAME INTEGER|DOUBLE|VARCHAR|BOOLEAN = DEFAULT (what it is)"
             )
+    charts = [charts_of.parse(line.removeprefix("chart:")) for line in lines if line.startswith("chart:")]
+    if len(charts) > 1:
+        raise UsageError(f"-- chart: declared {len(charts)} times; a query has one chart")
     return Question(
         name,
-        [line for line, parameter in zip(lines, found, strict=True) if parameter is None],
+        [
+            line
+            for line, parameter in zip(lines, found, strict=True)
+            if parameter is None and not line.startswith("chart:")
+        ],
         [parameter for parameter in found if parameter is not None],
         text,
+        charts[0] if charts else None,
     )
 
 

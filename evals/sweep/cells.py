@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.agents.model_choice import choose_model
 from pipeline.code_version import code_version
-from pipeline.config import PLACEMENT, ROLES, RunConfig, build, by_role
+from pipeline.config import PLACEMENT, ROLES, TELEMETRY, RunConfig, build, by_role
 from pipeline.errors import UsageError
 from pipeline.store.columns import Reader, as_json
 from programs.roles import saved_program
@@ -31,6 +31,8 @@ NOT_ASKED = (
     "prices",
     "use_multithreading",
     "wandb",
+    "trackio",
+    *TELEMETRY,
     "debug",
     "callback",
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from evals.run.progress import News
-from evals.run.wandb_log import wandb_log
 from evals.sweep.cells import Cell
+from evals.telemetry.live import reported
 from pipeline.agents import examples
 from pipeline.agents.agents import LLMAgents
 from pipeline.errors import EconomistError
@@ -18,6 +20,8 @@ from pipeline.simulation.records import Year
 from pipeline.store.columns import Row
 from pipeline.store.run_lookup import find_run
 from pipeline.store.writer import Store
+
+log = logging.getLogger("llm_economist")
 
 Report = Callable[[News], None]
 
@@ -67,7 +71,8 @@ def _play_job(store: Store, job: Job, report: Report) -> None:
             years += 1
             report(news())
 
-        ending = carry_out(simulation, on_year, observers=[wandb_log(simulation)])
+        with reported(simulation, lambda line: log.warning("%s: %s", job.cell.shown, line)) as report_year:
+            ending = carry_out(simulation, on_year, observers=[nullcontext(report_year)])
         if ending.status == "interrupted":
             raise KeyboardInterrupt
         if ending.status == "stopped":

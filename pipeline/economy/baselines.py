@@ -111,6 +111,12 @@ def saez(setting: Setting) -> TaxSchedule:
 
 
 @lru_cache(maxsize=64)
+def saez_2002(setting: Setting) -> TaxSchedule:
+    """Saez (2002) rates on the run's brackets: as `saez`, and taxes make workers with a fixed cost of work stop."""
+    return _saez(setting, setting.thresholds, setting.elasticities, extensive=True)
+
+
+@lru_cache(maxsize=64)
 def saez_flat(setting: Setting) -> TaxSchedule:
     """The optimal linear tax at elasticity 0.4, written on the run's brackets."""
     flat = _saez(setting, BRACKETS["flat"], (0.4,))
@@ -124,7 +130,9 @@ def saez_three(setting: Setting) -> TaxSchedule:
     return _saez(setting, brackets_in("three", setting.dollars_of), (0.18, 0.11, 0.57))
 
 
-def _saez(setting: Setting, thresholds: tuple[float, ...], elasticities: tuple[float, ...]) -> TaxSchedule:
+def _saez(
+    setting: Setting, thresholds: tuple[float, ...], elasticities: tuple[float, ...], *, extensive: bool = False
+) -> TaxSchedule:
     return saez_formula.saez(
         setting.economy,
         thresholds,
@@ -133,6 +141,7 @@ def _saez(setting: Setting, thresholds: tuple[float, ...], elasticities: tuple[f
         welfare=setting.welfare,
         inequality_aversion=setting.inequality_aversion,
         windfall=setting.windfall,
+        extensive=extensive,
     )
 
 
@@ -148,7 +157,10 @@ BASELINE_RULES: dict[str, Rule] = {
 }
 """The baselines other than the oracle, which is at least as good as each of them."""
 
-FORMULAS = ("SAEZ", "SAEZ_FLAT", "SAEZ_THREE", "SAEZ_MEASURED")
+EXTENSIVE = "SAEZ_2002"
+"""The baseline that needs fixed costs of work; without them it is `SAEZ`."""
+
+FORMULAS = ("SAEZ", EXTENSIVE, "SAEZ_FLAT", "SAEZ_THREE", "SAEZ_MEASURED")
 """The baselines that need the welfare weights of the objective."""
 
 FIXED = "RATES"
@@ -185,9 +197,13 @@ def computable(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """Those of the `rules` that can be computed for the objective, and the law of the setting's own planner.
 
     A user's own welfare function without weights has no SAEZ rates. The planner's law is added if it stays the same:
-    `RATES`, or a law of the user's that does not depend on the year.
+    `RATES`, or a law of the user's that does not depend on the year. `SAEZ_2002` is among them, and always is, if work
+    has a fixed cost.
     """
-    known = {name: rule for name, rule in rules.items() if name not in FORMULAS or has_weights(setting.welfare)}
+    every: dict[str, Rule] = {**rules, EXTENSIVE: saez_2002}
+    if setting.economy.participation_costs is None:
+        del every[EXTENSIVE]
+    known = {name: rule for name, rule in every.items() if name not in FORMULAS or has_weights(setting.welfare)}
     if setting.rates:
         known[FIXED] = fixed_rates
     own = BASELINES.get(setting.planner) if setting.planner not in BASELINES.builtin else None
@@ -224,7 +240,9 @@ def oracle_grid(setting: Setting) -> TaxSchedule:
     return certified_oracle(setting).certificate.grid
 
 
-BASELINES: Parts[Rule] = Parts(TAX_LAW, {**BASELINE_RULES, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}, own_law)
+BASELINES: Parts[Rule] = Parts(
+    TAX_LAW, {**BASELINE_RULES, EXTENSIVE: saez_2002, "ORACLE_GRID": oracle_grid, "ORACLE": oracle}, own_law
+)
 """All planners without a language model, by their `--planner-type`, but for `RATES` and `SAEZ_MEASURED`, which need
 a run's own figures."""
 

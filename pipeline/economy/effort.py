@@ -1,7 +1,8 @@
-"""The cost of effort: what an hour of work costs workers, who may differ in it.
+"""The cost of effort: what work costs workers, who may differ in it.
 
 A worker's own cost is kept in columns of the population and of the table `agents`, which `with_own` puts into an
-`Economy`: `taste`, a factor on the cost of effort, and `elasticity`, that of its hours with respect to the net wage.
+`Economy`: `taste`, a factor on the cost of effort; `elasticity`, that of its hours with respect to the net wage; and
+`participation_cost`, what it costs to work at all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Economy:
     incomes must be those of the same N workers in the same order (`of` takes some of them). `calibrated`: whether
     tastes are inverted from incomes (calibration.py), so that no cost of effort is the usual one. `elasticities` (N,):
     each worker's own elasticity of hours; its cost is taste * k * l**(1 + 1/elasticity), with k such that the marginal
-    cost of the 40th hour is taste times the usual one. None if all have that of `delta`.
+    cost of the 40th hour is taste times the usual one. None if all have that of `delta`. `participation_costs` (N,):
+    what each worker loses if it works at all, whatever the hours, 0 or more dollars a year; None if no one does.
     """
 
     c: float = 0.0005
@@ -39,6 +41,7 @@ class Economy:
     tastes: FloatArray | None = None
     calibrated: bool = False
     elasticities: FloatArray | None = None
+    participation_costs: FloatArray | None = None
 
     @property
     def power(self) -> float | FloatArray:
@@ -47,7 +50,10 @@ class Economy:
 
     @property
     def effort(self) -> float | FloatArray:
-        """The cost of one hour to the power of `power`, in dollars a year: for all, or for each worker (N,)."""
+        """The cost of one hour to the power of `power`, in dollars a year: for all, or for each worker (N,).
+
+        Without participation costs, which do not depend on the hours.
+        """
         cost: float | FloatArray = self.weeks * self.c
         if self.elasticities is not None:
             cost = cost * (self.delta / self.power) * FULL_TIME ** (self.delta - self.power)
@@ -57,6 +63,11 @@ class Economy:
     def response(self) -> float | FloatArray:
         """The elasticity of hours with respect to the net wage: for all, or for each worker (N,)."""
         return self.elasticity if self.elasticities is None else self.elasticities
+
+    @property
+    def alike(self) -> bool:
+        """Whether all workers have the same costs."""
+        return all(getattr(self, name) is None for name in OWN.values())
 
     @property
     def usual(self) -> bool:
@@ -101,7 +112,7 @@ one week of effort against a year of pay, as the first release did; there nearly
 any tax."""
 
 
-OWN = {"taste": "tastes", "elasticity": "elasticities"}
+OWN = {"taste": "tastes", "elasticity": "elasticities", "participation_cost": "participation_costs"}
 """The columns with workers' own costs, in populations and the table `agents`, and the fields of `Economy` for them."""
 
 
@@ -122,10 +133,20 @@ def own_column(column: Any) -> FloatArray | None:
     return None if np.isnan(values).any() else values
 
 
+def cost_of_hours(economy: Economy, labor: ArrayLike) -> FloatArray:
+    """The cost of `labor` hours a week without participation costs, in dollars a year."""
+    return np.asarray(economy.effort * np.asarray(labor, dtype=float) ** economy.power)
+
+
 def effort_cost(economy: Economy, labor: ArrayLike) -> FloatArray:
     """The cost of `labor` hours a week to the worker, in dollars a year; with own costs, `labor` is (..., N).
 
     >>> round(float(effort_cost(Economy(), 40)), 2)
     10524.06
+    >>> effort_cost(with_own(Economy(), {"participation_cost": [3_000, 3_000]}), [0, 40]).round(2)
+    array([    0.  , 13524.06])
     """
-    return np.asarray(economy.effort * np.asarray(labor, dtype=float) ** economy.power)
+    cost = cost_of_hours(economy, labor)
+    if economy.participation_costs is None:
+        return cost
+    return cost + np.where(np.asarray(labor) > 0, economy.participation_costs, 0.0)

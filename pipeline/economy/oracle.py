@@ -20,7 +20,7 @@ from pipeline.economy.equilibrium import welfare_of
 from pipeline.economy.tax import FloatArray, lowest_rate
 from pipeline.economy.utility import Economy, evenly_spaced
 from pipeline.economy.welfare import WelfareFunction
-from signatures.types import TaxSchedule
+from signatures.types import LEAST_RATE, TaxSchedule
 
 Welfare = Callable[[FloatArray], FloatArray]
 """Maps rates (S, B) to welfare (S,) under best responses."""
@@ -111,7 +111,8 @@ def optimum(
 ) -> Optimum:
     """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare if workers best-respond.
 
-    Rates are from 0 to 100 percent, or from -100 if a candidate on the same thresholds has a negative rate.
+    Rates are from 0 to 100 percent, or from -100 if a candidate on the same thresholds has a negative rate or if
+    work has a fixed cost, with which it can be best to pay for work (Saez 2002).
     The result is at least as good as each of the `candidates` on the same thresholds, and as each schedule that differs
     from it by a `POLISH` move of one or two rates; rates are resolved to 0.01 points. Welfare has many local optima,
     because workers jump between brackets where rates fall, so this is a search; `Certificate` documents its extent. In
@@ -126,7 +127,8 @@ def optimum(
     wage = np.asarray(wages, dtype=float)
     welfare = _welfare_of(economy, thresholds, wage, welfare_function)
     rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
-    lowest = lowest_rate(rivals.ravel().tolist())
+    pays_for_work = economy.participation_costs is not None
+    lowest = LEAST_RATE if pays_for_work else lowest_rate(rivals.ravel().tolist())
     found = _search_grid(economy, thresholds, wage, welfare_function)
     ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
     polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1, lowest=lowest)
@@ -191,10 +193,10 @@ def _search_grid(
 
 
 def _thinned(economy: Economy, wages: FloatArray, most: int) -> tuple[Economy, FloatArray]:
-    """All `wages`, or `most` evenly spaced quantiles of them; with tastes, workers evenly spaced in order of wages."""
+    """All `wages`, or `most` evenly spaced quantiles of them; with own costs, workers evenly spaced in that order."""
     if len(wages) <= most:
         return economy, wages
-    if economy.tastes is None and economy.elasticities is None:
+    if economy.alike:
         return economy, np.quantile(wages, np.linspace(0, 1, most))
     some = evenly_spaced(wages, most)
     return economy.of(some), wages[some]

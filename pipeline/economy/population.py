@@ -41,7 +41,8 @@ class Population:
     `wage`: dollars an hour. `utility_type`: one of `UTILITY_TYPES`. `occupation` (a census label, in the
     plural), `sex` ("Male" or "Female") and `age` (years): all three, or all None if agents have no demographics.
     `taste`: each agent's factor on the cost of effort; None if all have the same taste for leisure. `elasticity`: each
-    agent's elasticity of hours; None if all have the same.
+    agent's elasticity of hours; None if all have the same. `participation_cost`: what each agent loses if it works at
+    all, dollars a year; None if no one does.
     """
 
     wage: FloatArray
@@ -51,6 +52,7 @@ class Population:
     age: IntArray | None = None
     taste: FloatArray | None = None
     elasticity: FloatArray | None = None
+    participation_cost: FloatArray | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(column) for name, column in vars(self).items() if column is not None}
@@ -143,6 +145,15 @@ def draw_elasticities(num_agents: int, mean: float, spread: float, rng: np.rando
     log_variance = math.log1p((spread / mean) ** 2)
     drawn = mean * np.exp(math.sqrt(log_variance) * rng.standard_normal(num_agents) - log_variance / 2)
     return drawn.round(2).clip(LEAST_ELASTICITY, MOST_ELASTICITY)
+
+
+def draw_participation_costs(num_agents: int, mean: float, rng: np.random.Generator) -> FloatArray:
+    """Draw fixed costs of work (num_agents,), dollars a year: exponential with this mean, in whole dollars as told.
+
+    >>> draw_participation_costs(3, 5_000, np.random.default_rng(1))
+    array([5365., 1539., 26882.])
+    """
+    return np.asarray(rng.exponential(mean, num_agents).round())
 
 
 def utility_type_counts(num_agents: int, ego: float, alt: float, adv: float) -> list[int]:

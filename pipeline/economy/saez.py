@@ -1,4 +1,4 @@
-"""Optimal marginal tax rates by the formula of Saez (2001), for piecewise linear taxes.
+"""Optimal marginal tax rates by the formulas of Saez (2001) and, with fixed costs of work, of Saez (2002).
 
     tau_j = (1 - G_j) / (1 - G_j + a_j * e_j)
 
@@ -19,19 +19,32 @@ the rates are iterated to a fixed point. Two terms adapt the first-order conditi
 
 The condition is local: it ignores workers who would jump between brackets where rates fall.
 
+With fixed costs of work, a higher tau_j also makes some workers stop, whose whole tax T_i is lost: f_i*m_ij of those
+like i, with the density f_i of participation.py. Saez (2002) sets 1 - g_i - eta_i*T_i/(z_i - T_i), with the elasticity
+eta_i of participation, in place of 1 - g_i; summed over a bracket this is
+
+    sum_i (1 - g_i)*m_ij - sum_i f_i*T_i*m_ij = tau_j/(1 - tau_j) * e_j * (sum of z_i of those who respond)
+
+a quadratic equation in tau_j, because T_i contains tau_j*m_ij. Its solution can be negative: to pay for work is optimal
+if the poorest workers have a high weight and many of them stop or start working. Without fixed costs it is the formula
+above.
+
 Emmanuel Saez, "Using Elasticities to Derive Optimal Income Tax Rates", Review of Economic Studies 68 (2001);
 Emmanuel Saez and Stefanie Stantcheva, "Generalized Social Marginal Welfare Weights for Optimal Tax Theory", American
-Economic Review 106 (2016).
+Economic Review 106 (2016); Emmanuel Saez, "Optimal Income Transfer Programs: Intensive versus Extensive Labor Supply
+Responses", Quarterly Journal of Economics 117 (2002).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.economy.public_finance.participation import participation
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, evenly_spaced, respond
 from pipeline.economy.welfare import welfare_function
@@ -65,15 +78,17 @@ def saez(
     welfare: str = "inverse_income",
     inequality_aversion: float = 1.0,
     windfall: float = 0.0,
+    extensive: bool = False,
 ) -> TaxSchedule:
     """The Saez rates for workers with hourly `wages` (N,) who best-respond, rounded to 0.01 percent.
 
     `elasticities`: one for all brackets, one for each, or none: in each bracket the mean of the workers' own, weighted
     by the incomes of those who respond. `welfare`: a name in `WELFARE`, whose weights g are used.
-    `windfall`: dollars a year that each worker gets from outside. A damped iteration runs from each of the `STARTS`; of
-    several fixed points, the one with the highest welfare is returned. With few workers, who bunch and jump, it may not
-    converge. The result is then the best of the schedules that the formula would move by at most `NEAR` points, or
-    else the one that it would move least.
+    `windfall`: dollars a year that each worker gets from outside. `extensive`: whether the formula knows that a fixed
+    cost of work makes workers stop (Saez 2002); rates are then from -100 to 100, otherwise from 0. A damped iteration
+    runs from each of the `STARTS`; of several fixed points, the one with the highest welfare is returned. With few
+    workers, who bunch and jump, it may not converge. The result is then the best of the schedules that the formula
+    would move by at most `NEAR` points, or else the one that it would move least.
 
     Raises ValueError for a wrong number of elasticities or a negative elasticity.
 
@@ -98,7 +113,9 @@ def saez(
         heights = objective(u, reply.income, 1 / inverse_wage)
         weights = weights_of(u, reply.income, inverse_wage)
         answers = responds_at_the_margin(thresholds, reply.income, reply.labor)
-        move = saez_rates(thresholds, reply.income, weights, e, answers, taxpayers=count, own=own) - rates
+        leaving = _leaving(economy, thresholds, rates, wage, count) if extensive else None
+        to = saez_rates(thresholds, reply.income, weights, e, answers, taxpayers=count, own=own, leaving=leaving)
+        move = to - rates
         farthest = np.abs(move).max(axis=1)
         passed.append((rates, farthest, heights))
         if farthest.max() < TOLERANCE:
@@ -131,6 +148,25 @@ def responds_at_the_margin(thresholds: ArrayLike, incomes: FloatArray, labor: Fl
     return answers
 
 
+class Leaving(NamedTuple):
+    """Who would stop working: the `rates` (..., B) in force, in percent, and for all workers (..., N), working or not,
+    the `income` at their best hours above 0, and the share who stop per dollar that working brings less (`density`)."""
+
+    rates: FloatArray
+    income: FloatArray
+    density: FloatArray
+
+
+def _leaving(
+    economy: Economy, thresholds: tuple[float, ...], rates: FloatArray, wages: FloatArray, taxpayers: float
+) -> Leaving | None:
+    """Who would stop working under each of the `rates` (S, B); None without fixed costs of work."""
+    if economy.participation_costs is None:
+        return None
+    margin = participation(economy, thresholds, rates, wages, taxpayers)
+    return Leaving(rates, margin.income, margin.density)
+
+
 def saez_rates(
     thresholds: ArrayLike,
     incomes: ArrayLike,
@@ -139,11 +175,13 @@ def saez_rates(
     answers: ArrayLike,
     taxpayers: float = CONTINUUM,
     own: ArrayLike = 1.0,
+    leaving: Leaving | None = None,
 ) -> FloatArray:
     """Apply the formula once: rates (..., B) in percent at given `incomes` (..., N) in dollars and welfare `weights`.
 
-    `elasticities` (B,), times each worker's `own` (N,). `answers` (..., N): who responds at the margin. A bracket that
-    fewer than two workers reach gets the rate of the bracket below. If there is no income, rates are 0.
+    `elasticities` (B,), times each worker's `own` (N,). `answers` (..., N): who responds at the margin. `leaving`: who
+    would stop working, for the formula of Saez (2002). A bracket that fewer than two workers reach gets the rate of the
+    bracket below. If there is no income, rates are 0.
 
     >>> even = Weights(np.array([1.5, 0.5]), np.zeros(2))
     >>> saez_rates([0], [20_000, 60_000], even, [0.4], [True, True]).round(2)
@@ -161,12 +199,31 @@ def saez_rates(
     gain = _over(((1 - weights.g) * inside).sum(axis=-1), total)
     lost = e * _over((earned * others).sum(axis=-1), total)
     forgone = share * e * _over((earned * np.where(earned > 0, weights.direct, 0)).sum(axis=-1), total)
-    effective = _over(np.maximum(gain - forgone, 0), np.maximum(gain, 0) + lost)
-    rates = np.clip(100 * _over(effective, np.asarray(share)), 0, 100)
+    if leaving is None:
+        effective = _over(np.maximum(gain - forgone, 0), np.maximum(gain, 0) + lost)
+        rates = np.clip(100 * _over(effective, np.asarray(share)), 0, 100)
+    else:
+        would = np.minimum(np.maximum(leaving.income - low, 0), high - low)
+        theirs = np.moveaxis(leaving.rates, -1, 0)[..., None] * (share / 100) * would
+        stop, value = leaving.density * would, share * leaving.income * weights.direct
+        elsewhere = (stop * ((theirs.sum(axis=0) - theirs) * others + value)).sum(axis=-1)
+        here = (stop * would * others).sum(axis=-1)
+        effective = _with_extensive(gain - _over(elsewhere, total), lost, forgone, _over(here, total))
+        rates = np.clip(100 * _over(effective, np.asarray(share)), -100, 100)
     reached = (z > low).sum(axis=-1) >= 2
     for bracket in range(1, len(edges)):
         rates[bracket] = np.where(reached[bracket], rates[bracket], rates[bracket - 1])
     return np.moveaxis(rates, 0, -1)
+
+
+def _with_extensive(gain: FloatArray, lost: FloatArray, forgone: FloatArray, here: FloatArray) -> FloatArray:
+    """The rate t with (gain - t*here)*(1 - t) = t*lost + forgone, as a share, that is below 1; 0 if no one responds.
+
+    `here`: the tax lost per unit of the rate itself as workers stop. With `here` 0, (gain - forgone)/(gain + lost).
+    """
+    net, both = gain - forgone, gain + here + lost
+    root = np.sqrt(np.maximum(both**2 - 4 * here * net, 0))
+    return _over(2 * net, both + root)
 
 
 def _over(part: FloatArray, whole: FloatArray) -> FloatArray:
@@ -179,9 +236,10 @@ def _cells(economy: Economy, wages: FloatArray) -> tuple[Economy, FloatArray, Fl
 
     With tastes, workers are in the order of wage / taste, because those for whom it is equal choose equal hours. In a
     calibrated economy that ratio hardly varies, and with own elasticities it does not determine hours, so workers are
-    not grouped; of more than `MOST_ALONE`, as many evenly spaced in the order of wages are taken.
+    not grouped; nor are they with fixed costs of work. Of more than `MOST_ALONE`, as many evenly spaced in the order of
+    wages are taken.
     """
-    if not economy.usual:
+    if not economy.usual or economy.participation_costs is not None:
         some = evenly_spaced(wages, MOST_ALONE)
         return economy.of(some), wages[some], 1 / wages[some]
     per_taste = wages if economy.tastes is None else wages / economy.tastes

@@ -2,7 +2,7 @@
 
     u = 52*w*l - T(52*w*l) + R - weeks*c*l**delta        dollars a year
 
-Workers may differ in c and delta, see effort.py.
+Workers may differ in c and delta, and may have a fixed cost of work, which is lost at any hours above 0; see effort.py.
 
 with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
 (arXiv 2507.15815), applied to weekly hours and hourly wages, the units in which they give plausible hours.
@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.economy.effort import ECONOMIES as ECONOMIES
 from pipeline.economy.effort import WEEKS as WEEKS
 from pipeline.economy.effort import Economy as Economy
+from pipeline.economy.effort import cost_of_hours
 from pipeline.economy.effort import effort_cost as effort_cost
 from pipeline.economy.tax import FloatArray, tax
 from signatures.types import TaxSchedule
@@ -114,8 +115,9 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
     `thresholds` (B,) dollars a year, `rates` (S, B) percent, `wages` (N,) dollars an hour; `taxpayers` share the
     revenue. Within a bracket, utility is concave in hours, so the best hours are the interior optimum clipped to the
     hours that earn an income in that bracket. The best over all brackets is the global optimum, also for schedules that
-    are not convex. Clipping covers the kinks, 0 and 100. Ties go to fewer hours. Memory is O(S*N); the caller cuts S
-    into chunks.
+    are not convex. Clipping covers the kinks, 0 and 100. A fixed cost of work does not depend on the hours above 0, so
+    these are the best of them, and a worker whom they do not repay the cost works 0 hours. Ties go to fewer hours.
+    Memory is O(S*N); the caller cuts S into chunks.
 
     Raises ValueError if a wage is not positive or there is no taxpayer.
     """
@@ -145,6 +147,11 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
         np.copyto(chosen, row[:, bracket, None], where=better)
     place = chosen * len(w) + np.arange(len(w))
     labor, earned, cost = (column.take(place) for column in (replies.labor, replies.income, replies.cost))
+    if economy.participation_costs is not None:
+        works = kept > economy.participation_costs
+        kept = np.where(works, kept - economy.participation_costs, 0.0)
+        labor, earned = np.where(works, labor, 0.0), np.where(works, earned, 0.0)
+        cost = np.where(works, cost + economy.participation_costs, 0.0)
     # with one taxpayer the whole tax comes back, so the tax cannot be derived from the income kept
     taken = (earned - cost - kept) / share if share > 0 else _taxes(edges, laws, earned)
     return Response(labor, earned, taken, kept - taken / taxpayers)
@@ -174,18 +181,21 @@ def _hours_under_one(
     for first in range(0, len(wages), WORKERS_AT_ONCE):
         some = slice(first, first + WORKERS_AT_ONCE)
         part = economy.of(some)
-        wage, chosen = wages[some], _best_bracket(part, edges, effective, offset, wages[some])
+        wage = wages[some]
+        chosen, kept = _best_bracket(part, edges, effective, offset, wage)
         hours = _interior(part, (1 - effective[chosen]) * wage)
-        labor[some] = hours.clip(edges[chosen] / (WEEKS * wage), beyond[chosen] / (WEEKS * wage)).clip(0, MAX_HOURS)
+        hours = hours.clip(edges[chosen] / (WEEKS * wage), beyond[chosen] / (WEEKS * wage)).clip(0, MAX_HOURS)
+        labor[some] = hours if part.participation_costs is None else np.where(kept > part.participation_costs, hours, 0)
     return labor
 
 
 def _best_bracket(
     economy: Economy, edges: FloatArray, effective: FloatArray, offset: FloatArray, wages: FloatArray
-) -> NDArray[np.intp]:
-    """The bracket (N,) of the best response; `effective` rates (B,) as shares; tax in bracket j: rate*z - offset (B,).
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """The bracket (N,) of the best hours above 0, and what they bring (N,) before a fixed cost of work.
 
-    Cost grows with income z, so the cost of an income that is clipped is the clipped cost.
+    `effective` rates (B,) as shares; the tax in bracket j is rate*z - offset (B,). The cost grows with income z, so the
+    cost of an income that is clipped is the clipped cost.
     """
     yearly = WEEKS * wages
     untaxed = _interior(economy, wages) * yearly
@@ -208,7 +218,7 @@ def _best_bracket(
         better = kept > best
         np.copyto(best, kept, where=better)
         np.copyto(chosen, j, where=better)
-    return chosen
+    return chosen, best
 
 
 class _Replies(NamedTuple):
@@ -235,7 +245,7 @@ def _best_in_brackets(
     reached = edges[:, None] / (WEEKS * wages)
     beyond = np.vstack([reached[1:], np.full(len(wages), np.inf)])
     labor = _interior(economy, (1 - share) * wages).clip(reached[bracket], beyond[bracket]).clip(0, MAX_HOURS)
-    earned, cost = income(wages, labor), effort_cost(economy, labor)
+    earned, cost = income(wages, labor), cost_of_hours(economy, labor)
     kept = np.where(reached[bracket] < MAX_HOURS, (1 - share) * earned - cost, -np.inf)
     return _Replies(labor, earned, cost, kept), row
 

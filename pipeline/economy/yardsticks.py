@@ -27,8 +27,8 @@ class People:
     """The people to be taxed and the objective: `wages` in dollars an hour; `economy` and `welfare` by name.
 
     `dollars_of`: the year of the dollar amounts; None: no single one. `tastes`: the people's factors on the cost of
-    effort; `elasticities`: of their hours; None if all have the same. `lowest_rate`: in percent, that a planner may
-    set.
+    effort; `elasticities`: of their hours; `participation_costs`: dollars a year that each loses by working at all.
+    These are None if all have the same. `lowest_rate`: in percent, that a planner may set.
     """
 
     wages: tuple[float, ...]
@@ -39,6 +39,7 @@ class People:
     inequality_aversion: float = 1.0
     tastes: tuple[float, ...] | None = None
     elasticities: tuple[float, ...] | None = None
+    participation_costs: tuple[float, ...] | None = None
     lowest_rate: float = 0.0
 
     @classmethod

@@ -37,13 +37,16 @@ VERBATIM_YEARS = 2
 
 
 def utility_formula(economy: Economy, num_agents: int, agent: int | None = None) -> UtilityFormula:
-    """The worker's own utility with its numbers, so that the optimum can be computed. `agent`: whose cost of effort it
-    has; None: the usual one."""
+    """The worker's own utility with its numbers, so that the optimum can be computed. `agent`: whose costs it has;
+    None: the usual cost of effort, and that each worker has its own fixed cost of work, if there are any."""
+    costs = economy.participation_costs
     if agent is None:
-        return UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
+        usual = UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
+        return usual if costs is None else replace(usual, fixed=None)
     cost, power = np.broadcast_arrays(economy.effort, economy.power)
     own = agent if cost.ndim else ()
-    return UtilityFormula(float(cost[own]), float(power[own]), num_agents)
+    fixed = 0.0 if costs is None else float(costs[agent])
+    return UtilityFormula(float(cost[own]), float(power[own]), num_agents, fixed=fixed)
 
 
 def objective(

@@ -23,7 +23,13 @@ from pipeline.economy.census import IntArray
 from pipeline.economy.effort import Economy, with_own
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.laws.dollars import economy_in
-from pipeline.economy.population import Population, draw_elasticities, draw_population, draw_tastes
+from pipeline.economy.population import (
+    Population,
+    draw_elasticities,
+    draw_participation_costs,
+    draw_population,
+    draw_tastes,
+)
 from pipeline.economy.public_finance.responses import Responses, year_of_responses
 from pipeline.economy.tax import uniform
 from pipeline.economy.user_parts.law import OwnLaw
@@ -165,12 +171,14 @@ class World:
         return None if self.population.taste is None else float(self.population.taste[agent])
 
     def identity(self, agent: int) -> Identity:
-        """Who `agent` is in prompts: its persona, its taste for leisure, and its pay.
+        """Who `agent` is in prompts: its persona, its taste for leisure, its fixed cost of work, and its pay.
 
         Without a usual cost of effort there is nothing to compare with, so only the formula of utility tells it.
         """
         taste = self.taste(agent) if self.economy.usual else None
-        return Identity.of(self.persona(agent), float(self.population.wage[agent]), taste)
+        costs = self.population.participation_cost
+        fixed = 0.0 if costs is None else float(costs[agent])
+        return Identity.of(self.persona(agent), float(self.population.wage[agent]), taste, fixed)
 
     def last_turn(self, year: int) -> int:
         """The latest year up to `year` in which the planner decided; the first year counts."""
@@ -346,6 +354,9 @@ def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
     if config.elasticity_of_labor:
         mean, spread = (*config.elasticity_of_labor, 0.0)[:2]
         people = replace(people, elasticity=draw_elasticities(num_agents, mean, spread, rng("elasticities")))
+    if config.participation_cost:
+        costs = draw_participation_costs(num_agents, config.participation_cost, rng("participation costs"))
+        people = replace(people, participation_cost=costs)
     return people
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,7 +169,8 @@ class ReadOnlyStore:
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[dict[str, Any]]:
         with explained(self.path):
-            cursor = self.connection.execute(query, list(parameters))
+            values = parameters if isinstance(parameters, Mapping) else list(parameters)
+            cursor = self.connection.execute(query, values)
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 

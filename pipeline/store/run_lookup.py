@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from pipeline.config import NAMES, RunConfig, build
+from pipeline.config import STORED, RunConfig, build
 from pipeline.errors import StoreError, UsageError
 from pipeline.store.call_rows import INTERVIEW, Call, Recorded
 from pipeline.store.columns import Reader, Row
@@ -56,7 +56,7 @@ def config_of(row: Row) -> RunConfig:
     """
     try:
         stored = {**OLDER_DEFAULTS, **object_in(row["config"], "its settings")}
-        return build({name: value for name, value in stored.items() if name in NAMES} | {"given": ALLOWED.get()})
+        return build({name: value for name, value in stored.items() if name in STORED} | {"given": ALLOWED.get()})
     except ValueError as error:
         raise StoreError(f"run {row['run_id']} has stored settings that cannot be used: {error}") from error
 

@@ -15,10 +15,12 @@ CREATE TABLE IF NOT EXISTS runs(
 
 -- One row per worker. wage: dollars an hour, before any shock. asked: whether a language model decides for the worker.
 -- taste: the worker's own factor on the cost of effort, with --taste-spread or --economy calibrated; elasticity: its own
--- elasticity of hours, with --elasticity-of-labor. NULL if all have the same.
+-- elasticity of hours, with --elasticity-of-labor. NULL if all have the same. participation_cost: what the worker loses if
+-- it works at all, in dollars a year, with --participation-cost; NULL without.
 CREATE TABLE IF NOT EXISTS agents(
     run_id INTEGER, agent INTEGER, wage DOUBLE, income_at_40_hours DOUBLE, utility_type VARCHAR, asked BOOLEAN,
-    occupation VARCHAR, sex VARCHAR, age INTEGER, persona VARCHAR USING COMPRESSION zstd, taste DOUBLE, elasticity DOUBLE);
+    occupation VARCHAR, sex VARCHAR, age INTEGER, persona VARCHAR USING COMPRESSION zstd, taste DOUBLE, elasticity DOUBLE,
+    participation_cost DOUBLE);
 
 -- One row per year, written last in the year's transaction, so that it marks the year as complete.
 -- welfare: the run's objective as played. welfare_best_response: the objective under the same schedule if every worker

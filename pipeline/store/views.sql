@@ -87,6 +87,7 @@ LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
 --   persona                 persona in the worker's prompts; NULL without personas
 --   taste                   factor on the worker's cost of effort; NULL if all have the same (--taste-spread 0)
 --   elasticity              the worker's own elasticity of hours; NULL if all have the same
+--   participation_cost      what the worker loses if it works at all, dollars a year; NULL without --participation-cost
 --   labor                   hours of work a week
 --   income                  income before tax, dollars a year
 --   tax                     tax paid, dollars a year
@@ -106,7 +107,7 @@ LEFT JOIN missed m ON m.run_id = y.run_id AND m.year = y.year;
 CREATE OR REPLACE VIEW panel AS
 SELECT d.run_id, d.year, d.agent, coalesce(d.shocked_wage, a.wage) AS wage,
        coalesce(d.shocked_wage * 40 * 52, a.income_at_40_hours) AS income_at_40_hours, a.utility_type, a.occupation, a.sex,
-       a.age, a.persona, a.taste, a.elasticity, d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
+       a.age, a.persona, a.taste, a.elasticity, a.participation_cost, d.labor, d.income, d.tax, d.rebate, d.income - d.tax + d.rebate AS posttax, d.utility, d.adjusted_utility,
        d.best_labor, d.best_utility, d.regret, d.objective, d.satisfied, d.fallback, d.call_id,
        y.rates[len(list_filter(y.thresholds, lambda edge: edge <= d.income * (1 + 1e-12)))] AS marginal_rate,
        1 - marginal_rate / 100 AS net_of_tax_rate

@@ -59,7 +59,7 @@ def hours_worth(inputs: Inputs, answer: Any) -> float:
         return _by_record(read(WorkerRecord.parse, inputs, "record"), float(answer["labor"]))
     hours = np.arange(101.0)
     income = WEEKS * who.pay.hourly * hours
-    cost = wanted.utility.cost * hours**wanted.utility.power
+    cost = wanted.utility.cost * hours**wanted.utility.power + np.where(hours > 0, who.fixed_cost, 0)
     back = 1 / wanted.utility.taxpayers  # the part of own tax that is lost
     value = income - (1 - back) * _tax(read(TaxSchedule.parse, inputs, "tax_schedule"), income) - cost
     return _share(float(value[int(answer["labor"])]), value)

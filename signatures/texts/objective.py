@@ -33,9 +33,10 @@ def welfare_in_words(welfare: str, inequality_aversion: float) -> str:
 
 @dataclass(frozen=True)
 class UtilityFormula:
-    """A worker's own utility in dollars a year: income after tax + rebate - cost * hours^power.
+    """A worker's own utility in dollars a year: income after tax + rebate - cost * hours^power - a fixed cost of work.
 
-    `cost` is printed with four digits, `power` with six; without `cost`, neither is told.
+    `cost` is printed with four digits, `power` with six; without `cost`, neither is told. `fixed`: the cost of working
+    at all, in whole dollars; 0 says nothing, and None says that each worker has its own.
     The rebate is the taxes of all workers / `taxpayers`, less public `spending` in dollars a person.
     """
 
@@ -43,10 +44,13 @@ class UtilityFormula:
     power: float
     taxpayers: int
     spending: float = 0.0
+    fixed: float | None = 0.0
 
     UNTOLD = "the burden of the hours"
+    EACH_OWN = "the worker's own fixed cost of work"
     PATTERN = re.compile(
-        rf"income after tax \+ rebate - (?:({NUMBER}) \* hours\^({NUMBER})|{UNTOLD}), in dollars a year; "
+        rf"income after tax \+ rebate - (?:({NUMBER}) \* hours\^({NUMBER})|{UNTOLD})"
+        rf"(?: - \(({MONEY}|{EACH_OWN}) if hours > 0\))?, in dollars a year; "
         rf"rebate = taxes of all workers / ({COUNT})(?: - ({MONEY}))?"
     )
 
@@ -54,6 +58,8 @@ class UtilityFormula:
         burden = self.UNTOLD if self.cost is None else f"{self.cost:.4g} * hours^{self.power:g}"
         spent = f" - {money(self.spending)}" if self.spending else ""
         rebate = f"taxes of all workers / {self.taxpayers}{spent}"
+        if self.fixed != 0:
+            burden += f" - ({self.EACH_OWN if self.fixed is None else money(self.fixed)} if hours > 0)"
         return f"income after tax + rebate - {burden}, in dollars a year; rebate = {rebate}"
 
     @classmethod
@@ -61,9 +67,10 @@ class UtilityFormula:
         found = cls.PATTERN.fullmatch(text)
         if not found:
             return None
-        spending = dollars(found[4]) if found[4] else 0.0
+        spending = dollars(found[5]) if found[5] else 0.0
         cost, power = (float(found[1]), float(found[2])) if found[1] else (None, 0.0)
-        return cls(cost, power, int(found[3]), spending)
+        fixed = 0.0 if not found[3] else None if found[3] == cls.EACH_OWN else dollars(found[3])
+        return cls(cost, power, int(found[4]), spending, fixed)
 
 
 @dataclass(frozen=True)

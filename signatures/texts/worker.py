@@ -45,28 +45,36 @@ class Pay:
 
 @dataclass(frozen=True)
 class Identity:
-    """A worker's persona, None without one, its pay, and its factor on the cost of effort, with two digits.
+    """A worker's persona, None without one, its pay, its factor on the cost of effort, with two digits, and what it
+    costs to work at all, in whole dollars a year.
 
-    `taste`: None and 1 say nothing. The persona may be any text but `NOBODY` that does not end in a `TASTE`.
+    `taste`: None and 1 say nothing, nor does a `fixed_cost` of 0. The persona may be any text but `NOBODY` that does
+    not end in a `TASTE` or a `FIXED`.
     """
 
     persona: str | None
     pay: Pay
     taste: float | None = None
+    fixed_cost: float = 0.0
 
     TASTE = re.compile(
         rf"(.*) You (?:value your free time|do not mind long weeks): effort costs you ({NUMBER}) times what it costs "
         r"most people\.",
         re.DOTALL,
     )
+    FIXED = re.compile(
+        rf"(.*) Working at all costs you ({MONEY}) a year, for travel and care, however few the hours\.", re.DOTALL
+    )
 
     @classmethod
-    def of(cls, persona: str | None, wage: float, taste: float | None = None) -> Self:
-        """Who has `persona`, which counts as none if it is blank, earns `wage` dollars an hour and has this `taste`."""
-        return cls(persona if persona and not persona.isspace() else None, Pay.of(wage), None if taste == 1 else taste)
+    def of(cls, persona: str | None, wage: float, taste: float | None = None, fixed_cost: float = 0.0) -> Self:
+        """Who has `persona`, which counts as none if it is blank, earns `wage` dollars an hour, and has this `taste`
+        and `fixed_cost` of work."""
+        who = persona if persona and not persona.isspace() else None
+        return cls(who, Pay.of(wage), None if taste == 1 else taste, fixed_cost)
 
     def __str__(self) -> str:
-        return f"{self.persona or NOBODY}{self._taste()} You earn {self.pay}."
+        return f"{self.persona or NOBODY}{self._taste()}{self._fixed()} You earn {self.pay}."
 
     def _taste(self) -> str:
         if self.taste is None:
@@ -74,16 +82,23 @@ class Identity:
         temper = "value your free time" if self.taste > 1 else "do not mind long weeks"
         return f" You {temper}: effort costs you {self.taste:.2f} times what it costs most people."
 
+    def _fixed(self) -> str:
+        if not self.fixed_cost:
+            return ""
+        return f" Working at all costs you {money(self.fixed_cost)} a year, for travel and care, however few the hours."
+
     @classmethod
     def parse(cls, text: str) -> Self | None:
         who, you_earn, rest = f" {text}".rpartition(" You earn ")
         pay = Pay.parse(rest.removesuffix(".")) if you_earn and rest.endswith(".") else None
         if pay is None:
             return None
+        costs = cls.FIXED.fullmatch(who)
+        who, fixed = (costs[1], dollars(costs[2])) if costs else (who, 0.0)
         told = cls.TASTE.fullmatch(who)
         who, taste = (told[1], float(told[2])) if told else (who, None)
         who = who.removeprefix(" ")  # empty if a format has removed a persona of invisible characters
-        return cls(None if who in ("", NOBODY) else who, pay, taste)
+        return cls(None if who in ("", NOBODY) else who, pay, taste, fixed)
 
 
 @dataclass(frozen=True)

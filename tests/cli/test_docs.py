@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from support.otlp_receiver import otlp_receiver
 from support.pages import blocks
 from typer.cli import get_docs_for_click
 from typer.main import get_command
@@ -38,9 +39,20 @@ def commands(page):
     return found
 
 
+@pytest.fixture
+def receiver():
+    with otlp_receiver() as one:
+        yield one
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:(mlflow|alembic|trackio).*")
+def test_the_commands_of_a_page_run_in_order_in_one_folder(cli, page, monkeypatch, tmp_path, request):
+    if page.name == "telemetry.md":
+        receiver = request.getfixturevalue("receiver")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     for code in blocks(page, "python"):
         if name := re.search(r"`(\w+\.py)`:\n\n```python\n" + re.escape(code), page.read_text()):
             Path(name[1]).write_text(code)

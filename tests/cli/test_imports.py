@@ -25,6 +25,7 @@ ORDER = {
     "pipeline": (
         "errors",
         "code_version economy fixed_rates printed_commands scenarios shocks temporary_files terminal",
+        "telemetry_addresses",
         "config_checks laws",
         "config",
         "permissions store",
@@ -37,7 +38,7 @@ ORDER = {
     "evals": (
         "output testing metrics",
         "laws sql policies datasets",
-        "cautions watch survey_file",
+        "cautions watch survey_file telemetry",
         "run bench",
         "sweep doctor interview personas",
         "compare survey elasticity incidence",

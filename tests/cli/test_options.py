@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from evals.cli.options import gather_elasticities, read_toml, with_run_options
+from evals.cli.options import completed, gather_elasticities, read_toml, with_run_options
 from pipeline.config import NAMES, RunConfig, build
 from pipeline.errors import UsageError
 
@@ -182,3 +182,18 @@ def test_several_elasticities_can_follow_one_flag(before: list[str], elasticitie
 @given(st.lists(words | numbers))
 def test_a_command_line_without_elasticities_stays_as_it_is(arguments: list[str]) -> None:
     assert gather_elasticities(arguments) == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ([], []),
+        (["run", "--otel"], ["run", "--otel=env"]),
+        (["run", "--otel", "--seed", "1"], ["run", "--otel=env", "--seed", "1"]),
+        (["run", "--mlflow", "sqlite:///a.db"], ["run", "--mlflow", "sqlite:///a.db"]),
+        (["run", "--wandb", "trackio"], ["run", "--trackio"]),
+        (["run", "--wandb", "--seed", "1"], ["run", "--wandb", "--seed", "1"]),
+    ],
+)
+def test_an_address_may_be_left_out_and_wandb_may_be_trackio(arguments, read):
+    assert completed(arguments) == read

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.economy.census import EARNINGS_DISPERSION, draw_people, read_table
+from pipeline.economy.effort import OWN
 from pipeline.economy.population import (
     POPULATIONS,
     UTILITY_TYPES,
@@ -137,7 +138,7 @@ def test_the_seed_is_the_population(mix: str) -> None:
     once, again, other = (draw_population(mix, 200, rng(seed), demographics=True, **shares) for seed in (1, 1, 2))
     for name, column in vars(once).items():
         assert np.array_equal(column, vars(again)[name]), name
-        if name not in ("taste", "elasticity"):  # not drawn here
+        if name not in OWN:  # not drawn here
             assert not np.array_equal(column, vars(other)[name]), name
 
 

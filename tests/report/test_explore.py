@@ -179,6 +179,7 @@ def test_a_run_whose_first_year_is_not_complete_tells_how_many_calls_are_in_flig
 def test_a_saved_query_is_answered_with_its_defaults(source: Source) -> None:
     page = shown("SQL", source, {"question": "hours_by_wage_decile"})
     assert "<table>" in page
+    assert 'aria-label="The answer as a chart, point: hours_before, hours_after over decile"' in page
     assert "CSV" in page
 
 

@@ -112,6 +112,16 @@ def test_the_schedule_ends_with_the_rates_in_force(stored: Stored) -> None:
         assert (rates[-1]["year"], rates[-1]["rate"]) == (YEARS, bracket)
 
 
+def test_a_law_on_other_brackets_than_those_of_oracle_is_drawn_without_it(cli: CommandLine) -> None:
+    nobody_asked = ("--worker-type", "FIXED", "--planner-type", "US_FED")
+    cli("run", "--num-agents", "5", "--max-timesteps", "2", *nobody_asked, "--db", "federal.duckdb")
+    with ReadOnlyStore("federal.duckdb") as reader:
+        (run,) = load(reader, ["1"])
+        spec = drawn("schedule", reader, run)
+    assert len(spec["concat"]) == len(run.world.schedule.rates) > len(run.oracle.schedule.rates)
+    assert not [row for row in rows(spec, "text") if "ORACLE" in row["text"]]
+
+
 def test_every_planner_without_a_model_is_a_line_and_the_ceiling_is_the_highest(stored: Stored) -> None:
     spec = of("welfare", stored, BOUNDED)
     labels = [row for row in rows(spec, "text")]

@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -58,7 +60,7 @@ def changed(statement: str) -> None:
 
 
 class Parsed(HTMLParser):
-    """A page as a browser takes it apart: tags with their attributes, and text outside of charts and styles."""
+    """A page as a browser takes it apart: tags with their attributes, and text outside of charts, styles, scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -70,14 +72,14 @@ class Parsed(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "br", "img", "link"):
+        if tag not in ("meta", "br", "img", "input", "link"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, f"</{tag}> closes something else"
 
     def handle_data(self, data: str) -> None:
-        if "svg" not in self.open and "style" not in self.open:
+        if {"svg", "style", "script"}.isdisjoint(self.open):
             self.text += data
 
     def headings(self) -> set[str]:
@@ -88,20 +90,8 @@ def test_a_report_has_every_section_and_says_what_is_stored(cli: CommandLine, st
     text = report(cli, DEMOCRATIC)
     parsed = Parsed(text)
     assert parsed.open == []
-    sections = {
-        "what",
-        "policy",
-        "gains",
-        "costs",
-        "people",
-        "regret",
-        "satisfaction",
-        "elections",
-        "cost",
-        "prompts",
-        "worst",
-    }
-    assert parsed.headings() == sections
+    sections = {"what", "policy", "years", "gains", "costs", "people", "regret", "satisfaction", "elections", "cost"}
+    assert parsed.headings() == sections | {"prompts", "worst"}
     assert text == report(cli, DEMOCRATIC), "the same bytes again"
     assert len(text) < 1_000_000
     run = stored.runs[DEMOCRATIC]
@@ -115,15 +105,23 @@ def test_a_report_has_every_section_and_says_what_is_stored(cli: CommandLine, st
         assert f"{signature} (" in parsed.text
     assert f"{number(run.reached)}, against {number(run.start.welfare)} at the start" in parsed.text
     assert all(persona in parsed.text for persona in run.world.personas if persona)
-    only_its_own_style(text)
+    only_its_own_style_and_script(text)
 
 
-def only_its_own_style(text: str) -> None:
-    """The page's policy allows its style and nothing else, and it asks for nothing."""
+def only_its_own_style_and_script(text: str) -> None:
+    """The page's policy allows its style, one script and nothing else, and it asks for nothing."""
     (policy,) = [attrs["content"] for tag, attrs in Parsed(text).tags if "http-equiv" in attrs]
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert policy == (
+        f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    assert script == files("evals").joinpath("report", "years.js").read_text(encoding="utf-8").strip()
+    for writes_markup in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval", "Function("):
+        assert writes_markup not in script
+    scripts = [attrs for tag, attrs in Parsed(text).tags if tag == "script"]
+    assert scripts == [{"type": "application/json", "id": "years-data"}, {}], "data, and the one script"
     assert set(re.findall(r"https?://[^\s\"'<>]+", text)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -132,12 +130,23 @@ def only_its_own_style(text: str) -> None:
     assert "@import" not in text
 
 
+def digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def embedded(text: str) -> list[dict[str, Any]]:
+    """The years in the page, by run."""
+    (data,) = re.findall(r'<script type="application/json" id="years-data">(.*?)</script>', text, re.DOTALL)
+    made: list[dict[str, Any]] = json.loads(data)
+    return made
+
+
 @pytest.mark.slow
 def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: CommandLine) -> None:
     nobody_asked = ("--worker-type", "FIXED", "--planner-type", "SAEZ")
     assert cli("run", "--num-agents", "3", "--max-timesteps", "3", *nobody_asked, "--db", DB).code == 0
     parsed = Parsed(report(cli, "4"))
-    assert parsed.headings() == {"what", "policy", "gains", "people", "regret", "worst"}
+    assert parsed.headings() == {"what", "policy", "years", "gains", "people", "regret", "worst"}
     assert "No model was asked." in parsed.text
     for name in ("satisfaction", "elections", "cost"):
         assert f'href="#{name}"' not in Path("report.html").read_text()
@@ -156,9 +165,12 @@ def test_text_of_models_and_users_is_escaped_in_reports_of_several_runs(cli: Com
     text = report(cli, DEMOCRATIC, BOUNDED, DEMOCRATIC)
     parsed = Parsed(text)
     assert parsed.open == []
-    assert {tag for tag, _ in parsed.tags}.isdisjoint({"script", "img", "iframe", "object", "embed", "link", "base"})
+    only_its_own_style_and_script(text)
+    assert {tag for tag, _ in parsed.tags}.isdisjoint({"img", "iframe", "object", "embed", "link", "base"})
     assert not any(name.startswith("on") for _, attrs in parsed.tags for name in attrs)
     assert parsed.text.count(HOSTILE) > 40, "and it is all there, as it was written"
+    for run in embedded(text):
+        assert {row[1] for row in run["lead"]["people"]} == {HOSTILE[:80]}
     assert "a\\x1b[31mlong long" in text
     assert f"({100_006 + len(HOSTILE) - LONGEST:,} more characters)" in text
     assert "2 runs side by side" in parsed.text

@@ -1,4 +1,4 @@
-"""The report in a real browser: no console error, nothing wider than the screen, light and dark, no injected script."""
+"""The report in a real browser: no console error, fits the screen, light and dark, no injected script, a slider."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ QUIET = (
     *("disable-component-update", "disable-sync", "disable-dev-shm-usage"),
 )
 DESK, TABLET, PHONE, SMALL_PHONE = (1200, 900), (820, 1100), (390, 844), (360, 640)
-HOSTILE = "</pre></details><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+HOSTILE = (
+    "\x1b[2J**b** </script><b>[a](javascript:1)</b></pre></details>"
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+)
 
 
 class Browser:
@@ -110,11 +113,81 @@ def test_the_page_fits_every_screen_without_console_messages(
 def test_text_of_models_is_never_executed(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["one"], DESK, "light")
     assert browser.ask("document.title") == f"Run 1: bounded, {three.PEOPLE} workers, {three.YEARS} years"
-    assert browser.ask("document.querySelectorAll('script, img, iframe, [onerror]').length") == 0
+    assert browser.ask("document.querySelectorAll('img, iframe, [onerror]').length") == 0
+    scripts = browser.ask("[...document.scripts].map(it => [it.type, it.id, it.src])")
+    assert scripts == [["application/json", "years-data", ""], ["", "", ""]], "data, and the one script"
+    browser.driver.execute_script(MOVE.format(year=3))
+    assert browser.ask("document.querySelectorAll('.years script, .years img, .years b, .years [onerror]').length") == 0
+    cell = "document.querySelector('[data-part=people] tbody td').textContent"
+    assert browser.ask(cell) == HOSTILE[:80].replace("\x1b", "\\x1b"), "as text, when the script has written it"
+    assert browser.ask("document.title") != "owned"
     assert (
         browser.ask("[...document.querySelectorAll('pre')].filter(it => it.textContent.includes('<script>')).length")
         > 5
     )
+
+
+MOVE = """
+document.querySelectorAll(".years input").forEach(it => {{ it.value = {year}; it.dispatchEvent(new Event("input")) }})
+"""
+TEXT = "[...document.querySelectorAll('.years')].map(it => it.textContent.replace(/\\s+/g, ''))"
+TITLES = "[...document.querySelectorAll('[data-part=title]')].map(it => it.textContent)"
+HOURS = """
+[...document.querySelectorAll("[data-part=facts] div")].filter(it => it.querySelector("dt").textContent === "hours")
+    .map(it => it.querySelector("dd").textContent)
+"""
+LABELS = "[...document.querySelectorAll('[data-part=year]')].map(it => it.textContent)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_slider_moves_the_figures_of_each_run(
+    browser: Browser, pages: dict[str, Path], size: tuple[int, int], theme: str
+) -> None:
+    browser.open(pages["two"], size, theme)
+    with duckdb.connect(str(pages["two"].with_name(DB)), read_only=True) as store:
+        laws = store.execute("SELECT run_id, year, mean_labor, rates FROM years WHERE run_id IN (2, 3)").fetchall()
+    last = browser.ask(TEXT)
+    for year in (0, 5, three.YEARS - 1):
+        browser.driver.execute_script(MOVE.format(year=year))
+        now = {run: (hours, rates) for run, at, hours, rates in laws if at == year}
+        titles = [f"Year {year}: rates of {'/'.join(f'{rate:.0f}' for rate in now[run][1])} %" for run in (2, 3)]
+        assert browser.ask(TITLES) == titles
+        assert browser.ask(LABELS) == [f"year {year}"] * 2
+        assert browser.ask(HOURS) == [f"{now[run][0]:.1f}" for run in (2, 3)]
+        assert (browser.ask(TEXT) == last) == (year == three.YEARS - 1), "the script's last year is that of the page"
+        assert browser.ask("document.documentElement.scrollWidth") <= size[0]
+    assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.slow
+def test_the_years_play_to_the_last_one_and_stop(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["one"], DESK, "light")
+    browser.driver.execute_script("window.setInterval = tick => { window.tick = tick; return 1 }")
+    browser.driver.execute_script("document.querySelector('[data-part=play]').click()")
+    seen = browser.ask(LABELS)
+    for _ in range(three.YEARS - 1):
+        assert browser.ask("document.querySelector('[data-part=play]').textContent") == "Pause"
+        browser.driver.execute_script("window.tick()")
+        seen += browser.ask(LABELS)
+    assert seen == [f"year {year}" for year in range(three.YEARS)]
+    assert browser.ask("document.querySelector('[data-part=play]').textContent") == "Play"
+
+
+@pytest.mark.slow
+def test_a_browser_without_scripts_shows_the_last_year_and_all_else(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["two"], DESK, "light")
+    text, scripted = browser.ask("document.querySelector('main').textContent"), browser.ask(TEXT)
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.open(pages["two"], DESK, "light")
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert browser.ask("[...document.querySelectorAll('.player')].every(it => !it.getClientRects().length)")
+    assert browser.ask("document.querySelector('noscript').innerText") == (
+        "This is the last year; the slider over the years needs JavaScript."
+    )
+    assert browser.ask(TEXT) == scripted
+    assert browser.ask("document.querySelector('main').textContent.replace(/<.?p>/g, '')") == re.sub("</?p>", "", text)
 
 
 @pytest.mark.slow

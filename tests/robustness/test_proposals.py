@@ -10,9 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 from support.command_line import CommandLine
+from support.otlp_receiver import otlp_receiver
 
 from evals.testing.openai_server import Loopback, failure
-from pipeline.config import NAMES, OWN_PARTS, RunConfig
+from pipeline.config import NAMES, OWN_PARTS, TELEMETRY, RunConfig
 from programs.endpoints import endpoints
 from programs.providers import PROVIDERS
 from programs.trust import may_have_key
@@ -306,7 +307,8 @@ def test_every_setting_that_is_text_is_judged() -> None:
         "law",  # a stored one that names a file or code is refused (pipeline/laws.py)
     }
     judged = {"llm", "role_llm", "base_url", "prompt_algo", "strategy", "program", "examples", "prices", "log_dir"}
-    assert texts == harmless | judged | set(OWN_PARTS) | {"ray_address", "name", "db"}
+    never_stored = set(TELEMETRY) & texts
+    assert texts == harmless | judged | never_stored | set(OWN_PARTS) | {"ray_address", "name", "db"}
     several = {name for name in NAMES if isinstance(getattr(RunConfig(), name), tuple)}
     assert several == {
         "brackets",
@@ -316,6 +318,14 @@ def test_every_setting_that_is_text_is_judged() -> None:
         "shock",
         "callback",
     }  # of these, only callbacks name code
+
+
+def test_no_run_reports_to_an_address_that_a_database_names(cli: CommandLine, theirs: None) -> None:
+    with otlp_receiver() as receiver:
+        proposed(otel=receiver.url, mlflow="sqlite:///theirs.db", trace_content=True)
+        assert cli("resume", "1", "--db", DB).code == 0
+        assert not receiver.requests
+    assert not Path("theirs.db").exists()
 
 
 def test_a_stored_folder_does_not_say_where_a_log_is_written(cli: CommandLine, theirs: None) -> None:

@@ -48,7 +48,7 @@ FROM lm_calls WHERE run_id = ?
 """
 
 WAGES = """
-SELECT coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.elasticity, y.windfall
+SELECT coalesce(d.shocked_wage, a.wage) AS wage, a.taste, a.elasticity, a.participation_cost, y.windfall
 FROM decisions d JOIN agents a ON a.run_id = d.run_id AND a.agent = d.agent
 JOIN years y ON y.run_id = d.run_id AND y.year = d.year
 WHERE d.run_id = ? AND d.year = ? ORDER BY d.agent

@@ -8,19 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import marimo as mo
 
 from evals.explore import elements, markup
 from evals.explore.markup import Html
 from evals.explore.source import Source
-from evals.figures import style
-from evals.figures.style import BLUE, RUNS, Chart, Drawing, Size
+from evals.figures import answers
 from evals.output.formats import write_csv, write_parquet
 from evals.output.number_format import plain
 from evals.output.tables import Table
 from evals.sql import saved_queries
-from evals.sql.saved_queries import LATEST_RUN, Parameter
+from evals.sql.saved_queries import LATEST_RUN, Parameter, Question
 from pipeline.store.query import Answer, ask
 
 OWN = "your own SQL"
@@ -80,7 +78,7 @@ def view(source: Source, values: Mapping[str, Any], picked: Any) -> Any:
         files = {"csv": text.getvalue().encode(), "parquet": _as_parquet(answer)}
         more = answer.more
     note = " ".join(question.help) + f" {len(rows):,}{'+' if more else ''} rows."
-    parts = [markup.paragraph(note), *_picture(head, rows), markup.table(_table(head, rows[:ROWS]))]
+    parts = [markup.paragraph(note), *_picture(question, head, rows), markup.table(_table(head, rows[:ROWS]))]
     if len(rows) > ROWS:
         parts.append(markup.paragraph(f"The first {ROWS} rows; the file has {'the first ' * more}{len(rows):,}."))
     called = name if name != OWN else "answer"
@@ -96,44 +94,19 @@ def _as_parquet(answer: Answer) -> bytes:
 
 
 def _table(head: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Table:
-    numeric = frozenset(i for i in range(len(head)) if _is_numeric([row[i] for row in rows]))
+    numeric = frozenset(i for i in range(len(head)) if answers.is_numeric([row[i] for row in rows]))
     cells = [["NULL" if value is None else plain(value) for value in row] for row in rows]
     return Table("", list(head), cells, numeric=numeric)
 
 
-def _is_numeric(values: Sequence[Any]) -> bool:
-    known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
-
-
-def _picture(head: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Html]:
-    """A chart of the first column with numbers by the first column, if the answer has such a shape."""
-    drawing = _drawing(head, rows)
-    return [] if drawing is None else [markup.picture(drawing, height=220, label="The answer as a chart")]
-
-
-def _drawing(head: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Drawing | None:
-    numbers = [i for i in range(len(head)) if _is_numeric([row[i] for row in rows])]
-    keys = ("run_id", "year", "agent", "call_id", "decile", "tenth")
-    measured = [i for i in numbers if i != 0 and head[i] not in keys]
-    if not 2 <= len(rows) <= 5000 or not measured:
-        return None
-    x = next((i for i in numbers if head[i] == "year"), 0)
-    y = measured[0] if measured[0] != x else (measured[1:] or [None])[0]  # type: ignore[list-item]
-    if y is None or (x not in numbers and len({row[x] for row in rows}) > 40):
-        return None
-    points = [{"x": row[x] if x in numbers else plain(row[x])[:40], "y": row[y]} for row in rows if row[y] is not None]
-    along = x in numbers and len({row[x] for row in rows}) == len(rows)
-
-    def draw(size: Size) -> Chart:
-        chart = alt.Chart(style.data(points))
-        mark = chart.mark_line(color=BLUE) if along else chart.mark_point(color=RUNS[0], filled=True, opacity=0.6)
-        if x not in numbers:
-            mark = chart.mark_bar(color=BLUE)
-        kind = "Q" if x in numbers else "N"
-        axis = style.x_axis(str(head[x])[:60])
-        across = alt.X(f"x:{kind}", axis=axis, sort=None, scale=alt.Scale(zero=False) if kind == "Q" else alt.Undefined)
-        up = alt.Y("y:Q", axis=style.y_axis(str(head[y])[:60]), scale=alt.Scale(zero=x not in numbers))
-        return mark.encode(x=across, y=up).properties(width=size.inner(1), height=size.height)
-
-    return draw
+def _picture(question: Question, head: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Html]:
+    """The chart that the query declares, else one guessed from the columns, if the answer has something to draw."""
+    chart = question.chart or answers.guessed(head, rows)
+    if chart is None:
+        return []
+    drawing, left_out = answers.drawn(chart, head, rows)
+    if drawing is None:
+        return []
+    height = answers.PANEL_HEIGHT if chart.each else 220
+    made = markup.picture(drawing, height=height, label=f"The answer as a chart, {chart}")
+    return [made, *([markup.paragraph(f"The chart shows {left_out}.")] if left_out else [])]

@@ -3,6 +3,7 @@
 -- neighboring bands, and the ratio of the two; best_ratio: the same ratio for the best hours.
 -- param: run_id INTEGER = latest run
 -- param: band DOUBLE = 2500 (dollars a year on each side of the edge)
+-- chart: bar x=edge y=ratio,best_ratio (decisions near the edge / expected)
 WITH seen AS (
     SELECT unnest(y.thresholds[2:]) AS edge, unnest(y.rates[2:]) - unnest(y.rates[:-2]) AS step, d.income,
            52 * coalesce(d.shocked_wage, a.wage) * d.best_labor AS best_income

@@ -2,6 +2,7 @@
 -- One row per wage quintile, lowest first, and verdict, for runs with verdicts (bounded, democratic).
 -- net_transfer: rebate minus tax. commonest_occupation: the most frequent one in the row.
 -- param: run_id INTEGER = latest run
+-- chart: stack x=wage_fifth y=share_of_fifth by=satisfied (share of the fifth)
 WITH people AS (
     SELECT agent, ntile(5) OVER (ORDER BY wage, agent) AS wage_fifth FROM agents WHERE run_id = $run_id)
 SELECT wage_fifth, satisfied, count(*) AS verdicts,

@@ -5,6 +5,7 @@
 -- elasticity_ols: without the instrument.
 -- param: run_id INTEGER = latest run
 -- param: groups INTEGER = 3 (wage groups, in addition to the row for all workers)
+-- chart: bar x=wage_group y=elasticity,elasticity_ols (elasticity of taxable income)
 WITH laws AS (
     SELECT year, thresholds, rates, sum(changed) OVER (ORDER BY year) AS schedule
     FROM (SELECT *, (rates IS DISTINCT FROM lag(rates, 1, rates) OVER (ORDER BY year))::INTEGER AS changed

@@ -4,6 +4,7 @@
 -- param: year INTEGER = NULL (first year of the new rates; by default the year of the run's largest change)
 -- param: window INTEGER = 5 (years before and after the change, within the old and the new schedule)
 -- param: deciles INTEGER = 10 (number of wage groups)
+-- chart: point x=decile y=hours_before,hours_after (mean hours a week)
 WITH laws AS (
     SELECT year, thresholds, rates, rates <> old_rates AS changed,
            list_sum(list_transform(list_zip(rates, old_rates), lambda pair: abs(pair[1] - pair[2]))) AS points

@@ -3,6 +3,7 @@
 -- year, and in the last tenth of a run, they exploit what they know.
 -- param: run_id INTEGER = latest run
 -- param: from_year INTEGER = 0 (first year to include)
+-- chart: line x=year_of_tax_year y=mean_regret,median_regret (regret, dollars a year)
 SELECT year_of_tax_year, count(DISTINCT tax_year) AS tax_years, count(*) AS decisions,
        round(avg(regret), 1) AS mean_regret, round(median(regret), 1) AS median_regret,
        round(sum(regret) / nullif(sum(abs(best_utility)), 0), 4) AS share_of_best,

@@ -4,6 +4,7 @@
 -- param: run_id INTEGER = latest run
 -- param: by VARCHAR = wage (wage, occupation, sex, or utility_type)
 -- param: from_year INTEGER = 0 (first year to include)
+-- chart: bar x=people y=mean_regret (mean regret, dollars a year)
 WITH people AS (
     SELECT agent, CASE $by
                WHEN 'occupation' THEN coalesce(occupation, 'none')

@@ -1,6 +1,7 @@
 -- Why did calls fail, and did another attempt succeed?
 -- One row per signature and kind of failure. mended: a later attempt at the same question was answered.
 -- param: run_id INTEGER = latest run
+-- chart: stack x=status y=attempts by=signature (failed attempts)
 WITH answered AS (
     SELECT DISTINCT year, agent, signature FROM lm_calls WHERE run_id = $run_id AND status = 'ok')
 SELECT f.role, f.signature, f.strategy, f.status, count(*) AS attempts, max(f.attempt) + 1 AS most_in_a_row,

@@ -1,6 +1,7 @@
 -- Does satisfaction depend on the tax law?
 -- The share of satisfied people by tax year, with rates, rebate and hours, for runs with verdicts (bounded, democratic).
 -- param: run_id INTEGER = latest run
+-- chart: line x=from_year y=satisfied,satisfied_payers,satisfied_receivers (share of satisfied verdicts)
 WITH judged AS (
     SELECT year, avg(satisfied::INTEGER) AS satisfied, count(satisfied) AS verdicts,
            avg((tax > rebate)::INTEGER) AS payers,

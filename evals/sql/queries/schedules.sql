@@ -2,6 +2,7 @@
 -- One row per tax year. settled_welfare: welfare in its last year, when workers have had time to respond;
 -- welfare_best_response: under the same schedule if every worker best-responded, which judges the schedule alone.
 -- param: run_id INTEGER = latest run
+-- chart: line x=from_year y=welfare_best_response,settled_welfare (welfare)
 SELECT tax_year, min(year) AS from_year, max(year) AS to_year, arg_min(rate_changes, year) AS rate_changes,
        any_value(rates) AS rates, any_value(leader) AS leader, round(avg(welfare), 5) AS mean_welfare,
        round(arg_max(welfare, year), 5) AS settled_welfare,

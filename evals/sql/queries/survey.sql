@@ -3,6 +3,7 @@
 -- param: run_id INTEGER = latest run
 -- param: survey VARCHAR = % (name of the survey)
 -- param: by VARCHAR = wage (wage, occupation, sex, utility_type or all)
+-- chart: stack x=people y=share by=answer each=survey,year,question (share of the answers)
 WITH people AS (
     SELECT agent, CASE $by
                WHEN 'occupation' THEN coalesce(occupation, 'none')

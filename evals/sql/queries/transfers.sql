@@ -2,6 +2,7 @@
 -- Net transfers (rebate minus tax) by income tercile, for every tax year and its leader, in dollars per worker per
 -- year. leader_tercile: the income tercile of the leader (1 poor, 3 rich); NULL without elections.
 -- param: run_id INTEGER = latest run
+-- chart: line x=from_year y=poor,middle,rich (rebate minus tax, dollars a year)
 WITH people AS (
     SELECT agent, ntile(3) OVER (ORDER BY wage, agent) AS tercile FROM agents WHERE run_id = $run_id)
 SELECT y.tax_year, min(y.year) AS from_year, max(y.year) AS to_year, any_value(y.leader) AS leader,

@@ -2,6 +2,7 @@
 -- One row per prompt version (see the view prompt_versions), with the most common error and one reply.
 -- param: run_id INTEGER = latest run
 -- param: all_versions BOOLEAN = true (whether to include prompts without failures)
+-- chart: bar x=prompt_hash y=parse_failure_rate by=signature (share of replies that do not parse)
 WITH failed AS (
     SELECT run_id, signature, strategy, program, model, mode(error) AS commonest_error, min(call_id) AS example_call_id,
            arg_min(response, call_id) AS example_response

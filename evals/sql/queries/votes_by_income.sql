@@ -2,6 +2,7 @@
 -- One row per election and candidate: the candidate's share of each tercile's votes. Terciles by income at 40 hours.
 -- A ballot with several names counts for the first one.
 -- param: run_id INTEGER = latest run
+-- chart: bar x=candidate y=poor,middle,rich each=year (share of the votes)
 WITH people AS (
     SELECT agent, wage, ntile(3) OVER (ORDER BY wage, agent) AS tercile FROM agents WHERE run_id = $run_id),
 ballots AS (

@@ -1,6 +1,7 @@
 -- Which strategy yields the most welfare per thousand tokens?
 -- One row per scenario, objective, model, and strategies of worker and planner, over all runs with model calls.
 -- param: scenario VARCHAR = NULL (rational, bounded or democratic; all by default)
+-- chart: point x=tokens_per_year y=mean_welfare by=worker_strategy (mean welfare)
 WITH asked AS (
     SELECT run_id, max(strategy) FILTER (signature = 'ChooseLabor') AS worker_strategy,
            max(strategy) FILTER (signature IN ('SetTaxRates', 'GovernAsLeader')) AS planner_strategy,

@@ -6,6 +6,7 @@
 -- param: run_id INTEGER = latest run
 -- param: year INTEGER = NULL (the year to judge; by default the last one)
 -- param: groups INTEGER = 10 (wage groups, in addition to the row for all workers)
+-- chart: bar x=wage_group y=change_of_income,change_of_utility (dollars a year)
 WITH judged AS (SELECT coalesce($year::INTEGER, max(year)) AS year FROM years WHERE run_id = $run_id),
 first_years AS (
     SELECT w.year FROM welfare_by_year w JOIN runs r USING (run_id), judged

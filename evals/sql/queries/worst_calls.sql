@@ -3,6 +3,7 @@
 -- param: run_id INTEGER = latest run
 -- param: calls INTEGER = 5 (number of calls)
 -- param: from_year INTEGER = 0 (first year to include; early on, workers know little)
+-- chart: point x=labor y=regret by=strategy (regret, dollars a year)
 WITH worst AS (
     SELECT call_id, run_id, year, agent, labor, best_labor, regret, best_utility
     FROM decisions

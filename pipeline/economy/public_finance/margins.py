@@ -5,8 +5,12 @@ changes the tax that those with an interior optimum in the bracket pay (behavior
 
     dz_i = -e * z_i * s / (1 - s*tau_j)        s = 1 - 1/N, the share of a worker's tax that does not come back to it
 
-By the envelope theorem, response i costs the worker nothing except for the 1/N of its tax that came back to it, so it
-would pay m_ij - tau_j*dz_i/N to avoid the rise. Hendren and Sprung-Keyser (Quarterly Journal of Economics 135, 2020):
+With fixed costs of work, s*f_i*m_ij of the workers like i also stop working, with the density f_i of participation.py,
+and their whole tax is lost.
+
+By the envelope theorem, its response costs a worker nothing when the 1/N of its tax that comes back to it is counted.
+Before any rebate, a response that lowers its tax by r_ij therefore gains it r_ij/N, and it would pay m_ij - r_ij/N to
+avoid the rise. Hendren and Sprung-Keyser (Quarterly Journal of Economics 135, 2020):
 
     MVPF_j = (sum of what workers would pay) / (mechanical + behavioral effect on revenue)
 
@@ -23,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.public_finance.participation import participation
 from pipeline.economy.saez import responds_at_the_margin
 from pipeline.economy.tax import FloatArray, bracket_of
 from pipeline.economy.utility import Economy, effective_share
@@ -95,11 +100,15 @@ def margins(economy: Economy, law: TaxSchedule, wages: ArrayLike) -> Margins:
     responds = responds_at_the_margin(law.thresholds, now.income, now.labor)
     bracket = bracket_of(law, now.income)
     rate = np.array(law.rates)[bracket] / 100
-    response = np.where(responds, -economy.elasticity * now.income * share / (1 - share * rate), 0.0)
+    response = np.where(responds, -economy.response * now.income * share / (1 - share * rate), 0.0)
     paid_less = np.zeros_like(inside)
     paid_less[np.arange(len(w)), bracket] = rate * response
+    if economy.participation_costs is not None:
+        margin = participation(economy, law.thresholds, [law.rates], w, len(w))
+        stop = share * margin.density[0, :, None] * dollars_in_brackets(law, margin.income[0])
+        paid_less -= margin.tax[0, :, None] * stop
     return Margins(
-        payments=POINT * (inside - paid_less / len(w)),
+        payments=POINT * (inside + paid_less / len(w)),
         mechanical=POINT * inside.mean(axis=0),
         behavioral=POINT * paid_less.mean(axis=0),
         workers=np.bincount(bracket[responds], minlength=len(law.rates)).astype(np.int64),

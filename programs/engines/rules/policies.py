@@ -51,20 +51,40 @@ def read(parse: Callable[[str], T | None], inputs: Inputs, field: str) -> T:
 def choose_labor(inputs: Inputs, rng: Rng) -> dict[str, Any]:
     """Climb over hours in steps of ten, then five, by their mean value under this schedule.
 
-    Without a record, begin with the hours that the taste for leisure in the identity suggests.
+    Without a record, begin with the hours that the taste for leisure in the identity suggests. A worker with a fixed
+    cost of work climbs over positive hours only, because from 0 hours every small step looks bad, and stays at home
+    when these are tried and worth less than nothing.
     """
-    record = read(WorkerRecord.parse, inputs, "record")
-    here = {row.hours: row.here for row in record.by_hours if row.here is not None}
+    record, fixed = read(WorkerRecord.parse, inputs, "record"), fixed_cost(inputs)
+    least = 1 if fixed else 0
+    here = {row.hours: row.here for row in record.by_hours if row.here is not None and row.hours >= least}
     if not here:
-        return {"labor": int(record.last_years[-1].hours) if record.last_years else usual_hours(inputs)}
+        return {"labor": first_hours(record, inputs, least)}
     best = max(here, key=lambda h: (here[h], -h))
     exploring = inputs["phase"] == "explore"
     # After few years under a schedule there is nothing to exploit yet.
     for step in (10, 5) if exploring else (10,) if len(here) < FEW_TRIED else ():
-        untried = [h for h in (best - step, best + step) if 0 <= h <= 100 and h not in here]
+        untried = [h for h in (best - step, best + step) if least <= h <= 100 and h not in here]
         if untried:
             return {"labor": int(rng.choice(untried))}
-    return {"labor": int(best)}
+    return {"labor": 0 if fixed and here[best] <= 0 else int(best)}
+
+
+def fixed_cost(inputs: Inputs) -> float:
+    """What it costs the worker to work at all, in dollars a year; 0 for one whose objective is not its own utility."""
+    identity, objective = Identity.parse(inputs.get("identity", "")), Objective.parse(inputs.get("objective", ""))
+    return 0.0 if identity is None or objective is None or objective.welfare is not None else identity.fixed_cost
+
+
+def first_hours(record: WorkerRecord, inputs: Inputs, least: int) -> int:
+    """The hours under a new schedule: those of the last year or, if they are below `least`, the best ones tried."""
+    if not record.last_years:
+        return usual_hours(inputs)
+    last = record.last_years[-1].hours
+    if last >= least:
+        return int(last)
+    tried = {row.hours: row.mean for row in record.by_hours if row.hours >= least}
+    return int(max(tried, key=lambda h: (tried[h], -h))) if tried else usual_hours(inputs)
 
 
 def usual_hours(inputs: Inputs) -> int:

@@ -1,9 +1,14 @@
-"""Log years to Weights & Biases (extra `wandb`); with WANDB_MODE=offline nothing leaves the machine."""
+"""Log years to Weights & Biases (extra `wandb`) or to Trackio (extra `trackio`), which has the same interface.
+
+With WANDB_MODE=offline nothing leaves the machine. Trackio logs to this machine unless its own variables
+(TRACKIO_SPACE_ID, TRACKIO_SERVER_URL) name another place.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from pipeline.agents.agents import Usage
 from pipeline.errors import UsageError
@@ -33,6 +38,29 @@ def wandb_log(simulation: Simulation) -> Iterator[OnYear]:
         yield lambda year: run.log(_figures(year, simulation.llm_agents.usage), step=year.year)
     finally:
         run.finish()
+
+
+@contextmanager
+def trackio_log(simulation: Simulation) -> Iterator[OnYear]:
+    """The same for Trackio, without what it prints; a resumed run goes on where it ended. Nothing without --trackio."""
+    if not simulation.config.trackio:
+        yield lambda year: None
+        return
+    import trackio
+
+    config = simulation.config
+    options = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+    resumed = "allow" if simulation.start else "never"
+    try:
+        with redirect_stdout(io.StringIO()):
+            run = trackio.init(project=PROJECT, name=config.name, config=config.public(), resume=resumed, **options)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--trackio: {' '.join(str(error).split())}") from error
+    try:
+        yield lambda year: run.log(_figures(year, simulation.llm_agents.usage), step=year.year)
+    finally:
+        with redirect_stdout(io.StringIO()):
+            trackio.finish()
 
 
 def _figures(year: Year, usage: Usage) -> dict[str, float]:
