@@ -355,9 +355,9 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
     for name, value in settings.items():
         if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
             raise ValueError(f"unknown setting {name!r}: see the flags in `llm-economist run --help`")
-    plain = with_law(with_planner({name: plain(name, value) for name, value in settings.items()}))
+    given = with_law(with_planner({name: plain(name, value) for name, value in settings.items()}))
     try:
-        return _validator().validate_python(plain)
+        return _validator().validate_python(given)
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
 
