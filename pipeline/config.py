@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from annotated_types import Ge, Gt, Le
 
 from pipeline.config_checks import check
-from pipeline.config_texts import from_text
+from pipeline.config_texts import plain
 from pipeline.economy.laws.cpi import CPI_U
 from pipeline.fixed_rates import with_planner
 from pipeline.laws import law_schedule, with_law
@@ -355,9 +355,9 @@ def build(settings: Mapping[str, Any]) -> RunConfig:
     for name, value in settings.items():
         if name not in NAMES and not (name == "given" and (value is None or isinstance(value, frozenset))):
             raise ValueError(f"unknown setting {name!r}: see the flags in `llm-economist run --help`")
-    plain = with_law(with_planner({name: from_text(name, value) for name, value in settings.items()}))
+    given = with_law(with_planner({name: plain(name, value) for name, value in settings.items()}))
     try:
-        return _validator().validate_python(plain)
+        return _validator().validate_python(given)
     except ValidationError as error:
         raise ValueError(_one_line(error)) from None
 

@@ -20,7 +20,7 @@ def by_role(text: str) -> dict[str, str]:
     return each_once(pairs)
 
 
-def from_text(name: str, value: Any) -> Any:
+def plain(name: str, value: Any) -> Any:
     """Parse text from the command line: `role=value` pairs, or numbers separated by commas."""
     if name in ("strategy", "program", "role_llm", "layout") and isinstance(value, str):
         try:

@@ -97,7 +97,8 @@ class LLMAgents:
     """All programs of a run. `run_id` is set once the run exists; `usage` and `calls` grow with each question.
 
     `recorded`: stored calls by (year, signature, agent), whose replies are reused; `offline`: use only those. `sink`
-    gets every new call; without one, `calls` collects them. `hearing`: which roles got a reply since its last `forget`.
+    gets every new call; without one, `calls` collects them. `under_way`: questions that worker processes are answering.
+    `hearing`: which roles got a reply since its last `forget`.
     `cautions`: on saved programs that were tuned under other settings.
     """
 
@@ -110,6 +111,7 @@ class LLMAgents:
     calls: list[Call] = field(default_factory=list)
     hearing: Hearing = field(default_factory=Hearing)
     cautions: list[str] = field(default_factory=list)
+    under_way: int = 0
     sink: Callable[[Call], None] | None = None
     pools: examples.Pools = field(default_factory=dict)
 

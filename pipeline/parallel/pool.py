@@ -89,6 +89,7 @@ class WorkerPool:
 
     async def _deliver(self, number: int, batch: list[tuple[Question, asyncio.Future[Reply]]]) -> None:
         assert self.transport is not None
+        self.llm_agents.under_way += len(batch)
         try:
             report = await self.transport.ask(number, [question for question, _ in batch])
             self._hear(report)
@@ -99,6 +100,8 @@ class WorkerPool:
                 if not reply.done():
                     reply.set_exception(error)
             return
+        finally:
+            self.llm_agents.under_way -= len(batch)
         for (_, reply), said in zip(batch, report.replies, strict=True):
             if not reply.done():
                 reply.set_result(said)

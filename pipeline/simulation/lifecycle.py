@@ -209,7 +209,9 @@ def _tell_live(simulation: Simulation) -> OnYear:
         now: dict[str, Any] = {"start": simulation.start, "seconds": time.monotonic() - started}
         if simulation.run_id:
             now["run_id"] = simulation.run_id
-        if not simulation.config.divided:  # other processes send the workers' calls then
+        if simulation.config.divided:  # other processes send the calls then
+            now["under_way"] = simulation.llm_agents.under_way
+        else:
             now["in_flight"] = calls_in_flight()
         return now
 

@@ -1,4 +1,4 @@
-"""The table of federal liabilities in docs/laws.md, ours beside those of Tax-Calculator.
+"""The table of federal liabilities in docs/laws.md, next to those of Tax-Calculator.
 
 UPDATE_DOCS=1 uv run pytest tests/laws/test_liabilities_in_docs.py
 """

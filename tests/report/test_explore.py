@@ -156,16 +156,23 @@ def test_an_answer_can_be_taken_away_as_csv_and_as_parquet(played: Path, source:
 
 
 @pytest.mark.slow
-def test_a_run_whose_first_year_is_not_complete_tells_how_many_calls_are_in_flight(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "name", "label"),
+    [((), "in_flight", "calls in flight"), (("--processes", "2"), "under_way", "questions being answered")],
+    ids=["one process", "two processes"],
+)
+def test_a_run_whose_first_year_is_not_complete_tells_how_many_questions_are_open(
+    flags: tuple[str, ...], name: str, label: str, tmp_path: Path
+) -> None:
     db = str(tmp_path / "live.duckdb")
-    run = ("run", "--llm", MODEL, "--num-agents", "3", "--max-timesteps", "5", "--db", db)
+    run = ("run", "--llm", MODEL, "--num-agents", "3", "--max-timesteps", "5", "--db", db, *flags)
     with Loopback(latency=4) as server, started(*run, "--base-url", server.url):
 
         def state() -> Any:
             with suppress(StoreError):
                 return snapshots.status(db)
 
-        now = until(lambda: (told := state()) and told.get("in_flight") == 3 and told, 60)
+        now = until(lambda: (told := state()) and told.get(name) == 3 and told, 60)
         assert now["year"] == 0, "one question to each worker of the first year"
         source = opened([], [db])
         try:
@@ -173,7 +180,7 @@ def test_a_run_whose_first_year_is_not_complete_tells_how_many_calls_are_in_flig
         finally:
             source.close()
     assert "running" in page
-    assert "<dt>calls in flight</dt><dd>3</dd>" in page
+    assert f"<dt>{label}</dt><dd>3</dd>" in page
 
 
 def test_a_saved_query_is_answered_with_its_defaults(source: Source) -> None:

@@ -146,7 +146,7 @@ def test_a_run_without_verdicts_elections_or_calls_has_no_empty_sections(cli: Co
     nobody_asked = ("--worker-type", "FIXED", "--planner-type", "SAEZ")
     assert cli("run", "--num-agents", "3", "--max-timesteps", "3", *nobody_asked, "--db", DB).code == 0
     parsed = Parsed(report(cli, "4"))
-    assert parsed.headings() == {"what", "policy", "years", "gains", "people", "regret", "worst"}
+    assert parsed.headings() == {"what", "policy", "years", "gains", "costs", "people", "regret", "worst"}
     assert "No model was asked." in parsed.text
     for name in ("satisfaction", "elections", "cost"):
         assert f'href="#{name}"' not in Path("report.html").read_text()

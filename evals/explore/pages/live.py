@@ -201,6 +201,7 @@ def _facts(one: Watched) -> dict[str, str]:
         "welfare": MISSING if last is None else number(last["played"]),
         "calls": f"{live.get('calls') or calls['calls']:,}",
         **({"calls in flight": f"{live['in_flight']:,}"} if "in_flight" in live else {}),
+        **({"questions being answered": f"{live['under_way']:,}"} if "under_way" in live else {}),
         "failed": f"{calls['failed'] or 0:,} ({share})",
         "tokens": f"{tokens:,.0f}",
         "cost": "unknown" if cost is None else f"${cost:,.4f}",
