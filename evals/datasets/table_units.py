@@ -15,7 +15,7 @@ _COLUMNS_OF_UNITS: Mapping[str, str] = {
     "hours a week": "labor best_labor mean_labor",
     "dollars an hour": "wage shocked_wage",
     DOLLARS: "income income_at_40_hours mean_income tax rebate windfall thresholds revenue utility adjusted_utility "
-    "best_utility regret",
+    "best_utility regret participation_cost",
     PER_PERSON: "welfare welfare_best_response welfare_start welfare_oracle welfare_oracle_grid inverse_income "
     "utilitarian rawlsian atkinson equality_productivity",
     "paper's sum, without a unit": "swf_paper",

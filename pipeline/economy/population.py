@@ -151,7 +151,7 @@ def draw_participation_costs(num_agents: int, mean: float, rng: np.random.Genera
     """Draw fixed costs of work (num_agents,), dollars a year: exponential with this mean, in whole dollars as told.
 
     >>> draw_participation_costs(3, 5_000, np.random.default_rng(1))
-    array([5365., 1539., 26882.])
+    array([ 5365.,  1542., 26877.])
     """
     return np.asarray(rng.exponential(mean, num_agents).round())
 

@@ -125,7 +125,8 @@ def test_a_law_on_other_brackets_than_those_of_oracle_is_drawn_without_it(cli: C
 def test_every_planner_without_a_model_is_a_line_and_the_ceiling_is_the_highest(stored: Stored) -> None:
     spec = of("welfare", stored, BOUNDED)
     labels = [row for row in rows(spec, "text")]
-    assert {name for row in labels for name in re.findall(r"[A-Z_]{4,}", row["text"])} == set(BASELINES)
+    named = {name for row in labels for name in re.findall(r"[A-Z_]{4,}", row["text"])}
+    assert named == set(BASELINES) - {"SAEZ_2002"}, "SAEZ_2002 is for runs with fixed costs of work"
     (ceiling,) = [row["value"] for row in labels if re.search(r"ORACLE(?!_)", row["text"])]
     judged = [row["welfare"] for row in rows(spec, "kind") if row["kind"] == "if every worker best-responded"]
     assert len(judged) == YEARS

@@ -67,7 +67,7 @@ EMPTY = {
     "programs": {"program", "state"},
     "years": {"windfall", "rates_beneath"},
     "decisions": {"shocked_wage", "archetype"},
-    "agents": {"taste", "elasticity"},
+    "agents": {"taste", "elasticity", "participation_cost"},
 }
 """Columns that are null where nothing failed, was named or forked, no program was loaded, no shock happened, nobody
 asked the same as others, and all spoke for themselves."""

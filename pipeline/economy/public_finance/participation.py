@@ -50,7 +50,7 @@ def participation(
     >>> costs = np.array([0.0, 4_000.0])
     >>> one = participation(Economy(participation_costs=costs), [0], [[50]], [2, 20], np.inf)
     >>> one.works.round(3), one.elasticity.round(3)
-    (array([[0.503, 1.   ]]), array([[0.968, 0.002]]))
+    (array([[0.21 , 0.997]]), array([[1.242, 0.022]]))
     """
     would = respond(replace(economy, participation_costs=None), thresholds, rates, wages, taxpayers)
     kept = would.income - effective_share(taxpayers) * would.tax
