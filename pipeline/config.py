@@ -36,7 +36,7 @@ PLACEMENT = ("processes", "engine", "shards", "ray_address")
 
 TELEMETRY = ("otel", "mlflow", "trace_content")
 """Settings that say where a run is reported while it is played. They are never stored, so that whoever resumes the run
-sends nothing to an address that somebody else gave."""
+sends nothing to an address that another person gave."""
 
 POPULATION = (
     *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "participation_cost"),

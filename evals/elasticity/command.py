@@ -56,7 +56,7 @@ class Estimate:
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Observations of several workers in several years: `values` (M, 4) as in `responses.py`, `worker` (M,), and the
-    number of the `law` (M,), which counts a law anew when it comes back."""
+    number of the `law` (M,), which counts a law again when it comes back."""
 
     values: FloatArray
     worker: NDArray[np.int64]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def mlflow_log(simulation: Simulation, tell: Tell, page: Page | None) -> Iterator[OnYear]:
     """Logs the metrics of each year from a thread, and the whole run at its end; does nothing without --mlflow.
 
-    UsageError if the store cannot be opened. If it fails later, the run goes on, and `tell` gets one line at the end.
+    UsageError if the store cannot be opened. If it fails later, the run continues, and `tell` gets one line at the end.
     """
     config = simulation.config
     if config.mlflow is None:

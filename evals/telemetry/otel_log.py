@@ -26,7 +26,7 @@ Tell = Callable[[str], None]
 def otel_log(simulation: Simulation, tell: Tell) -> Iterator[OnYear]:
     """Sends every stored year of the run, and the run when it has ended; does nothing without --otel.
 
-    Whatever happens to the receiver, the run goes on; `tell` gets one line at the end if something was not sent.
+    Whatever happens to the receiver, the run continues; `tell` gets one line at the end if something was not sent.
     """
     config = simulation.config
     if config.otel is None:

@@ -1,4 +1,4 @@
-"""Send what a run has stored from a thread beside it, which can neither slow the run down nor stop it.
+"""Send what a run has stored from a thread of its own, which can neither slow the run down nor stop it.
 
 The database is the queue: the thread reads each year after its commit, so nothing piles up in memory while a receiver
 is slow, and what was not sent can be sent later from the stored run.
@@ -89,7 +89,7 @@ class Sender:
             self._send_rest(spans)
         except _GivenUp:
             pass
-        except Exception as error:  # whatever it is, the run goes on
+        except Exception as error:  # whatever it is, the run continues
             self._error = f"{type(error).__name__} in this program"
 
     def _guarded(self) -> Reader:
@@ -116,7 +116,7 @@ class Sender:
         self._whole = self._deliver([spans.run()]) and not self._unsent
 
     def _deliver(self, batch: Batch) -> bool:
-        """Whether the receiver took the batch. Repeats it while the run goes on, if that makes sense."""
+        """Whether the receiver took the batch. Repeats it while the run continues, if that makes sense."""
         wait, last = 1.0, False
         while not self.receiver.send(batch):
             if not self.receiver.again:
