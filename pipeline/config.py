@@ -35,8 +35,8 @@ PLACEMENT = ("processes", "engine", "shards", "ray_address")
 """Settings that say where questions are answered. They affect neither the questions nor the results."""
 
 TELEMETRY = ("otel", "mlflow", "trace_content")
-"""Settings that say where a run is reported while it is played. They are never stored, so that whoever resumes the run
-sends nothing to an address that another person gave."""
+"""Settings that say where a run is reported while it is played. They are never stored, so that a resumed run sends
+nothing to an address that another person gave."""
 
 POPULATION = (
     *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "participation_cost"),

@@ -42,7 +42,7 @@ def wandb_log(simulation: Simulation) -> Iterator[OnYear]:
 
 @contextmanager
 def trackio_log(simulation: Simulation) -> Iterator[OnYear]:
-    """The same for Trackio, without what it prints; a resumed run continues where it ended. Nothing without --trackio."""
+    """The same for Trackio, without its prints; a resumed run continues where it ended. Nothing without --trackio."""
     if not simulation.config.trackio:
         yield lambda year: None
         return
