@@ -40,7 +40,7 @@ from signatures.texts.numbers import numbers_in
 from signatures.types import rate_changes_type
 from signatures.worker import ChooseLabor
 
-LENGTHS = (40_000, pytest.param(5_000_000, marks=pytest.mark.slow))
+LENGTHS = (40_000, pytest.param(2_000_000, marks=pytest.mark.slow))
 FLOOR = 0.5
 """Seconds of the processor within which growth is no matter: a constant part, and the noise of a busy machine."""
 
