@@ -76,6 +76,7 @@ def test_an_answer_that_fits_gets_the_types_of_the_question(
     assert {name: found[name] for name in typed} == typed
 
 
+@pytest.mark.slow
 def test_a_run_and_a_game_end_in_one_line_and_store_nothing_wrong(cli: CommandLine) -> None:
     fixed_answers.ANSWERS["labor"] = dspy.Prediction(labor=400)
     flags = ("--num-agents", "3", "--max-timesteps", "2", "--two-timescale", "1", "--llm", "rules")

@@ -105,6 +105,7 @@ def test_a_worker_is_shown_to_the_byte_what_it_was_shown_before_it_chose_its_hou
     assert set(now) == {*then, "last_year", "this_year", "question"} - {"last_rebate"}
 
 
+@pytest.mark.slow
 def test_a_worker_is_told_the_outcome_of_the_year_and_its_verdict(runs: None, cli: CommandLine) -> None:
     for agent in (0, 1):
         interview(cli, "--agent", str(agent), "--year", "7")

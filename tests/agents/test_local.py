@@ -124,6 +124,7 @@ def test_a_stop_text_ends_the_reply(model: LocalModel) -> None:
     assert (ended.text, ended.finish_reason) == (whole[:at], "stop")
 
 
+@pytest.mark.slow
 def test_seeds_and_temperature_reach_the_sampler(model: LocalModel) -> None:
     assert len({model.complete(request(SHORT, seed=seed)).text for seed in range(4)}) == 4
     assert len({model.complete(request(SHORT, seed=seed, temperature=0.0)).text for seed in range(4)}) == 1
@@ -170,6 +171,7 @@ def test_a_reply_that_becomes_part_of_a_prompt_is_computed_again(file: Path, mod
         assert model.complete(first).text == said, "its prompt is all in the cache, and more"
 
 
+@pytest.mark.slow
 def test_one_prompt_token_is_never_computed_alone(file: Path, model: LocalModel) -> None:
     length = model.complete(request("x")).usage.input_tokens
     assert length is not None
@@ -181,12 +183,14 @@ def test_one_prompt_token_is_never_computed_alone(file: Path, model: LocalModel)
     assert model.complete(one_more).text == alone.text
 
 
+@pytest.mark.slow
 def test_what_prompts_share_is_computed_once(model: LocalModel) -> None:
     model.complete(request(SHORT * 9))
     second = model.complete(request(SHORT * 9 + " And now?"))
     assert 0.8 < kept(second) / (second.usage.input_tokens or 0) < 1
 
 
+@pytest.mark.slow
 def test_threads_wait_their_turn_and_get_what_they_would_get_alone(model: LocalModel) -> None:
     asked = several()
     alone = [model.complete(one).text for one in asked]

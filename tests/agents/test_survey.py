@@ -145,6 +145,7 @@ def test_a_file_that_is_no_survey_is_named_in_one_line(text: str, told: str, pla
     assert result.err.strip().count("\n") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -162,6 +163,7 @@ def test_flags_that_do_not_fit_are_refused(flags: tuple[str, ...], told: str, pl
     assert told in result.err
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_answers_by_thirds_of_the_wage(played: str, cli: CommandLine) -> None:
     ask(cli)
     with ReadOnlyStore(played) as reader:

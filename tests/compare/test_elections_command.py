@@ -173,6 +173,7 @@ def test_json_has_every_election_and_the_means_by_rule(cli: CommandLine) -> None
         assert row["leader"] == year["leader"]
 
 
+@pytest.mark.slow
 def test_a_fork_is_judged_by_its_own_elections_under_its_own_rule(cli: CommandLine) -> None:
     """Its brackets are others, so that the law is rewritten when it branches, before its first government."""
     assert cli("run", *SMALL, "--platforms", "--db", DB).code == 0

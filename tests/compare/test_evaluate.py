@@ -94,6 +94,7 @@ def test_runs_with_the_same_people_stand_side_by_side_and_others_apart() -> None
     assert any({"last law of run 3", "ORACLE of inverse_income"} <= names for names in called)
 
 
+@pytest.mark.slow
 def test_oracle_is_first_in_its_own_column_of_the_laws() -> None:
     for people in made("1", "2", "people").people:
         laws = [policy for policy in people.policies if policy.run_id is None]

@@ -118,6 +118,7 @@ def test_the_year_behind_a_state_is_judged_as_the_store_judged_it(db: str) -> No
         assert -0.01 <= lost <= 0.002 * row["best_utility"], "the best whole hour is worth nearly what the best one is"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ["ChooseLabor", "SetTaxRates", "CastVote"])
 def test_mined_labels_score_one(question: str, db: str) -> None:
     for example in all_of(question, db).train:

@@ -43,6 +43,7 @@ def export(cli: CommandLine, format: str, to: str, *more: str, runs: str = "all"
     return {name: list(map(json.loads, Path(to, f"{name}.jsonl").read_text().splitlines())) for name in SPLITS}
 
 
+@pytest.mark.slow
 def test_exact_replies_follow_the_prompts_as_they_were_sent(played: str, cli: CommandLine) -> None:
     rows = [row for part in export(cli, "sft", "sft", "--explore").values() for row in part]
     sent = {row["call_id"]: row["prompt"] for row in cli.sql("SELECT call_id, prompt FROM lm_calls", played)}

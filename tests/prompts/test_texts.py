@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.texts import TEXTS
 from support.village import LAW, inputs_of
@@ -163,6 +163,7 @@ def test_a_text_reads_back_as_the_record_that_it_renders(name: str, data: st.Dat
 
 
 @pytest.mark.parametrize("name", DRAWN)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_text_that_is_cut_or_damaged_is_a_record_or_nothing(name: str, data: st.DataObject) -> None:
     text = str(data.draw(DRAWN[name]))

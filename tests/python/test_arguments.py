@@ -61,6 +61,7 @@ def test_a_module_given_as_a_strategy_is_the_program_of_its_role() -> None:
         le.simulate(llm="rules", strategy={"worker": tuned}, program={"worker": tuned}, db="a.duckdb", **FEW)
 
 
+@pytest.mark.slow
 def test_compare_and_optimize_take_models_strategies_and_modules() -> None:
     lm = scripted_lm(Pupil())
     given: dict[str, Any] = {"llm": lm, "role_llm": {"planner": "rules"}, "strategy": {"planner": dspy.Predict}, **FEW}

@@ -72,6 +72,7 @@ def test_a_notebook_plays_a_run_and_shows_it() -> None:
     assert bars == [""], "the bar is there while the run is played, and gone when it has ended"
 
 
+@pytest.mark.slow
 def test_a_notebook_compares_and_shows_the_tables_once() -> None:
     settings = "seeds=2, num_agents=2, max_timesteps=2, two_timescale=1, llm='rules', db='b.duckdb'"
     first, last = played(f"{FIRST}found = le.compare('worker=io', 'worker=cot', {settings})", "found")

@@ -58,6 +58,7 @@ def test_a_module_that_fits_no_role_is_refused() -> None:
     assert json.loads(Path("planner.json").read_text())["role"] in ROLES
 
 
+@pytest.mark.slow
 def test_compare_returns_what_the_command_prints(cli: CommandLine) -> None:
     few = {"num_agents": 2, "max_timesteps": 2, "two_timescale": 2, "llm": "rules"}
     found = le.compare("worker=io", "worker=cot", seeds=[1, 2], db=Path("a.duckdb"), **few)

@@ -67,6 +67,7 @@ def test_every_saved_query_declares_a_chart(name: str) -> None:
     assert not any("chart:" in line for line in question.help)
 
 
+@pytest.mark.slow
 @pytest.mark.first_cases(2)
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("name", ["votes_by_income", *(name for name in NAMES if name != "votes_by_income")])

@@ -100,6 +100,7 @@ def test_the_steps_of_a_distribution_add_to_all_workers(name: str, panels: int, 
     assert sum(shares) == pytest.approx(100 * 2 * panels, abs=0.01)  # first and last tax year
 
 
+@pytest.mark.slow
 def test_the_schedule_ends_with_the_rates_in_force(stored: Stored) -> None:
     last = one(stored, f"select rates from years where run_id = 1 and year = {YEARS - 1}")
     spec = of("schedule", stored, BOUNDED)
@@ -184,6 +185,7 @@ def test_the_examples_in_docstrings_hold(module: ModuleType) -> None:
 # -- how they look ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.first_cases(1)
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != SELDOM])
 def test_a_figure_is_valid_fits_and_has_only_our_colours(name: str, stored: Stored) -> None:

@@ -68,6 +68,7 @@ def test_hours_are_those_of_the_saved_query_for_each_change_of_the_law(run: str,
             assert all(row["when"].startswith(words) for row in those)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_year_without_a_change_names_those_with_one(cli: CommandLine, stored: Stored) -> None:
     known = [turn.year for turn in by_decile.turns(stored.reader, stored.runs[RATIONAL])]

@@ -70,6 +70,7 @@ def test_records_contain_hours_on_both_sides_of_the_best_at_uninformative_positi
     assert len(places) >= 5
 
 
+@pytest.mark.slow
 def test_an_exact_model_scores_one_on_every_check_of_hours() -> None:
     found = judge(by(Perfect()), full=True)
     for name in ("hours", "monotonicity", "round_numbers", "repetition", "currency", "identity"):

@@ -144,6 +144,7 @@ def _none_stored(cli: CommandLine) -> str:
     return result.err
 
 
+@pytest.mark.slow
 def test_a_dry_run_estimates_calls_and_writes_nothing(cli: CommandLine) -> None:
     result = cli("validate", "--llm", "gpt-4o-mini", *SMALL, "--dry-run", "--strategy", "worker=sc@3")
     assert result.code == 0, result.err

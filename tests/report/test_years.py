@@ -26,6 +26,7 @@ def held(stored: Stored, run: str, most: int = years.PAGE_BYTES) -> tuple[years.
     return made, json.loads(made.json)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [BOUNDED, DEMOCRATIC, RATIONAL])
 def test_every_year_of_a_small_run_is_there_with_every_worker(run: str, stored: Stored) -> None:
     made, data = held(stored, run)

@@ -121,6 +121,7 @@ def test_a_fork_takes_its_parent_along_and_both_replay_under_new_numbers(cli: Co
         assert set(map(repr, rows)) <= set(map(repr, tables("b.duckdb")[table])), "what was there is as it was"
 
 
+@pytest.mark.slow
 def test_what_is_here_already_is_refused_unless_again(cli: CommandLine, played: str) -> None:
     assert cli("export", "1", "--to", "out", "--db", played).code == 0
     assert cli("import", "out", "--db", "b.duckdb").code == 0

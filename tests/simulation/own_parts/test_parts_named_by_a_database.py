@@ -97,6 +97,7 @@ def test_an_installed_part_that_only_a_database_names_is_not_imported(
     assert cli(*AGAIN["resume"], *allow, *DB).code == 0
 
 
+@pytest.mark.slow
 def test_python_imports_a_part_that_a_database_names_only_if_it_is_allowed(cli: CommandLine, theirs: None) -> None:
     assert cli("run", *SMALL, *DB).code == 0
     proposed(welfare="theirs:f")
