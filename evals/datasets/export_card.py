@@ -182,7 +182,7 @@ def _texts(value: Any) -> Iterator[str]:
 def _is_local(text: str) -> bool:
     """Whether text is an absolute path, of any system.
 
-    >>> [_is_local(text) for text in ("/home/ada/a.duckdb", "gguf:/m.gguf", "C:\\\\a.toml", "a.duckdb", "30/40/60")]
+    >>> [_is_local(text) for text in ("/srv/ada/a.duckdb", "gguf:/m.gguf", "C:\\\\a.toml", "a.duckdb", "30/40/60")]
     [True, True, True, False, False]
     """
     path = text.removeprefix(GGUF_PREFIX)

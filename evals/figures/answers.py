@@ -109,7 +109,7 @@ def drawn(chart: DeclaredChart, head: Sequence[str], rows: Rows) -> tuple[Drawin
     def made(size: Size) -> Chart:
         columns = size.columns(min(len(panels), MOST_PANELS), most=3, least_width=220)
         shown = (_panel(chart, names, size, columns, *one, numeric=numeric) for one in panels[:MOST_PANELS])
-        return style.beside(shown, columns).resolve_scale(xOffset="independent")  # of as many bars as each panel has
+        return style.in_rows(shown, columns).resolve_scale(xOffset="independent")  # of as many bars as each panel has
 
     return made, left_out
 

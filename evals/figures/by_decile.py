@@ -99,7 +99,7 @@ def hours_by_decile(reader: Reader, runs: Sequence[LoadedRun], year: int | None 
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(panels), most=3, least_width=300)
-        return style.beside((_hours_panel(size, columns, *one) for one in panels), columns).resolve_scale(
+        return style.in_rows((_hours_panel(size, columns, *one) for one in panels), columns).resolve_scale(
             color="independent"
         )
 
@@ -164,7 +164,7 @@ def gains(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(panels), most=3, least_width=300)
-        return style.beside((_gains_panel(size, columns, *one) for one in panels), columns).resolve_scale(
+        return style.in_rows((_gains_panel(size, columns, *one) for one in panels), columns).resolve_scale(
             color="independent"
         )
 

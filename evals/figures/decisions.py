@@ -70,7 +70,7 @@ def regret_by_wage(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(runs), most=3, least_width=300)
-        return style.beside((panel(size, columns, run) for run in runs), columns)
+        return style.in_rows((panel(size, columns, run) for run in runs), columns)
 
     def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         tenths = len({row["tenth"] for row in found[run.label]})
@@ -98,7 +98,7 @@ def satisfaction(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return style.beside((panel(size, columns, label) for label in found), columns)
+        return style.in_rows((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
         width = size.inner(columns, margin=36)
@@ -157,7 +157,7 @@ def satisfaction_over_years(reader: Reader, runs: Sequence[LoadedRun]) -> Drawin
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return style.beside((panel(size, columns, label) for label in found), columns)
+        return style.in_rows((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
         legend = style.top_legend(names, columns=1, symbol="circle")
@@ -183,7 +183,7 @@ def cost(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return style.beside((panel(size, columns, label) for label in found), columns)
+        return style.in_rows((panel(size, columns, label) for label in found), columns)
 
     def panel(size: Size, columns: int, label: str) -> Chart:
         rows = [

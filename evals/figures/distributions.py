@@ -120,7 +120,7 @@ def _panels(size: Size, panels: Sequence[tuple[str, list[Row]]], x: alt.X, *, mo
         line = chart.mark_line(interpolate="step-after", strokeWidth=2)
         return style.panel(area, line, width=size.inner(columns), height=size.height, title=title)
 
-    return style.beside((panel(*one) for one in panels), columns)
+    return style.in_rows((panel(*one) for one in panels), columns)
 
 
 def lorenz(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
@@ -139,7 +139,7 @@ def lorenz(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     def draw(size: Size) -> Chart:
         columns = size.columns(len(panels), most=3, least_width=300)
         charts = (_lorenz_panel(size, columns, *panel) for panel in panels)
-        return style.beside(charts, columns).resolve_scale(color="independent")
+        return style.in_rows(charts, columns).resolve_scale(color="independent")
 
     return draw
 
@@ -164,7 +164,7 @@ def best_hours(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(runs), most=3, least_width=300)
-        return style.beside((panel(size, columns, run) for run in runs), columns)
+        return style.in_rows((panel(size, columns, run) for run in runs), columns)
 
     def panel(size: Size, columns: int, run: LoadedRun) -> Chart:
         side = min(size.inner(columns), size.height + 40)

@@ -33,7 +33,7 @@ def intervals(made: Comparison, measures: Sequence[Measure]) -> Drawing:
         charts = (
             _panel(made, measure, names, width=width, labels=i % columns == 0) for i, measure in enumerate(panels)
         )
-        return style.beside(charts, columns)
+        return style.in_rows(charts, columns)
 
     return draw
 

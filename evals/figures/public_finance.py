@@ -42,7 +42,7 @@ def laffer(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(runs), most=2, least_width=460)
-        return style.beside((_laffer_panel(size, columns, _title(one[0], runs), *one[1:]) for one in found), columns)
+        return style.in_rows((_laffer_panel(size, columns, _title(one[0], runs), *one[1:]) for one in found), columns)
 
     return draw
 
@@ -85,7 +85,7 @@ def mvpf(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     def draw(size: Size) -> Chart:
         columns = size.columns(len(runs), most=2, least_width=340)
         charts = (_mvpf_panel(size, columns, _title(run, runs), rows, max(highest, 1.5)) for run, rows in found)
-        return style.beside(charts, columns)
+        return style.in_rows(charts, columns)
 
     return draw
 
@@ -158,7 +158,9 @@ def elasticity(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(found), most=3, least_width=300)
-        return style.beside((_responses_panel(size, columns, _title(run, runs), *data) for run, data in found), columns)
+        return style.in_rows(
+            (_responses_panel(size, columns, _title(run, runs), *data) for run, data in found), columns
+        )
 
     return draw
 

@@ -78,7 +78,7 @@ def schedule(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
             )
             for _, bracket, those in panels
         )
-        return style.beside(charts, columns)
+        return style.in_rows(charts, columns)
 
     return draw
 
@@ -116,7 +116,7 @@ def welfare(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
     groups = [same for _, same in style.grouped(runs, lambda run: run.people)]
 
     def draw(size: Size) -> Chart:
-        return style.beside((panel(size, same) for same in groups), 1)
+        return style.in_rows((panel(size, same) for same in groups), 1)
 
     def panel(size: Size, same: Sequence[LoadedRun]) -> Chart:
         yardsticks = _yardsticks(same[0], with_value=not size.narrow)
@@ -200,7 +200,7 @@ def elections(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(panels), most=3)
-        return style.beside((panel(size, columns, *one) for one in panels), columns)
+        return style.in_rows((panel(size, columns, *one) for one in panels), columns)
 
     def panel(size: Size, columns: int, name: str, title: str, unit: str) -> Chart:
         legend = style.top_legend(names, symbol="circle")

@@ -109,7 +109,7 @@ def panel(*layers: Chart, width: int, height: int | alt.Step, title: str = "") -
     return alt.layer(*layers).properties(width=width, height=height, title=title)
 
 
-def beside(panels: Iterable[Chart], columns: int) -> Chart:
+def in_rows(panels: Iterable[Chart], columns: int) -> Chart:
     """Panels in rows of `columns`."""
     return alt.concat(*panels, columns=columns)
 

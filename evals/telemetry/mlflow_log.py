@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -70,8 +71,8 @@ class MlflowStore:
             self.traces = TracingClient(uri)
         self._runs: dict[int, str] = {}
 
-    def _explained(self, kind: type[EconomistError]) -> _Explained:
-        return _Explained(self.uri, kind)
+    def _explained(self, kind: type[EconomistError]) -> AbstractContextManager[None]:
+        return _explained(self.uri, kind)
 
     def report(self, rows: RunRows) -> str:
         """Log everything that is stored of a run, and say what."""
@@ -152,19 +153,16 @@ class MlflowStore:
             self.client.set_terminated(run, STATUS.get(row["status"], "KILLED"), end)
 
 
-class _Explained:
-    """Turns what goes wrong in MLflow into an EconomistError in one line."""
-
-    def __init__(self, uri: str, kind: type[EconomistError]) -> None:
-        self.uri, self.kind = uri, kind
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *rest: object) -> None:
-        if isinstance(error, MlflowException | OSError) or type(error).__module__.startswith("sqlalchemy"):
-            why = without_secrets(str(error).partition("\n")[0])[:200]
-            raise self.kind(f"MLflow at {shown_store(self.uri)}: {why}") from error
+@contextmanager
+def _explained(uri: str, kind: type[EconomistError]) -> Iterator[None]:
+    """Turn what goes wrong in MLflow into an EconomistError in one line."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MlflowException | OSError) and not type(error).__module__.startswith("sqlalchemy"):
+            raise
+        why = without_secrets(str(error).partition("\n")[0])[:200]
+        raise kind(f"MLflow at {shown_store(uri)}: {why}") from error
 
 
 def _params(row: Row) -> Iterator[Param]:

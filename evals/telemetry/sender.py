@@ -87,8 +87,8 @@ class Sender:
             while (year := self._year_to_send()) is not None:
                 self._send_year(spans, year)
             self._send_rest(spans)
-        except _GivenUp:
-            pass
+        except _GivenUp:  # the command has ended and told how much was not sent
+            return
         except Exception as error:  # whatever it is, the run continues
             self._error = f"{type(error).__name__} in this program"
 

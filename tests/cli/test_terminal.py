@@ -129,7 +129,7 @@ def test_a_run_whose_summary_cannot_be_printed_is_still_finished(cli: CommandLin
 
 
 def without_reader(*args: str) -> tuple[int, bytes]:
-    """The exit code and standard error of a command whose standard output is a pipe that nobody reads."""
+    """The exit code and standard error of a command whose standard output is a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     try:

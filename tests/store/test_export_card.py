@@ -146,8 +146,8 @@ def test_the_card_holds_no_path_no_key_and_no_markup_of_others(
     name = f"<script>x</script>|\x1b[2J {key}\n```\n"
     assert cli("run", *SMALL, "--log-dir", str(here / "logs"), "--name", name, "--db", db).code == 0
     with duckdb.connect(db) as connection:  # as if weights from a folder had answered
-        connection.execute("UPDATE lm_calls SET model = 'gguf:/home/ada/secret/weights.gguf'")
-        connection.execute("UPDATE runs SET llm = 'gguf:/home/ada/secret/weights.gguf'")
+        connection.execute("UPDATE lm_calls SET model = 'gguf:/srv/ada/secret/weights.gguf'")
+        connection.execute("UPDATE runs SET llm = 'gguf:/srv/ada/secret/weights.gguf'")
     result = cli("export", "1", "--card", "--to", "out", "--db", db)
     assert result.code == 0, result.err
     assert db in result.err, "the tables hold the path, and the user is told"

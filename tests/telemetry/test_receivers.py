@@ -13,7 +13,7 @@ DB = "a.duckdb"
 SMALL = ("--llm", "rules", "--num-agents", "3", "--max-timesteps", "4", "--two-timescale", "2", "--db", DB)
 
 
-def nobody():
+def closed_port():
     """An address at which nothing listens."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -34,7 +34,7 @@ def check_warning(result, why):
 
 
 def test_a_receiver_that_is_down_costs_a_line(cli):
-    result = cli("run", *SMALL, "--otel", nobody())
+    result = cli("run", *SMALL, "--otel", closed_port())
     check_warning(result, "4 of 4 years were not sent: no connection")
     assert not result.err
     assert cli.sql("select count(*) as n from years", DB) == [{"n": 4}]
@@ -83,7 +83,7 @@ def test_a_run_ends_before_a_receiver_has_taken_its_first_year(cli, monkeypatch)
 
 
 def test_what_a_receiver_missed_is_sent_from_the_stored_run(cli):
-    assert cli("run", *SMALL, "--otel", nobody()).code == 0
+    assert cli("run", *SMALL, "--otel", closed_port()).code == 0
     with otlp_receiver() as receiver:
         assert cli("export", "1", "--to", receiver.url.replace("http", "otlp"), "--db", DB).code == 0
         assert len(receiver.named("year")) == 4
@@ -127,7 +127,7 @@ def test_a_protocol_that_is_not_spoken_is_refused(cli, monkeypatch):
 def test_an_export_that_fails_says_why_in_one_line(cli, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
     assert cli("run", *SMALL).code == 0
-    result = cli("export", "1", "--to", nobody().replace("http", "otlp"), "--db", DB)
+    result = cli("export", "1", "--to", closed_port().replace("http", "otlp"), "--db", DB)
     assert result.code == 1
     assert "no connection" in result.err
     assert len(result.err.strip().splitlines()) == 1

@@ -316,7 +316,7 @@ def _schedule(runs: Sequence[Watched]) -> Drawing:
 
     def draw(size: Size) -> Chart:
         columns = size.columns(len(panels), most=3, least_width=270)
-        return style.beside((panel(size, columns, *one) for one in panels), columns)
+        return style.in_rows((panel(size, columns, *one) for one in panels), columns)
 
     def panel(size: Size, columns: int, thresholds: Sequence[float], bracket: int, same: Sequence[Watched]) -> Chart:
         rows = [
