@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import altair as alt
 import pytest
 from support.command_line import CommandLine
 from support.runs import three_runs as three
-from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL, Stored
+from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, RATIONAL
 
 from evals.figures import answers, style
 from evals.figures.catalog import PHONE
@@ -29,17 +28,6 @@ HOSTILE = "</svg><script>alert(1)</script>\x1b[2J **b** \"'>"
 
 NOTHING = {"retries", "survey"}
 """`rules` does not fail, and these runs have no survey."""
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
-    with three.stored(tmp_path_factory.mktemp("stored")) as it:
-        yield it
-
-
-@pytest.fixture
-def here(nobody_pays: None, stored: Stored) -> None:
-    Path(DB).write_bytes(stored.content)
 
 
 def answered(name: str) -> Result:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import json
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.command_line import CommandLine
-from support.runs import three_runs as three
 from support.runs.three_runs import BOUNDED, DB, DEMOCRATIC, PEOPLE, RATIONAL, TAX_YEAR, YEARS, Stored
 
 from evals.figures import decisions, schedules, style
@@ -35,18 +33,6 @@ ELSEWHERE = {"satisfaction": RATIONAL, "satisfaction_over_years": RATIONAL, "ele
 
 SELDOM = "inverse_weights"
 """A figure that few laws have; test_public_finance_figures.py draws it."""
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
-    with three.stored(tmp_path_factory.mktemp("stored")) as it:
-        yield it
-
-
-@pytest.fixture
-def here(nobody_pays: None, stored: Stored) -> None:
-    """A copy of the store in the current folder."""
-    Path(DB).write_bytes(stored.content)
 
 
 def drawn(name: str, reader: Reader, *runs: LoadedRun) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,6 @@ from pipeline.economy.incidence import incidence_of_law
 from pipeline.store.columns import Reader
 from pipeline.store.query import ask
 from pipeline.store.reader import ReadOnlyStore
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
-    with three.stored(tmp_path_factory.mktemp("stored")) as it:
-        yield it
-
-
-@pytest.fixture
-def here(nobody_pays: None, stored: Stored) -> None:
-    Path(DB).write_bytes(stored.content)
 
 
 def drawn(drawing: style.Drawing | None, *columns: str) -> list[dict[str, Any]]:
