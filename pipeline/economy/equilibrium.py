@@ -20,6 +20,12 @@ from signatures.types import TaxSchedule
 CHUNK = 2**17
 """Worker-schedule pairs solved at a time, so that the arrays fit into the processor's cache."""
 
+MANY = 2**12
+"""With more workers than this, their best responses are solved in blocks of this many."""
+
+SCHEDULES_AT_ONCE = 16
+"""The schedules that are judged together if there are `MANY` workers: they share powers, because they share rates."""
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -115,7 +121,7 @@ def welfare_of(
 
     `taxpayers`: the number who share the revenue, N unless the workers are a sample of a larger population.
     """
-    rows = max(1, CHUNK // len(wages))
+    rows = max(1, CHUNK // len(wages)) if len(wages) <= MANY else SCHEDULES_AT_ONCE
     chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
     count = taxpayers or len(wages)
     return np.concatenate([_welfare(economy, thresholds, chunk, wages, welfare_function, count) for chunk in chunks])
@@ -130,6 +136,10 @@ def _welfare(
     taxpayers: float,
 ) -> FloatArray:
     """`welfare_of` for one chunk of schedules."""
-    reply = respond(economy, thresholds, rates, wages, taxpayers)
-    u = reply.surplus + reply.tax.mean(axis=1, keepdims=True)
-    return np.asarray(welfare_function(u, reply.income, wages), dtype=float)
+    u, taxes, earned = (np.empty((len(rates), len(wages))) for _ in range(3))
+    for first in range(0, len(wages), MANY):
+        some = slice(first, first + MANY)
+        reply = respond(economy.of(some), thresholds, rates, wages[some], taxpayers)
+        u[:, some], taxes[:, some], earned[:, some] = reply.surplus, reply.tax, reply.income
+    u += taxes.mean(axis=1, keepdims=True)
+    return np.asarray(welfare_function(u, earned, wages), dtype=float)

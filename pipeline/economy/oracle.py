@@ -43,12 +43,13 @@ FEW = 500
 RANDOM_STARTS = 16
 """The number of random starts, drawn with a fixed seed, for more brackets and at most `FEW` workers."""
 
-SAMPLES = {"grid": 20_000, "lattice": 300, "climb": 500}
-"""The most workers in the samples that find starts for the last climbs; the last climbs use all workers."""
+SAMPLES = {"grid": 20_000, "lattice": 300, "climb": 500, "last": 20_000}
+"""The most workers in the samples that find starts for the last climbs, and in the last climbs. With more workers than
+in the last climbs, one more climb, with all workers, starts at their end."""
 
 LAST_CLIMBS = 4
-"""The number of the best schedules from which the last climbs start, with all workers; with at most `FEW` workers,
-`MOST_POLISHED` of those off the grid."""
+"""The number of the best schedules from which the last climbs start; with at most `FEW` workers, `MOST_POLISHED` of
+those off the grid."""
 
 GRID_MOVES = (20.0, 10.0)
 """Points by which a planner can raise or lower a rate at once."""
@@ -116,7 +117,8 @@ def optimum(
     The result is at least as good as each of the `candidates` on the same thresholds, and as each schedule that differs
     from it by a `POLISH` move of one or two rates; rates are resolved to 0.01 points. Welfare has many local optima,
     because workers jump between brackets where rates fall, so this is a search; `Certificate` documents its extent. In
-    a large population a sample of workers (`SAMPLES`) determines where the last climbs start. Deterministic.
+    a large population samples of workers (`SAMPLES`) determine where the last climb, with all workers, starts.
+    Deterministic.
     `welfare_function` must work along the last axis. `wages` (N,): dollars an hour.
 
     >>> from pipeline.economy.welfare import utilitarian
@@ -130,19 +132,18 @@ def optimum(
     pays_for_work = economy.participation_costs is not None
     lowest = LEAST_RATE if pays_for_work else lowest_rate(rivals.ravel().tolist())
     found = _search_grid(economy, thresholds, wage, welfare_function)
-    ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
-    polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1, lowest=lowest)
+    some, theirs = _thinned(economy, wage, SAMPLES["last"])
+    sampled = _welfare_of(some, thresholds, theirs, welfare_function, len(wage))
     last = MOST_POLISHED if len(wage) <= FEW else LAST_CLIMBS
-    tops = _climb_all(welfare, polished[:last], POLISH, together=2, lowest=lowest)
-    best = _finished(welfare, tops[0], lowest)
-    if len(rivals):  # an additional climb
-        rival = _climb(welfare, _highest(welfare, rivals)[0], POLISH, together=2, lowest=lowest)
-        tops = _distinct(welfare, np.vstack([tops, rival]))
-        best = _highest(welfare, np.vstack([best, _finished(welfare, rival, lowest)]))[0]
+    ends, tops, best = _last_climbs(sampled, found, rivals, last, lowest)
+    if len(theirs) < len(wage):
+        welfare = _remembered(welfare)
+        ends = _climb_all(welfare, ends[:1], GRID_MOVES, together=1)
+        best = _finished(welfare, _highest(welfare, np.vstack([best, rivals.reshape(-1, len(best))]))[0], lowest)
     height = float(welfare(best[None])[0])
     around = [_neighbours(best, POLISH, turn, lowest) for turn in _turns(len(best), 2)]
     gain = float(welfare(np.vstack(around)).max()) - height
-    heights = welfare(tops)
+    heights = np.sort(welfare(tops))[::-1]
     certificate = Certificate(
         enumerated=len(thresholds) <= MOST_ENUMERATED,
         starts=found.starts,
@@ -154,6 +155,24 @@ def optimum(
         grid_welfare=float(welfare(ends[:1])[0]),
     )
     return Optimum(_schedule(thresholds, best), certificate)
+
+
+def _last_climbs(
+    welfare: Welfare, found: _Found, rivals: FloatArray, last: int, lowest: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The ends of the last climbs: on the grid (K, B) and off it (M, B), each best first, and the best of all (B,).
+
+    The climbs start from the schedules `found`, and one more from the best of the `rivals` (R, B), if there are any.
+    """
+    ends = _climb_all(welfare, found.places[:LAST_CLIMBS], GRID_MOVES, together=1)
+    polished = _climb_all(welfare, np.vstack([ends, found.off_grid[:MOST_POLISHED]]), POLISH, together=1, lowest=lowest)
+    tops = _climb_all(welfare, polished[:last], POLISH, together=2, lowest=lowest)
+    best = _finished(welfare, tops[0], lowest)
+    if len(rivals):
+        rival = _climb(welfare, _highest(welfare, rivals)[0], POLISH, together=2, lowest=lowest)
+        tops = _distinct(welfare, np.vstack([tops, rival]))
+        best = _highest(welfare, np.vstack([best, _finished(welfare, rival, lowest)]))[0]
+    return ends, tops, best
 
 
 def _finished(welfare: Welfare, top: FloatArray, lowest: float) -> FloatArray:
@@ -174,6 +193,20 @@ def _welfare_of(
         return welfare_of(economy, thresholds, rates, wages, function, taxpayers or len(wages))
 
     return welfare
+
+
+def _remembered(welfare: Welfare) -> Welfare:
+    """`welfare` that judges each schedule once: with many workers that takes far longer than to look it up."""
+    known: dict[tuple[float, ...], float] = {}
+
+    def look_up(rates: FloatArray) -> FloatArray:
+        rows = [tuple(row) for row in rates.tolist()]
+        new = list(dict.fromkeys(row for row in rows if row not in known))
+        if new:
+            known.update(zip(new, welfare(np.array(new)).tolist(), strict=True))
+        return np.array([known[row] for row in rows])
+
+    return look_up
 
 
 def _search_grid(

@@ -129,3 +129,5 @@ def test_welfare_of_many_schedules_is_that_of_each_however_they_are_cut(
     for chunk in (1, 100, 10_000):
         monkeypatch.setattr(game, "CHUNK", chunk)
         assert welfare_of(WEEKLY, BRACKETS["three"], rates, wages, WELFARE[name]) == pytest.approx(each)
+    monkeypatch.setattr(game, "MANY", 7)
+    assert welfare_of(WEEKLY, BRACKETS["three"], rates, wages, WELFARE[name]) == pytest.approx(each)

@@ -277,3 +277,15 @@ def test_the_best_law_is_looked_for_once_and_again_for_other_people() -> None:
     assert BASELINES["ORACLE"](Setting(WEEKLY, BRACKETS["three"], us_wages(30))) is law
     assert BASELINES["ORACLE"](Setting(WEEKLY, BRACKETS["three"], us_wages(30) * 0.8)) != law
     assert BASELINES["ORACLE"](Setting(WEEKLY, BRACKETS["three"], us_wages(30), "utilitarian")).rates == (0, 0, 0)
+
+
+def test_last_climbs_with_a_sample_end_at_a_local_optimum_of_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    wages = us_wages(1_500)
+    whole = optimum(WEEKLY, BRACKETS["three"], wages, WELFARE["inverse_income"])
+    monkeypatch.setattr(search, "SAMPLES", {**search.SAMPLES, "last": 100})
+    found = optimum(WEEKLY, BRACKETS["three"], wages, WELFARE["inverse_income"], [whole.schedule])
+    sampled = optimum(WEEKLY, BRACKETS["three"], wages, WELFARE["inverse_income"])
+    assert gain(sampled.schedule, wages, "inverse_income", search.POLISH, together=2) <= search.ROUNDING
+    assert sampled.certificate.improvement <= 0
+    assert sampled.certificate.welfare == pytest.approx(whole.certificate.welfare, rel=1e-3)
+    assert found.certificate.welfare >= whole.certificate.welfare * (1 - search.ROUNDING)
