@@ -196,14 +196,15 @@ def start_in_words(setting: Setting) -> str:
 def computable(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """Those of the `rules` that can be computed for the objective, and the law of the setting's own planner.
 
-    A user's own welfare function without weights has no SAEZ rates. The planner's law is added if it stays the same:
+    A user's own welfare function without weights has no SAEZ rates, nor has an economy with income effects. The planner's law is added if it stays the same:
     `RATES`, or a law of the user's that does not depend on the year. `SAEZ_2002` is among them, and always is, if work
     has a fixed cost.
     """
     every: dict[str, Rule] = {**rules, EXTENSIVE: saez_2002}
     if setting.economy.participation_costs is None:
         del every[EXTENSIVE]
-    known = {name: rule for name, rule in every.items() if name not in FORMULAS or has_weights(setting.welfare)}
+    formulas = has_weights(setting.welfare) and not setting.economy.gamma
+    known = {name: rule for name, rule in every.items() if name not in FORMULAS or formulas}
     if setting.rates:
         known[FIXED] = fixed_rates
     own = BASELINES.get(setting.planner) if setting.planner not in BASELINES.builtin else None
@@ -211,12 +212,6 @@ def computable(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, Rule]:
         # the law may itself ask for a benchmark, which must not ask for the law
         known[setting.planner] = lambda here: own(replace(here, planner="LLM"))
     return known
-
-
-def _with_windfall(setting: Setting) -> WelfareFunction:
-    """The objective as a function of utilities before the windfall."""
-    objective = setting.objective
-    return lambda utility, income, wage: objective(utility + setting.windfall, income, wage)
 
 
 @lru_cache(maxsize=64)
@@ -227,7 +222,9 @@ def certified_oracle(setting: Setting, rivals: tuple[TaxSchedule, ...] = ()) -> 
     seconds; the results for recent settings are cached.
     """
     every = [*(rule(setting) for rule in computable(setting, BASELINE_RULES).values()), *rivals]
-    return optimum(setting.economy, setting.thresholds, setting.wages, _with_windfall(setting), every)
+    return optimum(
+        setting.economy, setting.thresholds, setting.wages, setting.objective, every, windfall=setting.windfall
+    )
 
 
 def oracle(setting: Setting) -> TaxSchedule:

@@ -19,6 +19,15 @@ from pipeline.economy.tax import FloatArray
 WEEKS = 52
 """Weeks of work in a year."""
 
+MAX_HOURS = 100
+"""The most hours of work in a week."""
+
+REFERENCE = 50_000.0
+"""The consumption in dollars a year at which a dollar more is worth one unit of utility, whatever `gamma` is."""
+
+FLOOR = 1 / REFERENCE
+"""One dollar a year, as a share of the reference. Below it the worth of a dollar no longer rises."""
+
 FULL_TIME = 40
 """The hours a week at which the marginal cost of effort is the same at every elasticity."""
 
@@ -33,6 +42,8 @@ class Economy:
     each worker's own elasticity of hours; its cost is taste * k * l**(1 + 1/elasticity), with k such that the marginal
     cost of the 40th hour is taste times the usual one. None if all have that of `delta`. `participation_costs` (N,):
     what each worker loses if it works at all, whatever the hours, 0 or more dollars a year; None if no one does.
+    `gamma`: how fast the worth of a dollar falls with consumption (income_effects/consumption.py); 0: not at all, so
+    that there are no income effects. `reference`: the consumption at which a dollar is worth one unit.
     """
 
     c: float = 0.0005
@@ -42,6 +53,8 @@ class Economy:
     calibrated: bool = False
     elasticities: FloatArray | None = None
     participation_costs: FloatArray | None = None
+    gamma: float = 0.0
+    reference: float = REFERENCE
 
     @property
     def power(self) -> float | FloatArray:
@@ -83,7 +96,7 @@ class Economy:
     def _content(self) -> tuple[object, ...]:
         own = (getattr(self, name) for name in OWN.values())
         columns = (None if column is None else column.tobytes() for column in own)
-        return self.c, self.delta, self.weeks, self.calibrated, *columns
+        return self.c, self.delta, self.weeks, self.calibrated, self.gamma, self.reference, *columns
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Economy) and self._content() == other._content()
@@ -94,7 +107,7 @@ class Economy:
     @property
     def elasticity(self) -> float:
         """The elasticity of hours, and thus of income, with respect to the net-of-tax wage, of workers without
-        one of their own.
+        one of their own; with income effects at an unchanged worth of a dollar (Frisch).
 
         >>> Economy().elasticity
         0.4

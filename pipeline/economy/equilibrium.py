@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.economy.tax import FloatArray, rebate, tax
+from pipeline.economy.income_effects.shared_rebate import equilibrium_hours
+from pipeline.economy.tax import FloatArray, rebate, tax, taxes_under
 from pipeline.economy.utility import Economy, best_response, income, respond, utility
 from pipeline.economy.welfare import WelfareFunction
 from signatures.types import TaxSchedule
@@ -81,9 +82,14 @@ def equilibrium(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, *, wi
     """The outcome if every worker best-responds, in continuous hours.
 
     The workers with hourly `wages` (N,) share the revenue. This is a Nash equilibrium in dominant strategies: the taxes
-    of the others enter a worker's utility as an additive term, so its best hours do not depend on them.
+    of the others enter a worker's utility as an additive term, so its best hours do not depend on them. With income
+    effects they do; see income_effects/shared_rebate.py for which equilibrium it is.
     """
-    hours = best_response(economy, schedule, wages, np.size(wages))
+    if economy.gamma:
+        w, edges, law = np.asarray(wages, dtype=float), np.array(schedule.thresholds), np.array([schedule.rates])
+        hours = equilibrium_hours(economy, edges, law, w, len(w), windfall)[0]
+    else:
+        hours = best_response(economy, schedule, wages, np.size(wages))
     return settle(economy, schedule, wages, hours, windfall=windfall)
 
 
@@ -99,7 +105,7 @@ def regret(economy: Economy, schedule: TaxSchedule, wages: ArrayLike, outcome: O
     array([0.])
     """
     count = np.size(wages)
-    hours = best_response(economy, schedule, wages, count)
+    hours = best_response(economy, schedule, wages, count, outcome.rebate - outcome.tax / count)
     earned = income(wages, hours)
     owed = tax(schedule, earned)
     rebate_then = outcome.rebate + (owed - outcome.tax) / count
@@ -116,15 +122,18 @@ def welfare_of(
     wages: FloatArray,
     welfare_function: WelfareFunction,
     taxpayers: float | None = None,
+    windfall: float = 0.0,
 ) -> FloatArray:
     """Welfare (S,) of each of the `rates` (S, B), in percent, if workers with `wages` (N,) best-respond.
 
-    `taxpayers`: the number who share the revenue, N unless the workers are a sample of a larger population.
+    `taxpayers`: the number who share the revenue, N unless the workers are a sample of a larger population. `windfall`:
+    dollars a year that each worker gets from outside.
     """
     rows = max(1, CHUNK // len(wages)) if len(wages) <= MANY else SCHEDULES_AT_ONCE
     chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
     count = taxpayers or len(wages)
-    return np.concatenate([_welfare(economy, thresholds, chunk, wages, welfare_function, count) for chunk in chunks])
+    one = _welfare_with_income_effects if economy.gamma else _welfare
+    return np.concatenate([one(economy, thresholds, chunk, wages, welfare_function, count, windfall) for chunk in chunks])
 
 
 def _welfare(
@@ -134,6 +143,7 @@ def _welfare(
     wages: FloatArray,
     welfare_function: WelfareFunction,
     taxpayers: float,
+    windfall: float,
 ) -> FloatArray:
     """`welfare_of` for one chunk of schedules."""
     u, taxes, earned = (np.empty((len(rates), len(wages))) for _ in range(3))
@@ -142,4 +152,35 @@ def _welfare(
         reply = respond(economy.of(some), thresholds, rates, wages[some], taxpayers)
         u[:, some], taxes[:, some], earned[:, some] = reply.surplus, reply.tax, reply.income
     u += taxes.mean(axis=1, keepdims=True)
+    u += windfall
     return np.asarray(welfare_function(u, earned, wages), dtype=float)
+
+
+def _welfare_with_income_effects(
+    economy: Economy,
+    thresholds: tuple[float, ...],
+    rates: FloatArray,
+    wages: FloatArray,
+    welfare_function: WelfareFunction,
+    taxpayers: float,
+    windfall: float,
+) -> FloatArray:
+    """`welfare_of` for one chunk of schedules, if hours depend on the rebate."""
+    u, earned = utilities_with_income_effects(economy, np.array(thresholds), rates, wages, taxpayers, windfall)
+    return np.asarray(welfare_function(u, earned, wages), dtype=float)
+
+
+def utilities_with_income_effects(
+    economy: Economy,
+    edges: FloatArray,
+    rates: FloatArray,
+    wages: FloatArray,
+    taxpayers: float,
+    windfall: float = 0.0,
+) -> tuple[FloatArray, FloatArray]:
+    """Utility and income, both (S, N), in the equilibrium of each of the `rates` (S, B) on the brackets `edges` (B,)."""
+    labor = equilibrium_hours(economy, edges, rates, wages, taxpayers, windfall)
+    earned = income(wages, labor)
+    taken = taxes_under(edges, rates, earned)
+    posttax = earned - taken + (taken.mean(axis=1, keepdims=True) + windfall)
+    return utility(economy, posttax, labor), earned

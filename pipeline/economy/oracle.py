@@ -47,6 +47,9 @@ SAMPLES = {"grid": 20_000, "lattice": 300, "climb": 500, "last": 20_000}
 """The most workers in the samples that find starts for the last climbs, and in the last climbs. With more workers than
 in the last climbs, one more climb, with all workers, starts at their end."""
 
+SLOW_SAMPLES = {"grid": 300, "lattice": 100, "climb": 100, "last": 500}
+"""`SAMPLES` with income effects."""
+
 LAST_CLIMBS = 4
 """The number of the best schedules from which the last climbs start; with at most `FEW` workers, `MOST_POLISHED` of
 those off the grid."""
@@ -109,6 +112,7 @@ def optimum(
     wages: ArrayLike,
     welfare_function: WelfareFunction,
     candidates: Iterable[TaxSchedule] = (),
+    windfall: float = 0.0,
 ) -> Optimum:
     """The Stackelberg optimum: the schedule on `thresholds` with the highest welfare if workers best-respond.
 
@@ -119,7 +123,8 @@ def optimum(
     because workers jump between brackets where rates fall, so this is a search; `Certificate` documents its extent. In
     a large population samples of workers (`SAMPLES`) determine where the last climb, with all workers, starts.
     Deterministic.
-    `welfare_function` must work along the last axis. `wages` (N,): dollars an hour.
+    `welfare_function` must work along the last axis. `wages` (N,): dollars an hour. `windfall`: dollars a year that
+    each worker gets from outside.
 
     >>> from pipeline.economy.welfare import utilitarian
     >>> best = optimum(Economy(), (0, 90_000), [10, 20, 80], utilitarian)
@@ -127,16 +132,20 @@ def optimum(
     ((0.0, 0.0), 121, 1)
     """
     wage = np.asarray(wages, dtype=float)
-    welfare = _welfare_of(economy, thresholds, wage, welfare_function)
+    welfare = _welfare_of(economy, thresholds, wage, welfare_function, len(wage), windfall)
     rivals = np.array([law.rates for law in candidates if law.thresholds == thresholds], dtype=float)
     pays_for_work = economy.participation_costs is not None
     lowest = LEAST_RATE if pays_for_work else lowest_rate(rivals.ravel().tolist())
-    found = _search_grid(economy, thresholds, wage, welfare_function)
-    some, theirs = _thinned(economy, wage, SAMPLES["last"])
-    sampled = _welfare_of(some, thresholds, theirs, welfare_function, len(wage))
+
+    def sampled_for(kind: str) -> Welfare:
+        some, theirs = _thinned(economy, wage, _most(economy, kind))
+        return _welfare_of(some, thresholds, theirs, welfare_function, len(wage), windfall)
+
+    found = _search_grid(sampled_for, len(thresholds), len(wage))
+    sampled = sampled_for("last")
     last = MOST_POLISHED if len(wage) <= FEW else LAST_CLIMBS
     ends, tops, best = _last_climbs(sampled, found, rivals, last, lowest)
-    if len(theirs) < len(wage):
+    if _most(economy, "last") < len(wage):
         welfare = _remembered(welfare)
         ends = _climb_all(welfare, ends[:1], GRID_MOVES, together=1)
         best = _finished(welfare, _highest(welfare, np.vstack([best, rivals.reshape(-1, len(best))]))[0], lowest)
@@ -187,42 +196,30 @@ def _schedule(thresholds: tuple[float, ...], rates: FloatArray) -> TaxSchedule:
 
 
 def _welfare_of(
-    economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, function: WelfareFunction, taxpayers: int = 0
+    economy: Economy,
+    thresholds: tuple[float, ...],
+    wages: FloatArray,
+    function: WelfareFunction,
+    taxpayers: int,
+    windfall: float,
 ) -> Welfare:
     def welfare(rates: FloatArray) -> FloatArray:
-        return welfare_of(economy, thresholds, rates, wages, function, taxpayers or len(wages))
+        return welfare_of(economy, thresholds, rates, wages, function, taxpayers, windfall)
 
     return welfare
 
 
-def _remembered(welfare: Welfare) -> Welfare:
-    """`welfare` that judges each schedule once: with many workers that takes far longer than to look it up."""
-    known: dict[tuple[float, ...], float] = {}
-
-    def look_up(rates: FloatArray) -> FloatArray:
-        rows = [tuple(row) for row in rates.tolist()]
-        new = list(dict.fromkeys(row for row in rows if row not in known))
-        if new:
-            known.update(zip(new, welfare(np.array(new)).tolist(), strict=True))
-        return np.array([known[row] for row in rows])
-
-    return look_up
-
-
-def _search_grid(
-    economy: Economy, thresholds: tuple[float, ...], wages: FloatArray, function: WelfareFunction
-) -> _Found:
+def _search_grid(sampled: Callable[[str], Welfare], brackets: int, people: int) -> _Found:
     """Promising starts of the last climbs, on and off the grid, found with samples of workers."""
-
-    def sampled(kind: str) -> Welfare:
-        some, theirs = _thinned(economy, wages, SAMPLES[kind])
-        return _welfare_of(some, thresholds, theirs, function, len(wages))
-
-    brackets = len(thresholds)
     if brackets > MOST_ENUMERATED:
-        return _by_climbs(sampled("climb"), brackets, random_starts=0 if len(wages) > FEW else RANDOM_STARTS)
+        return _by_climbs(sampled("climb"), brackets, random_starts=0 if people > FEW else RANDOM_STARTS)
     places = _peaks(sampled("grid"), brackets, GRID)
     return _Found(places, len(GRID) ** brackets, _peaks(sampled("lattice"), brackets, LATTICE))
+
+
+def _most(economy: Economy, kind: str) -> int:
+    """The most workers in a sample: fewer with income effects, with which a schedule takes about twenty times longer."""
+    return (SLOW_SAMPLES if economy.gamma else SAMPLES)[kind]
 
 
 def _thinned(economy: Economy, wages: FloatArray, most: int) -> tuple[Economy, FloatArray]:

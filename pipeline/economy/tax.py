@@ -103,6 +103,18 @@ def tax(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
     return owed
 
 
+def taxes_under(thresholds: FloatArray, laws: FloatArray, incomes: FloatArray) -> FloatArray:
+    """Taxes (S, N) under the `laws` (S, B), in percent, on the `incomes` (S, N) of 0 or more dollars a year.
+
+    >>> taxes_under(np.array([0.0, 10_000.0]), np.array([[10.0, 20.0]]), np.array([[5_000.0, 30_000.0]]))
+    array([[ 500., 5000.]])
+    """
+    taken = np.zeros_like(incomes)
+    for edge, step in zip(thresholds, np.diff(laws, axis=1, prepend=0.0).T, strict=True):
+        taken += step[:, None] / 100 * np.maximum(incomes - edge, 0.0)
+    return taken
+
+
 def marginal_rate(schedule: TaxSchedule, income: ArrayLike) -> FloatArray:
     """The tax rate in percent on the next dollar above yearly `income`; on an edge, the upper bracket's rate.
 

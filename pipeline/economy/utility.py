@@ -7,7 +7,8 @@ Workers may differ in c and delta, and may have a fixed cost of work, which is l
 with hourly wage w, weekly hours l, tax T and rebate R. The constants are those of Karten et al. 2025
 (arXiv 2507.15815), applied to weekly hours and hourly wages, the units in which they give plausible hours.
 
-Utility is linear in money, so there is no income effect: the part of the rebate that others' taxes pay for affects no
+With `gamma` of the economy above 0 the money is worth v(money) instead (income_effects/), and hours depend on the
+rebate. Otherwise utility is linear in money, so there is no income effect: the part of the rebate that others' taxes pay for affects no
 choice. If N taxpayers share the revenue, a worker gets 1/N of its own tax back. Hours therefore depend on the effective
 tax T*(1 - 1/N), with the effective marginal rate tau*(1 - 1/N). In a continuum, N is infinite and the effective rate is
 the statutory one.
@@ -22,15 +23,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.economy.effort import ECONOMIES as ECONOMIES
+from pipeline.economy.effort import MAX_HOURS as MAX_HOURS
 from pipeline.economy.effort import WEEKS as WEEKS
 from pipeline.economy.effort import Economy as Economy
 from pipeline.economy.effort import cost_of_hours
 from pipeline.economy.effort import effort_cost as effort_cost
-from pipeline.economy.tax import FloatArray, tax
+from pipeline.economy.income_effects.best_hours import best_hours
+from pipeline.economy.income_effects.consumption import worth
+from pipeline.economy.tax import FloatArray, tax, taxes_under
 from signatures.types import TaxSchedule
-
-MAX_HOURS = 100
-"""The most hours of work in a week."""
 
 CONTINUUM = math.inf
 """A number of taxpayers so large that none of a worker's own tax comes back to it."""
@@ -68,10 +69,14 @@ def income(wage: ArrayLike, labor: ArrayLike) -> FloatArray:
 def utility(economy: Economy, posttax_income: ArrayLike, labor: ArrayLike) -> FloatArray:
     """Isoelastic utility in dollars a year: income after tax and rebate, less the cost of effort.
 
+    With income effects it is what that income is worth, in dollars a year at the reference consumption.
+
     >>> round(float(utility(Economy(), 40_000, 40)), 2)
     29475.94
+    >>> round(float(utility(Economy(gamma=1.0), 40_000, 40)), 2)
+    28318.77
     """
-    return np.asarray(posttax_income, dtype=float) - effort_cost(economy, labor)
+    return worth(economy, posttax_income) - effort_cost(economy, labor)
 
 
 def adjusted_utility(utility: ArrayLike, satisfied: ArrayLike, r: float = 0.5) -> FloatArray:
@@ -119,8 +124,10 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
     these are the best of them, and a worker whom they do not repay the cost works 0 hours. Ties go to fewer hours.
     Memory is O(S*N); the caller cuts S into chunks.
 
-    Raises ValueError if a wage is not positive or there is no taxpayer.
+    Raises ValueError if a wage is not positive, if there is no taxpayer, or with income effects, with which hours also
+    depend on the rebate (`equilibrium.replies`).
     """
+    _without_income_effects(economy)
     edges, laws, w = (np.asarray(x, dtype=float) for x in (thresholds, rates, wages))
     if not (w > 0).all():
         raise ValueError(f"wages must be positive dollars an hour, not {w.min():g}")
@@ -129,7 +136,7 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
     if len(laws) == 1 and len(edges) > MOST_COMPARED:
         labor = _hours_under_one(economy, edges, laws[0], w, taxpayers)[None]
         earned, cost = income(w, labor), effort_cost(economy, labor)
-        taken = _taxes(edges, laws, earned)
+        taken = taxes_under(edges, laws, earned)
         return Response(labor, earned, taken, earned - taken - cost)
     # effective tax at each lower edge, (S, B)
     owed = np.cumsum(effective[:, :-1] / 100 * np.diff(edges), axis=1)
@@ -153,16 +160,8 @@ def respond(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: Ar
         labor, earned = np.where(works, labor, 0.0), np.where(works, earned, 0.0)
         cost = np.where(works, cost + economy.participation_costs, 0.0)
     # with one taxpayer the whole tax comes back, so the tax cannot be derived from the income kept
-    taken = (earned - cost - kept) / share if share > 0 else _taxes(edges, laws, earned)
+    taken = (earned - cost - kept) / share if share > 0 else taxes_under(edges, laws, earned)
     return Response(labor, earned, taken, kept - taken / taxpayers)
-
-
-def _taxes(edges: FloatArray, laws: FloatArray, earned: FloatArray) -> FloatArray:
-    """Taxes (S, N) under the `laws` (S, B), in percent, on the incomes `earned` (S, N)."""
-    taken = np.zeros_like(earned)
-    for edge, step in zip(edges, np.diff(laws, axis=1, prepend=0.0).T, strict=True):
-        taken += step[:, None] / 100 * np.maximum(earned - edge, 0.0)
-    return taken
 
 
 def _hours_under_one(
@@ -271,11 +270,19 @@ def _interior(economy: Economy, net_wage: FloatArray) -> FloatArray:
     return hours
 
 
-def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxpayers: float) -> FloatArray:
+def _without_income_effects(economy: Economy) -> None:
+    if economy.gamma:
+        raise ValueError(f"with income effects (gamma {economy.gamma:g}) best hours depend on the rebate")
+
+
+def best_response(
+    economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxpayers: float, others: ArrayLike | None = None
+) -> FloatArray:
     """Utility-maximizing hours a week, continuous in [0, 100], at each hourly `wage` of any shape.
 
-    `taxpayers` share the revenue. Exact for every schedule, also where rates fall; see `respond`. Raises ValueError for
-    a wage that is not positive.
+    `taxpayers` share the revenue. `others`: the rebate from the others' taxes, dollars a year, of the shape of `wage`;
+    needed with income effects, and without effect otherwise. Exact for every schedule, also where rates fall; see
+    `respond`. Raises ValueError for a wage that is not positive, or without `others` if they matter.
 
     >>> from pipeline.economy.tax import US_FED, uniform
     >>> best_response(Economy(), uniform((0,), 50), [10, 20], CONTINUUM).round(2)
@@ -285,6 +292,11 @@ def best_response(economy: Economy, schedule: TaxSchedule, wage: ArrayLike, taxp
     """
     wages = np.asarray(wage, dtype=float)
     rates = np.array([schedule.rates])
+    if economy.gamma and others is not None:
+        lump = np.broadcast_to(np.asarray(others, dtype=float), wages.shape).reshape(1, -1)
+        edges = np.array(schedule.thresholds)
+        return best_hours(economy, edges, rates, wages.ravel(), taxpayers, lump).labor.reshape(wages.shape)
+    _without_income_effects(economy)
     if len(schedule.rates) > MOST_COMPARED and (wages > 0).all():
         edges = np.array(schedule.thresholds)
         return _hours_under_one(economy, edges, rates[0], wages.ravel(), taxpayers).reshape(wages.shape)
@@ -296,7 +308,7 @@ def best_response_on_grid(
 ) -> FloatArray:
     """The best of the hours 0, `step`, 2*`step` ... up to 100 at each hourly `wage` of any shape; ties go to fewer.
 
-    `taxpayers` share the revenue. Raises ValueError unless `step` is from 1 to 100.
+    `taxpayers` share the revenue. Raises ValueError unless `step` is from 1 to 100, or with income effects.
 
     >>> from pipeline.economy.tax import US_FED
     >>> best_response_on_grid(Economy(), US_FED, [10, 20], CONTINUUM)
@@ -304,6 +316,7 @@ def best_response_on_grid(
     """
     if not 1 <= step <= MAX_HOURS:
         raise ValueError(f"step must be from 1 to {MAX_HOURS} hours, not {step}")
+    _without_income_effects(economy)
     wages, share = np.asarray(wage, dtype=float), effective_share(taxpayers)
     best = np.zeros_like(wages)
     highest = np.zeros_like(wages)  # the utility of no work, before the rebate
