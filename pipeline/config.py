@@ -40,7 +40,8 @@ nothing to an address that another person gave."""
 
 POPULATION = (
     *("scenario", "num_agents", "agent_mix", "min_wage", "taste_spread", "elasticity_of_labor", "participation_cost"),
-    *("dollars_of", "worker_type", "economy", "spending", "percent_ego", "percent_alt", "percent_adv"),
+    *("dollars_of", "worker_type", "economy", "utility", "gamma", "spending"),
+    *("percent_ego", "percent_alt", "percent_adv"),
 )
 """Settings that, with the seed, determine the people and the economy that they live in, before any shock."""
 
@@ -205,6 +206,15 @@ class RunConfig:
         "cost of effort: weekly; as in v1 (docs/v1.md); or calibrated, each worker's own, inverted from its income "
         "under the law of the data's year (docs/population.md)",
     )
+    utility: Literal["linear", "crra"] = setting(
+        "linear",
+        "utility of consumption: linear, so that hours do not depend on the rebate, or crra, with income effects "
+        "(docs/laws.md)",
+    )
+    gamma: Annotated[float, Ge(0), Le(10)] | None = setting(
+        None,
+        "how fast the worth of a dollar falls with consumption, with --utility crra: 0 not at all, 1 the logarithm",
+    )
     welfare: str = setting("inverse_income", "the planner's objective")
     inequality_aversion: Annotated[float, Ge(0), Le(100)] = setting(
         1.0, "inequality aversion of --welfare atkinson: 0 gives the mean of utilities, 1 the geometric mean"
@@ -312,6 +322,11 @@ class RunConfig:
 
         own = {"US_FED": "US_FED", "SAEZ_THREE": "three"}.get(self.planner_type)
         return len(self.thresholds if own is None else BRACKETS[own])
+
+    @property
+    def income_effects(self) -> bool:
+        """Whether hours depend on the rebate."""
+        return bool(self.gamma)
 
     @property
     def lowest_rate(self) -> float:

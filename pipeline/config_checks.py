@@ -34,6 +34,7 @@ def check(config: Settings) -> None:
     _check_people(config)
     _check_government(config)
     _check_elasticity(config)
+    _check_utility(config)
     _check_size(config)
     _check_archetypes(config)
     _check_divided(config)
@@ -133,6 +134,42 @@ def _check_elasticity(config: Settings) -> None:
         raise ValueError(
             f"--elasticity has {len(config.elasticity)} values; "
             f"{_bracket_flag(config)} needs 1 or {len(config.thresholds)}"
+        )
+
+
+LEAST_GAMMA = 0.001
+"""A smaller gamma is as good as 0."""
+
+POSITIVE = ("atkinson", "equality_productivity")
+"""Welfare functions for which a utility below one dollar counts as one dollar, or as 0."""
+
+
+def _check_utility(config: Settings) -> None:
+    """ValueError for a gamma without crra, or for what has no meaning with income effects."""
+    if config.utility == "linear":
+        if config.gamma is not None:
+            raise ValueError(f"--gamma {config.gamma:g} needs --utility crra")
+        return
+    if config.gamma is None:
+        raise ValueError("--utility crra needs --gamma, e.g. --gamma 1 for the logarithm")
+    if not config.income_effects:
+        return
+    crra = f"--utility crra --gamma {config.gamma:g}"
+    if config.gamma < LEAST_GAMMA:
+        raise ValueError(f"--gamma {config.gamma:g}: expected 0, or from {LEAST_GAMMA:g} to 10")
+    if config.planner_type.startswith("SAEZ"):
+        raise ValueError(
+            f"--planner-type {config.planner_type} does not fit {crra}: its formula has no income effects; use ORACLE"
+        )
+    if config.participation_cost:
+        raise ValueError(
+            f"--participation-cost {config.participation_cost:g} does not fit {crra}: the cost is in dollars, whose "
+            "worth would depend on consumption; leave one of them out"
+        )
+    if config.welfare in POSITIVE:
+        raise ValueError(
+            f"--welfare {config.welfare} does not fit {crra}, with which utilities can be negative; use utilitarian, "
+            "whose aversion to inequality is then gamma, inverse_income or rawlsian"
         )
 
 

@@ -1,4 +1,5 @@
-"""The words of a prompt that depend on an economy's settings: public spending, and the lowest rate of its law."""
+"""The words of a prompt that depend on an economy's settings: public spending, the lowest rate of its law, and whether
+the worth of a dollar depends on consumption."""
 
 from __future__ import annotations
 
@@ -22,12 +23,21 @@ BOUNDS = "each stays within 0-100"
 """What the description of a tax schedule says of the rates, in percent, unless the law has negative ones."""
 
 
+VALUE = "without others' taxes"
+"""What the description of a record says of its values, unless the worth of a dollar depends on consumption."""
+
+VALUE_OF_YEAR = "with the rebate of the year"
+"""What it says then: the rebate is no separate part of utility."""
+
+
 @dataclass(frozen=True)
 class Terms:
-    """`spending`: whether there is public spending. `lowest_rate`: in percent, that a planner may set."""
+    """`spending`: whether there is public spending. `lowest_rate`: in percent, that a planner may set.
+    `income_effects`: whether the worth of a dollar depends on consumption."""
 
     spending: bool = False
     lowest_rate: float = 0.0
+    income_effects: bool = False
 
     def reworded(self, signature: type[dspy.Signature]) -> type[dspy.Signature]:
         """`signature` in the words of these terms; itself if its words fit already."""
@@ -45,10 +55,14 @@ def _reworded(signature: type[dspy.Signature], terms: Terms) -> type[dspy.Signat
         for without, with_spending in REVENUE_RETURNS.items():
             said = said.replace(without, with_spending)
     worded: type[dspy.Signature] = signature if said == signature.instructions else signature.with_instructions(said)
+    words = {}
     if terms.lowest_rate < 0:
-        for name, field in signature.input_fields.items():
-            told = str(field.json_schema_extra["desc"])
-            if BOUNDS in told:
-                bounds = f"each stays within {terms.lowest_rate:g} to 100"
-                worded = worded.with_updated_fields(name, desc=told.replace(BOUNDS, bounds))
+        words[BOUNDS] = f"each stays within {terms.lowest_rate:g} to 100"
+    if terms.income_effects:
+        words[VALUE] = VALUE_OF_YEAR
+    for name, field in signature.input_fields.items():
+        told = str(field.json_schema_extra["desc"])
+        for usual, other in words.items():
+            if usual in told:
+                worded = worded.with_updated_fields(name, desc=told.replace(usual, other))
     return worded

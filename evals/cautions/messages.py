@@ -17,7 +17,6 @@ from pipeline.economy.effort import with_own
 from pipeline.economy.equilibrium import equilibrium, regret, settle
 from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.tax import FloatArray
-from pipeline.economy.utility import best_response
 from pipeline.economy.welfare_terms import workers_by_bracket
 from pipeline.simulation.world import World
 from pipeline.store.columns import Reader
@@ -57,7 +56,7 @@ def before(world: World, where: str = FIRST) -> Iterator[str]:
 def beforehand(world: World) -> Situation:
     """The first year if every worker whose hours a model chooses best-responds."""
     setting, law = world.setting(), world.schedule
-    best = best_response(setting.economy, law, setting.wages, world.num_agents)
+    best = equilibrium(setting.economy, law, setting.wages, windfall=setting.windfall).labor
     hours = np.where(world.asked, best, world.fixed_hours)
     outcome = settle(setting.economy, law, setting.wages, hours, windfall=setting.windfall)
     return one_year(setting, law.thresholds, outcome)
@@ -116,7 +115,7 @@ def stored(reader: Reader, run_id: int, config: RunConfig) -> Situation:
     edges = tuple(law["thresholds"])
     start, best = law.get("welfare_start"), law.get("welfare_oracle")  # missing in older files
     setting = Setting(
-        with_own(economy_in(config.economy, config.dollars_of), columns),
+        with_own(economy_in(config.economy, config.dollars_of, config.gamma or 0.0), columns),
         edges,
         wage,
         welfare=config.welfare,

@@ -35,6 +35,8 @@ PEOPLE = (
     "participation_cost",
     "dollars_of",
     "economy",
+    "utility",
+    "gamma",
     "spending",
 )
 """The settings that determine the people and their economy."""

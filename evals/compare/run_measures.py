@@ -182,7 +182,7 @@ def _last_years(reader: Reader, runs: list[int]) -> dict[int, dict[str, Any]]:
 def _setting(config: RunConfig, last: Mapping[str, Any], welfare: str) -> Setting:
     """The inputs of start and ORACLE: the people to be taxed, and the welfare function."""
     return Setting(
-        economy=with_own(economy_in(config.economy, config.dollars_of), last),
+        economy=with_own(economy_in(config.economy, config.dollars_of, config.gamma or 0.0), last),
         thresholds=config.thresholds,
         wages=np.array(last["wages"]),
         welfare=welfare,

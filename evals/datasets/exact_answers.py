@@ -72,7 +72,8 @@ def answer_of(question: str) -> Callable[[World, Asked], Answered]:
 def _hours(world: World, asked: Asked) -> Answered:
     """The whole hours that maximize the worker's utility, whatever the phase."""
     assert asked.agent is not None
-    year = equilibrium(world.economy, asked.schedule, world.population.wage)
+    windfall = world.windfall if world.config.income_effects else 0.0
+    year = equilibrium(world.economy, asked.schedule, world.population.wage, windfall=windfall)
     truth = {
         "agent": asked.agent,
         "wage": float(world.population.wage[asked.agent]),
@@ -82,6 +83,8 @@ def _hours(world: World, asked: Asked) -> Answered:
         "dollars_of": world.config.dollars_of,
         **_law(asked.schedule),
     }
+    if world.config.income_effects:
+        truth["gamma"] = world.config.gamma
     for name in OWN:
         if (column := getattr(world.population, name)) is not None:
             truth[name] = float(column[asked.agent])
@@ -101,6 +104,13 @@ def _rates(world: World, asked: Asked) -> Answered:
     for name, own in OWN.items():
         if (column := getattr(world.population, name)) is not None:
             truth[own] = column.tolist()
+    if world.config.income_effects:
+        if world.windfall:
+            raise UsageError(
+                f"--spending or a windfall does not fit --utility crra --gamma {world.config.gamma:g} here: rates have "
+                "no exact answer to learn from then; leave one of them out"
+            )
+        truth["gamma"] = world.config.gamma
     if lowest := world.config.lowest_rate:
         truth["lowest_rate"] = lowest
     return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth

@@ -61,7 +61,9 @@ class Electorate:
     def wishes(self, laws: Sequence[TaxSchedule]) -> FloatArray:
         """Each voter's payoff under each of `laws`, (V, C): own utility, welfare, or minus welfare."""
         setting, kind = self.setting, self.kind[:, None]
-        own = prospects(setting.economy, setting.thresholds, [law.rates for law in laws], setting.wages)
+        own = prospects(
+            setting.economy, setting.thresholds, [law.rates for law in laws], setting.wages, setting.windfall
+        )
         welfare = np.array([self.welfare(law) for law in laws])
         return np.where(kind == "egotistical", own, np.where(kind == "altruistic", welfare, -welfare))
 

@@ -87,6 +87,16 @@ class LawFigures:
         return 100 / (1 + float(economy.response))
 
 
+def _without_income_effects(found: Subject) -> Subject:
+    """UsageError for an economy with income effects."""
+    if gamma := found.setting.economy.gamma:
+        raise UsageError(
+            f"incidence: the formulas of public finance here have no income effects; {found.title} has "
+            f"--utility crra --gamma {gamma:g}. `eval` and `run` compare laws in such an economy"
+        )
+    return found
+
+
 def subject(
     run: str | None, law: str | None, *, year: int | None, db: str, people: Mapping[str, Any] | None = None
 ) -> Subject:
@@ -100,11 +110,11 @@ def subject(
             raise UsageError("give a run or a law: llm-economist incidence 3, or incidence --law us-2024-single")
         if year is not None:
             raise UsageError(f"--year {year} is a year of a run; give one, or leave it out with --law alone")
-        return _drawn(law, people)
+        return _without_income_effects(_drawn(law, people))
     if people:
         flag = next(iter(people)).replace("_", "-")
         raise UsageError(f"--{flag} goes with --law and no run: run {run} has its own people")
-    return _stored(run, law, year, db)
+    return _without_income_effects(_stored(run, law, year, db))
 
 
 def _drawn(law: str, people: dict[str, Any]) -> Subject:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.economy.effort import with_own
+from pipeline.economy.income_effects.consumption import worth
 from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.tax import FloatArray, marginal_rate, tax
-from pipeline.economy.utility import CONTINUUM, MAX_HOURS, effective_share, effort_cost, income
+from pipeline.economy.utility import CONTINUUM, MAX_HOURS, Economy, effective_share, effort_cost, income
 from signatures.texts.numbers import money
 from signatures.types import TaxSchedule
 
@@ -23,7 +24,8 @@ class Work:
     `economy`: a name in `ECONOMIES`. `dollars_of`: the year of all dollar amounts; None: no single one. `taxpayers`
     share the revenue, so that 1/N of the worker's own tax comes back to it. `taste`: its own factor on the cost of
     effort; `elasticity`: that of its hours, None for the usual one; `participation_cost`: what it loses by working at
-    all. Arrays (101,) are by whole hours a week, in dollars a year.
+    all; `gamma`: how fast the worth of a dollar falls with consumption. Arrays (101,) are by whole hours a week, in
+    dollars a year.
     """
 
     wage: float
@@ -35,6 +37,7 @@ class Work:
     taste: float = 1.0
     elasticity: float | None = None
     participation_cost: float = 0.0
+    gamma: float = 0.0
 
     @classmethod
     def of(cls, truth: Mapping[str, Any]) -> Work:
@@ -52,6 +55,7 @@ class Work:
             truth.get("taste", 1.0),
             truth.get("elasticity"),
             truth.get("participation_cost", 0.0),
+            truth.get("gamma", 0.0),
         )
 
     def after_tax(self) -> FloatArray:
@@ -62,13 +66,24 @@ class Work:
     def effort(self) -> FloatArray:
         """The utility cost of the hours, and of working at all."""
         own = {"elasticity": None if self.elasticity is None else [self.elasticity]}
-        economy = with_own(economy_in(self.economy, self.dollars_of), own)
         hours = np.arange(MAX_HOURS + 1)
-        return effort_cost(economy, hours) * self.taste + np.where(hours > 0, self.participation_cost, 0.0)
+        return effort_cost(with_own(self._economy, own), hours) * self.taste + np.where(
+            hours > 0, self.participation_cost, 0.0
+        )
+
+    @property
+    def _economy(self) -> Economy:
+        return economy_in(self.economy, self.dollars_of, self.gamma)
 
     def surplus(self) -> FloatArray:
-        """Utility without the rebate from others' taxes."""
+        """Utility less that of no work: without income effects, utility without the rebate from others' taxes."""
+        if self.gamma:
+            return np.asarray(self.utility() - self.utility()[0])
         return np.asarray(self.after_tax() - self.effort())
+
+    def utility(self) -> FloatArray:
+        """Utility, rebate included."""
+        return np.asarray(worth(self._economy, self.after_tax() + self.rebate) - self.effort())
 
 
 def best_hours(work: Work) -> int:
@@ -137,7 +152,7 @@ class LaborScore:
 def missed(work: Work, hours: int) -> LaborScore:
     """Compare `hours`, from 0 to 100, with the best whole hours for `work`."""
     pay, effort = work.after_tax(), work.effort()
-    surplus = pay - effort
+    surplus = work.surplus()
     best = int(np.argmax(surplus))
     rate, where = _bracket(work.schedule, float(income(work.wage, hours)), more=hours < best)
     rate *= effective_share(work.taxpayers)
@@ -146,7 +161,7 @@ def missed(work: Work, hours: int) -> LaborScore:
         best=best,
         regret=float(surplus[best] - surplus[hours]),
         best_surplus=float(surplus[best]),
-        best_utility=float(surplus[best]) + work.rebate,
+        best_utility=float(work.utility()[best] if work.gamma else surplus[best] + work.rebate),
         pay=float(abs(pay[hours] - pay[best])),
         effort=float(abs(effort[hours] - effort[best])),
         keep=round(100 - rate, 2),

@@ -94,7 +94,8 @@ def prospects(world: World, schedule: TaxSchedule, voter: int, platforms: Platfo
     """
 
     def prospect(law: TaxSchedule) -> dict[str, float]:
-        best = equilibrium(world.economy, law, world.population.wage)
+        windfall = world.windfall if world.config.income_effects else 0.0
+        best = equilibrium(world.economy, law, world.population.wage, windfall=windfall)
         return {"utility": float(best.utility[voter]), "tax": float(best.tax[voter]), "rebate": best.rebate}
 
     ballot = {}

@@ -21,6 +21,7 @@ from pipeline.economy.welfare import own_function
 from pipeline.economy.welfare_weights import has_weights
 from pipeline.simulation.fresh_people import BY_NUMBER, FRESH_PEOPLE, SUMS, fresh_people
 from pipeline.simulation.world import World
+from signatures.texts.numbers import money
 from signatures.types import TaxSchedule
 
 ON_FRESH_PEOPLE = f"on {FRESH_PEOPLE:,} fresh people"
@@ -138,10 +139,18 @@ def objective_table(title: str, rows: Sequence[Judged], *, played: float | None 
 def table_notes(world: World) -> Iterator[str]:
     """What the columns of `objective_table` mean, and why one is missing."""
     start, _, best = world.start_and_oracle()
-    yield f"{BOTH_OPTIMA} Both, and SAEZ, are computed for the objective."
-    if world.config.welfare == "paper":
+    if world.config.income_effects:
+        yield f"{BOTH_OPTIMA} Both are computed for the objective."
+        yield (
+            f"Utility and welfare: dollars a year at a consumption of {money(world.economy.reference)}, where one more "
+            f"is worth one (--utility crra --gamma {world.config.gamma:g}). SAEZ is left out: its formula has no "
+            "income effects."
+        )
+    else:
+        yield f"{BOTH_OPTIMA} Both, and SAEZ, are computed for the objective."
+    if world.config.welfare == "paper" and not world.config.income_effects:
         yield WEIGHTS_OF_PAPER
-    if not has_weights(world.config.welfare):
+    if not world.config.income_effects and not has_weights(world.config.welfare):
         yield f"SAEZ is left out: {world.config.welfare} has no attribute `weights`, {WHY_WEIGHTS}."
     if not has_enough_to_gain(start, best):
         yield f"Share of gain: {TOO_LITTLE} ({gain_in_words(world.config.welfare, start, best)})."

@@ -107,7 +107,7 @@ def who_gains(setting: Setting, law: TaxSchedule, played: Outcome) -> WhoGains:
         best = incidence_of_law(setting.economy, setting.wages, law, reference, windfall=setting.windfall)
         compared.append(Comparison(name, BEST, best))
         compared.append(Comparison(name, PLAYED, incidence(setting.wages, played, then)))
-    return WhoGains(brackets(setting.economy, law, setting.wages, played.income), tuple(compared))
+    return WhoGains(brackets(setting.economy, law, setting.wages, played.income, setting.windfall), tuple(compared))
 
 
 def references(setting: Setting) -> dict[str, TaxSchedule]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.agents.model_choice import configure
-from pipeline.economy.baselines import BASELINES, Setting
+from pipeline.economy.baselines import BASELINES, FORMULAS, Setting
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.tax import FloatArray, marginal_rate
 from pipeline.economy.utility import Economy
@@ -90,6 +90,8 @@ class People:
         """
         if planner not in BASELINES:
             raise UsageError(f"planner {planner!r}: expected one of {', '.join(BASELINES)}")
+        if planner in FORMULAS and self.setting.economy.gamma:
+            raise UsageError(f"planner {planner!r}: its formula has no income effects (utility='crra'); use 'ORACLE'")
         return BASELINES[planner](self.setting)
 
 

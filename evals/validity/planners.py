@@ -10,8 +10,8 @@ from evals.validity.questionnaire import Ask, Panel, Reply
 from evals.validity.scores import Finding, finding
 from evals.validity.vignettes import crowd, linear, live
 from pipeline.economy.baselines import Setting, objective
+from pipeline.economy.equilibrium import equilibrium
 from pipeline.economy.tax import BRACKETS
-from pipeline.economy.utility import best_response
 from pipeline.simulation.government import planner_inputs
 from pipeline.simulation.world import World
 
@@ -65,7 +65,7 @@ def _begun(toy: Toy, years: int) -> World:
 
 
 def _answer_exactly(world: World, year: int) -> None:
-    live(world, year, best_response(world.economy, world.schedule, world.population.wage, world.num_agents))
+    live(world, year, equilibrium(world.economy, world.schedule, world.population.wage).labor)
 
 
 def _worth(toy: Toy, rate: float) -> float:

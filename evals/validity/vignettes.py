@@ -15,10 +15,10 @@ from zlib import crc32
 import numpy as np
 
 from pipeline.config import RunConfig
-from pipeline.economy.equilibrium import settle
+from pipeline.economy.equilibrium import equilibrium, settle
 from pipeline.economy.population import Population
 from pipeline.economy.tax import BRACKETS
-from pipeline.economy.utility import MAX_HOURS, best_response
+from pipeline.economy.utility import MAX_HOURS
 from pipeline.simulation.memory import Floats
 from pipeline.simulation.persona_template import template_persona
 from pipeline.simulation.world import World, create
@@ -97,7 +97,7 @@ def live(world: World, year: int, hours: Floats) -> None:
 def try_hours(world: World, first: int, *, seed: int) -> int:
     """Play years from `first` on in which workers try hours around their best; return the year after them."""
     rng = np.random.default_rng([seed, crc32(repr(world.schedule).encode()), first])
-    best = np.rint(best_response(world.economy, world.schedule, world.population.wage, world.num_agents))
+    best = np.rint(equilibrium(world.economy, world.schedule, world.population.wage).labor)
     below = rng.integers(STEP, STEP * (TRIED - 1) - 1, world.num_agents)
     lowest = np.clip(best - below, 0, MAX_HOURS - STEP * TRIED)
     tried = np.array([low + STEP * rng.permutation(TRIED) for low in lowest]).T

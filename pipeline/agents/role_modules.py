@@ -27,7 +27,7 @@ PLAIN_TERMS = Terms()
 
 def terms_of(config: RunConfig) -> Terms:
     """The words in which questions are asked in an economy with these settings."""
-    return Terms(config.spending > 0, config.lowest_rate)
+    return Terms(config.spending > 0, config.lowest_rate, config.income_effects)
 
 
 class Rules(dspy.Module):

@@ -196,7 +196,8 @@ def start_in_words(setting: Setting) -> str:
 def computable(setting: Setting, rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """Those of the `rules` that can be computed for the objective, and the law of the setting's own planner.
 
-    A user's own welfare function without weights has no SAEZ rates, nor has an economy with income effects. The planner's law is added if it stays the same:
+    A user's own welfare function without weights has no SAEZ rates, nor has an economy with income effects. The
+    planner's law is added if it stays the same:
     `RATES`, or a law of the user's that does not depend on the year. `SAEZ_2002` is among them, and always is, if work
     has a fixed cost.
     """

@@ -3,7 +3,9 @@
 A population is drawn as yearly incomes z. Under the law of the data's year a worker who earns z at 40 hours a week
 satisfies the first-order condition of the best response,
 
-    52 * (1 - tau(z)*(1 - 1/N)) * w = weeks * c * taste * delta * 40**(delta - 1)
+    52 * (1 - tau(z)*(1 - 1/N)) * w * v'(z - T(z) + R) = weeks * c * taste * delta * 40**(delta - 1)
+
+with v' = 1 without income effects, and with the rebate R = mean T(z) of that law otherwise,
 
 which gives its taste, the factor on its cost of effort. The law is convex, so the condition is sufficient: under that
 law every worker chooses 40 hours and earns exactly the income that was drawn (Saez 2001, section 5, inverts skills from
@@ -19,10 +21,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.economy.income_effects.consumption import worth_of_a_dollar
 from pipeline.economy.laws.cpi import inflation
 from pipeline.economy.laws.named_laws import named_law
 from pipeline.economy.population import POPULATIONS
-from pipeline.economy.tax import FloatArray, marginal_rate
+from pipeline.economy.tax import FloatArray, marginal_rate, tax
 from pipeline.economy.utility import WEEKS, Economy, effective_share
 from pipeline.economy.wages import FULL_TIME_HOURS
 from signatures.types import TaxSchedule
@@ -62,4 +65,8 @@ def calibrated_tastes(economy: Economy, law: TaxSchedule, wages: ArrayLike, taxp
     w = np.asarray(wages, dtype=float)
     net = 1 - marginal_rate(law, w * FULL_TIME_HOURS) / 100 * effective_share(taxpayers)
     usual = economy.weeks * economy.c * economy.delta * HOURS ** (economy.delta - 1)
-    return np.asarray(WEEKS * net * w / usual)
+    tastes = np.asarray(WEEKS * net * w / usual)
+    if not economy.gamma:
+        return tastes
+    owed = tax(law, w * FULL_TIME_HOURS)
+    return tastes * worth_of_a_dollar(economy, w * FULL_TIME_HOURS - owed + owed.mean())

@@ -133,7 +133,9 @@ def welfare_of(
     chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
     count = taxpayers or len(wages)
     one = _welfare_with_income_effects if economy.gamma else _welfare
-    return np.concatenate([one(economy, thresholds, chunk, wages, welfare_function, count, windfall) for chunk in chunks])
+    return np.concatenate(
+        [one(economy, thresholds, chunk, wages, welfare_function, count, windfall) for chunk in chunks]
+    )
 
 
 def _welfare(
@@ -178,7 +180,7 @@ def utilities_with_income_effects(
     taxpayers: float,
     windfall: float = 0.0,
 ) -> tuple[FloatArray, FloatArray]:
-    """Utility and income, both (S, N), in the equilibrium of each of the `rates` (S, B) on the brackets `edges` (B,)."""
+    """Utility and income, both (S, N), in the equilibrium of each of the `rates` (S, B) on the `edges` (B,)."""
     labor = equilibrium_hours(economy, edges, rates, wages, taxpayers, windfall)
     earned = income(wages, labor)
     taken = taxes_under(edges, rates, earned)

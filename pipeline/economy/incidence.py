@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from pipeline.economy.equilibrium import Outcome, equilibrium
 from pipeline.economy.policy_support import INDIFFERENT, quantile_groups
 from pipeline.economy.tax import FloatArray, bracket_of, people_in_brackets, uniform
-from pipeline.economy.utility import Economy
+from pipeline.economy.utility import MAX_HOURS, Economy, income
 from signatures.types import TaxSchedule
 
 
@@ -58,7 +58,8 @@ class Bracket:
 
     Numbers of workers whose income lies in the bracket: `played`, with the hours they worked; `best`, if every worker
     best-responds. `untaxed`: the number who would earn `threshold` or more without any tax, or at the law's lowest rate
-    if it is negative; if it is 0, no rates from there to 100 bring an income into the bracket.
+    if it is negative, or, with income effects, at the most hours; if it is 0, no rates from there to 100 bring an
+    income into the bracket.
     """
 
     threshold: float
@@ -104,14 +105,21 @@ def incidence_of_law(
     return incidence(wages, now, then)
 
 
-def brackets(economy: Economy, law: TaxSchedule, wages: ArrayLike, played: ArrayLike) -> tuple[Bracket, ...]:
+def brackets(
+    economy: Economy, law: TaxSchedule, wages: ArrayLike, played: ArrayLike, windfall: float = 0.0
+) -> tuple[Bracket, ...]:
     """The brackets of `law` with the number of workers in each; hourly `wages` (N,), incomes as `played` (N,).
 
-    There are no income effects, so no worker earns more with a tax than without one, if no rate is negative, or than
-    at the law's lowest rate. A bracket above all these incomes is therefore empty at any rates.
+    Without income effects no worker earns more with a tax than without one, if no rate is negative, or than at the
+    law's lowest rate. A bracket above all these incomes is therefore empty at any rates. With income effects a worker
+    may earn up to what the most hours bring. `windfall`: dollars a year to each worker from outside, which matters with
+    income effects only.
     """
-    best = equilibrium(economy, law, wages).income
-    untaxed = equilibrium(economy, uniform(law.thresholds, min(0.0, *law.rates)), wages).income
+    best = equilibrium(economy, law, wages, windfall=windfall).income
+    if economy.gamma:
+        untaxed = income(wages, MAX_HOURS)
+    else:
+        untaxed = equilibrium(economy, uniform(law.thresholds, min(0.0, *law.rates)), wages).income
     played_in, best_in = (people_in_brackets(law, incomes).tolist() for incomes in (played, best))
     reach = bracket_of(law, untaxed)
     edges = enumerate(zip(law.thresholds, law.rates, strict=True))

@@ -139,7 +139,8 @@ def optimum(
 
     def sampled_for(kind: str) -> Welfare:
         some, theirs = _thinned(economy, wage, _most(economy, kind))
-        return _welfare_of(some, thresholds, theirs, welfare_function, len(wage), windfall)
+        one = _welfare_of(some, thresholds, theirs, welfare_function, len(wage), windfall)
+        return _remembered(one) if economy.gamma else one
 
     found = _search_grid(sampled_for, len(thresholds), len(wage))
     sampled = sampled_for("last")
@@ -209,6 +210,20 @@ def _welfare_of(
     return welfare
 
 
+def _remembered(welfare: Welfare) -> Welfare:
+    """`welfare` that judges each schedule once: with many workers that takes far longer than to look it up."""
+    known: dict[tuple[float, ...], float] = {}
+
+    def look_up(rates: FloatArray) -> FloatArray:
+        rows = [tuple(row) for row in rates.tolist()]
+        new = list(dict.fromkeys(row for row in rows if row not in known))
+        if new:
+            known.update(zip(new, welfare(np.array(new)).tolist(), strict=True))
+        return np.array([known[row] for row in rows])
+
+    return look_up
+
+
 def _search_grid(sampled: Callable[[str], Welfare], brackets: int, people: int) -> _Found:
     """Promising starts of the last climbs, on and off the grid, found with samples of workers."""
     if brackets > MOST_ENUMERATED:
@@ -218,7 +233,7 @@ def _search_grid(sampled: Callable[[str], Welfare], brackets: int, people: int) 
 
 
 def _most(economy: Economy, kind: str) -> int:
-    """The most workers in a sample: fewer with income effects, with which a schedule takes about twenty times longer."""
+    """The most workers in a sample: fewer with income effects, with which a schedule takes far longer."""
     return (SLOW_SAMPLES if economy.gamma else SAMPLES)[kind]
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.economy.equilibrium import CHUNK
+from pipeline.economy.equilibrium import CHUNK, utilities_with_income_effects
 from pipeline.economy.tax import FloatArray
 from pipeline.economy.utility import Economy, respond
 
 INDIFFERENT = 1e-9
 
 
-def prospects(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike) -> FloatArray:
+def prospects(
+    economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: ArrayLike, windfall: float = 0.0
+) -> FloatArray:
     """Utility (N, S), dollars a year, of workers with hourly `wages` (N,) under each of the `rates` (S, B), in percent.
 
-    All workers best-respond, and the mean tax is rebated.
+    All workers best-respond, and the mean tax is rebated. `windfall`: dollars a year that each worker gets from
+    outside, which matters with income effects only: without them it adds the same to all utilities and is left out.
 
     >>> prospects(Economy(), (0,), [[0], [50]], [10, 40]).round()
     array([[11821., 33585.],
@@ -29,6 +32,11 @@ def prospects(economy: Economy, thresholds: ArrayLike, rates: ArrayLike, wages: 
     rows = max(1, CHUNK // len(w))
     found = np.empty((len(w), len(laws)))
     for first in range(0, len(laws), rows):
+        if economy.gamma:
+            edges, some = np.asarray(thresholds, dtype=float), laws[first : first + rows]
+            utility, _ = utilities_with_income_effects(economy, edges, some, w, len(w), windfall)
+            found[:, first : first + rows] = utility.T
+            continue
         reply = respond(economy, thresholds, laws[first : first + rows], w, len(w))
         found[:, first : first + rows] = (reply.surplus + reply.tax.mean(axis=1, keepdims=True)).T
     return found

@@ -8,10 +8,10 @@ with hourly wage w, weekly hours l, tax T and rebate R. The constants are those 
 (arXiv 2507.15815), applied to weekly hours and hourly wages, the units in which they give plausible hours.
 
 With `gamma` of the economy above 0 the money is worth v(money) instead (income_effects/), and hours depend on the
-rebate. Otherwise utility is linear in money, so there is no income effect: the part of the rebate that others' taxes pay for affects no
-choice. If N taxpayers share the revenue, a worker gets 1/N of its own tax back. Hours therefore depend on the effective
-tax T*(1 - 1/N), with the effective marginal rate tau*(1 - 1/N). In a continuum, N is infinite and the effective rate is
-the statutory one.
+rebate. Otherwise utility is linear in money, so there is no income effect: the part of the rebate that others' taxes
+pay for affects no choice. If N taxpayers share the revenue, a worker gets 1/N of its own tax back. Hours therefore
+depend on the effective tax T*(1 - 1/N), with the effective marginal rate tau*(1 - 1/N). In a continuum, N is infinite
+and the effective rate is the statutory one.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class People:
 
     `dollars_of`: the year of the dollar amounts; None: no single one. `tastes`: the people's factors on the cost of
     effort; `elasticities`: of their hours; `participation_costs`: dollars a year that each loses by working at all.
-    These are None if all have the same. `lowest_rate`: in percent, that a planner may set.
+    These are None if all have the same. `lowest_rate`: in percent, that a planner may set. `gamma`: how fast the worth
+    of a dollar falls with consumption.
     """
 
     wages: tuple[float, ...]
@@ -41,6 +42,7 @@ class People:
     elasticities: tuple[float, ...] | None = None
     participation_costs: tuple[float, ...] | None = None
     lowest_rate: float = 0.0
+    gamma: float = 0.0
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
@@ -54,6 +56,7 @@ class People:
             truth.get("dollars_of"),
             truth.get("inequality_aversion", 1.0),
             lowest_rate=truth.get("lowest_rate", 0.0),
+            gamma=truth.get("gamma", 0.0),
             **{own: tuple(truth[own]) for own in OWN.values() if own in truth},
         )
 
@@ -61,7 +64,8 @@ class People:
     def effort(self) -> Economy:
         """The economy, which gives the utility cost of effort."""
         return with_own(
-            economy_in(self.economy, self.dollars_of), {name: getattr(self, own) for name, own in OWN.items()}
+            economy_in(self.economy, self.dollars_of, self.gamma),
+            {name: getattr(self, own) for name, own in OWN.items()},
         )
 
     @property

@@ -269,7 +269,8 @@ def _interest(world: World, platforms: Platforms) -> Callable[[int], FloatArray]
         rates, law_of = np.unique(
             [law.rates for law in _promised_laws(world, platforms)], axis=0, return_inverse=True
         )  # hundreds of candidates may propose only a few different laws
-        return lambda voter: prospects(world.economy, world.schedule.thresholds, rates, wage)[voter][law_of]
+        edges = world.schedule.thresholds
+        return lambda voter: prospects(world.economy, edges, rates, wage, world.windfall)[voter][law_of]
     return lambda voter: -np.abs(wage[list(platforms)] - wage[voter])
 
 
@@ -284,7 +285,8 @@ def _sincere_ballots(world: World, year: int, platforms: Platforms, form: Form) 
     wage, rng = world.population.wage, world.rng("mindless", year)
     if world.config.platforms:
         laws = _promised_laws(world, platforms)
-        wants = np.array([settle(world.economy, law, wage, world.hours).utility for law in laws]).T
+        windfall = world.windfall if world.config.income_effects else 0.0
+        wants = np.array([settle(world.economy, law, wage, world.hours, windfall=windfall).utility for law in laws]).T
     else:
         wants = -np.abs(wage[:, None] - wage[list(platforms)])
     voters = np.flatnonzero(~world.asked).tolist()

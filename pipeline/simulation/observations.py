@@ -22,7 +22,7 @@ from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from programs.adapters import untrusted_text
 from signatures.texts.ballot import Candidate, Candidates, Person, Prospect, candidate_name
 from signatures.texts.layouts import LAYOUTS, PLAIN, Layout
-from signatures.texts.objective import Objective, UtilityFormula, welfare_in_words
+from signatures.texts.objective import Objective, UtilityFormula, Worth, welfare_in_words
 from signatures.texts.planner import BracketRow, EconomySummary, PlannerRecord, RateChanges, Satisfaction, ScheduleTried
 from signatures.texts.worker import FULL_TIME, BestYear, HoursTried, Kept, WorkerRecord, YearWorked
 from signatures.types import Demographics, TaxSchedule
@@ -39,14 +39,21 @@ VERBATIM_YEARS = 2
 def utility_formula(economy: Economy, num_agents: int, agent: int | None = None) -> UtilityFormula:
     """The worker's own utility with its numbers, so that the optimum can be computed. `agent`: whose costs it has;
     None: the usual cost of effort, and that each worker has its own fixed cost of work, if there are any."""
-    costs = economy.participation_costs
+    costs, worth = economy.participation_costs, worth_of_consumption(economy)
     if agent is None:
-        usual = UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents)
+        usual = UtilityFormula(economy.weeks * economy.c, economy.delta, num_agents, worth=worth)
         return usual if costs is None else replace(usual, fixed=None)
     cost, power = np.broadcast_arrays(economy.effort, economy.power)
     own = agent if cost.ndim else ()
     fixed = 0.0 if costs is None else float(costs[agent])
-    return UtilityFormula(float(cost[own]), float(power[own]), num_agents, fixed=fixed)
+    return UtilityFormula(float(cost[own]), float(power[own]), num_agents, fixed=fixed, worth=worth)
+
+
+def worth_of_consumption(economy: Economy, *, told: bool = True) -> Worth | None:
+    """What consumption is worth, in the prompt's words; None without income effects. `told`: whether by its formula."""
+    if not economy.gamma:
+        return None
+    return Worth(economy.gamma, economy.reference) if told else Worth(told=False)
 
 
 def objective(
@@ -57,7 +64,9 @@ def objective(
     welfare has none."""
     formula = formula and (utility_type == "egotistical" or setting.economy.usual)
     utility = utility_formula(setting.economy, num_agents, agent if utility_type == "egotistical" else None)
-    utility = replace(utility if formula else UtilityFormula(None, 0.0, num_agents), spending=setting.spending)
+    if not formula:
+        utility = UtilityFormula(None, 0.0, num_agents, worth=worth_of_consumption(setting.economy, told=False))
+    utility = replace(utility, spending=setting.spending)
     if utility_type == "egotistical":
         return Objective(utility)
     verb: Mapping[str, Literal["Maximize", "Minimize"]] = {"altruistic": "Maximize", "adversarial": "Minimize"}

@@ -224,8 +224,9 @@ class World:
         """Add a year to the workers' memory, and make it the latest year. `objective` (N,): in its own unit."""
         own = self.population.utility_type == "egotistical"
         # Without the part of the rebate that others pay for and without satisfaction: neither depends on the worker's
-        # own hours, so both would only blur their value.
-        value = np.where(own, outcome.utility - outcome.rebate + outcome.tax / self.num_agents, objective)
+        # own hours, so both would only blur their value. With income effects the rebate is no separate part of utility.
+        others = 0.0 if self.config.income_effects else outcome.rebate - outcome.tax / self.num_agents
+        value = np.where(own, outcome.utility - others, objective)
         self.memory.remember(
             year=year,
             schedule=self.schedule,
@@ -271,7 +272,7 @@ class World:
 def setting_of(config: RunConfig, wages: Floats, *, windfall: float) -> Setting:
     """The input of baselines, for hourly `wages` (N,) and a `windfall` in dollars a year for each worker."""
     return Setting(
-        economy=economy_in(config.economy, config.dollars_of),
+        economy=economy_in(config.economy, config.dollars_of, config.gamma or 0.0),
         thresholds=config.thresholds,
         wages=wages,
         welfare=config.welfare,
@@ -295,7 +296,7 @@ def create(config: RunConfig, population: Population | None = None) -> World:
     take_parts(config)
     scenario = SCENARIOS[config.scenario]
     population = population or drawn(config, config.num_agents, "population")
-    economy = with_own(economy_in(config.economy, config.dollars_of), vars(population))
+    economy = with_own(economy_in(config.economy, config.dollars_of, config.gamma or 0.0), vars(population))
     asked = np.zeros(config.num_agents, dtype=bool)
     asked[: {"LLM": config.num_agents, "ONE_LLM": 1, "FIXED": 0}[config.worker_type]] = True
     world = World(
@@ -320,8 +321,8 @@ def create(config: RunConfig, population: Population | None = None) -> World:
 
 def _check_spending(world: World) -> None:
     """UsageError in one line if the workers would not earn the public spending even without a marginal tax."""
-    untaxed = uniform((0.0,), 0.0)
-    most = float(np.mean(equilibrium(world.economy, untaxed, world.population.wage).income))
+    untaxed, spent = uniform((0.0,), 0.0), 0.0 - world.config.spending
+    most = float(np.mean(equilibrium(world.economy, untaxed, world.population.wage, windfall=spent).income))
     if world.config.spending > most:
         raise UsageError(
             f"--spending {world.config.spending:,.0f}: these workers cannot pay it: without a marginal tax they earn "
@@ -362,7 +363,7 @@ def drawn(config: RunConfig, num_agents: int, purpose: str) -> Population:
 
 def tastes_from_incomes(config: RunConfig, wages: Floats) -> Floats:
     """The tastes (N,) of a calibrated economy, for workers of the settings' population with hourly `wages` (N,)."""
-    economy = economy_in(config.economy, config.dollars_of)
+    economy = economy_in(config.economy, config.dollars_of, config.gamma or 0.0)
     law = data_law(config.agent_mix or SCENARIOS[config.scenario].agent_mix, config.dollars_of)
     return calibrated_tastes(economy, law, wages, len(wages))
 

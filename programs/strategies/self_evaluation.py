@@ -23,7 +23,7 @@ from programs.engines.rules.policies import (
 from signatures.texts.ballot import Candidates
 from signatures.texts.objective import Objective
 from signatures.texts.planner import PlannerRecord
-from signatures.texts.worker import Identity, WorkerRecord
+from signatures.texts.worker import Identity, LastRebate, WorkerRecord
 from signatures.types import TaxSchedule
 
 GOOD_ENOUGH = 0.995
@@ -60,9 +60,20 @@ def hours_worth(inputs: Inputs, answer: Any) -> float:
     hours = np.arange(101.0)
     income = WEEKS * who.pay.hourly * hours
     cost = wanted.utility.cost * hours**wanted.utility.power + np.where(hours > 0, who.fixed_cost, 0)
-    back = 1 / wanted.utility.taxpayers  # the part of own tax that is lost
-    value = income - (1 - back) * _tax(read(TaxSchedule.parse, inputs, "tax_schedule"), income) - cost
+    back = 1 / wanted.utility.taxpayers  # the part of own tax that comes back
+    kept = income - (1 - back) * _tax(read(TaxSchedule.parse, inputs, "tax_schedule"), income)
+    if wanted.utility.worth is not None:
+        worth = wanted.utility.worth.of(kept + _from_others(inputs, back))
+        kept = worth - worth[0]  # what idling is worth would hide the differences
+    value = kept - cost
     return _share(float(value[int(answer["labor"])]), value)
+
+
+def _from_others(inputs: Inputs, back: float) -> float:
+    """Last year's rebate without the own tax in it, in dollars; 0 before the first year."""
+    last = read(WorkerRecord.parse, inputs, "record").last_years
+    own = back * last[-1].tax if last else 0.0
+    return (read(LastRebate.parse, inputs, "last_rebate").amount or 0.0) - own
 
 
 def _tax(schedule: TaxSchedule, income: Floats) -> Floats:

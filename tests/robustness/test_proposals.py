@@ -302,7 +302,18 @@ def test_every_setting_that_is_text_is_judged() -> None:
     texts = {name for name in NAMES if isinstance(getattr(RunConfig(), name), str | dict | None)}
     harmless = {
         *("scenario", "adapter", "worker_type", "archetypes", "agent_mix", "dollars_of", "layout"),
-        *("bracket_setting", "economy", "satisfaction", "ballot_order", "engine", "rpm", "tpm", "shards"),
+        *(
+            "bracket_setting",
+            "economy",
+            "utility",
+            "gamma",
+            "satisfaction",
+            "ballot_order",
+            "engine",
+            "rpm",
+            "tpm",
+            "shards",
+        ),
         *("max_cost_usd", "max_tokens", "omit"),
         "law",  # a stored one that names a file or code is refused (pipeline/laws.py)
     }

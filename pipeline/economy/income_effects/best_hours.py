@@ -52,7 +52,7 @@ def best_hours(
     """The best hours under each of the `rates` (S, B), in percent, on the brackets `edges` (B,).
 
     `wages` (N,): dollars an hour. `taxpayers` share the revenue. `others` (S, N): dollars a year. Ties go to fewer
-    hours.
+    hours. There are no participation costs.
     """
     net, yearly = 1 - rates * (1 - 1 / taxpayers) / 100, WEEKS * wages
     top = MAX_HOURS * yearly
@@ -85,10 +85,6 @@ def best_hours(
         np.copyto(labor, np.broadcast_to(high / yearly, best.shape), where=ends)
         np.copyto(slope, 0.0, where=ends)
         kept, low, before = then, high, after
-    if economy.participation_costs is not None:
-        idle = worth(economy, others)
-        stays = ~(best - economy.participation_costs > idle)
-        labor, slope = np.where(stays, 0.0, labor), np.where(stays, 0.0, slope)
     return Replies(labor, slope, bracket)
 
 
@@ -147,4 +143,4 @@ def _scaled_root(bend: float | FloatArray, gamma: float, q: FloatArray) -> Float
         x = moved
         if done:
             break
-    return np.where(far, np.exp(x), np.exp(x) + size)
+    return np.asarray(np.where(far, np.exp(x), np.exp(x) + size))

@@ -7,8 +7,8 @@ The mean tax then falls in R, and without jumps there is one equilibrium. Where 
 hours; its hours are strategic substitutes for the others', so that an equilibrium exists (Kukushkin 1994), but there
 may be several. With negative rates there may be none.
 
-Newton's method solves for all `others` of a schedule at once: each tax depends on its worker's own `others` only, so the
-linear system is a diagonal plus one rank and costs O(N). It starts where everybody works 40 hours, which decides
+Newton's method solves for all `others` of a schedule at once: each tax depends on its worker's own `others` only, so
+the linear system is a diagonal plus one rank and costs O(N). It starts where everybody works 40 hours, which decides
 between several equilibria. If it does not converge, workers reply in turn, which does in games of this kind (Dubey,
 Haimanko and Zapechelnyuk 2006). If even these replies go round in a circle, the last ones are taken: then some worker
 could gain by a jump, and `regret` says how much.
@@ -48,7 +48,7 @@ def equilibrium_hours(
     """
     usual = taxes_under(edges, rates, np.broadcast_to(WEEKS * FULL_TIME * wages, (len(rates), len(wages))))
     others = usual.mean(axis=1, keepdims=True) + windfall - usual / taxpayers
-    labor = np.empty_like(others)
+    labor: FloatArray = np.empty_like(others)
     scale = CLOSE * (WEEKS * FULL_TIME * float(wages.mean()) + abs(windfall))
     open_ = np.arange(len(rates))
     for _ in range(STEPS):
@@ -68,9 +68,7 @@ def equilibrium_hours(
     return labor
 
 
-def _newton(
-    others: FloatArray, taken: FloatArray, slope: FloatArray, taxpayers: float, windfall: float
-) -> FloatArray:
+def _newton(others: FloatArray, taken: FloatArray, slope: FloatArray, taxpayers: float, windfall: float) -> FloatArray:
     """The `others` (S, N) at which linear taxes, `taken` + `slope` * change, balance the budget."""
     share = 1 + slope / taxpayers  # above 0, as a worker never loses more than it gets
     share = np.maximum(share, 1e-9)
@@ -97,9 +95,7 @@ def _in_turn(
         for i in range(len(wages)):
             others = taken.mean(axis=1) - taken[:, i] / taxpayers + windfall
             one = slice(i, i + 1)
-            labor[:, one] = best_hours(
-                economy.of(one), edges, rates, wages[one], taxpayers, others[:, None]
-            ).labor
+            labor[:, one] = best_hours(economy.of(one), edges, rates, wages[one], taxpayers, others[:, None]).labor
             taken[:, one] = taxes_under(edges, rates, WEEKS * wages[one] * labor[:, one])
         if np.abs(taken - before).max(initial=0.0) <= CLOSE * WEEKS * FULL_TIME * float(wages.mean()):
             break

@@ -50,7 +50,10 @@ def us_fed_in(dollars_of: int | None) -> TaxSchedule:
     return TaxSchedule(thresholds=brackets_in("US_FED", dollars_of), rates=US_FED.rates)
 
 
-def economy_in(name: str, dollars_of: int | None) -> Economy:
-    """An economy of `ECONOMIES`, with the cost of effort in dollars of the year `dollars_of`."""
-    economy = ECONOMIES[name]
-    return replace(economy, c=economy.c * inflation(PAPER_YEAR, dollars_of))
+def economy_in(name: str, dollars_of: int | None, gamma: float = 0.0) -> Economy:
+    """An economy of `ECONOMIES`, with the cost of effort in dollars of the year `dollars_of`.
+
+    `gamma`: how fast the worth of a dollar falls; the consumption at which it is one is in the same dollars.
+    """
+    economy, growth = ECONOMIES[name], inflation(PAPER_YEAR, dollars_of)
+    return replace(economy, c=economy.c * growth, gamma=gamma, reference=economy.reference * growth)
