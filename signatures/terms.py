@@ -26,8 +26,8 @@ BOUNDS = "each stays within 0-100"
 VALUE = "without others' taxes"
 """What the description of a record says of its values, unless the worth of a dollar depends on consumption."""
 
-VALUE_OF_YEAR = "with the rebate of the year"
-"""What it says then: the rebate is no separate part of utility."""
+VALUE_WITH_OTHERS = "with others' taxes as in the last year"
+"""What it says then: what others pay is no separate part of utility, so all years are valued with the same."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _reworded(signature: type[dspy.Signature], terms: Terms) -> type[dspy.Signat
     if terms.lowest_rate < 0:
         words[BOUNDS] = f"each stays within {terms.lowest_rate:g} to 100"
     if terms.income_effects:
-        words[VALUE] = VALUE_OF_YEAR
+        words[VALUE] = VALUE_WITH_OTHERS
     for name, field in signature.input_fields.items():
         told = str(field.json_schema_extra["desc"])
         for usual, other in words.items():

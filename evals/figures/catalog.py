@@ -16,6 +16,9 @@ PAGE, PHONE = 1040, 340
 GAP = 40
 """Pixels between two adjacent figures."""
 
+NO_FORMULAS = "the runs have income effects (--utility crra)"
+"""Why figures of public finance are absent: their formulas know of none."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -145,6 +148,7 @@ FIGURES: Mapping[str, Figure] = {
         "last law (docs/incidence.md).",
         public_finance.laffer,
         wide=True,
+        absent=NO_FORMULAS,
     ),
     "mvpf": Figure(
         "Marginal value of public funds",
@@ -152,14 +156,14 @@ FIGURES: Mapping[str, Figure] = {
         "the dashed line, it costs nothing beyond the revenue; a triangle at the top stands for more than 4, or for a "
         "rate that raises revenue if lowered.",
         public_finance.mvpf,
-        absent="no worker earns anything",
+        absent=f"no worker earns anything, or {NO_FORMULAS}",
     ),
     "inverse_weights": Figure(
         "Welfare weights that make the law optimal",
         "Mean welfare weight by decile of wages under which no small change of a rate of the last law raises welfare; "
         "of all such weights the closest to equal ones, the dashed line.",
         public_finance.inverse_weights,
-        absent="no positive weights make the last law optimal, or there are fewer than ten workers",
+        absent=f"no positive weights make the last law optimal, there are fewer than ten workers, or {NO_FORMULAS}",
     ),
     "elasticity": Figure(
         "The elasticity that the workers showed",

@@ -36,15 +36,22 @@ LAWS = "SELECT * FROM years WHERE run_id = ? ORDER BY year"
 FIRST_ORDER, ONE_POINT = "a small rise", "one point, with jumps"
 
 
-def laffer(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing:
+def laffer(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     """Revenue of flat taxes, its peak, and the revenue of each run's last law, one panel per run."""
-    found = [(run, *_laffer_data(run)) for run in runs]
+    found = [(run, *_laffer_data(run)) for run in _without_income_effects(runs)]
+    if not found:
+        return None
 
     def draw(size: Size) -> Chart:
-        columns = size.columns(len(runs), most=2, least_width=460)
+        columns = size.columns(len(found), most=2, least_width=460)
         return style.in_rows((_laffer_panel(size, columns, _title(one[0], runs), *one[1:]) for one in found), columns)
 
     return draw
+
+
+def _without_income_effects(runs: Sequence[LoadedRun]) -> list[LoadedRun]:
+    """The runs whose economies the formulas of public finance hold for."""
+    return [run for run in runs if not run.config.income_effects]
 
 
 def _title(run: LoadedRun, runs: Sequence[LoadedRun]) -> str:
@@ -77,13 +84,13 @@ def _laffer_panel(size: Size, columns: int, title: str, curve: list[Row], peak: 
 
 def mvpf(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None:
     """The marginal value of public funds of each bracket of each run's last law, one panel per run."""
-    found = [(run, _mvpf_data(run)) for run in runs]
+    found = [(run, _mvpf_data(run)) for run in _without_income_effects(runs)]
     if not any(rows for _, rows in found):
         return None
     highest = max((row["shown"] for _, rows in found for row in rows), default=1.0)
 
     def draw(size: Size) -> Chart:
-        columns = size.columns(len(runs), most=2, least_width=340)
+        columns = size.columns(len(found), most=2, least_width=340)
         charts = (_mvpf_panel(size, columns, _title(run, runs), rows, max(highest, 1.5)) for run, rows in found)
         return style.in_rows(charts, columns)
 
@@ -126,7 +133,7 @@ def inverse_weights(reader: Reader, runs: Sequence[LoadedRun]) -> Drawing | None
     """The welfare weights by decile of wages under which each run's last law is optimal."""
     rows = [
         {"run": run.label, "decile": decile, "weight": weight}
-        for run in runs
+        for run in _without_income_effects(runs)
         for decile, weight in enumerate(_weights(run), start=1)
     ]
     if not rows:

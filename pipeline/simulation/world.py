@@ -33,6 +33,7 @@ from pipeline.economy.population import (
 from pipeline.economy.public_finance.responses import Responses, year_of_responses
 from pipeline.economy.tax import uniform
 from pipeline.economy.user_parts.law import OwnLaw
+from pipeline.economy.utility import utility
 from pipeline.errors import UsageError
 from pipeline.scenarios import SCENARIOS, Scenario
 from pipeline.shocks import Shock
@@ -224,8 +225,8 @@ class World:
         """Add a year to the workers' memory, and make it the latest year. `objective` (N,): in its own unit."""
         own = self.population.utility_type == "egotistical"
         # Without the part of the rebate that others pay for and without satisfaction: neither depends on the worker's
-        # own hours, so both would only blur their value. With income effects the rebate is no separate part of utility.
-        others = 0.0 if self.config.income_effects else outcome.rebate - outcome.tax / self.num_agents
+        # own hours, so both would only blur their value.
+        others = outcome.rebate - outcome.tax / self.num_agents
         value = np.where(own, outcome.utility - others, objective)
         self.memory.remember(
             year=year,
@@ -235,8 +236,20 @@ class World:
             tax=outcome.tax,
             value=value,
         )
+        if self.config.income_effects:
+            self._value_again(own, others)
         self.outcome = outcome
         self.observe(year, self.schedule, outcome.income)
+
+    def _value_again(self, own: NDArray[np.bool_], others: Floats) -> None:
+        """Value all remembered years of egotistical workers, `own` (N,), with what the `others` (N,) brought this year.
+
+        With income effects this part cannot be left out. With each year's own, what others did would blur the years.
+        """
+        memory, rows = self.memory, self.memory.rows()
+        kept = memory.income[rows] - memory.tax[rows] * (1 - 1 / self.num_agents) + others
+        again = utility(self.economy, kept, memory.hours[rows])
+        memory.value[rows] = np.where(own, again, memory.value[rows])
 
     def remember_planner(self, year: int, schedule: TaxSchedule, welfare: float) -> None:
         """Add a year to the planner's memory; the last year before a change is settled."""

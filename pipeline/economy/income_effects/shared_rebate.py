@@ -9,21 +9,31 @@ may be several. With negative rates there may be none.
 
 Newton's method solves for all `others` of a schedule at once: each tax depends on its worker's own `others` only, so
 the linear system is a diagonal plus one rank and costs O(N). It starts where everybody works 40 hours, which decides
-between several equilibria. If it does not converge, workers reply in turn, which does in games of this kind (Dubey,
-Haimanko and Zapechelnyuk 2006). If even these replies go round in a circle, the last ones are taken: then some worker
-could gain by a jump, and `regret` says how much.
+between several equilibria. Two workers who jump together may do so for ever, so that later they jump one at a time: in
+games of this kind replies in turn converge (Dubey, Haimanko and Zapechelnyuk 2006). If even these go round in a circle,
+the last ones are taken: then some worker could gain by a jump, and `regret` says how much.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.economy.effort import FULL_TIME, WEEKS, Economy
-from pipeline.economy.income_effects.best_hours import best_hours
+from pipeline.economy.income_effects.best_hours import Replies, best_hours
 from pipeline.economy.tax import FloatArray, taxes_under
 
-STEPS = 25
+STEPS = 60
 """The most steps of Newton's method; it needs about six."""
+
+TOGETHER = 10
+"""After so many steps only one worker jumps at a time: two who jump together may do so for ever."""
+
+A_DOLLAR, STEEPEST = 1.0, 10.0
+"""A change of yearly income is a jump above a dollar and above so many times the change of what the others bring."""
+
+MOST_IN_TURN = 300
+"""Up to so many workers reply in turn if Newton's method does not converge."""
 
 ROUNDS = 60
 """The most rounds in which workers reply in turn."""
@@ -49,23 +59,46 @@ def equilibrium_hours(
     usual = taxes_under(edges, rates, np.broadcast_to(WEEKS * FULL_TIME * wages, (len(rates), len(wages))))
     others = usual.mean(axis=1, keepdims=True) + windfall - usual / taxpayers
     labor: FloatArray = np.empty_like(others)
+    at = others.copy()  # the `others` at which `labor` replies
     scale = CLOSE * (WEEKS * FULL_TIME * float(wages.mean()) + abs(windfall))
     open_ = np.arange(len(rates))
-    for _ in range(STEPS):
+    for step in range(STEPS):
         here, before = rates[open_], others[open_]
         reply = best_hours(economy, edges, here, wages, taxpayers, before)
-        labor[open_] = reply.labor
-        taken = taxes_under(edges, here, WEEKS * wages * reply.labor)
+        hours, slope, held = reply.labor, reply.slope, np.zeros(len(open_), dtype=bool)
+        if step >= TOGETHER:
+            hours, slope, held = _one_jump_each(reply, labor[open_], np.abs(before - at[open_]), wages)
+        labor[open_], at[open_] = hours, before
+        taken = taxes_under(edges, here, WEEKS * wages * hours)
         rebate = taken.mean(axis=1, keepdims=True) + windfall
         error = np.abs(before + taken / taxpayers - rebate).max(axis=1)
-        wrong = error > scale + CLOSE * np.abs(rebate[:, 0])
+        wrong = held | (error > scale + CLOSE * np.abs(rebate[:, 0]))
         if not wrong.any():
             return labor
         open_ = open_[wrong]
         marginal = np.take_along_axis(here, reply.bracket, axis=1) / 100
-        others[open_] = _newton(before, taken, marginal * reply.slope, taxpayers, windfall)[wrong]
-    labor[open_] = _in_turn(economy, edges, rates[open_], wages, taxpayers, windfall, labor[open_])
+        others[open_] = _newton(before, taken, marginal * slope, taxpayers, windfall)[wrong]
+    if len(wages) <= MOST_IN_TURN:
+        labor[open_] = _in_turn(economy, edges, rates[open_], wages, taxpayers, windfall, labor[open_])
     return labor
+
+
+def _one_jump_each(
+    reply: Replies, before: FloatArray, moved: FloatArray, wages: FloatArray
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Hours and slopes (S, N) in which under each schedule only the worker with the longest jump jumps, and which
+    schedules (S,) keep others from one.
+
+    `before`: the hours of the last step. `moved`: how far `others` moved since, in dollars; income moves at most by a
+    multiple of that if it does not jump.
+    """
+    change = WEEKS * wages * np.abs(reply.labor - before)
+    jumps = change > A_DOLLAR + STEEPEST * moved
+    first = np.zeros_like(jumps)
+    np.put_along_axis(first, np.where(jumps, change, 0.0).argmax(axis=1)[:, None], True, axis=1)
+    waits = jumps & ~first
+    some_wait: NDArray[np.bool_] = waits.any(axis=1)
+    return np.where(waits, before, reply.labor), np.where(jumps, 0.0, reply.slope), some_wait
 
 
 def _newton(others: FloatArray, taken: FloatArray, slope: FloatArray, taxpayers: float, windfall: float) -> FloatArray:
