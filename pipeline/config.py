@@ -325,7 +325,7 @@ class RunConfig:
 
     @property
     def income_effects(self) -> bool:
-        """Whether hours depend on the rebate."""
+        """Whether hours depend on the rebate; a gamma of 0 is linear utility."""
         return bool(self.gamma)
 
     @property

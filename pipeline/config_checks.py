@@ -145,9 +145,9 @@ POSITIVE = ("atkinson", "equality_productivity")
 
 
 def _check_utility(config: Settings) -> None:
-    """ValueError for a gamma without crra, or for what has no meaning with income effects."""
+    """ValueError for a gamma above 0 without crra, or for what has no meaning with income effects."""
     if config.utility == "linear":
-        if config.gamma is not None:
+        if config.income_effects:
             raise ValueError(f"--gamma {config.gamma:g} needs --utility crra")
         return
     if config.gamma is None:

@@ -30,7 +30,7 @@ EXAMPLES: Mapping[str, Any] = {
     "agent_mix": "acs",
     "dollars_of": 2024,
     "elasticity_of_labor": [0.4, 0.1],
-    "gamma": 1,
+    "gamma": 0,
     "brackets": [0, 14600, 60000],
     "law": "us-2024-single",
     "rates": [30, 40, 60],

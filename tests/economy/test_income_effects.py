@@ -160,7 +160,7 @@ def test_a_single_worker_works_as_without_a_tax(law: TaxSchedule, gamma: float) 
 
 @settings(max_examples=60)
 @given(laws(), gammas, st.lists(st.floats(2, 200), min_size=1, max_size=12), st.floats(-3_000, 9_000))
-def test_in_equilibrium_nobody_can_gain(law: TaxSchedule, gamma: float, wages: list[float], windfall: float) -> None:
+def test_in_equilibrium_no_one_can_gain(law: TaxSchedule, gamma: float, wages: list[float], windfall: float) -> None:
     economy = Economy(gamma=gamma)
     year = equilibrium(economy, law, wages, windfall=windfall)
     assert year.rebate == pytest.approx(year.tax.mean() + windfall)
@@ -202,7 +202,7 @@ def test_many_laws_are_solved_as_each_by_itself() -> None:
     assert together == pytest.approx(alone, rel=1e-11)
 
 
-def test_a_higher_windfall_lowers_everybodys_hours() -> None:
+def test_a_higher_windfall_lowers_all_hours() -> None:
     hours = [equilibrium(LOG, US_FED, WAGES, windfall=w).labor for w in (-2_000.0, 0.0, 5_000.0)]
     assert (hours[0] > hours[1]).all()
     assert (hours[1] > hours[2]).all()

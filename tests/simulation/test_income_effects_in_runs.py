@@ -271,7 +271,7 @@ def test_incidence_refuses_an_economy_with_income_effects(cli: CommandLine) -> N
     assert len(result.err.strip().splitlines()) == 1
 
 
-def test_spending_that_nobody_can_pay_is_refused_after_they_worked_for_it(cli: CommandLine) -> None:
+def test_spending_that_no_one_can_pay_is_refused_after_they_worked_for_it(cli: CommandLine) -> None:
     result = cli("run", *RUN, "--spending", "900000", "--db", DB)
     assert result.code == 2
     assert "these workers cannot pay it" in result.err

@@ -97,8 +97,7 @@ def _one_jump_each(
     first = np.zeros_like(jumps)
     np.put_along_axis(first, np.where(jumps, change, 0.0).argmax(axis=1)[:, None], True, axis=1)
     waits = jumps & ~first
-    some_wait: NDArray[np.bool_] = waits.any(axis=1)
-    return np.where(waits, before, reply.labor), np.where(jumps, 0.0, reply.slope), some_wait
+    return np.where(waits, before, reply.labor), np.where(jumps, 0.0, reply.slope), np.asarray(waits.any(axis=1))
 
 
 def _newton(others: FloatArray, taken: FloatArray, slope: FloatArray, taxpayers: float, windfall: float) -> FloatArray:
