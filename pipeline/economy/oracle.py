@@ -38,7 +38,8 @@ MOST_POLISHED = 12
 """The number of the best local optima off the grid that are polished."""
 
 FEW = 500
-"""With at most this many workers, every jump of a worker makes welfare rough, so the search uses more starts."""
+"""With at most this many workers, every jump of a worker makes welfare rough, so the search uses more starts, except with
+income effects, with which it would take ten times longer for hardly more welfare."""
 
 RANDOM_STARTS = 16
 """The number of random starts, drawn with a fixed seed, for more brackets and at most `FEW` workers."""
@@ -142,9 +143,10 @@ def optimum(
         one = _welfare_of(some, thresholds, theirs, welfare_function, len(wage), windfall)
         return _remembered(one) if economy.gamma else one
 
-    found = _search_grid(sampled_for, len(thresholds), len(wage))
+    thorough = len(wage) <= FEW and not economy.gamma
+    found = _search_grid(sampled_for, len(thresholds), random_starts=RANDOM_STARTS if thorough else 0)
     sampled = sampled_for("last")
-    last = MOST_POLISHED if len(wage) <= FEW else LAST_CLIMBS
+    last = MOST_POLISHED if thorough else LAST_CLIMBS
     ends, tops, best = _last_climbs(sampled, found, rivals, last, lowest)
     if _most(economy, "last") < len(wage):
         welfare = _remembered(welfare)
@@ -224,10 +226,10 @@ def _remembered(welfare: Welfare) -> Welfare:
     return look_up
 
 
-def _search_grid(sampled: Callable[[str], Welfare], brackets: int, people: int) -> _Found:
+def _search_grid(sampled: Callable[[str], Welfare], brackets: int, *, random_starts: int) -> _Found:
     """Promising starts of the last climbs, on and off the grid, found with samples of workers."""
     if brackets > MOST_ENUMERATED:
-        return _by_climbs(sampled("climb"), brackets, random_starts=0 if people > FEW else RANDOM_STARTS)
+        return _by_climbs(sampled("climb"), brackets, random_starts=random_starts)
     places = _peaks(sampled("grid"), brackets, GRID)
     return _Found(places, len(GRID) ** brackets, _peaks(sampled("lattice"), brackets, LATTICE))
 
