@@ -12,12 +12,13 @@ from typing import Any
 
 from evals.bench import archetypes as bench_archetypes
 from evals.bench import decisions as bench_decisions
-from evals.bench import economy, prompts, store, years
+from evals.bench import economy, local, prompts, store, years
 from evals.bench import memory as bench_memory
 from evals.bench import views as bench_views
 from evals.output.console import Console
 from evals.output.tables import rich_table
 from pipeline.errors import UsageError
+from programs.calls.model_names import SMOLLM2
 
 
 def _tell(console: Console, title: str, figures: Mapping[str, float]) -> None:
@@ -31,7 +32,7 @@ class Benchmark:
     """What is measured; `sizes`: its options with their defaults; `tell` prints the figures under a title."""
 
     measure: Callable[..., Any]
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, Any]
     help: str
     tell: Callable[[Console, str, Any], None] = _tell
 
@@ -54,6 +55,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         {"decisions": 2000, "rounds": 5},
         "processor time per decision, against bare DSPy and openai",
     ),
+    "local": Benchmark(
+        local.measure,
+        {"llm": SMOLLM2, "num_agents": 5, "years": 6},
+        "where the time of a decision goes with a local model",
+    ),
     "years": Benchmark(years.measure, {"years": 3}, "a year with a slow server, against the minimum"),
     "prompts": Benchmark(prompts.measure, {"years": 1000}, "tokens late in a long run, and the shared prefix"),
     "store": Benchmark(
@@ -68,7 +74,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 FLAGS = {"years": "--max-timesteps"}
 
 
-def run(name: str, given: Mapping[str, int], console: Console) -> Any:
+def run(name: str, given: Mapping[str, Any], console: Console) -> Any:
     """Measure and print; `given` sizes override the defaults. UsageError for an unknown name or size."""
     if name not in BENCHMARKS:
         raise UsageError(f"bench {name!r}: choose one of {', '.join(BENCHMARKS)}")
@@ -79,9 +85,13 @@ def run(name: str, given: Mapping[str, int], console: Console) -> Any:
             raise UsageError(f"{_flag(size)} does not apply to bench {name}; its sizes are {has}")
     sizes = {**benchmark.sizes, **given}
     figures = benchmark.measure(**sizes)
-    told = ", ".join(f"{_flag(size)} {value:,}" for size, value in sizes.items())
+    told = ", ".join(f"{_flag(size)} {_told(value)}" for size, value in sizes.items())
     benchmark.tell(console, f"bench {name}: {benchmark.help} ({told})", figures)
     return figures
+
+
+def _told(value: int | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _flag(size: str) -> str:

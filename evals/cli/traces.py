@@ -293,12 +293,15 @@ def laws(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="archetypes, decisions, economy, memory, prompts, store, views or years")],
+    what: Annotated[
+        str, typer.Argument(help="archetypes, decisions, economy, local, memory, prompts, store, views or years")
+    ],
     num_agents: Annotated[
-        int | None, typer.Option("--num-agents", min=1, help="workers (for archetypes, economy, memory, store)")
+        int | None, typer.Option("--num-agents", min=1, help="workers (for archetypes, economy, local, memory, store)")
     ] = None,
     years: Annotated[
-        int | None, typer.Option("--max-timesteps", min=1, help="years (for archetypes, memory, prompts, store, years)")
+        int | None,
+        typer.Option("--max-timesteps", min=1, help="years (for archetypes, local, memory, prompts, store, years)"),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, help="rounds (for archetypes, decisions, economy, store)")
@@ -307,6 +310,7 @@ def bench(
         int | None, typer.Option("--decisions", min=1, help="decisions per round, or rows (for views)")
     ] = None,
     calls: Annotated[int | None, typer.Option("--calls", min=1, help="model calls (for views)")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="smollm2 or gguf:FILE (for local)")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Measure performance on this machine: decisions, prompts, years, traces or views; or the error of archetypes.
@@ -319,7 +323,14 @@ def bench(
     from evals.bench.command import run
     from evals.output.console import Console
 
-    sizes = {"num_agents": num_agents, "years": years, "rounds": rounds, "decisions": decisions, "calls": calls}
+    sizes = {
+        "num_agents": num_agents,
+        "years": years,
+        "rounds": rounds,
+        "decisions": decisions,
+        "calls": calls,
+        "llm": llm,
+    }
     given = {name: value for name, value in sizes.items() if value is not None}
     figures = run(what, given, Console(file=sys.stderr) if json else Console())
     if json:

@@ -185,7 +185,16 @@ def labor_inputs(world: World, agent: int, year: int) -> dict[str, str]:
         "tax_schedule": str(world.schedule),
         "last_rebate": str(LastRebate(rebate, world.config.spending)),
         "identity": str(world.identity(agent)),
-        "record": str(see.worker_record(world.memory, agent, world.schedule, layout, wage=float(wage[agent]))),
+        "record": str(
+            see.worker_record(
+                world.memory,
+                agent,
+                world.schedule,
+                layout,
+                wage=float(wage[agent]),
+                economy=world.economy.of(slice(agent, agent + 1)) if layout.effort else None,
+            )
+        ),
         "phase": worker_phase(world.config, year),
     }
 

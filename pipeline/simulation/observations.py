@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.economy.baselines import Setting
 from pipeline.economy.population import Population
 from pipeline.economy.tax import bracket_of, people_in_brackets, tax
-from pipeline.economy.utility import Economy
+from pipeline.economy.utility import Economy, effort_cost
 from pipeline.economy.welfare import own_function
 from pipeline.simulation.memory import Floats, PlannerMemory, WorkerMemory
 from programs.adapters import untrusted_text
@@ -81,15 +81,25 @@ def planner_objective(setting: Setting, num_agents: int, *, halved: bool) -> Obj
 
 
 def worker_record(
-    memory: WorkerMemory, agent: int, schedule: TaxSchedule, layout: Layout = TABLE, *, wage: float | None = None
+    memory: WorkerMemory,
+    agent: int,
+    schedule: TaxSchedule,
+    layout: Layout = TABLE,
+    *,
+    wage: float | None = None,
+    economy: Economy | None = None,
 ) -> WorkerRecord:
     """The worker's record: statistics by hours tried, the most recent years, and the best year.
 
-    With the layout's `kept` and a `wage`, also what the worker would keep after tax.
+    With the layout's `kept` and a `wage`, also what the worker would keep after tax; with its `effort`, less the cost
+    of effort in the `economy` of this worker alone.
     """
-    rows, kept = memory.rows(), kept_after_tax(schedule, wage) if layout.kept and wage is not None else ()
+    rows, kept = memory.rows(), tuple[Kept, ...]()
+    effort = layout.effort and economy is not None
+    if wage is not None and (layout.kept or effort):
+        kept = kept_after_tax(schedule, wage, economy if effort else None)
     if not len(rows):
-        return WorkerRecord(kept=kept)
+        return WorkerRecord(kept=kept, effort=effort)
     hours, value = memory.hours[rows, agent].tolist(), memory.value[rows, agent].tolist()
     last = [
         YearWorked(
@@ -101,15 +111,27 @@ def worker_record(
         )
         for row in rows[-VERBATIM_YEARS:].tolist()
     ]
-    best = value.index(max(value))
-    tried = _by_hours(hours, value, memory.under(schedule))
-    return WorkerRecord(tuple(tried), tuple(last), BestYear(hours[best], value[best]), kept, layout.record)
+    tried = tuple(_by_hours(hours, value, memory.under(schedule)))
+    year = value.index(max(value))
+    best = _best_here(tried) if layout.present else BestYear(hours[year], value[year])
+    return WorkerRecord(tried, tuple(last), best, kept, layout.record, effort, layout.present)
 
 
-def kept_after_tax(schedule: TaxSchedule, wage: float) -> tuple[Kept, ...]:
-    """Income after tax at each of `HOURS_SHOWN`, in dollars a year, for an hourly `wage`."""
-    income = wage * WEEKS * np.array(HOURS_SHOWN, dtype=float)
-    return tuple(map(Kept, HOURS_SHOWN, (income - tax(schedule, income)).tolist()))
+def _best_here(tried: Sequence[HoursTried]) -> BestYear | None:
+    """The hours with the highest mean value under the present schedule; None if none were tried under it."""
+    here = [BestYear(row.hours, row.here) for row in tried if row.here is not None]
+    return max(here, key=lambda row: row.value, default=None)
+
+
+def kept_after_tax(schedule: TaxSchedule, wage: float, economy: Economy | None = None) -> tuple[Kept, ...]:
+    """Income after tax at each of `HOURS_SHOWN`, in dollars a year, for an hourly `wage`.
+
+    With the `economy` of one worker, less its cost of effort.
+    """
+    hours = np.array(HOURS_SHOWN, dtype=float)
+    income = wage * WEEKS * hours
+    cost = 0.0 if economy is None else effort_cost(economy, hours[:, None])[:, 0]
+    return tuple(map(Kept, HOURS_SHOWN, (income - tax(schedule, income) - cost).tolist()))
 
 
 def _by_hours(hours: Sequence[float], value: Sequence[float], now: Sequence[bool]) -> list[HoursTried]:

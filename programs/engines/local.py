@@ -19,6 +19,7 @@ import os
 import secrets
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -39,6 +40,9 @@ token, and far fewer than a prompt."""
 
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}
 """llama.cpp's defaults, set explicitly so that another version gives the same replies."""
+
+MEASURED = ("prompt_n", "prompt_ms", "predicted_n", "predicted_ms")
+"""The names of llama.cpp's timings of an answer."""
 
 GET_EXTRA = "uv sync --extra local, or pip install 'llm-economist[local]'"
 
@@ -70,13 +74,24 @@ class LocalModel:
         self._one_at_a_time = threading.Lock()
         self._server: Any = None
         self._computed: Messages | None = None  # the prompt in the cache, if known
+        self.spent: Counter[str] = Counter()
+        """What llama.cpp computed so far: `prompt_n` and `predicted_n` tokens, in `prompt_ms` and `predicted_ms`
+        milliseconds."""
+
+    def load(self) -> None:
+        """Load the model into memory, unless it is there."""
+        with self._one_at_a_time:
+            self._load()
+
+    def _load(self) -> None:
+        if self._server is None:
+            self._server = load(self.file)
 
     def complete(self, request: lm15.Request) -> lm15.Response:
         """The reply; raises lm15 errors, none of which is worth a retry."""
         body = as_body(request)
         with self._one_at_a_time:
-            if self._server is None:
-                self._server = load(self.file)
+            self._load()
             answer = self._answer(body)
         require_held(body, answer)
         return as_response(answer, self.file.name)
@@ -108,6 +123,7 @@ class LocalModel:
             raise lm15.InvalidRequestError(f"llama.cpp: {' '.join(str(error).split())[:300]}") from error
         if "error" in answer:
             raise as_error(answer["error"])
+        self.spent.update({name: answer["timings"][name] for name in MEASURED})
         return answer
 
 

@@ -18,7 +18,9 @@ class Layout:
     """How one role's observations are laid out. What a role is not shown has no effect on it.
 
     `help`: one line for users. `record`: the form of a worker's or citizen's record. `formula`: whether the objective
-    has the formula of utility. `kept`: whether a worker's record says what it would keep after tax at several hours.
+    has the formula of utility. `kept`: whether a worker's record says what it would keep after tax at several hours;
+    `effort`: the same less the cost of effort. `present`: whether its last line has the best hours under the present
+    schedule, in place of the best year.
     `schedules`: the order of a planner's record. `way_back`: whether it names the changes that lead back to the best
     schedule. `prospects`: whether a ballot says what each platform would change for the voter at last year's incomes.
     `instructions`: of a question, by its signature's name, in place of the signature's own.
@@ -28,6 +30,8 @@ class Layout:
     record: RecordForm = "table"
     formula: bool = True
     kept: bool = False
+    effort: bool = False
+    present: bool = False
     schedules: ScheduleOrder = "by year"
     way_back: bool = False
     prospects: bool = False
@@ -54,6 +58,8 @@ LAYOUTS: Mapping[str, Mapping[str, Layout]] = {
         "no_formula": Layout("the objective in words, without the formula of utility", formula=False),
         "kept": Layout("what the worker would keep after tax at several hours", kept=True),
         "kept_ranked": Layout("both of these", record="ranked", kept=True),
+        "present": Layout("the best hours under the present schedule, in place of the best year", present=True),
+        "worked_out": Layout("the same, and what several hours bring after tax and effort", effort=True, present=True),
     },
     "planner": {
         PLAIN: Layout("schedules in the order in which they were last in force"),

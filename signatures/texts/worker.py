@@ -238,7 +238,8 @@ class WorkerRecord:
     """A worker's record: statistics by hours tried, the most recent years, and the best year; empty without years.
 
     Values are those of the worker's objective, printed without decimals from 1,000 on and with three below. `kept`:
-    what the present schedule would leave at several hours, if the layout tells it.
+    what the present schedule would leave at several hours, if the layout tells it; `effort`: less the cost of effort.
+    `present`: `best` has the hours with the highest mean value under the present schedule, None if there are none.
     """
 
     by_hours: tuple[HoursTried, ...] = ()
@@ -246,16 +247,21 @@ class WorkerRecord:
     best: BestYear | None = None
     kept: tuple[Kept, ...] = ()
     form: RecordForm = field(default="table", compare=False)
+    effort: bool = False
+    present: bool = False
 
     HEAD = "hours: mean value (years); under this schedule\n"
     LAST = "\nlast years: hours, income, tax, value\n"
     BEST = "\nbest: "
+    PRESENT_BEST = "\nbest under this schedule: "
+    NONE_TRIED = "no hours tried yet"
     HOURS_ROW = re.compile(rf"^({NUMBER}): ({NUMBER}) \(({COUNT})\); (?:({NUMBER}) \(({COUNT})\)|-)$", re.MULTILINE)
     YEAR_ROW = re.compile(rf"^({COUNT}): ({NUMBER}), ({NUMBER}), ({NUMBER}), ({NUMBER})$", re.MULTILINE)
     BEST_ROW = re.compile(rf"({NUMBER}) hours, ({NUMBER})")
 
     RANKED_HEAD = "hours, best first: mean value (years); under this schedule\n"
-    KEPT = re.compile(rf"You would keep after tax, at hours a week: ((?:{NUMBER}: {MONEY}(?:, |\n))+)")
+    KEPT_HEADS = ("You would keep after tax, at hours a week: ", "Your gain after tax and effort, at hours a week: ")
+    KEPT = re.compile(rf"({'|'.join(KEPT_HEADS)})((?:{NUMBER}: {MONEY}(?:, |\n))+)")
     KEPT_AT = re.compile(rf"({NUMBER}): ({MONEY})")
     HOURS_SENTENCE = re.compile(
         rf"^At ({NUMBER}) hours a week your mean value was ({NUMBER}) over ({COUNT}) years?, "
@@ -271,18 +277,19 @@ class WorkerRecord:
 
     def __str__(self) -> str:
         kept = ", ".join([f"{hours:g}: {money(dollars)}" for hours, dollars in self.kept])
-        return f"You would keep after tax, at hours a week: {kept}\n{self._years()}" if kept else self._years()
+        return f"{self.KEPT_HEADS[self.effort]}{kept}\n{self._years()}" if kept else self._years()
 
     def _years(self) -> str:
-        if self.best is None:
+        if not self.by_hours:
             return NO_YEARS
-        if self.form == "sentences":
+        if self.form == "sentences" and self.best is not None:
             return "\n".join(self._sentences(self.best))
         tried, head = self.by_hours, self.HEAD
         if self.form == "ranked":
             tried, head = tuple(sorted(tried, key=_worst)), self.RANKED_HEAD
         rows, years = "\n".join(map(str, tried)), "\n".join(map(str, self.last_years))
-        return f"{head}{rows}{self.LAST}{years}{self.BEST}{self.best}"
+        best = f"{self.PRESENT_BEST if self.present else self.BEST}{self.best or self.NONE_TRIED}"
+        return f"{head}{rows}{self.LAST}{years}{best}"
 
     def _sentences(self, best: BestYear) -> Iterator[str]:
         for row in self.by_hours:
@@ -301,12 +308,20 @@ class WorkerRecord:
     @classmethod
     def parse(cls, text: str) -> Self | None:
         told = cls.KEPT.match(text)
-        kept = tuple([Kept(float(at), dollars(sum_)) for at, sum_ in cls.KEPT_AT.findall(told[1])]) if told else ()
+        kept = tuple([Kept(float(at), dollars(sum_)) for at, sum_ in cls.KEPT_AT.findall(told[2])]) if told else ()
+        effort = told is not None and told[1] == cls.KEPT_HEADS[True]
         text = text[told.end() :] if told else text
         if text == NO_YEARS:
-            return cls(kept=kept)
-        form, rows, years, best = cls._parts(text)
-        if best is None or not rows or not years or cls._count(text, form) != len(rows) + len(years):
+            return cls(kept=kept, effort=effort)
+        before, present, last = text.rpartition(cls.PRESENT_BEST)
+        nothing_here = bool(present) and last == cls.NONE_TRIED
+        form, rows, years, best = cls._parts(f"{before}{cls.BEST}{last}" if present else text)
+        if (
+            (best is None and not nothing_here)
+            or not rows
+            or not years
+            or cls._count(text, form) != len(rows) + len(years)
+        ):
             return None
         return cls(
             tuple(
@@ -316,9 +331,11 @@ class WorkerRecord:
                 ]
             ),
             tuple([YearWorked(int(year), *map(float, figures)) for year, *figures in years]),
-            BestYear(float(best[1]), float(best[2])),
+            BestYear(float(best[1]), float(best[2])) if best else None,
             kept,
             form,
+            effort,
+            bool(present),
         )
 
     @classmethod

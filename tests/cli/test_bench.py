@@ -1,9 +1,11 @@
 """Benchmarks measure what they name; no test asserts a speed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from support.command_line import CommandLine
+from support.models import tiny_model
 
 from evals.bench import years
 from evals.bench.command import BENCHMARKS
@@ -61,6 +63,18 @@ def test_memory_grows_with_agents_above_a_fixed_base(figures: dict[str, float]) 
 
 
 @pytest.mark.slow
+def test_a_local_models_time_is_divided_into_prompt_and_reply(cli: CommandLine, tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp")
+    file = tiny_model.write(tmp_path / "tiny.gguf")
+    result = cli("bench", "local", "--llm", f"gguf:{file}", "--num-agents", "2", "--max-timesteps", "2", "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert found["decisions"] == 4
+    assert 0 < found["computed_tokens"] < found["prompt_tokens"], "the questions of two workers share a prefix"
+    assert 0 < found["prompt_s"] + found["reply_s"] <= found["decision_s"]
+
+
+@pytest.mark.slow
 def test_a_year_is_compared_with_the_latency_of_its_rounds() -> None:
     found = years.measure(years=1, cases=[(3, 0), (70, 50)])
     assert found["70_agents_50_ms_x"] == pytest.approx(found["70_agents_50_ms_s"] / 0.05)
@@ -73,6 +87,8 @@ def test_a_year_is_compared_with_the_latency_of_its_rounds() -> None:
     [
         (["speed"], f"bench 'speed': choose one of {', '.join(BENCHMARKS)}"),
         (["views", "--rounds", "2"], "--rounds does not apply to bench views; its sizes are --decisions, --calls"),
+        (["local", "--llm", "rules"], "bench local: --llm 'rules' is not a local model; give smollm2 or gguf:FILE"),
+        (["local", "--llm", "gguf:none.gguf"], "--llm gguf:none.gguf cannot be read"),
         (["store", "--decisions", "2"], "its sizes are --num-agents, --max-timesteps, --rounds"),
     ],
 )

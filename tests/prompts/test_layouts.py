@@ -19,6 +19,7 @@ from support.village import LAW, PLATFORMS, POPULATION, SETTING, memories
 
 from pipeline.config import build
 from pipeline.economy.tax import tax
+from pipeline.economy.utility import income, utility
 from pipeline.simulation import observations as see
 from pipeline.simulation.elections.prospects import prospects
 from pipeline.simulation.government import in_order_of
@@ -40,7 +41,7 @@ DEMOCRATIC = ("--scenario", "democratic", "--platforms")
 def test_a_workers_layout_is_the_one_on_file(name: str) -> None:
     (workers, _), layout = memories(), LAYOUTS["worker"][name]
     objective = see.objective("egotistical", SETTING, POPULATION.num_agents, formula=layout.formula)
-    record = see.worker_record(workers, 4, LAW, layout, wage=float(POPULATION.wage[4]))
+    record = see.worker_record(workers, 4, LAW, layout, wage=float(POPULATION.wage[4]), economy=SETTING.economy)
     compare(f"layouts/worker.{name}.txt", f"objective: {objective}\nrecord:\n{record}")
 
 
@@ -83,6 +84,28 @@ def test_a_ranked_record_has_the_same_rows_with_the_best_under_this_schedule_fir
     here = [row.here for row in read.by_hours]
     known = [value for value in here if value is not None]
     assert here == [*sorted(known, reverse=True), *[None] * (len(here) - len(known))]
+
+
+def test_the_last_line_names_the_best_hours_under_the_present_schedule() -> None:
+    workers, _ = memories()
+    told = see.worker_record(workers, 4, LAW, LAYOUTS["worker"]["present"])
+    here = [row for row in told.by_hours if row.here is not None]
+    assert told.best is not None
+    assert told.best.value == max(row.here for row in here if row.here is not None)
+    new = see.worker_record(workers, 4, LAW.changed((10, 10, 10)), LAYOUTS["worker"]["present"])
+    assert new.best is None
+    assert str(new).endswith("best under this schedule: no hours tried yet")
+    assert WorkerRecord.parse(str(new)) is not None
+
+
+def test_what_hours_bring_after_tax_and_effort_is_their_utility_before_the_rebate() -> None:
+    world = create(build({"num_agents": 4, "taste_spread": 0.5, "scenario": "bounded"}))
+    for agent in range(4):
+        worker, wage = world.economy.of(slice(agent, agent + 1)), float(world.population.wage[agent])
+        for hours, gain in see.kept_after_tax(world.schedule, wage, worker):
+            earned = income(wage, hours)
+            alone = utility(worker, earned - tax(world.schedule, earned), np.array([hours]))
+            assert gain == pytest.approx(float(alone[0]))
 
 
 tenths = st.tuples(*[st.integers(0, 10).map(lambda tenth: 10.0 * tenth)] * 3)

@@ -59,13 +59,25 @@ tried = st.builds(HoursTried, hours, amount, count, amount, count) | st.builds(
     HoursTried, hours, amount, count, st.none(), st.just(0)
 )
 years = st.builds(YearWorked, count, hours, positive, amount, amount)
-worker_records = st.builds(WorkerRecord, kept=st.just(()) | st.just((Kept(40, 5000.0),))) | st.builds(
-    WorkerRecord,
-    st.lists(tried, min_size=1, max_size=8).map(tuple),
-    st.lists(years, min_size=1, max_size=2).map(tuple),
-    st.builds(BestYear, hours, amount),
-    st.just(()) | st.lists(st.builds(Kept, hours, amount), min_size=1, max_size=8).map(tuple),
-    st.sampled_from(["table", "sentences"]),
+worker_records = (
+    st.builds(WorkerRecord, kept=st.just(()) | st.just((Kept(40, 5000.0),)))
+    | st.builds(
+        WorkerRecord,
+        st.lists(tried, min_size=1, max_size=8).map(tuple),
+        st.lists(years, min_size=1, max_size=2).map(tuple),
+        st.builds(BestYear, hours, amount),
+        st.just(()) | st.lists(st.builds(Kept, hours, amount), min_size=1, max_size=8).map(tuple),
+        st.sampled_from(["table", "sentences"]),
+    )
+    | st.builds(
+        WorkerRecord,
+        st.lists(tried, min_size=1, max_size=8).map(tuple),
+        st.lists(years, min_size=1, max_size=2).map(tuple),
+        st.none() | st.builds(BestYear, hours, amount),
+        st.lists(st.builds(Kept, hours, amount), min_size=1, max_size=8).map(tuple),
+        effort=st.booleans(),
+        present=st.just(True),
+    )
 )
 changes = st.lists(st.integers(-100, 100), max_size=7).map(RateChanges.of)
 satisfactions = st.builds(Satisfaction, count, count)
