@@ -161,6 +161,11 @@ def _check_utility(config: Settings) -> None:
         raise ValueError(
             f"--planner-type {config.planner_type} does not fit {crra}: its formula has no income effects; use ORACLE"
         )
+    if (shown := config.layout.get("worker")) and _shows_effort(shown):
+        raise ValueError(
+            f"--layout worker={shown} does not fit {crra}, with which what hours bring depends on the others' taxes; "
+            "use worker=present"
+        )
     if config.participation_cost:
         raise ValueError(
             f"--participation-cost {config.participation_cost:g} does not fit {crra}: the cost is in dollars, whose "
@@ -259,6 +264,13 @@ def _check_shock(config: Settings, shock: Shock) -> None:
         raise ValueError(
             f"--shock {shock.text!r}: {len(shock.amounts)} rates; the law has {config.bracket_count} brackets"
         )
+
+
+def _shows_effort(name: str) -> bool:
+    """Whether a worker's layout tells the dollars that hours bring less the cost of effort."""
+    from signatures.texts.layouts import layout
+
+    return layout("worker", name).effort
 
 
 def _check_layouts(layouts: Mapping[str, str]) -> None:

@@ -38,8 +38,8 @@ MOST_POLISHED = 12
 """The number of the best local optima off the grid that are polished."""
 
 FEW = 500
-"""With at most this many workers, every jump of a worker makes welfare rough, so the search uses more starts, except with
-income effects, with which it would take ten times longer for hardly more welfare."""
+"""With at most this many workers, every jump of a worker makes welfare rough, so the search uses more starts, except
+with income effects, with which it would take ten times longer for hardly more welfare."""
 
 RANDOM_STARTS = 16
 """The number of random starts, drawn with a fixed seed, for more brackets and at most `FEW` workers."""

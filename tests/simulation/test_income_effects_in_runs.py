@@ -252,6 +252,7 @@ def test_python_takes_the_settings(tmp_path: Path) -> None:
         ((*CRRA, "--planner-type", "SAEZ"), "--planner-type SAEZ does not fit --utility crra --gamma 1.5"),
         ((*CRRA, "--planner-type", "SAEZ_MEASURED"), "its formula has no income effects; use ORACLE"),
         ((*CRRA, "--participation-cost", "500"), "--participation-cost 500 does not fit --utility crra"),
+        ((*CRRA, "--layout", "worker=worked_out"), "use worker=present"),
         ((*CRRA, "--welfare", "atkinson"), "--welfare atkinson does not fit --utility crra --gamma 1.5"),
     ],
 )
