@@ -9,7 +9,7 @@ may be several. With negative rates there may be none.
 
 Newton's method solves for all `others` of a schedule at once: each tax depends on its worker's own `others` only, so
 the linear system is a diagonal plus one rank and costs O(N). It starts where everybody works 40 hours, which decides
-between several equilibria. Two workers who jump together may do so for ever, so that later they jump one at a time: in
+between several equilibria. Two workers who jump together may do so without end, so that later they jump one at a time: in
 games of this kind replies in turn converge (Dubey, Haimanko and Zapechelnyuk 2006). If even these go round in a circle,
 the last ones are taken: then some worker could gain by a jump, and `regret` says how much.
 """
@@ -27,7 +27,7 @@ STEPS = 60
 """The most steps of Newton's method; it needs about six."""
 
 TOGETHER = 10
-"""After so many steps only one worker jumps at a time: two who jump together may do so for ever."""
+"""After so many steps only one worker jumps at a time: two who jump together may do so without end."""
 
 A_DOLLAR, STEEPEST = 1.0, 10.0
 """A change of yearly income is a jump above a dollar and above so many times the change of what the others bring."""
