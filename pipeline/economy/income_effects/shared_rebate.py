@@ -9,9 +9,9 @@ may be several. With negative rates there may be none.
 
 Newton's method solves for all `others` of a schedule at once: each tax depends on its worker's own `others` only, so
 the linear system is a diagonal plus one rank and costs O(N). It starts where everybody works 40 hours, which decides
-between several equilibria. Two workers who jump together may do so without end, so that later they jump one at a time: in
-games of this kind replies in turn converge (Dubey, Haimanko and Zapechelnyuk 2006). If even these go round in a circle,
-the last ones are taken: then some worker could gain by a jump, and `regret` says how much.
+between several equilibria. Two workers who jump together may do so without end, so that later they jump one at a time:
+in games of this kind replies in turn converge (Dubey, Haimanko and Zapechelnyuk 2006). If even these go round in a
+circle, the last ones are taken: then some worker could gain by a jump, and `regret` says how much.
 """
 
 from __future__ import annotations
