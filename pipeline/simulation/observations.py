@@ -113,8 +113,9 @@ def worker_record(
     ]
     tried = tuple(_by_hours(hours, value, memory.under(schedule)))
     year = value.index(max(value))
-    best = _best_here(tried) if layout.present else BestYear(hours[year], value[year])
-    return WorkerRecord(tried, tuple(last), best, kept, layout.record, effort, layout.present)
+    here = _best_here(tried) if layout.present else None
+    best = here or BestYear(hours[year], value[year])
+    return WorkerRecord(tried, tuple(last), best, kept, layout.record, effort, here is not None)
 
 
 def _best_here(tried: Sequence[HoursTried]) -> BestYear | None:

@@ -20,7 +20,7 @@ class Layout:
     `help`: one line for users. `record`: the form of a worker's or citizen's record. `formula`: whether the objective
     has the formula of utility. `kept`: whether a worker's record says what it would keep after tax at several hours;
     `effort`: the same less the cost of effort. `present`: whether its last line has the best hours under the present
-    schedule, in place of the best year.
+    schedule, where there are any, in place of the best year.
     `schedules`: the order of a planner's record. `way_back`: whether it names the changes that lead back to the best
     schedule. `prospects`: whether a ballot says what each platform would change for the voter at last year's incomes.
     `instructions`: of a question, by its signature's name, in place of the signature's own.
@@ -59,7 +59,7 @@ LAYOUTS: Mapping[str, Mapping[str, Layout]] = {
         "kept": Layout("what the worker would keep after tax at several hours", kept=True),
         "kept_ranked": Layout("both of these", record="ranked", kept=True),
         "present": Layout("the best hours under the present schedule, in place of the best year", present=True),
-        "worked_out": Layout("the same, and what several hours bring after tax and effort", effort=True, present=True),
+        "worked_out": Layout("what several hours bring after tax and effort", effort=True),
     },
     "planner": {
         PLAIN: Layout("schedules in the order in which they were last in force"),

@@ -239,7 +239,7 @@ class WorkerRecord:
 
     Values are those of the worker's objective, printed without decimals from 1,000 on and with three below. `kept`:
     what the present schedule would leave at several hours, if the layout tells it; `effort`: less the cost of effort.
-    `present`: `best` has the hours with the highest mean value under the present schedule, None if there are none.
+    `present`: `best` has the hours with the highest mean value under the present schedule, not those of the best year.
     """
 
     by_hours: tuple[HoursTried, ...] = ()
@@ -254,7 +254,6 @@ class WorkerRecord:
     LAST = "\nlast years: hours, income, tax, value\n"
     BEST = "\nbest: "
     PRESENT_BEST = "\nbest under this schedule: "
-    NONE_TRIED = "no hours tried yet"
     HOURS_ROW = re.compile(rf"^({NUMBER}): ({NUMBER}) \(({COUNT})\); (?:({NUMBER}) \(({COUNT})\)|-)$", re.MULTILINE)
     YEAR_ROW = re.compile(rf"^({COUNT}): ({NUMBER}), ({NUMBER}), ({NUMBER}), ({NUMBER})$", re.MULTILINE)
     BEST_ROW = re.compile(rf"({NUMBER}) hours, ({NUMBER})")
@@ -280,16 +279,15 @@ class WorkerRecord:
         return f"{self.KEPT_HEADS[self.effort]}{kept}\n{self._years()}" if kept else self._years()
 
     def _years(self) -> str:
-        if not self.by_hours:
+        if self.best is None:
             return NO_YEARS
-        if self.form == "sentences" and self.best is not None:
+        if self.form == "sentences":
             return "\n".join(self._sentences(self.best))
         tried, head = self.by_hours, self.HEAD
         if self.form == "ranked":
             tried, head = tuple(sorted(tried, key=_worst)), self.RANKED_HEAD
         rows, years = "\n".join(map(str, tried)), "\n".join(map(str, self.last_years))
-        best = f"{self.PRESENT_BEST if self.present else self.BEST}{self.best or self.NONE_TRIED}"
-        return f"{head}{rows}{self.LAST}{years}{best}"
+        return f"{head}{rows}{self.LAST}{years}{self.PRESENT_BEST if self.present else self.BEST}{self.best}"
 
     def _sentences(self, best: BestYear) -> Iterator[str]:
         for row in self.by_hours:
@@ -314,14 +312,8 @@ class WorkerRecord:
         if text == NO_YEARS:
             return cls(kept=kept, effort=effort)
         before, present, last = text.rpartition(cls.PRESENT_BEST)
-        nothing_here = bool(present) and last == cls.NONE_TRIED
         form, rows, years, best = cls._parts(f"{before}{cls.BEST}{last}" if present else text)
-        if (
-            (best is None and not nothing_here)
-            or not rows
-            or not years
-            or cls._count(text, form) != len(rows) + len(years)
-        ):
+        if best is None or not rows or not years or cls._count(text, form) != len(rows) + len(years):
             return None
         return cls(
             tuple(
@@ -331,7 +323,7 @@ class WorkerRecord:
                 ]
             ),
             tuple([YearWorked(int(year), *map(float, figures)) for year, *figures in years]),
-            BestYear(float(best[1]), float(best[2])) if best else None,
+            BestYear(float(best[1]), float(best[2])),
             kept,
             form,
             effort,

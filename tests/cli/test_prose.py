@@ -19,7 +19,7 @@ from evals.cli.main import app
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
-GENERATED = {"docs/cli.md", "docs/cards/rules.md", "docs/cards/smollm2.md"}
+GENERATED = {"docs/cli.md", *(f"docs/cards/{path.name}" for path in (ROOT / "docs/cards").glob("*.md"))}
 """Pages that the program writes: their words are those of the help and of `validate`."""
 
 PAGES = [

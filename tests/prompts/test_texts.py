@@ -73,7 +73,7 @@ worker_records = (
         WorkerRecord,
         st.lists(tried, min_size=1, max_size=8).map(tuple),
         st.lists(years, min_size=1, max_size=2).map(tuple),
-        st.none() | st.builds(BestYear, hours, amount),
+        st.builds(BestYear, hours, amount),
         st.lists(st.builds(Kept, hours, amount), min_size=1, max_size=8).map(tuple),
         effort=st.booleans(),
         present=st.just(True),
