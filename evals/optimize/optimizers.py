@@ -16,6 +16,7 @@ from typing import Any
 
 import dspy
 
+from evals.datasets.supported_answers import supported
 from evals.optimize.candidates import BlindedExample
 from programs.adapters.repairing import ADAPTERS
 from programs.dspy_versions import instruction_proposer
@@ -66,9 +67,15 @@ class Task:
 
 
 def labeled(task: Task) -> Iterator[dspy.Module]:
-    """Several draws of labelled examples; calls are made only to judge them."""
+    """Several draws of labelled examples, in turn with the exact answers and with those that the prompts support.
+
+    Calls are made only to judge them.
+    """
     for number in range(task.fits(len(task.dev), least=1, most=10)):
-        yield dspy.LabeledFewShot(k=task.demos).compile(task.student, trainset=task.shuffled(number))
+        drawn = task.shuffled(number)
+        if number % 2:
+            drawn = [one for example in drawn if (one := supported(example, example.whole)) is not None] or drawn
+        yield dspy.LabeledFewShot(k=task.demos).compile(task.student, trainset=drawn)
 
 
 def bootstrap(task: Task) -> Iterator[dspy.Module]:

@@ -18,6 +18,9 @@ from evals.datasets import simulated
 from evals.datasets.exact_answers import HIDDEN, bare, game
 from evals.datasets.from_traces import TraceLocation
 from evals.datasets.simulated import Dataset, divide, economy_seeds, sampled
+from evals.datasets.supported_answers import supported
+from evals.metrics.exploration import tried_here
+from evals.metrics.labor import Work
 from pipeline.agents.roles import MAIN_QUESTION, QUESTIONS
 from pipeline.config import RunConfig, build
 from pipeline.economy.population import draw_population
@@ -215,3 +218,24 @@ def test_populations_of_different_seeds_share_no_person() -> None:
         for seed in range(20)
     ]
     assert len(set.union(*wages)) == 100
+
+
+def test_an_answer_that_the_prompt_supports_is_in_the_record_to_exploit_and_new_to_explore() -> None:
+    states = sampled("ChooseLabor", build({}), sizes=(60, 0, 0), seed=2).train
+    found = [(state, supported(state, state)) for state in states]
+    for state, one in found:
+        tried = [round(hours) for hours in tried_here(state.record)]
+        if one is None:
+            assert not tried if state.phase == "exploit" else state.labor in tried
+            continue
+        surplus = Work.of(state.truth).surplus()
+        assert (one.labor in tried) == (state.phase == "exploit")
+        assert surplus[one.labor] == max(surplus[hours] for hours in (tried or [one.labor])) or state.phase == "explore"
+        assert {**one} == {**state, "labor": one.labor}
+    assert {state.phase for state, one in found if one is not None} == {"explore", "exploit"}
+    assert any(one is not None and one.labor != state.labor for state, one in found)
+
+
+def test_other_questions_keep_their_exact_answers(made: dict[str, Dataset]) -> None:
+    for state in made["SetTaxRates"].train:
+        assert supported(state, state) is state
