@@ -74,7 +74,7 @@ def utility(economy: Economy, posttax_income: ArrayLike, labor: ArrayLike) -> Fl
     >>> round(float(utility(Economy(), 40_000, 40)), 2)
     29475.94
     >>> round(float(utility(Economy(gamma=1.0), 40_000, 40)), 2)
-    28318.77
+    28318.76
     """
     return worth(economy, posttax_income) - effort_cost(economy, labor)
 
