@@ -31,7 +31,7 @@ CLOSE = 1e-14
 """The relative change of hours at which Newton's method ends."""
 
 LEAST = -700.0
-"""The logarithm of the least number that counts; anything smaller is 0 beside what it is added to."""
+"""The least logarithm: its exponential is negligible in every sum here."""
 
 
 class Replies(NamedTuple):

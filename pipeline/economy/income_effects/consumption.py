@@ -4,7 +4,7 @@
     v(c) = c0 + c0 * ln(c/c0)                                       with gamma = 1
 
 At c0 a further dollar is worth one unit at every gamma, so utility and regret stay comparable, and gamma = 0 is
-v(c) = c. Below one dollar v goes on with the slope that it has there: it stays finite, rising and concave, also where a
+v(c) = c. Below one dollar v is linear, with its slope at one dollar: it stays finite, rising and concave, also where a
 poll tax takes more than a worker earns.
 """
 

@@ -53,8 +53,7 @@ def equilibrium_hours(
     """Hours a week (S, N) in the equilibrium of each of the `rates` (S, B), in percent, on the brackets `edges` (B,).
 
     `wages` (N,): dollars an hour; they are all taxpayers, or a sample of `taxpayers` who share the revenue. `windfall`:
-    dollars a year that each worker gets from outside. Each schedule is solved by itself: its hours do not depend on the
-    schedules beside it.
+    dollars a year that each worker gets from outside. Each schedule is solved independently of the others.
     """
     usual = taxes_under(edges, rates, np.broadcast_to(WEEKS * FULL_TIME * wages, (len(rates), len(wages))))
     others = usual.mean(axis=1, keepdims=True) + windfall - usual / taxpayers
