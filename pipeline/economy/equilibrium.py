@@ -132,9 +132,8 @@ def welfare_of(
     rows = max(1, CHUNK // len(wages)) if len(wages) <= MANY else SCHEDULES_AT_ONCE
     chunks = (rates[first : first + rows] for first in range(0, len(rates), rows))
     count = taxpayers or len(wages)
-    one = _welfare_with_income_effects if economy.gamma else _welfare
     return np.concatenate(
-        [one(economy, thresholds, chunk, wages, welfare_function, count, windfall) for chunk in chunks]
+        [_welfare(economy, thresholds, chunk, wages, welfare_function, count, windfall) for chunk in chunks]
     )
 
 
@@ -148,6 +147,9 @@ def _welfare(
     windfall: float,
 ) -> FloatArray:
     """`welfare_of` for one chunk of schedules."""
+    if economy.gamma:
+        u, earned = utilities_with_income_effects(economy, np.array(thresholds), rates, wages, taxpayers, windfall)
+        return np.asarray(welfare_function(u, earned, wages), dtype=float)
     u, taxes, earned = (np.empty((len(rates), len(wages))) for _ in range(3))
     for first in range(0, len(wages), MANY):
         some = slice(first, first + MANY)
@@ -155,20 +157,6 @@ def _welfare(
         u[:, some], taxes[:, some], earned[:, some] = reply.surplus, reply.tax, reply.income
     u += taxes.mean(axis=1, keepdims=True)
     u += windfall
-    return np.asarray(welfare_function(u, earned, wages), dtype=float)
-
-
-def _welfare_with_income_effects(
-    economy: Economy,
-    thresholds: tuple[float, ...],
-    rates: FloatArray,
-    wages: FloatArray,
-    welfare_function: WelfareFunction,
-    taxpayers: float,
-    windfall: float,
-) -> FloatArray:
-    """`welfare_of` for one chunk of schedules, if hours depend on the rebate."""
-    u, earned = utilities_with_income_effects(economy, np.array(thresholds), rates, wages, taxpayers, windfall)
     return np.asarray(welfare_function(u, earned, wages), dtype=float)
 
 
