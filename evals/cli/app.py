@@ -39,6 +39,13 @@ class EachOnce(TyperCommand):
             with formatter.section(title):
                 formatter.write_dl(sections[title])
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's words, before those of typer
+            raise
+
     def make_parser(self, ctx: Any) -> Any:
         parser = super().make_parser(ctx)
         if ctx.resilient_parsing:  # a shell asks what may follow

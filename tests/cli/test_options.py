@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from support.command_line import CommandLine
 from typer.testing import CliRunner
 
 from evals.cli.options import completed, gather_elasticities, read_toml, with_run_options
@@ -62,27 +64,42 @@ def test_a_switch_is_turned_off_by_its_name_with_no(name: str) -> None:
     assert given_by(f"--no-{flag_of(name)[2:]}") == {name: False}
 
 
+OTHER_VALUES = {
+    "planner_type": "SAEZ",
+    "welfare": "paper",
+    "election_rule": "borda",
+    "strategy": "worker=cot",
+    "program": "worker=a.json",
+    "layout": "worker=ranked",
+}
+"""Values of settings for which 50 is no value."""
+
+
+def choice_of(name: str) -> str | None:
+    """The last choice of a setting with a fixed list of choices; None for other settings."""
+    [literal] = [part for part in parts_of(get_type_hints(RunConfig)[name]) if get_origin(part) is Literal] or [None]
+    return get_args(literal)[-1] if literal else None
+
+
+def parts_of(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a type: those of a union, or the type itself."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+CHOICES = sorted(name for name in NAMES if choice_of(name))
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_value_that_is_no_choice_is_refused_with_the_list_of_choices(cli: CommandLine, name: str) -> None:
+    result = cli("run", flag_of(name), "50")
+    assert result.code == 2
+    assert f"Invalid value for '{flag_of(name)}': '50' is not one of '" in result.err
+
+
 @pytest.mark.first_cases(24)
 @pytest.mark.parametrize("name", sorted(NAMES - set(SWITCHES)))
 def test_every_setting_is_a_flag_and_arrives_as_it_was_given(name: str) -> None:
-    values = {
-        "scenario": "bounded",
-        "worker_type": "FIXED",
-        "planner_type": "SAEZ",
-        "agent_mix": "acs",
-        "bracket_setting": "flat",
-        "economy": "v1",
-        "welfare": "paper",
-        "satisfaction": "objective",
-        "adapter": "json",
-        "engine": "ray",
-        "strategy": "worker=cot",
-        "program": "worker=a.json",
-        "election_rule": "borda",
-        "ballot_order": "listed",
-        "layout": "worker=ranked",
-    }
-    value = values.get(name, "50")
+    value = choice_of(name) or OTHER_VALUES.get(name, "50")
     [(given, got)] = given_by(flag_of(name), value).items()
     assert given == name
     assert got == (type(got)(value) if isinstance(got, int | float) else [value] if isinstance(got, list) else value)

@@ -142,7 +142,7 @@ def test_eval_judges_the_utilities_that_count(cli: CommandLine) -> None:
 def test_a_satisfaction_that_is_none_of_the_two_is_refused_in_one_line(cli: CommandLine, value: str) -> None:
     result = cli("run", *SMALL, "--satisfaction", value)
     said = only_error(result)
-    assert f"--satisfaction': Value error, '{value}' is not one of 'report', 'objective'" in said
+    assert f"--satisfaction': '{value}' is not one of 'report', 'objective'" in said
 
 
 # -- aversion to inequality -------------------------------------------------------------------------------------------
