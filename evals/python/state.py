@@ -6,19 +6,20 @@ The words are those of signatures/texts and pipeline/simulation/observations.py,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evals.python.people import schedule_from
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, build
 from pipeline.economy.baselines import Setting
 from pipeline.economy.effort import with_own
 from pipeline.economy.equilibrium import Outcome, equilibrium, settle
 from pipeline.economy.population import UTILITY_TYPES
 from pipeline.economy.tax import BRACKETS, FloatArray
-from pipeline.economy.utility import ECONOMIES
+from pipeline.economy.utility import ECONOMIES, effective_share, utility
 from pipeline.economy.welfare import WELFARE
 from pipeline.errors import UsageError
 from pipeline.simulation import observations as see
@@ -51,12 +52,15 @@ class _Taxed(_Facts):
     """What a question under a tax law needs.
 
     `rates`: percent by bracket, lowest first. `thresholds`: the lower edges in dollars a year; by default those of the
-    bracket setting with as many brackets (1: flat, 3: three, 7: US_FED). `economy` and `welfare`: as in a run.
+    bracket setting with as many brackets (1: flat, 3: three, 7: US_FED). `economy`, `utility`, `gamma` and `welfare`:
+    as in a run.
     """
 
     rates: Rates
     thresholds: tuple[float, ...] | None = None
     economy: str = "weekly"
+    utility: Literal["linear", "crra"] = "linear"
+    gamma: float | None = None
     welfare: str = "inverse_income"
     inequality_aversion: float = 1.0
 
@@ -72,9 +76,11 @@ class _Taxed(_Facts):
             raise ValueError(f"economy={self.economy!r}: expected one of {', '.join(known)}")
         if self.welfare not in WELFARE:
             raise ValueError(f"welfare={self.welfare!r}: expected one of {', '.join(WELFARE)}")
-        law = self.law(self.rates)
+        law, cost = self.law(self.rates), max(participation_costs or (0.0,))
+        fits = {"utility": self.utility, "gamma": self.gamma, "welfare": self.welfare, "participation_cost": cost}
+        economy = replace(ECONOMIES[self.economy], gamma=build(fits).gamma or 0.0)
         return Setting(
-            with_own(ECONOMIES[self.economy], {"participation_cost": participation_costs}),
+            with_own(economy, {"participation_cost": participation_costs}),
             law.thresholds,
             wages,
             self.welfare,
@@ -119,10 +125,16 @@ class _Citizen(_Taxed):
         if len(past) != len(self.hours):
             raise ValueError(f"past_rates has {len(past)} years, and hours {len(self.hours)}; give one for each")
         memory, setting = WorkerMemory(HISTORY, 1), self.alone()
-        for year, (hours, rates) in enumerate(zip(self.hours, past, strict=True)):
-            law = self.law(rates)
-            alone = settle(setting.economy, law, setting.wages, [hours])
-            value = alone.utility - alone.rebate + alone.tax / self.num_agents
+        years = [
+            (law, settle(setting.economy, law, setting.wages, [hours]))
+            for hours, law in zip(self.hours, map(self.law, past), strict=True)
+        ]
+        others = 0.0  # the rest of the rebate, which counts only if hours depend on it
+        if setting.economy.gamma and years:
+            others = (self.last_rebate or 0.0) - float(years[-1][1].tax[0]) / self.num_agents
+        for year, (law, alone) in enumerate(years):
+            kept = alone.income - alone.tax * effective_share(self.num_agents) + others
+            value = utility(setting.economy, kept, alone.labor)
             memory.remember(year=year, schedule=law, hours=alone.labor, income=alone.income, tax=alone.tax, value=value)
         return memory
 

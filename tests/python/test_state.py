@@ -52,10 +52,15 @@ def history(world: World, agent: int) -> dict[str, Any]:
 # -- as a run asks -----------------------------------------------------------------------------------------------------
 
 
+LINEAR: dict[str, Any] = {}
+LOGARITHM: dict[str, Any] = {"utility": "crra", "gamma": 1.0}
+
+
+@pytest.mark.parametrize("utility", [LINEAR, LOGARITHM], ids=["linear", "crra"])
 @pytest.mark.parametrize("scenario", ["rational", "bounded"])
 @pytest.mark.parametrize("years", [0, 1, 5])
-def test_a_worker_is_told_what_a_run_tells_it(scenario: str, years: int) -> None:
-    world = played(years, scenario=scenario, welfare="utilitarian", bracket_setting="US_FED")
+def test_a_worker_is_told_what_a_run_tells_it(scenario: str, years: int, utility: dict[str, Any]) -> None:
+    world = played(years, scenario=scenario, welfare="utilitarian", bracket_setting="US_FED", **utility)
     for agent in range(4):
         facts: dict[str, Any] = {
             "wage": world.population.wage[agent],
@@ -63,6 +68,7 @@ def test_a_worker_is_told_what_a_run_tells_it(scenario: str, years: int) -> None
             "num_agents": 4,
             "persona": world.persona(agent),
             **history(world, agent),
+            **utility,
         }
         run = labor_inputs(world, agent, years)
         assert le.state("worker", **facts, phase=run["phase"]) == run
@@ -99,9 +105,11 @@ def test_a_planner_is_told_what_a_run_tells_it(satisfaction: str) -> None:
     assert told == run
 
 
-def test_the_record_of_a_planner_has_the_welfare_of_best_responses() -> None:
-    people = le.people(5, seed=7)
-    told = le.state("planner", wages=people.wages, rates=LAW, past_rates=[(50, 50, 50), (40, 40, 50)], years=3)
+@pytest.mark.parametrize("utility", [LINEAR, LOGARITHM], ids=["linear", "crra"])
+def test_the_record_of_a_planner_has_the_welfare_of_best_responses(utility: dict[str, Any]) -> None:
+    people = le.people(5, seed=7, **utility)
+    past = [(50, 50, 50), (40, 40, 50)]
+    told = le.state("planner", wages=people.wages, rates=LAW, past_rates=past, years=3, **utility)
     lines = told["record"].splitlines()[1:]
     assert [line.split(":")[0] for line in lines] == ["50/50/50", "40/40/50", "30/40/60"]
     for line, rates in zip(lines, [(50, 50, 50), (40, 40, 50), LAW], strict=True):
@@ -189,6 +197,10 @@ def test_a_module_over_the_signature_takes_it(
         ),
         ("worker", {"wage": 9, "rates": LAW, "welfare": "mine"}, "welfare='mine': expected one of"),
         ("worker", {"wage": 9, "rates": LAW, "economy": "mine"}, "economy='mine': expected one of"),
+        ("worker", {"wage": 9, "rates": LAW, "gamma": 1}, "--gamma 1 needs --utility crra"),
+        ("worker", {"wage": 9, "rates": LAW, "utility": "crra"}, "needs --gamma"),
+        ("worker", {"wage": 9, "rates": LAW, "utility": "log"}, "utility='log'"),
+        ("worker", {"wage": 9, "rates": LAW, **LOGARITHM, "participation_cost": 5}, "--participation-cost 5 does not"),
         ("worker", {"wage": 9, "rates": LAW, "phase": "rest"}, "phase='rest'"),
         ("planner", {"wages": (), "rates": LAW}, "wages=()"),
         ("planner", {"wages": (9,), "rates": LAW, "hours": (1, 2)}, "hours has 2 workers, and wages 1"),
