@@ -35,7 +35,7 @@ class SurveyQuestion:
             case "choice":
                 return f"{self.ask} (exactly one of: {'; '.join(self.choices)})"
             case "number":
-                return f"{self.ask} (a number from {self.low:g} to {self.high:g})"
+                return f"{self.ask} (a number from {self.low:.15g} to {self.high:.15g})"
             case _:
                 return self.ask
 
