@@ -11,6 +11,7 @@ import numpy as np
 
 from evals.interview import Asked
 from evals.output.console import Console
+from evals.output.number_format import several
 from evals.run.permissions import take
 from evals.run.progress import cost_in_words
 from evals.survey_file import Survey, SurveyEntry, read_survey
@@ -32,7 +33,8 @@ WHERE run_id = ? AND year = ? AND survey = ? AND model = ? AND asked = ? AND que
 
 ANSWERS = """
 SELECT agent, question, kind, text, number FROM survey_answers
-WHERE run_id = ? AND year = ? AND survey = ? AND list_contains(?, agent) ORDER BY question, agent
+WHERE run_id = ? AND year = ? AND survey = ? AND model = ? AND list_contains(?, agent)
+AND list_contains(?, {'question': question, 'asked': asked}) ORDER BY question, agent
 """
 
 
@@ -60,7 +62,8 @@ def survey(db: str, run: str, path: str, whom: Whom, asked: Asked, console: Cons
         config = take(first.config, said, config, model, asked.allowed, console)
         llm_agents, people = LLMAgents(config, model), _chosen(store, first.run_id, whom)
         new, failed = _ask_all(store, row, form, people, llm_agents, first.year, console)
-        rows = store.rows(ANSWERS, [first.run_id, first.year, form.name, people])
+        words = [{"question": name, "asked": str(entry.question)} for name, entry in form.questions.items()]
+        rows = store.rows(ANSWERS, [first.run_id, first.year, form.name, llm_agents.model, people, words])
     if not rows:
         raise ModelError(f"{llm_agents.shown_model} gave no usable answer ({llm_agents.hearing.failure()})")
     if as_json:
@@ -68,8 +71,8 @@ def survey(db: str, run: str, path: str, whom: Whom, asked: Asked, console: Cons
         print(json.dumps({**about, "answers": rows}))
         return
     console.print(
-        f"{form.name}: {len(form.questions)} questions to {len(people)} agents of run {first.run_id}, "
-        f"year {first.year} ({llm_agents.shown_model}): {new} new answers, "
+        f"{form.name}: {several(len(form.questions), 'question')} to {several(len(people), 'agent')} "
+        f"of run {first.run_id}, year {first.year} ({llm_agents.shown_model}): {several(new, 'new answer')}, "
         f"{failed} unusable; cost {cost_in_words(llm_agents.usage)}",
         highlight=False,
         soft_wrap=True,

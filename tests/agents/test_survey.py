@@ -108,6 +108,18 @@ def test_cross_tabs_add_up(played: str, cli: CommandLine) -> None:
     assert "expected wage, occupation" in wrong.err
 
 
+@pytest.mark.slow
+def test_answers_to_other_words_are_counted_apart(played: str, cli: CommandLine) -> None:
+    ask(cli)
+    Path("form.toml").write_text(FORM.replace("Are you content?", "Are you content at all?"))
+    assert [row["question"] for row in ask(cli)["answers"]].count("content") == 6
+    result = cli("sql", "survey", "--param", "by=all", "--db", played, "--json")
+    own = [row for row in json.loads(result.out) if row["question"] == "content"]
+    assert {row["asked"].partition(" (")[0] for row in own} == {"Are you content?", "Are you content at all?"}
+    assert sum(row["answers"] for row in own) == 12
+    assert sum(row["share"] for row in own) == pytest.approx(2)
+
+
 @pytest.mark.parametrize(
     ("entry", "good", "bad"),
     [
