@@ -37,6 +37,7 @@ def check(config: Settings) -> None:
     _check_utility(config)
     _check_size(config)
     _check_archetypes(config)
+    _check_human(config)
     _check_divided(config)
     for shock in config.shocks:
         _check_shock(config, shock)
@@ -232,6 +233,16 @@ def _check_archetypes(config: Settings) -> None:
         )
 
 
+def _check_human(config: Settings) -> None:
+    """ValueError if a person is to answer in a form or a place where nobody can."""
+    if HUMAN not in (config.llm, *config.role_llm.values()):
+        return
+    if config.divided:
+        raise ValueError("human answers in this terminal: use --processes 1 and no --engine")
+    if config.adapter not in ("compact", "json"):
+        raise ValueError(f"--adapter {config.adapter}: a person would have to type its marks; use compact or json")
+
+
 def _check_divided(config: Settings) -> None:
     """ValueError if the settings for processes, shards and limits do not fit each other."""
     if config.engine == "local":
@@ -242,8 +253,6 @@ def _check_divided(config: Settings) -> None:
         raise ValueError(f"--processes {config.processes} does not fit --engine ray; use --shards instead")
     if not config.divided:
         return
-    if HUMAN in (config.llm, *config.role_llm.values()):
-        raise ValueError("human answers in this terminal: use --processes 1 and no --engine")
     how = "--engine ray" if config.engine == "ray" else f"--processes {config.processes}"
     for flag, cap in (("--max-cost-usd", config.max_cost_usd), ("--max-tokens", config.max_tokens)):
         if cap is not None:

@@ -217,6 +217,8 @@ def notes(made: Forecast, config: RunConfig) -> Iterable[str]:
         f"Time: {low if low == high else f'{low} to {high}'} at {made.latency:g} s an answer (--latency) and "
         f"{config.concurrency} at once (--concurrency){limits}."
     )
+    if config.role_llm:
+        yield f"All questions are counted and priced as if {made.model} answered them, whatever --role-llm says."
     if made.price is None:
         yield f"No price is known for {made.model}: give one in prices.toml or with --prices FILE."
     yield from _caps(made, config)

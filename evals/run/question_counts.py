@@ -100,7 +100,7 @@ class _NoPersonas:
 def measure(config: RunConfig) -> dict[str, Size]:
     """The size of each question, from a year without memory and from one with a full memory."""
     few = replace(config, num_agents=min(config.num_agents, SAMPLE), base_url=None, prices=None, warmup=0)
-    few = replace(few, max_cost_usd=None, max_tokens=None, callback=())
+    few = replace(few, max_cost_usd=None, max_tokens=None, callback=(), role_llm={})  # rules answer for every role
     return _sizes([*run_async(_sample(few, full=False)), *run_async(_sample(few, full=True))])
 
 

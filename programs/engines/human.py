@@ -1,12 +1,14 @@
 """The model `human`: a person answers in the terminal, and is scored by the same regret as a language model.
 
-The prompt is shown as a model gets it, with control characters shown by their numbers. Each output field is asked for
+The prompt is shown as a model gets it, but for the form of the reply and with control characters shown by their
+numbers. Each output field is asked for
 by name; what does not fit its type is asked for again. Questions wait for one another.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -20,6 +22,9 @@ Schema = Mapping[str, Any]
 
 NOT_A_QUESTION = "Reply with the word OK."
 """What a run asks each model before it begins."""
+
+FORM = re.compile(r"^Reply with one JSON object and nothing else:\n\{.*\}$", re.MULTILINE)
+"""How a model is told to write its reply (CompactAdapter); a person is asked for each field instead."""
 
 _turn = threading.Lock()
 
@@ -46,7 +51,7 @@ class HumanEngine:
     def _answer(self, system: str, question: str, schema: Schema | None) -> str:
         if system not in self._told:  # the instruction is the same in every year
             self._told.add(system)
-            self._say(f"\n{system}\n")
+            self._say(f"\n{FORM.sub('You are asked for:', system)}\n")
         self._say(f"\n{question}\n")
         if schema is None:
             return self._line("your reply: ")
@@ -69,6 +74,7 @@ class HumanEngine:
         self._say(prompt)
         line = (self.source or sys.stdin).readline()
         if not line:
+            self._say("\n")
             raise lm15.ConfigurationError("no one answers, because standard input has ended")
         return line.strip()
 

@@ -95,6 +95,7 @@ def test_when_input_ends_the_run_stops_and_can_be_resumed(cli: CommandLine, monk
     typed(monkeypatch, "0 0 0\n")
     stopped = cli("run", *SMALL, "--role-llm", "planner=human")
     assert stopped.code != 0
+    assert stopped.err.splitlines()[-1].startswith("error: human: ")
     assert "no one answers, because standard input has ended" in stopped.err
     assert "Traceback" not in stopped.err
     typed(monkeypatch, "10 0 0\n")
@@ -106,3 +107,18 @@ def test_when_input_ends_the_run_stops_and_can_be_resumed(cli: CommandLine, monk
 def test_a_person_answers_in_one_process_only(cli: CommandLine) -> None:
     refused = cli("run", *SMALL, "--role-llm", "planner=human", "--processes", "2")
     assert (refused.code, "human answers in this terminal" in refused.err) == (2, True)
+
+
+def test_a_person_is_not_told_to_write_json(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, "0 0 0\n0 0 0\n")
+    ran = cli("run", *SMALL, "--role-llm", "planner=human")
+    assert "You are asked for:\nrate_changes: 3 values, each -20, -10, 0, 10 or 20\n" in ran.err
+    assert "JSON" not in ran.err
+    calls = cli.sql("SELECT prompt FROM calls WHERE signature = 'SetTaxRates'", "a.duckdb")
+    assert all("Reply with one JSON object" in call["prompt"] for call in calls)
+
+
+@pytest.mark.parametrize("adapter", ["chat", "xml"])
+def test_a_person_is_not_asked_to_type_marks(adapter: str, cli: CommandLine) -> None:
+    refused = cli("run", *SMALL, "--role-llm", "planner=human", "--adapter", adapter)
+    assert (refused.code, "use compact or json" in refused.err) == (2, True)

@@ -111,6 +111,15 @@ def test_the_table_explains_the_estimate(cli) -> None:
     assert not cli.exists("logs")
 
 
+@pytest.mark.parametrize("model", ["human", "gpt-4o-mini"])
+def test_a_dry_run_asks_no_model_of_a_role(cli, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    result = cli("run", *SMALL, "--role-llm", f"planner={model}", "--dry-run")
+    assert result.code == 0, result.err
+    assert "tax_schedule" not in result.err
+    assert "as if rules answered them" in result.out
+
+
 def test_a_dry_run_refuses_what_a_run_would_refuse(cli) -> None:
     for bad in (("--num-agents", "0"), ("--prompt-algo", "nope"), ("--program", "worker=nowhere.json")):
         result = cli("run", *SMALL, *bad, "--dry-run")
