@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from dspy import lm15
@@ -72,7 +74,8 @@ class HumanEngine:
 
     def _line(self, prompt: str) -> str:
         self._say(prompt)
-        line = (self.source or sys.stdin).readline()
+        with _heard():
+            line = (self.source or sys.stdin).readline()
         if not line:
             self._say("\n")
             raise lm15.ConfigurationError("no one answers, because standard input has ended")
@@ -82,6 +85,20 @@ class HumanEngine:
         target = self.target or sys.stderr
         target.write(visible(text))
         target.flush()
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Within the block Ctrl-C interrupts at once. The handler of asyncio would wait for the loop, which waits here."""
+    deaf = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)
+    if deaf or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _schema(request: lm15.Request) -> Schema | None:

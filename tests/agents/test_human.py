@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from typing import Any
 
@@ -102,6 +103,22 @@ def test_when_input_ends_the_run_stops_and_can_be_resumed(cli: CommandLine, monk
     assert cli("resume", "1", "--db", "a.duckdb").code == 0
     (row,) = cli.sql("SELECT rates FROM years WHERE year = 3", "a.duckdb")
     assert row["rates"] == [60, 50, 50]
+
+
+class Impatient(io.StringIO):
+    """A person who presses Ctrl-C once instead of an answer."""
+
+    def readline(self, size: int | None = -1, /) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "0 0 0\n"
+
+
+def test_one_ctrl_c_at_a_question_interrupts_the_run(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Impatient())
+    stopped = cli("run", *SMALL, "--role-llm", "planner=human")
+    assert (stopped.code, "resume with" in stopped.out + stopped.err) == (130, True)
+    typed(monkeypatch, "10 0 0\n0 0 0\n")
+    assert cli("resume", "1", "--db", "a.duckdb").code == 0
 
 
 def test_a_person_answers_in_one_process_only(cli: CommandLine) -> None:
