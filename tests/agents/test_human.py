@@ -108,14 +108,19 @@ def test_when_input_ends_the_run_stops_and_can_be_resumed(cli: CommandLine, monk
 class Impatient(io.StringIO):
     """A person who presses Ctrl-C once instead of an answer."""
 
+    waiting = False
+
     def readline(self, size: int | None = -1, /) -> str:
         signal.raise_signal(signal.SIGINT)
+        self.waiting = True  # as a terminal would, until the next line
         return "0 0 0\n"
 
 
 def test_one_ctrl_c_at_a_question_interrupts_the_run(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", Impatient())
+    person = Impatient()
+    monkeypatch.setattr(sys, "stdin", person)
     stopped = cli("run", *SMALL, "--role-llm", "planner=human")
+    assert not person.waiting
     assert (stopped.code, "resume with" in stopped.out + stopped.err) == (130, True)
     typed(monkeypatch, "10 0 0\n0 0 0\n")
     assert cli("resume", "1", "--db", "a.duckdb").code == 0
