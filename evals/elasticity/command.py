@@ -72,7 +72,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Measured:
-    """The elasticities of a run. `true`: of the economy's utility function, None if it differs between workers."""
+    """The elasticities of a run. `true`: of the economy's utility function, None if it differs between workers, or if
+    hours respond to the rebate as well (`income_effects`), so that taxes have no single effect."""
 
     run_id: int
     first: int
@@ -80,6 +81,7 @@ class Measured:
     laws: int
     true: float | None
     estimates: tuple[Estimate, ...]
+    income_effects: bool = False
 
 
 def measure(run: str, db: str, years: tuple[int, int] | None = None) -> Measured:
@@ -100,7 +102,8 @@ def measure(run: str, db: str, years: tuple[int, int] | None = None) -> Measured
             raise UsageError(f"--years {first}-{last}: run {run_id} has years 0 to {end}")
         laws = [one for one in laws if first <= one["year"] <= last]
         observed_in = samples(reader, run_id, laws)
-        economy = create(config_of(dict(row))).economy
+        config = config_of(dict(row))
+        economy = create(config).economy
     changes = sum(schedule_of(a) != schedule_of(b) for a, b in pairwise(laws))
     estimates = tuple(one for name, sample in observed_in.items() for one in _estimates(name, sample))
     if not estimates:
@@ -108,8 +111,9 @@ def measure(run: str, db: str, years: tuple[int, int] | None = None) -> Measured
             f"run {run_id}, {span(first, last)}: {_why(changes)}, so no elasticity can be measured; use a run in which "
             "the law changes, e.g. with --planner-type LLM"
         )
-    true = float(economy.response) if np.ndim(economy.response) == 0 else None
-    return Measured(run_id, first, last, changes + 1, true, estimates)
+    same = np.ndim(economy.response) == 0 and not config.income_effects
+    true = float(economy.response) if same else None
+    return Measured(run_id, first, last, changes + 1, true, estimates, bool(config.income_effects))
 
 
 def _why(changes: int) -> str:
@@ -215,6 +219,8 @@ def print_measured(found: Measured, console: Console) -> None:
         table.add_row(one.years, one.estimator, *figures, f"{one.workers:,}", f"{one.observations:,}")
     console.print(table)
     console.print(NOTE)
+    if found.income_effects:
+        console.print("Income effects (--utility crra): a rebate lowers hours, so that no one elasticity is the true one.")
 
 
 def as_json(found: Measured) -> str:

@@ -66,9 +66,11 @@ class Compared:
 
 def optimize_layouts(order: OptimizeRequest, settings: Mapping[str, Any], console: Console) -> Optimized:
     """Judge every layout of a role, write the program file with the best, and print the table."""
-    plans, given = _plans(order, settings)
+    plans, given, unfit = _plans(order, settings)
     plan = plans[given]
     console.print(f"Model: [bold]{escape(plan.model)}[/bold] ({escape(plan.why)})", highlight=False)
+    for why in unfit:
+        console.print(why, highlight=False, soft_wrap=True, markup=False)
     check_path(plan.config.db)
     found = Compared(given)
     with Store(plan.config.db, serve=True) as store:
@@ -89,21 +91,26 @@ def optimize_layouts(order: OptimizeRequest, settings: Mapping[str, Any], consol
     return Optimized(0, plan.config.db, tuple(dict.fromkeys(found.studies)), {order.role: best.path})
 
 
-def _plans(order: OptimizeRequest, settings: Mapping[str, Any]) -> tuple[dict[str, Plan], str]:
-    """A plan for each layout, the given one first, and its name. UsageError for what cannot be compared."""
+def _plans(order: OptimizeRequest, settings: Mapping[str, Any]) -> tuple[dict[str, Plan], str, list[str]]:
+    """A plan for each layout, the given one first; its name; and why layouts that do not fit the economy are left out.
+
+    UsageError for what cannot be compared.
+    """
     plan = prepare(order, settings)
     names, given = LAYOUTS[order.role], plan.config.layout.get(order.role, PLAIN)
     if len(names) < 2:
         raise UsageError(f"role {order.role} has one layout only: use another optimizer")
     if order.from_sql is not None:
         raise UsageError("--from-sql selects states as they were asked, in one layout; leave it out to compare layouts")
-    try:
-        return {
-            name: replace(plan, config=replace(plan.config, layout={**plan.config.layout, order.role: name}))
-            for name in dict.fromkeys((given, *names))
-        }, given
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    plans, unfit = {given: plan}, []
+    for name in names:
+        try:
+            config = replace(plan.config, layout={**plan.config.layout, order.role: name})
+        except ValueError as error:
+            unfit.append(f"layout {name} is left out: {error}")
+        else:
+            plans.setdefault(name, replace(plan, config=config))
+    return plans, given, unfit
 
 
 @contextmanager

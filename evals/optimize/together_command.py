@@ -11,6 +11,7 @@ from rich.table import Table
 
 from evals.compare.statistics import Interval
 from evals.optimize.candidates import Candidate, apply
+from evals.optimize.layouts import OPTIMIZER as LAYOUTS
 from evals.optimize.plan import OptimizeRequest, Plan, prepare
 from evals.optimize.result import DIGITS, Optimized
 from evals.optimize.together import METHODS, Findings, Interrupted, Together
@@ -61,6 +62,8 @@ def prepare_together(order: OptimizeRequest, settings: Mapping[str, Any]) -> dic
         raise UsageError(f"{order.role}: expected each role once")
     if {"planner", "voter"} <= set(roles):
         raise UsageError(f"{order.role}: no economy has both a planner and elections; tune one of them")
+    if order.optimizer == LAYOUTS:
+        raise UsageError(f"--optimizer {LAYOUTS} compares the layouts of one role; give {roles[0]} first, then the others")
     if order.metric not in (None, "episode"):
         raise UsageError(f"--metric {order.metric} judges one role; several roles are tuned with --metric episode")
     if order.output is not None and ROLE not in order.output:

@@ -141,6 +141,16 @@ def test_the_command_measures_rules_workers_who_exploit(cli: CommandLine) -> Non
     assert "the utility" in out
 
 
+@pytest.mark.slow
+def test_no_elasticity_is_called_the_true_one_where_hours_respond_to_the_rebate(cli: CommandLine) -> None:
+    run = ("--llm=rules", "--num-agents=4", "--max-timesteps=6", "--two-timescale=2", "--utility=crra", "--gamma=1.5")
+    assert cli("run", *run, DB).code == 0
+    assert json.loads(cli("elasticity", "1", "--json", DB).out)["true"] is None
+    out = cli("elasticity", "1", DB).out
+    assert "the utility function has" not in out
+    assert "Income effects (--utility crra)" in out
+
+
 def test_a_run_whose_law_never_changed_is_told_in_one_line(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli("run", "--llm=rules", "--num-agents=3", "--max-timesteps=3", "--rates=30/30/30", DB).code == 0
     done = cli("elasticity", "1", DB)

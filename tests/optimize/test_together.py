@@ -140,6 +140,7 @@ def test_an_interrupted_search_on_a_server_is_resumed_without_asking_again() -> 
         (("worker,planner", "-o", "best.json"), "put {role} into its name"),
         (("worker,planner", "--optimizer", "labeled"), "use bootstrap_rs or gepa"),
         (("worker,planner", "--optimizer", "gepa"), "--reflection-llm"),
+        (("worker,planner", "--optimizer", "layouts"), "compares the layouts of one role"),
         (("worker,planner", "--program", "x.json"), "name its role"),
         (("worker,planner", "--role-llm", "planner=rules"), "one model answers all roles"),
         (("worker,planner", "--budget", "60"), "give --budget "),

@@ -227,6 +227,15 @@ def test_layouts_are_compared_on_the_same_states_and_the_best_is_saved(cli: Comm
 
 
 @pytest.mark.slow
+def test_a_layout_that_does_not_fit_the_economy_is_left_out_with_the_reason(cli: CommandLine) -> None:
+    few = ("--llm", "rules", "--sizes", "1,1,1", "--num-agents", "3", "--max-timesteps", "4")
+    compared = cli("optimize", "worker", "--optimizer", "layouts", *few, "--utility", "crra", "--gamma", "1.5")
+    assert compared.code == 0, compared.err
+    assert "layout worked_out is left out: --layout worker=worked_out does not fit --utility crra" in compared.out
+    assert "\n present " in compared.out
+
+
+@pytest.mark.slow
 def test_comparing_layouts_again_asks_nothing(cli: CommandLine, compared: Any) -> None:
     again = cli(*COMPARE)
     assert again.code == 0
