@@ -35,12 +35,17 @@ NEIGHBOURS = 10
 @dataclass(frozen=True)
 class Asked:
     """A question that was asked: the agent, its inputs, the current schedule and, for a vote, the platforms by
-    candidate, in the order of the voter's ballot."""
+    candidate, in the order of the voter's ballot.
+
+    `others`: what a worker gets from the others' taxes, in dollars a year, once all have chosen; None if that is not
+    known, and all are taken to best-respond.
+    """
 
     agent: int | None
     inputs: Mapping[str, Any]
     schedule: TaxSchedule
     platforms: Platforms = field(default_factory=dict)
+    others: float | None = None
 
 
 def bare(example: dspy.Example) -> dspy.Example:
@@ -72,12 +77,15 @@ def answer_of(question: str) -> Callable[[World, Asked], Answered]:
 def _hours(world: World, asked: Asked) -> Answered:
     """The whole hours that maximize the worker's utility, whatever the phase."""
     assert asked.agent is not None
-    windfall = world.windfall if world.config.income_effects else 0.0
-    year = equilibrium(world.economy, asked.schedule, world.population.wage, windfall=windfall)
+    others = asked.others
+    if others is None:
+        windfall = world.windfall if world.config.income_effects else 0.0
+        year = equilibrium(world.economy, asked.schedule, world.population.wage, windfall=windfall)
+        others = year.rebate - float(year.tax[asked.agent]) / world.num_agents
     truth = {
         "agent": asked.agent,
         "wage": float(world.population.wage[asked.agent]),
-        "rebate": year.rebate - float(year.tax[asked.agent]) / world.num_agents,
+        "rebate": others,
         "taxpayers": world.num_agents,
         "economy": world.config.economy,
         "dollars_of": world.config.dollars_of,
@@ -105,12 +113,9 @@ def _rates(world: World, asked: Asked) -> Answered:
         if (column := getattr(world.population, name)) is not None:
             truth[own] = column.tolist()
     if world.config.income_effects:
-        if world.windfall:
-            raise UsageError(
-                f"--spending or a windfall does not fit --utility crra --gamma {world.config.gamma:g} here: rates have "
-                "no exact answer to learn from then; leave one of them out"
-            )
         truth["gamma"] = world.config.gamma
+    if world.windfall:
+        truth["windfall"] = world.windfall
     if lowest := world.config.lowest_rate:
         truth["lowest_rate"] = lowest
     return {"rate_changes": list(reachable(People.of(truth), asked.schedule.rates).best)}, truth

@@ -142,15 +142,19 @@ class TraceDataset:
         config = config_of(find_run(self.reader, str(run_id)))
         for year, world in worlds(self.reader, run_id, config, (place.year for place in places)):
             platforms: Platforms = {}
+            others: Mapping[int, float] = {}
             if self.question == "ChooseLabor":  # rates change before hours are chosen
                 law = "SELECT thresholds, rates FROM years WHERE run_id = ? AND year = ?"
                 world.schedule = schedule_of(self.reader.rows(law, [run_id, year])[0])
+                if config.income_effects:  # the worth of a dollar, and so the best hours, depend on it
+                    others = self._others(run_id, year, world.num_agents)
             if self.question == "CastVote":
                 platforms = self._platforms(run_id, year)
             for place in sorted(place for place in places if place.year == year):
                 told = self._told_of(world, place)
                 shown = in_order_of(world, told.agent, year, platforms)
-                yield place, world, Asked(told.agent, self._inputs(world, told, shown), world.schedule, shown)
+                inputs = self._inputs(world, told, shown)
+                yield place, world, Asked(told.agent, inputs, world.schedule, shown, others.get(told.agent))
 
     def _told_of(self, world: World, place: TraceLocation) -> TraceLocation:
         """The place whose state was shown: with archetypes, that of another member of the group."""
@@ -168,6 +172,11 @@ class TraceDataset:
                 return vote_inputs(world, place.agent, platforms)
             case _:
                 return persona_inputs(world, place.agent)
+
+    def _others(self, run_id: int, year: int, count: int) -> dict[int, float]:
+        """What each worker got from the others' taxes and from outside in a year, in dollars."""
+        query = "SELECT agent, rebate - tax / ? AS others FROM decisions WHERE run_id = ? AND year = ?"
+        return {row["agent"]: row["others"] for row in self.reader.rows(query, [count, run_id, year])}
 
     def _platforms(self, run_id: int, year: int) -> Platforms:
         query = "SELECT candidate, rate_changes FROM platforms WHERE run_id = ? AND year = ? ORDER BY candidate"

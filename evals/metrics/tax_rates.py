@@ -25,7 +25,8 @@ KEPT = 4096
 def reachable(people: People, rates: tuple[float, ...]) -> ExtremeSteps:
     """The best and the worst change from the schedule with these `rates`, in percent."""
     schedule = TaxSchedule(thresholds=people.thresholds, rates=rates)
-    return extreme_steps(people.effort, schedule, np.array(people.wages), people.setting.objective, people.lowest_rate)
+    wages, objective = np.array(people.wages), people.setting.objective
+    return extreme_steps(people.effort, schedule, wages, objective, people.lowest_rate, people.windfall)
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,10 @@ class RateChangeScore:
     def _faults(self) -> Iterator[tuple[float, str]]:
         """The cost of each bracket's rate with the others fixed, if positive: cost and sentence."""
         economy, wages, welfare = self.people.effort, np.array(self.people.wages), self.welfare
+        limits = self.people.lowest_rate, self.people.windfall
         for bracket, chosen in enumerate(self.change):
             others = np.array([[*self.change[:bracket], move, *self.change[bracket + 1 :]] for move in MOVES])
-            worth = welfare_after(
-                economy, self.before, wages, self.people.setting.objective, others, self.people.lowest_rate
-            )
+            worth = welfare_after(economy, self.before, wages, self.people.setting.objective, others, *limits)
             best = int(np.argmax(worth))
             cost = float(worth[best]) - welfare
             if MOVES[best] == chosen or cost <= ROUNDING * abs(welfare):

@@ -51,13 +51,15 @@ def welfare_after(
     welfare_function: WelfareFunction,
     steps: IntArray,
     lowest: float = 0.0,
+    windfall: float = 0.0,
 ) -> FloatArray:
     """Welfare (S,) under best responses after each of the `steps` (S, B) from `schedule`; hourly `wages` (N,).
 
-    `lowest`: the lowest rate in percent that a planner may set.
+    `lowest`: the lowest rate in percent that a planner may set. `windfall`: dollars a year that each worker gets from
+    outside.
     """
     rates = within(np.array(schedule.rates), np.array(schedule.rates) + steps, lowest)
-    return welfare_of(economy, schedule.thresholds, rates, wages, welfare_function)
+    return welfare_of(economy, schedule.thresholds, rates, wages, welfare_function, windfall=windfall)
 
 
 def extreme_steps(
@@ -66,8 +68,9 @@ def extreme_steps(
     wages: FloatArray,
     welfare_function: WelfareFunction,
     lowest: float = 0.0,
+    windfall: float = 0.0,
 ) -> ExtremeSteps:
-    """The best and the worst step from `schedule`; ties go to the smallest. `lowest`: see `welfare_after`.
+    """The best and the worst step from `schedule`; ties go to the smallest. `lowest`, `windfall`: see `welfare_after`.
 
     Exact up to `EXHAUSTIVE` brackets. With more, a deterministic hill climb that starts from no change and changes one
     or two rates at a time: it may miss the best step (on the seven federal brackets it rarely does, see the tests).
@@ -79,7 +82,7 @@ def extreme_steps(
     """
 
     def worth(steps: IntArray) -> FloatArray:
-        return welfare_after(economy, schedule, wages, welfare_function, steps, lowest)
+        return welfare_after(economy, schedule, wages, welfare_function, steps, lowest, windfall)
 
     def negative_worth(steps: IntArray) -> FloatArray:
         return -worth(steps)

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.economy.baselines import BASELINES, Setting, objective, start_and_oracle
 from pipeline.economy.effort import OWN, Economy, with_own
+from pipeline.economy.equilibrium import settle
 from pipeline.economy.laws.dollars import economy_in
 from pipeline.economy.welfare import WELFARE, WelfareFunction
 from signatures.types import TaxSchedule
@@ -29,7 +30,7 @@ class People:
     `dollars_of`: the year of the dollar amounts; None: no single one. `tastes`: the people's factors on the cost of
     effort; `elasticities`: of their hours; `participation_costs`: dollars a year that each loses by working at all.
     These are None if all have the same. `lowest_rate`: in percent, that a planner may set. `gamma`: how fast the worth
-    of a dollar falls with consumption.
+    of a dollar falls with consumption. `windfall`: dollars a year that each gets from outside, less public spending.
     """
 
     wages: tuple[float, ...]
@@ -43,6 +44,7 @@ class People:
     participation_costs: tuple[float, ...] | None = None
     lowest_rate: float = 0.0
     gamma: float = 0.0
+    windfall: float = 0.0
 
     @classmethod
     def of(cls, truth: Mapping[str, Any], welfare: str | None = None) -> People:
@@ -57,6 +59,7 @@ class People:
             truth.get("inequality_aversion", 1.0),
             lowest_rate=truth.get("lowest_rate", 0.0),
             gamma=truth.get("gamma", 0.0),
+            windfall=truth.get("windfall", 0.0),
             **{own: tuple(truth[own]) for own in OWN.values() if own in truth},
         )
 
@@ -77,6 +80,7 @@ class People:
             self.thresholds,
             wages,
             self.welfare,
+            windfall=self.windfall,
             dollars_of=self.dollars_of,
             inequality_aversion=self.inequality_aversion,
         )
@@ -106,9 +110,9 @@ def _yardsticks(people: People, function: WelfareFunction) -> Yardsticks:
     """`function`: that of `people`; a user's own one may be another one under the same name."""
     setting = people.setting
     start, _, best = start_and_oracle(setting)
-    nothing = np.zeros(len(people.wages))
+    idle = settle(setting.economy, start, setting.wages, np.zeros(len(people.wages)), windfall=people.windfall)
     return Yardsticks(
-        idle=float(setting.objective(nothing, nothing, setting.wages)),
+        idle=float(setting.objective(idle.utility, idle.income, setting.wages)),
         free_market=people.welfare_under(BASELINES["FREE_MARKET"](setting)),
         start=people.welfare_under(start),
         oracle=people.welfare_under(best),

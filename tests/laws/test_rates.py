@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from evals.metrics import tax_rates as judged
-from evals.metrics.tax_rates import RateChangeScore, welfare_score
+from evals.metrics.tax_rates import RateChangeScore, reachable, welfare_score
 from pipeline.economy import one_step_reforms as steps
 from pipeline.economy.equilibrium import equilibrium
+from pipeline.economy.income_effects.consumption import worth
 from pipeline.economy.tax import BRACKETS, uniform
 from pipeline.economy.utility import ECONOMIES
 from pipeline.economy.wages import wages_us_income
@@ -153,3 +155,26 @@ def test_welfare_is_scored_between_idling_and_oracle(name: str) -> None:
     assert welfare_score(measure.idle - 1, measure) == 0
     between = [welfare_score(each, measure) for each in np.linspace(measure.idle, measure.oracle, 20)]
     assert between == sorted(set(between)), "always growing"
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0])
+def test_public_spending_counts_where_the_level_of_utilities_does(gamma: float) -> None:
+    """`atkinson` cares more about the poor when all have less; so does a falling worth of a dollar."""
+    objective = "utilitarian" if gamma else "atkinson"
+    people = People(wages(12), BRACKETS["three"], objective, gamma=gamma, windfall=-6_000.0)
+    made = moved(10, 0, 0, people=people)
+    year = equilibrium(people.effort, made.after, np.array(people.wages), windfall=-6_000.0)
+    assert made.welfare == pytest.approx(float(WELFARE[objective](year.utility, year.income, np.array(people.wages))))
+    every = [people.welfare_under(made.before.changed(step)) for step in itertools.product(MOVES, repeat=3)]
+    assert made.reach.highest == pytest.approx(max(every))
+    assert made.reach.highest != pytest.approx(reachable(replace(people, windfall=0.0), made.before.rates).highest)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("windfall", [-3_000.0, 0.0, 2_000.0])
+def test_idling_is_worth_what_those_have_who_do_not_work(gamma: float, windfall: float) -> None:
+    people = People(VILLAGE, BRACKETS["three"], "utilitarian", gamma=gamma, windfall=windfall)
+    measure = yardsticks(people)
+    assert measure.idle == pytest.approx(float(worth(people.effort, windfall)))
+    assert measure.idle < measure.start <= measure.oracle
+    assert 0 < welfare_score((measure.start + measure.oracle) / 2, measure) < 1

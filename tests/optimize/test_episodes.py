@@ -139,8 +139,9 @@ def test_all_programs_face_the_same_people_and_random_draws() -> None:
     assert len(set(draws)) == len(draws)
 
 
-def test_a_planner_that_changes_nothing_gains_nothing() -> None:
-    played = play(rules_but(planner=Fixed(rate_changes=(0, 0, 0))), data("planner", num_agents=12).train[0])
+@pytest.mark.parametrize("more", [{}, {"spending": 3_000}, {"utility": "crra", "gamma": 1, "spending": 3_000}])
+def test_a_planner_that_changes_nothing_gains_nothing(more: dict[str, Any]) -> None:
+    played = play(rules_but(planner=Fixed(rate_changes=(0, 0, 0))), data("planner", num_agents=12, **more).train[0])
     assert played.planner_share == pytest.approx(0, abs=1e-12)
     assert played.story.startswith("50/50/50 until year 3")
 

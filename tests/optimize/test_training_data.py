@@ -79,6 +79,23 @@ def test_a_rejected_reply_costs_the_regret_that_the_store_has(played: str, cli: 
 
 
 @pytest.mark.slow
+def test_with_income_effects_and_spending_replies_are_exact_too(cli: CommandLine) -> None:
+    effects = ("--utility", "crra", "--gamma", "1.5", "--spending", "2000")
+    assert cli("run", *SMALL, *effects, "--shock", "year=3: rebate+900").code == 0
+    stored = cli.sql("SELECT year, agent, regret, best_labor FROM decisions", "t.duckdb")
+    decided = {(row["year"], row["agent"]): row for row in stored}
+    pairs = [row for part in export(cli, "preferences", "pairs").values() for row in part]
+    chosen = [row for row in pairs if row["question"] == "ChooseLabor"]
+    assert chosen
+    for row in chosen:
+        own = decided[row["year"], row["agent"]]
+        assert abs(json.loads(row["chosen"][0]["content"])["labor"] - own["best_labor"]) <= 1
+        assert row["regret"] == pytest.approx(own["regret"], rel=0.02, abs=20)
+    rates = [row for part in export(cli, "grpo", "g", "--explore").values() for row in part]
+    assert {row["year"] for row in rates if row["question"] == "SetTaxRates"} == {0, 3}
+
+
+@pytest.mark.slow
 def test_the_best_reply_has_the_highest_reward(played: str, cli: CommandLine) -> None:
     best = {row["call_id"]: row["messages"][-1]["content"] for part in export(cli, "sft", "s").values() for row in part}
     rows = [row for part in export(cli, "grpo", "g").values() for row in part]
