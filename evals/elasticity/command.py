@@ -220,7 +220,9 @@ def print_measured(found: Measured, console: Console) -> None:
     console.print(table)
     console.print(NOTE)
     if found.income_effects:
-        console.print("Income effects (--utility crra): a rebate lowers hours, so that no one elasticity is the true one.")
+        console.print(
+            "Income effects (--utility crra): a rebate lowers hours, so that no one elasticity is the true one."
+        )
 
 
 def as_json(found: Measured) -> str:

@@ -63,7 +63,9 @@ def prepare_together(order: OptimizeRequest, settings: Mapping[str, Any]) -> dic
     if {"planner", "voter"} <= set(roles):
         raise UsageError(f"{order.role}: no economy has both a planner and elections; tune one of them")
     if order.optimizer == LAYOUTS:
-        raise UsageError(f"--optimizer {LAYOUTS} compares the layouts of one role; give {roles[0]} first, then the others")
+        raise UsageError(
+            f"--optimizer {LAYOUTS} compares the layouts of one role; give {roles[0]} first, then the others"
+        )
     if order.metric not in (None, "episode"):
         raise UsageError(f"--metric {order.metric} judges one role; several roles are tuned with --metric episode")
     if order.output is not None and ROLE not in order.output:

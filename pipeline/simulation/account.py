@@ -63,8 +63,15 @@ class Account:
             name: tuple(vars(economy)[name].tolist()) for name in OWN.values() if vars(economy)[name] is not None
         }
         objective = config.welfare, config.economy, config.dollars_of, config.inequality_aversion
-        limits = {"lowest_rate": config.lowest_rate, "windfall": self.world.windfall}
-        return People(tuple(wages), thresholds, *objective, **limits, gamma=config.gamma or 0.0, **own)
+        return People(
+            tuple(wages),
+            thresholds,
+            *objective,
+            lowest_rate=config.lowest_rate,
+            gamma=config.gamma or 0.0,
+            windfall=self.world.windfall,
+            **own,
+        )
 
     def _welfares(self) -> dict[str, float]:
         """Each welfare function, as played, averaged over the years."""

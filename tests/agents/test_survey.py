@@ -160,8 +160,14 @@ def test_an_answer_of_another_type_is_refused(entry: dict[str, Any], good: Any, 
         ),
         ("name = 'x'\n[questions.a]\nask = 'b'\ntype = 'choice'", "questions.a: choices belong to type = 'choice'"),
         ("name = 'x'\n[questions.a]\nask = 'b'\ntype = 'number'\nlow = 3\nhigh = 1", "low below high"),
-        ("name = 'x'\n[questions.a]\nask = 'b'\ntype = 'scale'", "questions.a.type: expected 'text', 'yes/no', 'choice' or 'number', not 'scale'"),
-        ("name = 'x'\n[questions.a]\nask = 'b'\nmore = 1", "unknown key questions.a.more; expected ask, type, choices, low, high"),
+        (
+            "name = 'x'\n[questions.a]\nask = 'b'\ntype = 'scale'",
+            "questions.a.type: expected 'text', 'yes/no', 'choice' or 'number', not 'scale'",
+        ),
+        (
+            "name = 'x'\n[questions.a]\nask = 'b'\nmore = 1",
+            "unknown key questions.a.more; expected ask, type, choices, low, high",
+        ),
         ("name =", "is not TOML"),
     ],
 )
