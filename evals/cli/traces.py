@@ -237,7 +237,8 @@ def _export_training(
     typer.echo(f"{', '.join(f'{n:,} rows for {name}' for name, n in rows.items())}, in {to} (README.md describes them)")
     for why, number in sorted(skipped.items()):
         typer.echo(f"left out {number:,}: {why}", err=True)
-    if empty := [name for name, n in rows.items() if not n]:
+    wanted = dict(zip(rows, splits.split(","), strict=True))
+    if empty := [name for name, n in rows.items() if not n and float(wanted[name])]:
         typer.echo(f"{' and '.join(empty)} empty: no economy is in two splits; add runs with other seeds", err=True)
 
 

@@ -102,7 +102,7 @@ def elasticities_in(text: str | None) -> tuple[float, ...]:
     try:
         found = (0.2, 0.4, 0.8) if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"--elasticity {text}: expected numbers separated by commas, e.g. 0.2,0.4,0.8") from None
+        raise UsageError(f"--elasticity {text!r}: expected numbers separated by commas, e.g. 0.2,0.4,0.8") from None
     return tuple(dict.fromkeys(found))
 
 

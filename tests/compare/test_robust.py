@@ -117,7 +117,7 @@ def test_a_law_without_a_run_is_judged_for_people_who_are_drawn_and_written_as_c
         (("--law=us-2024-single",), "go with --fresh"),
         (("1", "--fresh=1"), "--fresh 1: expected from 2 to 100,000 people"),
         (("1", "--fresh=10", "--elasticity=0,1"), "--elasticity 0: expected elasticities from 0.05 to 2"),
-        (("1", "--fresh=10", "--elasticity=x"), "--elasticity x: expected numbers separated by commas"),
+        (("1", "--fresh=10", "--elasticity=x"), "--elasticity 'x': expected numbers separated by commas"),
         (("1", "--fresh=10", "--populations=1"), "--populations 1: expected from 2 to 100"),
         (("1", "--fresh=10", "--years=2"), "--years does not fit --fresh"),
         (("1", "--fresh=10", "--num-agents=9"), "--num-agents goes with --law and no run"),
