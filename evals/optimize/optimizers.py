@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from typing import Any
 
 import dspy
@@ -69,13 +70,26 @@ class Task:
 def labeled(task: Task) -> Iterator[dspy.Module]:
     """Several draws of labelled examples, in turn with the exact answers and with those that the prompts support.
 
-    Calls are made only to judge them.
+    Each draw shows as many states to exploit as to explore, since one of them misleads about the other. Calls are made
+    only to judge the draws.
     """
     for number in range(task.fits(len(task.dev), least=1, most=10)):
         drawn = task.shuffled(number)
         if number % 2:
             drawn = [one for example in drawn if (one := supported(example, example.whole)) is not None] or drawn
-        yield dspy.LabeledFewShot(k=task.demos).compile(task.student, trainset=drawn)
+        balanced = _alternating([example.whole.get("phase") for example in drawn], drawn)
+        yield dspy.LabeledFewShot(k=task.demos).compile(task.student, trainset=balanced, sample=False)
+
+
+def _alternating(groups: Sequence[Any], items: Sequence[Any]) -> list[Any]:
+    """The `items` with those of different `groups` in turn, as long as each lasts; otherwise in their order.
+
+    >>> _alternating("aaabb", [1, 2, 3, 4, 5])
+    [1, 4, 2, 5, 3]
+    """
+    places = {group: count() for group in groups}
+    order = sorted(range(len(items)), key=lambda i: (next(places[groups[i]]), i))
+    return [items[i] for i in order]
 
 
 def bootstrap(task: Task) -> Iterator[dspy.Module]:

@@ -166,6 +166,15 @@ def test_a_tuned_program_is_reported_stored_and_usable(cli: CommandLine) -> None
     assert prompt["prompt"].count("### assistant") == 2
 
 
+def test_labelled_demonstrations_show_both_phases(cli: CommandLine) -> None:
+    engine = ("--llm", "engine:support.models.pupil:Pupil", "--num-agents", "2", "--max-timesteps", "6")
+    shown = ("--demos", "4", "--sizes", "16,4,4", "--budget", "60", "--two-timescale", "3")
+    result = cli("optimize", "worker", "--optimizer", "labeled", *engine, *shown)
+    assert result.code == 0, result.err
+    demos = json.loads(Path("worker.io.json").read_text())["predictors"]["choose_labor"]["demos"]
+    assert sorted(demo["phase"] for demo in demos) == ["exploit", "exploit", "explore", "explore"]
+
+
 def test_a_file_that_was_tuned_for_another_model_or_format_is_used_with_a_caution(cli: CommandLine) -> None:
     assert cli("optimize", "worker", "--optimizer", "labeled", "--llm", "rules", *SMALL).code == 0
     args = ("--program", "worker=worker.io.json", "--adapter", "json", "--llm", "engine:support.models.pupil:Pupil")
