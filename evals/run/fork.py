@@ -49,7 +49,9 @@ def fork(
     """Branch a counterfactual that shares the years before `at`, and compare both branches."""
     for name in settings:
         if name in NOT_FORKABLE:
-            raise UsageError(f"--{name.replace('_', '-')} cannot change in a fork: both branches have the same people and economy")
+            raise UsageError(
+                f"--{name.replace('_', '-')} cannot change in a fork: both branches have the same people and economy"
+            )
     with Store(db, serve=True) as store:
         parent = find_run(store, run)
         parent_id, played = int(parent["run_id"]), years_played(store, int(parent["run_id"]))
