@@ -166,10 +166,11 @@ def test_reasoning_has_no_exact_reply(cli: CommandLine) -> None:
 
 def test_a_split_that_was_given_no_share_is_not_called_empty(cli: CommandLine) -> None:
     assert cli("run", *SMALL, "--max-timesteps", "2").code == 0
-    result = cli("export", "1", "--format", "sft", "--splits", "100,0,0", "--to", "out", "--db", "t.duckdb")
+    asked = ("export", "1", "--format", "sft", "--explore", "--db", "t.duckdb", "--splits")
+    result = cli(*asked, "100,0,0", "--to", "out")
     assert result.code == 0, result.err
     assert " empty: " not in result.err
-    some = cli("export", "1", "--format", "sft", "--splits", "50,50,0", "--to", "more", "--db", "t.duckdb")
+    some = cli(*asked, "50,50,0", "--to", "more")
     assert "\ndev empty: no economy is in two splits" in f"\n{some.err}"
 
 
