@@ -31,6 +31,7 @@ from pipeline.simulation.lifecycle import Ending, carry_out, stored_run
 from pipeline.simulation.loop import Simulation, play_years
 from pipeline.simulation.personas import assign_personas
 from pipeline.simulation.world import create
+from programs.adapters.compact import CompactAdapter
 from programs.adapters.repairing import ADAPTERS
 from programs.calls.context import call_context, entered
 from programs.calls.model_names import RULES
@@ -239,6 +240,11 @@ def _configured(settings: Mapping[str, Any]) -> RunConfig:
         raise UsageError(str(error)) from error
 
 
+def _is_compact() -> bool:
+    """Whether DSPy's adapter is the compact one."""
+    return isinstance(dspy.settings.adapter, CompactAdapter)
+
+
 def _adapter_name() -> str:
     """The name of DSPy's adapter as a setting of a run. UsageError for one of the user's own."""
     adapter = dspy.settings.adapter
@@ -269,7 +275,7 @@ class GameAgents(RuleAgents):
     asked: int = 0
     failed: int = 0
     steps: dict[tuple[int, str, int], list[Any]] = field(default_factory=dict)
-    ballots: BallotModules = field(default_factory=BallotModules)
+    ballots: BallotModules = field(default_factory=lambda: BallotModules(in_order=not _is_compact()))
 
     def extend_trace(self) -> None:
         """Add the steps of a year to DSPy's trace in the order of the questions, not of the replies."""

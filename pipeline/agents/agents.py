@@ -32,6 +32,7 @@ from pipeline.agents.silent_roles import Hearing
 from pipeline.config import ROLES, RunConfig
 from pipeline.errors import ModelError, UsageError
 from pipeline.store.call_rows import RUN_STRIDE, Call, Recorded
+from programs.adapters.compact import CompactAdapter
 from programs.adapters.repairing import ADAPTERS
 from programs.calls import prices
 from programs.calls.context import CallContext, entered
@@ -138,7 +139,7 @@ class LLMAgents:
         self.adapter = ADAPTERS[config.adapter]()
         self.semaphore = asyncio.Semaphore(config.concurrency)
         self.pacer = Pacer()
-        self.ballots = BallotModules()
+        self.ballots = BallotModules(in_order=not isinstance(self.adapter, CompactAdapter))
         self.budget = self._budget()
 
     def model_of(self, role: str) -> str:

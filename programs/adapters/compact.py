@@ -1,8 +1,9 @@
 """The compact prompt format: constant instructions, `name: value` lines, and one JSON object as the reply.
 
 The system message states the task, the input fields and the JSON of the reply; it is the same text for every agent that
-is asked the same question. The user message has only the values, in the signature's order. Demonstrations, instructions
-and descriptions are read on every call, so DSPy's optimizers work with this format as with DSPy's own.
+is asked the same question. A field can have the words for its type in `told`. The user message has only the values, in
+the signature's order. Demonstrations, instructions and descriptions are read on every call, so DSPy's optimizers work
+with this format as with DSPy's own.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class CompactAdapter(dspy.Adapter):
         definitions = schema.get("$defs", {})
         lines = []
         for name, field in signature.output_fields.items():
-            told = described(name, field), reply_schema.words(schema["properties"][name], definitions)
+            kind = field.json_schema_extra.get("told") or reply_schema.words(schema["properties"][name], definitions)
+            told = described(name, field), kind
             if any(told):
                 lines.append(_explained(name, f"{told[0]} ({told[1]})" if all(told) else "".join(told)))
         return "\n".join([REPLY, reply_schema.shape(schema, definitions), *lines])

@@ -1,7 +1,7 @@
 """The citizen's program: stand for office, vote, and govern if elected."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dspy
@@ -19,6 +19,16 @@ VOTES: Mapping[str, Callable[[tuple[str, ...]], Any]] = {
     "ranking": ranking_type,
 }
 """For each form of ballot, the type of an answer, made from the candidates' names."""
+
+TOLD = {
+    "name": f'"worker N" from candidates or "{ABSTAIN}"',
+    "set": 'a list of "worker N" from candidates',
+    "ranking": 'a list of "worker N" from candidates',
+}
+"""The type of an answer in the words of the compact format.
+
+Without the names, which the candidates have in the voter's own order, so that all voters share one system message.
+"""
 
 
 class Voter(dspy.Module):
@@ -45,18 +55,25 @@ def ballot(cast_vote: dspy.Module, names: Sequence[str], form: str = "name") -> 
     narrowed = cast_vote.deepcopy()
     for predictor in narrowed.predictors():
         if "vote" in predictor.signature.output_fields:
-            predictor.signature = predictor.signature.with_updated_fields("vote", type_=kind)
+            predictor.signature = predictor.signature.with_updated_fields("vote", type_=kind, told=TOLD[form])
     return narrowed
 
 
 class BallotModules:
-    """Types a module to the ballot paper of an election, once for all of its voters; it keeps the latest one."""
+    """Types a module to the ballot paper of an election; it keeps the latest one.
 
-    def __init__(self) -> None:
+    `in_order`: whether the format of the prompt lists the names, which must then be in each voter's order. Without it
+    one module serves all voters of an election.
+    """
+
+    def __init__(self, *, in_order: bool) -> None:
+        self.in_order = in_order
         self._last: tuple[BallotPaper, dspy.Module, dspy.Module] | None = None
 
     def of(self, cast_vote: dspy.Module, paper: BallotPaper) -> dspy.Module:
         """`cast_vote` for the candidates on `paper`."""
+        if not self.in_order:
+            paper = replace(paper, names=tuple(sorted(paper.names)))
         if self._last is None or self._last[0] != paper or self._last[1] is not cast_vote:
             self._last = paper, cast_vote, ballot(cast_vote, paper.names, paper.form)
         return self._last[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,28 @@ def test_listed_ballots_are_the_same_for_all_and_an_older_run_replays_so(cli: Co
     with duckdb.connect("a.duckdb") as db:
         db.execute("UPDATE runs SET config = json_merge_patch(config, '{\"ballot_order\": null}')")
     assert cli("replay", "1", "--db", "a.duckdb").code == 0
+
+
+def ballots_of(cli: CommandLine, *more: str) -> list[tuple[str, str]]:
+    """The system message and the order of the names of each voter's prompt in a run."""
+    assert cli("run", *SMALL, *DEMOCRATIC, *more, "--db", "a.duckdb").code == 0
+    found = cli.sql("SELECT prompt FROM calls WHERE signature = 'CastVote'", "a.duckdb")
+    parts = [row["prompt"].partition("### user") for row in found]
+    return [(system, " ".join(re.findall(r"(?m)^worker (\d+)[ ;]", user))) for system, _, user in parts]
+
+
+def test_all_voters_share_a_system_message_although_each_has_its_own_order(cli: CommandLine) -> None:
+    told = ballots_of(cli)
+    assert len({system for system, _ in told}) == 1
+    assert len({order for _, order in told}) > 1
+
+
+@pytest.mark.slow
+def test_a_format_that_lists_the_names_has_them_in_the_order_of_the_ballot(cli: CommandLine) -> None:
+    told = ballots_of(cli, "--adapter", "chat")
+    assert len({system for system, _ in told}) > 1
+    for system, order in told:
+        assert list(dict.fromkeys(re.findall(r"worker (\d+)", system))) == order.split()
 
 
 # -- how they are used ----------------------------------------------------------------------------------------------
