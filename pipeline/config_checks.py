@@ -234,7 +234,7 @@ def _check_archetypes(config: Settings) -> None:
 
 
 def _check_human(config: Settings) -> None:
-    """ValueError if a person is to answer in a form or a place where nobody can."""
+    """ValueError if a person is to answer in a form or a place that no person can use."""
     if HUMAN not in (config.llm, *config.role_llm.values()):
         return
     if config.divided:

@@ -104,7 +104,7 @@ def make(plan: Plan, study: Study, on_reply: Callable[[], None] = lambda: None) 
     session = Session(study, plan.config)
     panel = Panel(session.answer, threads, on_reply)
     with session.open(lm=lm, adapter=ADAPTERS[plan.config.adapter](), threads=threads):
-        findings = judge(panel, full=plan.full)
+        findings = judge(panel, full=plan.full, layouts=plan.config.layout)
     return cards.of(panel, findings, subject=plan.subject, command=plan.command)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
 from evals.validity.questionnaire import Ask, Panel
 from evals.validity.scores import Finding, finding, hours_of, mean, none_as, said
-from evals.validity.vignettes import SEED, THREE, Person, try_hours, village
+from evals.validity.vignettes import SEED, THREE, Person, built_once, try_hours, village
 from evals.validity.workers import Place, grid, places_of
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation.loop import labor_inputs
@@ -69,7 +68,7 @@ JOBS = (
 LAW = TaxSchedule(thresholds=THREE, rates=(30, 40, 50))
 
 
-@cache
+@built_once
 def _named(sex: str, name: str) -> list[Ask]:
     """The questions of all workers as a person of this sex and name."""
     world = village([Person(wage, job, sex, age) for wage, job, age in JOBS], LAW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from evals.output.files import writable
@@ -11,6 +12,7 @@ from evals.validity.card import HEAD
 from evals.validity.checks import CHECKS, SIZES, read_replies
 from evals.validity.questionnaire import Panel, by_rule
 from evals.validity.scores import Finding
+from evals.validity.vignettes import shown_in
 from pipeline.agents.model_choice import choose_model, configure
 from pipeline.agents.roles import PROGRAMS
 from pipeline.config import ROLES, RunConfig
@@ -21,8 +23,12 @@ from programs.calls.model_names import without_folder
 from programs.engines.local_weights import public_name
 from programs.roles import saved_program
 from programs.strategies.registry import strategy
+from signatures.texts.layouts import PLAIN
 
-MATTERS = ("adapter", "prompt_algo", "strategy", "program", "temperature", "max_output_tokens", "seed", "base_url")
+MATTERS = (
+    *("adapter", "prompt_algo", "strategy", "program", "layout"),
+    *("temperature", "max_output_tokens", "seed", "base_url"),
+)
 """Settings that distinguish cards, apart from the model."""
 
 OTHERS = ("llm", "db", "timeout", "concurrency", "max_cost_usd", "max_tokens", "prices")
@@ -77,14 +83,16 @@ class Plan:
     def questions(self) -> int:
         """The number of distinct questions, which may vary slightly with the planner's choices."""
         panel = Panel(by_rule(self.config.seed))
-        judge(panel, full=self.full)
+        judge(panel, full=self.full, layouts=self.config.layout)
         return len(panel.replies)
 
 
-def judge(panel: Panel, *, full: bool) -> dict[str, Finding]:
-    """All findings: of the checks by their names, then of each question's replies by its signature."""
-    found = {name: check.find(panel, full) for name, check in CHECKS.items()}
-    return found | read_replies(panel, full)
+def judge(panel: Panel, *, full: bool, layouts: Mapping[str, str] = MappingProxyType({})) -> dict[str, Finding]:
+    """All findings: of the checks by their names, then of each question's replies by its signature. `layouts`: of the
+    observations, by role."""
+    with shown_in(layouts):
+        found = {name: check.find(panel, full) for name, check in CHECKS.items()}
+        return found | read_replies(panel, full)
 
 
 def _said(value: Any) -> str:
@@ -117,7 +125,8 @@ def _tried(plan: Plan, role: str) -> list[str]:
     program = PROGRAMS[role](strategy(how), 1)
     if path is None:
         return []
-    return saved_program.load(program, path, role=role, strategy=how, adapter=plan.config.adapter, model=plan.model)
+    known = {"adapter": plan.config.adapter, "model": plan.model, "layout": plan.config.layout.get(role, PLAIN)}
+    return saved_program.load(program, path, role=role, strategy=how, **known)
 
 
 def _check_output(path: str, db: str) -> None:
@@ -135,7 +144,8 @@ def identity(plan: Plan) -> dict[str, Any]:
     }
     return {
         "llm": plan.model,
-        **{name: config.public()[name] for name in MATTERS if name != "prompt_algo"},
+        **{name: config.public()[name] for name in MATTERS if name not in ("prompt_algo", "layout")},
+        **({"layout": config.layout} if config.layout else {}),
         "strategy": {role: config.strategy_of(role) for role in ROLES},
         "program": programs,
     }

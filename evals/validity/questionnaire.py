@@ -26,6 +26,7 @@ from programs.engines.rules.engine import POLICIES
 from programs.models import without_secrets
 from programs.roles import saved_program
 from programs.strategies.registry import strategy
+from signatures.texts.layouts import PLAIN
 
 log = logging.getLogger("llm_economist")
 
@@ -123,6 +124,7 @@ class Session(StudyCallbacks):
                 made = PROGRAMS[role](strategy(how), brackets)
                 if path := self.config.program.get(role):
                     known = {"adapter": self.config.adapter, "model": self.study.row["llm"]}
+                    known["layout"] = self.config.layout.get(role, PLAIN)
                     saved_program.load(made, path, role=role, strategy=how, **known)
                 self.programs[role, brackets] = made
             return self.programs[role, brackets]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
 from evals.compare.statistics import interval
 from evals.validity.invariance import FAR, JOBS, LAW
 from evals.validity.questionnaire import Ask, Panel
 from evals.validity.scores import Finding, finding, hours_of, mean, none_as, said
-from evals.validity.vignettes import SEED, Person, try_hours, village
+from evals.validity.vignettes import SEED, Person, built_once, try_hours, village
 from pipeline.economy.tax import FloatArray
 from pipeline.simulation.loop import labor_inputs
 
@@ -26,7 +24,7 @@ SAMPLES = 2
 """How often each question is asked: the variance of repetitions is the noise that personas have to exceed."""
 
 
-@cache
+@built_once
 def worker_inputs(temperament: str) -> list[dict[str, str]]:
     """The inputs of all workers of `JOBS` with this temperament after their plain persona."""
     world = village([Person(wage, job, "Female", age) for wage, job, age in JOBS], LAW)

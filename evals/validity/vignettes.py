@@ -7,9 +7,12 @@ computing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -52,8 +55,37 @@ def linear(rate: float) -> TaxSchedule:
     return TaxSchedule(thresholds=BRACKETS["flat"], rates=(rate,))
 
 
+Layouts = tuple[tuple[str, str], ...]
+"""The layout of the observations by role."""
+
+_shown_in: ContextVar[Layouts] = ContextVar("shown_in", default=())
+"""The layouts of the card that is being made."""
+
+Made = TypeVar("Made")
+
+
+@contextmanager
+def shown_in(layouts: Mapping[str, str]) -> Iterator[None]:
+    """Have the questions that are built meanwhile show their observations in these layouts by role."""
+    token = _shown_in.set(tuple(sorted(layouts.items())))
+    try:
+        yield
+    finally:
+        _shown_in.reset(token)
+
+
+def built_once(build: Callable[..., Made]) -> Callable[..., Made]:
+    """Build questions once for each layout and arguments, like `functools.cache`."""
+
+    @cache
+    def built(layouts: Layouts, *arguments: Any) -> Made:
+        return build(*arguments)
+
+    return lambda *arguments: built(_shown_in.get(), *arguments)
+
+
 def _plain(num_agents: int) -> RunConfig:
-    return RunConfig(llm="rules", num_agents=num_agents, two_timescale=TAX_YEAR)
+    return RunConfig(llm="rules", num_agents=num_agents, two_timescale=TAX_YEAR, layout=dict(_shown_in.get()))
 
 
 def crowd(wages: Sequence[float], *, money: float = 1, **settings: Any) -> World:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from evals.metrics.votes import VoteScore, prospects
 from evals.validity.questionnaire import Ask, Panel, Reply
 from evals.validity.scores import Finding, finding, shared
-from evals.validity.vignettes import SEED, THREE, Person, try_hours, village
+from evals.validity.vignettes import SEED, THREE, Person, built_once, try_hours, village
 from pipeline.simulation.government import vote_inputs
 from pipeline.simulation.world import World
 from signatures.types import TaxSchedule
@@ -62,7 +61,7 @@ def settled(rates: tuple[float, ...]) -> tuple[World, int]:
     return world, try_hours(world, 0, seed=SEED)
 
 
-@cache
+@built_once
 def _ballots(campaign: int) -> list[Ballot]:
     rates, platforms = CAMPAIGNS[campaign]
     world, _ = settled(rates)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from evals.compare.statistics import Interval, interval
 from evals.metrics.labor import Work, best_hours, missed
 from evals.validity.questionnaire import Ask, Panel
 from evals.validity.scores import Finding, finding, found, hours_of, mean, none_as, said, shared
-from evals.validity.vignettes import SEED, TAX_YEAR, crowd, linear, live, try_hours
+from evals.validity.vignettes import SEED, TAX_YEAR, built_once, crowd, linear, live, try_hours
 from pipeline.economy.utility import ECONOMIES, effective_share
 from pipeline.simulation.loop import labor_inputs
 
@@ -45,7 +44,7 @@ def _axes(full: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (WAGES, RATES) if full else (WAGES[::2], RATES[::2])
 
 
-@cache
+@built_once
 def grid(money: float = 1) -> dict[tuple[float, float], Place]:
     """Questions by wage and rate. Workers of all wages live in one economy and share its rebate.
 
@@ -109,7 +108,7 @@ def monotonicity(panel: Panel, full: bool) -> Finding:
 # -- tax shocks ----------------------------------------------------------------------------------------------------
 
 
-@cache
+@built_once
 def _shocked(rate: float) -> list[Place]:
     """Workers after the rate changed from `RATE_BEFORE` to `rate`, or before that, who have tried hours since."""
     world = crowd(SHOCKED_WAGES)

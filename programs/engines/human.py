@@ -1,8 +1,7 @@
 """The model `human`: a person answers in the terminal, and is scored by the same regret as a language model.
 
-The prompt is shown as a model gets it, but for the form of the reply and with control characters shown by their
-numbers. Each output field is asked for
-by name; what does not fit its type is asked for again. Questions wait for one another.
+The prompt is shown as a model gets it, without the form of the reply, and with control characters as their numbers.
+Each output field is asked for by name; what does not fit its type is asked for again. Questions wait for one another.
 """
 
 from __future__ import annotations

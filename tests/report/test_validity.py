@@ -154,6 +154,21 @@ def test_every_voter_has_one_best_platform_and_each_platform_is_best_for_a_voter
         assert len({ballot.choice.best for ballot in cast[first : first + len(VOTERS)]}) >= 3
 
 
+def test_a_card_shows_its_observations_in_the_layouts_of_its_roles() -> None:
+    def told(layouts: Mapping[str, str]) -> dict[str, list[str]]:
+        panel = by(Perfect())
+        judge(panel, full=False, layouts=layouts)
+        asked = [ask for ask, _ in panel.replies.values()]
+        return {name: [str(ask.inputs) for ask in asked if ask.question == name] for name in QUESTIONS}
+
+    plain, changed, again = told({}), told({"voter": "prospects", "planner": "way_back"}), told({})
+    assert all("your rebate" in text for text in changed["CastVote"])
+    assert not any("your rebate" in text for text in plain["CastVote"])
+    assert changed["SetTaxRates"] != plain["SetTaxRates"]
+    assert changed["ChooseLabor"] == plain["ChooseLabor"]
+    assert again == plain
+
+
 def test_the_best_rates_of_the_toys_differ_and_no_planner_begins_there() -> None:
     assert [best_rate(toy) for toy in TOYS] == [80, 0, 70, 50]
     assert all(toy.start != best_rate(toy) for toy in TOYS)
