@@ -15,6 +15,8 @@ from contextvars import Context, copy_context
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from programs.interruptible import in_main_thread, interruptible_wait
+
 Result = TypeVar("Result")
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -50,11 +52,6 @@ def interrupt_by(signum: int) -> KeyboardInterrupt:
     """The exception to raise for a signal that another library's handler received."""
     _received.add(signum)
     return KeyboardInterrupt()
-
-
-def in_main_thread() -> bool:
-    """Whether Python lets this thread handle signals: only in the main thread."""
-    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
@@ -189,7 +186,7 @@ def _run_in_a_thread(main: Coroutine[Any, Any, Result]) -> Result:
             ended.set()
 
     interrupted = False
-    with _interruptible_wait():
+    with interruptible_wait():
         threading.Thread(target=work, name="event loop").start()
         while not ended.is_set():
             try:
@@ -206,20 +203,6 @@ def _run_in_a_thread(main: Coroutine[Any, Any, Result]) -> Result:
         if interrupted:
             raise KeyboardInterrupt from None
         raise
-
-
-@contextmanager
-def _interruptible_wait() -> Iterator[None]:
-    """Within the block, Ctrl-C interrupts the main thread at once; the handler of a loop that waits for it would do
-    nothing."""
-    if not in_main_thread() or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:

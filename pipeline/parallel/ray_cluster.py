@@ -15,8 +15,9 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.errors import UsageError
-from pipeline.parallel.interrupts import in_main_thread, interrupt_by
+from pipeline.parallel.interrupts import interrupt_by
 from pipeline.temporary_files import RAY
+from programs.interruptible import in_main_thread
 
 log = logging.getLogger("llm_economist")
 

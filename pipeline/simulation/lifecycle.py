@@ -24,7 +24,7 @@ from pipeline.agents.model_choice import choose_model, configure, file_name
 from pipeline.config import RunConfig
 from pipeline.errors import EconomistError, StoreError, UsageError
 from pipeline.parallel import ray_cluster
-from pipeline.parallel.interrupts import POLITE, in_main_thread, polite_ends, run_async
+from pipeline.parallel.interrupts import POLITE, polite_ends, run_async
 from pipeline.parallel.shared_state import Shared
 from pipeline.printed_commands import command
 from pipeline.simulation.loop import Simulation
@@ -40,6 +40,7 @@ from pipeline.store.run_lookup import known_calls, years_played
 from pipeline.store.writer import Store, check_name
 from programs.calls.rate_limits import calls_in_flight
 from programs.given_models import giving
+from programs.interruptible import in_main_thread
 from programs.models import without_secrets
 from programs.visible import visible
 

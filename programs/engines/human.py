@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from dspy import lm15
 
+from programs.interruptible import interruptible_wait
 from programs.visible import visible
 
 Schema = Mapping[str, Any]
@@ -73,7 +72,7 @@ class HumanEngine:
 
     def _line(self, prompt: str) -> str:
         self._say(prompt)
-        with _heard():
+        with interruptible_wait():
             line = (self.source or sys.stdin).readline()
         if not line:
             self._say("\n")
@@ -84,20 +83,6 @@ class HumanEngine:
         target = self.target or sys.stderr
         target.write(visible(text))
         target.flush()
-
-
-@contextmanager
-def _heard() -> Iterator[None]:
-    """Within the block Ctrl-C interrupts at once. The handler of asyncio would wait for the loop, which waits here."""
-    deaf = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)
-    if deaf or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _schema(request: lm15.Request) -> Schema | None:

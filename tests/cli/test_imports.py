@@ -12,7 +12,7 @@ PACKAGES = ("signatures", "programs", "pipeline", "evals")
 ORDER = {
     "signatures": ("texts", "types", "interview persona planner terms voter worker"),
     "programs": (
-        "caching dspy_versions persona_checks plugins urls user_files visible",
+        "caching dspy_versions interruptible persona_checks plugins urls user_files visible",
         "listed_models providers text_files",
         "environment trust",
         "secrets",
